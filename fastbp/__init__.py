@@ -1,0 +1,45 @@
+"""fastbp: exact and fast backpropagation for feed-forward networks on the CPU.
+
+    net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")
+    history = fastbp.train(net, X, labels, optimizer=fastbp.Adam(1e-3), epochs=20)
+    net.predict(X)
+
+The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
+`check_gradient`; training: `train`, `SGD`, `Adam`, `minimize`.
+"""
+
+try:
+    from . import _kernels
+except ImportError as error:
+    if "_kernels" not in str(error):
+        raise
+    raise ImportError(
+        "fastbp is not compiled here: this is its source folder. Run `pip install -e .` in the repository, "
+        "or leave the folder to use an installed fastbp."
+    ) from error
+
+from . import datasets, optimizers
+from .config import __version__, show_config
+from .fullbatch import minimize
+from .gradient import GradientCheck, check_gradient
+from .history import History
+from .network import Evaluation, Network
+from .optimizers import SGD, Adam
+from .training import DivergenceError, train
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "DivergenceError",
+    "Evaluation",
+    "GradientCheck",
+    "History",
+    "Network",
+    "__version__",
+    "check_gradient",
+    "datasets",
+    "minimize",
+    "optimizers",
+    "show_config",
+    "train",
+]

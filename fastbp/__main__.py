@@ -1,0 +1,108 @@
+"""python -m fastbp: train a network on the embedded digits and show what it learns."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from . import Adam, Network, SGD, check_gradient, datasets, show_config, train
+
+OPTIMIZERS = {
+    "adam": lambda rate: Adam(rate or 2e-3),
+    "sgd": lambda rate: SGD(rate or 0.05, momentum=0.9),
+}
+
+
+def arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m fastbp",
+        description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI), 1437 to learn from and 360 held out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--layers", default="100", metavar="N,N", help="units of the hidden layers; '' for none")
+    parser.add_argument("--activation", default="relu", help="of the hidden layers")
+    parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adam", help="update rule")
+    parser.add_argument("--learning-rate", type=float, help="0.002 for adam, 0.05 for sgd (momentum 0.9) if not given")
+    parser.add_argument("--epochs", type=int, default=60, help="passes over the training digits")
+    parser.add_argument("--batch-size", type=int, default=32, help="examples of a step")
+    parser.add_argument("--weight-decay", type=float, default=1e-4, help="c: the penalty is (c/2) sum Theta^2")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of the network")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, the start values and the order")
+    parser.add_argument("--picture", default="fastbp-curve.png", metavar="FILE",
+                        help="learning curve, drawn where matplotlib is installed; '' for none")
+    parser.add_argument("--config", action="store_true", help="print versions and instruction set, and stop")
+    options = parser.parse_args(argv)
+    try:
+        options.layers = [int(units) for units in options.layers.split(",") if units.strip()]
+    except ValueError:
+        parser.error(f"--layers must be whole numbers separated by commas; got {options.layers!r}")
+    return options
+
+
+def split(seed, held_out=360):
+    """(X, y) to learn from and (X, y) held out, X scaled to [0, 1]."""
+    X, y = datasets.load_digits()
+    order = np.random.default_rng(seed).permutation(len(X))
+    X, y = X[order] / 16, y[order]
+    return (X[held_out:], y[held_out:]), (X[:held_out], y[:held_out])
+
+
+def draw(history, path):
+    """The learning curve as a picture; says so where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print("learning curve: not drawn, matplotlib is not installed (pip install 'fastbp[demo]')")
+        return
+    epochs = range(1, len(history) + 1)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    left = figure.add_subplot()
+    left.plot(epochs, history.J, label="J, training")
+    left.plot(epochs, history.val_J, label="cost, held out")
+    left.set(xlabel="epoch", ylabel="cost", yscale="log", title="fastbp on the UCI digits")
+    right = left.twinx()
+    right.plot(epochs, [100 * accuracy for accuracy in history.val_accuracy], "C2--", label="accuracy, held out")
+    right.set(ylabel="accuracy, %", ylim=(80, 100.5))
+    lines = left.get_lines() + right.get_lines()
+    left.legend(lines, [line.get_label() for line in lines], loc="center right")
+    figure.savefig(path, dpi=120)
+    print(f"learning curve: {Path(path).resolve()}")
+
+
+def main(argv=None):
+    options = arguments(argv)
+    if options.config:
+        show_config()
+        return 0
+    (X, y), held_out = split(options.seed)
+    net = Network([64, *options.layers, 10], activation=options.activation, output="softmax", loss="cross_entropy",
+                  dtype=options.dtype, init="he_normal", seed=options.seed)
+    print(net.summary())
+    check = check_gradient(net, X[:50], y[:50], weight_decay=options.weight_decay, directions=20)
+    print(f"gradient check: relative difference {check.relative_difference:.1e} along 20 random directions\n", flush=True)
+
+    started = time.perf_counter()
+    history = train(
+        net, X, y, optimizer=OPTIMIZERS[options.optimizer](options.learning_rate), epochs=options.epochs,
+        batch_size=options.batch_size, weight_decay=options.weight_decay, validation_data=held_out, seed=options.seed,
+        progress=True,
+    )
+    seconds = time.perf_counter() - started
+
+    sys.stderr.flush()
+    print(f"\n{options.epochs} epochs of {len(X)} digits in {seconds:.2f} s: "
+          f"{history.examples_per_second:,.0f} examples/s")
+    if options.picture:
+        draw(history, options.picture)
+    print(f"training accuracy: {100 * net.evaluate(X, y).accuracy:.1f} %")
+    print(f"held-out accuracy: {100 * net.evaluate(*held_out).accuracy:.1f} %")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, TypeError, ArithmeticError) as error:
+        sys.exit(f"fastbp: {error}")

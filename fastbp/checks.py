@@ -1,0 +1,217 @@
+"""All checking of input: every array and number from outside passes here once, before anything has changed.
+
+Errors name the argument, what was received and what is accepted. Arrays come back as the compiled core reads
+them: float32, float64 or uint8, native byte order, aligned, contiguous within a row; no copy where they are so.
+"""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+
+from . import _kernels
+
+READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+
+
+def array(value, name):
+    """value as an ndarray of real numbers, of any dtype and layout."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+    try:
+        a = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    if a.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {a.dtype}")
+    return a
+
+
+def readable(a, dtype):
+    """The 2-D array as the compiled core reads it; converted to dtype only where it cannot be read as it lies."""
+    if a.dtype == bool:
+        a = a.view(np.uint8)
+    if a.dtype in READ_AS_IS and a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == a.itemsize):
+        return a
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return np.array(a, dtype=dtype, order="C", copy=True, subok=False)
+
+
+def finite(a, dtype, name, one_row=False):
+    """No NaN, no infinity, nothing that dtype cannot hold; else the first such cell is named."""
+    if a.dtype.kind != "f":
+        return
+    flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
+    if flat >= 0:
+        i, j = divmod(flat, a.shape[1])
+        what = "NaN" if math.isnan(a[i, j]) else f"infinity or a value too large for {np.dtype(dtype).name}"
+        cell = f"{name}[{j}]" if one_row else f"{name}[{i}, {j}]"
+        raise ValueError(f"Input {name} contains {what}. First at {cell}.")
+
+
+def inputs(X, columns, dtype, name="X", empty=False):
+    """Examples, one a row: (m, columns), or (columns,) for one; at least one row unless `empty`.
+
+    Returns the readable 2-D array and whether it was 1-D.
+    """
+    a = array(X, name)
+    if a.ndim not in (1, 2):
+        raise ValueError(f"{name} must be 2-D, (m, {columns}), or one row of {columns}; got shape {a.shape}")
+    one_row = a.ndim == 1
+    rows = a[np.newaxis] if one_row else a
+    if rows.shape[1] != columns:
+        raise ValueError(f"{name} has {rows.shape[1]} columns, but the network has {columns} inputs; shape {a.shape}")
+    if rows.shape[0] == 0 and not empty:
+        raise ValueError(f"{name} has 0 rows; at least one example is needed")
+    rows = readable(rows, dtype)
+    finite(rows, dtype, name, one_row)
+    return rows, one_row
+
+
+def targets(Y, m, plan, dtype, name="Y"):
+    """Targets (m, K), or (m,) for K = 1, or labels (m,): returns (dense (m, K) or None, labels (m,) int64 or None)."""
+    a = array(Y, name)
+    K = plan.layer_sizes[-1]
+    if a.ndim == 0 or a.shape[0] != m:
+        raise ValueError(f"{name} has shape {a.shape}, but X has {m} rows")
+    if a.ndim == 1 and K > 1:
+        return None, _labels(a, K, plan, name)
+    if a.shape not in ((m, K), (m,)):
+        labels = " or integer labels (m,)" if K > 1 else " or (m,)"
+        raise ValueError(f"{name} must have shape ({m}, {K}){labels}; got {a.shape}")
+    vector = a.ndim == 1
+    a = readable(a.reshape(m, K) if vector else a, dtype)
+    finite(a, dtype, name)
+    if a.dtype.kind == "f" or plan.highest < 255:
+        low, high = a.min(), a.max()
+        if low < plan.lowest or high > plan.highest:
+            i, j = np.argwhere((a < plan.lowest) | (a > plan.highest))[0]
+            cell = f"{name}[{i}]" if vector else f"{name}[{i}, {j}]"
+            raise ValueError(
+                f"{cell} is {a[i, j]}, which the output {plan.output!r} cannot reach: "
+                f"{name} must lie in [{plan.lowest:g}, {plan.highest:g}]"
+            )
+    if (plan.output, plan.loss) == ("softmax", "cross_entropy"):
+        off = np.abs(a.sum(axis=1, dtype=np.float64) - 1)
+        i = int(off.argmax())
+        if off[i] > (1e-4 if dtype == np.float32 else 1e-6):
+            raise ValueError(
+                f"{name}[{i}] sums to {a[i].sum(dtype=np.float64):.9g}; with softmax and cross_entropy each row of "
+                f"{name} must sum to 1"
+            )
+    return a, None
+
+
+def _labels(a, K, plan, name):
+    if plan.output not in ("softmax", "sigmoid", "tanh"):
+        raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
+    if a.dtype.kind == "f":
+        raise ValueError(
+            f"{name} has shape {a.shape} and dtype {a.dtype}; labels must be integers 0 to {K - 1}, "
+            f"targets must have shape (m, {K})"
+        )
+    if a.size and (a.min() < 0 or a.max() >= K):
+        i = int(np.flatnonzero((a < 0) | (a >= K))[0])
+        raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
+    return np.ascontiguousarray(a, dtype=np.int64)
+
+
+def weights(sample_weight, m, dtype):
+    """Weights of the examples (m,), finite, none negative, not all zero: the readable (m, 1) array or None."""
+    if sample_weight is None:
+        return None
+    a = array(sample_weight, "sample_weight")
+    if a.shape != (m,):
+        raise ValueError(f"sample_weight must have shape ({m},), one for each row of X; got {a.shape}")
+    a = readable(a.reshape(m, 1), dtype)
+    finite(a.reshape(1, m) if a.flags.c_contiguous else a.T.copy(), dtype, "sample_weight", one_row=True)
+    if a.min() < 0:
+        i = int(np.flatnonzero(a[:, 0] < 0)[0])
+        raise ValueError(f"sample_weight[{i}] is {a[i, 0]}; weights must not be negative")
+    if not a.any():
+        raise ValueError("sample_weight is zero for every example; at least one must be positive")
+    return a
+
+
+def parameters(theta, plan, dtype, name="theta"):
+    """Flat parameters (n_parameters,), finite, in dtype: a contiguous array, no copy where it is one."""
+    a = array(theta, name)
+    if a.shape != (plan.n_parameters,):
+        raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        a = np.require(a, dtype=dtype, requirements=["C", "A"]).view(np.ndarray)
+    finite(a[np.newaxis], dtype, name, one_row=True)
+    return a
+
+
+def output_array(out, shape, dtype, name="out"):
+    """An array of the caller's that results are written into."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be an ndarray; got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{name} must have shape {shape} and dtype {np.dtype(dtype).name}; "
+                         f"got shape {out.shape} and dtype {out.dtype}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
+    return out
+
+
+def number(value, name, *, low=0.0, high=math.inf, open_low=False, open_high=True):
+    """A finite real number in an interval, as float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    value = float(value)
+    inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
+    if not inside:
+        interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise ValueError(f"{name} must be in {interval}; got {value:g}")
+    return value
+
+
+def count(value, name, *, low=1):
+    """A whole number of at least `low`, as int."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}; got {value}")
+    return int(value)
+
+
+def flag(value, name):
+    """True or False, as bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def generator(seed):
+    """numpy's Generator from None (fresh entropy), a whole number, a SeedSequence or a Generator."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed must be None, a whole number of at least 0 or a numpy Generator; got {seed!r}") from None
+
+
+def coefficient(weight_decay, lam, m):
+    """The coefficient c of MATH.md, from c itself or from the course's lambda: c = lam / m."""
+    c = number(weight_decay, "weight_decay")
+    if lam is None:
+        return c
+    if c != 0:
+        raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) are the same thing; give one of them")
+    return number(lam, "lam") / m
+
+
+def order_of_examples(order, m, name="order"):
+    """Indices of examples, each in 0 .. m - 1, as contiguous int64."""
+    a = array(order, name)
+    if a.dtype.kind not in "iu" or a.ndim != 1:
+        raise ValueError(f"{name} must be a 1-D array of integers; got shape {a.shape} and dtype {a.dtype}")
+    if a.size == 0:
+        raise ValueError(f"{name} is empty")
+    if a.min() < 0 or a.max() >= m:
+        i = int(np.flatnonzero((a < 0) | (a >= m))[0])
+        raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
+    return np.ascontiguousarray(a, dtype=np.int64)

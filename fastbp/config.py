@@ -1,0 +1,36 @@
+"""What this installation is made of."""
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import scipy
+
+from . import _kernels
+
+__version__ = version("fastbp")
+
+
+def show_config():
+    """Print versions, instruction set and BLAS of this installation, and return them as a dict.
+
+    FASTBP_ISA in the environment, read at import, forces one of the instruction sets available.
+    """
+    from . import blas
+
+    config = {
+        "fastbp": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "platform": f"{sys.platform} {platform.machine()}",
+        "instruction set": _kernels.isa,
+        "instruction sets available": ", ".join(_kernels.available),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "blas": ", ".join(f"{library.internal_api} {library.version}" for library in blas.libraries()) or "unknown",
+    }
+    for name, value in config.items():
+        print(f"{name:<28}{value}")
+    return config

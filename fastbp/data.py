@@ -1,0 +1,62 @@
+"""Examples and targets, checked and coerced once: what every sum over examples is taken over."""
+
+import numpy as np
+
+from . import checks
+from ._backprop import Examples
+
+
+class Data:
+    """X, Y and weights of m examples, checked against one network and ready for the compiled core.
+
+    Parameters
+    ----------
+    plan : Plan
+    dtype : of the network
+    X : (m, s_1);  Y : (m, K), (m,) targets for K = 1, or (m,) labels;  sample_weight : (m,) or None
+
+    Attributes
+    ----------
+    m : int
+        Number of examples.
+    weight : float
+        The m of the formulas: number of examples, or the sum of their weights.
+    classes : "labels", "one_hot", "binary" or None
+        How an accuracy is counted: by argmax, by every output on the right side, or not at all.
+    """
+
+    def __init__(self, plan, dtype, X, Y, sample_weight=None, names=("X", "Y")):
+        self.plan = plan
+        self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0])
+        self.m = len(self.X)
+        self.dense, self.labels = checks.targets(Y, self.m, plan, dtype, names[1])
+        self.w = checks.weights(sample_weight, self.m, dtype)
+        self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
+
+    def examples(self, order=None):
+        """The compiled core's view of the data, in the given order of indices."""
+        return Examples(self.X, self.dense, self.labels, self.w, order)
+
+    @property
+    def classes(self):
+        if self.labels is not None:
+            return "labels"
+        Y, low, high = self.dense, self.plan.lowest, self.plan.highest
+        if self.plan.output == "softmax":
+            return "one_hot"
+        if not np.isfinite(high) or not ((Y == low) | (Y == high)).all():
+            return None
+        return "one_hot" if Y.shape[1] > 1 and ((Y == high).sum(axis=1) == 1).all() else "binary"
+
+    def accuracy(self, h):
+        """Share of the examples, by weight, that the outputs h (m, K) put into the right class; None for regression."""
+        kind = self.classes
+        if kind is None:
+            return None
+        if kind == "binary":
+            middle = (self.plan.lowest + self.plan.highest) / 2
+            right = ((h >= middle) == (self.dense >= middle)).all(axis=1)
+        else:
+            labels = self.labels if kind == "labels" else self.dense.argmax(axis=1)
+            right = h.argmax(axis=1) == labels
+        return float(np.average(right, weights=None if self.w is None else self.w[:, 0]))

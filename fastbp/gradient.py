@@ -1,0 +1,169 @@
+"""From the sums over examples to J and D, and the check of D by differences of J."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _backprop, blas, checks
+
+BUDGET = 0.02  # seconds of compiled code between two looks for Ctrl-C
+
+
+def workspace(plan, m, dtype):
+    """(rows of a block, the flat buffer that its layers live in)"""
+    rows = plan.block(m, np.dtype(dtype).itemsize)
+    return rows, np.empty(rows * plan.units, dtype)
+
+
+def accumulate(plan, theta, data, Delta, per_example=False):
+    """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone."""
+    buffer = workspace(plan, 1 if per_example else data.m, theta.dtype)
+    with blas.single_thread():
+        return accumulate_range(plan, theta, data.examples(), 0, data.m, buffer, Delta, per_example)
+
+
+def accumulate_range(plan, theta, examples, first, last, buffer, Delta, per_example=False):
+    """The same over the examples first .. last with a workspace at hand, BLAS already held."""
+    rows, work = buffer
+    cost = 0.0
+    while first < last:
+        if per_example:
+            part, first = _backprop.accumulate_per_example(
+                plan.code, theta, examples, first, last, work, Delta, BUDGET
+            )
+        else:
+            part, first = _backprop.accumulate(plan.code, theta, examples, first, last, work, rows, Delta, BUDGET)
+        cost += part
+    return cost
+
+
+def predict(plan, theta, X, out):
+    """out (m, K) := h(x) for each row of X."""
+    examples = _backprop.Examples(X)
+    rows, work = workspace(plan, len(X), theta.dtype)
+    first = 0
+    with blas.single_thread():
+        while first < len(X):
+            first = _backprop.predict(plan.code, theta, examples, first, len(X), work, rows, out, BUDGET)
+
+
+def _traced(plan, work, rows, which, l):
+    """layer l of a workspace in which one block holds all rows: a (3), z (4) or delta (5)"""
+    s, at = plan.layer_sizes[l], rows * plan.code[which, l]
+    return work[at : at + rows * s].reshape(rows, s).copy()
+
+
+def trace(plan, theta, X):
+    """a of the hidden layers, and h(x): one block holds all examples."""
+    m, work = len(X), np.empty(len(X) * plan.units, theta.dtype)
+    out = np.empty((m, plan.layer_sizes[-1]), theta.dtype)
+    if m:
+        with blas.single_thread():
+            _backprop.predict(plan.code, theta, _backprop.Examples(X), 0, m, work, m, out, BUDGET)
+    return [_traced(plan, work, m, 3, l) for l in range(1, len(plan.layer_sizes) - 1)], out
+
+
+def trace_back(plan, theta, data):
+    """delta of the layers 2 .. L: one block holds all examples."""
+    m, work = data.m, np.empty(data.m * plan.units, theta.dtype)
+    with blas.single_thread():
+        _backprop.accumulate(plan.code, theta, data.examples(), 0, m, work, m, np.zeros_like(theta), BUDGET)
+    return [_traced(plan, work, m, 5, l) for l in range(1, len(plan.layer_sizes))]
+
+
+def penalty(plan, theta, c):
+    """(c/2) sum_l sum_i sum_{j>=1} Theta(l)_ij^2"""
+    if c == 0:
+        return 0.0
+    return 0.5 * c * sum(float(np.sum(np.square(Theta[:, 1:], dtype=np.float64))) for Theta in plan.views(theta))
+
+
+def regularise(plan, theta, Delta, m, c):
+    """D = Delta / m + c Theta (j >= 1);  D = Delta / m (j = 0), in place of Delta."""
+    Delta /= m
+    if c != 0:
+        for D, Theta in zip(plan.views(Delta), plan.views(theta), strict=True):
+            D[:, 1:] += Theta.dtype.type(c) * Theta[:, 1:]
+    return Delta
+
+
+def cost(plan, theta, data, c):
+    """J"""
+    return accumulate(plan, theta, data, theta[:0].copy()) / data.weight + penalty(plan, theta, c)
+
+
+def cost_and_gradient(plan, theta, data, c, D=None):
+    """J and D = dJ/dtheta, D a fresh array unless one is given."""
+    if D is None:
+        D = np.zeros_like(theta)
+    else:
+        D[:] = 0
+    J = accumulate(plan, theta, data, D) / data.weight + penalty(plan, theta, c)
+    return J, regularise(plan, theta, D, data.weight, c)
+
+
+class GradientCheck(NamedTuple):
+    """What check_gradient returns."""
+
+    relative_difference: float
+    analytic: np.ndarray
+    numeric: np.ndarray
+
+
+def check_gradient(
+    net, X, Y, *, weight_decay=0.0, lam=None, sample_weight=None, directions=None, h=1e-5, seed=0
+):
+    """Hold D against central differences of J: (J(theta + h u) - J(theta - h u)) / 2h.
+
+    Parameters
+    ----------
+    net : Network
+        Left as it is. A float32 network is checked through a float64 copy.
+    X, Y, weight_decay, lam, sample_weight
+        As for `Network.cost_and_gradient`.
+    directions : int, optional
+        Compare along this many random directions u of length 1 instead of along every coordinate.
+    h : float
+        The step; 1e-5 suits float64. Away from the kinks of relu and its like the truncation is O(h^2).
+    seed : int
+        Of the random directions.
+
+    Returns
+    -------
+    GradientCheck
+        ``(relative_difference, analytic, numeric)``, the difference as |analytic - numeric| / |analytic + numeric|
+        (norms), 0 where both are 0; the gradients are (n_parameters,) or (directions,).
+
+    Notes
+    -----
+    Ng, Machine Learning, lecture 9 (gradient checking). One more evaluation of J costs two forward passes, so all
+    coordinates of a large network take long: use `directions`.
+    """
+    h = checks.number(h, "h", open_low=True)
+    rng = checks.generator(seed)
+    net64 = net.copy(dtype=np.float64)
+    plan, theta = net64.plan, net64.theta
+    data = net64.data(X, Y, sample_weight)
+    c = checks.coefficient(weight_decay, lam, data.weight)
+    D = cost_and_gradient(plan, theta, data, c)[1]
+    if directions is None:
+        along = _unit_vectors(plan.n_parameters)
+        analytic = D
+    else:
+        along = rng.standard_normal((checks.count(directions, "directions"), plan.n_parameters))
+        along /= np.linalg.norm(along, axis=1, keepdims=True)
+        analytic = along @ D
+    numeric = np.array(
+        [(cost(plan, theta + h * u, data, c) - cost(plan, theta - h * u, data, c)) / (2 * h) for u in along]
+    )
+    size = np.linalg.norm(analytic + numeric)
+    difference = np.linalg.norm(analytic - numeric)
+    return GradientCheck(float(difference / size) if size else float(difference), analytic, numeric)
+
+
+def _unit_vectors(n):
+    u = np.zeros(n)
+    for i in range(n):
+        u[i] = 1
+        yield u
+        u[i] = 0

@@ -1,0 +1,299 @@
+"""The network: its parameters by the textbook's names, and what can be computed from them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import checks, gradient, initialize
+from .data import Data
+from .plan import Plan
+
+
+class Evaluation(NamedTuple):
+    """What `Network.evaluate` returns; accuracy is None for regression."""
+
+    cost: float
+    accuracy: float | None
+
+
+class Network:
+    """A feed-forward network with layers l = 1 .. L of s_l units, fully connected.
+
+    Parameters
+    ----------
+    layer_sizes : list of int
+        s_1 .. s_L, bias units not counted; [s_1, s_L] is a network without a hidden layer.
+    activation : str or list of str
+        g of the hidden layers, one name or one a layer: sigmoid, tanh, relu (g'(0) = 0), identity,
+        leaky_relu (slope 0.01), elu (alpha 1), softplus, silu, gelu (erf form).
+    output : str
+        Of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp.
+    loss : str
+        cross_entropy (with sigmoid or softmax), squared_error (1/2 |h - y|^2; any output but exp),
+        poisson (with exp).
+    dtype : numpy.float32 or numpy.float64
+        Of the parameters and of all arithmetic; costs are summed in float64.
+    init : str, or start values
+        glorot_uniform, he_normal (biases 0); normal (eps 0.01), uniform (eps 0.12) (biases drawn too);
+        or theta itself, flat (n_parameters,), or a list of Theta, one (s_{l+1}, s_l + 1) a layer.
+    eps : float, optional
+        Standard deviation of init="normal", half width of init="uniform".
+    seed : int, numpy Generator or None
+        Of the random numbers; None draws fresh entropy.
+
+    Attributes
+    ----------
+    theta : ndarray (n_parameters,)
+        All parameters, ``concatenate([T.ravel() for T in Theta])``; assigning copies the values in.
+    Theta : tuple of ndarray
+        Views of theta, Theta[l - 1] the textbook's Theta(l) with shape (s_{l+1}, s_l + 1), bias in column 0.
+
+    Notes
+    -----
+    Formulas: Ng, Machine Learning, lectures 8-9 (forward propagation, backpropagation); see docs/math.md.
+    Logistic, linear, log_loss, mse and swish are accepted for sigmoid, identity, cross_entropy, squared_error, silu.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 2, 1], init=[[[-30, 20, 20], [10, -20, -20]], [[10, -20, -20]]])
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> net.predict(X).round(3).ravel()     # Theta of the course: XNOR
+    array([1., 0., 0., 1.])
+    """
+
+    def __init__(
+        self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", dtype=np.float64,
+        init="glorot_uniform", eps=None, seed=None,
+    ):
+        self._plan = Plan(layer_sizes, activation, output, loss)
+        self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
+        self._Theta = self._plan.views(self._theta)
+        self._init, self._eps = initialize.check(init, eps, self._plan, self._theta.dtype)
+        self.initialize(seed)
+
+    def initialize(self, seed=None):
+        """Draw the parameters anew by the network's `init` (or put its start values back)."""
+        rng = checks.generator(seed)
+        self._theta[:] = initialize.draw(self._init, self._eps, self._plan, self._theta.dtype, rng)
+        if not isinstance(self._init, str):
+            initialize.warn_if_equal_units(self)
+
+    @property
+    def theta(self):
+        return self._theta
+
+    @theta.setter
+    def theta(self, values):
+        self._theta[:] = checks.parameters(values, self._plan, self.dtype)
+
+    @property
+    def Theta(self):
+        return self._Theta
+
+    @property
+    def plan(self):
+        """Layout and functions, as the layers below know them."""
+        return self._plan
+
+    @property
+    def layer_sizes(self):
+        return self._plan.layer_sizes
+
+    @property
+    def n_parameters(self):
+        return self._plan.n_parameters
+
+    @property
+    def dtype(self):
+        return self._theta.dtype
+
+    @property
+    def activation(self):
+        """g of each hidden layer, a tuple of names."""
+        return self._plan.activations
+
+    @property
+    def output(self):
+        return self._plan.output
+
+    @property
+    def loss(self):
+        return self._plan.loss
+
+    def copy(self, dtype=None):
+        """A network of its own with the same parameters, in another dtype if one is given."""
+        twin = Network(
+            self.layer_sizes, activation=list(self.activation), output=self.output, loss=self.loss,
+            dtype=self.dtype if dtype is None else dtype, seed=0,
+        )
+        twin._init, twin._eps = self._init, self._eps
+        twin.theta = self._theta
+        return twin
+
+    def __reduce__(self):
+        return _rebuild, (self.layer_sizes, self.activation, self.output, self.loss, self.dtype.str, self._init,
+                          self._eps, self._theta)
+
+    def __repr__(self):
+        hidden = f"activation={list(self.activation)!r}, " if self.activation else ""
+        return (f"Network({list(self.layer_sizes)}, {hidden}output={self.output!r}, loss={self.loss!r}, "
+                f"dtype={self.dtype.name})")
+
+    def summary(self):
+        """The layers as a table: units, function, shape of Theta, parameters."""
+        lines = [f"{'layer':>5} {'units':>7}  {'function':<12} {'Theta':<14} {'parameters':>10}"]
+        functions = ["input", *self.activation, self.output]
+        for l, (units, function) in enumerate(zip(self.layer_sizes, functions, strict=True), 1):
+            shape = self._plan.shapes[l - 2] if l > 1 else None
+            lines.append(f"{l:>5} {units:>7}  {function:<12} {str(shape) if shape else '':<14} "
+                         f"{shape[0] * shape[1] if shape else 0:>10}")
+        lines.append(f"{self.loss}, {self.n_parameters} parameters, {self.dtype.name}, "
+                     f"{self._theta.nbytes / 1024:.1f} KiB")
+        return "\n".join(lines)
+
+    def data(self, X, Y, sample_weight=None, names=("X", "Y")):
+        """X, Y and weights checked against this network, for many evaluations on the same examples."""
+        return Data(self._plan, self.dtype, X, Y, sample_weight, names)
+
+    def predict(self, X, *, out=None):
+        """h(x) = a(L) of each example.
+
+        Parameters
+        ----------
+        X : (m, s_1), or (s_1,) for one example
+        out : ndarray (m, K) or (K,), optional
+            Written into and returned; network dtype, C-contiguous. It may overlap X.
+
+        Returns
+        -------
+        ndarray (m, K), or (K,) for one example
+        """
+        rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
+        K = self.layer_sizes[-1]
+        shape = (K,) if one_row else (len(rows), K)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        else:
+            checks.output_array(out, shape, self.dtype)
+            if np.may_share_memory(out, rows):
+                rows = rows.copy()
+        gradient.predict(self._plan, self._theta, rows, out.reshape(len(rows), K))
+        return out
+
+    def activations(self, X):
+        """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
+        rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
+        layers, out = gradient.trace(self._plan, self._theta, rows)
+        return [rows.astype(self.dtype), *layers, out]
+
+    def deltas(self, X, Y):
+        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
+        return gradient.trace_back(self._plan, self._theta, self.data(X, Y))
+
+    def accumulate(self, X, Y, per_example=False, *, sample_weight=None):
+        """The sums over the examples: forward, delta, Delta(l) += delta(l+1) [1, a(l)]'.
+
+        Parameters
+        ----------
+        per_example : bool
+            True runs the textbook's loop, one example at a time (gemv, ger); False the same sums by blocks (gemm).
+
+        Returns
+        -------
+        (float, tuple of ndarray)
+            The sum of the costs, and Delta(1) .. Delta(L-1) with the shapes of Theta.
+        """
+        per_example = checks.flag(per_example, "per_example")
+        Delta = np.zeros_like(self._theta)
+        cost = gradient.accumulate(self._plan, self._theta, self.data(X, Y, sample_weight), Delta, per_example)
+        return cost, self._plan.views(Delta)
+
+    def cost_and_gradient(
+        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, out=None
+    ):
+        """J and D = dJ/dtheta.
+
+        J = (1/m) sum_i cost(i) + (c/2) sum Theta_ij^2 (j >= 1);  D = Delta/m + c Theta (j >= 1), Delta/m (j = 0).
+
+        Parameters
+        ----------
+        X : (m, s_1)
+        Y : (m, K); (m,) targets for K = 1; (m,) integer labels 0 .. K-1 for K > 1
+            Labels go with softmax, and with sigmoid or tanh outputs as their low and high values.
+        theta : (n_parameters,), optional
+            Evaluate here instead of at net.theta, which stays as it is, in theta's dtype (float32 or float64).
+        weight_decay : float
+            c.
+        lam : float, optional
+            The course's lambda: c = lam / m.
+        sample_weight : (m,), optional
+            Weights; m is then their sum, in J, in D and in lam / m.
+        out : ndarray (n_parameters,), optional
+            D is written here instead of into a fresh array.
+
+        Returns
+        -------
+        (float, ndarray)
+            J and D, flat like theta.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, before anything has changed.
+        """
+        theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
+        if out is not None:
+            checks.output_array(out, theta.shape, theta.dtype)
+            J, D = gradient.cost_and_gradient(self._plan, theta, data, c)
+            out[:] = D
+            return J, out
+        return gradient.cost_and_gradient(self._plan, theta, data, c)
+
+    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None):
+        """J alone; arguments as for `cost_and_gradient`."""
+        theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
+        return gradient.cost(self._plan, theta, data, c)
+
+    def evaluate(self, X, Y, *, sample_weight=None):
+        """The mean cost without penalty and, for classes, the share of the examples put into the right one.
+
+        Right means: the largest output (labels, or one 1 a row); every output on the right side of the middle of
+        its range (K = 1, or several labels an example).
+        """
+        return self.evaluate_data(self.data(X, Y, sample_weight))
+
+    def evaluate_data(self, data):
+        """The same for data checked before, see `data`."""
+        cost = gradient.cost(self._plan, self._theta, data, 0.0)
+        if data.classes is None:
+            return Evaluation(cost, None)
+        h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
+        gradient.predict(self._plan, self._theta, data.X, h)
+        return Evaluation(cost, data.accuracy(h))
+
+    def _evaluate_at(self, X, Y, theta, weight_decay, lam, sample_weight):
+        if theta is None:
+            theta = checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+        else:
+            given = checks.array(theta, "theta").dtype
+            theta = checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
+        data = Data(self._plan, theta.dtype, X, Y, sample_weight)
+        return theta, data, checks.coefficient(weight_decay, lam, data.weight)
+
+
+def _dtype(dtype):
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be numpy.float32 or numpy.float64; got {dtype!r}") from None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64; got {dtype.name}")
+    return dtype.newbyteorder("=")
+
+
+def _rebuild(layer_sizes, activation, output, loss, dtype, init, eps, theta):
+    net = Network(layer_sizes, activation=list(activation), output=output, loss=loss, dtype=dtype, seed=0)
+    net._init, net._eps = initialize.check(init, eps, net.plan, net.dtype)
+    net.theta = theta
+    return net

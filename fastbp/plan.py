@@ -1,0 +1,133 @@
+"""The layout of a network: how theta is cut into layers, and what the compiled core is told of it."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from . import _kernels
+
+ALIASES = {
+    "logistic": "sigmoid",
+    "linear": "identity",
+    "swish": "silu",
+    "log_loss": "cross_entropy",
+    "binary_crossentropy": "cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "mse": "squared_error",
+}
+BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
+WORKSPACE = 256 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
+
+
+def _named(name, value, accepted):
+    """The code of a name from a closed set, aliases resolved."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
+    value = ALIASES.get(value, value)
+    if value not in accepted:
+        raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
+    return value
+
+
+class Plan:
+    """Layer sizes and functions of a network, checked, with their places in theta and in a workspace.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+        Units s_l of each layer, input and output included, bias not counted.
+    activations : tuple of str
+        One for each hidden layer.
+    output, loss : str
+    shapes : list of (rows, columns)
+        Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
+    offsets : list of int
+        Where each begins in theta; the last entry is the number of parameters.
+    code : ndarray of int64, (7, L + 1)
+        The same for the compiled core; src/_backprop.pxd says what stands where.
+    units : int
+        Values that one example needs in the workspace.
+    """
+
+    def __init__(self, layer_sizes, activation, output, loss):
+        self.layer_sizes = _sizes(layer_sizes)
+        hidden = len(self.layer_sizes) - 2
+        names = [activation] * hidden if isinstance(activation, str) else activation
+        if isinstance(activation, str):
+            _named("activation", activation, _kernels.activations)  # also where no layer uses it
+        elif not isinstance(activation, (list, tuple)):
+            raise TypeError(f"activation must be a name or a list of names, one a hidden layer; got {activation!r}")
+        if len(names) != hidden:
+            raise ValueError(f"activation has {len(names)} names; the network has {hidden} hidden layers")
+        self.activations = tuple(_named("activation", name, _kernels.activations) for name in names)
+        self.output = _named("output", output, _kernels.outputs)
+        self.loss = _named("loss", loss, _kernels.losses)
+        if (self.output, self.loss) not in _kernels.pairs:
+            accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
+            raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
+        if self.output == "softmax" and self.layer_sizes[-1] < 2:
+            raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
+
+        self.shapes = [(n, k + 1) for k, n in pairwise(self.layer_sizes)]
+        self.offsets = [0]
+        for rows, columns in self.shapes:
+            self.offsets.append(self.offsets[-1] + rows * columns)
+        self.lowest, self.highest = _kernels.outputs[self.output][1:]
+        self._encode()
+
+    @property
+    def n_parameters(self):
+        return self.offsets[-1]
+
+    def _encode(self):
+        L = len(self.layer_sizes)
+        self.code = code = np.zeros((7, L + 1), dtype=np.int64)
+        code[0, :L] = self.layer_sizes
+        code[0, L] = -1 if self.output == "tanh" else 0
+        at = 0
+
+        def take(units):
+            nonlocal at
+            at += units
+            return at - units
+
+        for l, s in enumerate(self.layer_sizes):
+            code[3, l] = take(s + 1) + 1  # the spare unit before a holds the 1 of [1, a]
+            if l == 0:
+                continue
+            code[2, l] = self.offsets[l - 1]
+            if l < L - 1:
+                code[1, l], keeps_z = _kernels.activations[self.activations[l - 1]]
+            else:
+                code[1, l], keeps_z = _kernels.outputs[self.output][0], True
+            code[4, l] = take(s) if keeps_z else code[3, l]
+            code[5, l] = take(s)
+        code[6, :3] = _kernels.losses[self.loss], take(self.layer_sizes[-1]), take(1)
+        self.units = at
+
+    def block(self, m, itemsize):
+        """Rows of a block: as many as the workspace holds in cache, between 32 and 512, a multiple of 8."""
+        rows = WORKSPACE // (self.units * itemsize) // 8 * 8
+        return max(1, min(m, max(32, min(512, rows))))
+
+    def views(self, theta):
+        """Theta(1) .. Theta(L-1) as views of the flat theta."""
+        return tuple(
+            theta[begin:end].reshape(shape)
+            for (begin, end), shape in zip(pairwise(self.offsets), self.shapes, strict=True)
+        )
+
+
+def _sizes(layer_sizes):
+    try:
+        sizes = [size.__index__() for size in layer_sizes]
+    except (TypeError, AttributeError):
+        raise TypeError(f"layer_sizes must be a list of whole numbers; got {layer_sizes!r}") from None
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes needs at least an input and an output layer; got {sizes}")
+    for l, size in enumerate(sizes):
+        if not 1 <= size <= BLAS_LIMIT:
+            raise ValueError(f"layer_sizes[{l}] is {size}; accepted are 1 to {BLAS_LIMIT}")
+    if sum(n * (k + 1) for k, n in pairwise(sizes)) > 2**60:
+        raise ValueError(f"layer_sizes {sizes} make more parameters than memory can hold")
+    return tuple(sizes)

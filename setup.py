@@ -1,0 +1,75 @@
+"""The extensions of fastbp; everything else about the package stands in pyproject.toml.
+
+FASTBP_DEBUG=1         bounds checks, assertions, no optimisation, annotated HTML beside build/cython/*.c
+FASTBP_SANITIZE=LIST   -fsanitize=LIST for every extension, e.g. address,undefined
+"""
+
+import os
+from pathlib import Path
+
+import scipy.linalg
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("FASTBP_DEBUG", "") not in ("", "0")
+SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
+BUILD = Path("build") / "cython"
+
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "cdivision": True,
+    "freethreading_compatible": False,
+    "embedsignature": True,
+}
+# -ffp-contract=off: FMA stands where it is written, so that tails and bodies give the same bits.
+COMPILE = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"] + (
+    ["-O0", "-g", "-UNDEBUG", "-fno-wrapv"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+)
+LINK = []
+if SANITIZE:
+    COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-O1"]
+    LINK += [f"-fsanitize={SANITIZE}"]
+
+KERNELS = ["baseline", "avx2", "avx512", "dispatch"]
+
+
+def blas_integer():
+    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on)."""
+    declarations = (Path(scipy.linalg.__file__).parent / "cython_blas.pxd").read_text()
+    named = "blas_int" in declarations
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / "_blas_int.pxd").write_text(
+        "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
+    )
+
+
+def extension(name, *c_files):
+    headers = [str(path) for path in sorted(Path("src/kernels").glob("*.h"))]
+    return Extension(
+        f"fastbp.{name}",
+        [f"src/{name}.pyx", *c_files],
+        include_dirs=["src/kernels"],
+        depends=headers + [str(path) for path in sorted(Path("src").glob("*.pxd"))],
+        extra_compile_args=COMPILE,
+        extra_link_args=LINK,
+    )
+
+
+blas_integer()
+setup(
+    ext_modules=cythonize(
+        [
+            extension("_kernels", *(f"src/kernels/{name}.c" for name in KERNELS)),
+            extension("_backprop"),
+            extension("_epoch"),
+        ],
+        include_path=["src", str(BUILD)],
+        build_dir=str(BUILD),
+        compiler_directives=DIRECTIVES,
+        annotate=DEBUG,
+    )
+)

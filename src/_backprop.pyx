@@ -1,0 +1,129 @@
+"""The sums over examples that Python asks for: predictions, and Delta with the costs.
+
+Each call works on the examples first .. last in blocks of B, GIL released, and returns the first example it
+has not done: at the latest after about `budget` seconds, so that the caller can look for Ctrl-C. What it has
+done is complete; called again from there it goes on with the same bits as if it had never stopped.
+"""
+
+import fastbp._kernels  # noqa: F401  (its capsule is bound below)
+
+from cpython.buffer cimport PyBuffer_Release
+from cpython.pycapsule cimport PyCapsule_New
+from cython cimport floating
+from libc.stdint cimport int64_t
+
+from _backprop cimport (
+    accumulate_block, accumulate_example, block_of_X, examples_t, forward, open_rows, plan_t, read_plan, seconds,
+)
+from _kernels cimport bind_kernels, load_rows, output_of
+
+bind_kernels()
+
+
+cdef class Examples:
+    """X, Y (dense targets or labels), weights and order, opened once and read where they lie.
+
+    X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
+    labels : (m,) int64 or None; order : (any,) int64 or None. Checked by fastbp.checks before they come here.
+    """
+
+    cdef examples_t data
+    cdef Py_buffer X, Y, w
+    cdef const int64_t[::1] labels, order
+    cdef int opened
+    cdef readonly object capsule    # of &data, for _epoch
+
+    def __cinit__(self, X, Y=None, const int64_t[::1] labels=None, w=None, const int64_t[::1] order=None):
+        self.opened = 0
+        self.capsule = PyCapsule_New(&self.data, "fastbp.examples", NULL)
+        self.data.w.data = self.data.Y.data = NULL
+        open_rows(X, &self.X, &self.data.X)
+        self.opened = 1
+        if Y is not None:
+            open_rows(Y, &self.Y, &self.data.Y)
+            self.opened |= 2
+        if w is not None:
+            open_rows(w, &self.w, &self.data.w)
+            self.opened |= 4
+        self.labels, self.order = labels, order
+        self.data.labels = &labels[0] if labels is not None and labels.shape[0] else NULL
+        self.data.order = &order[0] if order is not None and order.shape[0] else NULL
+
+    def weight(self, Py_ssize_t first, Py_ssize_t last):
+        """m of the examples first .. last: their number, or the sum of their weights."""
+        cdef double w, total = 0
+        cdef Py_ssize_t i
+        if self.data.w.data == NULL:
+            return <double>(last - first)
+        for i in range(first, last):
+            load_rows(&self.data.w, self.data.order, i, 1, 1, &w)
+            total += w
+        return total
+
+    def __dealloc__(self):
+        if self.opened & 1:
+            PyBuffer_Release(&self.X)
+        if self.opened & 2:
+            PyBuffer_Release(&self.Y)
+        if self.opened & 4:
+            PyBuffer_Release(&self.w)
+
+
+def predict(
+    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
+    floating[::1] work, Py_ssize_t B, floating[:, ::1] out, double budget,
+):
+    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
+    cdef plan_t p = read_plan(plan)
+    cdef Py_ssize_t m, ldx = 0, K = p.s[p.L - 1], i = first
+    cdef const floating *X
+    cdef double end = seconds() + budget
+    with nogil:
+        while i < last:
+            m = min(B, last - i)
+            X = block_of_X(&p, &examples.data, i, m, &work[0], B, &ldx)
+            forward(&p, &theta[0], m, X, ldx, &work[0], B)
+            output_of(<int>p.g[p.L - 1], m, K, <const floating *>(&work[0] + B * p.z[p.L - 1]), &out[i, 0])
+            i += m
+            if seconds() > end:
+                break
+    return i
+
+
+def accumulate(
+    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
+    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double budget,
+):
+    """Delta += sum over the examples first .. last, in blocks  ->  (sum of their costs, the first example not done)
+
+    An empty Delta asks for the costs alone.
+    """
+    cdef plan_t p = read_plan(plan)
+    cdef Py_ssize_t m, i = first
+    cdef double cost = 0, end = seconds() + budget
+    cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
+    with nogil:
+        while i < last:
+            m = min(B, last - i)
+            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, into)
+            i += m
+            if seconds() > end:
+                break
+    return cost, i
+
+
+def accumulate_per_example(
+    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
+    floating[::1] work, floating[::1] Delta, double budget,
+):
+    """The same sums by the textbook's loop, one example at a time  ->  (sum of costs, the first example not done)"""
+    cdef plan_t p = read_plan(plan)
+    cdef Py_ssize_t i = first
+    cdef double cost = 0, end = seconds() + budget
+    with nogil:
+        while i < last:
+            cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], &Delta[0])
+            i += 1
+            if i % 16 == 0 and seconds() > end:
+                break
+    return cost, i

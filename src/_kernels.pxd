@@ -1,0 +1,187 @@
+"""The C kernels of the chosen instruction set for both dtypes: one fused function each, the docstring is the formula."""
+
+from cpython.pycapsule cimport PyCapsule_Import
+from cython cimport floating
+from libc.stdint cimport int64_t
+
+
+cdef extern from "kernels.h":
+    ctypedef struct rows_t:
+        const void *data
+        Py_ssize_t stride
+        int type
+
+    enum:
+        ROWS_F32
+        ROWS_F64
+        ROWS_U8
+
+    ctypedef struct kernels_f32:
+        void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
+                                 float *, float *) noexcept nogil
+        void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
+        void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
+                            float *) noexcept nogil
+        void (*fill_bias)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*add_bias_delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const float *, const float *, float *) noexcept nogil
+        double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
+        void (*sgd)(Py_ssize_t, double, double, int, const float *, float *, float *) noexcept nogil
+        void (*adam)(Py_ssize_t, double, double, double, double, double, const float *, float *, float *,
+                     float *) noexcept nogil
+        int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
+
+    ctypedef struct kernels_f64:
+        void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+                                 double *, double *) noexcept nogil
+        void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
+        void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double,
+                            double *) noexcept nogil
+        void (*fill_bias)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*add_bias_delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const double *, const double *, double *) noexcept nogil
+        double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
+        void (*sgd)(Py_ssize_t, double, double, int, const double *, double *, double *) noexcept nogil
+        void (*adam)(Py_ssize_t, double, double, double, double, double, const double *, double *, double *,
+                     double *) noexcept nogil
+        int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
+
+    ctypedef struct isa_t:
+        const char *name
+        const kernels_f32 *f32
+        const kernels_f64 *f64
+
+    const isa_t *const *fastbp_isas() noexcept nogil
+    Py_ssize_t fastbp_first_nonfinite(const rows_t *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
+    void fastbp_bind(const isa_t *) noexcept nogil
+    const kernels_f32 *f32 "fastbp_f32"() noexcept nogil
+    const kernels_f64 *f64 "fastbp_f64"() noexcept nogil
+
+
+cdef inline int bind_kernels() except -1:
+    """Let this compiled module use the instruction set that fastbp._kernels chose at import."""
+    fastbp_bind(<const isa_t *>PyCapsule_Import("fastbp._kernels.capsule", 0))
+    return 0
+
+
+cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a) noexcept nogil:
+    """a := g(z)"""
+    if floating is float:
+        f32().activate(g, n, z, a)
+    else:
+        f64().activate(g, n, z, a)
+
+
+cdef inline void activate_backward(
+    int g, Py_ssize_t n, const floating *a, const floating *z, floating *delta
+) noexcept nogil:
+    """delta := delta .* g'(z)"""
+    if floating is float:
+        f32().activate_backward(g, n, a, z, delta)
+    else:
+        f64().activate_backward(g, n, a, z, delta)
+
+
+cdef inline double cost_and_delta(
+    int output, int loss, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y, const floating *w,
+    floating *h, floating *delta
+) noexcept nogil:
+    """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta (m, K), w (m,) or NULL"""
+    if floating is float:
+        return f32().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+    else:
+        return f64().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+
+
+cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h) noexcept nogil:
+    """h := output(z);  z, h (m, K)"""
+    if floating is float:
+        f32().output(output, m, K, z, h)
+    else:
+        f64().output(output, m, K, z, h)
+
+
+cdef inline void load_rows(
+    const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, floating *dst
+) noexcept nogil:
+    """dst (m, n) := the rows order[first .. first + m) of src, or first .. first + m where order is NULL"""
+    if floating is float:
+        f32().load_rows(src, order, first, m, n, dst)
+    else:
+        f64().load_rows(src, order, first, m, n, dst)
+
+
+cdef inline void load_labels(
+    const int64_t *labels, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K,
+    floating low, floating high, floating *y
+) noexcept nogil:
+    """y (m, K) := low, and high at the label of each row"""
+    if floating is float:
+        f32().load_labels(labels, order, first, m, K, low, high, y)
+    else:
+        f64().load_labels(labels, order, first, m, K, low, high, y)
+
+
+cdef inline void fill_bias(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, floating *Z
+) noexcept nogil:
+    """Z (m, n) := each row Theta[:, 0];  Theta (n, k + 1)"""
+    if floating is float:
+        f32().fill_bias(m, n, k, Theta, Z)
+    else:
+        f64().fill_bias(m, n, k, Theta, Z)
+
+
+cdef inline void add_bias_delta(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *delta, floating *Delta
+) noexcept nogil:
+    """Delta[:, 0] += column sums of delta (m, n);  Delta (n, k + 1)"""
+    if floating is float:
+        f32().add_bias_delta(m, n, k, delta, Delta)
+    else:
+        f64().add_bias_delta(m, n, k, delta, Delta)
+
+
+cdef inline void decay(
+    Py_ssize_t rows, Py_ssize_t columns, double m, double c, const floating *Theta, const floating *Delta, floating *D
+) noexcept nogil:
+    """D := Delta / m + c Theta, the bias column without c;  Theta, Delta, D (rows, columns)"""
+    if floating is float:
+        f32().decay(rows, columns, m, c, Theta, Delta, D)
+    else:
+        f64().decay(rows, columns, m, c, Theta, Delta, D)
+
+
+cdef inline double sum_of_squares(Py_ssize_t rows, Py_ssize_t columns, const floating *Theta) noexcept nogil:
+    """sum of Theta_ij^2, j >= 1;  Theta (rows, columns)"""
+    if floating is float:
+        return f32().sum_of_squares(rows, columns, Theta)
+    else:
+        return f64().sum_of_squares(rows, columns, Theta)
+
+
+cdef inline void sgd(
+    Py_ssize_t n, double eta, double mu, bint nesterov, const floating *D, floating *v, floating *theta
+) noexcept nogil:
+    """v := mu v - eta D;  theta := theta + v  (nesterov: theta + mu v - eta D)"""
+    if floating is float:
+        f32().sgd(n, eta, mu, nesterov, D, v, theta)
+    else:
+        f64().sgd(n, eta, mu, nesterov, D, v, theta)
+
+
+cdef inline void adam(
+    Py_ssize_t n, double rate, double correction, double beta_1, double beta_2, double epsilon,
+    const floating *D, floating *m, floating *v, floating *theta
+) noexcept nogil:
+    """m, v := moments of D;  theta := theta - rate m / (sqrt(correction v) + epsilon)"""
+    if floating is float:
+        f32().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)
+    else:
+        f64().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)

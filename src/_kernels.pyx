@@ -1,0 +1,106 @@
+"""Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules,
+and tells Python what the closed sets (activations, outputs, losses) hold."""
+
+import os
+
+from cpython.pycapsule cimport PyCapsule_New
+from cython cimport floating
+
+from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
+
+
+cdef extern from "lists.h":
+    ctypedef struct activation_t:
+        const char *name
+        bint keeps_z
+
+    ctypedef struct output_t:
+        const char *name
+        double lowest
+        double highest
+
+    ctypedef struct pair_t:
+        const char *output
+        const char *loss
+
+    const activation_t *activation_list
+    const output_t *output_list
+    const char **loss_list
+    const pair_t *pair_list
+
+
+def _available():
+    cdef const isa_t *const *sets = fastbp_isas()
+    names = []
+    while sets[len(names)].name != NULL:
+        names.append(sets[len(names)].name.decode())
+    return tuple(names)
+
+
+def _choose():
+    """The best set of this processor, or the one that FASTBP_ISA names."""
+    wanted = os.environ.get("FASTBP_ISA", "")
+    if wanted and wanted not in available:
+        raise ImportError(
+            f"FASTBP_ISA is {wanted!r}; this build and processor have {', '.join(available)}"
+        )
+    cdef Py_ssize_t index = available.index(wanted) if wanted else 0
+    fastbp_bind(fastbp_isas()[index])
+    return available[index]
+
+
+available = _available()
+isa = _choose()
+capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)], "fastbp._kernels.capsule", NULL)
+
+activations = {}    # name -> (code, keeps_z)
+outputs = {}        # name -> (code, lowest, highest)
+losses = {}         # name -> code
+pairs = []          # (output, loss)
+
+cdef Py_ssize_t i = 0
+while activation_list[i].name != NULL:
+    activations[activation_list[i].name.decode()] = (i, activation_list[i].keeps_z)
+    i += 1
+i = 0
+while output_list[i].name != NULL:
+    outputs[output_list[i].name.decode()] = (i, output_list[i].lowest, output_list[i].highest)
+    i += 1
+i = 0
+while loss_list[i] != NULL:
+    losses[loss_list[i].decode()] = i
+    i += 1
+i = 0
+while pair_list[i].output != NULL:
+    pairs.append((pair_list[i].output.decode(), pair_list[i].loss.decode()))
+    i += 1
+
+
+def first_nonfinite(const floating[:, :] X, double limit):
+    """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
+    cdef rows_t rows
+    cdef Py_ssize_t found
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        return -1
+    rows.data = &X[0, 0]
+    rows.stride = X.strides[0]
+    rows.type = ROWS_F32 if floating is float else ROWS_F64
+    with nogil:
+        found = fastbp_first_nonfinite(&rows, X.shape[0], X.shape[1], limit)
+    return found
+
+
+def function(name, const floating[::1] x, floating[::1] out):
+    """out := f(x) by the vector code, for the tests of its last bit; softmax takes x as one row."""
+    cdef bytes encoded = name.encode()
+    cdef const char *chars = encoded
+    cdef bint known
+    if x.shape[0] != out.shape[0] or x.shape[0] == 0:
+        raise ValueError(f"x and out must have the same length, at least 1; got {x.shape[0]} and {out.shape[0]}")
+    with nogil:
+        if floating is float:
+            known = f32().function(chars, x.shape[0], &x[0], &out[0])
+        else:
+            known = f64().function(chars, x.shape[0], &x[0], &out[0])
+    if not known:
+        raise ValueError(f"name is {name!r}, which is no vector function")

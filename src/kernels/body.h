@@ -1,0 +1,62 @@
+/* All kernels of one dtype for one instruction set, and their table. Included twice by each ISA file,
+ * with REAL_F32 and with REAL_F64 defined. */
+#undef TABLE
+#undef SQRT
+#undef ROWS_TYPE
+#undef OTHER_REAL
+#ifdef REAL_F32
+#define TABLE kernels_f32
+#define SQRT sqrtf
+#define ROWS_TYPE ROWS_F32
+#define OTHER_REAL double
+#else
+#define TABLE kernels_f64
+#define SQRT sqrt
+#define ROWS_TYPE ROWS_F64
+#define OTHER_REAL float
+#endif
+
+#include "vector.h"
+#include "vmath.h"
+
+#include "activations.h"
+#include "losses.h"
+#include "rows.h"
+#include "update.h"
+
+/* The elementwise functions by name, for the tests of their last bit. */
+static int FN(function)(const char *name, ptrdiff_t n, const real *x, real *out)
+{
+#define X(f)                                                                                                      \
+    if (strcmp(name, #f) == 0) {                                                                                  \
+        for (ptrdiff_t i = 0; i < n; i += VL) {                                                                   \
+            const ptrdiff_t lanes = n - i < VL ? n - i : VL;                                                      \
+            FN(vstore_part)(out + i, lanes, FN(v##f)(FN(vload_part)(x + i, lanes)));                              \
+        }                                                                                                         \
+        return 1;                                                                                                 \
+    }
+    X(exp) X(expm1) X(log) X(log1p) X(sigmoid) X(tanh) X(normcdf)
+#undef X
+    if (strcmp(name, "softmax") == 0) {
+        real zmax;
+        FN(softmax_row)(n, x, out, &zmax);
+        return 1;
+    }
+    return 0;
+}
+
+static const TABLE FN(table) = {
+    .activate = FN(activate),
+    .activate_backward = FN(activate_backward),
+    .cost_and_delta = FN(cost_and_delta),
+    .output = FN(output),
+    .load_rows = FN(load_rows),
+    .load_labels = FN(load_labels),
+    .fill_bias = FN(fill_bias),
+    .add_bias_delta = FN(add_bias_delta),
+    .decay = FN(decay),
+    .sum_of_squares = FN(sum_of_squares),
+    .sgd = FN(sgd),
+    .adam = FN(adam),
+    .function = FN(function),
+};

@@ -1,0 +1,17 @@
+/* Includes body.h for both dtypes and names the set. An ISA file selects the target, then defines
+ * ISA (its name) and VBYTES (bytes of a vector). */
+#include "kernels.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+#define REAL_F32
+#include "body.h"
+#undef REAL_F32
+#define REAL_F64
+#include "body.h"
+#undef REAL_F64
+
+const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64};

@@ -1,0 +1,80 @@
+/* The C kernels as the compiled modules see them: one table of functions per dtype, filled once per
+ * instruction set and chosen at import. Kernels are arithmetic on examples: no allocation, no error
+ * path, no global state. Shapes are in the comments, matrices are row-major. */
+#ifndef FASTBP_KERNELS_H
+#define FASTBP_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "names.h"
+
+/* Rows of a caller's array, read where they lie: row i begins at data + i * stride (bytes), its
+ * columns are contiguous and of one of these types. */
+enum rows_type { ROWS_F32, ROWS_F64, ROWS_U8 };
+typedef struct {
+    const void *data;
+    ptrdiff_t stride;
+    int type;
+} rows_t;
+
+/* The functions of one dtype. */
+#define FASTBP_KERNELS(real, T)                                                                                   \
+    typedef struct {                                                                                              \
+        /* a := g(z), n elements; a may be z where g keeps no z (keeps_z) */                                      \
+        void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
+        /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
+        void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta);                 \
+        /* h := output(z); delta := w dcost/dz; the sum of w cost; z, h, y, delta (m, K); w (m,) or NULL */       \
+        double (*cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,    \
+                                 const real *w, real *h, real *delta);                                            \
+        /* h := output(z), (m, K) */                                                                              \
+        void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
+        /* dst (m, n) := rows order[first .. first + m), or first .. first + m without an order */                \
+        void (*load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n,     \
+                          real *dst);                                                                             \
+        /* y (m, K) := low, but high at the label of each row */                                                  \
+        void (*load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m,            \
+                            ptrdiff_t K, real low, real high, real *y);                                           \
+        /* Z (m, n) := each row the bias, column 0 of Theta (n, k + 1) */                                         \
+        void (*fill_bias)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, real *Z);                     \
+        /* Delta[:, 0] += the column sums of delta (m, n); Delta (n, k + 1) */                                    \
+        void (*add_bias_delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, real *Delta);            \
+        /* D := Delta / m + c Theta, the bias column without c; Theta (rows, columns), D may be Delta */          \
+        void (*decay)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, const real *Theta,                   \
+                      const real *Delta, real *D);                                                                \
+        /* sum of Theta_ij^2 without the bias column, Theta (rows, columns) */                                    \
+        double (*sum_of_squares)(ptrdiff_t rows, ptrdiff_t columns, const real *Theta);                           \
+        /* v := mu v - eta D; theta := theta + v, or theta + mu v - eta D (nesterov); n elements */               \
+        void (*sgd)(ptrdiff_t n, double eta, double mu, int nesterov, const real *D, real *v, real *theta);       \
+        /* m, v, theta of Adam's step; rate = eta / (1 - beta_1^t), correction = 1 / (1 - beta_2^t) */            \
+        void (*adam)(ptrdiff_t n, double rate, double correction, double beta_1, double beta_2, double epsilon,   \
+                     const real *D, real *m, real *v, real *theta);                                               \
+        /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
+        int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
+    } kernels_##T;
+
+FASTBP_KERNELS(float, f32)
+FASTBP_KERNELS(double, f64)
+
+/* One instruction set: its name and its two tables. */
+typedef struct {
+    const char *name;
+    const kernels_f32 *f32;
+    const kernels_f64 *f64;
+} isa_t;
+
+/* The instruction sets that were built and that this processor has, best first; ends with name NULL. */
+const isa_t *const *fastbp_isas(void);
+
+/* The first flat index (row * n + column) of a value that is NaN, infinite or larger than `limit` in
+ * absolute value; -1 where all are fine. */
+ptrdiff_t fastbp_first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit);
+
+/* Each compiled module keeps the chosen set here; _kernels.pxd binds it at import. */
+static const isa_t *fastbp_isa;
+static inline void fastbp_bind(const isa_t *isa) { fastbp_isa = isa; }
+static inline const kernels_f32 *fastbp_f32(void) { return fastbp_isa->f32; }
+static inline const kernels_f64 *fastbp_f64(void) { return fastbp_isa->f64; }
+
+#endif

@@ -1,0 +1,22 @@
+/* The lists of names.h as arrays that end with NULL, for _kernels.pyx alone. */
+#include <math.h>
+#include <stddef.h>
+
+#include "names.h"
+
+typedef struct { const char *name; int keeps_z; } activation_t;
+typedef struct { const char *name; double lowest, highest; } output_t;
+typedef struct { const char *output, *loss; } pair_t;
+
+#define X(name, keeps_z) {#name, keeps_z},
+static const activation_t activation_list[] = {ACTIVATIONS(X) {NULL, 0}};
+#undef X
+#define X(name, lowest, highest) {#name, lowest, highest},
+static const output_t output_list[] = {OUTPUTS(X) {NULL, 0, 0}};
+#undef X
+#define X(name) #name,
+static const char *loss_list[] = {LOSSES(X) NULL};
+#undef X
+#define X(output, loss) {#output, #loss},
+static const pair_t pair_list[] = {PAIRS(X) {NULL, NULL}};
+#undef X

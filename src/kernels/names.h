@@ -1,0 +1,31 @@
+/* The closed sets: activations, outputs and losses, each with its name and what the layers above must
+ * know. The functions stand in activations.h and losses.h; Python reads these lists from here. */
+#ifndef FASTBP_NAMES_H
+#define FASTBP_NAMES_H
+
+/* X(name, keeps_z): keeps_z = 1 where g' cannot be had from a = g(z) alone. */
+#define ACTIVATIONS(X)                                                                                            \
+    X(sigmoid, 0) X(tanh, 0) X(relu, 0) X(identity, 0) X(leaky_relu, 0) X(elu, 0) X(softplus, 0) X(silu, 1) X(gelu, 1)
+
+/* X(name, lowest, highest): what the output can reach, and so what a target may be. */
+#define OUTPUTS(X)                                                                                                \
+    X(sigmoid, 0, 1) X(softmax, 0, 1) X(identity, -INFINITY, INFINITY) X(tanh, -1, 1) X(exp, 0, INFINITY)
+
+/* X(output, loss): the pairs of MATH.md. */
+#define PAIRS(X)                                                                                                  \
+    X(sigmoid, cross_entropy) X(softmax, cross_entropy) X(exp, poisson) X(sigmoid, squared_error)                 \
+    X(softmax, squared_error) X(identity, squared_error) X(tanh, squared_error)
+
+#define LOSSES(X) X(cross_entropy) X(squared_error) X(poisson)
+
+#define X(name, keeps_z) G_##name,
+enum activation { ACTIVATIONS(X) G_COUNT };
+#undef X
+#define X(name, low, high) OUTPUT_##name,
+enum output { OUTPUTS(X) OUTPUT_COUNT };
+#undef X
+#define X(name) LOSS_##name,
+enum loss { LOSSES(X) LOSS_COUNT };
+#undef X
+
+#endif
