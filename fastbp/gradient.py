@@ -10,9 +10,17 @@ BUDGET = 0.02  # seconds of compiled code between two looks for Ctrl-C
 
 
 def workspace(plan, m, dtype):
-    """(rows of a block, the flat buffer that its layers live in)"""
-    rows = plan.block(m, np.dtype(dtype).itemsize)
-    return rows, np.empty(rows * plan.units, dtype)
+    """(examples of a block, the flat buffer that its layers live in), the buffer at a cache line"""
+    dtype = np.dtype(dtype)
+    rows = plan.block(m, dtype.itemsize, _backprop.panel(np.empty(0, dtype)))
+    return rows, _aligned(rows * plan.units, dtype)
+
+
+def _aligned(n, dtype):
+    line = 64 // dtype.itemsize
+    buffer = np.empty(n + line, dtype)
+    skip = -(buffer.ctypes.data // dtype.itemsize) % line
+    return buffer[skip : skip + n]
 
 
 def accumulate(plan, theta, data, Delta, per_example=False):
@@ -29,7 +37,7 @@ def accumulate_range(plan, theta, examples, first, last, buffer, Delta, per_exam
     while first < last:
         if per_example:
             part, first = _backprop.accumulate_per_example(
-                plan.code, theta, examples, first, last, work, Delta, BUDGET
+                plan.code, theta, examples, first, last, work, rows, Delta, BUDGET
             )
         else:
             part, first = _backprop.accumulate(plan.code, theta, examples, first, last, work, rows, Delta, BUDGET)
@@ -47,28 +55,31 @@ def predict(plan, theta, X, out):
             first = _backprop.predict(plan.code, theta, examples, first, len(X), work, rows, out, BUDGET)
 
 
-def _traced(plan, work, rows, which, l):
-    """layer l of a workspace in which one block holds all rows: a (3), z (4) or delta (5)"""
-    s, at = plan.layer_sizes[l], rows * plan.code[which, l]
-    return work[at : at + rows * s].reshape(rows, s).copy()
-
-
 def trace(plan, theta, X):
-    """a of the hidden layers, and h(x): one block holds all examples."""
-    m, work = len(X), np.empty(len(X) * plan.units, theta.dtype)
-    out = np.empty((m, plan.layer_sizes[-1]), theta.dtype)
-    if m:
-        with blas.single_thread():
-            _backprop.predict(plan.code, theta, _backprop.Examples(X), 0, m, work, m, out, BUDGET)
-    return [_traced(plan, work, m, 3, l) for l in range(1, len(plan.layer_sizes) - 1)], out
+    """[a(2), ..., a(L)], each (m, s_l), for the rows of X."""
+    hidden = len(plan.layer_sizes) - 2
+    layers = [np.empty((len(X), s), theta.dtype) for s in plan.layer_sizes[1:]]
+    examples = _backprop.Examples(X)
+    rows, work = workspace(plan, len(X), theta.dtype)
+    for first in range(0, len(X), rows):
+        last = min(first + rows, len(X))
+        _backprop.predict(plan.code, theta, examples, first, last, work, rows, layers[-1], BUDGET)
+        for l in range(hidden):
+            _backprop.layer(plan.code[3, l + 1], work, rows, layers[l][first:last])
+    return layers
 
 
 def trace_back(plan, theta, data):
-    """delta of the layers 2 .. L: one block holds all examples."""
-    m, work = data.m, np.empty(data.m * plan.units, theta.dtype)
-    with blas.single_thread():
-        _backprop.accumulate(plan.code, theta, data.examples(), 0, m, work, m, np.zeros_like(theta), BUDGET)
-    return [_traced(plan, work, m, 5, l) for l in range(1, len(plan.layer_sizes))]
+    """[delta(2), ..., delta(L)], each (m, s_l)."""
+    layers = [np.empty((data.m, s), theta.dtype) for s in plan.layer_sizes[1:]]
+    examples, Delta = data.examples(), np.zeros_like(theta)
+    rows, work = workspace(plan, data.m, theta.dtype)
+    for first in range(0, data.m, rows):
+        last = min(first + rows, data.m)
+        _backprop.accumulate(plan.code, theta, examples, first, last, work, rows, Delta, BUDGET)
+        for l, layer in enumerate(layers, 1):
+            _backprop.layer(plan.code[5, l], work, rows, layer[first:last])
+    return layers
 
 
 def penalty(plan, theta, c):

@@ -184,8 +184,7 @@ class Network:
     def activations(self, X):
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
         rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
-        layers, out = gradient.trace(self._plan, self._theta, rows)
-        return [rows.astype(self.dtype), *layers, out]
+        return [rows.astype(self.dtype), *gradient.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X, Y):
         """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""

@@ -43,7 +43,7 @@ class Plan:
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
         Where each begins in theta; the last entry is the number of parameters.
-    code : ndarray of int64, (7, L + 1)
+    code : ndarray of int64, (8, L + 1)
         The same for the compiled core; src/_backprop.pxd says what stands where.
     units : int
         Values that one example needs in the workspace.
@@ -81,7 +81,7 @@ class Plan:
 
     def _encode(self):
         L = len(self.layer_sizes)
-        self.code = code = np.zeros((7, L + 1), dtype=np.int64)
+        self.code = code = np.zeros((8, L + 1), dtype=np.int64)
         code[0, :L] = self.layer_sizes
         code[0, L] = -1 if self.output == "tanh" else 0
         at = 0
@@ -93,6 +93,7 @@ class Plan:
 
         for l, s in enumerate(self.layer_sizes):
             code[3, l] = take(s + 1) + 1  # the spare unit before a holds the 1 of [1, a]
+            code[6, l] = take(s)
             if l == 0:
                 continue
             code[2, l] = self.offsets[l - 1]
@@ -102,13 +103,13 @@ class Plan:
                 code[1, l], keeps_z = _kernels.outputs[self.output][0], True
             code[4, l] = take(s) if keeps_z else code[3, l]
             code[5, l] = take(s)
-        code[6, :3] = _kernels.losses[self.loss], take(self.layer_sizes[-1]), take(1)
+        code[7, :3] = _kernels.losses[self.loss], take(self.layer_sizes[-1]), take(1)
         self.units = at
 
-    def block(self, m, itemsize):
-        """Rows of a block: as many as the workspace holds in cache, between 32 and 512, a multiple of 8."""
-        rows = WORKSPACE // (self.units * itemsize) // 8 * 8
-        return max(1, min(m, max(32, min(512, rows))))
+    def block(self, m, itemsize, panel):
+        """Examples of a block: as many as the workspace holds in cache, between 64 and 512, a multiple of a panel."""
+        fits = max(64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
+        return min(fits, -(-m // panel) * panel)
 
     def views(self, theta):
         """Theta(1) .. Theta(L-1) as views of the flat theta."""

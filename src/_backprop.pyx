@@ -13,9 +13,9 @@ from cython cimport floating
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
-    accumulate_block, accumulate_example, block_of_X, examples_t, forward, open_rows, plan_t, read_plan, seconds,
+    accumulate_block, accumulate_example, examples_t, forward, load_X, open_rows, plan_t, read_plan, seconds,
 )
-from _kernels cimport bind_kernels, load_rows, output_of
+from _kernels cimport bind_kernels, f32, f64, load_rows, output_of, to_rows
 
 bind_kernels()
 
@@ -69,25 +69,37 @@ cdef class Examples:
             PyBuffer_Release(&self.w)
 
 
+def panel(floating[::1] theta):
+    """Examples of a panel in theta's dtype: blocks are multiples of it."""
+    return f32().panel if floating is float else f64().panel
+
+
 def predict(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
     floating[::1] work, Py_ssize_t B, floating[:, ::1] out, double budget,
 ):
     """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
     cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t m, ldx = 0, K = p.s[p.L - 1], i = first
-    cdef const floating *X
+    cdef Py_ssize_t m, ldx = 0, end_l = p.L - 1, K = p.s[end_l], i = first
+    cdef floating *w = &work[0]
     cdef double end = seconds() + budget
     with nogil:
         while i < last:
             m = min(B, last - i)
-            X = block_of_X(&p, &examples.data, i, m, &work[0], B, &ldx)
-            forward(&p, &theta[0], m, X, ldx, &work[0], B)
-            output_of(<int>p.g[p.L - 1], m, K, <const floating *>(&work[0] + B * p.z[p.L - 1]), &out[i, 0])
+            load_X(&p, &examples.data, i, m, w, B, &ldx)
+            forward(&p, &theta[0], m, w, B)
+            output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
+            to_rows(m, K, <const floating *>(w + B * p.a[end_l]), &out[i, 0], K)
             i += m
             if seconds() > end:
                 break
     return i
+
+
+def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, ::1] out):
+    """out (m, s) := what lies in panels at this unit of the workspace of the last block"""
+    with nogil:
+        to_rows(out.shape[0], out.shape[1], &work[0] + B * unit, &out[0, 0], out.shape[1])
 
 
 def accumulate(
@@ -105,7 +117,7 @@ def accumulate(
     with nogil:
         while i < last:
             m = min(B, last - i)
-            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, into)
+            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into)
             i += m
             if seconds() > end:
                 break
@@ -114,7 +126,7 @@ def accumulate(
 
 def accumulate_per_example(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, floating[::1] Delta, double budget,
+    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double budget,
 ):
     """The same sums by the textbook's loop, one example at a time  ->  (sum of costs, the first example not done)"""
     cdef plan_t p = read_plan(plan)
@@ -122,7 +134,7 @@ def accumulate_per_example(
     cdef double cost = 0, end = seconds() + budget
     with nogil:
         while i < last:
-            cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], &Delta[0])
+            cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], B, &Delta[0])
             i += 1
             if i % 16 == 0 and seconds() > end:
                 break

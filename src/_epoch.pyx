@@ -9,10 +9,9 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport floating
 from libc.math cimport pow
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
-from _backprop cimport accumulate_block, block_of_w, examples_t, plan_t, read_plan, seconds
-from _kernels cimport adam, bind_kernels, decay, sgd, sum_of_squares
+from _backprop cimport accumulate_block, examples_t, plan_t, read_plan, seconds
+from _kernels cimport adam, bind_kernels, decay, load_weights, sgd, sum_of_squares
 
 bind_kernels()
 
@@ -39,14 +38,14 @@ cdef inline double batch_weight(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B
 ) noexcept nogil:
     """m of this batch: its number of examples, or the sum of their weights"""
-    cdef const floating *w
+    cdef floating *w = work + B * p.w
     cdef double total = 0
     cdef Py_ssize_t i = 0, rows, j
     if data.w.data == NULL:
         return <double>m
     while i < m:
         rows = min(B, m - i)
-        w = block_of_w(p, data, first + i, rows, work, B)
+        load_weights(&data.w, data.order, first + i, rows, w)
         for j in range(rows):
             total += <double>w[j]
         i += rows
@@ -66,6 +65,7 @@ def steps(
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef Py_ssize_t l, i, rows, at, end_at, n = theta.shape[0], batch = first
+    cdef bint add
     cdef double m_b, cost, squares, total = 0, weight = 0, end = seconds() + budget
     cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
     cdef floating *v_2 = &slot_2[0] if slot_2.shape[0] else NULL
@@ -77,12 +77,12 @@ def steps(
             batch += 1
             if m_b == 0:        # nothing to learn from: no step
                 continue
-            memset(&Delta[0], 0, n * sizeof(floating))
-            cost = 0
+            cost, add = 0, False
             while at < end_at:
                 rows = min(B, end_at - at)
-                cost += accumulate_block(&p, &theta[0], data, at, rows, &work[0], B, &Delta[0])
+                cost += accumulate_block(&p, &theta[0], data, at, rows, &work[0], B, add, &Delta[0])
                 at += rows
+                add = True
             squares = 0
             for l in range(1, p.L):
                 i = p.theta[l]

@@ -17,16 +17,22 @@ cdef extern from "kernels.h":
         ROWS_U8
 
     ctypedef struct kernels_f32:
-        void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
-        void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
-                                 float *, float *) noexcept nogil
-        void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        Py_ssize_t panel, lanes
         void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
                             float *) noexcept nogil
-        void (*fill_bias)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
-        void (*add_bias_delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
+        void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
+        void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, Py_ssize_t, int,
+                            float *) noexcept nogil
+        void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float *,
+                                 float *) noexcept nogil
+        void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const float *, const float *, float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
         void (*sgd)(Py_ssize_t, double, double, int, const float *, float *, float *) noexcept nogil
@@ -35,16 +41,22 @@ cdef extern from "kernels.h":
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
 
     ctypedef struct kernels_f64:
-        void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
-        void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
-                                 double *, double *) noexcept nogil
-        void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        Py_ssize_t panel, lanes
         void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
         void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double,
                             double *) noexcept nogil
-        void (*fill_bias)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
-        void (*add_bias_delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
+        void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
+        void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, Py_ssize_t, int,
+                            double *) noexcept nogil
+        void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double *,
+                                 double *) noexcept nogil
+        void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const double *, const double *, double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
         void (*sgd)(Py_ssize_t, double, double, int, const double *, double *, double *) noexcept nogil
@@ -64,10 +76,103 @@ cdef extern from "kernels.h":
     const kernels_f64 *f64 "fastbp_f64"() noexcept nogil
 
 
+cdef inline Py_ssize_t lanes_of(floating *_) noexcept nogil:
+    """VL: examples side by side in a vector"""
+    return f32().lanes if floating is float else f64().lanes
+
+
+cdef inline Py_ssize_t padded(Py_ssize_t m, floating *_) noexcept nogil:
+    """m rounded up to what its panels hold"""
+    cdef Py_ssize_t VL = lanes_of(_), last = m % (2 * VL)
+    return m - last + (0 if last == 0 else VL if last <= VL else 2 * VL)
+
+
 cdef inline int bind_kernels() except -1:
     """Let this compiled module use the instruction set that fastbp._kernels chose at import."""
     fastbp_bind(<const isa_t *>PyCapsule_Import("fastbp._kernels.capsule", 0))
     return 0
+
+
+cdef inline void load_rows(
+    const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, floating *dst
+) noexcept nogil:
+    """dst (m, n) := the rows order[first .. first + m) of src, or first .. first + m where order is NULL"""
+    if floating is float:
+        f32().load_rows(src, order, first, m, n, dst)
+    else:
+        f64().load_rows(src, order, first, m, n, dst)
+
+
+cdef inline void load_labels(
+    const int64_t *labels, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K, floating low,
+    floating high, floating *y
+) noexcept nogil:
+    """y in panels (K) := low, and high at the label of each example"""
+    if floating is float:
+        f32().load_labels(labels, order, first, m, K, low, high, y)
+    else:
+        f64().load_labels(labels, order, first, m, K, low, high, y)
+
+
+cdef inline void load_weights(
+    const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, floating *w
+) noexcept nogil:
+    """w (m,) := weights of the examples, ones without; zeros behind them"""
+    if floating is float:
+        f32().load_weights(src, order, first, m, w)
+    else:
+        f64().load_weights(src, order, first, m, w)
+
+
+cdef inline void to_panels(
+    Py_ssize_t m, Py_ssize_t s, const floating *rows, Py_ssize_t ld, floating *panels
+) noexcept nogil:
+    """panels (s) := rows (m, s), ld apart"""
+    if floating is float:
+        f32().to_panels(m, s, rows, ld, panels)
+    else:
+        f64().to_panels(m, s, rows, ld, panels)
+
+
+cdef inline void to_rows(
+    Py_ssize_t m, Py_ssize_t s, const floating *panels, floating *rows, Py_ssize_t ld
+) noexcept nogil:
+    """rows (m, s), ld apart := panels (s)"""
+    if floating is float:
+        f32().to_rows(m, s, panels, rows, ld)
+    else:
+        f64().to_rows(m, s, panels, rows, ld)
+
+
+cdef inline void layer_forward(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *A, floating *Z
+) noexcept nogil:
+    """Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
+    if floating is float:
+        f32().layer_forward(m, n, k, Theta, A, Z)
+    else:
+        f64().layer_forward(m, n, k, Theta, A, Z)
+
+
+cdef inline void layer_backward(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *delta, floating *E
+) noexcept nogil:
+    """E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
+    if floating is float:
+        f32().layer_backward(m, n, k, Theta, delta, E)
+    else:
+        f64().layer_backward(m, n, k, Theta, delta, E)
+
+
+cdef inline void layer_Delta(
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *delta, const floating *A, Py_ssize_t lda,
+    bint add, floating *Delta
+) noexcept nogil:
+    """Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart, Delta (n, k + 1)"""
+    if floating is float:
+        f32().layer_Delta(m, n, k, delta, A, lda, add, Delta)
+    else:
+        f64().layer_Delta(m, n, k, delta, A, lda, add, Delta)
 
 
 cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a) noexcept nogil:
@@ -92,7 +197,7 @@ cdef inline double cost_and_delta(
     int output, int loss, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y, const floating *w,
     floating *h, floating *delta
 ) noexcept nogil:
-    """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta (m, K), w (m,) or NULL"""
+    """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta in panels (K), w (m,)"""
     if floating is float:
         return f32().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
     else:
@@ -100,52 +205,11 @@ cdef inline double cost_and_delta(
 
 
 cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h) noexcept nogil:
-    """h := output(z);  z, h (m, K)"""
+    """h := output(z) in panels (K)"""
     if floating is float:
         f32().output(output, m, K, z, h)
     else:
         f64().output(output, m, K, z, h)
-
-
-cdef inline void load_rows(
-    const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, floating *dst
-) noexcept nogil:
-    """dst (m, n) := the rows order[first .. first + m) of src, or first .. first + m where order is NULL"""
-    if floating is float:
-        f32().load_rows(src, order, first, m, n, dst)
-    else:
-        f64().load_rows(src, order, first, m, n, dst)
-
-
-cdef inline void load_labels(
-    const int64_t *labels, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K,
-    floating low, floating high, floating *y
-) noexcept nogil:
-    """y (m, K) := low, and high at the label of each row"""
-    if floating is float:
-        f32().load_labels(labels, order, first, m, K, low, high, y)
-    else:
-        f64().load_labels(labels, order, first, m, K, low, high, y)
-
-
-cdef inline void fill_bias(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, floating *Z
-) noexcept nogil:
-    """Z (m, n) := each row Theta[:, 0];  Theta (n, k + 1)"""
-    if floating is float:
-        f32().fill_bias(m, n, k, Theta, Z)
-    else:
-        f64().fill_bias(m, n, k, Theta, Z)
-
-
-cdef inline void add_bias_delta(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *delta, floating *Delta
-) noexcept nogil:
-    """Delta[:, 0] += column sums of delta (m, n);  Delta (n, k + 1)"""
-    if floating is float:
-        f32().add_bias_delta(m, n, k, delta, Delta)
-    else:
-        f64().add_bias_delta(m, n, k, delta, Delta)
 
 
 cdef inline void decay(
@@ -177,8 +241,8 @@ cdef inline void sgd(
 
 
 cdef inline void adam(
-    Py_ssize_t n, double rate, double correction, double beta_1, double beta_2, double epsilon,
-    const floating *D, floating *m, floating *v, floating *theta
+    Py_ssize_t n, double rate, double correction, double beta_1, double beta_2, double epsilon, const floating
+    *D, floating *m, floating *v, floating *theta
 ) noexcept nogil:
     """m, v := moments of D;  theta := theta - rate m / (sqrt(correction v) + epsilon)"""
     if floating is float:

@@ -19,6 +19,7 @@
 #include "vector.h"
 #include "vmath.h"
 
+#include "panels.h"
 #include "activations.h"
 #include "losses.h"
 #include "rows.h"
@@ -46,14 +47,20 @@ static int FN(function)(const char *name, ptrdiff_t n, const real *x, real *out)
 }
 
 static const TABLE FN(table) = {
+    .panel = PANEL,
+    .lanes = VL,
     .activate = FN(activate),
     .activate_backward = FN(activate_backward),
     .cost_and_delta = FN(cost_and_delta),
     .output = FN(output),
     .load_rows = FN(load_rows),
     .load_labels = FN(load_labels),
-    .fill_bias = FN(fill_bias),
-    .add_bias_delta = FN(add_bias_delta),
+    .load_weights = FN(load_weights),
+    .to_panels = FN(to_panels),
+    .to_rows = FN(to_rows),
+    .layer_forward = FN(layer_forward),
+    .layer_backward = FN(layer_backward),
+    .layer_Delta = FN(layer_Delta),
     .decay = FN(decay),
     .sum_of_squares = FN(sum_of_squares),
     .sgd = FN(sgd),

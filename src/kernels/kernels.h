@@ -21,25 +21,36 @@ typedef struct {
 /* The functions of one dtype. */
 #define FASTBP_KERNELS(real, T)                                                                                   \
     typedef struct {                                                                                              \
+        /* examples in a panel, and in a vector: see panels.h */                                                  \
+        ptrdiff_t panel, lanes;                                                                                   \
+        /* dst (m, n) := rows order[first .. first + m), or first .. first + m without an order */                \
+        void (*load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n,     \
+                          real *dst);                                                                             \
+        /* y in panels (K): low, but high at the label of each example */                                         \
+        void (*load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m,            \
+                            ptrdiff_t K, real low, real high, real *y);                                           \
+        /* w (m,) := weights of the examples, ones without; zeros up to what the panels hold */                   \
+        void (*load_weights)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, real *w);     \
+        /* rows (m, s), ld apart, into panels (s) and back */                                                     \
+        void (*to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels);                \
+        void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
+        /* Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */                             \
+        void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z);  \
+        /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
+        void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
+                               real *E);                                                                          \
+        /* Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */           \
+        void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A,              \
+                            ptrdiff_t lda, int add, real *Delta);                                                 \
         /* a := g(z), n elements; a may be z where g keeps no z (keeps_z) */                                      \
         void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
         /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
         void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta);                 \
-        /* h := output(z); delta := w dcost/dz; the sum of w cost; z, h, y, delta (m, K); w (m,) or NULL */       \
+        /* h := output(z); delta := w dcost/dz; the sum of w cost; in panels (K), w (m,) with zeros behind it */  \
         double (*cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,    \
                                  const real *w, real *h, real *delta);                                            \
-        /* h := output(z), (m, K) */                                                                              \
+        /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
-        /* dst (m, n) := rows order[first .. first + m), or first .. first + m without an order */                \
-        void (*load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n,     \
-                          real *dst);                                                                             \
-        /* y (m, K) := low, but high at the label of each row */                                                  \
-        void (*load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m,            \
-                            ptrdiff_t K, real low, real high, real *y);                                           \
-        /* Z (m, n) := each row the bias, column 0 of Theta (n, k + 1) */                                         \
-        void (*fill_bias)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, real *Z);                     \
-        /* Delta[:, 0] += the column sums of delta (m, n); Delta (n, k + 1) */                                    \
-        void (*add_bias_delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, real *Delta);            \
         /* D := Delta / m + c Theta, the bias column without c; Theta (rows, columns), D may be Delta */          \
         void (*decay)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, const real *Theta,                   \
                       const real *Delta, real *D);                                                                \

@@ -1,122 +1,95 @@
-/* Each cost directly above its delta(L) = dcost/dz(L): both from z, never from log(h), so that no
- * logit overflows or loses its digits. One row of K outputs at a time, the cost summed in double in the
- * order of the outputs: the sum over examples does not depend on how they are cut into blocks.
- * To add a pair: a line in names.h, its output and its row function here, a line in tests/reference.py. */
+/* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once: both from z, never from log(h), so
+ * that no logit overflows or loses its digits. z, y, h, delta are panels: unit k of these examples at k * width.
+ * A function returns their costs in parts of its COST_ factor; weights are applied outside.
+ * To add a pair: a line in names.h, its function here, its line in tests/reference.py. */
 
-/* Rows are walked in vectors: the body sees `at` (the column), `n` (how many lanes count); LOAD and STORE are
- * whole or part accordingly. Lanes beyond the row are loaded as 0 and never stored. */
-#define EACH(K, ...)                                                                                              \
-    {                                                                                                             \
-        ptrdiff_t at = 0;                                                                                         \
-        for (; at + VL <= (K); at += VL) {                                                                        \
-            enum { whole = 1 };                                                                                   \
-            const ptrdiff_t n = VL;                                                                               \
-            (void)n;                                                                                              \
-            __VA_ARGS__                                                                                           \
-        }                                                                                                         \
-        if (at < (K)) {                                                                                           \
-            enum { whole = 0 };                                                                                   \
-            const ptrdiff_t n = (K) - at;                                                                         \
-            (void)n;                                                                                              \
-            __VA_ARGS__                                                                                           \
-        }                                                                                                         \
-    }
-#define LOAD(p) (whole ? FN(vload)((p) + at) : FN(vload_part)((p) + at, n))
-#define STORE(p, v) (whole ? FN(vstore)((p) + at, v) : FN(vstore_part)((p) + at, n, v))
+#ifndef LOSSES_ONCE
+#define LOSSES_ONCE
+#define COST_sigmoid_cross_entropy 1
+#define COST_softmax_cross_entropy 2 /* in halves: zmax - z_k may overflow where its y_k is 0 */
+#define COST_exp_poisson 1
+#define COST_sigmoid_squared_error 0.5
+#define COST_softmax_squared_error 0.5
+#define COST_identity_squared_error 0.5
+#define COST_tanh_squared_error 0.5
+#endif
 
-/* sum of e_k^2 in double: e may be as large as its dtype allows */
-static inline double FN(vhsum_squares)(vec e)
+/* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax): the sum is 1 + S, S without one maximum */
+static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z, real *h, vec *zmax)
 {
-    real lane[VL];
-    double sum[2] = {0, 0};
-    FN(vstore)(lane, e);
-    for (int i = 0; i < VL; i += 2) {
-        sum[0] += (double)lane[i] * (double)lane[i];
-        sum[1] += (double)lane[i + 1] * (double)lane[i + 1];
-    }
-    return sum[0] + sum[1];
-}
-
-/* h = g(z) for a whole block: elementwise but for softmax */
-static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
-{
-    real zmax;
-    switch (output) {
-    case OUTPUT_sigmoid: FN(activate_sigmoid)(m * K, z, h); break;
-    case OUTPUT_tanh: FN(activate_tanh)(m * K, z, h); break;
-    case OUTPUT_identity: if (h != z) memcpy(h, z, (size_t)(m * K) * sizeof(real)); break;
-    case OUTPUT_exp: EACH(m * K, STORE(h, FN(vexp)(LOAD(z)));) break;
-    case OUTPUT_softmax:
-        for (ptrdiff_t i = 0; i < m; i++)
-            FN(softmax_row)(K, z + i * K, h + i * K, &zmax);
-        break;
-    }
+    vec top = FN(vload)(z), rest = FN(vset1)(0), rest_low = rest, ties = rest;
+    for (ptrdiff_t k = 1; k < K; k++)
+        top = FN(vmax)(top, FN(vload)(z + k * width));
+    for (ptrdiff_t k = 0; k < K; k++)
+        FN(vstore)(h + k * width, FN(softmax_exp)(FN(vload)(z + k * width), top, &rest, &rest_low, &ties));
+    /* the other maxima count 1 each, behind the compensated sum of the rest */
+    FN(add_sum)(&rest, &rest_low, ties - (real)1);
+    const vec S = rest + rest_low;
+    /* 1 / (1 + S), 1 + S carried as two terms */
+    const vec sum = (real)1 + S, from_S = sum - (real)1;
+    const vec low = ((rest - S) + rest_low) + (((real)1 - (sum - from_S)) + (S - from_S));
+    for (ptrdiff_t k = 0; k < K; k++)
+        FN(vstore)(h + k * width, FN(vdivide)(FN(vload)(h + k * width), FN(vset1)(0), sum, low));
+    *zmax = top;
+    return FN(vlog1p)(S);
 }
 
 /* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);  delta = h - y */
-static inline double FN(sigmoid_cross_entropy)(ptrdiff_t K, const real *z, const real *y, real *h, real *delta)
+static inline vec FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
 {
-    double cost = 0;
-    EACH(K, {
-        vec zk = LOAD(z); vec yk = LOAD(y);
-        vec e = FN(vexp)(-FN(vabs)(zk));
-        vec hk = FN(vselect)(zk < (real)0, e, FN(vset1)(1)) / ((real)1 + e);
+    vec cost = FN(vset1)(0);
+    for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
+        const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vsigmoid)(zk);
         /* max(z, 0) - z y is |z| times what y leaves to be missed: exact where y is 0 or 1 */
-        vec miss = FN(vselect)(zk < (real)0, yk, (real)1 - yk);
-        vec c = FN(vabs)(zk) * miss + FN(vlog1p)(e);
-        cost += FN(vhsum_double)(FN(vselect)(FN(vfirst)(n), c, FN(vset1)(0)));
-        STORE(h, hk);
-        STORE(delta, hk - yk);
-    })
+        const vec miss = FN(vselect)((ivec)(zk < (real)0), yk, (real)1 - yk);
+        cost += FN(vabs)(zk) * miss + FN(vlog1p)(FN(vexp)(-FN(vabs)(zk)));
+        FN(vstore)(h, hk);
+        FN(vstore)(delta, hk - yk);
+    }
     return cost;
 }
 
 /* -sum_k y_k log h_k = sum_k y_k ((zmax - z_k) + log sum_j e^(z_j - zmax));  delta = h - y, sum_k y_k = 1 */
-static inline double FN(softmax_cross_entropy)(ptrdiff_t K, const real *z, const real *y, real *h, real *delta)
+static inline vec FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
 {
-    double cost = 0;
-    real zmax;
-    const real log_sum = FN(softmax_row)(K, z, h, &zmax);
-    /* in halves: zmax - z_k may overflow where its y_k is 0 */
-    const vec half_zmax = FN(vset1)((real)0.5 * zmax), half_log_sum = FN(vset1)((real)0.5 * log_sum);
-    EACH(K, {
-        vec yk = LOAD(y);
-        cost += FN(vhsum_double)(yk * ((half_zmax - (real)0.5 * LOAD(z)) + half_log_sum));
-        STORE(delta, LOAD(h) - yk);
-    })
-    return 2 * cost;
+    vec cost = FN(vset1)(0), zmax;
+    const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax);
+    for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
+        const vec yk = FN(vload)(y);
+        cost += yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum);
+        FN(vstore)(delta, FN(vload)(h) - yk);
+    }
+    return cost;
 }
 
 /* y log(y/h) - y + h = y (e^t - 1 - t) with t = z - log y, or h where y = 0;  delta = h - y */
-static inline double FN(exp_poisson)(ptrdiff_t K, const real *z, const real *y, real *h, real *delta)
+static inline vec FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
 {
-    double cost = 0;
-    EACH(K, {
-        vec zk = LOAD(z); vec yk = LOAD(y);
-        vec hk = FN(vexp)(zk);
-        vec t = zk - FN(vlog)(FN(vselect)(yk > (real)0, yk, FN(vset1)(1)));
-        vec c = FN(vselect)(yk > (real)0, yk * (FN(vexpm1)(t) - t), hk);
-        cost += FN(vhsum_double)(FN(vselect)(FN(vfirst)(n), c, FN(vset1)(0)));
-        STORE(h, hk);
-        STORE(delta, hk - yk);
-    })
+    vec cost = FN(vset1)(0);
+    for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
+        const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vexp)(zk);
+        const ivec some = (ivec)(yk > (real)0);
+        const vec t = zk - FN(vlog)(FN(vselect)(some, yk, FN(vset1)(1)));
+        cost += FN(vselect)(some, yk * (FN(vexpm1)(t) - t), hk);
+        FN(vstore)(h, hk);
+        FN(vstore)(delta, hk - yk);
+    }
     return cost;
 }
 
 /* 1/2 sum_k e_k^2 with e = h - y;  delta = e .* g'(z), for every elementwise output */
 #define SQUARED_ERROR(name)                                                                                       \
-    static inline double FN(name##_squared_error)(ptrdiff_t K, const real *z, const real *y, real *h, real *delta)\
+    static inline vec FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y,        \
+                                               real *h, real *delta)                                              \
     {                                                                                                             \
-        double cost = 0;                                                                                          \
-        EACH(K, {                                                                                                 \
-            vec zk = LOAD(z);                                                                                     \
-            vec hk = FN(g_##name)(zk);                                                                            \
-            vec e = FN(vselect)(FN(vfirst)(n), hk - LOAD(y), FN(vset1)(0));                                  \
-            cost += FN(vhsum_squares)(e);                                                                         \
-            STORE(h, hk);                                                                                         \
-            STORE(delta, e * FN(dg_##name)(hk, zk));                                                              \
-        })                                                                                                        \
-        return 0.5 * cost;                                                                                        \
+        vec cost = FN(vset1)(0);                                                                                  \
+        for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
+            const vec zk = FN(vload)(z), hk = FN(g_##name)(zk), e = hk - FN(vload)(y);                            \
+            cost += e * e;                                                                                        \
+            FN(vstore)(h, hk);                                                                                    \
+            FN(vstore)(delta, e * FN(dg_##name)(hk, zk));                                                         \
+        }                                                                                                         \
+        return cost;                                                                                              \
     }
 SQUARED_ERROR(sigmoid)
 SQUARED_ERROR(tanh)
@@ -124,43 +97,80 @@ SQUARED_ERROR(identity)
 #undef SQUARED_ERROR
 
 /* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h) */
-static inline double FN(softmax_squared_error)(ptrdiff_t K, const real *z, const real *y, real *h, real *delta)
+static inline vec FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
 {
-    double cost = 0, eh = 0;
-    real zmax;
-    FN(softmax_row)(K, z, h, &zmax);
-    EACH(K, {
-        vec hk = LOAD(h);
-        vec e = hk - LOAD(y);
-        cost += FN(vhsum_squares)(e);
-        eh += FN(vhsum_double)(e * hk);
-        STORE(delta, e);
-    })
-    EACH(K, STORE(delta, LOAD(h) * (LOAD(delta) - (real)eh));)
-    return 0.5 * cost;
-}
-
-static double FN(cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,
-                                 const real *w, real *h, real *delta)
-{
-    double cost = 0;
-    switch (output * LOSS_COUNT + loss) {
-#define X(output, loss)                                                                                           \
-    case OUTPUT_##output * LOSS_COUNT + LOSS_##loss:                                                              \
-        for (ptrdiff_t i = 0; i < m; i++) {                                                                       \
-            const ptrdiff_t row = i * K;                                                                          \
-            const double one = FN(output##_##loss)(K, z + row, y + row, h + row, delta + row);                    \
-            cost += w ? (w[i] == 0 ? 0 : (double)w[i] * one) : one;                                               \
-            if (w)                                                                                                \
-                EACH(K, STORE(delta + row, w[i] * LOAD(delta + row));)                                            \
-        }                                                                                                         \
-        break;
-        PAIRS(X)
-#undef X
+    vec cost = FN(vset1)(0), eh = cost, zmax;
+    FN(softmax_lanes)(K, width, z, h, &zmax);
+    for (ptrdiff_t k = 0; k < K * width; k += width) {
+        const vec hk = FN(vload)(h + k), e = hk - FN(vload)(y + k);
+        cost += e * e;
+        eh += e * hk;
+        FN(vstore)(delta + k, e);
     }
+    for (ptrdiff_t k = 0; k < K * width; k += width)
+        FN(vstore)(delta + k, FN(vload)(h + k) * (FN(vload)(delta + k) - eh));
     return cost;
 }
 
-#undef EACH
-#undef LOAD
-#undef STORE
+/* lanes where w is not 0; an intrinsic where GCC 12 fails on the comparison (doubles under SSE2) */
+static inline ivec FN(vnonzero)(vec w)
+{
+#if VBYTES == 16 && defined(REAL_F64) && defined(__x86_64__)
+    return (ivec)_mm_cmpneq_pd(w, _mm_setzero_pd());
+#else
+    return (ivec)(w != (real)0);
+#endif
+}
+
+/* h := output(z), delta := w dcost/dz in panels (K, width); returns the sum of w cost, lanes of weight 0 left out */
+static double FN(cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,
+                                 const real *w, real *h, real *delta)
+{
+    double sum = 0;
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        for (ptrdiff_t g = 0; g < width; g += VL) {
+            const ptrdiff_t at = e * K + g;
+            const vec we = FN(vload)(w + e + g), none = FN(vset1)(0);
+            const ivec live = FN(vnonzero)(we);
+            vec cost = none;
+            double factor = 1;
+            switch (output * LOSS_COUNT + loss) {
+#define X(output, loss)                                                                                           \
+            case OUTPUT_##output * LOSS_COUNT + LOSS_##loss:                                                      \
+                cost = FN(output##_##loss)(K, width, z + at, y + at, h + at, delta + at);                         \
+                factor = COST_##output##_##loss;                                                                  \
+                break;
+                PAIRS(X)
+#undef X
+            }
+            sum += factor * FN(vhsum_double)(FN(vselect)(live, we * cost, none));
+            for (ptrdiff_t k = at; k < at + K * width; k += width)
+                FN(vstore)(delta + k, FN(vselect)(live, we * FN(vload)(delta + k), none));
+        }
+    }
+    return sum;
+}
+
+/* h := output(z) in panels (K, width); h may be z */
+static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
+{
+    const ptrdiff_t n = FN(padded)(m) * K;
+    vec zmax;
+    switch (output) {
+    case OUTPUT_sigmoid: FN(activate_sigmoid)(n, z, h); break;
+    case OUTPUT_tanh: FN(activate_tanh)(n, z, h); break;
+    case OUTPUT_identity: if (h != z) memcpy(h, z, (size_t)n * sizeof(real)); break;
+    case OUTPUT_exp:
+        for (ptrdiff_t i = 0; i < n; i += VL)
+            FN(vstore)(h + i, FN(vexp)(FN(vload)(z + i)));
+        break;
+    case OUTPUT_softmax:
+        for (ptrdiff_t e = 0; e < m; e += PANEL) {
+            const ptrdiff_t width = FN(panel_width)(m - e);
+            for (ptrdiff_t g = 0; g < width; g += VL)
+                FN(softmax_lanes)(K, width, z + e * K + g, h + e * K + g, &zmax);
+        }
+        break;
+    }
+}

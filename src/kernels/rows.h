@@ -18,12 +18,30 @@ static void FN(load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t fir
     }
 }
 
+/* Labels into panels (K, width): high at the label of each example, low elsewhere */
 static void FN(load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K,
                             real low, real high, real *y)
 {
-    for (ptrdiff_t i = 0; i < m; i++, y += K) {
-        for (ptrdiff_t k = 0; k < K; k++)
-            y[k] = low;
-        y[labels[order ? order[first + i] : first + i]] = high;
+    for (ptrdiff_t i = 0; i < FN(padded)(m) * K; i += VL)
+        FN(vstore)(y + i, FN(vset1)(low));
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        for (ptrdiff_t i = 0; i < PANEL && e + i < m; i++) {
+            const int64_t label = labels[order ? order[first + e + i] : first + e + i];
+            y[e * K + label * width + i] = high;
+        }
     }
+}
+
+/* Weights by example, padded with zeros; ones where there are none */
+static void FN(load_weights)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, real *w)
+{
+    const ptrdiff_t padded = FN(padded)(m);
+    if (src->data)
+        FN(load_rows)(src, order, first, m, 1, w);
+    else
+        for (ptrdiff_t i = 0; i < m; i++)
+            w[i] = 1;
+    for (ptrdiff_t i = m; i < padded; i++)
+        w[i] = 0;
 }

@@ -1,29 +1,5 @@
-/* What happens once per batch on the flat parameters: the bias in Z and Delta, D, and the update rules.
- * Theta, Delta and D of one layer are (n, k + 1) with the bias in column 0. */
-
-static void FN(fill_bias)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, real *Z)
-{
-    if (m < 1)
-        return;
-    for (ptrdiff_t j = 0; j < n; j++)
-        Z[j] = Theta[j * (k + 1)];
-    for (ptrdiff_t i = 1; i < m; i++)
-        memcpy(Z + i * n, Z, (size_t)n * sizeof(real));
-}
-
-static void FN(add_bias_delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, real *Delta)
-{
-    for (ptrdiff_t j = 0; j < n; j += VL) {
-        const ptrdiff_t lanes = n - j < VL ? n - j : VL;
-        real sums[VL];
-        vec sum = FN(vset1)(0);
-        for (ptrdiff_t i = 0; i < m; i++)
-            sum += FN(vload_part)(delta + i * n + j, lanes);
-        FN(vstore)(sums, sum);
-        for (ptrdiff_t lane = 0; lane < lanes; lane++)
-            Delta[(j + lane) * (k + 1)] += sums[lane];
-    }
-}
+/* What happens once per batch on the parameters: D, and the update rules. Theta, Delta and D of one layer are
+ * (n, k + 1) with the bias in column 0. */
 
 static void FN(decay)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, const real *Theta, const real *Delta, real *D)
 {

@@ -1,6 +1,6 @@
 /* Vectors of VBYTES bytes of `real`: 16 (baseline, NEON), 32 (AVX2 + FMA), 64 (AVX-512 F/DQ/VL/BW).
  *
- * No include guard: included once with REAL_F32 and once with REAL_F64. The instruction set follows from VBYTES, not from
+ * No include guard: once with REAL_F32, once with REAL_F64. The instruction set follows from VBYTES, not from
  * __AVX2__ and the like, which clang leaves undefined inside a target attribute. Without FMA vfma rounds twice, so the
  * results of two instruction sets differ in the last bits; the results of two lanes never do. */
 
@@ -90,12 +90,10 @@ static inline vec FN(vset1)(real x)
 /* The first n lanes true, 0 <= n <= VL. */
 static inline ivec FN(vfirst)(ptrdiff_t n)
 {
-    ivec lane, count;
-    for (int i = 0; i < VL; i++) {
-        lane[i] = i;
-        count[i] = (bits) n;
-    }
-    return (ivec) (lane < count);
+    static const bits number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    ivec lane;
+    memcpy(&lane, number, sizeof lane);
+    return (ivec) (lane < (bits) n);
 }
 
 /* p[0], .., p[n-1], then zeros; 0 <= n <= VL, nothing at or after p[n] is read. */

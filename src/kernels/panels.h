@@ -1,0 +1,278 @@
+/* Matrix products on panels.
+ *
+ * A block of m examples is cut into panels of PANEL = 2 VL examples (a last one of at most VL is VL wide). Inside
+ * a panel each unit is one row of `width` examples side by side:
+ *
+ *     the panel that begins at example e of a layer with s units lies at  block + e s,  (s, width), unit by unit
+ *
+ * so that every vector holds one unit of VL examples. No product needs packing or a sum across lanes, outputs and
+ * costs are elementwise however few units they have, and what happens to one example depends on nothing beside it:
+ * the same bits in whatever batch it sits. Missing examples of the last vector are zeros on the way in and have
+ * weight 0. Each element of a product is one chain of fused multiply-adds in the order of the summed index. */
+
+#ifndef PANELS_ONCE
+#define PANELS_ONCE
+enum start { FROM_ZERO, FROM_C, FROM_BIAS };
+#endif
+
+#undef PANEL
+#undef ROWS_AT_ONCE
+#define PANEL (2 * VL)
+#define ROWS_AT_ONCE (VBYTES == 64 ? 8 : 6)     /* x 2 vectors of sums: what the registers hold */
+
+static inline ptrdiff_t FN(panel_width)(ptrdiff_t left) { return left > VL ? PANEL : VL; }
+
+/* m rounded up to what its panels hold */
+static inline ptrdiff_t FN(padded)(ptrdiff_t m)
+{
+    const ptrdiff_t last = m % PANEL;
+    return m - last + (last ? FN(panel_width)(last) : 0);
+}
+
+/* C (R, V VL) := start + sum over segments of A (R, n) B (n, V VL); A[r][p] at a + r row + p step; rows of B b_row
+ * apart; a segment further A lies a_segment on, B n rows. FROM_BIAS starts row r from bias[r bias_row]. With
+ * lanes < VL only so many columns of the (then single) vector are read and written. */
+static inline __attribute__((always_inline)) void FN(tile)(
+    const int R, const int V, const enum start start, ptrdiff_t segments, ptrdiff_t n,
+    const real *a, ptrdiff_t row, ptrdiff_t step, ptrdiff_t a_segment,
+    const real *B, ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
+{
+    vec sum[R][V];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++)
+            sum[r][v] = start == FROM_ZERO ? FN(vset1)(0)
+                        : start == FROM_BIAS ? FN(vset1)(bias[r * bias_row])
+                        : lanes < VL ? FN(vload_part)(C + r * c_row, lanes) : FN(vload)(C + r * c_row + v * VL);
+    for (ptrdiff_t s = 0; s < segments; s++, a += a_segment) {
+        const real *x = a;
+        for (ptrdiff_t p = 0; p < n; p++, x += step, B += b_row) {
+            vec b[V];
+#pragma GCC unroll 2
+            for (int v = 0; v < V; v++)
+                b[v] = lanes < VL ? FN(vload_part)(B, lanes) : FN(vload)(B + v * VL);
+#pragma GCC unroll 16
+            for (int r = 0; r < R; r++) {
+                const vec x_r = FN(vset1)(x[r * row]);
+#pragma GCC unroll 2
+                for (int v = 0; v < V; v++)
+                    sum[r][v] = FN(vfma)(x_r, b[v], sum[r][v]);
+            }
+        }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int v = 0; v < V; v++)
+            if (lanes < VL)
+                FN(vstore_part)(C + r * c_row, lanes, sum[r][v]);
+            else
+                FN(vstore)(C + r * c_row + v * VL, sum[r][v]);
+}
+
+/* The same for any number of rows: as many at once as the registers hold, then 4, 2, 1. */
+#define PRODUCT(name, V, start, lanes)                                                                            \
+    static void FN(name)(ptrdiff_t rows, ptrdiff_t segments, ptrdiff_t n, const real *a, ptrdiff_t row,           \
+                         ptrdiff_t step, ptrdiff_t a_segment, const real *B, ptrdiff_t b_row, real *C,            \
+                         ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t part)                   \
+    {                                                                                                             \
+        (void)part;                                                                                               \
+        while (rows > 0) {                                                                                        \
+            int done;                                                                                             \
+            if (rows >= ROWS_AT_ONCE) {                                                                           \
+                done = ROWS_AT_ONCE;                                                                              \
+                FN(tile)(ROWS_AT_ONCE, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias,  \
+                         bias_row, lanes);                                                                        \
+            } else if (rows >= 4) {                                                                               \
+                done = 4;                                                                                         \
+                FN(tile)(4, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
+                         lanes);                                                                                  \
+            } else if (rows >= 2) {                                                                               \
+                done = 2;                                                                                         \
+                FN(tile)(2, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
+                         lanes);                                                                                  \
+            } else {                                                                                              \
+                done = 1;                                                                                         \
+                FN(tile)(1, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
+                         lanes);                                                                                  \
+            }                                                                                                     \
+            rows -= done, a += done * row, C += done * c_row, bias += done * bias_row;                            \
+        }                                                                                                         \
+    }
+PRODUCT(product_bias_2, 2, FROM_BIAS, VL)
+PRODUCT(product_bias_1, 1, FROM_BIAS, VL)
+PRODUCT(product_zero_2, 2, FROM_ZERO, VL)
+PRODUCT(product_zero_1, 1, FROM_ZERO, VL)
+PRODUCT(product_zero_part, 1, FROM_ZERO, part)
+PRODUCT(product_add_2, 2, FROM_C, VL)
+PRODUCT(product_add_1, 1, FROM_C, VL)
+PRODUCT(product_add_part, 1, FROM_C, part)
+#undef PRODUCT
+
+/* Z := [1, A] Theta' for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
+static void FN(layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z)
+{
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        (width == PANEL ? FN(product_bias_2) : FN(product_bias_1))(
+            n, 1, k, Theta + 1, k + 1, 1, 0, A + e * k, width, Z + e * n, width, Theta, k + 1, 0);
+    }
+}
+
+/* E := (delta Theta)[without bias] for each panel: delta (n, width), E (k, width) */
+static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta, real *E)
+{
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        (width == PANEL ? FN(product_zero_2) : FN(product_zero_1))(
+            k, 1, n, Theta + 1, 1, k + 1, 0, delta + e * n, width, E + e * k, width, Theta, 0, 0);
+    }
+}
+
+/* What layer_Delta does for V vectors of columns (V = 0: a part of one). */
+#define COLUMNS(name, V, suffix)                                                                                  \
+    static void FN(name)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A, ptrdiff_t lda,  \
+                         int add, real *Delta, ptrdiff_t part)                                                    \
+    {                                                                                                             \
+        const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);     \
+        if (panels)                                                                                               \
+            (add ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                         \
+                n, panels, PANEL, delta, PANEL, 1, n * PANEL, A, lda, Delta, k + 1, Delta, 0, part);              \
+        (add || panels ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                   \
+            n, 1, m - whole, delta + whole * n, width, 1, 0, A + whole * lda, lda, Delta, k + 1, Delta, 0, part); \
+    }
+COLUMNS(columns_2, 2, 2)
+COLUMNS(columns_1, 1, 1)
+COLUMNS(columns_part, 1, part)
+#undef COLUMNS
+
+/* Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart, Delta (n, k + 1).
+ * The last panel is summed on its own: it may be narrower, and A has no rows beyond m. */
+static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A, ptrdiff_t lda,
+                            int add, real *Delta)
+{
+    ptrdiff_t c = 0;
+    for (; c + PANEL <= k; c += PANEL)
+        FN(columns_2)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, VL);
+    if (c + VL <= k) {
+        FN(columns_1)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, VL);
+        c += VL;
+    }
+    if (c < k)
+        FN(columns_part)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, k - c);
+    for (ptrdiff_t j = 0; j < n; j++, Delta += k + 1) {
+        vec sum = FN(vset1)(0);
+        for (ptrdiff_t e = 0; e < m; e += PANEL) {
+            const ptrdiff_t width = FN(panel_width)(m - e);
+            for (ptrdiff_t i = 0; i < width; i += VL)
+                sum += FN(vload)(delta + e * n + j * width + i);
+        }
+        *Delta = (add ? *Delta : 0) + FN(vhsum)(sum);
+    }
+}
+
+/* a0 b0 a1 b1 .. of the lower and of the upper halves of a and b */
+#undef INTERLEAVE
+#if VL == 2
+#define INTERLEAVE(h) 0 + h, 2 + h
+#elif VL == 4
+#define INTERLEAVE(h) 0 + 2 * h, 4 + 2 * h, 1 + 2 * h, 5 + 2 * h
+#elif VL == 8
+#define INTERLEAVE(h) 0 + 4 * h, 8 + 4 * h, 1 + 4 * h, 9 + 4 * h, 2 + 4 * h, 10 + 4 * h, 3 + 4 * h, 11 + 4 * h
+#else
+#define INTERLEAVE(h)                                                                                             \
+    0 + 8 * h, 16 + 8 * h, 1 + 8 * h, 17 + 8 * h, 2 + 8 * h, 18 + 8 * h, 3 + 8 * h, 19 + 8 * h, 4 + 8 * h,        \
+        20 + 8 * h, 5 + 8 * h, 21 + 8 * h, 6 + 8 * h, 22 + 8 * h, 7 + 8 * h, 23 + 8 * h
+#endif
+static inline vec FN(interleave_low)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(0)); }
+static inline vec FN(interleave_high)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(1)); }
+
+/* The VL x VL transpose of r: log2(VL) rounds, each interleaves the first half of the rows with the second. */
+static inline void FN(transpose)(vec r[VL])
+{
+    vec t[VL];
+#pragma GCC unroll 4
+    for (int round = 1; round < VL; round *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < VL / 2; i++) {
+            t[2 * i] = FN(interleave_low)(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = FN(interleave_high)(r[i], r[i + VL / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++)
+            r[i] = t[i];
+    }
+}
+
+/* how many of the next VL examples there are */
+static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < 0 ? 0 : left < VL ? left : VL; }
+
+/* Rows (m, s), ld apart, into panels (s, width); missing examples become zeros */
+static void FN(to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels)
+{
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        if (s == 1 && ld == 1) {    /* one column: the same numbers in the same order */
+            for (ptrdiff_t g = 0; g < width; g += VL)
+                FN(vstore)(panels + e + g, FN(vload_part)(rows + e + g, FN(there)(m - e - g)));
+            continue;
+        }
+        for (ptrdiff_t g = 0; g < width; g += VL) {
+            const ptrdiff_t there = FN(there)(m - e - g);
+            const real *from = rows + (e + g) * ld;
+            real *to = panels + e * s + g;
+            for (ptrdiff_t c = 0; c < s; c += VL) {
+                const ptrdiff_t lanes = s - c < VL ? s - c : VL;
+                vec r[VL];
+                if (there == VL && lanes == VL)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        r[i] = FN(vload)(from + i * ld + c);
+                else
+                    for (int i = 0; i < VL; i++)
+                        r[i] = i < there ? FN(vload_part)(from + i * ld + c, lanes) : FN(vset1)(0);
+                FN(transpose)(r);
+                if (lanes == VL)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        FN(vstore)(to + (c + i) * width, r[i]);
+                else
+                    for (int i = 0; i < lanes; i++)
+                        FN(vstore)(to + (c + i) * width, r[i]);
+            }
+        }
+    }
+}
+
+/* Panels (s, width) into rows (m, s), ld apart */
+static void FN(to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld)
+{
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        for (ptrdiff_t g = 0; g < width && e + g < m; g += VL) {
+            const ptrdiff_t there = FN(there)(m - e - g);
+            const real *from = panels + e * s + g;
+            real *to = rows + (e + g) * ld;
+            for (ptrdiff_t c = 0; c < s; c += VL) {
+                const ptrdiff_t lanes = s - c < VL ? s - c : VL;
+                vec r[VL];
+                if (lanes == VL)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        r[i] = FN(vload)(from + (c + i) * width);
+                else
+                    for (int i = 0; i < VL; i++)
+                        r[i] = i < lanes ? FN(vload)(from + (c + i) * width) : FN(vset1)(0);
+                FN(transpose)(r);
+                if (there == VL && lanes == VL)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        FN(vstore)(to + i * ld + c, r[i]);
+                else
+                    for (int i = 0; i < there; i++)
+                        FN(vstore_part)(to + i * ld + c, lanes, r[i]);
+            }
+        }
+    }
+}
