@@ -26,7 +26,7 @@ DIRECTIVES = {
     "embedsignature": True,
 }
 # -ffp-contract=off: FMA stands where it is written, so that tails and bodies give the same bits.
-COMPILE = ["-std=c11", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"] + (
+COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"] + (
     ["-O0", "-g", "-UNDEBUG", "-fno-wrapv"] if DEBUG or SANITIZE else ["-O3", "-g0"]
 )
 LINK = []

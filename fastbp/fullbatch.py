@@ -58,7 +58,7 @@ def minimize(
     warn_if_equal_units(net, stacklevel=2)
 
     def objective(x):
-        J, D = gradient.cost_and_gradient(net.plan, x.astype(net.dtype, copy=False), data, c)
+        J, D = gradient.cost_and_gradient(net.plan, x.astype(net.dtype, copy=False), data, c, n_threads)
         return J, D.astype(np.float64, copy=False)
 
     limit = "maxfun" if method.upper() == "TNC" else "maxiter"

@@ -4,55 +4,79 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _backprop, blas, checks
+from . import _backprop, blas, checks, threads
 
-BUDGET = 0.02  # seconds of compiled code between two looks for Ctrl-C
+ALONE = threads.Crew()
 
 
-def workspace(plan, m, dtype):
-    """(examples of a block, the flat buffer that its layers live in), the buffer at a cache line"""
-    dtype = np.dtype(dtype)
-    rows = plan.block(m, dtype.itemsize, _backprop.panel(np.empty(0, dtype)))
-    return rows, _aligned(rows * plan.units, dtype)
+class Workspace:
+    """The buffers of one training or evaluation: a block of examples, the costs of its panels."""
+
+    def __init__(self, plan, m, dtype):
+        dtype = np.dtype(dtype)
+        panel = _backprop.panel(np.empty(0, dtype))
+        self.rows = plan.block(m, dtype.itemsize, panel)
+        self.block = _aligned(self.rows * plan.units, dtype)
+        self.costs = np.empty(self.rows // panel)
 
 
 def _aligned(n, dtype):
+    """n values that begin at a cache line"""
     line = 64 // dtype.itemsize
     buffer = np.empty(n + line, dtype)
     skip = -(buffer.ctypes.data // dtype.itemsize) % line
     return buffer[skip : skip + n]
 
 
-def accumulate(plan, theta, data, Delta, per_example=False):
+def operations(plan, m):
+    """Floating-point operations of forward, delta and Delta over m examples, about."""
+    return 6.0 * m * plan.n_parameters
+
+
+def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
     """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone."""
-    buffer = workspace(plan, 1 if per_example else data.m, theta.dtype)
-    with blas.single_thread():
-        return accumulate_range(plan, theta, data.examples(), 0, data.m, buffer, Delta, per_example)
+    if per_example:
+        return _accumulate_per_example(plan, theta, data, Delta)
+    work = Workspace(plan, data.m, theta.dtype)
+    n = threads.members(n_threads, operations(plan, data.m) / 20)   # a crew of its own must be worth its start
+    with threads.Crew(n) as crew:
+        return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
 
 
-def accumulate_range(plan, theta, examples, first, last, buffer, Delta, per_example=False):
-    """The same over the examples first .. last with a workspace at hand, BLAS already held."""
-    rows, work = buffer
+def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=ALONE):
+    """The same over the examples first .. last, with buffers and crew at hand."""
     cost = 0.0
     while first < last:
-        if per_example:
-            part, first = _backprop.accumulate_per_example(
-                plan.code, theta, examples, first, last, work, rows, Delta, BUDGET
+        begin = first
+        part, first = crew.run(
+            lambda team, member, begin=begin: _backprop.accumulate(
+                plan.code, theta, examples, begin, last, work.block, work.rows, Delta, work.costs, 0.02, team, member
             )
-        else:
-            part, first = _backprop.accumulate(plan.code, theta, examples, first, last, work, rows, Delta, BUDGET)
+        )
         cost += part
+    return cost
+
+
+def _accumulate_per_example(plan, theta, data, Delta):
+    examples, work = data.examples(), Workspace(plan, 1, theta.dtype)
+    cost, first = 0.0, 0
+    with blas.single_thread():
+        while first < data.m:
+            part, first = _backprop.accumulate_per_example(
+                plan.code, theta, examples, first, data.m, work.block, work.rows, Delta, ALONE.budget
+            )
+            cost += part
     return cost
 
 
 def predict(plan, theta, X, out):
     """out (m, K) := h(x) for each row of X."""
     examples = _backprop.Examples(X)
-    rows, work = workspace(plan, len(X), theta.dtype)
-    first = 0
-    with blas.single_thread():
-        while first < len(X):
-            first = _backprop.predict(plan.code, theta, examples, first, len(X), work, rows, out, BUDGET)
+    work, first = Workspace(plan, len(X), theta.dtype), 0
+    while first < len(X):
+        first = _backprop.predict(
+            plan.code, theta, examples, first, len(X), work.block, work.rows, out, ALONE.budget
+        )
 
 
 def trace(plan, theta, X):
@@ -60,12 +84,12 @@ def trace(plan, theta, X):
     hidden = len(plan.layer_sizes) - 2
     layers = [np.empty((len(X), s), theta.dtype) for s in plan.layer_sizes[1:]]
     examples = _backprop.Examples(X)
-    rows, work = workspace(plan, len(X), theta.dtype)
-    for first in range(0, len(X), rows):
-        last = min(first + rows, len(X))
-        _backprop.predict(plan.code, theta, examples, first, last, work, rows, layers[-1], BUDGET)
+    work = Workspace(plan, len(X), theta.dtype)
+    for first in range(0, len(X), work.rows):
+        last = min(first + work.rows, len(X))
+        _backprop.predict(plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0)
         for l in range(hidden):
-            _backprop.layer(plan.code[3, l + 1], work, rows, layers[l][first:last])
+            _backprop.layer(plan.code[3, l + 1], work.block, work.rows, layers[l][first:last])
     return layers
 
 
@@ -73,12 +97,12 @@ def trace_back(plan, theta, data):
     """[delta(2), ..., delta(L)], each (m, s_l)."""
     layers = [np.empty((data.m, s), theta.dtype) for s in plan.layer_sizes[1:]]
     examples, Delta = data.examples(), np.zeros_like(theta)
-    rows, work = workspace(plan, data.m, theta.dtype)
-    for first in range(0, data.m, rows):
-        last = min(first + rows, data.m)
-        _backprop.accumulate(plan.code, theta, examples, first, last, work, rows, Delta, BUDGET)
+    work = Workspace(plan, data.m, theta.dtype)
+    for first in range(0, data.m, work.rows):
+        last = min(first + work.rows, data.m)
+        accumulate_range(plan, theta, examples, first, last, work, Delta)
         for l, layer in enumerate(layers, 1):
-            _backprop.layer(plan.code[5, l], work, rows, layer[first:last])
+            _backprop.layer(plan.code[5, l], work.block, work.rows, layer[first:last])
     return layers
 
 
@@ -98,18 +122,15 @@ def regularise(plan, theta, Delta, m, c):
     return Delta
 
 
-def cost(plan, theta, data, c):
+def cost(plan, theta, data, c, n_threads=None):
     """J"""
-    return accumulate(plan, theta, data, theta[:0].copy()) / data.weight + penalty(plan, theta, c)
+    return accumulate(plan, theta, data, theta[:0].copy(), False, n_threads) / data.weight + penalty(plan, theta, c)
 
 
-def cost_and_gradient(plan, theta, data, c, D=None):
-    """J and D = dJ/dtheta, D a fresh array unless one is given."""
-    if D is None:
-        D = np.zeros_like(theta)
-    else:
-        D[:] = 0
-    J = accumulate(plan, theta, data, D) / data.weight + penalty(plan, theta, c)
+def cost_and_gradient(plan, theta, data, c, n_threads=None):
+    """J and D = dJ/dtheta, D a fresh array."""
+    D = np.zeros_like(theta)
+    J = accumulate(plan, theta, data, D, False, n_threads) / data.weight + penalty(plan, theta, c)
     return J, regularise(plan, theta, D, data.weight, c)
 
 

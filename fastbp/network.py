@@ -170,6 +170,7 @@ class Network:
         ndarray (m, K), or (K,) for one example
         """
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
+        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
         K = self.layer_sizes[-1]
         shape = (K,) if one_row else (len(rows), K)
         if out is None:
@@ -184,6 +185,7 @@ class Network:
     def activations(self, X):
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
         rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
+        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
         return [rows.astype(self.dtype), *gradient.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X, Y):
@@ -209,7 +211,7 @@ class Network:
         return cost, self._plan.views(Delta)
 
     def cost_and_gradient(
-        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, out=None
+        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, out=None, n_threads=None
     ):
         """J and D = dJ/dtheta.
 
@@ -230,6 +232,8 @@ class Network:
             Weights; m is then their sum, in J, in D and in lam / m.
         out : ndarray (n_parameters,), optional
             D is written here instead of into a fresh array.
+        n_threads : int, optional
+            At most this many threads; None decides by what was measured to help. Never changes a bit.
 
         Returns
         -------
@@ -244,15 +248,16 @@ class Network:
         theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
         if out is not None:
             checks.output_array(out, theta.shape, theta.dtype)
-            J, D = gradient.cost_and_gradient(self._plan, theta, data, c)
-            out[:] = D
-            return J, out
-        return gradient.cost_and_gradient(self._plan, theta, data, c)
+        J, D = gradient.cost_and_gradient(self._plan, theta, data, c, n_threads)
+        if out is None:
+            return J, D
+        out[:] = D
+        return J, out
 
-    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None):
+    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, n_threads=None):
         """J alone; arguments as for `cost_and_gradient`."""
         theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
-        return gradient.cost(self._plan, theta, data, c)
+        return gradient.cost(self._plan, theta, data, c, n_threads)
 
     def evaluate(self, X, Y, *, sample_weight=None):
         """The mean cost without penalty and, for classes, the share of the examples put into the right one.

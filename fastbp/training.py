@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from . import _epoch, blas, checks, gradient, optimizers
+from . import _epoch, checks, gradient, optimizers, threads
 from . import progress as reporting
 from .history import History
 from .initialize import warn_if_equal_units
@@ -66,20 +66,20 @@ def train(
     epochs = checks.count(epochs, "epochs")
     batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
     shuffle, show = checks.flag(shuffle, "shuffle"), checks.flag(progress, "progress")
-    if n_threads is not None:
-        checks.count(n_threads, "n_threads")
     rng = checks.generator(seed)
     data = net.data(X, Y, sample_weight)
     validation = _validation(net, validation_data)
     c = checks.coefficient(weight_decay, lam, data.weight)
-    run = Run(net, optimizers.resolve(optimizer), c)
+    rows = data.m if batch_size is None else min(batch_size, data.m)
+    crew = threads.crew(n_threads, gradient.operations(net.plan, rows))
+    run = Run(net, optimizers.resolve(optimizer), c, crew)
     warn_if_equal_units(net, stacklevel=2)
 
     history = History(examples=data.m)
     if validation is not None:
         history.val_J = []
         history.val_accuracy = [] if validation.classes else None
-    with reporting.bar(epochs) if show else reporting.silent() as report:
+    with crew, reporting.bar(epochs) if show else reporting.silent() as report:
         for _ in range(epochs):
             before = net.theta.copy()
             started = time.perf_counter()
@@ -111,10 +111,11 @@ class Run:
     optimizer : Optimizer
     c : float
         The coefficient of the regularisation.
+    crew : Crew
     """
 
-    def __init__(self, net, optimizer, c):
-        self.net, self.optimizer, self.c = net, optimizer, c
+    def __init__(self, net, optimizer, c, crew=gradient.ALONE):
+        self.net, self.optimizer, self.c, self.crew = net, optimizer, c, crew
         self.theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
         self.state = optimizer.init(self.theta)
         self.Delta = np.empty_like(self.theta)
@@ -124,33 +125,54 @@ class Run:
         m = data.m if order is None else len(order)
         order = None if order is None else checks.order_of_examples(order, data.m)
         batch_size = m if batch_size is None else min(batch_size, m)
-        steps = self._compiled_steps if getattr(self.optimizer, "compiled", None) else self._python_steps
-        with blas.single_thread():
-            total, weight = steps(data, data.examples(order), m, batch_size)
+        if not getattr(self.optimizer, "compiled", None):
+            steps = self._python_steps
+        elif batch_size == 1 and self.optimizer.compiled == "sgd" and not self.optimizer.slots:
+            steps = self._online_steps
+        else:
+            steps = self._compiled_steps
+        total, weight = steps(data.examples(order), m, batch_size)
         return total / weight
 
-    def _compiled_steps(self, data, examples, m, batch_size):
-        """All steps in compiled code; back in Python every 20 ms, at the end of a step, to look for Ctrl-C."""
-        state, plan = self.state, self.net.plan
-        empty = EMPTY[self.theta.dtype]
-        slots = [state[slot] for slot in self.optimizer.slots] + [empty, empty]
+    def _compiled_steps(self, examples, m, batch_size):
+        """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
+        state, plan, theta = self.state, self.net.plan, self.theta
+        slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
         settings = np.array(self.optimizer.settings(), np.float64)
-        rows, work = gradient.workspace(plan, batch_size, self.theta.dtype)
+        rule = _epoch.rules[self.optimizer.compiled]
+        work, squares = gradient.Workspace(plan, batch_size, theta.dtype), np.zeros(_epoch.groups(plan.code))
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
-            part, part_weight, batch, state["t"] = _epoch.steps(
-                plan.code, self.theta, examples, m, batch_size, batch, batches, self.c,
-                _epoch.rules[self.optimizer.compiled], settings, state["t"], slots[0], slots[1], self.Delta, work,
-                rows, gradient.BUDGET,
+            begin, t = batch, state["t"]
+            part, part_weight, batch, state["t"] = self.crew.run(
+                lambda team, member, begin=begin, t=t: _epoch.steps(
+                    plan.code, theta, examples, m, batch_size, begin, batches, self.c, rule, settings, t, slots[0],
+                    slots[1], self.Delta, work.block, work.rows, work.costs, squares, self.crew.budget, team, member,
+                )
             )
             total += part
             weight += part_weight
         return total, weight
 
-    def _python_steps(self, data, examples, m, batch_size):
+    def _online_steps(self, examples, m, _):
+        """Plain SGD, one example a step: the fused sweeps."""
+        plan, state = self.net.plan, self.state
+        work = gradient.Workspace(plan, 1, self.theta.dtype)
+        stride = max(1, int(1e6 / gradient.operations(plan, 1)))
+        total, weight, done = 0.0, 0.0, 0
+        while done < m:
+            part, part_weight, done, state["t"] = _epoch.online_steps(
+                plan.code, self.theta, examples, done, m, self.c, self.optimizer.learning_rate, state["t"], work.block,
+                work.rows, 0.02, stride,
+            )
+            total += part
+            weight += part_weight
+        return total, weight
+
+    def _python_steps(self, examples, m, batch_size):
         """One crossing a batch: Delta compiled, D and the update rule in Python."""
         plan, theta, Delta = self.net.plan, self.theta, self.Delta
-        buffer = gradient.workspace(plan, batch_size, theta.dtype)
+        work = gradient.Workspace(plan, batch_size, theta.dtype)
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
             last = min(first + batch_size, m)
@@ -158,7 +180,7 @@ class Run:
             if m_b == 0:    # nothing to learn from: no step
                 continue
             Delta[:] = 0
-            cost = gradient.accumulate_range(plan, theta, examples, first, last, buffer, Delta)
+            cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self.crew)
             total += cost + m_b * gradient.penalty(plan, theta, self.c)
             weight += m_b
             self.optimizer.update(theta, gradient.regularise(plan, theta, Delta, m_b, self.c), self.state)

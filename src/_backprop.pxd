@@ -16,36 +16,27 @@ Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
 from libc.stdint cimport int64_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, layer_backward, layer_Delta,
-    layer_forward, load_labels, load_rows, load_weights, padded, rows_t, to_panels, to_rows,
+    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, examples_t, lanes_of, layer_backward,
+    layer_Delta, layer_forward, load_labels, load_rows, load_weights, padded, plan_t, rows_t, to_panels, to_rows,
 )
 
 
-cdef struct plan_t:
-    Py_ssize_t L
-    const int64_t *s
-    const int64_t *g
-    const int64_t *theta
-    const int64_t *a
-    const int64_t *z
-    const int64_t *delta
-    const int64_t *rows
-    int loss
-    Py_ssize_t y        # unit of the targets (K), in panels
-    Py_ssize_t w        # unit of the weights (1)
-    int low             # value of an output that is not the label: 0, or -1 for tanh
+cdef enum:
+    SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
 
 
-cdef struct examples_t:
-    rows_t X
-    rows_t Y                # dense targets, or
-    const int64_t *labels   # one per row; NULL with dense targets
-    rows_t w                # w.data is NULL without weights
-    const int64_t *order    # NULL: as they lie
+cdef extern from "team.h":
+    ctypedef struct team_t:
+        int n
+        int stop
+        int wanted
+
+    void team_meet(team_t *team) noexcept nogil
+    void team_want_stop(team_t *team) noexcept nogil
+    Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 
 cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
@@ -56,13 +47,6 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     )
     p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
     return p
-
-
-cdef inline double seconds() noexcept nogil:
-    """a clock that only goes forward"""
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <double>now.tv_sec + 1e-9 * <double>now.tv_nsec
 
 
 cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except -1:
@@ -79,103 +63,149 @@ cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except 
     return 0
 
 
-cdef inline const floating *load_X(
-    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
-    Py_ssize_t *lda
+cdef inline const floating *rows_of_X(
+    const plan_t *p, const examples_t *data, Py_ssize_t first, floating *work, Py_ssize_t B, Py_ssize_t *lda
 ) noexcept nogil:
-    """a(1) of the examples first .. first + m, as panels in the workspace and, returned, as rows lda apart:
-    where they lie if they can stay there, else loaded into the workspace"""
+    """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie"""
     cdef int own = ROWS_F32 if floating is float else ROWS_F64
     cdef Py_ssize_t size = <Py_ssize_t>sizeof(floating)
-    cdef const floating *rows
     if data.order == NULL and data.X.type == own and data.X.stride >= size * p.s[0] and data.X.stride % size == 0:
         lda[0] = data.X.stride // size
-        rows = <const floating *>(<const char *>data.X.data + first * data.X.stride)
-    else:
-        lda[0] = p.s[0]
-        load_rows(&data.X, data.order, first, m, p.s[0], work + B * p.rows[0])
-        rows = work + B * p.rows[0]
-    to_panels(m, p.s[0], rows, lda[0], work + B * p.a[0])
-    return rows
+        return <const floating *>(<const char *>data.X.data + first * data.X.stride)
+    lda[0] = p.s[0]
+    return NULL
 
 
-cdef inline void load_Y(
-    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B
+cdef inline void load(
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
+    Py_ssize_t at
 ) noexcept nogil:
-    """targets and weights of the examples first .. first + m as panels, labels as low and high values of the output"""
+    """a(1) of the m examples from `first` on into the block, from its example `at` on"""
+    cdef Py_ssize_t ld = 0, s = p.s[0]
+    cdef const floating *rows = rows_of_X(p, data, first, work, B, &ld)
+    cdef floating *into = work + B * p.rows[0] + at * s
+    if rows == NULL:
+        load_rows(&data.X, data.order, first, m, s, into)
+        rows = into
+    to_panels(m, s, rows, ld, work + B * p.a[0] + at * s)
+
+
+cdef inline void load_targets(
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
+    Py_ssize_t at
+) noexcept nogil:
+    """their targets and weights, labels as low and high values of the output"""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
-    cdef floating *y = work + B * p.y
-    cdef floating *rows = work + B * p.rows[last]
+    cdef floating *y = work + B * p.y + at * K
+    cdef floating *rows = work + B * p.rows[last] + at * K
     if data.labels != NULL:
         load_labels(data.labels, data.order, first, m, K, <floating>p.low, <floating>1, y)
     else:
         load_rows(&data.Y, data.order, first, m, K, rows)
         to_panels(m, K, <const floating *>rows, K, y)
-    load_weights(&data.w, data.order, first, m, work + B * p.w)
+    load_weights(&data.w, data.order, first, m, work + B * p.w + at)
 
 
 cdef inline void forward(
     const plan_t *p,
     const floating *theta,      # IN
-    Py_ssize_t m,               # examples of this block
+    Py_ssize_t m,               # examples, from `at` on in the block
     floating *work,             # IN   a(1);  OUT  z, a of the hidden layers, z(L)
     Py_ssize_t B,
+    Py_ssize_t at,
 ) noexcept nogil:
     """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L)"""
     cdef Py_ssize_t l, n, k
     cdef floating *Z
     for l in range(1, p.L):
-        n, k, Z = p.s[l], p.s[l - 1], work + B * p.z[l]
-        layer_forward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.a[l - 1]), Z)
+        n, k = p.s[l], p.s[l - 1]
+        Z = work + B * p.z[l] + at * n
+        layer_forward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.a[l - 1] + at * k), Z)
         if l < p.L - 1:
-            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, work + B * p.a[l])
+            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, work + B * p.a[l] + at * n)
+
+
+cdef inline double cost_of(
+    const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at
+) noexcept nogil:
+    """a(L), delta(L) of m examples, from `at` on in the block  ->  the sum of their weighted costs"""
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
+    return cost_and_delta(
+        <int>p.g[last], p.loss, m, K, <const floating *>(work + B * p.z[last] + at * K),
+        <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
+        work + B * p.a[last] + at * K, work + B * p.delta[last] + at * K,
+    )
 
 
 cdef inline void backward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,
-    const floating *X,          # IN   (m, s_1), rows ldx apart
-    Py_ssize_t ldx,
-    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2)
+    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of the hidden a
     Py_ssize_t B,
-    bint add,
-    floating *Delta,            # OUT  flat like theta
+    Py_ssize_t at,
 ) noexcept nogil:
-    """Delta(l) := or += delta(l+1)' [1, A(l)];  delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l))"""
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2"""
     cdef Py_ssize_t l, n, k
-    cdef const floating *delta
     cdef const floating *A
-    cdef floating *before
+    cdef floating *delta
+    for l in range(p.L - 1, 1, -1):
+        n, k = p.s[l], p.s[l - 1]
+        A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
+        to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
+        layer_backward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
+        activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
+                          <const floating *>(work + B * p.z[l - 1] + at * k), delta)
+
+
+cdef inline void learn_block(
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, bint add,
+    floating *Delta, const team_t *team, int member
+) noexcept nogil:
+    """This member's rows of  Delta(l) := or += delta(l+1)' [1, A(l)],  over the m examples of the block"""
+    cdef Py_ssize_t l, n, k, lda, i, j
+    cdef const floating *A
     for l in range(p.L - 1, 0, -1):
-        n, k, delta = p.s[l], p.s[l - 1], work + B * p.delta[l]
+        n, k = p.s[l], p.s[l - 1]
+        A, lda = work + B * p.rows[l - 1], k
         if l == 1:
-            layer_Delta(m, n, k, delta, X, ldx, add, Delta + p.theta[l])
-            break
-        A, before = work + B * p.a[l - 1], work + B * p.delta[l - 1]
-        to_rows(m, k, A, work + B * p.rows[l - 1], k)
-        layer_Delta(m, n, k, delta, <const floating *>(work + B * p.rows[l - 1]), k, add, Delta + p.theta[l])
-        layer_backward(m, n, k, theta + p.theta[l], delta, before)
-        activate_backward(<int>p.g[l - 1], padded(m, work) * k, A, <const floating *>(work + B * p.z[l - 1]), before)
+            A = rows_of_X(p, data, first, work, B, &lda)
+            if A == NULL:
+                A = work + B * p.rows[0]
+        i, j = team_share(team, n, SHARE, member), team_share(team, n, SHARE, member + 1)
+        if i < j:
+            layer_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]), A, lda, add, Delta + p.theta[l])
 
 
 cdef inline double accumulate_block(
     const plan_t *p, const floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t m,
-    floating *work, Py_ssize_t B, bint add, floating *Delta
+    floating *work, Py_ssize_t B, bint add, floating *Delta, double *costs, team_t *team, int member
 ) noexcept nogil:
-    """Delta := or += the sum over the examples first .. first + m <= first + B -> the sum of their costs"""
-    cdef Py_ssize_t ldx = 0, last = p.L - 1
-    cdef const floating *X = load_X(p, data, first, m, work, B, &ldx)
-    cdef double cost
-    load_Y(p, data, first, m, work, B)
-    forward(p, theta, m, work, B)
-    cost = cost_and_delta(
-        <int>p.g[last], p.loss, m, p.s[last], <const floating *>(work + B * p.z[last]),
-        <const floating *>(work + B * p.y), <const floating *>(work + B * p.w),
-        work + B * p.a[last], work + B * p.delta[last],
-    )
+    """Delta := or += the sum over the examples first .. first + m <= first + B -> the sum of their costs.
+
+    The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
+    same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
+    """
+    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, begin, rows
+    cdef double cost = 0
+    begin = team_share(team, m, panel, member)
+    end_at = team_share(team, m, panel, member + 1)
+    rows = end_at - begin
+    if rows > 0:
+        load(p, data, first + begin, rows, work, B, begin)
+        load_targets(p, data, first + begin, rows, work, B, begin)
+        forward(p, theta, rows, work, B, begin)
+        at = begin
+        while at < end_at:
+            costs[at // panel] = cost_of(p, min(panel, end_at - at), work, B, at)
+            at += panel
+        if Delta != NULL:
+            backward(p, theta, rows, work, B, begin)
+    team_meet(team)
+    for at in range((m + panel - 1) // panel):
+        cost += costs[at]
     if Delta != NULL:
-        backward(p, theta, m, X, ldx, work, B, add, Delta)
+        learn_block(p, data, first, m, work, B, add, Delta, <const team_t *>team, member)
     return cost
 
 
@@ -184,25 +214,22 @@ cdef inline double accumulate_example(
     floating *Delta
 ) noexcept nogil:
     """The textbook's loop body for example i, by BLAS: forward, delta, Delta += delta [1, a]' -> its cost"""
-    cdef Py_ssize_t l, n, k, last = p.L - 1
+    cdef Py_ssize_t l, n = p.s[0], k, last = p.L - 1
     cdef floating *a = work + B * p.a[0]
     cdef floating *delta
-    cdef floating *z
+    cdef floating *z = a
     cdef double cost
     load_rows(&data.X, data.order, i, 1, p.s[0], a)
     for l in range(1, p.L):
         n, k, z = p.s[l], p.s[l - 1], work + B * (p.z[l] if l < last else p.rows[l])
-        a[-1] = 1
+        (a - 1)[0] = 1
         gemv(n, k + 1, theta + p.theta[l], k + 1, <const floating *>(a - 1), z)         # z = Theta [1, a]
         if l < last:
             a = work + B * p.a[l]
             activate(<int>p.g[l], n, <const floating *>z, a)                            # a = g(z)
     to_panels(1, n, <const floating *>z, n, work + B * p.z[last])
-    load_Y(p, data, i, 1, work, B)
-    cost = cost_and_delta(
-        <int>p.g[last], p.loss, 1, n, <const floating *>(work + B * p.z[last]), <const floating *>(work + B * p.y),
-        <const floating *>(work + B * p.w), work + B * p.a[last], work + B * p.delta[last],
-    )
+    load_targets(p, data, i, 1, work, B, 0)
+    cost = cost_of(p, 1, work, B, 0)
     delta = work + B * p.rows[last]
     to_rows(1, n, <const floating *>(work + B * p.delta[last]), delta, n)
     for l in range(last, 0, -1):

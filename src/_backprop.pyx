@@ -13,9 +13,9 @@ from cython cimport floating
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
-    accumulate_block, accumulate_example, examples_t, forward, load_X, open_rows, plan_t, read_plan, seconds,
+    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_meet, team_t, team_want_stop,
 )
-from _kernels cimport bind_kernels, f32, f64, load_rows, output_of, to_rows
+from _kernels cimport bind_kernels, examples_t, f32, f64, load_rows, output_of, plan_t, seconds, to_rows
 
 bind_kernels()
 
@@ -69,6 +69,25 @@ cdef class Examples:
             PyBuffer_Release(&self.w)
 
 
+cdef class Team:
+    """Members 0 .. n - 1 that run one loop together, each in a thread of its own."""
+
+    cdef team_t team
+    cdef readonly object capsule
+
+    def __cinit__(self, int n):
+        self.team.n, self.team.stop = n, 0
+        self.capsule = PyCapsule_New(&self.team, "fastbp.team", NULL)
+
+    @property
+    def n(self):
+        return self.team.n
+
+    def want_stop(self):
+        """Let the loop end after the step it is at."""
+        team_want_stop(&self.team)
+
+
 def panel(floating[::1] theta):
     """Examples of a panel in theta's dtype: blocks are multiples of it."""
     return f32().panel if floating is float else f64().panel
@@ -80,14 +99,14 @@ def predict(
 ):
     """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
     cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t m, ldx = 0, end_l = p.L - 1, K = p.s[end_l], i = first
+    cdef Py_ssize_t m, end_l = p.L - 1, K = p.s[end_l], i = first
     cdef floating *w = &work[0]
     cdef double end = seconds() + budget
     with nogil:
         while i < last:
             m = min(B, last - i)
-            load_X(&p, &examples.data, i, m, w, B, &ldx)
-            forward(&p, &theta[0], m, w, B)
+            load(&p, &examples.data, i, m, w, B, 0)
+            forward(&p, &theta[0], m, w, B, 0)
             output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
             to_rows(m, K, <const floating *>(w + B * p.a[end_l]), &out[i, 0], K)
             i += m
@@ -104,22 +123,27 @@ def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, :
 
 def accumulate(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double budget,
+    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double[::1] costs, double budget, Team team, int member,
 ):
     """Delta += sum over the examples first .. last, in blocks  ->  (sum of their costs, the first example not done)
 
-    An empty Delta asks for the costs alone.
+    An empty Delta asks for the costs alone. Every member of the team calls this with the same arguments and gets
+    the same answer.
     """
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t m, i = first
     cdef double cost = 0, end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
+    cdef team_t *all = &team.team
     with nogil:
         while i < last:
             m = min(B, last - i)
-            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into)
+            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], all, member)
             i += m
-            if seconds() > end:
+            if member == 0:
+                all.stop = all.wanted or seconds() > end
+            team_meet(all)
+            if all.stop:
                 break
     return cost, i
 

@@ -1,6 +1,7 @@
 """The steps of an epoch in one call: batches in the given order, Delta, D, the update rule.
 
-The fused twin of what training.py does batch by batch with optimizers.SGD and optimizers.Adam in Python.
+The fused twin of what training.py does batch by batch with optimizers.SGD and optimizers.Adam in Python. Calls
+return at a step boundary; cut into any number of calls an epoch gives the same bits.
 """
 
 import fastbp._kernels  # noqa: F401  (its capsule is bound below)
@@ -10,8 +11,10 @@ from cython cimport floating
 from libc.math cimport pow
 from libc.stdint cimport int64_t
 
-from _backprop cimport accumulate_block, examples_t, plan_t, read_plan, seconds
-from _kernels cimport adam, bind_kernels, decay, load_weights, sgd, sum_of_squares
+from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
+from _kernels cimport (
+    adam, bind_kernels, decay, examples_t, load_rows, online_sgd, plan_t, seconds, sgd, sum_of_squares,
+)
 
 bind_kernels()
 
@@ -34,66 +37,130 @@ cdef inline void update(
              settings[1], settings[2], settings[3], D, slot_1, slot_2, theta)
 
 
-cdef inline double batch_weight(
-    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B
-) noexcept nogil:
+cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
     """m of this batch: its number of examples, or the sum of their weights"""
-    cdef floating *w = work + B * p.w
-    cdef double total = 0
-    cdef Py_ssize_t i = 0, rows, j
+    cdef double w = 0, total = 0
+    cdef Py_ssize_t i
     if data.w.data == NULL:
         return <double>m
-    while i < m:
-        rows = min(B, m - i)
-        load_weights(&data.w, data.order, first + i, rows, w)
-        for j in range(rows):
-            total += <double>w[j]
-        i += rows
+    for i in range(first, first + m):
+        load_rows(&data.w, data.order, i, 1, 1, &w)
+        total += w
+    return total
+
+
+cdef inline void learn(
+    const plan_t *p, double m_b, double c, int rule, const double *settings, double t, floating *Delta,
+    floating *slot_1, floating *slot_2, floating *theta, double *squares, const team_t *team, int member
+) noexcept nogil:
+    """This member's rows of every Theta: D from Delta, and the step of the rule. With c the sums of Theta^2 go into
+    squares, one for SHARE units of a layer, as they were before the step."""
+    cdef Py_ssize_t l, i, j, u, at, columns, n, group = 0
+    for l in range(1, p.L):
+        columns = p.s[l - 1] + 1
+        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
+        if c != 0:
+            u = i
+            while u < j:
+                squares[group + u // SHARE] = sum_of_squares(
+                    min(SHARE, p.s[l] - u), columns, <const floating *>(theta + p.theta[l] + u * columns)
+                )
+                u += SHARE
+        if i < j:
+            at, n = p.theta[l] + i * columns, (j - i) * columns
+            decay(j - i, columns, m_b, c, <const floating *>(theta + at), <const floating *>(Delta + at), Delta + at)
+            update(rule, settings, t, n, <const floating *>(Delta + at),
+                   slot_1 + at if slot_1 != NULL else NULL, slot_2 + at if slot_2 != NULL else NULL, theta + at)
+        group += (p.s[l] + SHARE - 1) // SHARE
+
+
+
+def groups(const int64_t[:, ::1] plan):
+    """How many sums of squares a step with decay leaves."""
+    cdef plan_t p = read_plan(plan)
+    cdef Py_ssize_t l, total = 0
+    for l in range(1, p.L):
+        total += (p.s[l] + SHARE - 1) // SHARE
     return total
 
 
 def steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t m, Py_ssize_t batch_size,
     Py_ssize_t first, Py_ssize_t last, double weight_decay, int rule, const double[::1] settings, Py_ssize_t t,
-    floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta, floating[::1] work, Py_ssize_t B, double budget,
+    floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta, floating[::1] work, Py_ssize_t B,
+    double[::1] costs, double[::1] squares, double budget, team, int member,
 ):
     """The batches first .. last of an epoch over m examples; theta and the slots are updated in place.
 
-    t steps were taken before this call. Returns (the sum of m_b J_b, penalty included, over the batches done,
-    the sum of their m_b, the first batch not done): at a step boundary, at the latest after about `budget` seconds.
+    t steps were taken before this call. Returns (the sum of m_b J_b, penalty included, over the batches done, the
+    sum of their m_b, the first batch not done, t): at the latest after about `budget` seconds or when the team is
+    asked to stop, then with theta as the last finished step left it. Every member of the team calls this with the
+    same arguments and gets the same answer.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
-    cdef Py_ssize_t l, i, rows, at, end_at, n = theta.shape[0], batch = first
+    cdef team_t *all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
+    cdef Py_ssize_t rows, at, end_at, batch = first, i, n_groups = squares.shape[0]
     cdef bint add
-    cdef double m_b, cost, squares, total = 0, weight = 0, end = seconds() + budget
+    cdef double m_b, cost, sum_squares, total = 0, weight = 0, end = seconds() + budget
     cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
     cdef floating *v_2 = &slot_2[0] if slot_2.shape[0] else NULL
     with nogil:
         while batch < last:
             at = batch * batch_size
             end_at = min(at + batch_size, m)
-            m_b = batch_weight(&p, data, at, end_at - at, &work[0], B)
-            batch += 1
+            m_b = batch_weight(data, at, end_at - at)
             if m_b == 0:        # nothing to learn from: no step
+                batch += 1
                 continue
             cost, add = 0, False
             while at < end_at:
                 rows = min(B, end_at - at)
-                cost += accumulate_block(&p, &theta[0], data, at, rows, &work[0], B, add, &Delta[0])
+                cost += accumulate_block(
+                    &p, &theta[0], data, at, rows, &work[0], B, add, &Delta[0], &costs[0], all, member
+                )
                 at += rows
                 add = True
-            squares = 0
-            for l in range(1, p.L):
-                i = p.theta[l]
-                if weight_decay != 0:
-                    squares += sum_of_squares(p.s[l], p.s[l - 1] + 1, <const floating *>(&theta[i]))
-                decay(p.s[l], p.s[l - 1] + 1, m_b, weight_decay,
-                      <const floating *>(&theta[i]), <const floating *>(&Delta[i]), &Delta[i])
-            total += cost + m_b * 0.5 * weight_decay * squares
-            weight += m_b
+                if at < end_at:
+                    if member == 0:
+                        all.stop = all.wanted
+                    team_meet(all)
+                    if all.stop:
+                        break
+            if at < end_at:     # told to stop inside a step: theta is still as the last one left it
+                break
             t += 1
-            update(rule, &settings[0], <double>t, n, <const floating *>(&Delta[0]), v_1, v_2, &theta[0])
-            if seconds() > end:
+            learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0], v_1, v_2, &theta[0], &squares[0],
+                  <const team_t *>all, member)
+            if member == 0:
+                all.stop = all.wanted or seconds() > end
+            team_meet(all)
+            sum_squares = 0
+            if weight_decay != 0:
+                for i in range(n_groups):
+                    sum_squares += squares[i]
+            total += cost + m_b * 0.5 * weight_decay * sum_squares
+            weight += m_b
+            batch += 1
+            if all.stop:
                 break
     return total, weight, batch, t
+
+
+def online_steps(
+    const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last,
+    double weight_decay, double learning_rate, Py_ssize_t t, floating[::1] work, Py_ssize_t B, double budget,
+    Py_ssize_t stride,
+):
+    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h.
+
+    The clock is looked at every `stride` examples.
+    """
+    cdef plan_t p = read_plan(plan)
+    cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+    cdef double total = 0, weight = 0, end = seconds() + budget
+    cdef Py_ssize_t done
+    with nogil:
+        done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, end, stride,
+                          &total, &weight)
+    return total, weight, done, t + done - first

@@ -16,6 +16,29 @@ cdef extern from "kernels.h":
         ROWS_F64
         ROWS_U8
 
+    ctypedef struct plan_t:
+        Py_ssize_t L
+        const int64_t *s
+        const int64_t *g
+        const int64_t *theta
+        const int64_t *a
+        const int64_t *z
+        const int64_t *delta
+        const int64_t *rows
+        int loss
+        Py_ssize_t y
+        Py_ssize_t w
+        int low
+
+    ctypedef struct examples_t:
+        rows_t X
+        rows_t Y
+        const int64_t *labels
+        rows_t w
+        const int64_t *order
+
+    double seconds "fastbp_seconds"() noexcept nogil
+
     ctypedef struct kernels_f32:
         Py_ssize_t panel, lanes
         void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
@@ -26,8 +49,8 @@ cdef extern from "kernels.h":
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, Py_ssize_t, int,
-                            float *) noexcept nogil
+        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                            Py_ssize_t, int, float *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float *,
@@ -38,6 +61,8 @@ cdef extern from "kernels.h":
         void (*sgd)(Py_ssize_t, double, double, int, const float *, float *, float *) noexcept nogil
         void (*adam)(Py_ssize_t, double, double, double, double, double, const float *, float *, float *,
                      float *) noexcept nogil
+        Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
+                                 float *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
 
     ctypedef struct kernels_f64:
@@ -50,8 +75,8 @@ cdef extern from "kernels.h":
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, Py_ssize_t, int,
-                            double *) noexcept nogil
+        void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                            Py_ssize_t, int, double *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double *,
@@ -62,6 +87,8 @@ cdef extern from "kernels.h":
         void (*sgd)(Py_ssize_t, double, double, int, const double *, double *, double *) noexcept nogil
         void (*adam)(Py_ssize_t, double, double, double, double, double, const double *, double *, double *,
                      double *) noexcept nogil
+        Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
+                                 double *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
@@ -165,14 +192,14 @@ cdef inline void layer_backward(
 
 
 cdef inline void layer_Delta(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *delta, const floating *A, Py_ssize_t lda,
-    bint add, floating *Delta
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
+    Py_ssize_t lda, bint add, floating *Delta
 ) noexcept nogil:
-    """Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart, Delta (n, k + 1)"""
+    """rows i .. j of  Delta := or += delta' [1, A];  delta in panels (n), A by rows (m, k), lda apart, Delta (n, k + 1)"""
     if floating is float:
-        f32().layer_Delta(m, n, k, delta, A, lda, add, Delta)
+        f32().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)
     else:
-        f64().layer_Delta(m, n, k, delta, A, lda, add, Delta)
+        f64().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)
 
 
 cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a) noexcept nogil:
@@ -249,3 +276,14 @@ cdef inline void adam(
         f32().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)
     else:
         f64().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)
+
+
+cdef inline Py_ssize_t online_sgd(
+    const plan_t *p, floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t last, double eta,
+    double c, floating *work, Py_ssize_t B, double end, Py_ssize_t stride, double *cost, double *weight
+) noexcept nogil:
+    """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
+    if floating is float:
+        return f32().online_sgd(p, theta, data, first, last, eta, c, work, B, end, stride, cost, weight)
+    else:
+        return f64().online_sgd(p, theta, data, first, last, eta, c, work, B, end, stride, cost, weight)

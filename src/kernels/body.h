@@ -24,6 +24,7 @@
 #include "losses.h"
 #include "rows.h"
 #include "update.h"
+#include "online.h"
 
 /* The elementwise functions by name, for the tests of their last bit. */
 static int FN(function)(const char *name, ptrdiff_t n, const real *x, real *out)
@@ -65,5 +66,6 @@ static const TABLE FN(table) = {
     .sum_of_squares = FN(sum_of_squares),
     .sgd = FN(sgd),
     .adam = FN(adam),
+    .online_sgd = FN(online_sgd),
     .function = FN(function),
 };

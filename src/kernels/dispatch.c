@@ -1,4 +1,4 @@
-/* Which instruction sets this build holds and this processor has; and the one check that needs no vectors. */
+/* Which instruction sets this build holds and this processor has; and what needs no vectors. */
 #include "system.h"
 #include "kernels.h"
 

@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "names.h"
 
@@ -17,6 +18,34 @@ typedef struct {
     ptrdiff_t stride;
     int type;
 } rows_t;
+
+/* A network, as fastbp/plan.py lays it out: layer l = 0 is the textbook's first. src/_backprop.pxd tells more. */
+typedef struct {
+    ptrdiff_t L;
+    const int64_t *s;                           /* units */
+    const int64_t *g;                           /* activation; in the last layer the output */
+    const int64_t *theta;                       /* where Theta, leading to this layer, begins in the flat theta */
+    const int64_t *a, *z, *delta, *rows;        /* units of the workspace where these begin */
+    int loss;
+    ptrdiff_t y, w;                             /* units of the targets (K) and of the weights (1) */
+    int low;                                    /* value of an output that is not the label: 0, or -1 for tanh */
+} plan_t;
+
+/* What is summed over. */
+typedef struct {
+    rows_t X, Y;                                /* dense targets, or */
+    const int64_t *labels;                      /* one per row; NULL with dense targets */
+    rows_t w;                                   /* w.data is NULL without weights */
+    const int64_t *order;                       /* NULL: as they lie */
+} examples_t;
+
+/* A clock that only goes forward, in seconds. */
+static inline double fastbp_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 /* The functions of one dtype. */
 #define FASTBP_KERNELS(real, T)                                                                                   \
@@ -39,9 +68,9 @@ typedef struct {
         /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
                                real *E);                                                                          \
-        /* Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */           \
-        void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A,              \
-                            ptrdiff_t lda, int add, real *Delta);                                                 \
+        /* rows i .. j of  Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */\
+        void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
+                            const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
         /* a := g(z), n elements; a may be z where g keeps no z (keeps_z) */                                      \
         void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
         /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
@@ -61,6 +90,10 @@ typedef struct {
         /* m, v, theta of Adam's step; rate = eta / (1 - beta_1^t), correction = 1 / (1 - beta_2^t) */            \
         void (*adam)(ptrdiff_t n, double rate, double correction, double beta_1, double beta_2, double epsilon,   \
                      const real *D, real *m, real *v, real *theta);                                               \
+        /* One plain gradient step an example: see online.h */                                                    \
+        ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
+                                ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, double end,        \
+                                ptrdiff_t stride, double *cost, double *weight);                                  \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
     } kernels_##T;

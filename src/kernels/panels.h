@@ -130,43 +130,46 @@ static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real
     }
 }
 
-/* What layer_Delta does for V vectors of columns (V = 0: a part of one). */
+/* What layer_Delta does for the units i .. j and V vectors of columns (part: some lanes of one). */
 #define COLUMNS(name, V, suffix)                                                                                  \
-    static void FN(name)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A, ptrdiff_t lda,  \
-                         int add, real *Delta, ptrdiff_t part)                                                    \
+    static void FN(name)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,      \
+                         const real *A, ptrdiff_t lda, int add, real *Delta, ptrdiff_t part)                      \
     {                                                                                                             \
         const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);     \
         if (panels)                                                                                               \
             (add ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                         \
-                n, panels, PANEL, delta, PANEL, 1, n * PANEL, A, lda, Delta, k + 1, Delta, 0, part);              \
+                j - i, panels, PANEL, delta + i * PANEL, PANEL, 1, n * PANEL, A, lda, Delta, k + 1, Delta, 0,     \
+                part);                                                                                            \
         (add || panels ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                   \
-            n, 1, m - whole, delta + whole * n, width, 1, 0, A + whole * lda, lda, Delta, k + 1, Delta, 0, part); \
+            j - i, 1, m - whole, delta + whole * n + i * width, width, 1, 0, A + whole * lda, lda, Delta, k + 1,  \
+            Delta, 0, part);                                                                                      \
     }
 COLUMNS(columns_2, 2, 2)
 COLUMNS(columns_1, 1, 1)
 COLUMNS(columns_part, 1, part)
 #undef COLUMNS
 
-/* Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart, Delta (n, k + 1).
- * The last panel is summed on its own: it may be narrower, and A has no rows beyond m. */
-static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *delta, const real *A, ptrdiff_t lda,
-                            int add, real *Delta)
+/* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
+ * Delta (n, k + 1). The last panel is summed on its own: it may be narrower, and A has no rows beyond m. */
+static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
+                            const real *A, ptrdiff_t lda, int add, real *Delta)
 {
     ptrdiff_t c = 0;
+    Delta += i * (k + 1);
     for (; c + PANEL <= k; c += PANEL)
-        FN(columns_2)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, VL);
+        FN(columns_2)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, VL);
     if (c + VL <= k) {
-        FN(columns_1)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, VL);
+        FN(columns_1)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, VL);
         c += VL;
     }
     if (c < k)
-        FN(columns_part)(m, n, k, delta, A + c, lda, add, Delta + 1 + c, k - c);
-    for (ptrdiff_t j = 0; j < n; j++, Delta += k + 1) {
+        FN(columns_part)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, k - c);
+    for (; i < j; i++, Delta += k + 1) {
         vec sum = FN(vset1)(0);
         for (ptrdiff_t e = 0; e < m; e += PANEL) {
             const ptrdiff_t width = FN(panel_width)(m - e);
-            for (ptrdiff_t i = 0; i < width; i += VL)
-                sum += FN(vload)(delta + e * n + j * width + i);
+            for (ptrdiff_t lane = 0; lane < width; lane += VL)
+                sum += FN(vload)(delta + e * n + i * width + lane);
         }
         *Delta = (add ? *Delta : 0) + FN(vhsum)(sum);
     }

@@ -1,8 +1,8 @@
 /* Vectors of VBYTES bytes of `real`: 16 (baseline, NEON), 32 (AVX2 + FMA), 64 (AVX-512 F/DQ/VL/BW).
  *
  * No include guard: once with REAL_F32, once with REAL_F64. The instruction set follows from VBYTES, not from
- * __AVX2__ and the like, which clang leaves undefined inside a target attribute. Without FMA vfma rounds twice, so the
- * results of two instruction sets differ in the last bits; the results of two lanes never do. */
+ * __AVX2__ and the like, which clang leaves undefined inside a target attribute. Without FMA vfma rounds twice, so
+ * the results of two instruction sets differ in the last bits; the results of two lanes never do. */
 
 #undef real
 #undef bits
