@@ -25,7 +25,7 @@ from .gradient import GradientCheck, check_gradient
 from .history import History
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam
-from .training import DivergenceError, train
+from .training import DivergenceError, Trainer, train
 
 __all__ = [
     "SGD",
@@ -35,6 +35,7 @@ __all__ = [
     "GradientCheck",
     "History",
     "Network",
+    "Trainer",
     "__version__",
     "check_gradient",
     "datasets",

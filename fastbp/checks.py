@@ -125,14 +125,23 @@ def weights(sample_weight, m, dtype):
     a = array(sample_weight, "sample_weight")
     if a.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one for each row of X; got {a.shape}")
-    a = readable(a.reshape(m, 1), dtype)
-    finite(a.reshape(1, m) if a.flags.c_contiguous else a.T.copy(), dtype, "sample_weight", one_row=True)
-    if a.min() < 0:
-        i = int(np.flatnonzero(a[:, 0] < 0)[0])
-        raise ValueError(f"sample_weight[{i}] is {a[i, 0]}; weights must not be negative")
-    if not a.any():
-        raise ValueError("sample_weight is zero for every example; at least one must be positive")
-    return a
+    if a.size and a.min() < 0:
+        i = int(np.flatnonzero(a < 0)[0])
+        raise ValueError(f"sample_weight[{i}] is {a[i]}; weights must not be negative")
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
+        finite(w.reshape(1, m), dtype, "sample_weight", one_row=True)
+        total = w.sum(dtype=np.float64)
+    if not 0 < total < math.inf:
+        raise ValueError(f"sample_weight must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
+    return w
+
+
+def network(net):
+    """A fastbp.Network."""
+    if not (hasattr(net, "plan") and hasattr(net, "theta")):
+        raise TypeError(f"net must be a fastbp.Network; got {net!r}")
+    return net
 
 
 def parameters(theta, plan, dtype, name="theta"):

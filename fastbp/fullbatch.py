@@ -41,6 +41,7 @@ def minimize(
     """
     from scipy.optimize import minimize as scipy_minimize
 
+    checks.network(net)
     if not isinstance(method, str) or method.lower() not in [name.lower() for name in METHODS]:
         raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
     maxiter = checks.count(maxiter, "maxiter")

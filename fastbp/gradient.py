@@ -79,6 +79,12 @@ def predict(plan, theta, X, out):
         )
 
 
+def predictor(plan, theta):
+    """The compiled h(x) of one example."""
+    work = Workspace(plan, 1, theta.dtype)
+    return _backprop.Predictor(plan.code, theta, work.block, work.rows, np.empty)
+
+
 def trace(plan, theta, X):
     """[a(2), ..., a(L)], each (m, s_l), for the rows of X."""
     hidden = len(plan.layer_sizes) - 2
@@ -171,6 +177,7 @@ def check_gradient(
     Ng, Machine Learning, lecture 9 (gradient checking). One more evaluation of J costs two forward passes, so all
     coordinates of a large network take long: use `directions`.
     """
+    checks.network(net)
     h = checks.number(h, "h", open_low=True)
     rng = checks.generator(seed)
     net64 = net.copy(dtype=np.float64)

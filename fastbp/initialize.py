@@ -31,6 +31,8 @@ def check(init, eps, plan, dtype):
 
 
 def _from_matrices(init, plan, dtype):
+    if not isinstance(init, (list, tuple, np.ndarray)):
+        raise TypeError(f"init must be one of {', '.join(DEFAULT_EPS)}, or start values; got {init!r}")
     if len(init) != len(plan.shapes):
         raise ValueError(f"init has {len(init)} matrices; the network has {len(plan.shapes)} Theta")
     for l, (Theta, shape) in enumerate(zip(init, plan.shapes, strict=True)):

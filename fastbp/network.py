@@ -69,6 +69,7 @@ class Network:
         self._plan = Plan(layer_sizes, activation, output, loss)
         self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
         self._Theta = self._plan.views(self._theta)
+        self._predictor = None  # made when it is first needed
         self._init, self._eps = initialize.check(init, eps, self._plan, self._theta.dtype)
         self.initialize(seed)
 
@@ -169,6 +170,12 @@ class Network:
         -------
         ndarray (m, K), or (K,) for one example
         """
+        if out is None and type(X) is np.ndarray and X.ndim == 1:
+            if self._predictor is None:
+                self._predictor = gradient.predictor(self._plan, self._theta)
+            h = self._predictor.predict(X)
+            if h is not None:
+                return h
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
         checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
         K = self.layer_sizes[-1]
@@ -269,6 +276,7 @@ class Network:
 
     def evaluate_data(self, data):
         """The same for data checked before, see `data`."""
+        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
         cost = gradient.cost(self._plan, self._theta, data, 0.0)
         if data.classes is None:
             return Evaluation(cost, None)

@@ -136,6 +136,14 @@ class Adam(Optimizer):
         return self.learning_rate, self.beta_1, self.beta_2, self.epsilon
 
 
+def compiled_rule(optimizer):
+    """The name of the optimizer's compiled twin; None where a subclass has changed what the twin knows of."""
+    for cls in type(optimizer).__mro__:
+        if {"compiled", "slots", "init", "update", "settings"} & vars(cls).keys():
+            return vars(cls).get("compiled")
+    return None
+
+
 NAMED = {"sgd": SGD, "adam": Adam}
 
 

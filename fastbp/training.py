@@ -63,6 +63,7 @@ def train(
     DivergenceError
         J or theta is no longer finite; theta is as it was before that epoch.
     """
+    checks.network(net)
     epochs = checks.count(epochs, "epochs")
     batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
     shuffle, show = checks.flag(shuffle, "shuffle"), checks.flag(progress, "progress")
@@ -71,19 +72,21 @@ def train(
     validation = _validation(net, validation_data)
     c = checks.coefficient(weight_decay, lam, data.weight)
     rows = data.m if batch_size is None else min(batch_size, data.m)
-    crew = threads.crew(n_threads, gradient.operations(net.plan, rows))
-    run = Run(net, optimizers.resolve(optimizer), c, crew)
+    trainer = Trainer(net, optimizer, weight_decay=c, n_threads=n_threads)
     warn_if_equal_units(net, stacklevel=2)
 
     history = History(examples=data.m)
     if validation is not None:
         history.val_J = []
         history.val_accuracy = [] if validation.classes else None
-    with crew, reporting.bar(epochs) if show else reporting.silent() as report:
+    with (
+        threads.crew(n_threads, gradient.operations(net.plan, rows)) as trainer._crew,
+        reporting.bar(epochs) if show else reporting.silent() as report,
+    ):
         for _ in range(epochs):
             before = net.theta.copy()
             started = time.perf_counter()
-            J = run.epoch(data, batch_size, rng.permutation(data.m) if shuffle else None)
+            J = trainer._epoch(data, batch_size, rng.permutation(data.m) if shuffle else None)
             elapsed = time.perf_counter() - started
             if not (np.isfinite(J) and np.isfinite(net.theta).all()):
                 net.theta[:] = before
@@ -102,32 +105,103 @@ def train(
     return history
 
 
-class Run:
-    """One training under way: a network, an optimizer with its state, and the buffers that steps need.
+class Trainer:
+    """One training under way, step by step: for online learning, control loops, and loops of your own.
 
     Parameters
     ----------
     net : Network
-    optimizer : Optimizer
-    c : float
-        The coefficient of the regularisation.
-    crew : Crew
+        Its theta is changed in place by every step.
+    optimizer : Optimizer, "sgd" or "adam"
+    weight_decay : float
+        c of MATH.md; the same for every batch, whatever its size.
+    n_threads : int, optional
+        At most this many threads in `epoch`; None decides by what was measured to help.
+
+    Attributes
+    ----------
+    state : dict
+        The optimizer's: the step count t, and arrays like theta.
+
+    Notes
+    -----
+    A step takes a few microseconds where X is a C-contiguous array of the network's dtype and Y one too (or int64
+    labels); everything else is converted first. One trainer is for one thread at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 8, 1], activation="tanh", seed=1)
+    >>> trainer = fastbp.Trainer(net, fastbp.Adam(0.05))
+    >>> X, Y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
+    >>> J = [trainer.step(X, Y) for _ in range(500)]
+    >>> J[-1] < 0.01 < J[0]
+    True
     """
 
-    def __init__(self, net, optimizer, c, crew=gradient.ALONE):
-        self.net, self.optimizer, self.c, self.crew = net, optimizer, c, crew
-        self.theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
-        self.state = optimizer.init(self.theta)
-        self.Delta = np.empty_like(self.theta)
+    def __init__(self, net, optimizer="adam", *, weight_decay=0.0, n_threads=None):
+        self.net = checks.network(net)
+        self.optimizer = optimizers.resolve(optimizer)
+        self.weight_decay = checks.coefficient(weight_decay, None, 1)
+        self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+        self.state = self.optimizer.init(self._theta)
+        self._Delta = np.empty_like(self._theta)
+        self._rule = optimizers.compiled_rule(self.optimizer)
+        self._crew = gradient.ALONE
+        self._stepper = self._make_stepper() if self._rule else None
 
-    def epoch(self, data, batch_size=None, order=None):
-        """One pass over the data in the given order (indices; None: as they lie); returns the mean J."""
+    def step(self, X, Y, sample_weight=None):
+        """One step along D of these examples; returns their J before it, penalty included.
+
+        X, Y, sample_weight as for `Network.cost_and_gradient`.
+        """
+        stepper = self._stepper
+        if stepper is not None and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
+            stepper.t = self.state["t"]
+            J = stepper.step(X, Y)
+            if J is not None:
+                self.state["t"] = stepper.t
+                return J
+        return self.epoch(X, Y, sample_weight=sample_weight, batch_size=None)
+
+    def epoch(self, X, Y, *, batch_size=32, order=None, sample_weight=None):
+        """One pass over the examples in batches; returns the mean of the batches' J, weighted by their examples.
+
+        Parameters
+        ----------
+        X, Y, sample_weight
+            As for `Network.cost_and_gradient`.
+        batch_size : int or None
+            None: all in one step.
+        order : array of int, optional
+            Indices of the examples in the order they are taken, each any number of times; None: as they lie.
+        """
+        batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
+        data = self.net.data(X, Y, sample_weight)
+        if order is not None:
+            order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
-        order = None if order is None else checks.order_of_examples(order, data.m)
+        rows = m if batch_size is None else min(batch_size, m)
+        with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows)) as self._crew:
+            return self._epoch(data, batch_size, order)
+
+    def _make_stepper(self):
+        plan, state = self.net.plan, self.state
+        self._step_work = work = gradient.Workspace(plan, 64, self._theta.dtype)
+        return _epoch.Stepper(
+            plan.code, self._theta, self._Delta, [state[slot] for slot in self.optimizer.slots], work.block, work.rows,
+            work.costs, np.zeros(_epoch.groups(plan.code)), self.weight_decay, _epoch.rules[self._rule],
+            np.array(self.optimizer.settings(), np.float64), state["t"], plan.lowest, plan.highest,
+            (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+        )
+
+    def _epoch(self, data, batch_size=None, order=None):
+        m = data.m if order is None else len(order)
         batch_size = m if batch_size is None else min(batch_size, m)
-        if not getattr(self.optimizer, "compiled", None):
+        if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self.optimizer.compiled == "sgd" and not self.optimizer.slots:
+        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots:
             steps = self._online_steps
         else:
             steps = self._compiled_steps
@@ -136,18 +210,18 @@ class Run:
 
     def _compiled_steps(self, examples, m, batch_size):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        state, plan, theta = self.state, self.net.plan, self.theta
+        state, plan, theta = self.state, self.net.plan, self._theta
         slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
         settings = np.array(self.optimizer.settings(), np.float64)
-        rule = _epoch.rules[self.optimizer.compiled]
+        rule = _epoch.rules[self._rule]
         work, squares = gradient.Workspace(plan, batch_size, theta.dtype), np.zeros(_epoch.groups(plan.code))
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
             begin, t = batch, state["t"]
-            part, part_weight, batch, state["t"] = self.crew.run(
+            part, part_weight, batch, state["t"] = self._crew.run(
                 lambda team, member, begin=begin, t=t: _epoch.steps(
-                    plan.code, theta, examples, m, batch_size, begin, batches, self.c, rule, settings, t, slots[0],
-                    slots[1], self.Delta, work.block, work.rows, work.costs, squares, self.crew.budget, team, member,
+                    plan.code, theta, examples, m, batch_size, begin, batches, self.weight_decay, rule, settings, t, slots[0],
+                    slots[1], self._Delta, work.block, work.rows, work.costs, squares, self._crew.budget, team, member,
                 )
             )
             total += part
@@ -157,12 +231,12 @@ class Run:
     def _online_steps(self, examples, m, _):
         """Plain SGD, one example a step: the fused sweeps."""
         plan, state = self.net.plan, self.state
-        work = gradient.Workspace(plan, 1, self.theta.dtype)
+        work = gradient.Workspace(plan, 1, self._theta.dtype)
         stride = max(1, int(1e6 / gradient.operations(plan, 1)))
         total, weight, done = 0.0, 0.0, 0
         while done < m:
             part, part_weight, done, state["t"] = _epoch.online_steps(
-                plan.code, self.theta, examples, done, m, self.c, self.optimizer.learning_rate, state["t"], work.block,
+                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate, state["t"], work.block,
                 work.rows, 0.02, stride,
             )
             total += part
@@ -171,7 +245,7 @@ class Run:
 
     def _python_steps(self, examples, m, batch_size):
         """One crossing a batch: Delta compiled, D and the update rule in Python."""
-        plan, theta, Delta = self.net.plan, self.theta, self.Delta
+        plan, theta, Delta = self.net.plan, self._theta, self._Delta
         work = gradient.Workspace(plan, batch_size, theta.dtype)
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
@@ -180,10 +254,10 @@ class Run:
             if m_b == 0:    # nothing to learn from: no step
                 continue
             Delta[:] = 0
-            cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self.crew)
-            total += cost + m_b * gradient.penalty(plan, theta, self.c)
+            cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
+            total += cost + m_b * gradient.penalty(plan, theta, self.weight_decay)
             weight += m_b
-            self.optimizer.update(theta, gradient.regularise(plan, theta, Delta, m_b, self.c), self.state)
+            self.optimizer.update(theta, gradient.regularise(plan, theta, Delta, m_b, self.weight_decay), self.state)
         return total, weight
 
 

@@ -7,15 +7,21 @@ done is complete; called again from there it goes on with the same bits as if it
 
 import fastbp._kernels  # noqa: F401  (its capsule is bound below)
 
-from cpython.buffer cimport PyBuffer_Release
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
+from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
     accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_meet, team_t, team_want_stop,
 )
-from _kernels cimport bind_kernels, examples_t, f32, f64, load_rows, output_of, plan_t, seconds, to_rows
+from _kernels cimport (
+    ROWS_F32, ROWS_F64, activate, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, one_forward,
+    output_of, plan_t, rows_t, seconds, to_panels, to_rows,
+)
 
 bind_kernels()
 
@@ -113,6 +119,73 @@ def predict(
             if seconds() > end:
                 break
     return i
+
+
+cdef class Predictor:
+    """h(x) of one example with everything at hand: for callers to whom a microsecond counts.
+
+    Holds the GIL, and with it its workspace; networks are small here. Takes only what needs no conversion.
+    """
+
+    cdef const int64_t[:, ::1] plan
+    cdef plan_t p
+    cdef object theta, work, empty
+    cdef void *theta_data
+    cdef void *work_data
+    cdef Py_ssize_t B
+    cdef bytes format
+
+    def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, empty):
+        cdef Py_buffer view
+        self.plan, self.theta, self.work, self.B, self.empty = plan, theta, work, B, empty
+        self.p = read_plan(plan)
+        self.format = theta.dtype.char.encode()
+        PyObject_GetBuffer(theta, &view, PyBUF_STRIDED_RO)
+        self.theta_data = view.buf
+        PyBuffer_Release(&view)
+        PyObject_GetBuffer(work, &view, PyBUF_STRIDED_RO)
+        self.work_data = view.buf
+        PyBuffer_Release(&view)
+
+    cdef void run(self, floating *theta, floating *work, const floating *x, floating *h) noexcept nogil:
+        cdef Py_ssize_t l, n = 0, k, last = self.p.L - 1, B = self.B
+        cdef const floating *a = x
+        cdef floating *z = work
+        for l in range(1, last + 1):
+            n, k, z = self.p.s[l], self.p.s[l - 1], work + B * self.p.rows[l]
+            one_forward(n, k, <const floating *>theta + self.p.theta[l], a, z)
+            if l < last:
+                activate(<int>self.p.g[l], n, <const floating *>z, work + B * self.p.a[l])
+                a = work + B * self.p.a[l]
+        to_panels(1, n, <const floating *>z, n, work + B * self.p.z[last])
+        output_of(<int>self.p.g[last], 1, n, <const floating *>(work + B * self.p.z[last]), work + B * self.p.a[last])
+        to_rows(1, n, <const floating *>(work + B * self.p.a[last]), h, n)
+
+    def predict(self, x):
+        """h(x), (K,); None where x is not a finite contiguous row of the network's dtype or h is not finite."""
+        cdef Py_buffer view, out
+        cdef rows_t rows
+        cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
+        cdef bint single = self.format == b"f", fine
+        PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        fine = (view.ndim == 1 and view.shape[0] == n and (view.strides[0] == view.itemsize or n == 1)
+                and view.format[0] == (<const char *>self.format)[0] and view.format[1] == 0
+                and <size_t>view.buf % <size_t>view.itemsize == 0)
+        rows.data, rows.stride, rows.type = view.buf, 0, ROWS_F32 if single else ROWS_F64
+        if not fine or fastbp_first_nonfinite(&rows, 1, n, LARGEST) >= 0:
+            PyBuffer_Release(&view)
+            return None
+        result = self.empty(K, self.theta.dtype)
+        PyObject_GetBuffer(result, &out, PyBUF_WRITABLE)
+        if single:
+            self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf, <float *>out.buf)
+        else:
+            self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf, <double *>out.buf)
+        rows.data = out.buf
+        fine = fastbp_first_nonfinite(&rows, 1, K, LARGEST) < 0
+        PyBuffer_Release(&out)
+        PyBuffer_Release(&view)
+        return result if fine else None
 
 
 def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, ::1] out):

@@ -6,14 +6,17 @@ return at a step boundary; cut into any number of calls an epoch gives the same 
 
 import fastbp._kernels  # noqa: F401  (its capsule is bound below)
 
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport floating
+from libc.float cimport DBL_MAX as LARGEST
 from libc.math cimport pow
 from libc.stdint cimport int64_t
 
 from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
 from _kernels cimport (
-    adam, bind_kernels, decay, examples_t, load_rows, online_sgd, plan_t, seconds, sgd, sum_of_squares,
+    ROWS_F32, ROWS_F64, adam, bind_kernels, decay, examples_t, fastbp_first_nonfinite, load_rows, online_sgd, plan_t,
+    seconds, sgd, sum_of_squares,
 )
 
 bind_kernels()
@@ -164,3 +167,136 @@ def online_steps(
         done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, end, stride,
                           &total, &weight)
     return total, weight, done, t + done - first
+
+
+cdef class Stepper:
+    """One training step with everything at hand: for callers to whom a microsecond counts.
+
+    Holds the GIL, and with it its buffers. Takes only what needs no conversion: X (m, s_1) and targets (m, K), or (m,)
+    for K = 1, contiguous in the network's dtype, or int64 labels (m,); m at most the examples of a panel.
+    """
+
+    cdef const int64_t[:, ::1] plan
+    cdef plan_t p
+    cdef team_t alone
+    cdef object kept            # what the pointers point into
+    cdef void *theta
+    cdef void *Delta
+    cdef void *work
+    cdef void *slot_1
+    cdef void *slot_2
+    cdef double[::1] costs, squares
+    cdef const double[::1] settings
+    cdef int rule
+    cdef Py_ssize_t B
+    cdef double weight_decay, lowest, highest
+    cdef bint rows_sum_to_1     # of dense targets: more to check than is checked here
+    cdef bytes format
+    cdef public Py_ssize_t t
+
+    def __cinit__(
+        self, const int64_t[:, ::1] plan, theta, Delta, slots, work, Py_ssize_t B, double[::1] costs,
+        double[::1] squares, double weight_decay, int rule, const double[::1] settings, Py_ssize_t t,
+        double lowest, double highest, bint rows_sum_to_1,
+    ):
+        self.plan, self.p, self.kept = plan, read_plan(plan), (theta, Delta, slots, work)
+        self.theta, self.Delta, self.work = address(theta), address(Delta), address(work)
+        self.slot_1 = address(slots[0]) if len(slots) > 0 else NULL
+        self.slot_2 = address(slots[1]) if len(slots) > 1 else NULL
+        self.costs, self.squares, self.settings = costs, squares, settings
+        self.rule, self.B, self.weight_decay, self.t = rule, B, weight_decay, t
+        self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
+        self.format = theta.dtype.char.encode()
+        self.alone.n, self.alone.stop = 1, 0
+
+    cdef bint targets(self, Py_buffer *Y, examples_t *data, Py_ssize_t m, int own) noexcept:
+        """data.Y or data.labels := Y, if it can be taken as it is"""
+        cdef Py_ssize_t K = self.p.s[self.p.L - 1], i
+        cdef const int64_t *labels = <const int64_t *>Y.buf
+        cdef double y
+        data.labels, data.Y.data = NULL, NULL
+        if Y.ndim < 1 or Y.ndim > 2 or Y.shape[0] != m:
+            return False
+        if Y.ndim == 1 and K > 1:
+            if Y.itemsize != 8 or (Y.format[0] != b"l" and Y.format[0] != b"q") or Y.format[1] != 0 or (
+                Y.strides[0] != 8 and m > 1
+            ) or self.highest != 1:
+                return False
+            for i in range(m):
+                if labels[i] < 0 or labels[i] >= K:
+                    return False
+            data.labels = labels
+            return True
+        if Y.format[0] != (<const char *>self.format)[0] or Y.format[1] != 0 or Y.len != m * K * Y.itemsize or (
+            Y.ndim == 2 and Y.shape[1] != K
+        ) or self.rows_sum_to_1:
+            return False
+        data.Y.data, data.Y.stride, data.Y.type = Y.buf, K * Y.itemsize, own
+        if fastbp_first_nonfinite(&data.Y, m, K, LARGEST) >= 0:
+            return False
+        for i in range(m * K):
+            y = (<const float *>Y.buf)[i] if own == ROWS_F32 else (<const double *>Y.buf)[i]
+            if y < self.lowest or y > self.highest:
+                return False
+        return True
+
+    def step(self, X, Y):
+        """J of the batch before the step; None, with nothing done, where X or Y cannot be taken as they are."""
+        cdef Py_buffer x, y
+        cdef examples_t data
+        cdef Py_ssize_t m
+        cdef int own = ROWS_F32 if self.format == b"f" else ROWS_F64
+        cdef bint fine
+        cdef double J = 0
+        PyObject_GetBuffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+        try:
+            PyObject_GetBuffer(Y, &y, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+        except BaseException:
+            PyBuffer_Release(&x)
+            raise
+        m = x.shape[0] if x.ndim == 2 else 0
+        data.order, data.w.data = NULL, NULL
+        data.X.data, data.X.type = x.buf, own
+        data.X.stride = x.strides[0] if x.ndim == 2 else 0
+        fine = (
+            0 < m <= self.B and x.shape[1] == self.p.s[0] and x.format[0] == (<const char *>self.format)[0]
+            and x.format[1] == 0 and (x.strides[1] == x.itemsize or x.shape[1] == 1)
+            and <size_t>x.buf % <size_t>x.itemsize == 0 and <size_t>y.buf % <size_t>max(y.itemsize, 1) == 0
+            and self.targets(&y, &data, m, own)
+            and fastbp_first_nonfinite(&data.X, m, self.p.s[0], LARGEST) < 0
+        )
+        if fine:
+            if own == ROWS_F32:
+                J = self.run(<float *>self.theta, <float *>self.Delta, <float *>self.work, <float *>self.slot_1,
+                             <float *>self.slot_2, &data, m)
+            else:
+                J = self.run(<double *>self.theta, <double *>self.Delta, <double *>self.work, <double *>self.slot_1,
+                             <double *>self.slot_2, &data, m)
+        PyBuffer_Release(&y)
+        PyBuffer_Release(&x)
+        return J if fine else None
+
+    cdef double run(
+        self, floating *theta, floating *Delta, floating *work, floating *slot_1, floating *slot_2,
+        const examples_t *data, Py_ssize_t m
+    ) noexcept nogil:
+        cdef double cost, sum_squares = 0
+        cdef Py_ssize_t i
+        cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
+                                &self.costs[0], &self.alone, 0)
+        self.t += 1
+        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.t, Delta, slot_1, slot_2,
+              theta, &self.squares[0], <const team_t *>&self.alone, 0)
+        if self.weight_decay != 0:
+            for i in range(self.squares.shape[0]):
+                sum_squares += self.squares[i]
+        return cost / <double>m + 0.5 * self.weight_decay * sum_squares
+
+
+cdef void *address(array) except NULL:
+    """where the array's data begin"""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    cdef void *data = view.buf
+    PyBuffer_Release(&view)
+    return data

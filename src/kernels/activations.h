@@ -21,7 +21,7 @@ static inline vec FN(g_leaky_relu)(vec z) { return FN(vselect)(z > (real)0, z, (
 static inline vec FN(dg_leaky_relu)(vec a, vec z) { (void)z; return FN(vselect)(a > (real)0, FN(vset1)(1), FN(vset1)((real)0.01)); }
 
 /* z > 0 ? z : e^z - 1;  g'(z) = z > 0 ? 1 : a + 1 */
-static inline vec FN(g_elu)(vec z) { return FN(vselect)(z > (real)0, z, FN(vexpm1)(FN(vmin)(z, FN(vset1)(0)))); }
+static inline vec FN(g_elu)(vec z) { return FN(vselect)(z > (real)0, z, FN(vexpm1)(FN(vmin)(FN(vset1)(0), z))); }
 static inline vec FN(dg_elu)(vec a, vec z) { (void)z; return FN(vselect)(a > (real)0, FN(vset1)(1), a + (real)1); }
 
 /* log(1 + e^z) = max(z, 0) + log1p(e^-|z|);  g'(z) = sigmoid(z) = 1 - e^-a */

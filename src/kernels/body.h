@@ -60,6 +60,7 @@ static const TABLE FN(table) = {
     .to_panels = FN(to_panels),
     .to_rows = FN(to_rows),
     .layer_forward = FN(layer_forward),
+    .one_forward = FN(one_forward),
     .layer_backward = FN(layer_backward),
     .layer_Delta = FN(layer_Delta),
     .decay = FN(decay),

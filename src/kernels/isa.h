@@ -13,5 +13,6 @@
 #define REAL_F64
 #include "body.h"
 #undef REAL_F64
+#include "finite.h"
 
-const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64};
+const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64, first_nonfinite};

@@ -65,6 +65,8 @@ static inline double fastbp_seconds(void)
         void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
         /* Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */                             \
         void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z);  \
+        /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward */                   \
+        void (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                 \
         /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
                                real *E);                                                                          \
@@ -101,24 +103,26 @@ static inline double fastbp_seconds(void)
 FASTBP_KERNELS(float, f32)
 FASTBP_KERNELS(double, f64)
 
-/* One instruction set: its name and its two tables. */
+/* One instruction set: its name, its two tables, and the check of input: the flat index (row * n + column) of the
+ * first value that is NaN, infinite or larger than `limit` in absolute value, -1 where all are fine. */
 typedef struct {
     const char *name;
     const kernels_f32 *f32;
     const kernels_f64 *f64;
+    ptrdiff_t (*first_nonfinite)(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit);
 } isa_t;
 
 /* The instruction sets that were built and that this processor has, best first; ends with name NULL. */
 const isa_t *const *fastbp_isas(void);
-
-/* The first flat index (row * n + column) of a value that is NaN, infinite or larger than `limit` in
- * absolute value; -1 where all are fine. */
-ptrdiff_t fastbp_first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit);
 
 /* Each compiled module keeps the chosen set here; _kernels.pxd binds it at import. */
 static const isa_t *fastbp_isa;
 static inline void fastbp_bind(const isa_t *isa) { fastbp_isa = isa; }
 static inline const kernels_f32 *fastbp_f32(void) { return fastbp_isa->f32; }
 static inline const kernels_f64 *fastbp_f64(void) { return fastbp_isa->f64; }
+static inline ptrdiff_t fastbp_first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
+{
+    return fastbp_isa->first_nonfinite(x, m, n, limit);
+}
 
 #endif

@@ -1,6 +1,6 @@
 /* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once: both from z, never from log(h), so
  * that no logit overflows or loses its digits. z, y, h, delta are panels: unit k of these examples at k * width.
- * A function returns their costs in parts of its COST_ factor; weights are applied outside.
+ * A function adds their costs, in double and in parts of its COST_ factor, to `cost`; weights are applied outside.
  * To add a pair: a line in names.h, its function here, its line in tests/reference.py. */
 
 #ifndef LOSSES_ONCE
@@ -13,6 +13,27 @@
 #define COST_identity_squared_error 0.5
 #define COST_tanh_squared_error 0.5
 #endif
+
+/* VL doubles */
+#undef wide
+#define wide FN(wide)
+typedef double wide __attribute__((vector_size(VL * 8)));
+
+/* v in double */
+static inline wide FN(widen)(vec v) { return PICK(__builtin_convertvector(v, wide), v); }
+
+/* The sum of VL doubles: the upper half onto the lower, until one is left. */
+static inline double FN(sum_of_wide)(const wide *v)
+{
+    double lane[VL];
+    memcpy(lane, v, sizeof lane);
+#pragma GCC unroll 4
+    for (int half = VL / 2; half; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
 
 /* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax): the sum is 1 + S, S without one maximum */
 static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z, real *h, vec *zmax)
@@ -35,61 +56,57 @@ static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z,
 }
 
 /* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);  delta = h - y */
-static inline vec FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
+static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h,
+                                             real *delta, wide *cost)
 {
-    vec cost = FN(vset1)(0);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vsigmoid)(zk);
         /* max(z, 0) - z y is |z| times what y leaves to be missed: exact where y is 0 or 1 */
         const vec miss = FN(vselect)((ivec)(zk < (real)0), yk, (real)1 - yk);
-        cost += FN(vabs)(zk) * miss + FN(vlog1p)(FN(vexp)(-FN(vabs)(zk)));
+        *cost += FN(widen)(FN(vabs)(zk) * miss) + FN(widen)(FN(vlog1p)(FN(vexp)(-FN(vabs)(zk))));
         FN(vstore)(h, hk);
         FN(vstore)(delta, hk - yk);
     }
-    return cost;
 }
 
 /* -sum_k y_k log h_k = sum_k y_k ((zmax - z_k) + log sum_j e^(z_j - zmax));  delta = h - y, sum_k y_k = 1 */
-static inline vec FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
+static inline void FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h,
+                                             real *delta, wide *cost)
 {
-    vec cost = FN(vset1)(0), zmax;
+    vec zmax;
     const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec yk = FN(vload)(y);
-        cost += yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum);
+        *cost += FN(widen)(yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum));
         FN(vstore)(delta, FN(vload)(h) - yk);
     }
-    return cost;
 }
 
 /* y log(y/h) - y + h = y (e^t - 1 - t) with t = z - log y, or h where y = 0;  delta = h - y */
-static inline vec FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
+static inline void FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h,
+                                   real *delta, wide *cost)
 {
-    vec cost = FN(vset1)(0);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vexp)(zk);
         const ivec some = (ivec)(yk > (real)0);
         const vec t = zk - FN(vlog)(FN(vselect)(some, yk, FN(vset1)(1)));
-        cost += FN(vselect)(some, yk * (FN(vexpm1)(t) - t), hk);
+        *cost += FN(widen)(FN(vselect)(some, yk * (FN(vexpm1)(t) - t), hk));
         FN(vstore)(h, hk);
         FN(vstore)(delta, hk - yk);
     }
-    return cost;
 }
 
 /* 1/2 sum_k e_k^2 with e = h - y;  delta = e .* g'(z), for every elementwise output */
 #define SQUARED_ERROR(name)                                                                                       \
-    static inline vec FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y,        \
-                                               real *h, real *delta)                                              \
+    static inline void FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y,       \
+                                                real *h, real *delta, wide *cost)                                 \
     {                                                                                                             \
-        vec cost = FN(vset1)(0);                                                                                  \
         for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
             const vec zk = FN(vload)(z), hk = FN(g_##name)(zk), e = hk - FN(vload)(y);                            \
-            cost += e * e;                                                                                        \
+            *cost += FN(widen)(e) * FN(widen)(e);                                                                 \
             FN(vstore)(h, hk);                                                                                    \
             FN(vstore)(delta, e * FN(dg_##name)(hk, zk));                                                         \
         }                                                                                                         \
-        return cost;                                                                                              \
     }
 SQUARED_ERROR(sigmoid)
 SQUARED_ERROR(tanh)
@@ -97,19 +114,19 @@ SQUARED_ERROR(identity)
 #undef SQUARED_ERROR
 
 /* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h) */
-static inline vec FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h, real *delta)
+static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, const real *z, const real *y, real *h,
+                                             real *delta, wide *cost)
 {
-    vec cost = FN(vset1)(0), eh = cost, zmax;
+    vec eh = FN(vset1)(0), zmax;
     FN(softmax_lanes)(K, width, z, h, &zmax);
     for (ptrdiff_t k = 0; k < K * width; k += width) {
         const vec hk = FN(vload)(h + k), e = hk - FN(vload)(y + k);
-        cost += e * e;
+        *cost += FN(widen)(e) * FN(widen)(e);
         eh += e * hk;
         FN(vstore)(delta + k, e);
     }
     for (ptrdiff_t k = 0; k < K * width; k += width)
         FN(vstore)(delta + k, FN(vload)(h + k) * (FN(vload)(delta + k) - eh));
-    return cost;
 }
 
 /* lanes where w is not 0; an intrinsic where GCC 12 fails on the comparison (doubles under SSE2) */
@@ -122,29 +139,38 @@ static inline ivec FN(vnonzero)(vec w)
 #endif
 }
 
+/* h, delta(L) and costs of VL examples by the functions above; returns the factor of the costs */
+static inline double FN(cost_of_lanes)(int output, int loss, ptrdiff_t K, ptrdiff_t width, const real *z, const real *y,
+                                       real *h, real *delta, wide *cost)
+{
+    switch (output * LOSS_COUNT + loss) {
+#define X(output, loss)                                                                                           \
+    case OUTPUT_##output * LOSS_COUNT + LOSS_##loss:                                                              \
+        FN(output##_##loss)(K, width, z, y, h, delta, cost);                                                      \
+        return COST_##output##_##loss;
+        PAIRS(X)
+#undef X
+    }
+    return 0;
+}
+
 /* h := output(z), delta := w dcost/dz in panels (K, width); returns the sum of w cost, lanes of weight 0 left out */
 static double FN(cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,
                                  const real *w, real *h, real *delta)
 {
+    const vec none = FN(vset1)(0);
     double sum = 0;
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
         for (ptrdiff_t g = 0; g < width; g += VL) {
             const ptrdiff_t at = e * K + g;
-            const vec we = FN(vload)(w + e + g), none = FN(vset1)(0);
+            const vec we = FN(vload)(w + e + g);
             const ivec live = FN(vnonzero)(we);
-            vec cost = none;
-            double factor = 1;
-            switch (output * LOSS_COUNT + loss) {
-#define X(output, loss)                                                                                           \
-            case OUTPUT_##output * LOSS_COUNT + LOSS_##loss:                                                      \
-                cost = FN(output##_##loss)(K, width, z + at, y + at, h + at, delta + at);                         \
-                factor = COST_##output##_##loss;                                                                  \
-                break;
-                PAIRS(X)
-#undef X
-            }
-            sum += factor * FN(vhsum_double)(FN(vselect)(live, we * cost, none));
+            wide cost = {0};
+            const double factor = FN(cost_of_lanes)(output, loss, K, width, z + at, y + at, h + at, delta + at, &cost);
+            for (int i = 0; i < VL; i++)
+                cost[i] = we[i] != 0 ? cost[i] * (double)we[i] : 0;
+            sum += factor * FN(sum_of_wide)(&cost);
             for (ptrdiff_t k = at; k < at + K * width; k += width)
                 FN(vstore)(delta + k, FN(vselect)(live, we * FN(vload)(delta + k), none));
         }

@@ -169,18 +169,10 @@ static double FN(cost_of_one)(int output, int loss, ptrdiff_t K, const real *z, 
         return sum;
     }
     for (ptrdiff_t k = 0; k < K; k += VL) {
-        vec cost = FN(vset1)(0);
-        double factor = 1;
-        switch (output * LOSS_COUNT + loss) {
-#define X(output, loss)                                                                                           \
-        case OUTPUT_##output * LOSS_COUNT + LOSS_##loss:                                                          \
-            cost = FN(output##_##loss)(1, VL, z + k, y + k, h + k, delta + k);                                    \
-            factor = COST_##output##_##loss;                                                                      \
-            break;
-            PAIRS(X)
-#undef X
-        }
-        sum += factor * FN(vhsum_double)(FN(vselect)(FN(vfirst)(FN(there)(K - k)), cost, FN(vset1)(0)));
+        wide cost = {0};
+        const double factor = FN(cost_of_lanes)(output, loss, 1, VL, z + k, y + k, h + k, delta + k, &cost);
+        for (ptrdiff_t lane = 0; lane < VL && k + lane < K; lane++)
+            sum += factor * cost[lane];
     }
     return sum;
 }

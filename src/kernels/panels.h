@@ -12,7 +12,7 @@
 
 #ifndef PANELS_ONCE
 #define PANELS_ONCE
-enum start { FROM_ZERO, FROM_C, FROM_BIAS };
+enum start { FROM_ZERO, ONTO_C, FROM_BIAS };
 #endif
 
 #undef PANEL
@@ -29,9 +29,10 @@ static inline ptrdiff_t FN(padded)(ptrdiff_t m)
     return m - last + (last ? FN(panel_width)(last) : 0);
 }
 
-/* C (R, V VL) := start + sum over segments of A (R, n) B (n, V VL); A[r][p] at a + r row + p step; rows of B b_row
- * apart; a segment further A lies a_segment on, B n rows. FROM_BIAS starts row r from bias[r bias_row]. With
- * lanes < VL only so many columns of the (then single) vector are read and written. */
+/* C (R, V VL) := sum over segments of A (R, n) B (n, V VL); A[r][p] at a + r row + p step; rows of B b_row apart; a
+ * segment further A lies a_segment on, B n rows. FROM_BIAS starts row r from bias[r bias_row]; ONTO_C adds the finished
+ * sum to C, so that rounding grows with the number of blocks, not of examples. With lanes < VL only so many columns of
+ * the (then single) vector are read and written. */
 static inline __attribute__((always_inline)) void FN(tile)(
     const int R, const int V, const enum start start, ptrdiff_t segments, ptrdiff_t n,
     const real *a, ptrdiff_t row, ptrdiff_t step, ptrdiff_t a_segment,
@@ -42,9 +43,7 @@ static inline __attribute__((always_inline)) void FN(tile)(
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++)
-            sum[r][v] = start == FROM_ZERO ? FN(vset1)(0)
-                        : start == FROM_BIAS ? FN(vset1)(bias[r * bias_row])
-                        : lanes < VL ? FN(vload_part)(C + r * c_row, lanes) : FN(vload)(C + r * c_row + v * VL);
+            sum[r][v] = FN(vset1)(start == FROM_BIAS ? bias[r * bias_row] : 0);
     for (ptrdiff_t s = 0; s < segments; s++, a += a_segment) {
         const real *x = a;
         for (ptrdiff_t p = 0; p < n; p++, x += step, B += b_row) {
@@ -64,11 +63,15 @@ static inline __attribute__((always_inline)) void FN(tile)(
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-        for (int v = 0; v < V; v++)
+        for (int v = 0; v < V; v++) {
+            real *c = C + r * c_row + v * VL;
+            if (start == ONTO_C)
+                sum[r][v] += lanes < VL ? FN(vload_part)(c, lanes) : FN(vload)(c);
             if (lanes < VL)
-                FN(vstore_part)(C + r * c_row, lanes, sum[r][v]);
+                FN(vstore_part)(c, lanes, sum[r][v]);
             else
-                FN(vstore)(C + r * c_row + v * VL, sum[r][v]);
+                FN(vstore)(c, sum[r][v]);
+        }
 }
 
 /* The same for any number of rows: as many at once as the registers hold, then 4, 2, 1. */
@@ -105,9 +108,9 @@ PRODUCT(product_bias_1, 1, FROM_BIAS, VL)
 PRODUCT(product_zero_2, 2, FROM_ZERO, VL)
 PRODUCT(product_zero_1, 1, FROM_ZERO, VL)
 PRODUCT(product_zero_part, 1, FROM_ZERO, part)
-PRODUCT(product_add_2, 2, FROM_C, VL)
-PRODUCT(product_add_1, 1, FROM_C, VL)
-PRODUCT(product_add_part, 1, FROM_C, part)
+PRODUCT(product_add_2, 2, ONTO_C, VL)
+PRODUCT(product_add_1, 1, ONTO_C, VL)
+PRODUCT(product_add_part, 1, ONTO_C, part)
 #undef PRODUCT
 
 /* Z := [1, A] Theta' for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
@@ -205,6 +208,41 @@ static inline void FN(transpose)(vec r[VL])
 #pragma GCC unroll 16
         for (int i = 0; i < VL; i++)
             r[i] = t[i];
+    }
+}
+
+/* z := Theta [1, a] for one example: a (k,), z (n,) side by side. VL units at once: their weights are turned by tiles,
+ * so that each z is the same chain of multiply-adds as in a panel, to the last bit. */
+static void FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z)
+{
+    for (ptrdiff_t j = 0; j < n; j += VL, Theta += VL * (k + 1)) {
+        const ptrdiff_t units = n - j < VL ? n - j : VL;
+        real bias[VL] = {0};
+        for (ptrdiff_t i = 0; i < units; i++)
+            bias[i] = Theta[i * (k + 1)];
+        vec sum = FN(vload)(bias);
+        ptrdiff_t c = 0;
+        for (; c + VL <= k; c += VL) {
+            vec r[VL];
+            if (units == VL)
+#pragma GCC unroll 16
+                for (int i = 0; i < VL; i++)
+                    r[i] = FN(vload)(Theta + i * (k + 1) + 1 + c);
+            else
+                for (int i = 0; i < VL; i++)
+                    r[i] = i < units ? FN(vload)(Theta + i * (k + 1) + 1 + c) : FN(vset1)(0);
+            FN(transpose)(r);
+#pragma GCC unroll 16
+            for (int i = 0; i < VL; i++)
+                sum = FN(vfma)(FN(vset1)(a[c + i]), r[i], sum);
+        }
+        for (; c < k; c++) {    /* what is left of the columns, a weight at a time */
+            real w[VL] = {0};
+            for (ptrdiff_t i = 0; i < units; i++)
+                w[i] = Theta[i * (k + 1) + 1 + c];
+            sum = FN(vfma)(FN(vset1)(a[c]), FN(vload)(w), sum);
+        }
+        FN(vstore_part)(z + j, units, sum);
     }
 }
 
