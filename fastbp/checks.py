@@ -139,7 +139,7 @@ def weights(sample_weight, m, dtype):
 
 def network(net):
     """A fastbp.Network."""
-    if not (hasattr(net, "plan") and hasattr(net, "theta")):
+    if not (hasattr(net, "plan") and isinstance(getattr(net, "theta", None), np.ndarray)):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
     return net
 

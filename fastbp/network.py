@@ -56,7 +56,7 @@ class Network:
     Examples
     --------
     >>> import numpy as np, fastbp
-    >>> net = fastbp.Network([2, 2, 1], init=[[[-30, 20, 20], [10, -20, -20]], [[10, -20, -20]]])
+    >>> net = fastbp.Network([2, 2, 1], init=[[[-30, 20, 20], [10, -20, -20]], [[-10, 20, 20]]])
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> net.predict(X).round(3).ravel()     # Theta of the course: XNOR
     array([1., 0., 0., 1.])
@@ -177,7 +177,7 @@ class Network:
             if h is not None:
                 return h
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
-        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+        self._check_theta()
         K = self.layer_sizes[-1]
         shape = (K,) if one_row else (len(rows), K)
         if out is None:
@@ -192,12 +192,12 @@ class Network:
     def activations(self, X):
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
         rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
-        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+        self._check_theta()
         return [rows.astype(self.dtype), *gradient.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X, Y):
         """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
-        return gradient.trace_back(self._plan, self._theta, self.data(X, Y))
+        return gradient.trace_back(self._plan, self._check_theta(), self.data(X, Y))
 
     def accumulate(self, X, Y, per_example=False, *, sample_weight=None):
         """The sums over the examples: forward, delta, Delta(l) += delta(l+1) [1, a(l)]'.
@@ -213,8 +213,9 @@ class Network:
             The sum of the costs, and Delta(1) .. Delta(L-1) with the shapes of Theta.
         """
         per_example = checks.flag(per_example, "per_example")
-        Delta = np.zeros_like(self._theta)
-        cost = gradient.accumulate(self._plan, self._theta, self.data(X, Y, sample_weight), Delta, per_example)
+        theta, data = self._check_theta(), self.data(X, Y, sample_weight)
+        Delta = np.zeros_like(theta)
+        cost = gradient.accumulate(self._plan, theta, data, Delta, per_example)
         return cost, self._plan.views(Delta)
 
     def cost_and_gradient(
@@ -276,7 +277,7 @@ class Network:
 
     def evaluate_data(self, data):
         """The same for data checked before, see `data`."""
-        checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+        self._check_theta()
         cost = gradient.cost(self._plan, self._theta, data, 0.0)
         if data.classes is None:
             return Evaluation(cost, None)
@@ -284,9 +285,13 @@ class Network:
         gradient.predict(self._plan, self._theta, data.X, h)
         return Evaluation(cost, data.accuracy(h))
 
+    def _check_theta(self):
+        """theta, finite: its owner may have written anything through the views"""
+        return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+
     def _evaluate_at(self, X, Y, theta, weight_decay, lam, sample_weight):
         if theta is None:
-            theta = checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+            theta = self._check_theta()
         else:
             given = checks.array(theta, "theta").dtype
             theta = checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)

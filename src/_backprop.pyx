@@ -167,7 +167,10 @@ cdef class Predictor:
         cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
         cdef bint single = self.format == b"f", fine
-        PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        try:
+            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+        except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
+            return None
         fine = (view.ndim == 1 and view.shape[0] == n and (view.strides[0] == view.itemsize or n == 1)
                 and view.format[0] == (<const char *>self.format)[0] and view.format[1] == 0
                 and <size_t>view.buf % <size_t>view.itemsize == 0)

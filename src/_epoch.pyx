@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, adam, bind_kernels, decay, examples_t, fastbp_first_nonfinite, load_rows, online_sgd, plan_t,
+    ROWS_F32, ROWS_F64, adam, bind_kernels, examples_t, fastbp_first_nonfinite, load_rows, online_sgd, plan_t,
     seconds, sgd, sum_of_squares,
 )
 
@@ -29,15 +29,15 @@ rules = {"sgd": SGD, "adam": ADAM}
 
 
 cdef inline void update(
-    int rule, const double *settings, double t, Py_ssize_t n, const floating *D,
-    floating *slot_1, floating *slot_2, floating *theta
+    int rule, const double *settings, double t, Py_ssize_t rows, Py_ssize_t columns, double m_b, double c,
+    const floating *Delta, floating *slot_1, floating *slot_2, floating *theta
 ) noexcept nogil:
-    """one step, the t-th (from 1), of the rule on n parameters"""
+    """D = Delta / m_b + c Theta, and one step, the t-th (from 1), of the rule;  all (rows, columns)"""
     if rule == SGD:
-        sgd(n, settings[0], settings[1], settings[2] != 0, D, slot_1, theta)
+        sgd(rows, columns, m_b, c, settings[0], settings[1], settings[2] != 0, Delta, slot_1, theta)
     elif rule == ADAM:
-        adam(n, settings[0] / (1 - pow(settings[1], t)), 1 / (1 - pow(settings[2], t)),
-             settings[1], settings[2], settings[3], D, slot_1, slot_2, theta)
+        adam(rows, columns, m_b, c, settings[0] / (1 - pow(settings[1], t)), 1 / (1 - pow(settings[2], t)),
+             settings[1], settings[2], settings[3], Delta, slot_1, slot_2, theta)
 
 
 cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
@@ -58,7 +58,7 @@ cdef inline void learn(
 ) noexcept nogil:
     """This member's rows of every Theta: D from Delta, and the step of the rule. With c the sums of Theta^2 go into
     squares, one for SHARE units of a layer, as they were before the step."""
-    cdef Py_ssize_t l, i, j, u, at, columns, n, group = 0
+    cdef Py_ssize_t l, i, j, u, at, columns, group = 0
     for l in range(1, p.L):
         columns = p.s[l - 1] + 1
         i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
@@ -70,9 +70,8 @@ cdef inline void learn(
                 )
                 u += SHARE
         if i < j:
-            at, n = p.theta[l] + i * columns, (j - i) * columns
-            decay(j - i, columns, m_b, c, <const floating *>(theta + at), <const floating *>(Delta + at), Delta + at)
-            update(rule, settings, t, n, <const floating *>(Delta + at),
+            at = p.theta[l] + i * columns
+            update(rule, settings, t, j - i, columns, m_b, c, <const floating *>(Delta + at),
                    slot_1 + at if slot_1 != NULL else NULL, slot_2 + at if slot_2 != NULL else NULL, theta + at)
         group += (p.s[l] + SHARE - 1) // SHARE
 
@@ -228,8 +227,8 @@ cdef class Stepper:
             data.labels = labels
             return True
         if Y.format[0] != (<const char *>self.format)[0] or Y.format[1] != 0 or Y.len != m * K * Y.itemsize or (
-            Y.ndim == 2 and Y.shape[1] != K
-        ) or self.rows_sum_to_1:
+            Y.ndim == 2 and (Y.shape[1] != K or (K > 1 and Y.strides[1] != Y.itemsize))
+        ) or (m > 1 and Y.strides[0] != K * Y.itemsize) or self.rows_sum_to_1:
             return False
         data.Y.data, data.Y.stride, data.Y.type = Y.buf, K * Y.itemsize, own
         if fastbp_first_nonfinite(&data.Y, m, K, LARGEST) >= 0:
@@ -248,12 +247,15 @@ cdef class Stepper:
         cdef int own = ROWS_F32 if self.format == b"f" else ROWS_F64
         cdef bint fine
         cdef double J = 0
-        PyObject_GetBuffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+        try:
+            PyObject_GetBuffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+        except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
+            return None
         try:
             PyObject_GetBuffer(Y, &y, PyBUF_FORMAT | PyBUF_STRIDED_RO)
-        except BaseException:
+        except (BufferError, ValueError):
             PyBuffer_Release(&x)
-            raise
+            return None
         m = x.shape[0] if x.ndim == 2 else 0
         data.order, data.w.data = NULL, NULL
         data.X.data, data.X.type = x.buf, own

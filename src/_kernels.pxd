@@ -57,11 +57,11 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float *,
                                  float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
-        void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const float *, const float *, float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
-        void (*sgd)(Py_ssize_t, double, double, int, const float *, float *, float *) noexcept nogil
-        void (*adam)(Py_ssize_t, double, double, double, double, double, const float *, float *, float *,
-                     float *) noexcept nogil
+        void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const float *, float *,
+                    float *) noexcept nogil
+        void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const float *,
+                     float *, float *, float *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
                                  float *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
@@ -84,11 +84,11 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double *,
                                  double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
-        void (*decay)(Py_ssize_t, Py_ssize_t, double, double, const double *, const double *, double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
-        void (*sgd)(Py_ssize_t, double, double, int, const double *, double *, double *) noexcept nogil
-        void (*adam)(Py_ssize_t, double, double, double, double, double, const double *, double *, double *,
-                     double *) noexcept nogil
+        void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const double *, double *,
+                    double *) noexcept nogil
+        void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const double *,
+                     double *, double *, double *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
                                  double *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
@@ -251,16 +251,6 @@ cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floatin
         f64().output(output, m, K, z, h)
 
 
-cdef inline void decay(
-    Py_ssize_t rows, Py_ssize_t columns, double m, double c, const floating *Theta, const floating *Delta, floating *D
-) noexcept nogil:
-    """D := Delta / m + c Theta, the bias column without c;  Theta, Delta, D (rows, columns)"""
-    if floating is float:
-        f32().decay(rows, columns, m, c, Theta, Delta, D)
-    else:
-        f64().decay(rows, columns, m, c, Theta, Delta, D)
-
-
 cdef inline double sum_of_squares(Py_ssize_t rows, Py_ssize_t columns, const floating *Theta) noexcept nogil:
     """sum of Theta_ij^2, j >= 1;  Theta (rows, columns)"""
     if floating is float:
@@ -270,24 +260,25 @@ cdef inline double sum_of_squares(Py_ssize_t rows, Py_ssize_t columns, const flo
 
 
 cdef inline void sgd(
-    Py_ssize_t n, double eta, double mu, bint nesterov, const floating *D, floating *v, floating *theta
+    Py_ssize_t rows, Py_ssize_t columns, double m, double c, double eta, double mu, bint nesterov,
+    const floating *Delta, floating *v, floating *theta
 ) noexcept nogil:
-    """v := mu v - eta D;  theta := theta + v  (nesterov: theta + mu v - eta D)"""
+    """D = Delta / m + c Theta;  v := mu v - eta D;  theta := theta + v  (nesterov: theta + mu v - eta D)"""
     if floating is float:
-        f32().sgd(n, eta, mu, nesterov, D, v, theta)
+        f32().sgd(rows, columns, m, c, eta, mu, nesterov, Delta, v, theta)
     else:
-        f64().sgd(n, eta, mu, nesterov, D, v, theta)
+        f64().sgd(rows, columns, m, c, eta, mu, nesterov, Delta, v, theta)
 
 
 cdef inline void adam(
-    Py_ssize_t n, double rate, double correction, double beta_1, double beta_2, double epsilon, const floating
-    *D, floating *m, floating *v, floating *theta
+    Py_ssize_t rows, Py_ssize_t columns, double m, double c, double rate, double correction, double beta_1,
+    double beta_2, double epsilon, const floating *Delta, floating *moment_1, floating *moment_2, floating *theta
 ) noexcept nogil:
-    """m, v := moments of D;  theta := theta - rate m / (sqrt(correction v) + epsilon)"""
+    """D = Delta / m + c Theta;  theta := theta - rate moment_1 / (sqrt(correction moment_2) + epsilon)"""
     if floating is float:
-        f32().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)
+        f32().adam(rows, columns, m, c, rate, correction, beta_1, beta_2, epsilon, Delta, moment_1, moment_2, theta)
     else:
-        f64().adam(n, rate, correction, beta_1, beta_2, epsilon, D, m, v, theta)
+        f64().adam(rows, columns, m, c, rate, correction, beta_1, beta_2, epsilon, Delta, moment_1, moment_2, theta)
 
 
 cdef inline Py_ssize_t online_sgd(

@@ -63,7 +63,6 @@ static const TABLE FN(table) = {
     .one_forward = FN(one_forward),
     .layer_backward = FN(layer_backward),
     .layer_Delta = FN(layer_Delta),
-    .decay = FN(decay),
     .sum_of_squares = FN(sum_of_squares),
     .sgd = FN(sgd),
     .adam = FN(adam),

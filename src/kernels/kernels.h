@@ -82,16 +82,15 @@ static inline double fastbp_seconds(void)
                                  const real *w, real *h, real *delta);                                            \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
-        /* D := Delta / m + c Theta, the bias column without c; Theta (rows, columns), D may be Delta */          \
-        void (*decay)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, const real *Theta,                   \
-                      const real *Delta, real *D);                                                                \
         /* sum of Theta_ij^2 without the bias column, Theta (rows, columns) */                                    \
         double (*sum_of_squares)(ptrdiff_t rows, ptrdiff_t columns, const real *Theta);                           \
-        /* v := mu v - eta D; theta := theta + v, or theta + mu v - eta D (nesterov); n elements */               \
-        void (*sgd)(ptrdiff_t n, double eta, double mu, int nesterov, const real *D, real *v, real *theta);       \
-        /* m, v, theta of Adam's step; rate = eta / (1 - beta_1^t), correction = 1 / (1 - beta_2^t) */            \
-        void (*adam)(ptrdiff_t n, double rate, double correction, double beta_1, double beta_2, double epsilon,   \
-                     const real *D, real *m, real *v, real *theta);                                               \
+        /* D = Delta / m + c Theta, the bias column without c; then the rule, all (rows, columns): update.h */    \
+        void (*sgd)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, double eta, double mu, int nesterov,   \
+                    const real *Delta, real *v, real *theta);                                                     \
+        /* rate = eta / (1 - beta_1^t), correction = 1 / (1 - beta_2^t) */                                        \
+        void (*adam)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, double rate, double correction,       \
+                     double beta_1, double beta_2, double epsilon, const real *Delta, real *moment_1,             \
+                     real *moment_2, real *theta);                                                                \
         /* One plain gradient step an example: see online.h */                                                    \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
                                 ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, double end,        \

@@ -1,0 +1,61 @@
+"""ONNX Runtime: predictions only, the network as Gemm and Sigmoid nodes."""
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+LABELS = ("onnxruntime",)
+TYPES = {"float32": onnx.TensorProto.FLOAT, "float64": onnx.TensorProto.DOUBLE}
+
+
+def version(_n_threads):
+    """Name the version."""
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def model(problem):
+    """Return the serialised network, one row at a time."""
+    sizes, kind = problem.workload.layer_sizes, TYPES[str(problem.dtype)]
+    nodes, weights = [], []
+    for l, T in enumerate(problem.Theta):
+        weights.append(numpy_helper.from_array(np.ascontiguousarray(T[:, 1:].T), f"W{l}"))
+        weights.append(numpy_helper.from_array(np.ascontiguousarray(T[:, 0]), f"b{l}"))
+        nodes.append(helper.make_node("Gemm", [f"a{l}", f"W{l}", f"b{l}"], [f"z{l + 1}"]))
+        nodes.append(helper.make_node("Sigmoid", [f"z{l + 1}"], [f"a{l + 1}"]))
+    ends = [
+        helper.make_tensor_value_info(name, kind, [1, n])
+        for name, n in (("a0", sizes[0]), (f"a{len(problem.Theta)}", sizes[-1]))
+    ]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    return made.SerializeToString()
+
+
+class Predict:
+    """`session.run` row by row."""
+
+    def __init__(self, problem):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = problem.n_threads
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(model(problem), options, providers=["CPUExecutionProvider"])
+        self.rows = [x[None] for x in problem.X]
+
+    def reset(self):
+        """Nothing to do."""
+
+    def run(self):
+        """Predict row by row."""
+        run = self.session.run
+        for x in self.rows:
+            self.h = run(None, {"a0": x})
+
+    def outcome(self):
+        """Return the last h(x)."""
+        return self.h[0]
+
+
+def prepare(problem, _label):
+    """Return the predictions made ready; None for the rest."""
+    return Predict(problem) if problem.workload.kind == "predict" else None

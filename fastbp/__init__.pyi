@@ -1,0 +1,33 @@
+from . import datasets as datasets
+from . import optimizers as optimizers
+from .config import __version__ as __version__
+from .config import show_config as show_config
+from .fullbatch import minimize as minimize
+from .gradient import GradientCheck as GradientCheck
+from .gradient import check_gradient as check_gradient
+from .history import History as History
+from .network import Evaluation as Evaluation
+from .network import Network as Network
+from .optimizers import SGD as SGD
+from .optimizers import Adam as Adam
+from .training import DivergenceError as DivergenceError
+from .training import Trainer as Trainer
+from .training import train as train
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "DivergenceError",
+    "Evaluation",
+    "GradientCheck",
+    "History",
+    "Network",
+    "Trainer",
+    "__version__",
+    "check_gradient",
+    "datasets",
+    "minimize",
+    "optimizers",
+    "show_config",
+    "train",
+]

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checks import _Floats
+
+class Examples:
+    def __new__(
+        cls,
+        X: NDArray[Any],
+        Y: NDArray[Any] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        w: _Floats | None = None,
+        order: NDArray[np.int64] | None = None,
+    ) -> Examples: ...
+    @property
+    def capsule(self) -> object: ...
+    def weight(self, first: int, last: int) -> float: ...
+
+class Team:
+    def __new__(cls, n: int) -> Team: ...
+    @property
+    def capsule(self) -> object: ...
+    @property
+    def n(self) -> int: ...
+    def want_stop(self) -> None: ...
+
+class Predictor:
+    def __new__(
+        cls, plan: NDArray[np.int64], theta: _Floats, work: _Floats, B: int, empty: Callable[..., NDArray[Any]]
+    ) -> Predictor: ...
+    def predict(self, x: NDArray[Any]) -> _Floats | None: ...
+
+def panel(theta: _Floats) -> int: ...
+def predict(
+    plan: NDArray[np.int64],
+    theta: _Floats,
+    examples: Examples,
+    first: int,
+    last: int,
+    work: _Floats,
+    B: int,
+    out: _Floats,
+    budget: float,
+) -> int: ...
+def layer(unit: int, work: _Floats, B: int, out: _Floats) -> None: ...
+def accumulate(
+    plan: NDArray[np.int64],
+    theta: _Floats,
+    examples: Examples,
+    first: int,
+    last: int,
+    work: _Floats,
+    B: int,
+    Delta: _Floats,
+    costs: NDArray[np.float64],
+    budget: float,
+    team: Team,
+    member: int,
+) -> tuple[float, int]: ...
+def accumulate_per_example(
+    plan: NDArray[np.int64],
+    theta: _Floats,
+    examples: Examples,
+    first: int,
+    last: int,
+    work: _Floats,
+    B: int,
+    Delta: _Floats,
+    budget: float,
+) -> tuple[float, int]: ...

@@ -1,0 +1,30 @@
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._backprop import Examples
+from .checks import _Floats
+from .plan import Plan
+
+class Data:
+    plan: Plan
+    X: NDArray[Any]
+    m: int
+    dense: NDArray[Any] | None
+    labels: NDArray[np.int64] | None
+    w: _Floats | None
+    weight: float
+    def __init__(
+        self,
+        plan: Plan,
+        dtype: DTypeLike,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        names: tuple[str, str] = ("X", "Y"),
+    ) -> None: ...
+    def examples(self, order: NDArray[np.int64] | None = None) -> Examples: ...
+    @property
+    def classes(self) -> Literal["labels", "one_hot", "binary"] | None: ...
+    def accuracy(self, h: _Floats) -> float | None: ...

@@ -1,0 +1,62 @@
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._backprop import Examples, Predictor
+from .checks import _Count, _Floats, _Number, _Seed
+from .data import Data
+from .network import Network
+from .plan import Plan
+from .threads import Crew
+
+ALONE: Final[Crew]
+
+class Workspace:
+    rows: int
+    block: _Floats
+    costs: NDArray[np.float64]
+    def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None: ...
+
+def operations(plan: Plan, m: int) -> float: ...
+def accumulate(
+    plan: Plan, theta: _Floats, data: Data, Delta: _Floats, per_example: bool = False, n_threads: _Count | None = None
+) -> float: ...
+def accumulate_range(
+    plan: Plan,
+    theta: _Floats,
+    examples: Examples,
+    first: int,
+    last: int,
+    work: Workspace,
+    Delta: _Floats,
+    crew: Crew = ...,
+) -> float: ...
+def predict(plan: Plan, theta: _Floats, X: NDArray[np.generic], out: _Floats) -> None: ...
+def predictor(plan: Plan, theta: _Floats) -> Predictor: ...
+def trace(plan: Plan, theta: _Floats, X: NDArray[np.generic]) -> list[_Floats]: ...
+def trace_back(plan: Plan, theta: _Floats, data: Data) -> list[_Floats]: ...
+def penalty(plan: Plan, theta: _Floats, c: float) -> float: ...
+def regularise(plan: Plan, theta: _Floats, Delta: _Floats, m: float, c: float) -> _Floats: ...
+def cost(plan: Plan, theta: _Floats, data: Data, c: float, n_threads: _Count | None = None) -> float: ...
+def cost_and_gradient(
+    plan: Plan, theta: _Floats, data: Data, c: float, n_threads: _Count | None = None
+) -> tuple[float, _Floats]: ...
+
+class GradientCheck(NamedTuple):
+    relative_difference: float
+    analytic: NDArray[np.float64]
+    numeric: NDArray[np.float64]
+
+def check_gradient(
+    net: Network,
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    weight_decay: _Number = 0.0,
+    lam: _Number | None = None,
+    sample_weight: ArrayLike | None = None,
+    directions: _Count | None = None,
+    h: _Number = 1e-5,
+    seed: _Seed = 0,
+) -> GradientCheck: ...

@@ -1,0 +1,108 @@
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .checks import _Count, _Flag, _Floats, _Number, _Seed
+from .data import Data
+from .plan import Plan
+
+_Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
+_Float = TypeVar("_Float", np.float32, np.float64)
+
+class Evaluation(NamedTuple):
+    cost: float
+    accuracy: float | Any  # None for regression; Any, since a caller knows which of the two it has
+
+class Network:
+    def __init__(
+        self,
+        layer_sizes: Iterable[SupportsIndex],
+        *,
+        activation: str | list[str] | tuple[str, ...] = "sigmoid",
+        output: str = "sigmoid",
+        loss: str = "cross_entropy",
+        dtype: DTypeLike = ...,
+        init: str | ArrayLike | Sequence[ArrayLike] = "glorot_uniform",
+        eps: _Number | None = None,
+        seed: _Seed = None,
+    ) -> None: ...
+    def initialize(self, seed: _Seed = None) -> None: ...
+    @property
+    def theta(self) -> _Floats: ...
+    @theta.setter
+    def theta(self, values: ArrayLike) -> None: ...
+    @property
+    def Theta(self) -> tuple[_Floats, ...]: ...
+    @property
+    def plan(self) -> Plan: ...
+    @property
+    def layer_sizes(self) -> tuple[int, ...]: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def dtype(self) -> np.dtype[np.floating[Any]]: ...
+    @property
+    def activation(self) -> tuple[str, ...]: ...
+    @property
+    def output(self) -> str: ...
+    @property
+    def loss(self) -> str: ...
+    def copy(self, dtype: DTypeLike | None = None) -> Network: ...
+    def summary(self) -> str: ...
+    def data(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        names: tuple[str, str] = ("X", "Y"),
+    ) -> Data: ...
+    @overload
+    def predict(self, X: ArrayLike, *, out: None = None) -> _Floats: ...
+    @overload
+    def predict(self, X: ArrayLike, *, out: _Array) -> _Array: ...
+    def activations(self, X: ArrayLike) -> list[_Floats]: ...
+    def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[_Floats]: ...
+    def accumulate(
+        self, X: ArrayLike, Y: ArrayLike, per_example: _Flag = False, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, tuple[_Floats, ...]]: ...
+    @overload  # D in theta's dtype: what an objective of scipy.optimize returns
+    def cost_and_gradient(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        theta: NDArray[_Float],
+        weight_decay: _Number = 0.0,
+        lam: _Number | None = None,
+        sample_weight: ArrayLike | None = None,
+        out: NDArray[_Float] | None = None,
+        n_threads: _Count | None = None,
+    ) -> tuple[float, NDArray[_Float]]: ...
+    @overload
+    def cost_and_gradient(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        theta: ArrayLike | None = None,
+        weight_decay: _Number = 0.0,
+        lam: _Number | None = None,
+        sample_weight: ArrayLike | None = None,
+        out: _Floats | None = None,
+        n_threads: _Count | None = None,
+    ) -> tuple[float, _Floats]: ...
+    def cost(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        theta: ArrayLike | None = None,
+        weight_decay: _Number = 0.0,
+        lam: _Number | None = None,
+        sample_weight: ArrayLike | None = None,
+        n_threads: _Count | None = None,
+    ) -> float: ...
+    def evaluate(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Evaluation: ...
+    def evaluate_data(self, data: Data) -> Evaluation: ...

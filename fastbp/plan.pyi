@@ -1,0 +1,34 @@
+from collections.abc import Iterable
+from typing import Final, SupportsIndex, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+ALIASES: Final[dict[str, str]]
+BLAS_LIMIT: Final[int]
+WORKSPACE: Final[int]
+
+class Plan:
+    layer_sizes: tuple[int, ...]
+    activations: tuple[str, ...]
+    output: str
+    loss: str
+    shapes: list[tuple[int, int]]
+    offsets: list[int]
+    code: NDArray[np.int64]
+    units: int
+    lowest: float
+    highest: float
+    def __init__(
+        self,
+        layer_sizes: Iterable[SupportsIndex],
+        activation: str | list[str] | tuple[str, ...],
+        output: str,
+        loss: str,
+    ) -> None: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def block(self, m: int, itemsize: int, panel: int) -> int: ...
+    def views(self, theta: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], ...]: ...

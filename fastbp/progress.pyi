@@ -1,0 +1,10 @@
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TextIO
+
+from .history import History
+
+def line(history: History) -> str: ...
+def silent() -> nullcontext[Callable[[History], None]]: ...
+@contextmanager
+def bar(epochs: int, stream: TextIO | None = None) -> Iterator[Callable[[History], None]]: ...

@@ -1,0 +1,60 @@
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .checks import _Count, _Flag, _Floats, _Number, _Seed
+from .history import History
+from .network import Network
+from .optimizers import _Named, _Rule
+
+_Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
+
+EMPTY: Final[dict[np.dtype[Any], _Floats]]
+
+class DivergenceError(ArithmeticError):
+    history: History | None
+    def __init__(self, message: str, history: History | None = None) -> None: ...
+
+def train(
+    net: Network,
+    X: ArrayLike,
+    Y: ArrayLike,
+    *,
+    optimizer: _Rule | _Named = "adam",
+    epochs: _Count,
+    batch_size: _Count | None = 32,
+    weight_decay: _Number = 0.0,
+    lam: _Number | None = None,
+    sample_weight: ArrayLike | None = None,
+    shuffle: _Flag = True,
+    validation_data: _Validation | None = None,
+    seed: _Seed = None,
+    progress: _Flag = False,
+    n_threads: _Count | None = None,
+) -> History: ...
+
+class Trainer:
+    net: Network
+    optimizer: _Rule
+    weight_decay: float
+    n_threads: int | None
+    state: dict[str, Any]
+    def __init__(
+        self,
+        net: Network,
+        optimizer: _Rule | _Named = "adam",
+        *,
+        weight_decay: _Number = 0.0,
+        n_threads: _Count | None = None,
+    ) -> None: ...
+    def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+    def epoch(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        batch_size: _Count | None = 32,
+        order: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float: ...
