@@ -9,7 +9,7 @@ The textbook's quantities by name: `Network` (theta, Theta, activations, deltas,
 """
 
 try:
-    from . import _kernels
+    from . import _kernels  # noqa: F401  (is it compiled?)
 except ImportError as error:
     if "_kernels" not in str(error):
         raise

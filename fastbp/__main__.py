@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import Adam, Network, SGD, check_gradient, datasets, show_config, train
+from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
 
 OPTIMIZERS = {
     "adam": lambda rate: Adam(rate or 2e-3),
@@ -18,26 +18,33 @@ OPTIMIZERS = {
 def arguments(argv):
     parser = argparse.ArgumentParser(
         prog="python -m fastbp",
-        description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI), 1437 to learn from and 360 held out.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI): 1437 to learn from, 360 held out.",
     )
-    parser.add_argument("--layers", default="100", metavar="N,N", help="units of the hidden layers; '' for none")
-    parser.add_argument("--activation", default="relu", help="of the hidden layers")
-    parser.add_argument("--optimizer", choices=sorted(OPTIMIZERS), default="adam", help="update rule")
-    parser.add_argument("--learning-rate", type=float, help="0.002 for adam, 0.05 for sgd (momentum 0.9) if not given")
-    parser.add_argument("--epochs", type=int, default=60, help="passes over the training digits")
-    parser.add_argument("--batch-size", type=int, default=32, help="examples of a step")
-    parser.add_argument("--weight-decay", type=float, default=1e-4, help="c: the penalty is (c/2) sum Theta^2")
-    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of the network")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, the start values and the order")
-    parser.add_argument("--picture", default="fastbp-curve.png", metavar="FILE",
-                        help="learning curve, drawn where matplotlib is installed; '' for none")
+
+    def option(name, default, text, **kind):
+        parser.add_argument(name, default=default, help=f"{text} (default: {default})", **kind)
+
+    option("--layers", "100", "units of the hidden layers, '' for none", metavar="N,N")
+    option("--activation", "relu", "of the hidden layers")
+    option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
+    option("--learning-rate", None, "0.002 for adam, 0.05 for sgd (momentum 0.9) where none is given", type=float)
+    option("--epochs", 60, "passes over the training digits", type=int)
+    option("--batch-size", 32, "examples of a step", type=int)
+    option("--weight-decay", 1e-4, "c: the penalty is (c/2) sum Theta^2", type=float)
+    option("--dtype", "float32", "of the network", choices=["float32", "float64"])
+    option("--seed", 0, "of the split, the start values and the order", type=int)
+    option("--picture", "fastbp-curve.png", "learning curve, drawn where matplotlib is installed; '' for none",
+           metavar="FILE")
     parser.add_argument("--config", action="store_true", help="print versions and instruction set, and stop")
     options = parser.parse_args(argv)
     try:
         options.layers = [int(units) for units in options.layers.split(",") if units.strip()]
     except ValueError:
         parser.error(f"--layers must be whole numbers separated by commas; got {options.layers!r}")
+    if options.seed < 0:
+        parser.error(f"--seed must be a whole number of at least 0; got {options.seed}")
+    if options.picture and not Path(options.picture).resolve().parent.is_dir():
+        parser.error(f"--picture: there is no folder {Path(options.picture).resolve().parent}")
     return options
 
 
@@ -67,7 +74,11 @@ def draw(history, path):
     right.set(ylabel="accuracy, %", ylim=(80, 100.5))
     lines = left.get_lines() + right.get_lines()
     left.legend(lines, [line.get_label() for line in lines], loc="center right")
-    figure.savefig(path, dpi=120)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:      # a folder not writeable, a suffix unknown
+        print(f"learning curve: not drawn, {error}")
+        return
     print(f"learning curve: {Path(path).resolve()}")
 
 
@@ -81,7 +92,7 @@ def main(argv=None):
                   dtype=options.dtype, init="he_normal", seed=options.seed)
     print(net.summary())
     check = check_gradient(net, X[:50], y[:50], weight_decay=options.weight_decay, directions=20)
-    print(f"gradient check: relative difference {check.relative_difference:.1e} along 20 random directions\n", flush=True)
+    print(f"gradient check: relative difference {check.relative_difference:.1e} along 20 directions\n", flush=True)
 
     started = time.perf_counter()
     history = train(

@@ -3,9 +3,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from .checks import _Floats
 
+@disjoint_base
 class Examples:
     def __new__(
         cls,
@@ -19,6 +21,7 @@ class Examples:
     def capsule(self) -> object: ...
     def weight(self, first: int, last: int) -> float: ...
 
+@disjoint_base
 class Team:
     def __new__(cls, n: int) -> Team: ...
     @property
@@ -27,6 +30,7 @@ class Team:
     def n(self) -> int: ...
     def want_stop(self) -> None: ...
 
+@disjoint_base
 class Predictor:
     def __new__(
         cls, plan: NDArray[np.int64], theta: _Floats, work: _Floats, B: int, empty: Callable[..., NDArray[Any]]
@@ -54,11 +58,9 @@ def accumulate(
     last: int,
     work: _Floats,
     B: int,
-    Delta: _Floats,
     costs: NDArray[np.float64],
+    Delta: _Floats,
     budget: float,
-    team: Team,
-    member: int,
 ) -> tuple[float, int]: ...
 def accumulate_per_example(
     plan: NDArray[np.int64],

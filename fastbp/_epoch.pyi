@@ -3,6 +3,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from ._backprop import Examples, Team
 from .checks import _Floats
@@ -10,6 +11,19 @@ from .checks import _Floats
 rules: Final[dict[str, int]]
 
 def groups(plan: NDArray[np.int64]) -> int: ...
+def step(
+    plan: NDArray[np.int64],
+    theta: _Floats,
+    m_b: float,
+    weight_decay: float,
+    rule: int,
+    settings: NDArray[np.float64],
+    t: int,
+    slot_1: _Floats,
+    slot_2: _Floats,
+    Delta: _Floats,
+    squares: NDArray[np.float64],
+) -> float: ...
 def steps(
     plan: NDArray[np.int64],
     theta: _Floats,
@@ -48,6 +62,7 @@ def online_steps(
     stride: int,
 ) -> tuple[float, float, int, int]: ...
 
+@disjoint_base
 class Stepper:
     t: int
     def __new__(

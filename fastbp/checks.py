@@ -200,7 +200,8 @@ def generator(seed):
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"seed must be None, a whole number of at least 0 or a numpy Generator; got {seed!r}") from None
+        accepted = "None, a whole number of at least 0 or a numpy Generator"
+        raise type(error)(f"seed must be {accepted}; got {seed!r}") from None
 
 
 def coefficient(weight_decay, lam, m):

@@ -44,9 +44,9 @@ class Data:
         Y, low, high = self.dense, self.plan.lowest, self.plan.highest
         if self.plan.output == "softmax":
             return "one_hot"
-        if not np.isfinite(high) or not ((Y == low) | (Y == high)).all():
+        if not np.isfinite(high) or not ((low == Y) | (high == Y)).all():
             return None
-        return "one_hot" if Y.shape[1] > 1 and ((Y == high).sum(axis=1) == 1).all() else "binary"
+        return "one_hot" if Y.shape[1] > 1 and ((high == Y).sum(axis=1) == 1).all() else "binary"
 
     def accuracy(self, h):
         """Share of the examples, by weight, that the outputs h (m, K) put into the right class; None for regression."""

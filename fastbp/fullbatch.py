@@ -64,7 +64,8 @@ def minimize(
 
     limit = "maxfun" if method.upper() == "TNC" else "maxiter"
     result = scipy_minimize(
-        objective, start, jac=True, method=method, tol=tol, callback=callback, options={limit: maxiter, **(options or {})}
+        objective, start, jac=True, method=method, tol=tol, callback=callback,
+        options={limit: maxiter, **(options or {})},
     )
     net.theta = result.x
     return result

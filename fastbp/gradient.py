@@ -1,16 +1,18 @@
 """From the sums over examples to J and D, and the check of D by differences of J."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _backprop, blas, checks, threads
 
-ALONE = threads.Crew()
+SHARDS = 8  # at most; each has a Delta of its own
+SHARD_MEMORY = 2**22  # parameters that all of these may hold together
 
 
 class Workspace:
-    """The buffers of one training or evaluation: a block of examples, the costs of its panels."""
+    """The buffers of one member of a crew: a block of examples, the costs of its panels."""
 
     def __init__(self, plan, m, dtype):
         dtype = np.dtype(dtype)
@@ -33,28 +35,46 @@ def operations(plan, m):
     return 6.0 * m * plan.n_parameters
 
 
+def shards(plan, first, last, rows):
+    """The examples first .. last cut into ranges, each of whole blocks: how many depends on the sizes alone."""
+    blocks = -(-(last - first) // rows)
+    n = max(1, min(SHARDS, blocks // 4, SHARD_MEMORY // plan.n_parameters))
+    cuts = [min(last, first + rows * (blocks * i // n)) for i in range(n + 1)]
+    return list(pairwise(cuts))
+
+
 def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
     """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone."""
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
-    work = Workspace(plan, data.m, theta.dtype)
-    n = threads.members(n_threads, operations(plan, data.m) / 20)   # a crew of its own must be worth its start
+    # a crew of its own must be worth its start
+    n = threads.members(n_threads, operations(plan, data.m) / 20)
     with threads.Crew(n) as crew:
+        work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]
         return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
 
 
-def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=ALONE):
-    """The same over the examples first .. last, with buffers and crew at hand."""
-    cost = 0.0
-    while first < last:
-        begin = first
-        part, first = crew.run(
-            lambda team, member, begin=begin: _backprop.accumulate(
-                plan.code, theta, examples, begin, last, work.block, work.rows, Delta, work.costs, 0.02, team, member
+def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threads.ALONE):
+    """The same over the examples first .. last, with a workspace for each member of a crew at hand.
+
+    Each shard is summed on its own, by whichever member is free; the sums are added in the order of the shards.
+    """
+    ranges = shards(plan, first, last, work[0].rows)
+    costs = [0.0] * len(ranges)
+    Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
+
+    def accumulate_shard(i, member):
+        (at, end), own = ranges[i], work[member]
+        while at < end and not crew.stopped:
+            part, at = _backprop.accumulate(
+                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], threads.SLICE
             )
-        )
-        cost += part
-    return cost
+            costs[i] += part
+
+    crew.share(accumulate_shard, range(len(ranges)))
+    for other in Deltas[1:]:
+        Delta += other
+    return sum(costs)
 
 
 def _accumulate_per_example(plan, theta, data, Delta):
@@ -63,7 +83,7 @@ def _accumulate_per_example(plan, theta, data, Delta):
     with blas.single_thread():
         while first < data.m:
             part, first = _backprop.accumulate_per_example(
-                plan.code, theta, examples, first, data.m, work.block, work.rows, Delta, ALONE.budget
+                plan.code, theta, examples, first, data.m, work.block, work.rows, Delta, threads.SLICE
             )
             cost += part
     return cost
@@ -75,7 +95,7 @@ def predict(plan, theta, X, out):
     work, first = Workspace(plan, len(X), theta.dtype), 0
     while first < len(X):
         first = _backprop.predict(
-            plan.code, theta, examples, first, len(X), work.block, work.rows, out, ALONE.budget
+            plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE
         )
 
 
@@ -106,7 +126,7 @@ def trace_back(plan, theta, data):
     work = Workspace(plan, data.m, theta.dtype)
     for first in range(0, data.m, work.rows):
         last = min(first + work.rows, data.m)
-        accumulate_range(plan, theta, examples, first, last, work, Delta)
+        accumulate_range(plan, theta, examples, first, last, [work], Delta)
         for l, layer in enumerate(layers, 1):
             _backprop.layer(plan.code[5, l], work.block, work.rows, layer[first:last])
     return layers

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from .network import Network
 from .plan import Plan
 from .threads import Crew
 
-ALONE: Final[Crew]
+SHARDS: Final[int]
+SHARD_MEMORY: Final[int]
 
 class Workspace:
     rows: int
@@ -19,6 +21,7 @@ class Workspace:
     def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None: ...
 
 def operations(plan: Plan, m: int) -> float: ...
+def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]: ...
 def accumulate(
     plan: Plan, theta: _Floats, data: Data, Delta: _Floats, per_example: bool = False, n_threads: _Count | None = None
 ) -> float: ...
@@ -28,7 +31,7 @@ def accumulate_range(
     examples: Examples,
     first: int,
     last: int,
-    work: Workspace,
+    work: Sequence[Workspace],
     Delta: _Floats,
     crew: Crew = ...,
 ) -> float: ...

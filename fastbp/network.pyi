@@ -9,7 +9,6 @@ from .data import Data
 from .plan import Plan
 
 _Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
-_Float = TypeVar("_Float", np.float32, np.float64)
 
 class Evaluation(NamedTuple):
     cost: float
@@ -67,19 +66,19 @@ class Network:
     def accumulate(
         self, X: ArrayLike, Y: ArrayLike, per_example: _Flag = False, *, sample_weight: ArrayLike | None = None
     ) -> tuple[float, tuple[_Floats, ...]]: ...
-    @overload  # D in theta's dtype: what an objective of scipy.optimize returns
+    @overload  # D is in theta's dtype: the objective of scipy.optimize
     def cost_and_gradient(
         self,
         X: ArrayLike,
         Y: ArrayLike,
         *,
-        theta: NDArray[_Float],
+        theta: NDArray[np.float64],
         weight_decay: _Number = 0.0,
         lam: _Number | None = None,
         sample_weight: ArrayLike | None = None,
-        out: NDArray[_Float] | None = None,
+        out: NDArray[np.float64] | None = None,
         n_threads: _Count | None = None,
-    ) -> tuple[float, NDArray[_Float]]: ...
+    ) -> tuple[float, NDArray[np.float64]]: ...
     @overload
     def cost_and_gradient(
         self,

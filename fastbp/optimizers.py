@@ -99,7 +99,8 @@ class SGD(Optimizer):
 
 class Adam(Optimizer):
     """m := beta_1 m + (1 - beta_1) D;  v := beta_2 v + (1 - beta_2) D^2;
-    theta := theta - learning_rate mhat / (sqrt(vhat) + epsilon),  mhat = m / (1 - beta_1^t),  vhat = v / (1 - beta_2^t).
+    theta := theta - learning_rate mhat / (sqrt(vhat) + epsilon),
+    mhat = m / (1 - beta_1^t),  vhat = v / (1 - beta_2^t).
 
     Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
 

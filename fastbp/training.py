@@ -9,6 +9,7 @@ from . import progress as reporting
 from .history import History
 from .initialize import warn_if_equal_units
 
+LARGE = 8  # blocks of a batch from which it is summed shard by shard
 EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
 
 
@@ -148,7 +149,7 @@ class Trainer:
         self.state = self.optimizer.init(self._theta)
         self._Delta = np.empty_like(self._theta)
         self._rule = optimizers.compiled_rule(self.optimizer)
-        self._crew = gradient.ALONE
+        self._crew = threads.ALONE
         self._stepper = self._make_stepper() if self._rule else None
 
     def step(self, X, Y, sample_weight=None):
@@ -203,6 +204,8 @@ class Trainer:
             steps = self._python_steps
         elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots:
             steps = self._online_steps
+        elif batch_size > LARGE * gradient.Workspace(self.net.plan, batch_size, self._theta.dtype).rows:
+            steps = self._large_steps
         else:
             steps = self._compiled_steps
         total, weight = steps(data.examples(order), m, batch_size)
@@ -218,10 +221,11 @@ class Trainer:
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
             begin, t = batch, state["t"]
-            part, part_weight, batch, state["t"] = self._crew.run(
+            part, part_weight, batch, state["t"] = self._crew.in_step(
                 lambda team, member, begin=begin, t=t: _epoch.steps(
-                    plan.code, theta, examples, m, batch_size, begin, batches, self.weight_decay, rule, settings, t, slots[0],
-                    slots[1], self._Delta, work.block, work.rows, work.costs, squares, self._crew.budget, team, member,
+                    plan.code, theta, examples, m, batch_size, begin, batches, self.weight_decay, rule, settings, t,
+                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, self._crew.budget,
+                    team, member,
                 )
             )
             total += part
@@ -236,17 +240,44 @@ class Trainer:
         total, weight, done = 0.0, 0.0, 0
         while done < m:
             part, part_weight, done, state["t"] = _epoch.online_steps(
-                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate, state["t"], work.block,
-                work.rows, 0.02, stride,
+                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate,
+                state["t"], work.block, work.rows, 0.02, stride,
             )
             total += part
             weight += part_weight
         return total, weight
 
+    def _large_steps(self, examples, m, batch_size):
+        """Batches of many blocks: Delta shard by shard, then the compiled step."""
+        state, plan, theta = self.state, self.net.plan, self._theta
+        slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
+        settings, squares = np.array(self.optimizer.settings(), np.float64), np.zeros(_epoch.groups(plan.code))
+
+        def learn(m_b):
+            state["t"] += 1
+            return 0.5 * self.weight_decay * _epoch.step(
+                plan.code, theta, m_b, self.weight_decay, _epoch.rules[self._rule], settings, state["t"], slots[0],
+                slots[1], self._Delta, squares,
+            )
+
+        return self._accumulated_steps(examples, m, batch_size, learn)
+
     def _python_steps(self, examples, m, batch_size):
-        """One crossing a batch: Delta compiled, D and the update rule in Python."""
+        """The update rule in Python, one crossing a batch."""
+        plan, theta = self.net.plan, self._theta
+
+        def learn(m_b):
+            penalty = gradient.penalty(plan, theta, self.weight_decay)
+            D = gradient.regularise(plan, theta, self._Delta, m_b, self.weight_decay)
+            self.optimizer.update(theta, D, self.state)
+            return penalty
+
+        return self._accumulated_steps(examples, m, batch_size, learn)
+
+    def _accumulated_steps(self, examples, m, batch_size, learn):
+        """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
         plan, theta, Delta = self.net.plan, self._theta, self._Delta
-        work = gradient.Workspace(plan, batch_size, theta.dtype)
+        work = [gradient.Workspace(plan, batch_size, theta.dtype) for _ in range(self._crew.n)]
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
             last = min(first + batch_size, m)
@@ -255,9 +286,8 @@ class Trainer:
                 continue
             Delta[:] = 0
             cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
-            total += cost + m_b * gradient.penalty(plan, theta, self.weight_decay)
+            total += cost + m_b * learn(m_b)
             weight += m_b
-            self.optimizer.update(theta, gradient.regularise(plan, theta, Delta, m_b, self.weight_decay), self.state)
         return total, weight
 
 

@@ -10,6 +10,7 @@ from .optimizers import _Named, _Rule
 
 _Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 
+LARGE: Final[int]
 EMPTY: Final[dict[np.dtype[Any], _Floats]]
 
 class DivergenceError(ArithmeticError):

@@ -33,6 +33,8 @@ cdef extern from "team.h":
         int n
         int stop
         int wanted
+        int arrived
+        int meetings
 
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil

@@ -5,7 +5,7 @@ has not done: at the latest after about `budget` seconds, so that the caller can
 done is complete; called again from there it goes on with the same bits as if it had never stopped.
 """
 
-import fastbp._kernels  # noqa: F401  (its capsule is bound below)
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
@@ -16,7 +16,7 @@ from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
-    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_meet, team_t, team_want_stop,
+    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_t, team_want_stop,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, one_forward,
@@ -82,7 +82,7 @@ cdef class Team:
     cdef readonly object capsule
 
     def __cinit__(self, int n):
-        self.team.n, self.team.stop = n, 0
+        self.team.n, self.team.stop, self.team.wanted = n, 0, 0
         self.capsule = PyCapsule_New(&self.team, "fastbp.team", NULL)
 
     @property
@@ -199,27 +199,24 @@ def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, :
 
 def accumulate(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double[::1] costs, double budget, Team team, int member,
+    floating[::1] work, Py_ssize_t B, double[::1] costs, floating[::1] Delta, double budget,
 ):
     """Delta += sum over the examples first .. last, in blocks  ->  (sum of their costs, the first example not done)
 
-    An empty Delta asks for the costs alone. Every member of the team calls this with the same arguments and gets
-    the same answer.
+    An empty Delta asks for the costs alone.
     """
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t m, i = first
     cdef double cost = 0, end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
-    cdef team_t *all = &team.team
+    cdef team_t alone
+    alone.n = 1
     with nogil:
         while i < last:
             m = min(B, last - i)
-            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], all, member)
+            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &alone, 0)
             i += m
-            if member == 0:
-                all.stop = all.wanted or seconds() > end
-            team_meet(all)
-            if all.stop:
+            if seconds() > end:
                 break
     return cost, i
 

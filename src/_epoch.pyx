@@ -4,7 +4,7 @@ The fused twin of what training.py does batch by batch with optimizers.SGD and o
 return at a step boundary; cut into any number of calls an epoch gives the same bits.
 """
 
-import fastbp._kernels  # noqa: F401  (its capsule is bound below)
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -74,7 +74,6 @@ cdef inline void learn(
             update(rule, settings, t, j - i, columns, m_b, c, <const floating *>(Delta + at),
                    slot_1 + at if slot_1 != NULL else NULL, slot_2 + at if slot_2 != NULL else NULL, theta + at)
         group += (p.s[l] + SHARE - 1) // SHARE
-
 
 
 def groups(const int64_t[:, ::1] plan):
@@ -147,6 +146,27 @@ def steps(
             if all.stop:
                 break
     return total, weight, batch, t
+
+
+def step(
+    const int64_t[:, ::1] plan, floating[::1] theta, double m_b, double weight_decay, int rule,
+    const double[::1] settings, Py_ssize_t t, floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta,
+    double[::1] squares,
+):
+    """The t-th step of the rule, from an accumulated Delta  ->  the sum of Theta_ij^2 (j >= 1) before it."""
+    cdef plan_t p = read_plan(plan)
+    cdef team_t alone
+    cdef double sum_squares = 0
+    cdef Py_ssize_t i
+    alone.n = 1
+    with nogil:
+        learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0],
+              &slot_1[0] if slot_1.shape[0] else NULL, &slot_2[0] if slot_2.shape[0] else NULL, &theta[0], &squares[0],
+              <const team_t *>&alone, 0)
+    if weight_decay != 0:
+        for i in range(squares.shape[0]):
+            sum_squares += squares[i]
+    return sum_squares
 
 
 def online_steps(
@@ -287,8 +307,8 @@ cdef class Stepper:
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
         self.t += 1
-        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.t, Delta, slot_1, slot_2,
-              theta, &self.squares[0], <const team_t *>&self.alone, 0)
+        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.t, Delta, slot_1,
+              slot_2, theta, &self.squares[0], <const team_t *>&self.alone, 0)
         if self.weight_decay != 0:
             for i in range(self.squares.shape[0]):
                 sum_squares += self.squares[i]

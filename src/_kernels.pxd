@@ -1,4 +1,4 @@
-"""The C kernels of the chosen instruction set for both dtypes: one fused function each, the docstring is the formula."""
+"""The C kernels of the chosen instruction set: one fused function each, the docstring is the formula."""
 
 from cpython.pycapsule cimport PyCapsule_Import
 from cython cimport floating
@@ -41,21 +41,24 @@ cdef extern from "kernels.h":
 
     ctypedef struct kernels_f32:
         Py_ssize_t panel, lanes
-        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                          float *) noexcept nogil
         void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
                             float *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                              float *) noexcept nogil
         void (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                               float *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                             Py_ssize_t, int, float *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *, float *,
-                                 float *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
+                                 float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
         void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const float *, float *,
@@ -68,21 +71,24 @@ cdef extern from "kernels.h":
 
     ctypedef struct kernels_f64:
         Py_ssize_t panel, lanes
-        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
+                          double *) noexcept nogil
         void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double,
                             double *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                              double *) noexcept nogil
         void (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                               double *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                             Py_ssize_t, int, double *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *, double *,
-                                 double *) noexcept nogil
+        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+                                 double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
         void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const double *, double *,
@@ -207,7 +213,7 @@ cdef inline void layer_Delta(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
     Py_ssize_t lda, bint add, floating *Delta
 ) noexcept nogil:
-    """rows i .. j of  Delta := or += delta' [1, A];  delta in panels (n), A by rows (m, k), lda apart, Delta (n, k + 1)"""
+    """rows i .. j of  Delta (n, k + 1) := or += delta' [1, A];  delta in panels (n), A by rows (m, k), lda apart"""
     if floating is float:
         f32().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)
     else:

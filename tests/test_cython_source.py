@@ -1,0 +1,59 @@
+"""What Cython makes of src/*.pyx: no performance hints, and no Python in the loops that run without the GIL."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("Cython", reason="Cython is needed to look at what it generates; it comes with the extra dev")
+
+SOURCE = Path(__file__).parents[1] / "src"
+RELEASE = ["boundscheck=False", "wraparound=False", "initializedcheck=False", "nonecheck=False", "cdivision=True"]
+LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>\+?<span class="">0*(\d+)</span>')
+
+
+def nogil_lines(source):
+    """Line numbers inside `with nogil:` blocks and inside functions that are declared nogil"""
+    lines, found, depth, header = source.splitlines(), set(), None, ""
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text:
+            continue
+        indent = len(line) - len(line.lstrip())
+        if depth is not None and indent <= depth and not text.startswith(")"):
+            depth = None
+        if depth is not None:
+            found.add(number)
+        header = f"{header} {text}" if header else text if text.startswith(("cdef ", "def ")) else ""
+        if header and header.endswith(":"):
+            if header.endswith("nogil:") and depth is None:
+                depth = indent
+            header = ""
+        if text == "with nogil:":
+            depth = indent
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.pyx")), ids=lambda path: path.name)
+def test_loops_without_the_gil_hold_no_python(path, tmp_path):
+    (tmp_path / "_blas_int.pxd").write_text("ctypedef int blas_int\n")
+    command = [sys.executable, "-m", "cython", "-3", "--annotate", "-I", SOURCE, "-I", tmp_path, "-o",
+               tmp_path / "module.c", *(argument for directive in RELEASE for argument in ("-X", directive)),
+               "--module-name", f"fastbp.{path.stem}", path]
+    run = subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "performance hint" not in run.stderr.lower(), run.stderr
+    scores = {int(number): int(score) for score, number in LINE.findall((tmp_path / "module.html").read_text())}
+    inside = nogil_lines(path.read_text())
+    assert len(scores) > 20
+    assert {number: scores[number] for number in inside if scores.get(number)} == {}
+    if path.stem != "_kernels":
+        assert len(inside) > 20
+
+
+def test_the_check_sees_python_in_a_loop():
+    source = "def f(x):\n    with nogil:\n        a = 1\n        b = 2\n    return x\n\n"
+    source += "cdef int g(\n    int x\n) noexcept nogil:\n    return x\n"
+    assert nogil_lines(source) == {3, 4, 10}

@@ -1,0 +1,118 @@
+"""The vector functions to their last bit, and the suite's core under every instruction set of this machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import DTYPES
+from reference import sigmoid, softmax
+
+from fastbp import _kernels
+
+HERE = Path(__file__).parent
+RNG = np.random.default_rng(0)
+EXACT = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+}
+ULPS = {"softmax": 4, "normcdf": 8}  # the others: 2
+
+
+def vector(name, x):
+    out = np.full_like(x, np.nan)
+    _kernels.function(name, x, out)
+    return out
+
+
+def assert_within_ulps(ours, exact, ulps):
+    """Units in the last place of the exact value; results that are not normal numbers may be 0"""
+    dtype = np.finfo(ours.dtype)
+    fits = (np.abs(exact) >= dtype.smallest_normal) & (np.abs(exact) <= dtype.max)
+    unit = np.spacing(np.abs(exact[fits]).astype(ours.dtype)).astype(np.longdouble)
+    error = np.abs(ours[fits] - exact[fits]) / unit
+    assert fits.sum() > len(exact) / 4
+    assert error.max() <= ulps, f"{error.max()} ulp at {exact[fits][error.argmax()]}"
+
+
+def points(name, dtype):
+    """Both signs, from the smallest numbers to where the function ends or overflows"""
+    end = {"exp": 88, "expm1": 88, "sigmoid": 87, "tanh": 30, "log": 1e30, "log1p": 1e30}[name]
+    x = np.concatenate([np.exp(RNG.uniform(-60, np.log(end), 20_000)), RNG.uniform(0, min(end, 88), 20_000)])
+    x = np.concatenate([x, -x]) if name not in ("log", "log1p") else np.concatenate([x, 1 - np.exp(-x[x < 30])])
+    return x.astype(dtype)[x.astype(dtype) != 0]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EXACT)
+def test_vector_function_is_good_to_two_units_in_the_last_place(name, dtype):
+    x = points(name, dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        assert_within_ulps(vector(name, x), EXACT[name](x.astype(np.longdouble)), ULPS.get(name, 2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_normal_distribution_function_is_good_in_both_tails(dtype):
+    mpmath = pytest.importorskip("mpmath")
+    x = RNG.uniform(-10, 6, 400).astype(dtype)
+    with mpmath.workdps(30):
+        exact = np.array([np.longdouble(mpmath.nstr(mpmath.ncdf(mpmath.mpf(float(v))), 25)) for v in x])
+    assert_within_ulps(vector("normcdf", x), exact, ULPS["normcdf"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("K", [2, 3, 7, 8, 9, 16, 17, 33, 64])
+def test_softmax_is_good_to_four_units_in_the_last_place(K, dtype):
+    for scale in (0.1, 3, 20):
+        for z in (scale * RNG.standard_normal((50, K))).astype(dtype):
+            assert_within_ulps(vector("softmax", z), softmax(z[None].astype(np.longdouble))[0], ULPS["softmax"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EXACT)
+def test_a_lane_depends_on_its_own_value_alone(name, dtype):
+    """Any length, any place: the same bits"""
+    x = np.abs(RNG.standard_normal(70)).astype(dtype)
+    alone = np.concatenate([vector(name, x[i : i + 1].copy()) for i in range(70)])
+    for n in range(1, 71):
+        np.testing.assert_array_equal(vector(name, x[:n].copy()), alone[:n])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_limits_of_the_vector_functions(dtype):
+    x = np.array([np.inf, -np.inf, np.nan, 0.0, -1e4, 1e4, np.finfo(dtype).max], dtype)
+    inf, nan = np.inf, np.nan
+    np.testing.assert_array_equal(vector("exp", x), np.array([inf, 0, nan, 1, 0, inf, inf], dtype))
+    np.testing.assert_array_equal(vector("sigmoid", x), np.array([1, 0, nan, 0.5, 0, 1, 1], dtype))
+    np.testing.assert_array_equal(vector("tanh", x), np.array([1, -1, nan, 0, -1, 1, 1], dtype))
+    np.testing.assert_array_equal(vector("normcdf", x), np.array([1, 0, nan, 0.5, 0, 1, 1], dtype))
+    np.testing.assert_array_equal(vector("expm1", x), np.array([inf, -1, nan, 0, -1, inf, inf], dtype))
+
+
+def run(isa, *arguments):
+    environment = os.environ | {"FASTBP_ISA": isa}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=HERE.parent, env=environment)
+
+
+@pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="one instruction set is forced already")
+@pytest.mark.parametrize("isa", [isa for isa in _kernels.available if isa != _kernels.isa])
+def test_every_instruction_set_passes_the_core_of_the_suite(isa):
+    core = ("kernels", "gradient", "extremes", "optimizers", "published", "trainer", "training")
+    files = [str(HERE / f"test_{name}.py") for name in core]
+    done = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not long and not ctrl", *files)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert run(isa, "-c", "from fastbp import _kernels; print(_kernels.isa)").stdout.strip() == isa
+
+
+def test_unknown_instruction_set_is_refused_at_import():
+    done = run("nonsense", "-c", "import fastbp")
+    assert done.returncode != 0
+    assert "FASTBP_ISA" in done.stderr
+    assert "baseline" in done.stderr

@@ -1,0 +1,95 @@
+"""The package itself: version, configuration, stubs, import, and the README's code."""
+
+import doctest
+import importlib
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+HERE = Path(fastbp.__file__).parent
+DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+README = Path(__file__).parent.parent / "README.md"
+
+
+def python(code, *options):
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_version_is_the_installed_one():
+    assert re.match(r"\d+\.\d+", fastbp.__version__)
+    assert fastbp.__version__ == importlib.metadata.version("fastbp")
+
+
+def test_show_config_tells_the_kernels_in_use(capsys):
+    told = fastbp.show_config()
+    text = str(told) + capsys.readouterr().out
+    assert re.search(r"(?i)baseline|avx2|avx512|neon", text)
+    assert fastbp.__version__ in text
+
+
+def test_package_is_typed_and_its_compiled_modules_have_stubs():
+    assert (HERE / "py.typed").is_file()
+    compiled = [path for path in HERE.rglob("*") if path.suffix in (".so", ".pyd")]
+    assert compiled, "fastbp is not compiled"
+    for path in compiled:
+        assert (path.parent / (path.name.split(".")[0] + ".pyi")).is_file(), path.name
+
+
+def test_every_public_name_is_documented():
+    public = [name for name in dir(fastbp) if not name.startswith("_")]
+    assert {"Network", "SGD", "Adam", "train", "minimize", "check_gradient", "show_config"} <= set(public)
+    for name in fastbp.__all__:
+        if callable(getattr(fastbp, name)):
+            assert getattr(fastbp, name).__doc__, name
+    for name in dir(fastbp.Network):
+        if not name.startswith("_") and callable(getattr(fastbp.Network, name)):
+            assert getattr(fastbp.Network, name).__doc__, name
+
+
+def test_import_is_quick():
+    """Under 50 ms beyond scipy.linalg.cython_blas; the best of five, since the machine may be busy"""
+    code = (
+        "import time, scipy.linalg.cython_blas\nt = time.perf_counter()\nimport fastbp\nprint(time.perf_counter() - t)"
+    )
+    assert min(float(python(code)) for _ in range(5)) < 0.05
+
+
+def test_import_brings_no_optional_package_and_warns_of_nothing():
+    loaded = python("import sys, fastbp; print(*sys.modules)", "-W", "error").split()
+    assert not {"sklearn", "matplotlib", "tqdm", "pytest", "hypothesis", "pandas"} & set(loaded)
+
+
+# ---------------------------------------------------------------- README
+
+needs_readme = pytest.mark.skipif(not README.is_file(), reason="no README.md beside the tests")
+
+
+@needs_readme
+def test_code_in_the_readme_runs_and_sessions_answer_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testfile(str(README), module_relative=False, encoding="utf-8", optionflags=DOCTEST)
+    assert failed == 0
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    programs, names = [block for block in blocks if ">>>" not in block], {}
+    assert attempted or programs, "the README shows no Python"
+    for program in programs:
+        exec(compile(program, str(README), "exec"), names)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(HERE.rglob("*.py")) if ">>>" in path.read_text(encoding="utf-8")]
+)
+def test_examples_in_docstrings_answer_as_shown(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = ".".join(["fastbp", *path.relative_to(HERE).with_suffix("").parts]).removesuffix(".__init__")
+    failed, attempted = doctest.testmod(importlib.import_module(module), optionflags=DOCTEST)
+    assert attempted > 0
+    assert failed == 0
