@@ -61,6 +61,7 @@ def extension(name, *c_files):
 
 blas_integer()
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [
             extension("_kernels", *(f"src/kernels/{name}.c" for name in KERNELS)),

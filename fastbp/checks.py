@@ -205,7 +205,7 @@ def generator(seed):
 
 
 def coefficient(weight_decay, lam, m):
-    """The coefficient c of MATH.md, from c itself or from the course's lambda: c = lam / m."""
+    """The coefficient c of docs/math.md, from c itself or from the course's lambda: c = lam / m."""
     c = number(weight_decay, "weight_decay")
     if lam is None:
         return c

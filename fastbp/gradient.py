@@ -18,11 +18,11 @@ class Workspace:
         dtype = np.dtype(dtype)
         panel = _backprop.panel(np.empty(0, dtype))
         self.rows = plan.block(m, dtype.itemsize, panel)
-        self.block = _aligned(self.rows * plan.units, dtype)
+        self.block = aligned(self.rows * plan.units, dtype)
         self.costs = np.empty(self.rows // panel)
 
 
-def _aligned(n, dtype):
+def aligned(n, dtype):
     """n values that begin at a cache line"""
     line = 64 // dtype.itemsize
     buffer = np.empty(n + line, dtype)

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
 
 import numpy as np
@@ -23,7 +23,7 @@ class Network:
         output: str = "sigmoid",
         loss: str = "cross_entropy",
         dtype: DTypeLike = ...,
-        init: str | ArrayLike | Sequence[ArrayLike] = "glorot_uniform",
+        init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform",
         eps: _Number | None = None,
         seed: _Seed = None,
     ) -> None: ...

@@ -16,7 +16,7 @@ ALIASES = {
     "mse": "squared_error",
 }
 BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
-WORKSPACE = 256 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
+WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
 
 
 def _named(name, value, accepted):

@@ -40,7 +40,7 @@ def train(
         Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
         are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
     weight_decay, lam : float
-        c of MATH.md, or the course's lambda: c = lam / m, m the training rows (or the sum of their weights).
+        c of docs/math.md, or the course's lambda: c = lam / m, m the training rows (or the sum of their weights).
     shuffle : bool
         A new order of the examples each epoch; False takes them as they lie.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
@@ -115,7 +115,7 @@ class Trainer:
         Its theta is changed in place by every step.
     optimizer : Optimizer, "sgd" or "adam"
     weight_decay : float
-        c of MATH.md; the same for every batch, whatever its size.
+        c of docs/math.md; the same for every batch, whatever its size.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
 
@@ -236,12 +236,14 @@ class Trainer:
         """Plain SGD, one example a step: the fused sweeps."""
         plan, state = self.net.plan, self.state
         work = gradient.Workspace(plan, 1, self._theta.dtype)
+        work.block[:] = 0
+        packed = gradient.aligned(_epoch.packed_size(plan.code, self._theta), self._theta.dtype)
         stride = max(1, int(1e6 / gradient.operations(plan, 1)))
         total, weight, done = 0.0, 0.0, 0
         while done < m:
             part, part_weight, done, state["t"] = _epoch.online_steps(
                 plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate,
-                state["t"], work.block, work.rows, 0.02, stride,
+                state["t"], work.block, work.rows, packed, threads.SLICE, stride,
             )
             total += part
             weight += part_weight

@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, adam, bind_kernels, examples_t, fastbp_first_nonfinite, load_rows, online_sgd, plan_t,
+    ROWS_F32, ROWS_F64, adam, bind_kernels, examples_t, fastbp_first_nonfinite, lanes_of, load_rows, online_sgd, plan_t,
     seconds, sgd, sum_of_squares,
 )
 
@@ -169,22 +169,32 @@ def step(
     return sum_squares
 
 
+def packed_size(const int64_t[:, ::1] plan, floating[::1] theta):
+    """Values that `online_steps` needs for the weights: each row, and the biases, in whole vectors."""
+    cdef plan_t p = read_plan(plan)
+    cdef Py_ssize_t l, VL = lanes_of(&theta[0]), total = 0
+    for l in range(1, p.L):
+        total += (p.s[l] + VL - 1) // VL * VL + p.s[l] * ((p.s[l - 1] + VL - 1) // VL * VL)
+    return total
+
+
 def online_steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last,
-    double weight_decay, double learning_rate, Py_ssize_t t, floating[::1] work, Py_ssize_t B, double budget,
-    Py_ssize_t stride,
+    double weight_decay, double learning_rate, Py_ssize_t t, floating[::1] work, Py_ssize_t B,
+    floating[::1] packed, double budget, Py_ssize_t stride,
 ):
     """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h.
 
-    The clock is looked at every `stride` examples.
+    work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
+    every `stride` examples.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef double total = 0, weight = 0, end = seconds() + budget
     cdef Py_ssize_t done
     with nogil:
-        done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, end, stride,
-                          &total, &weight)
+        done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, &packed[0], end,
+                          stride, &total, &weight)
     return total, weight, done, t + done - first
 
 

@@ -66,7 +66,7 @@ cdef extern from "kernels.h":
         void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const float *,
                      float *, float *, float *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
-                                 float *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
+                                 float *, Py_ssize_t, float *, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
 
     ctypedef struct kernels_f64:
@@ -96,7 +96,7 @@ cdef extern from "kernels.h":
         void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const double *,
                      double *, double *, double *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
-                                 double *, Py_ssize_t, double, Py_ssize_t, double *, double *) noexcept nogil
+                                 double *, Py_ssize_t, double *, double, Py_ssize_t, double *, double *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
@@ -289,10 +289,10 @@ cdef inline void adam(
 
 cdef inline Py_ssize_t online_sgd(
     const plan_t *p, floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t last, double eta,
-    double c, floating *work, Py_ssize_t B, double end, Py_ssize_t stride, double *cost, double *weight
+    double c, floating *work, Py_ssize_t B, floating *packed, double end, Py_ssize_t stride, double *cost, double *weight
 ) noexcept nogil:
     """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
     if floating is float:
-        return f32().online_sgd(p, theta, data, first, last, eta, c, work, B, end, stride, cost, weight)
+        return f32().online_sgd(p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight)
     else:
-        return f64().online_sgd(p, theta, data, first, last, eta, c, work, B, end, stride, cost, weight)
+        return f64().online_sgd(p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight)

@@ -25,6 +25,7 @@
 #include "rows.h"
 #include "update.h"
 #include "online.h"
+#include "finite.h"
 
 /* The elementwise functions by name, for the tests of their last bit. */
 static int FN(function)(const char *name, ptrdiff_t n, const real *x, real *out)

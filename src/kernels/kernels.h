@@ -93,8 +93,8 @@ static inline double fastbp_seconds(void)
                      real *moment_2, real *theta);                                                                \
         /* One plain gradient step an example: see online.h */                                                    \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
-                                ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, double end,        \
-                                ptrdiff_t stride, double *cost, double *weight);                                  \
+                                ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, real *packed,      \
+                                double end, ptrdiff_t stride, double *cost, double *weight);                      \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
     } kernels_##T;

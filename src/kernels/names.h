@@ -11,7 +11,7 @@
 #define OUTPUTS(X)                                                                                                \
     X(sigmoid, 0, 1) X(softmax, 0, 1) X(identity, -INFINITY, INFINITY) X(tanh, -1, 1) X(exp, 0, INFINITY)
 
-/* X(output, loss): the pairs of MATH.md. */
+/* X(output, loss): the pairs of docs/math.md. */
 #define PAIRS(X)                                                                                                  \
     X(sigmoid, cross_entropy) X(softmax, cross_entropy) X(exp, poisson) X(sigmoid, squared_error)                 \
     X(softmax, squared_error) X(identity, squared_error) X(tanh, squared_error)

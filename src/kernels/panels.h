@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) void FN(tile)(
     const real *a, ptrdiff_t row, ptrdiff_t step, ptrdiff_t a_segment,
     const real *B, ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
 {
-    vec sum[R][V];
+    vec sum[ROWS_AT_ONCE][2];   /* as large as any, so that it is kept in registers */
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
@@ -47,7 +47,7 @@ static inline __attribute__((always_inline)) void FN(tile)(
     for (ptrdiff_t s = 0; s < segments; s++, a += a_segment) {
         const real *x = a;
         for (ptrdiff_t p = 0; p < n; p++, x += step, B += b_row) {
-            vec b[V];
+            vec b[2];
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++)
                 b[v] = lanes < VL ? FN(vload_part)(B, lanes) : FN(vload)(B + v * VL);
