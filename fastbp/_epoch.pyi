@@ -55,12 +55,13 @@ def online_steps(
     last: int,
     weight_decay: float,
     learning_rate: float,
-    t: int,
     work: _Floats,
     B: int,
+    packed: _Floats,
     budget: float,
     stride: int,
-) -> tuple[float, float, int, int]: ...
+) -> tuple[float, float, int]: ...
+def packed_size(plan: NDArray[np.int64], theta: _Floats) -> int: ...
 
 @disjoint_base
 class Stepper:

@@ -150,6 +150,7 @@ class Trainer:
         self._Delta = np.empty_like(self._theta)
         self._rule = optimizers.compiled_rule(self.optimizer)
         self._crew = threads.ALONE
+        self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
         self._stepper = self._make_stepper() if self._rule else None
 
     def step(self, X, Y, sample_weight=None):
@@ -197,6 +198,13 @@ class Trainer:
             (plan.output, plan.loss) == ("softmax", "cross_entropy"),
         )
 
+    def _workspaces(self, batch_size, n):
+        size, works = self._works
+        if size != batch_size or len(works) < n:
+            works = [gradient.Workspace(self.net.plan, batch_size, self._theta.dtype) for _ in range(n)]
+            self._works = (batch_size, works)
+        return works
+
     def _epoch(self, data, batch_size=None, order=None):
         m = data.m if order is None else len(order)
         batch_size = m if batch_size is None else min(batch_size, m)
@@ -204,7 +212,7 @@ class Trainer:
             steps = self._python_steps
         elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots:
             steps = self._online_steps
-        elif batch_size > LARGE * gradient.Workspace(self.net.plan, batch_size, self._theta.dtype).rows:
+        elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
@@ -217,17 +225,16 @@ class Trainer:
         slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
         settings = np.array(self.optimizer.settings(), np.float64)
         rule = _epoch.rules[self._rule]
-        work, squares = gradient.Workspace(plan, batch_size, theta.dtype), np.zeros(_epoch.groups(plan.code))
+        work, squares = self._workspaces(batch_size, 1)[0], np.zeros(_epoch.groups(plan.code))
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
-            begin, t = batch, state["t"]
-            part, part_weight, batch, state["t"] = self._crew.in_step(
-                lambda team, member, begin=begin, t=t: _epoch.steps(
+            part, part_weight, batch, done = self._crew.in_step(
+                lambda budget, team, member, begin=batch, t=state["t"]: _epoch.steps(
                     plan.code, theta, examples, m, batch_size, begin, batches, self.weight_decay, rule, settings, t,
-                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, self._crew.budget,
-                    team, member,
+                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, budget, team, member,
                 )
             )
+            state["t"] += done
             total += part
             weight += part_weight
         return total, weight
@@ -241,10 +248,12 @@ class Trainer:
         stride = max(1, int(1e6 / gradient.operations(plan, 1)))
         total, weight, done = 0.0, 0.0, 0
         while done < m:
-            part, part_weight, done, state["t"] = _epoch.online_steps(
-                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate,
-                state["t"], work.block, work.rows, packed, threads.SLICE, stride,
+            begin = done
+            part, part_weight, done = _epoch.online_steps(
+                plan.code, self._theta, examples, begin, m, self.weight_decay, self.optimizer.learning_rate, work.block,
+                work.rows, packed, threads.SLICE, stride,
             )
+            state["t"] += done - begin
             total += part
             weight += part_weight
         return total, weight
@@ -279,7 +288,7 @@ class Trainer:
     def _accumulated_steps(self, examples, m, batch_size, learn):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
         plan, theta, Delta = self.net.plan, self._theta, self._Delta
-        work = [gradient.Workspace(plan, batch_size, theta.dtype) for _ in range(self._crew.n)]
+        work = self._workspaces(batch_size, self._crew.n)
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
             last = min(first + batch_size, m)

@@ -80,16 +80,17 @@ cdef inline const floating *rows_of_X(
 
 cdef inline void load(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
-    Py_ssize_t at
+    Py_ssize_t at, floating *panels
 ) noexcept nogil:
-    """a(1) of the m examples from `first` on into the block, from its example `at` on"""
+    """a(1) of the m examples from `first` on: into panels and, if they cannot stay where they lie, by rows into the
+    block, from its example `at` on"""
     cdef Py_ssize_t ld = 0, s = p.s[0]
     cdef const floating *rows = rows_of_X(p, data, first, work, B, &ld)
     cdef floating *into = work + B * p.rows[0] + at * s
     if rows == NULL:
         load_rows(&data.X, data.order, first, m, s, into)
         rows = into
-    to_panels(m, s, rows, ld, work + B * p.a[0] + at * s)
+    to_panels(m, s, rows, ld, panels)
 
 
 cdef inline void load_targets(
@@ -112,19 +113,22 @@ cdef inline void forward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,               # examples, from `at` on in the block
-    floating *work,             # IN   a(1);  OUT  z, a of the hidden layers, z(L)
+    const floating *X,          # IN   a(1), panels
+    floating *work,             # OUT  z, a of the hidden layers, z(L)
     Py_ssize_t B,
     Py_ssize_t at,
 ) noexcept nogil:
     """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L)"""
     cdef Py_ssize_t l, n, k
+    cdef const floating *A = X
     cdef floating *Z
     for l in range(1, p.L):
         n, k = p.s[l], p.s[l - 1]
         Z = work + B * p.z[l] + at * n
-        layer_forward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.a[l - 1] + at * k), Z)
+        layer_forward(m, n, k, theta + p.theta[l], A, Z)
+        A = work + B * p.a[l] + at * n
         if l < p.L - 1:
-            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, work + B * p.a[l] + at * n)
+            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A)
 
 
 cdef inline double cost_of(
@@ -188,21 +192,21 @@ cdef inline double accumulate_block(
     The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
     same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
     """
-    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, begin, rows
+    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, rows
     cdef double cost = 0
-    begin = team_share(team, m, panel, member)
+    cdef floating *X
+    at = team_share(team, m, panel, member)
     end_at = team_share(team, m, panel, member + 1)
-    rows = end_at - begin
-    if rows > 0:
-        load(p, data, first + begin, rows, work, B, begin)
-        load_targets(p, data, first + begin, rows, work, B, begin)
-        forward(p, theta, rows, work, B, begin)
-        at = begin
-        while at < end_at:
-            costs[at // panel] = cost_of(p, min(panel, end_at - at), work, B, at)
-            at += panel
+    X = work + B * p.a[0] + at * p.s[0]     # one panel, used again for the next: it is not needed after its forward
+    while at < end_at:
+        rows = min(panel, end_at - at)
+        load(p, data, first + at, rows, work, B, at, X)
+        load_targets(p, data, first + at, rows, work, B, at)
+        forward(p, theta, rows, <const floating *>X, work, B, at)
+        costs[at // panel] = cost_of(p, rows, work, B, at)
         if Delta != NULL:
-            backward(p, theta, rows, work, B, begin)
+            backward(p, theta, rows, work, B, at)
+        at += panel
     team_meet(team)
     for at in range((m + panel - 1) // panel):
         cost += costs[at]

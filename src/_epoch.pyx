@@ -94,14 +94,14 @@ def steps(
     """The batches first .. last of an epoch over m examples; theta and the slots are updated in place.
 
     t steps were taken before this call. Returns (the sum of m_b J_b, penalty included, over the batches done, the
-    sum of their m_b, the first batch not done, t): at the latest after about `budget` seconds or when the team is
-    asked to stop, then with theta as the last finished step left it. Every member of the team calls this with the
-    same arguments and gets the same answer.
+    sum of their m_b, the first batch not done, the steps done): at the latest after about `budget` seconds or when the
+    team is asked to stop, then with theta as the last finished step left it. Every member of the team calls this with
+    the same arguments and gets the same answer.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef team_t *all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-    cdef Py_ssize_t rows, at, end_at, batch = first, i, n_groups = squares.shape[0]
+    cdef Py_ssize_t rows, at, end_at, batch = first, before = t, i, n_groups = squares.shape[0]
     cdef bint add
     cdef double m_b, cost, sum_squares, total = 0, weight = 0, end = seconds() + budget
     cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
@@ -145,7 +145,7 @@ def steps(
             batch += 1
             if all.stop:
                 break
-    return total, weight, batch, t
+    return total, weight, batch, t - before
 
 
 def step(
@@ -180,10 +180,11 @@ def packed_size(const int64_t[:, ::1] plan, floating[::1] theta):
 
 def online_steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last,
-    double weight_decay, double learning_rate, Py_ssize_t t, floating[::1] work, Py_ssize_t B,
-    floating[::1] packed, double budget, Py_ssize_t stride,
+    double weight_decay, double learning_rate, floating[::1] work, Py_ssize_t B, floating[::1] packed,
+    double budget, Py_ssize_t stride,
 ):
-    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h.
+    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h: (sum of w J, sum
+    of w, the first example not done).
 
     work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
     every `stride` examples.
@@ -195,7 +196,7 @@ def online_steps(
     with nogil:
         done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, &packed[0], end,
                           stride, &total, &weight)
-    return total, weight, done, t + done - first
+    return total, weight, done
 
 
 cdef class Stepper:

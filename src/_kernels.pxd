@@ -289,7 +289,8 @@ cdef inline void adam(
 
 cdef inline Py_ssize_t online_sgd(
     const plan_t *p, floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t last, double eta,
-    double c, floating *work, Py_ssize_t B, floating *packed, double end, Py_ssize_t stride, double *cost, double *weight
+    double c, floating *work, Py_ssize_t B, floating *packed, double end, Py_ssize_t stride, double *cost,
+    double *weight
 ) noexcept nogil:
     """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
     if floating is float:

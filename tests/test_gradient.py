@@ -264,7 +264,7 @@ def test_means_over_a_million_equal_examples_are_those_of_one(dtype):
 def test_memory_of_a_full_batch_gradient_does_not_grow_with_the_examples(dtype, kind):
     """X is read where it lies, and converted block by block"""
     net = fastbp.Network([20, 30, 10], output="softmax", dtype=dtype, seed=0)
-    X, labels = np.ones((50_000, 20), kind), np.zeros(50_000, np.int64)
+    X, labels = np.ones((200_000, 20), kind), np.zeros(200_000, np.int64)
     net.cost_and_gradient(X[:10], labels[:10])
     tracemalloc.start()
     net.cost_and_gradient(X, labels)

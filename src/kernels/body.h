@@ -67,6 +67,10 @@ static const TABLE FN(table) = {
     .sum_of_squares = FN(sum_of_squares),
     .sgd = FN(sgd),
     .adam = FN(adam),
+#if VBYTES == 64
+    .online_sgd = FN(online_sgd_by_size),
+#else
     .online_sgd = FN(online_sgd),
+#endif
     .function = FN(function),
 };

@@ -281,3 +281,19 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
 #undef W_OF
     return i;
 }
+
+#if VBYTES == 64
+extern const isa_t fastbp_isa_avx2;
+
+/* Rows that do not fill a vector of this width are faster in vectors of half of it. */
+static ptrdiff_t FN(online_sgd_by_size)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,
+                                        ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, real *packed,
+                                        double end, ptrdiff_t stride, double *cost, double *weight)
+{
+    ptrdiff_t widest = 0;
+    for (ptrdiff_t l = 0; l < p->L; l++)
+        widest = p->s[l] > widest ? p->s[l] : widest;
+    return (widest <= VL ? fastbp_isa_avx2.PICK(f32, f64)->online_sgd : FN(online_sgd))(
+        p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight);
+}
+#endif

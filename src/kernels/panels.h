@@ -29,28 +29,35 @@ static inline ptrdiff_t FN(padded)(ptrdiff_t m)
     return m - last + (last ? FN(panel_width)(last) : 0);
 }
 
-/* C (R, V VL) := sum over segments of A (R, n) B (n, V VL); A[r][p] at a + r row + p step; rows of B b_row apart; a
- * segment further A lies a_segment on, B n rows. FROM_BIAS starts row r from bias[r bias_row]; ONTO_C adds the finished
- * sum to C, so that rounding grows with the number of blocks, not of examples. With lanes < VL only so many columns of
- * the (then single) vector are read and written. */
+/* A as a product reads it: row r, summed index p at  a + r row + p step  for the first n; `segments` such pieces, each
+ * `jump` further on; then once more n_tail with rows row_tail apart, from a_tail on. */
+typedef struct {
+    ptrdiff_t segments, n, row, step, jump;
+    const real *a, *a_tail;
+    ptrdiff_t n_tail, row_tail;
+} FN(left);
+
+/* C (R, V VL) := A B, ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples, FROM_BIAS:
+ * from bias[r bias_row] on. Rows of B b_row apart, of C c_row. masked: only `lanes` columns of the last vector. */
 static inline __attribute__((always_inline)) void FN(tile)(
-    const int R, const int V, const enum start start, ptrdiff_t segments, ptrdiff_t n,
-    const real *a, ptrdiff_t row, ptrdiff_t step, ptrdiff_t a_segment,
-    const real *B, ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
+    const int R, const int V, const enum start start, const int masked, const FN(left) *A, ptrdiff_t r0, const real *B,
+    ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
 {
     vec sum[ROWS_AT_ONCE][2];   /* as large as any, so that it is kept in registers */
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++)
-            sum[r][v] = FN(vset1)(start == FROM_BIAS ? bias[r * bias_row] : 0);
-    for (ptrdiff_t s = 0; s < segments; s++, a += a_segment) {
-        const real *x = a;
+            sum[r][v] = FN(vset1)(start == FROM_BIAS ? bias[(r0 + r) * bias_row] : 0);
+    for (ptrdiff_t s = 0; s <= A->segments; s++) {
+        const int tail = s == A->segments;
+        const ptrdiff_t n = tail ? A->n_tail : A->n, row = tail ? A->row_tail : A->row, step = A->step;
+        const real *x = tail ? A->a_tail + r0 * row : A->a + s * A->jump + r0 * row;
         for (ptrdiff_t p = 0; p < n; p++, x += step, B += b_row) {
             vec b[2];
 #pragma GCC unroll 2
             for (int v = 0; v < V; v++)
-                b[v] = lanes < VL ? FN(vload_part)(B, lanes) : FN(vload)(B + v * VL);
+                b[v] = masked && v == V - 1 ? FN(vload_part)(B + v * VL, lanes) : FN(vload)(B + v * VL);
 #pragma GCC unroll 16
             for (int r = 0; r < R; r++) {
                 const vec x_r = FN(vset1)(x[r * row]);
@@ -65,9 +72,10 @@ static inline __attribute__((always_inline)) void FN(tile)(
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++) {
             real *c = C + r * c_row + v * VL;
+            const int part = masked && v == V - 1;
             if (start == ONTO_C)
-                sum[r][v] += lanes < VL ? FN(vload_part)(c, lanes) : FN(vload)(c);
-            if (lanes < VL)
+                sum[r][v] += part ? FN(vload_part)(c, lanes) : FN(vload)(c);
+            if (part)
                 FN(vstore_part)(c, lanes, sum[r][v]);
             else
                 FN(vstore)(c, sum[r][v]);
@@ -75,104 +83,83 @@ static inline __attribute__((always_inline)) void FN(tile)(
 }
 
 /* The same for any number of rows: as many at once as the registers hold, then 4, 2, 1. */
-#define PRODUCT(name, V, start, lanes)                                                                            \
-    static void FN(name)(ptrdiff_t rows, ptrdiff_t segments, ptrdiff_t n, const real *a, ptrdiff_t row,           \
-                         ptrdiff_t step, ptrdiff_t a_segment, const real *B, ptrdiff_t b_row, real *C,            \
-                         ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t part)                   \
+#define PRODUCT(name, V, start, masked)                                                                           \
+    static void FN(name)(ptrdiff_t rows, const FN(left) *A, const real *B, ptrdiff_t b_row, real *C,              \
+                         ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)                  \
     {                                                                                                             \
-        (void)part;                                                                                               \
-        while (rows > 0) {                                                                                        \
-            int done;                                                                                             \
-            if (rows >= ROWS_AT_ONCE) {                                                                           \
-                done = ROWS_AT_ONCE;                                                                              \
-                FN(tile)(ROWS_AT_ONCE, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias,  \
-                         bias_row, lanes);                                                                        \
-            } else if (rows >= 4) {                                                                               \
-                done = 4;                                                                                         \
-                FN(tile)(4, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
-                         lanes);                                                                                  \
-            } else if (rows >= 2) {                                                                               \
-                done = 2;                                                                                         \
-                FN(tile)(2, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
-                         lanes);                                                                                  \
-            } else {                                                                                              \
-                done = 1;                                                                                         \
-                FN(tile)(1, V, start, segments, n, a, row, step, a_segment, B, b_row, C, c_row, bias, bias_row,   \
-                         lanes);                                                                                  \
-            }                                                                                                     \
-            rows -= done, a += done * row, C += done * c_row, bias += done * bias_row;                            \
+        ptrdiff_t r = 0;                                                                                          \
+        for (; r + ROWS_AT_ONCE <= rows; r += ROWS_AT_ONCE)                                                       \
+            FN(tile)(ROWS_AT_ONCE, V, start, masked, A, r, B, b_row, C + r * c_row, c_row, bias, bias_row, lanes);\
+        if (r + 4 <= rows) {                                                                                      \
+            FN(tile)(4, V, start, masked, A, r, B, b_row, C + r * c_row, c_row, bias, bias_row, lanes);           \
+            r += 4;                                                                                               \
         }                                                                                                         \
+        if (r + 2 <= rows) {                                                                                      \
+            FN(tile)(2, V, start, masked, A, r, B, b_row, C + r * c_row, c_row, bias, bias_row, lanes);           \
+            r += 2;                                                                                               \
+        }                                                                                                         \
+        if (r < rows)                                                                                             \
+            FN(tile)(1, V, start, masked, A, r, B, b_row, C + r * c_row, c_row, bias, bias_row, lanes);           \
     }
-PRODUCT(product_bias_2, 2, FROM_BIAS, VL)
-PRODUCT(product_bias_1, 1, FROM_BIAS, VL)
-PRODUCT(product_zero_2, 2, FROM_ZERO, VL)
-PRODUCT(product_zero_1, 1, FROM_ZERO, VL)
-PRODUCT(product_zero_part, 1, FROM_ZERO, part)
-PRODUCT(product_add_2, 2, ONTO_C, VL)
-PRODUCT(product_add_1, 1, ONTO_C, VL)
-PRODUCT(product_add_part, 1, ONTO_C, part)
+PRODUCT(product_bias_2, 2, FROM_BIAS, 0)
+PRODUCT(product_bias_1, 1, FROM_BIAS, 0)
+PRODUCT(product_zero_2, 2, FROM_ZERO, 0)
+PRODUCT(product_zero_1, 1, FROM_ZERO, 0)
+PRODUCT(product_zero_2_part, 2, FROM_ZERO, 1)
+PRODUCT(product_zero_1_part, 1, FROM_ZERO, 1)
+PRODUCT(product_onto_2, 2, ONTO_C, 0)
+PRODUCT(product_onto_2_part, 2, ONTO_C, 1)
+PRODUCT(product_onto_1_part, 1, ONTO_C, 1)
 #undef PRODUCT
 
 /* Z := [1, A] Theta' for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
 static void FN(layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z)
 {
+    const FN(left) weights = {.segments = 1, .n = k, .row = k + 1, .step = 1, .a = Theta + 1, .a_tail = Theta};
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
         (width == PANEL ? FN(product_bias_2) : FN(product_bias_1))(
-            n, 1, k, Theta + 1, k + 1, 1, 0, A + e * k, width, Z + e * n, width, Theta, k + 1, 0);
+            n, &weights, A + e * k, width, Z + e * n, width, Theta, k + 1, VL);
     }
 }
 
 /* E := (delta Theta)[without bias] for each panel: delta (n, width), E (k, width) */
 static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta, real *E)
 {
+    const FN(left) weights = {.segments = 1, .n = n, .row = 1, .step = k + 1, .a = Theta + 1, .a_tail = Theta};
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
         (width == PANEL ? FN(product_zero_2) : FN(product_zero_1))(
-            k, 1, n, Theta + 1, 1, k + 1, 0, delta + e * n, width, E + e * k, width, Theta, 0, 0);
+            k, &weights, delta + e * n, width, E + e * k, width, Theta, 0, VL);
     }
 }
 
-/* What layer_Delta does for the units i .. j and V vectors of columns (part: some lanes of one). */
-#define COLUMNS(name, V, suffix)                                                                                  \
-    static void FN(name)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,      \
-                         const real *A, ptrdiff_t lda, int add, real *Delta, ptrdiff_t part)                      \
-    {                                                                                                             \
-        const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);     \
-        if (panels)                                                                                               \
-            (add ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                         \
-                j - i, panels, PANEL, delta + i * PANEL, PANEL, 1, n * PANEL, A, lda, Delta, k + 1, Delta, 0,     \
-                part);                                                                                            \
-        (add || panels ? FN(product_add_##suffix) : FN(product_zero_##suffix))(                                   \
-            j - i, 1, m - whole, delta + whole * n + i * width, width, 1, 0, A + whole * lda, lda, Delta, k + 1,  \
-            Delta, 0, part);                                                                                      \
-    }
-COLUMNS(columns_2, 2, 2)
-COLUMNS(columns_1, 1, 1)
-COLUMNS(columns_part, 1, part)
-#undef COLUMNS
-
 /* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
- * Delta (n, k + 1). The last panel is summed on its own: it may be narrower, and A has no rows beyond m. */
+ * Delta (n, k + 1). The last panel is the tail: it may be narrower, and A has no rows beyond m. */
 static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
                             const real *A, ptrdiff_t lda, int add, real *Delta)
 {
+    const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);
+    const FN(left) deltas = {
+        .segments = panels, .n = PANEL, .row = PANEL, .step = 1, .jump = n * PANEL, .a = delta + i * PANEL,
+        .a_tail = delta + whole * n + i * width, .n_tail = m - whole, .row_tail = width,
+    };
     ptrdiff_t c = 0;
     Delta += i * (k + 1);
     for (; c + PANEL <= k; c += PANEL)
-        FN(columns_2)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, VL);
-    if (c + VL <= k) {
-        FN(columns_1)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, VL);
-        c += VL;
-    }
-    if (c < k)
-        FN(columns_part)(m, n, i, j, k, delta, A + c, lda, add, Delta + 1 + c, k - c);
+        (add ? FN(product_onto_2) : FN(product_zero_2))(j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, VL);
+    if (c + VL < k)
+        (add ? FN(product_onto_2_part) : FN(product_zero_2_part))(
+            j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, k - c - VL);
+    else if (c < k)
+        (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
+            j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, k - c);
     for (; i < j; i++, Delta += k + 1) {
         vec sum = FN(vset1)(0);
         for (ptrdiff_t e = 0; e < m; e += PANEL) {
-            const ptrdiff_t width = FN(panel_width)(m - e);
-            for (ptrdiff_t lane = 0; lane < width; lane += VL)
-                sum += FN(vload)(delta + e * n + i * width + lane);
+            const ptrdiff_t width_e = FN(panel_width)(m - e);
+            for (ptrdiff_t lane = 0; lane < width_e; lane += VL)
+                sum += FN(vload)(delta + e * n + i * width_e + lane);
         }
         *Delta = (add ? *Delta : 0) + FN(vhsum)(sum);
     }
