@@ -19,8 +19,8 @@ from _backprop cimport (
     accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_t, team_want_stop,
 )
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, activate, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, one_forward,
-    output_of, plan_t, rows_t, seconds, to_panels, to_rows,
+    ROWS_F32, ROWS_F64, activate, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows,
+    one_forward, output_of, plan_t, rows_t, seconds, to_panels, to_rows,
 )
 
 bind_kernels()
@@ -108,7 +108,9 @@ def predict(
     cdef Py_ssize_t m, end_l = p.L - 1, K = p.s[end_l], i = first
     cdef floating *w = &work[0]
     cdef double end = seconds() + budget
+    cdef unsigned callers
     with nogil:
+        callers = enter()
         while i < last:
             m = min(B, last - i)
             load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
@@ -118,6 +120,7 @@ def predict(
             i += m
             if seconds() > end:
                 break
+        leave(callers)
     return i
 
 
@@ -151,6 +154,7 @@ cdef class Predictor:
         cdef Py_ssize_t l, n = 0, k, last = self.p.L - 1, B = self.B
         cdef const floating *a = x
         cdef floating *z = work
+        cdef unsigned callers = enter()
         for l in range(1, last + 1):
             n, k, z = self.p.s[l], self.p.s[l - 1], work + B * self.p.rows[l]
             one_forward(n, k, <const floating *>theta + self.p.theta[l], a, z)
@@ -160,6 +164,7 @@ cdef class Predictor:
         to_panels(1, n, <const floating *>z, n, work + B * self.p.z[last])
         output_of(<int>self.p.g[last], 1, n, <const floating *>(work + B * self.p.z[last]), work + B * self.p.a[last])
         to_rows(1, n, <const floating *>(work + B * self.p.a[last]), h, n)
+        leave(callers)
 
     def predict(self, x):
         """h(x), (K,); None where x is not a finite contiguous row of the network's dtype or h is not finite."""
@@ -209,15 +214,18 @@ def accumulate(
     cdef Py_ssize_t m, i = first
     cdef double cost = 0, end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
+    cdef unsigned callers
     cdef team_t alone
     alone.n = 1
     with nogil:
+        callers = enter()
         while i < last:
             m = min(B, last - i)
             cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &alone, 0)
             i += m
             if seconds() > end:
                 break
+        leave(callers)
     return cost, i
 
 
@@ -229,10 +237,13 @@ def accumulate_per_example(
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t i = first
     cdef double cost = 0, end = seconds() + budget
+    cdef unsigned callers
     with nogil:
+        callers = enter()
         while i < last:
             cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], B, &Delta[0])
             i += 1
             if i % 16 == 0 and seconds() > end:
                 break
+        leave(callers)
     return cost, i

@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, adam, bind_kernels, examples_t, fastbp_first_nonfinite, lanes_of, load_rows, online_sgd, plan_t,
-    seconds, sgd, sum_of_squares,
+    ROWS_F32, ROWS_F64, adam, bind_kernels, enter, examples_t, fastbp_first_nonfinite, lanes_of, leave, load_rows,
+    online_sgd, plan_t, seconds, sgd, sum_of_squares,
 )
 
 bind_kernels()
@@ -103,10 +103,12 @@ def steps(
     cdef team_t *all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
     cdef Py_ssize_t rows, at, end_at, batch = first, before = t, i, n_groups = squares.shape[0]
     cdef bint add
+    cdef unsigned callers
     cdef double m_b, cost, sum_squares, total = 0, weight = 0, end = seconds() + budget
     cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
     cdef floating *v_2 = &slot_2[0] if slot_2.shape[0] else NULL
     with nogil:
+        callers = enter()
         while batch < last:
             at = batch * batch_size
             end_at = min(at + batch_size, m)
@@ -145,6 +147,7 @@ def steps(
             batch += 1
             if all.stop:
                 break
+        leave(callers)
     return total, weight, batch, t - before
 
 
@@ -158,11 +161,14 @@ def step(
     cdef team_t alone
     cdef double sum_squares = 0
     cdef Py_ssize_t i
+    cdef unsigned callers
     alone.n = 1
     with nogil:
+        callers = enter()
         learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0],
               &slot_1[0] if slot_1.shape[0] else NULL, &slot_2[0] if slot_2.shape[0] else NULL, &theta[0], &squares[0],
               <const team_t *>&alone, 0)
+        leave(callers)
     if weight_decay != 0:
         for i in range(squares.shape[0]):
             sum_squares += squares[i]
@@ -193,9 +199,12 @@ def online_steps(
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef double total = 0, weight = 0, end = seconds() + budget
     cdef Py_ssize_t done
+    cdef unsigned callers
     with nogil:
+        callers = enter()
         done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, &packed[0], end,
                           stride, &total, &weight)
+        leave(callers)
     return total, weight, done
 
 
@@ -315,6 +324,7 @@ cdef class Stepper:
     ) noexcept nogil:
         cdef double cost, sum_squares = 0
         cdef Py_ssize_t i
+        cdef unsigned callers = enter()
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
         self.t += 1
@@ -323,6 +333,7 @@ cdef class Stepper:
         if self.weight_decay != 0:
             for i in range(self.squares.shape[0]):
                 sum_squares += self.squares[i]
+        leave(callers)
         return cost / <double>m + 0.5 * self.weight_decay * sum_squares
 
 

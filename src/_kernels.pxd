@@ -38,6 +38,8 @@ cdef extern from "kernels.h":
         const int64_t *order
 
     double seconds "fastbp_seconds"() noexcept nogil
+    unsigned enter "fastbp_enter"() noexcept nogil
+    void leave "fastbp_leave"(unsigned) noexcept nogil
 
     ctypedef struct kernels_f32:
         Py_ssize_t panel, lanes

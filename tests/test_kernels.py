@@ -116,3 +116,30 @@ def test_unknown_instruction_set_is_refused_at_import():
     assert done.returncode != 0
     assert "FASTBP_ISA" in done.stderr
     assert "baseline" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
+def test_every_float32_is_within_two_ulp(name):
+    """All 2^32 of them against double precision: a few minutes each; results below the smallest normal may be 0"""
+    from fastbp import _kernels
+
+    exact = {"exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[name]
+    worst, step, out = 0.0, 2**24, np.empty(2**24, np.float32)
+    with np.errstate(all="ignore"):
+        for first in range(0, 2**32, step):
+            x = np.arange(first, first + step, dtype=np.uint32).view(np.float32)
+            _kernels.function(name, x, out)
+            expected = exact(x.astype(np.float64))
+            nan = np.isnan(expected)
+            assert np.isnan(out[nan]).all()
+            ordinary = ~nan & (np.abs(expected) <= np.finfo(np.float32).max)
+            tiny = ordinary & (np.abs(expected) < np.finfo(np.float32).tiny)
+            assert (np.abs(out[tiny] - expected[tiny]) <= np.finfo(np.float32).tiny).all()
+            ordinary &= ~tiny
+            if ordinary.any():
+                ulp = np.ldexp(1.0, np.frexp(np.abs(expected[ordinary]))[1] - 24)
+                worst = max(worst, float((np.abs(out[ordinary] - expected[ordinary]) / ulp).max()))
+            beyond = ~nan & (np.abs(expected) > np.finfo(np.float32).max)
+            assert (np.abs(out[beyond]) >= np.finfo(np.float32).max).all()
+    assert worst <= 2, worst

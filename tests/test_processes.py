@@ -1,0 +1,169 @@
+"""Forked children, other start methods, trainings side by side, the caller's floating-point state."""
+
+import ctypes
+import multiprocessing
+import os
+import platform
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import threads
+
+SIZES = (60, 80, 10)
+
+
+def problem(seed=0, m=4000, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((m, SIZES[0])).astype(dtype), rng.integers(0, SIZES[-1], m)
+
+
+def trained(seed=0, epochs=2, batch_size=200, **options):
+    """The bytes of theta after a short training, large enough for two threads"""
+    net = fastbp.Network(SIZES, activation="relu", output="softmax", dtype=np.float32, seed=seed)
+    X, labels = problem(seed)
+    fastbp.train(net, X, labels, optimizer="adam", epochs=epochs, batch_size=batch_size, seed=seed, **options)
+    return net.theta.tobytes()
+
+
+def run_in_fork(function, seconds=20):
+    """The bytes, fewer than a pipe holds, that the function returns in a forked child that must end in time"""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            os.write(writer, function())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    deadline = time.monotonic() + seconds
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            pytest.fail(f"the forked child was not done in {seconds} s")
+        time.sleep(0.01)
+    with os.fdopen(reader, "rb") as pipe:
+        return pipe.read()
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
+    expected = trained()
+    fastbp.Network([3, 2]).cost_and_gradient(np.ones((5, 3)), np.ones((5, 2)))
+    assert run_in_fork(trained) == expected
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fault_2_a_child_forked_in_the_middle_of_a_training_trains_and_predicts():
+    expected, stop = trained(), threading.Event()
+
+    def keep_training():
+        while not stop.is_set():
+            trained(seed=1)
+
+    other = threading.Thread(target=keep_training)
+    other.start()
+    try:
+        time.sleep(0.05)
+        assert run_in_fork(trained) == expected
+    finally:
+        stop.set()
+        other.join()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_fault_3_every_start_method_of_processes_gives_the_same_bits(method):
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        assert pool.apply_async(trained).get(60) == trained()
+
+
+def test_fault_7_two_trainings_side_by_side_never_wait_for_each_other():
+    expected = {seed: trained(seed, epochs=8) for seed in range(4)}
+    found = {}
+
+    def train(seed):
+        found[seed] = trained(seed, epochs=8)
+
+    crowd = [threading.Thread(target=train, args=(seed,)) for seed in expected]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert found == expected
+
+
+@pytest.mark.parametrize("batch_size", [200, None])
+def test_fault_14_any_number_of_members_gives_the_same_bits_and_they_all_work(batch_size, monkeypatch):
+    """More members than cores too; members, not the caller, do the work"""
+    X, labels = problem()
+    bits, workers = set(), {}
+    for n in (1, 2, 3, 4, 8):
+        net = fastbp.Network(SIZES, activation="relu", output="softmax", dtype=np.float32, seed=0)
+        trainer, data = fastbp.Trainer(net, "adam", weight_decay=1e-3), net.data(X, labels)
+        seen = set()
+        with threads.Crew(n, apart=True) as trainer._crew:
+            submit = trainer._crew._pool.submit
+
+            def noted(loop, *arguments, submit=submit, seen=seen):
+                return submit(lambda: (seen.add(threading.get_ident()), loop(*arguments))[1])
+
+            monkeypatch.setattr(trainer._crew._pool, "submit", noted)
+            J = [trainer._epoch(data, batch_size) for _ in range(3)]
+        bits.add((net.theta.tobytes(), *J))
+        workers[n] = seen
+    assert len(bits) == 1
+    assert threading.get_ident() not in set().union(*workers.values())
+    assert len(workers[1]) == 1
+    if batch_size:
+        assert len(workers[2]) == 2
+        assert len(workers[8]) == 8
+
+
+def test_the_number_of_threads_is_a_maximum_and_small_work_stays_in_the_caller():
+    assert threads.members(None, 1e3) == 1
+    assert threads.members(1, 1e12) == 1
+    assert threads.members(64, 1e12) == threads.cores() == threads.members(None, 1e12)
+
+
+def test_one_member_that_raises_is_heard():
+    def fail(budget, team, member):
+        raise MemoryError("no room")
+
+    with threads.Crew(2) as crew, pytest.raises(MemoryError, match="no room"):
+        crew.in_step(fail)
+    with threads.Crew(2) as crew, pytest.raises(MemoryError, match="no room"):
+        crew.share(lambda task, member: fail(None, None, member), range(3))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="fenv of glibc on x86-64")
+def test_fault_28_rounding_and_flushing_of_the_caller_change_no_bit_and_come_back():
+    libm = ctypes.CDLL("libm.so.6")
+    net = fastbp.Network([7, 9, 3], output="softmax", seed=0)
+    X, labels = np.random.default_rng(0).standard_normal((50, 7)), np.arange(50) % 3
+    trainer, row = fastbp.Trainer(net.copy(), fastbp.SGD(0.1), weight_decay=0.1), X[0].copy()
+    expected = (net.accumulate(X, labels)[1][0].tobytes(), net.predict(row).tobytes())
+    stepped = fastbp.Trainer(net.copy(), fastbp.SGD(0.1), weight_decay=0.1)
+    stepped.step(X, labels)
+    downward = 0x400
+    assert libm.fesetround(downward) == 0
+    try:
+        got = (net.accumulate(X, labels)[1][0].tobytes(), net.predict(row).tobytes())
+        trainer.step(X, labels)
+        assert libm.fegetround() == downward
+    finally:
+        libm.fesetround(0)
+    assert got == expected
+    assert trainer.net.theta.tobytes() == stepped.net.theta.tobytes()
+    assert np.float64(5e-324) / 1 > 0       # the caller still has its subnormal numbers
