@@ -10,8 +10,8 @@ import numpy as np
 from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
 
 OPTIMIZERS = {
-    "adam": lambda rate: Adam(rate or 2e-3),
-    "sgd": lambda rate: SGD(rate or 0.05, momentum=0.9),
+    "adam": lambda rate: Adam(2e-3 if rate is None else rate),
+    "sgd": lambda rate: SGD(0.05 if rate is None else rate, momentum=0.9),
 }
 
 
@@ -41,6 +41,9 @@ def arguments(argv):
         options.layers = [int(units) for units in options.layers.split(",") if units.strip()]
     except ValueError:
         parser.error(f"--layers must be whole numbers separated by commas; got {options.layers!r}")
+    for name in "epochs", "batch_size":
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1; got {getattr(options, name)}")
     if options.seed < 0:
         parser.error(f"--seed must be a whole number of at least 0; got {options.seed}")
     if options.picture and not Path(options.picture).resolve().parent.is_dir():
@@ -66,12 +69,14 @@ def draw(history, path):
     epochs = range(1, len(history) + 1)
     figure = Figure(figsize=(7, 4), layout="constrained")
     left = figure.add_subplot()
-    left.plot(epochs, history.J, label="J, training")
-    left.plot(epochs, history.val_J, label="cost, held out")
+    marker = "o" if len(history) < 10 else ""
+    left.plot(epochs, history.J, marker=marker, label="J, training")
+    left.plot(epochs, history.val_J, marker=marker, label="cost, held out")
     left.set(xlabel="epoch", ylabel="cost", yscale="log", title="fastbp on the UCI digits")
     right = left.twinx()
-    right.plot(epochs, [100 * accuracy for accuracy in history.val_accuracy], "C2--", label="accuracy, held out")
-    right.set(ylabel="accuracy, %", ylim=(80, 100.5))
+    accuracy = [100 * value for value in history.val_accuracy]
+    right.plot(epochs, accuracy, "C2--", marker=marker, label="accuracy, held out")
+    right.set(ylabel="accuracy, %", ylim=(min(75, *accuracy) - 1, 100.5))
     lines = left.get_lines() + right.get_lines()
     left.legend(lines, [line.get_label() for line in lines], loc="center right")
     try:
@@ -87,6 +92,7 @@ def main(argv=None):
     if options.config:
         show_config()
         return 0
+    optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
     (X, y), held_out = split(options.seed)
     net = Network([64, *options.layers, 10], activation=options.activation, output="softmax", loss="cross_entropy",
                   dtype=options.dtype, init="he_normal", seed=options.seed)
@@ -96,8 +102,8 @@ def main(argv=None):
 
     started = time.perf_counter()
     history = train(
-        net, X, y, optimizer=OPTIMIZERS[options.optimizer](options.learning_rate), epochs=options.epochs,
-        batch_size=options.batch_size, weight_decay=options.weight_decay, validation_data=held_out, seed=options.seed,
+        net, X, y, optimizer=optimizer, epochs=options.epochs, batch_size=options.batch_size,
+        weight_decay=options.weight_decay, validation_data=held_out, seed=options.seed,
         progress=True,
     )
     seconds = time.perf_counter() - started

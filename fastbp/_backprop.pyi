@@ -29,6 +29,7 @@ class Team:
     @property
     def n(self) -> int: ...
     def want_stop(self) -> None: ...
+    def abandon(self) -> None: ...
 
 @disjoint_base
 class Predictor:
@@ -60,6 +61,7 @@ def accumulate(
     B: int,
     costs: NDArray[np.float64],
     Delta: _Floats,
+    cost: float,
     budget: float,
 ) -> tuple[float, int]: ...
 def accumulate_per_example(
@@ -71,5 +73,6 @@ def accumulate_per_example(
     work: _Floats,
     B: int,
     Delta: _Floats,
+    cost: float,
     budget: float,
 ) -> tuple[float, int]: ...

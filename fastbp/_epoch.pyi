@@ -18,7 +18,7 @@ def step(
     weight_decay: float,
     rule: int,
     settings: NDArray[np.float64],
-    t: int,
+    taken: NDArray[np.int64],
     slot_1: _Floats,
     slot_2: _Floats,
     Delta: _Floats,
@@ -43,7 +43,10 @@ def steps(
     B: int,
     costs: NDArray[np.float64],
     squares: NDArray[np.float64],
+    total: float,
+    weight: float,
     budget: float,
+    taken: NDArray[np.int64],
     team: Team,
     member: int,
 ) -> tuple[float, float, int, int]: ...
@@ -58,14 +61,16 @@ def online_steps(
     work: _Floats,
     B: int,
     packed: _Floats,
+    total: float,
+    weight: float,
     budget: float,
     stride: int,
+    taken: NDArray[np.int64],
 ) -> tuple[float, float, int]: ...
 def packed_size(plan: NDArray[np.int64], theta: _Floats) -> int: ...
 
 @disjoint_base
 class Stepper:
-    t: int
     def __new__(
         cls,
         plan: NDArray[np.int64],
@@ -79,7 +84,7 @@ class Stepper:
         weight_decay: float,
         rule: int,
         settings: NDArray[np.float64],
-        t: int,
+        taken: NDArray[np.int64],
         lowest: float,
         highest: float,
         rows_sum_to_1: bool,

@@ -115,13 +115,17 @@ def _labels(a, K, plan, name):
     if a.size and (a.min() < 0 or a.max() >= K):
         i = int(np.flatnonzero((a < 0) | (a >= K))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
-    return np.ascontiguousarray(a, dtype=np.int64)
+    return np.require(a, dtype=np.int64, requirements=["C", "A"])
 
 
 def weights(sample_weight, m, dtype):
-    """Weights of the examples (m,), finite, none negative, not all zero: the readable (m, 1) array or None."""
+    """Weights of the examples (m,), finite, none negative, not all zero.
+
+    Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
+    are scaled to about 1, since all but the plain sums depend on their ratios alone.
+    """
     if sample_weight is None:
-        return None
+        return None, 1.0
     a = array(sample_weight, "sample_weight")
     if a.shape != (m,):
         raise ValueError(f"sample_weight must have shape ({m},), one for each row of X; got {a.shape}")
@@ -134,7 +138,10 @@ def weights(sample_weight, m, dtype):
         total = w.sum(dtype=np.float64)
     if not 0 < total < math.inf:
         raise ValueError(f"sample_weight must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
-    return w
+    exponent = math.frexp(float(w.max()))[1]
+    if abs(exponent) < 60:
+        return w, 1.0
+    return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
 
 
 def network(net):
@@ -224,4 +231,4 @@ def order_of_examples(order, m, name="order"):
     if a.min() < 0 or a.max() >= m:
         i = int(np.flatnonzero((a < 0) | (a >= m))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
-    return np.ascontiguousarray(a, dtype=np.int64)
+    return np.require(a, dtype=np.int64, requirements=["C", "A"])

@@ -20,7 +20,9 @@ class Data:
     m : int
         Number of examples.
     weight : float
-        The m of the formulas: number of examples, or the sum of their weights.
+        The m of the formulas: number of examples, or the sum of their weights, in units of scale.
+    scale : float
+        A power of two, 1 but for extreme weights.
     classes : "labels", "one_hot", "binary" or None
         How an accuracy is counted: by argmax, by every output on the right side, or not at all.
     """
@@ -30,7 +32,7 @@ class Data:
         self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0])
         self.m = len(self.X)
         self.dense, self.labels = checks.targets(Y, self.m, plan, dtype, names[1])
-        self.w = checks.weights(sample_weight, self.m, dtype)
+        self.w, self.scale = checks.weights(sample_weight, self.m, dtype)
         self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
 
     def examples(self, order=None):

@@ -15,6 +15,7 @@ class Data:
     labels: NDArray[np.int64] | None
     w: _Floats | None
     weight: float
+    scale: float
     def __init__(
         self,
         plan: Plan,

@@ -54,7 +54,7 @@ def minimize(
     if options is not None and not isinstance(options, dict):
         raise TypeError(f"options must be a dict; got {options!r}")
     data = net.data(X, Y, sample_weight)
-    c = checks.coefficient(weight_decay, lam, data.weight)
+    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
     start = checks.parameters(net.theta, net.plan, net.dtype, "net.theta").astype(np.float64)
     warn_if_equal_units(net, stacklevel=2)
 

@@ -65,10 +65,9 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
     def accumulate_shard(i, member):
         (at, end), own = ranges[i], work[member]
         while at < end and not crew.stopped:
-            part, at = _backprop.accumulate(
-                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], threads.SLICE
+            costs[i], at = _backprop.accumulate(
+                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i], threads.SLICE
             )
-            costs[i] += part
 
     crew.share(accumulate_shard, range(len(ranges)))
     for other in Deltas[1:]:
@@ -81,10 +80,9 @@ def _accumulate_per_example(plan, theta, data, Delta):
     cost, first = 0.0, 0
     with blas.single_thread():
         while first < data.m:
-            part, first = _backprop.accumulate_per_example(
-                plan.code, theta, examples, first, data.m, work.block, work.rows, Delta, threads.SLICE
+            cost, first = _backprop.accumulate_per_example(
+                plan.code, theta, examples, first, data.m, work.block, work.rows, Delta, cost, threads.SLICE
             )
-            cost += part
     return cost
 
 
@@ -108,6 +106,8 @@ def trace(plan, theta, X):
     """[a(2), ..., a(L)], each (m, s_l), for the rows of X."""
     hidden = len(plan.layer_sizes) - 2
     layers = [np.empty((len(X), s), theta.dtype) for s in plan.layer_sizes[1:]]
+    if len(X) == 0:
+        return layers
     examples = _backprop.Examples(X)
     work = Workspace(plan, len(X), theta.dtype)
     for first in range(0, len(X), work.rows):
@@ -135,7 +135,8 @@ def penalty(plan, theta, c):
     """(c/2) sum_l sum_i sum_{j>=1} Theta(l)_ij^2"""
     if c == 0:
         return 0.0
-    return 0.5 * c * sum(float(np.sum(np.square(Theta[:, 1:], dtype=np.float64))) for Theta in plan.views(theta))
+    with np.errstate(over="ignore"):
+        return 0.5 * c * sum(float(np.sum(np.square(Theta[:, 1:], dtype=np.float64))) for Theta in plan.views(theta))
 
 
 def regularise(plan, theta, Delta, m, c):
@@ -202,7 +203,7 @@ def check_gradient(
     net64 = net.copy(dtype=np.float64)
     plan, theta = net64.plan, net64.theta
     data = net64.data(X, Y, sample_weight)
-    c = checks.coefficient(weight_decay, lam, data.weight)
+    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
     D = cost_and_gradient(plan, theta, data, c)[1]
     if directions is None:
         along = _unit_vectors(plan.n_parameters)

@@ -25,7 +25,7 @@ def check(init, eps, plan, dtype):
         raise ValueError("eps goes with init='normal' or 'uniform'; init holds start values")
     if isinstance(init, np.ndarray) and init.ndim == 1 and init.dtype != object:
         return checks.parameters(init, plan, dtype, "init").copy(), None
-    if isinstance(init, (list, tuple)) and all(np.ndim(value) == 0 for value in init):
+    if isinstance(init, (list, tuple)) and all(np.isscalar(value) for value in init):
         return checks.parameters(init, plan, dtype, "init").copy(), None
     return _from_matrices(init, plan, dtype), None
 

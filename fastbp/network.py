@@ -205,7 +205,8 @@ class Network:
         Parameters
         ----------
         per_example : bool
-            True runs the textbook's loop, one example at a time (gemv, ger); False the same sums by blocks (gemm).
+            True runs the textbook's loop, one example at a time (gemv and ger of BLAS); False the same sums by
+            blocks of examples (products of matrices). The loop sums plainly: in float32 its rounding grows with m.
 
         Returns
         -------
@@ -216,7 +217,9 @@ class Network:
         theta, data = self._check_theta(), self.data(X, Y, sample_weight)
         Delta = np.zeros_like(theta)
         cost = gradient.accumulate(self._plan, theta, data, Delta, per_example)
-        return cost, self._plan.views(Delta)
+        if data.scale != 1:
+            Delta *= Delta.dtype.type(data.scale)
+        return cost * data.scale, self._plan.views(Delta)
 
     def cost_and_gradient(
         self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, out=None, n_threads=None
@@ -293,10 +296,10 @@ class Network:
         if theta is None:
             theta = self._check_theta()
         else:
-            given = checks.array(theta, "theta").dtype
+            given = checks.array(theta, "theta").dtype.newbyteorder("=")
             theta = checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
         data = Data(self._plan, theta.dtype, X, Y, sample_weight)
-        return theta, data, checks.coefficient(weight_decay, lam, data.weight)
+        return theta, data, checks.coefficient(weight_decay, lam, data.weight * data.scale)
 
 
 def _dtype(dtype):

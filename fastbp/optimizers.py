@@ -138,9 +138,12 @@ class Adam(Optimizer):
 
 
 def compiled_rule(optimizer):
-    """The name of the optimizer's compiled twin; None where a subclass has changed what the twin knows of."""
+    """The name of the optimizer's compiled twin; None where a subclass or the instance has changed what it knows of."""
+    known = {"compiled", "slots", "init", "update", "settings"}
+    if known & getattr(optimizer, "__dict__", {}).keys():
+        return None
     for cls in type(optimizer).__mro__:
-        if {"compiled", "slots", "init", "update", "settings"} & vars(cls).keys():
+        if known & vars(cls).keys():
             return vars(cls).get("compiled")
     return None
 
@@ -148,8 +151,8 @@ def compiled_rule(optimizer):
 NAMED = {"sgd": SGD, "adam": Adam}
 
 
-def resolve(optimizer):
-    """An optimizer from an instance or a name; a name takes the defaults."""
+def resolve(optimizer, dtype):
+    """An optimizer from an instance or a name (with the defaults), fit for parameters of this dtype."""
     if isinstance(optimizer, str):
         if optimizer not in NAMED:
             raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance")
@@ -161,4 +164,7 @@ def resolve(optimizer):
             "optimizer must be an instance with init(theta) and update(theta, D, state), such as fastbp.SGD(0.1), "
             f"or one of {', '.join(NAMED)}; got {optimizer!r}"
         )
+    if isinstance(optimizer, Adam) and np.dtype(dtype).type(optimizer.epsilon) == 0:
+        name = np.dtype(dtype).name
+        raise ValueError(f"epsilon {optimizer.epsilon:g} is 0 in {name}: a parameter at rest would be divided by 0")
     return optimizer

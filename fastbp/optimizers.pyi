@@ -1,6 +1,6 @@
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from .checks import _Flag, _Number
 
@@ -45,4 +45,4 @@ class Adam(Optimizer):
 NAMED: Final[dict[str, type[SGD] | type[Adam]]]
 
 def compiled_rule(optimizer: _Rule) -> str | None: ...
-def resolve(optimizer: _Rule | _Named) -> _Rule: ...
+def resolve(optimizer: _Rule | _Named, dtype: DTypeLike) -> _Rule: ...

@@ -6,10 +6,8 @@ import numpy as np
 
 from . import _kernels
 
-ALIASES = {
-    "logistic": "sigmoid",
-    "linear": "identity",
-    "swish": "silu",
+FUNCTION_ALIASES = {"logistic": "sigmoid", "linear": "identity", "swish": "silu"}
+LOSS_ALIASES = {
     "log_loss": "cross_entropy",
     "binary_crossentropy": "cross_entropy",
     "categorical_crossentropy": "cross_entropy",
@@ -23,10 +21,10 @@ def _named(name, value, accepted):
     """The code of a name from a closed set, aliases resolved."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
-    value = ALIASES.get(value, value)
-    if value not in accepted:
+    known = (LOSS_ALIASES if name == "loss" else FUNCTION_ALIASES).get(value, value)
+    if known not in accepted:
         raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
-    return value
+    return known
 
 
 class Plan:

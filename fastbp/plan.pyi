@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-ALIASES: Final[dict[str, str]]
+FUNCTION_ALIASES: Final[dict[str, str]]
+LOSS_ALIASES: Final[dict[str, str]]
 BLAS_LIMIT: Final[int]
 WORKSPACE: Final[int]
 

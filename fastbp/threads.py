@@ -1,14 +1,15 @@
 """Who does the work: the calling thread, or a crew of threads.
 
 How many there are never changes a bit. Each training owns its crew for as long as it lasts: two trainings that shared
-one, each waiting for its own members, would wait for ever.
+one, each waiting for its own members, would wait for ever. Signals reach the calling thread alone; it hands a job over
+whole and waits, so that Ctrl-C can never cut a job between two members.
 """
 
 import os
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Barrier
+from queue import SimpleQueue
+from threading import Lock, Thread
 
 from . import checks
 from ._backprop import Team
@@ -33,27 +34,64 @@ def members(n_threads, operations, least=SHARED):
     return limit if operations >= least else 1
 
 
+class _Job:
+    """A call that another thread makes; its result, or what it raised."""
+
+    def __init__(self, function):
+        self.function, self.result, self.error, self.done = function, None, None, False
+        self._running = Lock()
+        self._running.acquire()
+
+    def run(self):
+        if self.done:
+            return
+        try:
+            self.result = self.function()
+        except BaseException as error:
+            self.error = error
+        self.done = True
+        self._running.release()
+
+    def wait(self):
+        self._running.acquire()
+
+
+class _Member(Thread):
+    """Runs the jobs of its inbox one after the other, until it finds None there."""
+
+    def __init__(self, number):
+        super().__init__(name=f"fastbp-{number}", daemon=True)
+        self.inbox = SimpleQueue()
+
+    def run(self):
+        while (job := self.inbox.get()) is not None:
+            job.run()
+
+
 class Crew:
     """n threads, or the calling thread itself.
 
     Parameters
     ----------
     n : int
-        Members.
+        Members; fewer where the system grants no more threads.
     apart : bool
         Keep the calling thread free to receive Ctrl-C, even with one member: for steps that take long.
     """
 
     def __init__(self, n=1, apart=False):
-        self.n = n
         self.stopped = False
         self._rates = {}        # steps per second by number of members, of the last trial
         self._until = 0.0       # when the next trial is due
-        self._pool = None
-        if n > 1 or apart:
-            self._pool = ThreadPoolExecutor(n, "fastbp")
-            all_here = Barrier(n)       # started now, not in the first trial
-            wait([self._pool.submit(all_here.wait) for _ in range(n)])
+        self._members = []
+        for number in range(n if n > 1 or apart else 0):
+            member = _Member(number)
+            try:
+                member.start()
+            except RuntimeError:    # no more threads to be had
+                break
+            self._members.append(member)
+        self.n = max(1, len(self._members))
 
     def in_step(self, loop):
         """loop(budget, team, member) by members together, meeting at barriers; returns its (…, steps done) of each.
@@ -61,7 +99,7 @@ class Crew:
         Members that meet at barriers wait for the slowest, and on a machine with other work to do that can be slower
         than one alone. So both are tried, again every second, and the faster goes on: the bits are the same.
         """
-        if self._pool is None:
+        if not self._members:
             return loop(SLICE, Team(1), 0)
         now = time.perf_counter()
         if now >= self._until:
@@ -71,7 +109,15 @@ class Crew:
         else:
             n, budget = max(self._rates, key=self._rates.get, default=1), TERM / 20
         team = Team(n)
-        result = self._wait([self._pool.submit(loop, budget, team, member) for member in range(n)], team.want_stop)[0]
+
+        def part(member):
+            try:
+                return loop(budget, team, member)
+            except BaseException:
+                team.abandon()      # nobody waits for this member at the barrier
+                raise
+
+        result = self._lead(lambda: self._by_all(part, n), team.want_stop)
         if self.n > 1 and n not in self._rates:
             self._rates[n] = result[-1] / (time.perf_counter() - now)
         return result
@@ -80,39 +126,66 @@ class Crew:
         """work(task, member) for each of the tasks, by whichever member is free; long work looks at `stopped`."""
         queue = deque(tasks)
 
-        def member(number):
+        def part(member):
             while not self.stopped:
                 try:
                     task = queue.popleft()
                 except IndexError:
                     return
-                work(task, number)
+                work(task, member)
 
-        if self._pool is None:
-            member(0)
+        if not self._members:
+            part(0)
         else:
-            self._wait([self._pool.submit(member, number) for number in range(self.n)], self._stop)
+            self.stopped = False
+            self._lead(lambda: self._by_all(part, self.n), self._stop)
 
     def _stop(self):
         self.stopped = True
 
-    def _wait(self, futures, stop):
+    def _by_all(self, part, n):
+        """part(member) by members 0 .. n - 1, in the thread of member 0; returns what it returned there."""
+        others = [_Job(lambda member=member: part(member)) for member in range(1, n)]
+        for job, member in zip(others, self._members[1:n], strict=True):
+            member.inbox.put(job)
+        own = _Job(lambda: part(0))
+        own.run()
+        for job in others:
+            job.wait()
+        for job in (own, *others):
+            if job.error is not None:
+                raise job.error
+        return own.result
+
+    def _lead(self, function, stop):
+        """function() in the thread of member 0; Ctrl-C here tells it to stop and waits until it has."""
+        job = _Job(function)
         try:
-            wait(futures)
-        except BaseException:   # Ctrl-C: leave at the end of a step
-            stop()
-            wait(futures)
+            self._members[0].inbox.put(job)
+            job.wait()
+        except BaseException:
+            # Was the job handed over, or not yet? Either way all is done when an empty one behind it is.
+            behind, handed = _Job(lambda: None), False
+            while not behind.done:
+                try:
+                    stop()
+                    if not handed:
+                        self._members[0].inbox.put(behind)
+                        handed = True
+                    time.sleep(0.001)
+                except BaseException:   # one more Ctrl-C: it is stopping already
+                    continue
             raise
-        finally:
-            self.stopped = False
-        return [future.result() for future in futures]
+        if job.error is not None:
+            raise job.error
+        return job.result
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self._pool is not None:
-            self._pool.shutdown()
+        for member in self._members:
+            member.inbox.put(None)
 
 
 ALONE = Crew()

@@ -71,7 +71,7 @@ def train(
     rng = checks.generator(seed)
     data = net.data(X, Y, sample_weight)
     validation = _validation(net, validation_data)
-    c = checks.coefficient(weight_decay, lam, data.weight)
+    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
     rows = data.m if batch_size is None else min(batch_size, data.m)
     trainer = Trainer(net, optimizer, weight_decay=c, n_threads=n_threads)
     warn_if_equal_units(net, stacklevel=2)
@@ -115,7 +115,8 @@ class Trainer:
         Its theta is changed in place by every step.
     optimizer : Optimizer, "sgd" or "adam"
     weight_decay : float
-        c of docs/math.md; the same for every batch, whatever its size.
+        c of docs/math.md; the same for every batch, whatever its size. May be changed between steps, as the
+        optimizer's settings may.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
 
@@ -142,28 +143,47 @@ class Trainer:
 
     def __init__(self, net, optimizer="adam", *, weight_decay=0.0, n_threads=None):
         self.net = checks.network(net)
-        self.optimizer = optimizers.resolve(optimizer)
-        self.weight_decay = checks.coefficient(weight_decay, None, 1)
+        self.optimizer = optimizers.resolve(optimizer, net.dtype)
+        self._weight_decay = checks.coefficient(weight_decay, None, 1)
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
-        self.state = self.optimizer.init(self._theta)
+        self._state = self.optimizer.init(self._theta)
         self._Delta = np.empty_like(self._theta)
         self._rule = optimizers.compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._stepper = self._make_stepper() if self._rule else None
+        self._taken = np.zeros(1, np.int64)     # the step count, where compiled code keeps it up to date
+        self._stepper = None        # made for the settings it was made with
+
+    @property
+    def weight_decay(self):
+        return self._weight_decay
+
+    @weight_decay.setter
+    def weight_decay(self, value):
+        self._weight_decay, self._stepper = checks.coefficient(value, None, 1), None
+
+    @property
+    def state(self):
+        return self._state
+
+    @state.setter
+    def state(self, value):
+        self._state, self._stepper = value, None
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
 
-        X, Y, sample_weight as for `Network.cost_and_gradient`.
+        X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
         """
-        stepper = self._stepper
-        if stepper is not None and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
-            stepper.t = self.state["t"]
-            J = stepper.step(X, Y)
+        if self._rule and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
+            settings = self.optimizer.settings()
+            if self._stepper is None or settings != self._settings:
+                self._make_stepper(settings)
+            self._taken[0] = self._state["t"]
+            J = self._stepper.step(X, Y)
             if J is not None:
-                self.state["t"] = stepper.t
+                self._state["t"] += 1
                 return J
         return self.epoch(X, Y, sample_weight=sample_weight, batch_size=None)
 
@@ -181,6 +201,7 @@ class Trainer:
         """
         batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
         data = self.net.data(X, Y, sample_weight)
+        checks.parameters(self._theta, self.net.plan, self.net.dtype, "net.theta")
         if order is not None:
             order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
@@ -188,13 +209,14 @@ class Trainer:
         with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows)) as self._crew:
             return self._epoch(data, batch_size, order)
 
-    def _make_stepper(self):
-        plan, state = self.net.plan, self.state
-        self._step_work = work = gradient.Workspace(plan, 64, self._theta.dtype)
-        return _epoch.Stepper(
+    def _make_stepper(self, settings):
+        plan, state = self.net.plan, self._state
+        work = gradient.Workspace(plan, 64, self._theta.dtype)
+        self._settings = settings
+        self._stepper = _epoch.Stepper(
             plan.code, self._theta, self._Delta, [state[slot] for slot in self.optimizer.slots], work.block, work.rows,
             work.costs, np.zeros(_epoch.groups(plan.code)), self.weight_decay, _epoch.rules[self._rule],
-            np.array(self.optimizer.settings(), np.float64), state["t"], plan.lowest, plan.highest,
+            np.array(settings, np.float64), self._taken, plan.lowest, plan.highest,
             (plan.output, plan.loss) == ("softmax", "cross_entropy"),
         )
 
@@ -216,58 +238,57 @@ class Trainer:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        total, weight = steps(data.examples(order), m, batch_size)
+        if self._rule:
+            self._taken[0] = self._state["t"]
+        try:
+            total, weight = steps(data.examples(order), m, batch_size)
+        finally:    # Ctrl-C too: theta, the optimizer's arrays and t are those of the last finished step
+            if self._rule:
+                self._state["t"] = int(self._taken[0])
         return total / weight
 
     def _compiled_steps(self, examples, m, batch_size):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        state, plan, theta = self.state, self.net.plan, self._theta
-        slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
+        plan, theta = self.net.plan, self._theta
+        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
         settings = np.array(self.optimizer.settings(), np.float64)
         rule = _epoch.rules[self._rule]
         work, squares = self._workspaces(batch_size, 1)[0], np.zeros(_epoch.groups(plan.code))
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
-            part, part_weight, batch, done = self._crew.in_step(
-                lambda budget, team, member, begin=batch, t=state["t"]: _epoch.steps(
-                    plan.code, theta, examples, m, batch_size, begin, batches, self.weight_decay, rule, settings, t,
-                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, budget, team, member,
+            total, weight, batch, _ = self._crew.in_step(
+                lambda budget, team, member, at=batch, t=int(self._taken[0]), sums=(total, weight): _epoch.steps(
+                    plan.code, theta, examples, m, batch_size, at, batches, self.weight_decay, rule, settings, t,
+                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, *sums, budget,
+                    self._taken, team, member,
                 )
             )
-            state["t"] += done
-            total += part
-            weight += part_weight
         return total, weight
 
     def _online_steps(self, examples, m, _):
         """Plain SGD, one example a step: the fused sweeps."""
-        plan, state = self.net.plan, self.state
+        plan = self.net.plan
         work = gradient.Workspace(plan, 1, self._theta.dtype)
         work.block[:] = 0
         packed = gradient.aligned(_epoch.packed_size(plan.code, self._theta), self._theta.dtype)
         stride = max(1, int(1e6 / gradient.operations(plan, 1)))
         total, weight, done = 0.0, 0.0, 0
         while done < m:
-            begin = done
-            part, part_weight, done = _epoch.online_steps(
-                plan.code, self._theta, examples, begin, m, self.weight_decay, self.optimizer.learning_rate, work.block,
-                work.rows, packed, threads.SLICE, stride,
+            total, weight, done = _epoch.online_steps(
+                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate, work.block,
+                work.rows, packed, total, weight, threads.SLICE, stride, self._taken,
             )
-            state["t"] += done - begin
-            total += part
-            weight += part_weight
         return total, weight
 
     def _large_steps(self, examples, m, batch_size):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
-        state, plan, theta = self.state, self.net.plan, self._theta
-        slots = [state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
+        plan, theta = self.net.plan, self._theta
+        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
         settings, squares = np.array(self.optimizer.settings(), np.float64), np.zeros(_epoch.groups(plan.code))
 
         def learn(m_b):
-            state["t"] += 1
             return 0.5 * self.weight_decay * _epoch.step(
-                plan.code, theta, m_b, self.weight_decay, _epoch.rules[self._rule], settings, state["t"], slots[0],
+                plan.code, theta, m_b, self.weight_decay, _epoch.rules[self._rule], settings, self._taken, slots[0],
                 slots[1], self._Delta, squares,
             )
 
@@ -280,7 +301,7 @@ class Trainer:
         def learn(m_b):
             penalty = gradient.penalty(plan, theta, self.weight_decay)
             D = gradient.regularise(plan, theta, self._Delta, m_b, self.weight_decay)
-            self.optimizer.update(theta, D, self.state)
+            self.optimizer.update(theta, D, self._state)
             return penalty
 
         return self._accumulated_steps(examples, m, batch_size, learn)

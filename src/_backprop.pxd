@@ -16,6 +16,7 @@ Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
@@ -38,6 +39,7 @@ cdef extern from "team.h":
 
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil
+    void team_abandon(team_t *team) noexcept nogil
     Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 
@@ -68,10 +70,13 @@ cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except 
 cdef inline const floating *rows_of_X(
     const plan_t *p, const examples_t *data, Py_ssize_t first, floating *work, Py_ssize_t B, Py_ssize_t *lda
 ) noexcept nogil:
-    """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie"""
+    """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie, for their
+    dtype, their order, or a weight of 0 that takes the example out"""
     cdef int own = ROWS_F32 if floating is float else ROWS_F64
     cdef Py_ssize_t size = <Py_ssize_t>sizeof(floating)
-    if data.order == NULL and data.X.type == own and data.X.stride >= size * p.s[0] and data.X.stride % size == 0:
+    if data.order == NULL and data.w.data == NULL and data.X.type == own and (
+        data.X.stride >= size * p.s[0] and data.X.stride % size == 0
+    ):
         lda[0] = data.X.stride // size
         return <const floating *>(<const char *>data.X.data + first * data.X.stride)
     lda[0] = p.s[0]
@@ -87,9 +92,16 @@ cdef inline void load(
     cdef Py_ssize_t ld = 0, s = p.s[0]
     cdef const floating *rows = rows_of_X(p, data, first, work, B, &ld)
     cdef floating *into = work + B * p.rows[0] + at * s
+    cdef Py_ssize_t i
+    cdef double w = 1
     if rows == NULL:
         load_rows(&data.X, data.order, first, m, s, into)
         rows = into
+    if data.w.data != NULL:     # an example of weight 0 is not there, however large its numbers
+        for i in range(m):
+            load_rows(&data.w, data.order, first + i, 1, 1, &w)
+            if w == 0:
+                memset(into + i * s, 0, s * sizeof(floating))
     to_panels(m, s, rows, ld, panels)
 
 

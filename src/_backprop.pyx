@@ -16,7 +16,8 @@ from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
-    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_t, team_want_stop,
+    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_abandon, team_t,
+    team_want_stop,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows,
@@ -91,7 +92,12 @@ cdef class Team:
 
     def want_stop(self):
         """Let the loop end after the step it is at."""
-        team_want_stop(&self.team)
+        if self.team.wanted == 0:
+            team_want_stop(&self.team)
+
+    def abandon(self):
+        """A member cannot come: the others leave before their next step."""
+        team_abandon(&self.team)
 
 
 def panel(floating[::1] theta):
@@ -135,14 +141,14 @@ cdef class Predictor:
     cdef object theta, work, empty
     cdef void *theta_data
     cdef void *work_data
-    cdef Py_ssize_t B
+    cdef Py_ssize_t B, size
     cdef bytes format
 
     def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, empty):
         cdef Py_buffer view
         self.plan, self.theta, self.work, self.B, self.empty = plan, theta, work, B, empty
         self.p = read_plan(plan)
-        self.format = theta.dtype.char.encode()
+        self.format, self.size = theta.dtype.char.encode(), theta.size
         PyObject_GetBuffer(theta, &view, PyBUF_STRIDED_RO)
         self.theta_data = view.buf
         PyBuffer_Release(&view)
@@ -167,9 +173,9 @@ cdef class Predictor:
         leave(callers)
 
     def predict(self, x):
-        """h(x), (K,); None where x is not a finite contiguous row of the network's dtype or h is not finite."""
+        """h(x), (K,); None where x is no contiguous row of the network's dtype, or x, theta or h is not finite."""
         cdef Py_buffer view, out
-        cdef rows_t rows
+        cdef rows_t rows, all_theta
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
         cdef bint single = self.format == b"f", fine
         try:
@@ -180,7 +186,10 @@ cdef class Predictor:
                 and view.format[0] == (<const char *>self.format)[0] and view.format[1] == 0
                 and <size_t>view.buf % <size_t>view.itemsize == 0)
         rows.data, rows.stride, rows.type = view.buf, 0, ROWS_F32 if single else ROWS_F64
-        if not fine or fastbp_first_nonfinite(&rows, 1, n, LARGEST) >= 0:
+        all_theta.data, all_theta.stride, all_theta.type = self.theta_data, 0, rows.type
+        if not fine or fastbp_first_nonfinite(&rows, 1, n, LARGEST) >= 0 or (
+            fastbp_first_nonfinite(&all_theta, 1, self.size, LARGEST) >= 0
+        ):
             PyBuffer_Release(&view)
             return None
         result = self.empty(K, self.theta.dtype)
@@ -204,15 +213,15 @@ def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, :
 
 def accumulate(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, double[::1] costs, floating[::1] Delta, double budget,
+    floating[::1] work, Py_ssize_t B, double[::1] costs, floating[::1] Delta, double cost, double budget,
 ):
-    """Delta += sum over the examples first .. last, in blocks  ->  (sum of their costs, the first example not done)
+    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
 
     An empty Delta asks for the costs alone.
     """
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t m, i = first
-    cdef double cost = 0, end = seconds() + budget
+    cdef double end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
     cdef unsigned callers
     cdef team_t alone
@@ -231,12 +240,12 @@ def accumulate(
 
 def accumulate_per_example(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double budget,
+    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double cost, double budget,
 ):
-    """The same sums by the textbook's loop, one example at a time  ->  (sum of costs, the first example not done)"""
+    """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)"""
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t i = first
-    cdef double cost = 0, end = seconds() + budget
+    cdef double end = seconds() + budget
     cdef unsigned callers
     with nogil:
         callers = enter()

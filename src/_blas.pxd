@@ -1,12 +1,13 @@
 """Row-major BLAS for both dtypes; the only file that knows s/d and the integer of BLAS.
 
 A row-major matrix is the transpose of the column-major one in the same memory: every wrapper swaps
-accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; checks.py refuses
-networks whose layers do not fit the integer of BLAS, blocks never come near it.
+accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; fastbp/plan.py
+refuses networks whose layers do not fit the integer of BLAS. Products of matrices are our own (kernels/panels.h): they
+are faster than BLAS at every size measured, and their bits do not depend on the batch.
 """
 
 from cython cimport floating
-from scipy.linalg.cython_blas cimport dgemm, dgemv, dger, sgemm, sgemv, sger
+from scipy.linalg.cython_blas cimport dgemv, dger, sgemv, sger
 
 from _blas_int cimport blas_int
 
@@ -45,20 +46,3 @@ cdef inline void ger(
         sger(&columns, &rows, &alpha, <float *>y, &one, <float *>x, &one, A, &ld)
     else:
         dger(&columns, &rows, &alpha, <double *>y, &one, <double *>x, &one, A, &ld)
-
-
-cdef inline void gemm(
-    bint trans_A, bint trans_B, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k,
-    const floating *A, Py_ssize_t lda, const floating *B, Py_ssize_t ldb,
-    floating beta, floating *C, Py_ssize_t ldc
-) noexcept nogil:
-    """C := op(A) op(B) + beta C,  op(A) (m, k), op(B) (k, n), C (m, n)"""
-    cdef blas_int m_ = <blas_int>m, n_ = <blas_int>n, k_ = <blas_int>k
-    cdef blas_int lda_ = <blas_int>lda, ldb_ = <blas_int>ldb, ldc_ = <blas_int>ldc
-    cdef char *op_A = b"T" if trans_A else b"N"
-    cdef char *op_B = b"T" if trans_B else b"N"
-    cdef floating alpha = 1
-    if floating is float:
-        sgemm(op_B, op_A, &n_, &m_, &k_, &alpha, <float *>B, &ldb_, <float *>A, &lda_, &beta, C, &ldc_)
-    else:
-        dgemm(op_B, op_A, &n_, &m_, &k_, &alpha, <double *>B, &ldb_, <double *>A, &lda_, &beta, C, &ldc_)

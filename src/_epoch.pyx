@@ -16,7 +16,7 @@ from libc.stdint cimport int64_t
 from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
 from _kernels cimport (
     ROWS_F32, ROWS_F64, adam, bind_kernels, enter, examples_t, fastbp_first_nonfinite, lanes_of, leave, load_rows,
-    online_sgd, plan_t, seconds, sgd, sum_of_squares,
+    online_sgd, plan_t, rows_t, seconds, sgd, sum_of_squares,
 )
 
 bind_kernels()
@@ -89,14 +89,16 @@ def steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t m, Py_ssize_t batch_size,
     Py_ssize_t first, Py_ssize_t last, double weight_decay, int rule, const double[::1] settings, Py_ssize_t t,
     floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta, floating[::1] work, Py_ssize_t B,
-    double[::1] costs, double[::1] squares, double budget, team, int member,
+    double[::1] costs, double[::1] squares, double total, double weight, double budget, int64_t[::1] taken, team,
+    int member,
 ):
     """The batches first .. last of an epoch over m examples; theta and the slots are updated in place.
 
-    t steps were taken before this call. Returns (the sum of m_b J_b, penalty included, over the batches done, the
-    sum of their m_b, the first batch not done, the steps done): at the latest after about `budget` seconds or when the
-    team is asked to stop, then with theta as the last finished step left it. Every member of the team calls this with
-    the same arguments and gets the same answer.
+    t steps were taken before this call; taken[0] is kept up to date, for a caller that is interrupted. Returns
+    (total + the sum of m_b J_b, penalty included, over the batches done, weight + the sum of their m_b, the
+    first batch not done, the steps done): at the latest after about `budget` seconds or when the team is asked
+    to stop, then with theta as the last finished step left it. Every member of the team calls this with the
+    same arguments and gets the same answer.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
@@ -104,7 +106,7 @@ def steps(
     cdef Py_ssize_t rows, at, end_at, batch = first, before = t, i, n_groups = squares.shape[0]
     cdef bint add
     cdef unsigned callers
-    cdef double m_b, cost, sum_squares, total = 0, weight = 0, end = seconds() + budget
+    cdef double m_b, cost, sum_squares, end = seconds() + budget
     cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
     cdef floating *v_2 = &slot_2[0] if slot_2.shape[0] else NULL
     with nogil:
@@ -124,18 +126,21 @@ def steps(
                 )
                 at += rows
                 add = True
+                if all.wanted == 2:
+                    break
                 if at < end_at:
                     if member == 0:
                         all.stop = all.wanted
                     team_meet(all)
                     if all.stop:
                         break
-            if at < end_at:     # told to stop inside a step: theta is still as the last one left it
+            if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
                 break
             t += 1
             learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0], v_1, v_2, &theta[0], &squares[0],
                   <const team_t *>all, member)
             if member == 0:
+                taken[0] = t
                 all.stop = all.wanted or seconds() > end
             team_meet(all)
             sum_squares = 0
@@ -153,10 +158,10 @@ def steps(
 
 def step(
     const int64_t[:, ::1] plan, floating[::1] theta, double m_b, double weight_decay, int rule,
-    const double[::1] settings, Py_ssize_t t, floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta,
+    const double[::1] settings, int64_t[::1] taken, floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta,
     double[::1] squares,
 ):
-    """The t-th step of the rule, from an accumulated Delta  ->  the sum of Theta_ij^2 (j >= 1) before it."""
+    """One more step of the rule, counted in taken[0]; Delta is summed already  ->  the sum of Theta_ij^2 before it."""
     cdef plan_t p = read_plan(plan)
     cdef team_t alone
     cdef double sum_squares = 0
@@ -165,10 +170,11 @@ def step(
     alone.n = 1
     with nogil:
         callers = enter()
-        learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0],
+        learn(&p, m_b, weight_decay, rule, &settings[0], <double>(taken[0] + 1), &Delta[0],
               &slot_1[0] if slot_1.shape[0] else NULL, &slot_2[0] if slot_2.shape[0] else NULL, &theta[0], &squares[0],
               <const team_t *>&alone, 0)
         leave(callers)
+        taken[0] += 1
     if weight_decay != 0:
         for i in range(squares.shape[0]):
             sum_squares += squares[i]
@@ -187,17 +193,17 @@ def packed_size(const int64_t[:, ::1] plan, floating[::1] theta):
 def online_steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last,
     double weight_decay, double learning_rate, floating[::1] work, Py_ssize_t B, floating[::1] packed,
-    double budget, Py_ssize_t stride,
+    double total, double weight, double budget, Py_ssize_t stride, int64_t[::1] taken,
 ):
-    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h: (sum of w J, sum
-    of w, the first example not done).
+    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h: (total + the sum
+    of w J, weight + the sum of w, the first example not done).
 
     work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
-    every `stride` examples.
+    every `stride` examples. taken[0] grows by the steps.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
-    cdef double total = 0, weight = 0, end = seconds() + budget
+    cdef double end = seconds() + budget
     cdef Py_ssize_t done
     cdef unsigned callers
     with nogil:
@@ -205,6 +211,7 @@ def online_steps(
         done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, &packed[0], end,
                           stride, &total, &weight)
         leave(callers)
+        taken[0] += done - first
     return total, weight, done
 
 
@@ -212,7 +219,7 @@ cdef class Stepper:
     """One training step with everything at hand: for callers to whom a microsecond counts.
 
     Holds the GIL, and with it its buffers. Takes only what needs no conversion: X (m, s_1) and targets (m, K), or (m,)
-    for K = 1, contiguous in the network's dtype, or int64 labels (m,); m at most the examples of a panel.
+    for K = 1, contiguous in the network's dtype, or int64 labels (m,); at most B examples; and a finite theta.
     """
 
     cdef const int64_t[:, ::1] plan
@@ -227,25 +234,25 @@ cdef class Stepper:
     cdef double[::1] costs, squares
     cdef const double[::1] settings
     cdef int rule
-    cdef Py_ssize_t B
+    cdef Py_ssize_t B, n
     cdef double weight_decay, lowest, highest
     cdef bint rows_sum_to_1     # of dense targets: more to check than is checked here
     cdef bytes format
-    cdef public Py_ssize_t t
+    cdef int64_t[::1] taken     # [0]: the steps so far
 
     def __cinit__(
         self, const int64_t[:, ::1] plan, theta, Delta, slots, work, Py_ssize_t B, double[::1] costs,
-        double[::1] squares, double weight_decay, int rule, const double[::1] settings, Py_ssize_t t,
-        double lowest, double highest, bint rows_sum_to_1,
+        double[::1] squares, double weight_decay, int rule, const double[::1] settings,
+        int64_t[::1] taken, double lowest, double highest, bint rows_sum_to_1,
     ):
         self.plan, self.p, self.kept = plan, read_plan(plan), (theta, Delta, slots, work)
         self.theta, self.Delta, self.work = address(theta), address(Delta), address(work)
         self.slot_1 = address(slots[0]) if len(slots) > 0 else NULL
         self.slot_2 = address(slots[1]) if len(slots) > 1 else NULL
         self.costs, self.squares, self.settings = costs, squares, settings
-        self.rule, self.B, self.weight_decay, self.t = rule, B, weight_decay, t
+        self.rule, self.B, self.weight_decay, self.taken = rule, B, weight_decay, taken
         self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
-        self.format = theta.dtype.char.encode()
+        self.format, self.n = theta.dtype.char.encode(), theta.size
         self.alone.n, self.alone.stop = 1, 0
 
     cdef bint targets(self, Py_buffer *Y, examples_t *data, Py_ssize_t m, int own) noexcept:
@@ -287,6 +294,8 @@ cdef class Stepper:
         cdef int own = ROWS_F32 if self.format == b"f" else ROWS_F64
         cdef bint fine
         cdef double J = 0
+        cdef rows_t theta
+        theta.data, theta.stride, theta.type = self.theta, 0, own
         try:
             PyObject_GetBuffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO)
         except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
@@ -306,6 +315,7 @@ cdef class Stepper:
             and <size_t>x.buf % <size_t>x.itemsize == 0 and <size_t>y.buf % <size_t>max(y.itemsize, 1) == 0
             and self.targets(&y, &data, m, own)
             and fastbp_first_nonfinite(&data.X, m, self.p.s[0], LARGEST) < 0
+            and fastbp_first_nonfinite(&theta, 1, self.n, LARGEST) < 0
         )
         if fine:
             if own == ROWS_F32:
@@ -327,8 +337,8 @@ cdef class Stepper:
         cdef unsigned callers = enter()
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
-        self.t += 1
-        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.t, Delta, slot_1,
+        self.taken[0] += 1
+        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.taken[0], Delta, slot_1,
               slot_2, theta, &self.squares[0], <const team_t *>&self.alone, 0)
         if self.weight_decay != 0:
             for i in range(self.squares.shape[0]):

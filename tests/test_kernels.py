@@ -122,8 +122,6 @@ def test_unknown_instruction_set_is_refused_at_import():
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
 def test_every_float32_is_within_two_ulp(name):
     """All 2^32 of them against double precision: a few minutes each; results below the smallest normal may be 0"""
-    from fastbp import _kernels
-
     exact = {"exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[name]
     worst, step, out = 0.0, 2**24, np.empty(2**24, np.float32)
     with np.errstate(all="ignore"):

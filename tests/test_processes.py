@@ -4,6 +4,8 @@ import ctypes
 import multiprocessing
 import os
 import platform
+import subprocess
+import sys
 import threading
 import time
 
@@ -114,12 +116,12 @@ def test_fault_14_any_number_of_members_gives_the_same_bits_and_they_all_work(ba
         trainer, data = fastbp.Trainer(net, "adam", weight_decay=1e-3), net.data(X, labels)
         seen = set()
         with threads.Crew(n, apart=True) as trainer._crew:
-            submit = trainer._crew._pool.submit
+            by_all = trainer._crew._by_all
 
-            def noted(loop, *arguments, submit=submit, seen=seen):
-                return submit(lambda: (seen.add(threading.get_ident()), loop(*arguments))[1])
+            def noted(part, members, by_all=by_all, seen=seen):
+                return by_all(lambda member: (seen.add(threading.get_ident()), part(member))[1], members)
 
-            monkeypatch.setattr(trainer._crew._pool, "submit", noted)
+            monkeypatch.setattr(trainer._crew, "_by_all", noted)
             J = [trainer._epoch(data, batch_size) for _ in range(3)]
         bits.add((net.theta.tobytes(), *J))
         workers[n] = seen
@@ -167,3 +169,60 @@ def test_fault_28_rounding_and_flushing_of_the_caller_change_no_bit_and_come_bac
     assert got == expected
     assert trainer.net.theta.tobytes() == stepped.net.theta.tobytes()
     assert np.float64(5e-324) / 1 > 0       # the caller still has its subnormal numbers
+
+
+INTERRUPTED = """
+import random, signal, sys
+import numpy as np, fastbp
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+rng, dice = np.random.default_rng(0), random.Random(0)
+X, labels = rng.standard_normal((4096, 200)).astype("f4"), rng.integers(0, 10, 4096)
+batch_size, caught = int(sys.argv[1]), 0
+while caught < 60:
+    net = fastbp.Network([200, 64, 10], output="softmax", dtype="f4", seed=0)
+    trainer = fastbp.Trainer(net, fastbp.Adam(1e-3))
+    signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-4, 6e-3))
+    try:
+        while True:
+            trainer.epoch(X, labels, batch_size=batch_size)
+    except KeyboardInterrupt:
+        caught += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    twin = fastbp.Trainer(fastbp.Network([200, 64, 10], output="softmax", dtype="f4", seed=0), fastbp.Adam(1e-3))
+    t, a_pass = trainer.state["t"], -(-len(X) // batch_size)
+    for _ in range(t // a_pass):
+        twin.epoch(X, labels, batch_size=batch_size)
+    if rest := t % a_pass * batch_size:
+        twin.epoch(X[:rest], labels[:rest], batch_size=batch_size)
+    assert (twin.net.theta == net.theta).all() and (twin.state["m"] == trainer.state["m"]).all(), t
+print("finite and at a step", caught)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("signal"), "setitimer"), reason="this system has no interval timer")
+@pytest.mark.parametrize("batch_size", [200, 1000])
+def test_fault_9_interrupts_at_any_moment_never_hang_and_leave_the_last_finished_step(batch_size):
+    """theta, moments and step count are, to the bit, those of a training of exactly so many steps"""
+    command = [sys.executable, "-c", INTERRUPTED, str(batch_size)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "finite and at a step 60"
+
+
+def test_a_system_without_more_threads_works_with_those_it_grants(monkeypatch):
+    started, start = [], threading.Thread.start
+
+    def grudging(self):
+        if len(started) == 1:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", grudging)
+    with threads.Crew(2) as crew:
+        assert crew.n == 1
+        assert crew.in_step(lambda budget, team, member: (team.n, member)) == (1, 0)

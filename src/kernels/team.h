@@ -11,7 +11,7 @@ typedef struct {
     int n;                  /* members */
     atomic_int arrived;
     atomic_int meetings;
-    atomic_int wanted;      /* set from outside: stop at the end of a step */
+    atomic_int wanted;      /* set from outside: 1 stop at the end of a step, 2 a member is missing, do not wait */
     int stop;               /* member 0's decision, read by all after the next meeting */
 } team_t;
 
@@ -27,8 +27,11 @@ static inline void team_meet(team_t *team)
         return;
     }
     for (int spins = 0; atomic_load_explicit(&team->meetings, memory_order_acquire) == meeting; spins++) {
-        if (spins > 4000)
+        if (spins > 4000) {
+            if (atomic_load_explicit(&team->wanted, memory_order_relaxed) == 2)
+                return;
             sched_yield();
+        }
 #if defined(__x86_64__)
         else
             __builtin_ia32_pause();
@@ -37,6 +40,7 @@ static inline void team_meet(team_t *team)
 }
 
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }
+static inline void team_abandon(team_t *team) { atomic_store(&team->wanted, 2); }
 
 /* The share of member t in n things, cut at multiples of `unit`: from team_share(t) to team_share(t + 1). */
 static inline ptrdiff_t team_share(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)

@@ -1,0 +1,118 @@
+"""What may change between steps, and input that was once misread: found by readers of the code, kept for ever."""
+
+import numpy as np
+import pytest
+
+import fastbp
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.standard_normal((30, 3)), RNG.random((30, 2))
+
+
+def trainer(optimizer=None, **options):
+    return fastbp.Trainer(fastbp.Network([3, 5, 2], seed=0), optimizer or fastbp.Adam(0.01), **options)
+
+
+@pytest.mark.parametrize("optimizer", [fastbp.SGD, fastbp.Adam])
+def test_step_follows_a_changed_learning_rate(optimizer):
+    stepped, whole = trainer(optimizer(0.1)), trainer(optimizer(0.1))
+    for rate in (0.1, 0.01, 0.3):
+        stepped.optimizer.learning_rate = whole.optimizer.learning_rate = rate
+        stepped.step(X, Y)
+        whole.epoch(X, Y, batch_size=None)
+        np.testing.assert_array_equal(stepped.net.theta, whole.net.theta)
+
+
+def test_step_follows_a_changed_weight_decay_and_refuses_a_bad_one():
+    stepped, whole = trainer(), trainer()
+    for c in (0.0, 0.5, 0.0):
+        stepped.weight_decay = whole.weight_decay = c
+        assert stepped.step(X, Y) == pytest.approx(whole.epoch(X, Y, batch_size=None), rel=1e-14)
+    with pytest.raises(ValueError, match="weight_decay"):
+        stepped.weight_decay = -1
+
+
+def test_a_state_put_back_is_the_state_that_steps_go_on_from():
+    first = trainer()
+    for _ in range(5):
+        first.step(X, Y)
+    second = fastbp.Trainer(first.net.copy(), fastbp.Adam(0.01))
+    second.step(X, Y)
+    second.net.theta = first.net.theta
+    second.state = {name: np.copy(value) if name != "t" else value for name, value in first.state.items()}
+    for _ in range(3):
+        assert second.step(X, Y) == first.step(X, Y)
+    np.testing.assert_array_equal(second.net.theta, first.net.theta)
+
+
+def test_an_update_set_on_the_instance_is_the_one_that_is_called():
+    calls, optimizer = [], fastbp.Adam(0.01)
+    optimizer.update = lambda theta, D, state: calls.append(len(D))
+    net = fastbp.Network([3, 5, 2], seed=0)
+    fastbp.train(net, X, Y, optimizer=optimizer, epochs=2, batch_size=10)
+    assert calls == [net.n_parameters] * 6
+
+
+def test_infinite_parameters_are_named_by_every_way_to_predict_and_step():
+    net = fastbp.Network([3, 5, 2], seed=0)
+    going = fastbp.Trainer(net, fastbp.SGD(0.1))
+    going.step(X, Y)
+    net.Theta[0][0, 1] = np.inf
+    for action in (lambda: net.predict(np.ones(3)), lambda: net.predict(np.ones((1, 3))), lambda: going.step(X, Y),
+                   lambda: going.epoch(X, Y)):
+        with pytest.raises(ValueError, match="theta"):
+            action()
+
+
+def test_epsilon_that_float32_cannot_hold_is_refused():
+    net = fastbp.Network([3, 2], dtype=np.float32, seed=0)
+    with pytest.raises(ValueError, match="epsilon"):
+        fastbp.train(net, X, Y, optimizer=fastbp.Adam(epsilon=1e-50), epochs=1)
+
+
+def test_no_examples_have_no_activations():
+    assert [a.shape for a in fastbp.Network([3, 5, 2]).activations(np.zeros((0, 3)))] == [(0, 3), (0, 5), (0, 2)]
+
+
+def test_parameters_of_the_other_byte_order_keep_their_precision():
+    net = fastbp.Network([3, 2], seed=0)
+    D = net.cost_and_gradient(X, Y, theta=net.theta.astype(np.dtype(np.float32).newbyteorder()))[1]
+    assert D.dtype == np.float32
+
+
+def test_messages_name_what_the_caller_wrote():
+    with pytest.raises(ValueError, match="loss is 'logistic'"):
+        fastbp.Network([2, 1], loss="logistic")
+    with pytest.raises(ValueError, match="init"):
+        fastbp.Network([2, 2, 1], init=[[[1, 2], [3]], [[1, 2, 3]]])
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "elu", "softplus"])
+def test_an_example_of_weight_0_is_not_there_however_large(activation):
+    net = fastbp.Network([3, 5, 2], activation=activation, dtype=np.float32, seed=0, init="normal", eps=2.0)
+    w, wild = np.ones(30), X.astype(np.float32)
+    w[[3, 29]], wild[[3, 29]] = 0, 3e38
+    J, D = net.cost_and_gradient(wild, Y, sample_weight=w)
+    expected = net.cost_and_gradient(X[w > 0], Y[w > 0])
+    assert pytest.approx(expected[0], rel=1e-6) == J
+    np.testing.assert_allclose(D, expected[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "weight"), [(np.float32, 1e-41), (np.float64, 5e-324), (np.float64, 1e300)])
+def test_weights_of_any_size_train_as_equal_ones_do(dtype, weight):
+    nets = [fastbp.Network([3, 5, 2], dtype=dtype, seed=0) for _ in range(2)]
+    for net, weights in zip(nets, (None, np.full(30, weight)), strict=True):
+        fastbp.train(net, X, Y, optimizer=fastbp.SGD(0.1), epochs=2, batch_size=7, sample_weight=weights, seed=0)
+    np.testing.assert_allclose(nets[1].theta, nets[0].theta, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+def test_labels_and_order_may_lie_at_any_address():
+    labels = np.arange(30) % 2
+    raw = np.frombuffer(b"x" + labels.astype(np.int64).tobytes(), np.uint8)[1:].view(np.int64)
+    order = np.frombuffer(b"x" + np.arange(30)[::-1].astype(np.int64).tobytes(), np.uint8)[1:].view(np.int64)
+    assert not raw.flags.aligned
+    assert not order.flags.aligned
+    moved, straight = trainer(), trainer()
+    moved.epoch(X, raw, order=order)
+    straight.epoch(X, labels, order=np.arange(30)[::-1])
+    np.testing.assert_array_equal(moved.net.theta, straight.net.theta)
