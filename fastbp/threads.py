@@ -7,9 +7,10 @@ whole and waits, so that Ctrl-C can never cut a job between two members.
 
 import os
 import time
+from _thread import start_new_thread  # a Thread object would cost more, and swallow a Ctrl-C while it is collected
 from collections import deque
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 
 from . import checks
 from ._backprop import Team
@@ -56,16 +57,10 @@ class _Job:
         self._running.acquire()
 
 
-class _Member(Thread):
-    """Runs the jobs of its inbox one after the other, until it finds None there."""
-
-    def __init__(self, number):
-        super().__init__(name=f"fastbp-{number}", daemon=True)
-        self.inbox = SimpleQueue()
-
-    def run(self):
-        while (job := self.inbox.get()) is not None:
-            job.run()
+def _work(inbox):
+    """Runs the jobs of an inbox one after the other, until it finds None there."""
+    while (job := inbox.get()) is not None:
+        job.run()
 
 
 class Crew:
@@ -83,14 +78,14 @@ class Crew:
         self.stopped = False
         self._rates = {}        # steps per second by number of members, of the last trial
         self._until = 0.0       # when the next trial is due
-        self._members = []
-        for number in range(n if n > 1 or apart else 0):
-            member = _Member(number)
+        self._members = []      # their inboxes
+        for _ in range(n if n > 1 or apart else 0):
+            inbox = SimpleQueue()
             try:
-                member.start()
+                start_new_thread(_work, (inbox,))
             except RuntimeError:    # no more threads to be had
                 break
-            self._members.append(member)
+            self._members.append(inbox)
         self.n = max(1, len(self._members))
 
     def in_step(self, loop):
@@ -147,7 +142,7 @@ class Crew:
         """part(member) by members 0 .. n - 1, in the thread of member 0; returns what it returned there."""
         others = [_Job(lambda member=member: part(member)) for member in range(1, n)]
         for job, member in zip(others, self._members[1:n], strict=True):
-            member.inbox.put(job)
+            member.put(job)
         own = _Job(lambda: part(0))
         own.run()
         for job in others:
@@ -161,7 +156,7 @@ class Crew:
         """function() in the thread of member 0; Ctrl-C here tells it to stop and waits until it has."""
         job = _Job(function)
         try:
-            self._members[0].inbox.put(job)
+            self._members[0].put(job)
             job.wait()
         except BaseException:
             # Was the job handed over, or not yet? Either way all is done when an empty one behind it is.
@@ -170,7 +165,7 @@ class Crew:
                 try:
                     stop()
                     if not handed:
-                        self._members[0].inbox.put(behind)
+                        self._members[0].put(behind)
                         handed = True
                     time.sleep(0.001)
                 except BaseException:   # one more Ctrl-C: it is stopping already
@@ -185,7 +180,7 @@ class Crew:
 
     def __exit__(self, *_):
         for member in self._members:
-            member.inbox.put(None)
+            member.put(None)
 
 
 ALONE = Crew()

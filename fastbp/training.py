@@ -123,7 +123,7 @@ class Trainer:
     Attributes
     ----------
     state : dict
-        The optimizer's: the step count t, and arrays like theta.
+        The optimizer's: the step count t, and arrays like theta. To go back to another, assign the whole.
 
     Notes
     -----
@@ -152,7 +152,7 @@ class Trainer:
         self._rule = optimizers.compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._taken = np.zeros(1, np.int64)     # the step count, where compiled code keeps it up to date
+        self._taken = np.zeros(1, np.int64)     # t of a compiled rule: counted in compiled code, step by step
         self._stepper = None        # made for the settings it was made with
 
     @property
@@ -165,11 +165,15 @@ class Trainer:
 
     @property
     def state(self):
+        if self._rule:
+            self._state["t"] = int(self._taken[0])
         return self._state
 
     @state.setter
     def state(self, value):
         self._state, self._stepper = value, None
+        if self._rule:
+            self._taken[0] = value["t"]
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
@@ -180,10 +184,8 @@ class Trainer:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
                 self._make_stepper(settings)
-            self._taken[0] = self._state["t"]
             J = self._stepper.step(X, Y)
             if J is not None:
-                self._state["t"] += 1
                 return J
         return self.epoch(X, Y, sample_weight=sample_weight, batch_size=None)
 
@@ -238,13 +240,7 @@ class Trainer:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        if self._rule:
-            self._taken[0] = self._state["t"]
-        try:
-            total, weight = steps(data.examples(order), m, batch_size)
-        finally:    # Ctrl-C too: theta, the optimizer's arrays and t are those of the last finished step
-            if self._rule:
-                self._state["t"] = int(self._taken[0])
+        total, weight = steps(data.examples(order), m, batch_size)
         return total / weight
 
     def _compiled_steps(self, examples, m, batch_size):
