@@ -59,8 +59,9 @@ class Gradient(Model):
     def run(self):
         """One evaluation."""
         self.J, _ = self.net.cost_and_gradient(
-            self.problem.X, self.Y, weight_decay=self.problem.workload.weight_decay, out=self.D
-        )
+            self.problem.X, self.Y, weight_decay=self.problem.workload.weight_decay, out=self.D,
+            n_threads=self.problem.n_threads,
+        )  # fmt: skip
 
     def outcome(self):
         """Return J and D."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _backprop, blas, checks, threads
 
+SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
 SHARD_MEMORY = 2**22  # parameters that all of these may hold together
 

@@ -11,6 +11,7 @@ from .network import Network
 from .plan import Plan
 from .threads import Crew
 
+SMALL: Final[int]
 SHARDS: Final[int]
 SHARD_MEMORY: Final[int]
 

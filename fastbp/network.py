@@ -170,10 +170,12 @@ class Network:
         -------
         ndarray (m, K), or (K,) for one example
         """
-        if out is None and type(X) is np.ndarray and X.ndim == 1:
+        if type(X) is np.ndarray and X.ndim == 1 and self.n_parameters <= gradient.SMALL and (
+            out is None or type(out) is np.ndarray
+        ):
             if self._predictor is None:
                 self._predictor = gradient.predictor(self._plan, self._theta)
-            h = self._predictor.predict(X)
+            h = self._predictor.predict(X, out)
             if h is not None:
                 return h
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)

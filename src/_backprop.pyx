@@ -8,7 +8,7 @@ done is complete; called again from there it goes on with the same bits as if it
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
 )
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
@@ -142,13 +142,15 @@ cdef class Predictor:
     cdef void *theta_data
     cdef void *work_data
     cdef Py_ssize_t B, size
-    cdef bytes format
+    cdef int type
+    cdef char char
 
     def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, empty):
         cdef Py_buffer view
         self.plan, self.theta, self.work, self.B, self.empty = plan, theta, work, B, empty
         self.p = read_plan(plan)
-        self.format, self.size = theta.dtype.char.encode(), theta.size
+        self.char, self.size = ord(theta.dtype.char), theta.size
+        self.type = ROWS_F32 if self.char == b"f" else ROWS_F64
         PyObject_GetBuffer(theta, &view, PyBUF_STRIDED_RO)
         self.theta_data = view.buf
         PyBuffer_Release(&view)
@@ -172,37 +174,45 @@ cdef class Predictor:
         to_rows(1, n, <const floating *>(work + B * self.p.a[last]), h, n)
         leave(callers)
 
-    def predict(self, x):
-        """h(x), (K,); None where x is no contiguous row of the network's dtype, or x, theta or h is not finite."""
-        cdef Py_buffer view, out
+    def predict(self, x, out):
+        """h(x), (K,), into out or, where that is None, a new array; None, with nothing written, where x or out is no
+        contiguous row of the network's dtype, or x or theta is not finite."""
+        cdef Py_buffer view, into
         cdef rows_t rows, all_theta
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
-        cdef bint single = self.format == b"f", fine
+        cdef bint fine
         try:
             PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
         except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
             return None
-        fine = (view.ndim == 1 and view.shape[0] == n and (view.strides[0] == view.itemsize or n == 1)
-                and view.format[0] == (<const char *>self.format)[0] and view.format[1] == 0
-                and <size_t>view.buf % <size_t>view.itemsize == 0)
-        rows.data, rows.stride, rows.type = view.buf, 0, ROWS_F32 if single else ROWS_F64
-        all_theta.data, all_theta.stride, all_theta.type = self.theta_data, 0, rows.type
-        if not fine or fastbp_first_nonfinite(&rows, 1, n, LARGEST) >= 0 or (
-            fastbp_first_nonfinite(&all_theta, 1, self.size, LARGEST) >= 0
-        ):
-            PyBuffer_Release(&view)
-            return None
-        result = self.empty(K, self.theta.dtype)
-        PyObject_GetBuffer(result, &out, PyBUF_WRITABLE)
-        if single:
-            self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf, <float *>out.buf)
-        else:
-            self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf, <double *>out.buf)
-        rows.data = out.buf
-        fine = fastbp_first_nonfinite(&rows, 1, K, LARGEST) < 0
-        PyBuffer_Release(&out)
+        rows.data, rows.stride, rows.type = view.buf, 0, self.type
+        all_theta.data, all_theta.stride, all_theta.type = self.theta_data, 0, self.type
+        fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0 and (
+            fastbp_first_nonfinite(&all_theta, 1, self.size, LARGEST) < 0
+        )
+        if fine:
+            result = self.empty(K, self.theta.dtype) if out is None else out
+            try:
+                PyObject_GetBuffer(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)
+            except (BufferError, ValueError):   # read-only: fastbp.checks tells
+                fine = False
+            else:
+                fine = self.is_row(&into, K)
+                if fine and self.type == ROWS_F32:
+                    self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf,
+                             <float *>into.buf)
+                elif fine:
+                    self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf,
+                             <double *>into.buf)
+                PyBuffer_Release(&into)
         PyBuffer_Release(&view)
         return result if fine else None
+
+    cdef bint is_row(self, const Py_buffer *view, Py_ssize_t n) noexcept:
+        """n values side by side, aligned, of the network's dtype?"""
+        return (view.ndim == 1 and view.shape[0] == n and (view.strides[0] == view.itemsize or n == 1)
+                and view.format[0] == self.char and view.format[1] == 0
+                and <size_t>view.buf % <size_t>view.itemsize == 0)
 
 
 def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, ::1] out):
