@@ -15,10 +15,10 @@ from threading import Lock
 from . import checks
 from ._backprop import Team
 
-# Floating-point operations of a step below which a second thread does not pay, of a single call that has to start its
-# crew first, and above which a step would keep Ctrl-C waiting too long in the calling thread; measured on two cores.
+# Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
+# crew first; and of a step that would keep Ctrl-C waiting too long in the calling thread; measured on two cores.
 SHARED = 2e6
-SHARED_ONCE = 1e8
+SHARED_CALL = 5e8
 LONG = 1e9
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
 TRIAL, TERM = 0.005, 1.0  # seconds that a number of members is tried for, and that the better one then works
@@ -186,6 +186,7 @@ class Crew:
 ALONE = Crew()
 
 
-def crew(n_threads, operations):
-    """The crew for steps of so many floating-point operations."""
-    return Crew(members(n_threads, operations), apart=operations >= LONG)
+def crew(n_threads, operations, steps):
+    """The crew for so many steps of so many floating-point operations each."""
+    n = members(n_threads, operations)
+    return Crew(n if operations * steps >= SHARED_CALL else 1, apart=operations >= LONG)

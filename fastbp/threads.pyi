@@ -8,7 +8,7 @@ _Result = TypeVar("_Result", bound=tuple[object, ...])
 _Task = TypeVar("_Task")
 
 SHARED: Final[float]
-SHARED_ONCE: Final[float]
+SHARED_CALL: Final[float]
 LONG: Final[float]
 SLICE: Final[float]
 TRIAL: Final[float]
@@ -28,4 +28,4 @@ class Crew:
 
 ALONE: Final[Crew]
 
-def crew(n_threads: _Count | None, operations: float) -> Crew: ...
+def crew(n_threads: _Count | None, operations: float, steps: float) -> Crew: ...

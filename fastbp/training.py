@@ -81,7 +81,7 @@ def train(
         history.val_J = []
         history.val_accuracy = [] if validation.classes else None
     with (
-        threads.crew(n_threads, gradient.operations(net.plan, rows)) as trainer._crew,
+        threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * data.m / rows) as trainer._crew,
         reporting.bar(epochs) if show else reporting.silent() as report,
     ):
         for _ in range(epochs):
@@ -208,7 +208,7 @@ class Trainer:
             order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
         rows = m if batch_size is None else min(batch_size, m)
-        with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows)) as self._crew:
+        with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows), m / rows) as self._crew:
             return self._epoch(data, batch_size, order)
 
     def _make_stepper(self, settings):

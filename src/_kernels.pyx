@@ -79,14 +79,17 @@ while pair_list[i].output != NULL:
 def first_nonfinite(const floating[:, :] X, double limit):
     """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
     cdef rows_t rows
-    cdef Py_ssize_t found
+    cdef Py_ssize_t found, m, n
     if X.shape[0] == 0 or X.shape[1] == 0:
         return -1
     rows.data = &X[0, 0]
     rows.stride = X.strides[0]
     rows.type = ROWS_F32 if floating is float else ROWS_F64
+    m, n = X.shape[0], X.shape[1]
+    if rows.stride == n * <Py_ssize_t>sizeof(floating):    # no gaps: one long row
+        m, n = 1, m * n
     with nogil:
-        found = fastbp_first_nonfinite(&rows, X.shape[0], X.shape[1], limit)
+        found = fastbp_first_nonfinite(&rows, m, n, limit)
     return found
 
 

@@ -199,37 +199,46 @@ static inline void FN(transpose)(vec r[VL])
 }
 
 /* z := Theta [1, a] for one example: a (k,), z (n,) side by side. VL units at once: their weights are turned by tiles,
- * so that each z is the same chain of multiply-adds as in a panel, to the last bit. */
+ * so that each z is the same chain of multiply-adds as in a panel, to the last bit; up to 4 such chains side by side. */
 static void FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z)
 {
-    for (ptrdiff_t j = 0; j < n; j += VL, Theta += VL * (k + 1)) {
-        const ptrdiff_t units = n - j < VL ? n - j : VL;
-        real bias[VL] = {0};
-        for (ptrdiff_t i = 0; i < units; i++)
-            bias[i] = Theta[i * (k + 1)];
-        vec sum = FN(vload)(bias);
+    for (ptrdiff_t j = 0; j < n; j += 4 * VL) {
+        const ptrdiff_t left = n - j, groups = left >= 4 * VL ? 4 : (left + VL - 1) / VL;
+        vec sum[4];
+        for (ptrdiff_t g = 0; g < groups; g++) {
+            real bias[VL] = {0};
+            for (ptrdiff_t i = 0; i < VL && g * VL + i < left; i++)
+                bias[i] = Theta[(j + g * VL + i) * (k + 1)];
+            sum[g] = FN(vload)(bias);
+        }
         ptrdiff_t c = 0;
-        for (; c + VL <= k; c += VL) {
-            vec r[VL];
-            if (units == VL)
+        for (; c + VL <= k; c += VL)
+            for (ptrdiff_t g = 0; g < groups; g++) {
+                const real *W = Theta + (j + g * VL) * (k + 1) + 1 + c;
+                vec r[VL];
+                if (g * VL + VL <= left)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        r[i] = FN(vload)(W + i * (k + 1));
+                else
+                    for (int i = 0; i < VL; i++)
+                        r[i] = g * VL + i < left ? FN(vload)(W + i * (k + 1)) : FN(vset1)(0);
+                FN(transpose)(r);
+                vec s = sum[g];
 #pragma GCC unroll 16
                 for (int i = 0; i < VL; i++)
-                    r[i] = FN(vload)(Theta + i * (k + 1) + 1 + c);
-            else
-                for (int i = 0; i < VL; i++)
-                    r[i] = i < units ? FN(vload)(Theta + i * (k + 1) + 1 + c) : FN(vset1)(0);
-            FN(transpose)(r);
-#pragma GCC unroll 16
-            for (int i = 0; i < VL; i++)
-                sum = FN(vfma)(FN(vset1)(a[c + i]), r[i], sum);
-        }
-        for (; c < k; c++) {    /* what is left of the columns, a weight at a time */
-            real w[VL] = {0};
-            for (ptrdiff_t i = 0; i < units; i++)
-                w[i] = Theta[i * (k + 1) + 1 + c];
-            sum = FN(vfma)(FN(vset1)(a[c]), FN(vload)(w), sum);
-        }
-        FN(vstore_part)(z + j, units, sum);
+                    s = FN(vfma)(FN(vset1)(a[c + i]), r[i], s);
+                sum[g] = s;
+            }
+        for (; c < k; c++)      /* what is left of the columns, a weight at a time */
+            for (ptrdiff_t g = 0; g < groups; g++) {
+                real w[VL] = {0};
+                for (ptrdiff_t i = 0; i < VL && g * VL + i < left; i++)
+                    w[i] = Theta[(j + g * VL + i) * (k + 1) + 1 + c];
+                sum[g] = FN(vfma)(FN(vset1)(a[c]), FN(vload)(w), sum[g]);
+            }
+        for (ptrdiff_t g = 0; g < groups; g++)
+            FN(vstore_part)(z + j + g * VL, left - g * VL < VL ? left - g * VL : VL, sum[g]);
     }
 }
 
