@@ -1,5 +1,7 @@
 """Examples and targets, checked and coerced once: what every sum over examples is taken over."""
 
+from functools import cached_property
+
 import numpy as np
 
 from . import checks
@@ -39,7 +41,7 @@ class Data:
         """The compiled core's view of the data, in the given order of indices."""
         return Examples(self.X, self.dense, self.labels, self.w, order)
 
-    @property
+    @cached_property
     def classes(self):
         if self.labels is not None:
             return "labels"

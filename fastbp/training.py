@@ -243,13 +243,17 @@ class Trainer:
         total, weight = steps(data.examples(order), m, batch_size)
         return total / weight
 
+    def _compiled_rule(self):
+        """What compiled steps are told of the optimizer: rule, settings, two slots; and room for sums of squares."""
+        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[self._theta.dtype]] * 2
+        settings = np.array(self.optimizer.settings(), np.float64)
+        return _epoch.rules[self._rule], settings, slots[:2], np.zeros(_epoch.groups(self.net.plan.code))
+
     def _compiled_steps(self, examples, m, batch_size):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
         plan, theta = self.net.plan, self._theta
-        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
-        settings = np.array(self.optimizer.settings(), np.float64)
-        rule = _epoch.rules[self._rule]
-        work, squares = self._workspaces(batch_size, 1)[0], np.zeros(_epoch.groups(plan.code))
+        rule, settings, slots, squares = self._compiled_rule()
+        work = self._workspaces(batch_size, 1)[0]
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
             total, weight, batch, _ = self._crew.in_step(
@@ -278,13 +282,11 @@ class Trainer:
 
     def _large_steps(self, examples, m, batch_size):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
-        plan, theta = self.net.plan, self._theta
-        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[theta.dtype]] * 2
-        settings, squares = np.array(self.optimizer.settings(), np.float64), np.zeros(_epoch.groups(plan.code))
+        rule, settings, slots, squares = self._compiled_rule()
 
         def learn(m_b):
             return 0.5 * self.weight_decay * _epoch.step(
-                plan.code, theta, m_b, self.weight_decay, _epoch.rules[self._rule], settings, self._taken, slots[0],
+                self.net.plan.code, self._theta, m_b, self.weight_decay, rule, settings, self._taken, slots[0],
                 slots[1], self._Delta, squares,
             )
 
