@@ -21,12 +21,14 @@ from libc.string cimport memset
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
     ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, examples_t, lanes_of, layer_backward,
-    layer_Delta, layer_forward, load_labels, load_rows, load_weights, padded, plan_t, rows_t, to_panels, to_rows,
+    layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t, rows_t, to_panels,
+    to_rows,
 )
 
 
 cdef enum:
     SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
+    NARROW = 8      # units up to which Delta of a layer is summed from the panels of a; else a is turned into rows
 
 
 cdef extern from "team.h":
@@ -170,7 +172,8 @@ cdef inline void backward(
     for l in range(p.L - 1, 1, -1):
         n, k = p.s[l], p.s[l - 1]
         A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
-        to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
+        if n > NARROW:
+            to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
         layer_backward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
         activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
                           <const floating *>(work + B * p.z[l - 1] + at * k), delta)
@@ -191,7 +194,10 @@ cdef inline void learn_block(
             if A == NULL:
                 A = work + B * p.rows[0]
         i, j = team_share(team, n, SHARE, member), team_share(team, n, SHARE, member + 1)
-        if i < j:
+        if i < j and l > 1 and n <= NARROW:
+            narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
+                         <const floating *>(work + B * p.a[l - 1]), add, Delta + p.theta[l])
+        elif i < j:
             layer_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]), A, lda, add, Delta + p.theta[l])
 
 

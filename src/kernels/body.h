@@ -64,6 +64,7 @@ static const TABLE FN(table) = {
     .one_forward = FN(one_forward),
     .layer_backward = FN(layer_backward),
     .layer_Delta = FN(layer_Delta),
+    .narrow_Delta = FN(narrow_Delta),
     .sum_of_squares = FN(sum_of_squares),
     .sgd = FN(sgd),
     .adam = FN(adam),

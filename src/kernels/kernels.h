@@ -89,6 +89,9 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* rows i .. j of  Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */\
         void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
                             const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
+        /* the same from A in panels (k), for few units n */                                                      \
+        void (*narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,  \
+                             const real *A, int add, real *Delta);                                                \
         /* a := g(z), n elements; a may be z where g keeps no z (keeps_z) */                                      \
         void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
         /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \

@@ -134,6 +134,18 @@ static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real
     }
 }
 
+/* The sum of unit i over m examples; delta in panels (n) */
+static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, const real *delta)
+{
+    vec sum = FN(vset1)(0);
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        for (ptrdiff_t lane = 0; lane < width; lane += VL)
+            sum += FN(vload)(delta + e * n + i * width + lane);
+    }
+    return FN(vhsum)(sum);
+}
+
 /* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
  * Delta (n, k + 1). The last panel is the tail: it may be narrower, and A has no rows beyond m. */
 static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
@@ -154,14 +166,45 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
     else if (c < k)
         (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
             j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, k - c);
-    for (; i < j; i++, Delta += k + 1) {
-        vec sum = FN(vset1)(0);
-        for (ptrdiff_t e = 0; e < m; e += PANEL) {
-            const ptrdiff_t width_e = FN(panel_width)(m - e);
-            for (ptrdiff_t lane = 0; lane < width_e; lane += VL)
-                sum += FN(vload)(delta + e * n + i * width_e + lane);
+    for (; i < j; i++, Delta += k + 1)
+        *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
+}
+
+/* The same rows from A in panels (k, width): each number is a sum over vectors of examples. For a layer of few units, to
+ * which turning A into rows would cost more than the product. */
+static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
+                                                           ptrdiff_t k, ptrdiff_t c, const real *delta, const real *A,
+                                                           int add, real *Delta)
+{
+    vec sum[8];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+        sum[r] = FN(vset1)(0);
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        const real *d = delta + e * n + i * width, *a = A + e * k + c * width;
+        for (ptrdiff_t lane = 0; lane < width; lane += VL) {
+            const vec d_e = FN(vload)(d + lane);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++)
+                sum[r] = FN(vfma)(d_e, FN(vload)(a + r * width + lane), sum[r]);
         }
-        *Delta = (add ? *Delta : 0) + FN(vhsum)(sum);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; r++)
+        Delta[r] = (add ? Delta[r] : 0) + FN(vhsum)(sum[r]);
+}
+
+static void FN(narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
+                             const real *A, int add, real *Delta)
+{
+    for (Delta += i * (k + 1); i < j; i++, Delta += k + 1) {
+        ptrdiff_t c = 0;
+        *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
+        for (; c + 8 <= k; c += 8)
+            FN(dots)(8, m, n, i, k, c, delta, A, add, Delta + 1 + c);
+        for (; c < k; c++)
+            FN(dots)(1, m, n, i, k, c, delta, A, add, Delta + 1 + c);
     }
 }
 
