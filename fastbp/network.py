@@ -69,7 +69,7 @@ class Network:
         self._plan = Plan(layer_sizes, activation, output, loss)
         self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
         self._Theta = self._plan.views(self._theta)
-        self._predictor = None  # made when it is first needed
+        self._predict_row = gradient.row_predictor(self._plan, self._theta)
         self._init, self._eps = initialize.check(init, eps, self._plan, self._theta.dtype)
         self.initialize(seed)
 
@@ -170,14 +170,9 @@ class Network:
         -------
         ndarray (m, K), or (K,) for one example
         """
-        if type(X) is np.ndarray and X.ndim == 1 and self.n_parameters <= gradient.SMALL and (
-            out is None or type(out) is np.ndarray
-        ):
-            if self._predictor is None:
-                self._predictor = gradient.predictor(self._plan, self._theta)
-            h = self._predictor.predict(X, out)
-            if h is not None:
-                return h
+        h = self._predict_row(X, out)
+        if h is not None:
+            return h
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
         self._check_theta()
         K = self.layer_sizes[-1]

@@ -138,18 +138,18 @@ cdef class Predictor:
 
     cdef const int64_t[:, ::1] plan
     cdef plan_t p
-    cdef object theta, work, empty
+    cdef object theta, work, array, empty
     cdef void *theta_data
     cdef void *work_data
-    cdef Py_ssize_t B, size
+    cdef Py_ssize_t B
     cdef int type
     cdef char char
 
-    def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, empty):
+    def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, array, empty):
         cdef Py_buffer view
-        self.plan, self.theta, self.work, self.B, self.empty = plan, theta, work, B, empty
+        self.plan, self.theta, self.work, self.B, self.array, self.empty = plan, theta, work, B, array, empty
         self.p = read_plan(plan)
-        self.char, self.size = ord(theta.dtype.char), theta.size
+        self.char = ord(theta.dtype.char)
         self.type = ROWS_F32 if self.char == b"f" else ROWS_F64
         PyObject_GetBuffer(theta, &view, PyBUF_STRIDED_RO)
         self.theta_data = view.buf
@@ -158,38 +158,42 @@ cdef class Predictor:
         self.work_data = view.buf
         PyBuffer_Release(&view)
 
-    cdef void run(self, floating *theta, floating *work, const floating *x, floating *h) noexcept nogil:
+    cdef bint run(self, floating *theta, floating *work, const floating *x, floating *h) noexcept nogil:
+        """h := h(x)  ->  is theta finite? If not, h is as it was."""
         cdef Py_ssize_t l, n = 0, k, last = self.p.L - 1, B = self.B
         cdef const floating *a = x
         cdef floating *z = work
+        cdef bint fine = True
         cdef unsigned callers = enter()
         for l in range(1, last + 1):
             n, k, z = self.p.s[l], self.p.s[l - 1], work + B * self.p.rows[l]
-            one_forward(n, k, <const floating *>theta + self.p.theta[l], a, z)
+            fine &= one_forward(n, k, <const floating *>theta + self.p.theta[l], a, z)
             if l < last:
                 activate(<int>self.p.g[l], n, <const floating *>z, work + B * self.p.a[l])
                 a = work + B * self.p.a[l]
-        to_panels(1, n, <const floating *>z, n, work + B * self.p.z[last])
-        output_of(<int>self.p.g[last], 1, n, <const floating *>(work + B * self.p.z[last]), work + B * self.p.a[last])
-        to_rows(1, n, <const floating *>(work + B * self.p.a[last]), h, n)
+        if fine:
+            to_panels(1, n, <const floating *>z, n, work + B * self.p.z[last])
+            output_of(<int>self.p.g[last], 1, n, <const floating *>(work + B * self.p.z[last]),
+                      work + B * self.p.a[last])
+            to_rows(1, n, <const floating *>(work + B * self.p.a[last]), h, n)
         leave(callers)
+        return fine
 
     def predict(self, x, out):
         """h(x), (K,), into out or, where that is None, a new array; None, with nothing written, where x or out is no
         contiguous row of the network's dtype, or x or theta is not finite."""
         cdef Py_buffer view, into
-        cdef rows_t rows, all_theta
+        cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
         cdef bint fine
+        if type(x) is not self.array or (out is not None and type(out) is not self.array):
+            return None
         try:
             PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
         except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
-        all_theta.data, all_theta.stride, all_theta.type = self.theta_data, 0, self.type
-        fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0 and (
-            fastbp_first_nonfinite(&all_theta, 1, self.size, LARGEST) < 0
-        )
+        fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
             result = self.empty(K, self.theta.dtype) if out is None else out
             try:
@@ -199,11 +203,11 @@ cdef class Predictor:
             else:
                 fine = self.is_row(&into, K)
                 if fine and self.type == ROWS_F32:
-                    self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf,
-                             <float *>into.buf)
+                    fine = self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf,
+                                    <float *>into.buf)
                 elif fine:
-                    self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf,
-                             <double *>into.buf)
+                    fine = self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf,
+                                    <double *>into.buf)
                 PyBuffer_Release(&into)
         PyBuffer_Release(&view)
         return result if fine else None

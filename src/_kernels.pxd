@@ -52,7 +52,7 @@ cdef extern from "kernels.h":
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                               float *) noexcept nogil
-        void (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        int (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                                float *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
@@ -84,7 +84,7 @@ cdef extern from "kernels.h":
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                               double *) noexcept nogil
-        void (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        int (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                                double *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
@@ -195,14 +195,14 @@ cdef inline void layer_forward(
         f64().layer_forward(m, n, k, Theta, A, Z)
 
 
-cdef inline void one_forward(
+cdef inline bint one_forward(
     Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *a, floating *z
 ) noexcept nogil:
-    """z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward"""
+    """z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward  ->  is Theta finite?"""
     if floating is float:
-        f32().one_forward(n, k, Theta, a, z)
+        return f32().one_forward(n, k, Theta, a, z)
     else:
-        f64().one_forward(n, k, Theta, a, z)
+        return f64().one_forward(n, k, Theta, a, z)
 
 
 cdef inline void layer_backward(

@@ -81,8 +81,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
         /* Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */                             \
         void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z);  \
-        /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward */                   \
-        void (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                 \
+        /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward; is Theta finite? */ \
+        int (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                  \
         /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
                                real *E);                                                                          \

@@ -241,10 +241,15 @@ static inline void FN(transpose)(vec r[VL])
     }
 }
 
+/* how many of the next VL there are */
+static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < 0 ? 0 : left < VL ? left : VL; }
+
 /* z := Theta [1, a] for one example: a (k,), z (n,) side by side. VL units at once: their weights are turned by tiles,
- * so that each z is the same chain of multiply-adds as in a panel, to the last bit; up to 4 such chains side by side. */
-static void FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z)
+ * so that each z is the same chain of multiply-adds as in a panel, to the last bit; up to 4 such chains side by side.
+ * Returns whether all of Theta is finite: 0 w is NaN where w is not. */
+static int FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z)
 {
+    vec zero[2] = {FN(vset1)(0), FN(vset1)(0)};
     for (ptrdiff_t j = 0; j < n; j += 4 * VL) {
         const ptrdiff_t left = n - j, groups = left >= 4 * VL ? 4 : (left + VL - 1) / VL;
         vec sum[4];
@@ -253,40 +258,38 @@ static void FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const r
             for (ptrdiff_t i = 0; i < VL && g * VL + i < left; i++)
                 bias[i] = Theta[(j + g * VL + i) * (k + 1)];
             sum[g] = FN(vload)(bias);
+            zero[0] = FN(vfma)(sum[g], FN(vset1)(0), zero[0]);
         }
-        ptrdiff_t c = 0;
-        for (; c + VL <= k; c += VL)
+        for (ptrdiff_t c = 0; c < k; c += VL)
             for (ptrdiff_t g = 0; g < groups; g++) {
+                const ptrdiff_t rows = FN(there)(left - g * VL), columns = FN(there)(k - c);
                 const real *W = Theta + (j + g * VL) * (k + 1) + 1 + c;
-                vec r[VL];
-                if (g * VL + VL <= left)
+                vec r[VL], s = sum[g];
+                if (rows == VL && columns == VL)
 #pragma GCC unroll 16
                     for (int i = 0; i < VL; i++)
                         r[i] = FN(vload)(W + i * (k + 1));
                 else
                     for (int i = 0; i < VL; i++)
-                        r[i] = g * VL + i < left ? FN(vload)(W + i * (k + 1)) : FN(vset1)(0);
-                FN(transpose)(r);
-                vec s = sum[g];
+                        r[i] = i < rows ? FN(vload_part)(W + i * (k + 1), columns) : FN(vset1)(0);
 #pragma GCC unroll 16
                 for (int i = 0; i < VL; i++)
-                    s = FN(vfma)(FN(vset1)(a[c + i]), r[i], s);
+                    zero[i % 2] = FN(vfma)(r[i], FN(vset1)(0), zero[i % 2]);
+                FN(transpose)(r);
+                if (columns == VL)
+#pragma GCC unroll 16
+                    for (int i = 0; i < VL; i++)
+                        s = FN(vfma)(FN(vset1)(a[c + i]), r[i], s);
+                else
+                    for (int i = 0; i < columns; i++)
+                        s = FN(vfma)(FN(vset1)(a[c + i]), r[i], s);
                 sum[g] = s;
             }
-        for (; c < k; c++)      /* what is left of the columns, a weight at a time */
-            for (ptrdiff_t g = 0; g < groups; g++) {
-                real w[VL] = {0};
-                for (ptrdiff_t i = 0; i < VL && g * VL + i < left; i++)
-                    w[i] = Theta[(j + g * VL + i) * (k + 1) + 1 + c];
-                sum[g] = FN(vfma)(FN(vset1)(a[c]), FN(vload)(w), sum[g]);
-            }
         for (ptrdiff_t g = 0; g < groups; g++)
-            FN(vstore_part)(z + j + g * VL, left - g * VL < VL ? left - g * VL : VL, sum[g]);
+            FN(vstore_part)(z + j + g * VL, FN(there)(left - g * VL), sum[g]);
     }
+    return FN(vhsum)(zero[0] + zero[1]) == 0;
 }
-
-/* how many of the next VL examples there are */
-static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < 0 ? 0 : left < VL ? left : VL; }
 
 /* Rows (m, s), ld apart, into panels (s, width); missing examples become zeros */
 static void FN(to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels)
