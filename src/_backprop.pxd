@@ -28,6 +28,8 @@ from _kernels cimport (
 
 cdef enum:
     SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
+    CACHED = 1 << 18    # weights of a layer that are read again for each panel; those of larger ones for
+    PANELS = 8          # panels at once
     NARROW = 8      # units up to which Delta of a layer is summed from the panels of a; else a is turned into rows
 
 
@@ -47,11 +49,16 @@ cdef extern from "team.h":
 
 cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     cdef plan_t p
+    cdef Py_ssize_t l
     p.L = plan.shape[1] - 1
     p.s, p.g, p.theta, p.a, p.z, p.delta, p.rows = (
         &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
     )
     p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
+    p.panels = 1
+    for l in range(1, p.L):
+        if p.s[l] * p.s[l - 1] > CACHED:
+            p.panels = PANELS
     return p
 
 
@@ -210,21 +217,24 @@ cdef inline double accumulate_block(
     The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
     same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
     """
-    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, rows
+    cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e
     cdef double cost = 0
     cdef floating *X
     at = team_share(team, m, panel, member)
     end_at = team_share(team, m, panel, member + 1)
-    X = work + B * p.a[0] + at * p.s[0]     # one panel, used again for the next: it is not needed after its forward
+    X = work + B * p.a[0] + at * p.s[0]     # one chunk, used again for the next: it is not needed after its forward
     while at < end_at:
-        rows = min(panel, end_at - at)
-        load(p, data, first + at, rows, work, B, at, X)
-        load_targets(p, data, first + at, rows, work, B, at)
-        forward(p, theta, rows, <const floating *>X, work, B, at)
-        costs[at // panel] = cost_of(p, rows, work, B, at)
+        end_chunk = min(at + chunk, end_at)
+        load(p, data, first + at, end_chunk - at, work, B, at, X)
+        load_targets(p, data, first + at, end_chunk - at, work, B, at)
+        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at)
+        e = at
+        while e < end_chunk:
+            costs[e // panel] = cost_of(p, min(panel, end_chunk - e), work, B, e)
+            e += panel
         if Delta != NULL:
-            backward(p, theta, rows, work, B, at)
-        at += panel
+            backward(p, theta, end_chunk - at, work, B, at)
+        at = end_chunk
     team_meet(team)
     for at in range((m + panel - 1) // panel):
         cost += costs[at]

@@ -29,6 +29,7 @@ cdef extern from "kernels.h":
         Py_ssize_t y
         Py_ssize_t w
         int low
+        Py_ssize_t panels
 
     ctypedef struct examples_t:
         rows_t X

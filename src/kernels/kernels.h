@@ -29,6 +29,7 @@ typedef struct {
     int loss;
     ptrdiff_t y, w;                             /* units of the targets (K) and of the weights (1) */
     int low;                                    /* value of an output that is not the label: 0, or -1 for tanh */
+    ptrdiff_t panels;                           /* that go through a layer at once */
 } plan_t;
 
 /* What is summed over. */
