@@ -36,6 +36,11 @@ def operations(plan, m):
     return 6.0 * m * plan.n_parameters
 
 
+def _long(plan, m):
+    """Would Ctrl-C have to wait for a block of examples? Then another thread computes, and leaves it undone."""
+    return plan.large and operations(plan, m) >= threads.LONG
+
+
 def shards(plan, first, last, rows):
     """The examples first .. last cut into ranges, each of whole blocks: how many depends on the sizes alone."""
     blocks = -(-(last - first) // rows)
@@ -49,7 +54,7 @@ def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
     n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_CALL)
-    with threads.Crew(n) as crew:
+    with threads.Crew(n, apart=_long(plan, data.m)) as crew:
         work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]
         return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
 
@@ -65,9 +70,10 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
 
     def accumulate_shard(i, member):
         (at, end), own = ranges[i], work[member]
-        while at < end and not crew.stopped:
+        while at < end and not crew.team.stopping:
             costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i], threads.SLICE
+                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i],
+                threads.SLICE, crew.team,
             )
 
     crew.share(accumulate_shard, range(len(ranges)))
@@ -90,11 +96,16 @@ def _accumulate_per_example(plan, theta, data, Delta):
 def predict(plan, theta, X, out):
     """out (m, K) := h(x) for each row of X."""
     examples = _backprop.Examples(X)
-    work, first = Workspace(plan, len(X), theta.dtype), 0
-    while first < len(X):
-        first = _backprop.predict(
-            plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE
-        )
+    work = Workspace(plan, len(X), theta.dtype)
+
+    def predict_all(first, _):
+        while first < len(X) and not crew.team.stopping:
+            first = _backprop.predict(
+                plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE, crew.team
+            )
+
+    with threads.Crew(1, apart=True) if _long(plan, len(X)) else threads.ALONE as crew:
+        crew.share(predict_all, [0])
 
 
 def row_predictor(plan, theta):
@@ -115,7 +126,9 @@ def trace(plan, theta, X):
     work = Workspace(plan, len(X), theta.dtype)
     for first in range(0, len(X), work.rows):
         last = min(first + work.rows, len(X))
-        _backprop.predict(plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0)
+        _backprop.predict(
+            plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0, threads.ALONE.team
+        )
         for l in range(hidden):
             _backprop.layer(plan.code[3, l + 1], work.block, work.rows, layers[l][first:last])
     return layers

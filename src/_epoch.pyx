@@ -13,7 +13,7 @@ from libc.float cimport DBL_MAX as LARGEST
 from libc.math cimport pow
 from libc.stdint cimport int64_t
 
-from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
+from _backprop cimport SHARE, accumulate_block, read_plan, team_begin, team_meet, team_share, team_t
 from _kernels cimport (
     ROWS_F32, ROWS_F64, adam, bind_kernels, enter, examples_t, fastbp_first_nonfinite, lanes_of, leave, load_rows,
     online_sgd, plan_t, rows_t, seconds, sgd, sum_of_squares,
@@ -134,6 +134,10 @@ def steps(
                     team_meet(all)
                     if all.stop:
                         break
+            if p.panels > 1:    # may have been left undone: all must know before one moves theta
+                team_meet(all)
+                if all.cut:
+                    break
             if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
                 break
             t += 1
@@ -167,7 +171,7 @@ def step(
     cdef double sum_squares = 0
     cdef Py_ssize_t i
     cdef unsigned callers
-    alone.n = 1
+    team_begin(&alone, 1)
     with nogil:
         callers = enter()
         learn(&p, m_b, weight_decay, rule, &settings[0], <double>(taken[0] + 1), &Delta[0],
@@ -253,7 +257,7 @@ cdef class Stepper:
         self.rule, self.B, self.weight_decay, self.taken = rule, B, weight_decay, taken
         self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
         self.format, self.n = theta.dtype.char.encode(), theta.size
-        self.alone.n, self.alone.stop = 1, 0
+        team_begin(&self.alone, 1)
 
     cdef bint targets(self, Py_buffer *Y, examples_t *data, Py_ssize_t m, int own) noexcept:
         """data.Y or data.labels := Y, if it can be taken as it is"""

@@ -51,11 +51,11 @@ cdef extern from "kernels.h":
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
-                              float *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                               const float *, float *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
-                               float *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                               const float *, float *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                             Py_ssize_t, int, float *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
@@ -83,11 +83,11 @@ cdef extern from "kernels.h":
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
-                              double *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                               const double *, double *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
-                               double *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                               const double *, double *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                             Py_ssize_t, int, double *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
@@ -187,13 +187,14 @@ cdef inline void to_rows(
 
 
 cdef inline void layer_forward(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *A, floating *Z
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *A,
+    floating *Z
 ) noexcept nogil:
-    """Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
+    """units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
     if floating is float:
-        f32().layer_forward(m, n, k, Theta, A, Z)
+        f32().layer_forward(m, n, i, j, k, Theta, A, Z)
     else:
-        f64().layer_forward(m, n, k, Theta, A, Z)
+        f64().layer_forward(m, n, i, j, k, Theta, A, Z)
 
 
 cdef inline bint one_forward(
@@ -207,13 +208,14 @@ cdef inline bint one_forward(
 
 
 cdef inline void layer_backward(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *delta, floating *E
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *delta,
+    floating *E
 ) noexcept nogil:
-    """E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
+    """units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
     if floating is float:
-        f32().layer_backward(m, n, k, Theta, delta, E)
+        f32().layer_backward(m, n, i, j, k, Theta, delta, E)
     else:
-        f64().layer_backward(m, n, k, Theta, delta, E)
+        f64().layer_backward(m, n, i, j, k, Theta, delta, E)
 
 
 cdef inline void layer_Delta(

@@ -80,13 +80,14 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* rows (m, s), ld apart, into panels (s) and back */                                                     \
         void (*to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels);                \
         void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
-        /* Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */                             \
-        void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z);  \
+        /* units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */            \
+        void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *Theta, \
+                              const real *A, real *Z);                                                            \
         /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward; is Theta finite? */ \
         int (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                  \
-        /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
-        void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
-                               real *E);                                                                          \
+        /* units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */            \
+        void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,                   \
+                               const real *Theta, const real *delta, real *E);                                    \
         /* rows i .. j of  Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */\
         void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
                             const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
