@@ -52,7 +52,7 @@ cdef extern from "kernels.h":
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
-                               const float *, float *) noexcept nogil
+                              const float *, float *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
                                const float *, float *) noexcept nogil
@@ -84,7 +84,7 @@ cdef extern from "kernels.h":
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
         void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
-                               const double *, double *) noexcept nogil
+                              const double *, double *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
                                const double *, double *) noexcept nogil
