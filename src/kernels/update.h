@@ -39,7 +39,8 @@ static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1
 #undef SUM
 #undef SQUARE
 
-#define SIGN(x) ((x) > 0 ? (real)1 : (x) < 0 ? (real)-1 : (real)0)
+/* two selects, which become vector code where one inside the other does not */
+#define SIGN(x) (((x) > 0 ? (real)1 : (real)0) - ((x) < 0 ? (real)1 : (real)0))
 
 static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, double c_, double l1_, double clip_,
                            const real *restrict Theta, real *restrict Delta)
@@ -168,16 +169,18 @@ RULE(adagrad)
 }
 
 /* Igel & Huesken 2003, iRprop-: the step of a parameter grows while its D keeps its sign; where that turns the step
- * shrinks, and D counts as 0 this time and the next. */
+ * shrinks, and D counts as 0 this time and the next. up and down are 1 or 0: products with them are exact, and no
+ * branch keeps the loop from being vector code. */
 RULE(rprop)
 {
     const real minus = (real)s->settings[1], plus = (real)s->settings[2];
     const real least = (real)s->settings[3], most = (real)s->settings[4];
     real *const restrict last = slot_1, *const restrict step = slot_2;
     EACH_PARAMETER(c == 0, const real turn = SIGN(D) * SIGN(last[i]);
-                   const real size_ = step[i] * (turn > 0 ? plus : turn < 0 ? minus : (real)1);
-                   step[i] = size_ > most ? most : size_ < least ? least : size_;
-                   last[i] = turn < 0 ? (real)0 : D; theta[i] -= SIGN(last[i]) * step[i];)
+                   const real up = (turn * turn + turn) / 2; const real down = (turn * turn - turn) / 2;
+                   const real length = step[i] * (up * plus + down * minus + (1 - up - down));
+                   step[i] = length > most ? most : length < least ? least : length;
+                   last[i] = (1 - down) * D; theta[i] -= (1 - down) * SIGN(D) * step[i];)
 }
 #undef RULE
 #undef EACH_PARAMETER
