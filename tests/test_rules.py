@@ -377,7 +377,7 @@ def _with_torch(torch, rule, clip):
     return net.theta, np.concatenate(flat)
 
 
-@pytest.mark.parametrize("clip", [{}, {"clip_value": 0.05}, {"clip_norm": 0.2}], ids=lambda clip: "".join(clip) or "free")
+@pytest.mark.parametrize("clip", [{}, {"clip_value": 0.05}, {"clip_norm": 0.2}], ids=["", "clip_value", "clip_norm"])
 @pytest.mark.parametrize(
     "rule", ["nesterov", "adam", "adamw", "nadam", "rmsprop", "rmsprop, momentum", "adagrad", "rprop"]
 )
