@@ -8,7 +8,7 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport floating
+from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -23,6 +23,7 @@ from _update cimport groups_of, learn, next_step, sum_of, told_t
 bind_kernels()
 
 
+@final
 cdef class Rule:
     """What steps are told of the optimizer and of what is done to D, and where they keep what they need again.
 

@@ -28,12 +28,12 @@ static double FN(sum_of_squares)(ptrdiff_t n, const real *x)
 static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta)
 {
     double squares = 0, sizes = 0;
-    for (ptrdiff_t i = 0; i < rows; i++, Theta += columns) {
-        if (c != 0)
-            SUM(SQUARE, columns - 1, Theta + 1, squares);
-        if (l1 != 0)
-            SUM(fabs, columns - 1, Theta + 1, sizes);
-    }
+    if (c != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(SQUARE, columns - 1, Theta + i * columns + 1, squares);
+    if (l1 != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(fabs, columns - 1, Theta + i * columns + 1, sizes);
     return 0.5 * c * squares + l1 * sizes;
 }
 #undef SUM
@@ -90,9 +90,9 @@ static void FN(begin_step)(step_t *s)
 /* The statements for every parameter i and its D: all in one range where biases and weights are treated alike, else
  * range by range, a row's bias (bias = 1), then its weights. */
 #define EACH_PARAMETER(alike, ...)                                                                                \
-    for (ptrdiff_t at = 0, end, rows_ = !(alike), bias = rows_; at < size; at = end, bias = rows_ && !bias) {     \
+    for (ptrdiff_t at = 0, end, apart = !(alike), bias = apart; at < size; at = end, bias = apart && !bias) {     \
         const real c_ = bias ? 0 : c;                                                                             \
-        end = !rows_ ? size : bias ? at + 1 : at + columns - 1;                                                   \
+        end = !apart ? size : bias ? at + 1 : at + columns - 1;                                                   \
         for (ptrdiff_t i = at; i < end; i++) {                                                                    \
             const real D = c_ != 0 ? scale * Delta[i] + c_ * theta[i] : scale * Delta[i];                         \
             __VA_ARGS__                                                                                           \
@@ -185,16 +185,3 @@ RULE(rprop)
 #undef RULE
 #undef EACH_PARAMETER
 #undef SIGN
-
-static void FN(update)(const step_t *s, ptrdiff_t rows, ptrdiff_t columns, double scale, double c, const real *Delta,
-                       real *slot_1, real *slot_2, real *slot_3, real *theta)
-{
-    switch (s->rule) {
-#define X(name)                                                                                                   \
-    case RULE_##name:                                                                                             \
-        FN(name)(s, rows * columns, columns, (real)scale, (real)c, Delta, slot_1, slot_2, slot_3, theta);         \
-        break;
-        RULES(X)
-#undef X
-    }
-}
