@@ -63,7 +63,8 @@ cdef inline bint learn(
             if told.penalised:
                 told.penalties[group + u // SHARE] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
             if not told.fused:
-                regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at), Delta + at)
+                regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
+                           Delta + at)
                 if told.clip_norm < INFINITY:
                     told.squares[group + u // SHARE] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
             u += SHARE
