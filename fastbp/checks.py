@@ -246,7 +246,7 @@ def rates(function, first, n, name="learning_rate"):
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
     values = [function(t) for t in range(first, first + n)]
     for t, value in enumerate(values, first):
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
             raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
         if not 0 <= value < math.inf:
             raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value:g}")

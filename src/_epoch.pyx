@@ -51,7 +51,7 @@ cdef class Rule:
             raise ValueError(f"room is for {SCALARS} scalars and 3 slots; got {scalars.shape[0]} and {len(slots)}")
         self.settings, self.regularisation, self.scalars, self.sums = settings, regularisation, scalars, sums
         self.taken, self.kept = taken, tuple(slots)
-        self.told.step.rule, self.told.step.settings = rule, &settings[0]
+        self.told.rule = rule
         self.told.slot_1 = address(slots[0]) if len(slots) > 0 else NULL
         self.told.slot_2 = address(slots[1]) if len(slots) > 1 else NULL
         self.told.slot_3 = address(slots[2]) if len(slots) > 2 else NULL
@@ -64,14 +64,12 @@ cdef class Rule:
         for i in range(p.L - 1):
             self.told.penalised |= self.told.c[i] != 0
 
-    cdef inline step_t last_step(self) noexcept nogil:
-        """as the next one begins from: t, scalars"""
-        cdef step_t step = self.told.step
+    cdef inline void last_step(self, step_t *step) noexcept nogil:
+        """what the next one begins from: t, scalars"""
         cdef Py_ssize_t i
-        step.t = <double>self.taken[0]
+        step.rule, step.settings, step.t = self.told.rule, &self.settings[0], <double>self.taken[0]
         for i in range(self.scalars.shape[0]):
             step.scalars[i] = self.scalars[i]
-        return step
 
     cdef inline void finish(self, const step_t *step) noexcept nogil:
         """the step is taken: count it, keep its scalars"""
@@ -119,7 +117,7 @@ def steps(
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef team_t *all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-    cdef step_t step = rule.last_step()     # each member counts for itself: member 0 alone writes
+    cdef step_t step                        # each member counts for itself: member 0 alone writes
     cdef const double *rate = &rates[0] if rates.shape[0] else NULL
     cdef Py_ssize_t rows, at, end_at, batch = first, done = 0
     cdef bint add
@@ -127,6 +125,7 @@ def steps(
     cdef double m_b, cost, end = seconds() + budget
     with nogil:
         callers = enter()
+        rule.last_step(&step)
         while batch < last:
             at = batch * batch_size
             end_at = min(at + batch_size, m)
@@ -180,11 +179,12 @@ def step(
     """One more step of the rule; Delta is summed already, and used up  ->  the penalty before it."""
     cdef plan_t p = read_plan(plan)
     cdef team_t alone
-    cdef step_t now = rule.last_step()
+    cdef step_t now
     cdef unsigned callers
     team_begin(&alone, 1)
     with nogil:
         callers = enter()
+        rule.last_step(&now)
         next_step(&now, &rates[0] if rates.shape[0] else NULL, 0, &theta[0])
         learn(&p, &rule.told, &now, m_b, &Delta[0], &theta[0], &alone, 0)
         leave(callers)
@@ -333,8 +333,9 @@ cdef class Stepper:
         self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m
     ) noexcept nogil:
         cdef double cost
-        cdef step_t now = self.rule.last_step()
+        cdef step_t now
         cdef unsigned callers = enter()
+        self.rule.last_step(&now)
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
         next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)

@@ -12,7 +12,7 @@ from _backprop cimport SHARE, team_meet, team_share, team_t
 from _kernels cimport begin_step, penalty, plan_t, regularise, step_t, sum_of_squares, update
 
 cdef struct told_t:             # what steps are told; its arrays live in a Rule
-    step_t step                 # before the next one
+    int rule
     void *slot_1
     void *slot_2
     void *slot_3

@@ -87,15 +87,30 @@ static void FN(begin_step)(step_t *s)
                          const real *Delta, real *restrict slot_1, real *restrict slot_2, real *restrict slot_3,  \
                          real *restrict theta)
 
-/* The statements for every parameter i and its D: all in one range where biases and weights are treated alike, else
- * range by range, a row's bias (bias = 1), then its weights. */
+/* The statements for every parameter i and its D: all in one range where biases and weights are treated alike and c is 0,
+ * else row by row, the bias (bias = 1) before the weights. */
 #define EACH_PARAMETER(alike, ...)                                                                                \
-    for (ptrdiff_t at = 0, end, apart = !(alike), bias = apart; at < size; at = end, bias = apart && !bias) {     \
-        const real c_ = bias ? 0 : c;                                                                             \
-        end = !apart ? size : bias ? at + 1 : at + columns - 1;                                                   \
-        for (ptrdiff_t i = at; i < end; i++) {                                                                    \
-            const real D = c_ != 0 ? scale * Delta[i] + c_ * theta[i] : scale * Delta[i];                         \
-            __VA_ARGS__                                                                                           \
+    {                                                                                                             \
+        if (alike) {                                                                                              \
+            for (ptrdiff_t i = 0; i < size; i++) {                                                                \
+                const real D = scale * Delta[i];                                                                  \
+                enum { bias = 0 };                                                                                \
+                __VA_ARGS__                                                                                       \
+            }                                                                                                     \
+        } else {                                                                                                  \
+            for (ptrdiff_t at = 0; at < size; at += columns) {                                                    \
+                {                                                                                                 \
+                    const ptrdiff_t i = at;                                                                       \
+                    const real D = scale * Delta[i];                                                              \
+                    enum { bias = 1 };                                                                            \
+                    __VA_ARGS__                                                                                   \
+                }                                                                                                 \
+                for (ptrdiff_t i = at + 1; i < at + columns; i++) {                                               \
+                    const real D = scale * Delta[i] + c * theta[i];                                               \
+                    enum { bias = 0 };                                                                            \
+                    __VA_ARGS__                                                                                   \
+                }                                                                                                 \
+            }                                                                                                     \
         }                                                                                                         \
     }
 
