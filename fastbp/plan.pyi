@@ -9,6 +9,7 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 FUNCTION_ALIASES: Final[dict[str, str]]
 LOSS_ALIASES: Final[dict[str, str]]
 BLAS_LIMIT: Final[int]
+CACHED: Final[int]
 WORKSPACE: Final[int]
 
 class Plan:
