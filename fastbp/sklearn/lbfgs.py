@@ -5,9 +5,11 @@ import warnings
 import numpy as np
 import scipy
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.utils.optimize import _check_optimize_result
 
 from .. import gradient
+from ..plan import Plan
 from . import callbacks
 from .inputs import TrainingSet
 from .model import packed_places
@@ -30,6 +32,10 @@ class Objective:
     def __init__(self, net, training, alpha, divisor, n_threads):
         self.plan, self.training, self.divisor, self.n_threads = net.plan, training, divisor, n_threads
         self.c = alpha / training.weight
+        plan = self.plan
+        self._predicted = plan if plan.output == "softmax" else Plan(
+            plan.layer_sizes, plan.activations, "identity", "squared_error"
+        )
         self.best = np.inf, None    # J and its theta, for Ctrl-C
 
     def __call__(self, theta):
@@ -47,22 +53,26 @@ class Objective:
         return J, D
 
     def _clipped(self, theta, data, cost):
-        """The sum of the costs as scikit-learn counts it, a probability below eps as eps: the line search sees that.
+        """The sum of the costs as scikit-learn counts it: from the probability p of what is right, at least eps.
 
-        Where no example can cost so much, or none does, it is the sum that the engine gave.
+        Its line search sees log(eps) where an example costs more, and with sigmoids the digits that 1 - p has lost.
+        Where no example can be so wrong, or none is, it is the sum that the engine gave.
         """
+        if self.plan.loss != "cross_entropy":
+            return cost * data.scale
+        wrong = EPS if self.plan.output == "softmax" else 1e-3
         least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
-        if self.plan.loss != "cross_entropy" or not cost > -np.log(EPS) * least:
+        if cost <= -np.log(wrong) * least:
             return cost * data.scale
         h = np.empty((data.m, self.plan.layer_sizes[-1]))
-        gradient.predict(self.plan, theta, data.X, h)
+        gradient.predict(self._predicted, theta, data.X, h)
         if data.labels is not None:
-            right = np.take_along_axis(h, data.labels[:, np.newaxis], axis=1)
+            p = np.take_along_axis(h, data.labels[:, np.newaxis], axis=1)
         else:
-            right = np.where(data.dense, h, 1 - h)
-        if not right.min() < EPS:
+            p = np.where(data.dense, expit(h, out=h), 1 - h)
+        if p.min() >= wrong:
             return cost * data.scale
-        costs = -np.log(np.clip(right, EPS, 1 - EPS))
+        costs = -np.log(np.clip(p, EPS, 1 - EPS))
         return float((costs if data.w is None else data.w * costs).sum()) * data.scale
 
 
