@@ -4,13 +4,15 @@ import time
 
 import numpy as np
 
-from . import _epoch, checks, gradient, optimizers, threads
+from . import _epoch, _kernels, checks, gradient, optimizers, threads
 from . import progress as reporting
 from .history import History
 from .initialize import warn_if_equal_units
+from .regularisation import Regularisation
+from .rule import check_state, compiled_rule, start
 
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
-EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
+NO_RATES = np.empty(0)
 
 
 class DivergenceError(ArithmeticError):
@@ -22,8 +24,8 @@ class DivergenceError(ArithmeticError):
 
 
 def train(
-    net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, sample_weight=None,
-    shuffle=True, validation_data=None, seed=None, progress=False, n_threads=None,
+    net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
+    clip_norm=None, sample_weight=None, shuffle=True, validation_data=None, seed=None, progress=False, n_threads=None,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -33,14 +35,20 @@ def train(
         Its theta is changed in place.
     X, Y, sample_weight
         As for `Network.cost_and_gradient`.
-    optimizer : Optimizer, "sgd" or "adam"
+    optimizer : Optimizer, or a name: "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"
         Anything with ``init(theta)`` and ``update(theta, D, state)``; see `fastbp.optimizers`.
     epochs : int
     batch_size : int or None
         Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
         are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
     weight_decay, lam : float
-        c of docs/math.md, or the course's lambda: c = lam / m, m the training rows (or the sum of their weights).
+        c of docs/math.md, one number or one for each Theta; or the course's lambda: c = lam / m, m the training rows
+        (or the sum of their weights).
+    l1 : float
+        J += l1 sum |Theta_ij|, D += l1 sign(Theta_ij), j >= 1.
+    clip_value, clip_norm : float, optional
+        Every D_ij, penalties included, is cut to [-clip_value, clip_value]; then D of all layers together is scaled so
+        that |D| <= clip_norm.
     shuffle : bool
         A new order of the examples each epoch; False takes them as they lie.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
@@ -71,9 +79,11 @@ def train(
     rng = checks.generator(seed)
     data = net.data(X, Y, sample_weight)
     validation = _validation(net, validation_data)
-    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
+    c = checks.coefficients(weight_decay, lam, data.weight * data.scale, len(net.plan.shapes))
     rows = data.m if batch_size is None else min(batch_size, data.m)
-    trainer = Trainer(net, optimizer, weight_decay=c, n_threads=n_threads)
+    trainer = Trainer(
+        net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, n_threads=n_threads
+    )
     warn_if_equal_units(net, stacklevel=2)
 
     history = History(examples=data.m)
@@ -106,6 +116,18 @@ def train(
     return history
 
 
+def _setting(name):
+    """A setting of the trainer's Regularisation, which may be changed between steps."""
+    def get(self):
+        value = getattr(self._regularisation, name)
+        return value[0] if name == "c" and len(set(value)) == 1 else None if value == np.inf else value
+
+    def set_(self, value):
+        self._regularisation, self._stepper = self._regularisation.with_(**{name: value}), None
+
+    return property(get, set_)
+
+
 class Trainer:
     """One training under way, step by step: for online learning, control loops, and loops of your own.
 
@@ -113,10 +135,11 @@ class Trainer:
     ----------
     net : Network
         Its theta is changed in place by every step.
-    optimizer : Optimizer, "sgd" or "adam"
-    weight_decay : float
-        c of docs/math.md; the same for every batch, whatever its size. May be changed between steps, as the
-        optimizer's settings may.
+    optimizer : Optimizer, or a name
+    weight_decay, l1, clip_value, clip_norm
+        As for `train`; the same for every batch, whatever its size.
+    batch_lam : float
+        In a batch of m_b examples (or weights of that sum) every c is larger by batch_lam / m_b: alpha of scikit-learn.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
 
@@ -124,6 +147,8 @@ class Trainer:
     ----------
     state : dict
         The optimizer's: the step count t, and arrays like theta. To go back to another, assign the whole.
+    weight_decay, l1, batch_lam, clip_value, clip_norm
+        May be changed between steps, as the optimizer's settings may.
 
     Notes
     -----
@@ -141,27 +166,26 @@ class Trainer:
     True
     """
 
-    def __init__(self, net, optimizer="adam", *, weight_decay=0.0, n_threads=None):
+    def __init__(self, net, optimizer="adam", *, weight_decay=0.0, l1=0.0, batch_lam=0.0, clip_value=None,
+                 clip_norm=None, n_threads=None):
         self.net = checks.network(net)
         self.optimizer = optimizers.resolve(optimizer, net.dtype)
-        self._weight_decay = checks.coefficient(weight_decay, None, 1)
+        self._regularisation = Regularisation.of(
+            net.plan, 1, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
+            clip_norm=clip_norm,
+        )
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
-        self._state = self.optimizer.init(self._theta)
+        self._state = start(self.optimizer, self._theta, net.plan)
         self._Delta = np.empty_like(self._theta)
-        self._rule = optimizers.compiled_rule(self.optimizer)
+        self._rule = compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
         self._taken = np.zeros(1, np.int64)     # t of a compiled rule: counted in compiled code, step by step
         self._stepper = None        # made for the settings it was made with
 
-    @property
-    def weight_decay(self):
-        return self._weight_decay
-
-    @weight_decay.setter
-    def weight_decay(self, value):
-        self._weight_decay, self._stepper = checks.coefficient(value, None, 1), None
+    weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")
+    clip_value, clip_norm = _setting("clip_value"), _setting("clip_norm")
 
     @property
     def state(self):
@@ -171,9 +195,10 @@ class Trainer:
 
     @state.setter
     def state(self, value):
-        self._state, self._stepper = value, None
         if self._rule:
+            check_state(self.optimizer, value, self._theta)
             self._taken[0] = value["t"]
+        self._state, self._stepper = value, None
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
@@ -184,7 +209,7 @@ class Trainer:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
                 self._make_stepper(settings)
-            J = self._stepper.step(X, Y)
+            J = self._stepper.step(X, Y, self._rates(1)[0]) if self._scheduled else self._stepper.step(X, Y)
             if J is not None:
                 return J
         return self.epoch(X, Y, sample_weight=sample_weight, batch_size=None)
@@ -212,14 +237,12 @@ class Trainer:
             return self._epoch(data, batch_size, order)
 
     def _make_stepper(self, settings):
-        plan, state = self.net.plan, self._state
+        plan = self.net.plan
         work = gradient.Workspace(plan, 64, self._theta.dtype)
-        self._settings = settings
+        self._settings, self._scheduled = settings, callable(settings[0])
         self._stepper = _epoch.Stepper(
-            plan.code, self._theta, self._Delta, [state[slot] for slot in self.optimizer.slots], work.block, work.rows,
-            work.costs, np.zeros(_epoch.groups(plan.code)), self.weight_decay, _epoch.rules[self._rule],
-            np.array(settings, np.float64), self._taken, plan.lowest, plan.highest,
-            (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+            plan.code, self._theta, self._Delta, work.block, work.rows, work.costs, self._compiled_rule(1.0),
+            plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
         )
 
     def _workspaces(self, batch_size, n):
@@ -229,45 +252,55 @@ class Trainer:
             self._works = (batch_size, works)
         return works
 
-    def _epoch(self, data, batch_size=None, order=None):
+    def _epoch(self, data, batch_size=None, order=None, rates=None):
+        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer."""
         m = data.m if order is None else len(order)
         batch_size = m if batch_size is None else min(batch_size, m)
+        batches = -(-m // batch_size)
+        rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots:
+        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone:
             steps = self._online_steps
         elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        total, weight = steps(data.examples(order), m, batch_size)
+        total, weight = steps(data.examples(order), m, batch_size, rates, data.scale)
         return total / weight
 
-    def _compiled_rule(self):
-        """What compiled steps are told of the optimizer: rule, settings, two slots; and room for sums of squares."""
-        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[self._theta.dtype]] * 2
-        settings = np.array(self.optimizer.settings(), np.float64)
-        return _epoch.rules[self._rule], settings, slots[:2], np.zeros(_epoch.groups(self.net.plan.code))
+    def _rates(self, n):
+        """The learning rates of the next n steps; empty where it is the same for all, or Python's to ask for."""
+        rate = self.optimizer.settings()[0] if self._rule else None
+        return checks.rates(rate, int(self._taken[0]), n) if callable(rate) else NO_RATES
 
-    def _compiled_steps(self, examples, m, batch_size):
+    def _compiled_rule(self, scale):
+        """What compiled steps are told of the optimizer and of what is done to D, weights being in units of scale."""
+        first, *others = self.optimizer.settings()
+        return _epoch.Rule(
+            self.net.plan.code, _kernels.rules[self._rule],
+            np.array([0.0 if callable(first) else first, *others], np.float64), self._regularisation.code(scale),
+            [self._state[slot] for slot in self.optimizer.slots], self._state.get("scalars", NO_RATES), self._taken,
+            np.zeros(2 * _epoch.groups(self.net.plan.code)),
+        )
+
+    def _compiled_steps(self, examples, m, batch_size, rates, scale):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        plan, theta = self.net.plan, self._theta
-        rule, settings, slots, squares = self._compiled_rule()
+        plan, theta, rule, before = self.net.plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
             total, weight, batch, _ = self._crew.in_step(
-                lambda budget, team, member, at=batch, t=int(self._taken[0]), sums=(total, weight): _epoch.steps(
-                    plan.code, theta, examples, m, batch_size, at, batches, self.weight_decay, rule, settings, t,
-                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, *sums, budget,
-                    self._taken, team, member,
+                lambda budget, team, member, at=batch, rates=rates[self._taken[0] - before :], sums=(total, weight): (
+                    _epoch.steps(plan.code, theta, examples, m, batch_size, at, batches, rule, rates, self._Delta,
+                                 work.block, work.rows, work.costs, *sums, budget, team, member)
                 )
             )
         return total, weight
 
-    def _online_steps(self, examples, m, _):
+    def _online_steps(self, examples, m, _, rates, scale):
         """Plain SGD, one example a step: the fused sweeps."""
-        plan = self.net.plan
+        plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
         work = gradient.Workspace(plan, 1, self._theta.dtype)
         work.block[:] = 0
         packed = gradient.aligned(_epoch.packed_size(plan.code, self._theta), self._theta.dtype)
@@ -275,30 +308,28 @@ class Trainer:
         total, weight, done = 0.0, 0.0, 0
         while done < m:
             total, weight, done = _epoch.online_steps(
-                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate, work.block,
-                work.rows, packed, total, weight, threads.SLICE, stride, self._taken,
+                plan.code, self._theta, examples, done, m, rule, rates[self._taken[0] - before :], work.block,
+                work.rows, packed, total, weight, threads.SLICE, stride,
             )
         return total, weight
 
-    def _large_steps(self, examples, m, batch_size):
+    def _large_steps(self, examples, m, batch_size, rates, scale):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
-        rule, settings, slots, squares = self._compiled_rule()
+        plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
 
         def learn(m_b):
-            return 0.5 * self.weight_decay * _epoch.step(
-                self.net.plan.code, self._theta, m_b, self.weight_decay, rule, settings, self._taken, slots[0],
-                slots[1], self._Delta, squares,
-            )
+            rate = rates[self._taken[0] - before :]
+            return _epoch.step(plan.code, self._theta, m_b, rule, rate, self._Delta)
 
         return self._accumulated_steps(examples, m, batch_size, learn)
 
-    def _python_steps(self, examples, m, batch_size):
+    def _python_steps(self, examples, m, batch_size, _, scale):
         """The update rule in Python, one crossing a batch."""
-        plan, theta = self.net.plan, self._theta
+        plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
 
         def learn(m_b):
-            penalty = gradient.penalty(plan, theta, self.weight_decay)
-            D = gradient.regularise(plan, theta, self._Delta, m_b, self.weight_decay)
+            penalty = regularisation.penalty(plan, theta, m_b * scale)
+            D = regularisation.regularise(plan, theta, self._Delta, m_b, scale)
             self.optimizer.update(theta, D, self._state)
             return penalty
 

@@ -1,5 +1,5 @@
 """Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules,
-and tells Python what the closed sets (activations, outputs, losses) hold."""
+and tells Python what the closed sets (activations, outputs, losses, update rules) hold."""
 
 import os
 
@@ -26,6 +26,7 @@ cdef extern from "lists.h":
     const activation_t *activation_list
     const output_t *output_list
     const char **loss_list
+    const char **rule_list
     const pair_t *pair_list
 
 
@@ -56,6 +57,7 @@ capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)],
 activations = {}    # name -> (code, keeps_z)
 outputs = {}        # name -> (code, lowest, highest)
 losses = {}         # name -> code
+rules = {}          # name -> code
 pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
@@ -69,6 +71,10 @@ while output_list[i].name != NULL:
 i = 0
 while loss_list[i] != NULL:
     losses[loss_list[i].decode()] = i
+    i += 1
+i = 0
+while rule_list[i] != NULL:
+    rules[rule_list[i].decode()] = i
     i += 1
 i = 0
 while pair_list[i].output != NULL:

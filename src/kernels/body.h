@@ -64,9 +64,11 @@ static const TABLE FN(table) = {
     .one_forward = FN(one_forward),
     .layer_backward = FN(layer_backward),
     .layer_Delta = FN(layer_Delta),
+    .penalty = FN(penalty),
+    .regularise = FN(regularise),
     .sum_of_squares = FN(sum_of_squares),
-    .sgd = FN(sgd),
-    .adam = FN(adam),
+    .begin_step = FN(begin_step),
+    .update = FN(update),
 #if VBYTES == 64
     .online_sgd = FN(online_sgd_by_size),
 #else

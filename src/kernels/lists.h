@@ -16,6 +16,7 @@ static const output_t output_list[] = {OUTPUTS(X) {NULL, 0, 0}};
 #undef X
 #define X(name) #name,
 static const char *loss_list[] = {LOSSES(X) NULL};
+static const char *rule_list[] = {RULES(X) NULL};
 #undef X
 #define X(output, loss) {#output, #loss},
 static const pair_t pair_list[] = {PAIRS(X) {NULL, NULL}};
