@@ -8,8 +8,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.utils.optimize import _check_optimize_result
 
-from .. import gradient
+from .. import blas, gradient
 from ..plan import Plan
+from ..regularisation import Regularisation
 from . import callbacks
 from .inputs import TrainingSet
 from .model import packed_places
@@ -31,22 +32,22 @@ class Objective:
 
     def __init__(self, net, training, alpha, divisor, n_threads):
         self.plan, self.training, self.divisor, self.n_threads = net.plan, training, divisor, n_threads
-        self.c = alpha / training.weight
         plan = self.plan
+        self.regularisation = Regularisation.of(plan, 1, weight_decay=alpha / training.weight)
         self._predicted = plan if plan.output == "softmax" else Plan(
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
         self.best = np.inf, None    # J and its theta, for Ctrl-C
 
     def __call__(self, theta):
-        penalty = gradient.penalty(self.plan, theta, self.c)
+        penalty = self.regularisation.penalty(self.plan, theta, 1)
         D, cost = np.zeros_like(theta), 0.0
         for data, _ in self.training.parts(self.training.m):
             part = D if data.scale == 1 else np.zeros_like(theta)
             cost += self._clipped(theta, data, gradient.accumulate(self.plan, theta, data, part, False, self.n_threads))
             if part is not D:
                 D += data.scale * part
-        D = gradient.regularise(self.plan, theta, D, self.training.weight, self.c)
+        D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
         J = cost / self.training.weight / self.divisor + penalty
         if self.best[1] is None or self.best[0] > J:
             self.best = J, theta.copy()
@@ -100,10 +101,11 @@ def fit_lbfgs(estimator, model, X, y, target, w):
                 raise StopIteration
 
         try:
-            result = minimize(
-                objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
-                callback=each if listens else None,
-            )
+            with blas.single_thread():      # its vectors are short
+                result = minimize(
+                    objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
+                    callback=each if listens else None,
+                )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
             if objective.best[1] is not None:

@@ -7,31 +7,8 @@ import sys
 import numpy as np
 
 from .. import gradient, optimizers, threads
-from ..optimizers import SGD, Optimizer
+from ..optimizers import SGD, Adam
 from ..training import Trainer
-
-
-class UncorrectedAdam(Optimizer):
-    """m := beta_1 m + (1 - beta_1) D;  v := beta_2 v + (1 - beta_2) D^2;
-    theta := theta - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
-
-    Kingma & Ba 2015, the order of computation at the end of section 2: epsilon stands beside the uncorrected root.
-    """
-
-    slots = ("m", "v")
-
-    def __init__(self, learning_rate, beta_1, beta_2, epsilon):
-        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
-
-    def update(self, theta, D, state):
-        state["t"] += 1
-        t, m, v = state["t"], state["m"], state["v"]
-        m *= self.beta_1
-        m += (1 - self.beta_1) * D
-        v *= self.beta_2
-        v += (1 - self.beta_2) * D * D
-        rate = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
-        theta -= (rate * m / (np.sqrt(v) + self.epsilon)).astype(theta.dtype, copy=False)
 
 
 def rule(estimator):
@@ -40,9 +17,9 @@ def rule(estimator):
     if not isinstance(e.solver, str):
         return copy.deepcopy(e.solver)
     if e.solver == "sgd":
-        return SGD(e.learning_rate_init, float(e.momentum), bool(e.nesterovs_momentum and e.momentum > 0))
+        return SGD(float(e.learning_rate_init), float(e.momentum), bool(e.nesterovs_momentum and e.momentum > 0))
     if e.solver == "adam":
-        return UncorrectedAdam(float(e.learning_rate_init), float(e.beta_1), float(e.beta_2), float(e.epsilon))
+        return Adam(float(e.learning_rate_init), float(e.beta_1), float(e.beta_2), float(e.epsilon), epsilon_hat=True)
     return optimizers.NAMED[e.solver](learning_rate=float(e.learning_rate_init))
 
 
@@ -67,37 +44,41 @@ class Stochastic:
         self.trainer = Trainer(net, self.rule)
         if state is not None:
             self.trainer.state = state
+        self.layer_sizes = net.layer_sizes
         self.before = np.empty_like(net.theta)
 
     def on(self, net):
-        """The same rule and state going on with this network: itself, where it is at work there already."""
+        """The same rule going on with this network: itself, where it is at work there already; a new state where the
+        layers are others."""
         if self.trainer is not None and self.trainer.net is net:
             return self
         twin = copy.copy(self)
         twin.rule = copy.deepcopy(self.rule)
-        state = copy.deepcopy(self.trainer.state if self.trainer is not None else self._state)
-        if any(isinstance(a, np.ndarray) and a.shape not in ((), net.theta.shape) for a in state.values()):
-            state = None    # of a network of another size
-        twin._attach(net, state)
+        twin._attach(net, self._copy_of_state(net.dtype) if self.layer_sizes == net.layer_sizes else None)
         return twin
+
+    @property
+    def state(self):
+        return self.trainer.state if self.trainer is not None else self._state
+
+    def _copy_of_state(self, dtype):
+        if not isinstance(self.state, dict):
+            return copy.deepcopy(self.state)
+        state = {name: np.array(a) if isinstance(a, np.ndarray) else copy.deepcopy(a) for name, a in self.state.items()}
+        return {name: a.astype(dtype) if name in getattr(self.rule, "slots", ()) else a for name, a in state.items()}
 
     def __getstate__(self):
         kept = {name: value for name, value in vars(self).items() if name not in ("trainer", "before", "_state")}
-        return {**kept, "_state": self.trainer.state if self.trainer is not None else self._state}
+        return {**kept, "_state": self.state}
 
     def __setstate__(self, kept):
         vars(self).update(kept, trainer=None)
 
     @property
-    def t(self):
-        """steps taken"""
-        return (self.trainer.state if self.trainer is not None else self._state)["t"]
-
-    @property
     def learning_rate(self):
-        if self.solver == "adam" and self.t:
-            rule, t = self.rule, self.t
-            return rule.learning_rate * np.sqrt(1 - rule.beta_2**t) / (1 - rule.beta_1**t)
+        t = self.state["t"] if self.solver == "adam" else 0
+        if t:
+            return self.rule.learning_rate * np.sqrt(1 - self.rule.beta_2**t) / (1 - self.rule.beta_1**t)
         return getattr(self.rule, "learning_rate", None)
 
     def iteration_ends(self, t):
@@ -124,35 +105,26 @@ class Stochastic:
         A batch's c is alpha / m_b, m_b its number of examples or their weight. Its loss is the mean cost over
         `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
         """
-        total = 0.0
-        for data, places in training.parts(batch_size, order):
-            m = data.m if places is None else len(places)
-            by_batch = data.w is not None or (divisor > 1 and alpha > 0)
-            if by_batch:
-                total += self._batches(data, batch_size, np.arange(m) if places is None else places, alpha, divisor)
+        trainer, total = self.trainer, 0.0
+        trainer.batch_lam = float(alpha)
+        for data, order_of in training.parts(batch_size, order):
+            m = data.m if order_of is None else len(order_of)
+            if data.w is None and (divisor == 1 or alpha == 0):
+                total += m * trainer._epoch(data, batch_size, order_of) / divisor
             else:
-                total += self._steps(data, batch_size, np.arange(m) if places is None else places, alpha, divisor)
+                total += self._batches(data, batch_size, np.arange(m) if order_of is None else order_of, divisor)
         return total / (training.m if order is None else len(order))
 
-    def _steps(self, data, batch_size, order, alpha, divisor):
-        whole, total = len(order) // batch_size * batch_size, 0.0
-        for part in (order[:whole], order[whole:]):
-            if len(part):
-                self.trainer.weight_decay = alpha / min(batch_size, len(part))
-                total += len(part) * self.trainer._epoch(data, batch_size, part) / divisor
-        return total
-
-    def _batches(self, data, batch_size, order, alpha, divisor):
-        net, total = self.trainer.net, 0.0
+    def _batches(self, data, batch_size, order, divisor):
+        """The sum over the batches of their number of examples times their loss."""
+        trainer, net, total = self.trainer, self.trainer.net, 0.0
         for at in range(0, len(order), batch_size):
             part = order[at : at + batch_size]
             m_b = float(len(part)) if data.w is None else float(data.w[part].sum(dtype=np.float64)) * data.scale
             if m_b == 0:        # nothing to learn from
                 continue
-            self.trainer.weight_decay = c = alpha / m_b
-            penalty = gradient.penalty(net.plan, net.theta, c) if divisor > 1 else 0.0
-            J = self.trainer._epoch(data, None, part)
-            total += len(part) * ((J - penalty) / divisor + penalty)
+            penalty = trainer._regularisation.penalty(net.plan, net.theta, m_b) if divisor > 1 else 0.0
+            total += len(part) * ((trainer._epoch(data, None, part) - penalty) / divisor + penalty)
         return total
 
     def crew(self, n_threads, rows, batches):
