@@ -74,15 +74,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return {}
 
     def _functions(self):
-        loss = "cross_entropy" if self.loss == "log_loss" else self.loss
-        return functions_of(self.activation), self.out_activation_, loss, self._network_settings()
+        return functions_of(self.activation), self.out_activation_, self.loss, self._network_settings()
+
+    def _weights(self):
+        """What a model is made of."""
+        return self.coefs_, self.intercepts_, self._functions()
 
     def _model_of_weights(self):
         """The model behind coefs_ and intercepts_; a new one where these were assigned or loaded."""
-        functions = self._functions()
-        model = vars(self).get("_model")
-        if model is None or not model.is_of(self.coefs_, self.intercepts_, functions):
-            model = Model.of(self.coefs_, self.intercepts_, *functions)
+        model, weights = vars(self).get("_model"), self._weights()
+        if model is None or not model.is_of(*weights):
+            model = Model.of(*weights)
             self._hold(model)
         return model
 
@@ -105,7 +107,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _initialize(self, layer_sizes, dtype):
         self.n_iter_, self.t_ = 0, 0
         self.n_layers_ = len(layer_sizes)
-        model = Model(layer_sizes, *self._functions()[:3], dtype, self._network_settings())
+        model = Model(layer_sizes, self._functions(), dtype)
         draw(model, self.init, self.activation, self._random_state)
         self._hold(model)
         self._best_theta = model.net.theta.copy()
@@ -169,11 +171,15 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _outputs(self, X):
         """h (m, K) for X as it comes in."""
+        known = vars(self)
+        model = known.get("_model")
+        if model is not None and "feature_names_in_" not in known and model.is_of(*self._weights()):
+            h = model.quick_outputs(X)
+            if h is not None:
+                return h
         check_is_fitted(self)
-        model = self._model_of_weights()
-        if model.can_read(X) and not hasattr(self, "feature_names_in_"):
-            return model.outputs(X)
-        return inputs.outputs(model, inputs.checked(self, X, reset=False))
+        X = inputs.checked(self, X, reset=False)
+        return inputs.outputs(self._model_of_weights(), X)
 
     def input_gradient(self, X):
         """Derivatives of the outputs with respect to the inputs.

@@ -12,6 +12,18 @@ from . import fitting, inputs
 from .base import BaseMLP
 
 
+def _label_binarizer(y):
+    """A fitted LabelBinarizer; where y is a plain vector of labels without the milliseconds of its checks."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":
+        classes = np.unique(y)
+        if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
+            binarizer = LabelBinarizer()
+            binarizer.classes_, binarizer.sparse_input_ = classes, False
+            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+            return binarizer
+    return LabelBinarizer().fit(y)
+
+
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: scikit-learn's, on fastbp.
 
@@ -142,7 +154,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         new = not hasattr(self, "classes_") or (not self.warm_start and not incremental)
         if new:
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = _label_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
         return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
 

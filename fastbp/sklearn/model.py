@@ -1,5 +1,7 @@
 """The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
 
+from operator import is_
+
 import numpy as np
 
 from .. import _kernels, gradient
@@ -16,20 +18,17 @@ class Model:
     Parameters
     ----------
     layer_sizes : list of int
-    activation : str or list of str
-        Of the hidden layers, one name or one a layer.
-    output, loss : str
+    functions : (activation, output, loss, settings)
+        Activations as one name or a tuple of them; further arguments of the network as a dict.
     dtype : numpy.float32 or numpy.float64
-    settings : dict
-        Further arguments of the network.
     """
 
-    def __init__(self, layer_sizes, activation, output, loss, dtype, settings=None):
-        self.functions = functions_of(activation), output, loss, settings or {}
-        names = activation if isinstance(activation, str) else list(activation)
+    def __init__(self, layer_sizes, functions, dtype):
+        self.functions = functions
+        activation, output, loss, settings = functions
         self.net = Network(
-            layer_sizes, activation=names, output=output, loss=loss, dtype=dtype, init="uniform", seed=0,
-            **(settings or {}),
+            layer_sizes, activation=activation, output=output, loss=loss, dtype=dtype, init="uniform", seed=0,
+            **settings,
         )
         self.coefs = [Theta[:, 1:].T for Theta in self.net.Theta]
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
@@ -38,7 +37,7 @@ class Model:
         self._predictor = None
 
     @classmethod
-    def of(cls, coefs, intercepts, *functions):
+    def of(cls, coefs, intercepts, functions):
         """A model of its own with a copy of these weights."""
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
@@ -50,8 +49,7 @@ class Model:
                                  f"needed are ({layer_sizes[-1]}, n) and (n,)")
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
-        activation, output, loss, settings = functions
-        model = cls(layer_sizes, activation, output, loss, np.float32 if single else np.float64, settings)
+        model = cls(layer_sizes, functions, np.float32 if single else np.float64)
         for own, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
             own[...] = W
         return model
@@ -59,10 +57,8 @@ class Model:
     def is_of(self, coefs, intercepts, functions):
         """Are these lists still the model's own views, and its functions these?"""
         return (
-            len(coefs) == len(self.coefs) and len(intercepts) == len(self.intercepts)
-            and all(a is b for a, b in zip(coefs, self.coefs, strict=True))
-            and all(a is b for a, b in zip(intercepts, self.intercepts, strict=True))
-            and functions == self.functions
+            len(coefs) == len(intercepts) == len(self.coefs) and all(map(is_, coefs, self.coefs))
+            and all(map(is_, intercepts, self.intercepts)) and functions == self.functions
         )
 
     def is_finite(self):
@@ -77,15 +73,20 @@ class Model:
             and _kernels.first_nonfinite(X, self._largest) < 0
         )
 
+    def quick_outputs(self, X):
+        """h (m, K) of an array (m, s_1) that needs no conversion and is finite; None for all else."""
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        if len(X) == 1 and self.net.plan.n_parameters <= gradient.SMALL:
+            if self._predictor is None:
+                self._predictor = gradient.predictor(self.net.plan, self.net.theta)
+            h = self._predictor.predict(X[0], None)
+            return None if h is None else h.reshape(1, -1)
+        return self.outputs(X) if self.can_read(X) else None
+
     def outputs(self, X):
         """h (m, K) for rows that can be read as they are."""
         plan, theta = self.net.plan, self.net.theta
-        if len(X) == 1 and plan.n_parameters <= gradient.SMALL:
-            if self._predictor is None:
-                self._predictor = gradient.predictor(plan, theta)
-            h = self._predictor.predict(X[0], None)
-            if h is not None:
-                return h[np.newaxis]
         h = np.empty((len(X), plan.layer_sizes[-1]), self.net.dtype)
         gradient.predict(plan, theta, X, h)
         return h

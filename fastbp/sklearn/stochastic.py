@@ -106,7 +106,8 @@ class Stochastic:
         `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
         """
         trainer, total = self.trainer, 0.0
-        trainer.batch_lam = float(alpha)
+        if trainer.batch_lam != alpha:
+            trainer.batch_lam = float(alpha)
         for data, order_of in training.parts(batch_size, order):
             m = data.m if order_of is None else len(order_of)
             if data.w is None and (divisor == 1 or alpha == 0):
