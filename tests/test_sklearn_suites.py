@@ -58,12 +58,18 @@ def checks():
     return of
 
 
+# They hold a sum over repeated rows against one over weights to 1e-7: less than float32 can tell apart. Scikit-learn's
+# own class fails them in float32 too; test_sklearn_estimators.py has them with a tolerance.
+SUMS = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_estimator_checks_pass(checks, dtype):
     results = checks("fastbp", dtype)
     assert len(results) == 6
     for name, found in results.items():
-        failed = {check: exception for check, (status, exception) in found.items() if status == "failed"}
+        failed = {check: exception for check, (status, exception) in found.items() if status == "failed"
+                  and not (dtype == "float32" and check in SUMS)}
         assert not failed, (name, failed)
         assert sum(status == "passed" for status, _ in found.values()) >= 50, name
 

@@ -11,7 +11,7 @@ except ImportError:
 
 
 @contextmanager
-def running(estimator, X, y, epochs):
+def running(estimator, X, y, w, epochs):
     """A function to be called with the estimator after each epoch; it returns True if a callback asks to stop."""
     own = estimator.callbacks or ()
     if callable(own):
@@ -21,30 +21,23 @@ def running(estimator, X, y, epochs):
         yield lambda estimator: False
         return
     root = estimator._init_callback_context(max_subtasks=epochs) if theirs else None
+    task = {
+        "estimator": estimator, "X": X, "y": y, "metadata": None if w is None else {"sample_weight": w},
+        "reconstruction_attributes": lambda: _snapshot(estimator),
+    }
     if theirs:
-        root.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-    current = None
-
-    def begin():
-        context = root.subcontext(task_name="epoch")
-        context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-        return context
+        root.call_on_fit_task_begin(**task)
 
     def report(estimator):
-        nonlocal current
         stop = sum(callback(estimator) is True for callback in own) > 0
         if theirs:
-            current = begin()
-            stop |= bool(current.call_on_fit_task_end(
-                estimator=estimator, X=X, y=y, reconstruction_attributes=lambda: _snapshot(estimator)
-            ))
+            epoch = root.subcontext(task_name="epoch").call_on_fit_task_begin(**task)
+            stop |= bool(epoch.call_on_fit_task_end(**task))
         return stop
 
     yield report
     if theirs:
-        root.call_on_fit_task_end(
-            estimator=estimator, X=X, y=y, reconstruction_attributes=lambda: _snapshot(estimator)
-        )
+        root.call_on_fit_task_end(**task)
 
 
 def _snapshot(estimator):

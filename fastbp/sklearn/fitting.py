@@ -104,7 +104,7 @@ def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, give
     batch_size = _batch_size(e.batch_size, m)
     epochs = 1 if incremental else e.max_iter
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, X, y, epochs) as report, crew as optimizer.trainer._crew:
+    with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
         try:
             _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report)
         except KeyboardInterrupt:

@@ -86,7 +86,7 @@ def fit_lbfgs(estimator, model, X, y, target, w):
     if OLD_SCIPY:
         options["iprint"] = 1 if e.verbose else -1
     e.n_iter_, stopped = 0, False
-    with callbacks.running(e, X, y, e.max_iter) as report:
+    with callbacks.running(e, X, y, w, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
         def each(intermediate_result):

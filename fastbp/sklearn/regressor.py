@@ -137,7 +137,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y, y.reshape(len(y), -1)
 
     def _quick_target(self, y, dtype):
-        return y if y.dtype == dtype and (y.shape == (1,) or y.shape == (1, self.n_outputs_)) else None
+        fits = y.dtype == dtype and y.shape == ((1,) if self.n_outputs_ == 1 else (1, self.n_outputs_))
+        return y if fits and np.isfinite(y).all() else None
 
     def _output(self):
         return "exp" if self.loss == "poisson" else "identity"
