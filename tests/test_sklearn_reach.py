@@ -98,7 +98,10 @@ def test_validation_curves_and_predictions():
 
 @pytest.mark.parametrize("meta", [
     lambda e: CalibratedClassifierCV(e, cv=3), lambda e: VotingClassifier([("a", e), ("b", e)], voting="soft"),
-    lambda e: StackingClassifier([("a", e)], LogisticRegression()), lambda e: AdaBoostClassifier(e.set_params(alpha=1e-3), n_estimators=3),   # its weights sum to 1
+    lambda e: StackingClassifier([("a", e)], LogisticRegression()),
+    lambda e: AdaBoostClassifier(
+        e.set_params(alpha=1e-3), n_estimators=3     # its weights sum to 1
+    ),
     OneVsRestClassifier,
 ])
 def test_meta_estimators_of_classifiers(meta):

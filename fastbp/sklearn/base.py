@@ -1,6 +1,7 @@
 """What classifier and regressor share: parameters, the model behind coefs_ and intercepts_, fit and partial_fit."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -28,7 +29,13 @@ _epoch_of = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
 class BaseMLP(CallbackSupportMixin, BaseEstimator):
     """Base of both estimators; not used directly."""
 
-    _parameter_constraints: dict = {  # noqa: RUF012  (scikit-learn's form)
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    loss_: float
+    loss_curve_: list[float]
+    n_iter_: int
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(ACTIVATIONS), list, tuple],
         "solver": [StrOptions({"lbfgs", *optimizers.NAMED}), HasMethods(["init", "update"])],
@@ -181,7 +188,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         X = inputs.checked(self, X, reset=False)
         return inputs.outputs(self._model_of_weights(), X)
 
-    def input_gradient(self, X):
+    def input_gradient(self, X: Any) -> np.ndarray:
         """Derivatives of the outputs with respect to the inputs.
 
         Parameters

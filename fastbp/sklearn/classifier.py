@@ -1,5 +1,8 @@
 """MLPClassifier."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
@@ -132,7 +135,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     (1, 3)
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
@@ -140,13 +143,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001, batch_size="auto",
-        learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True, random_state=None,
-        tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True, early_stopping=False,
-        validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10, max_fun=15000,
-        class_weight=None, init="auto", scoring=None, callbacks=None, n_threads=None,
-    ):
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
+        solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
+        scoring: str | Callable[..., float] | None = None, callbacks: Any = None, n_threads: int | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
@@ -219,7 +225,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return w if sample_weight is None else w * sample_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Fit to X and y.
 
         Parameters
@@ -249,7 +258,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, validation=validation)
 
     @available_if(lambda self: self._check_solver())
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """One epoch over X and y.
 
         Parameters
@@ -271,7 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Class labels of X, (n_samples,), or 0 and 1 for several labels, (n_samples, n_classes)."""
         h = self._outputs(X)
         if self._label_binarizer.y_type_.startswith("multilabel"):
@@ -279,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         codes = h.argmax(axis=1) if h.shape[1] > 1 else (h[:, 0] > 0.5).astype(np.intp)
         return self.classes_.take(codes, mode="clip")
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes, in the order of classes_: (n_samples, n_classes)."""
         h = self._outputs(X)
         if h.shape[1] > 1:
@@ -291,7 +300,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         both[:, 1] = h[:, 0]
         return both
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of `predict_proba`."""
         proba = self.predict_proba(X)
         return np.log(proba, out=proba)

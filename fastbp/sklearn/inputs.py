@@ -1,7 +1,7 @@
 """What comes in: scikit-learn's checks with its words, the cell appended; rows of sparse matrices a few at a time."""
 
 import numpy as np
-import scipy.sparse as sp
+import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.utils.validation import validate_data
 
 from ..checks import readable

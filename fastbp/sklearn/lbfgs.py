@@ -3,9 +3,9 @@
 import warnings
 
 import numpy as np
-import scipy
-from scipy.optimize import minimize
-from scipy.special import expit
+import scipy  # type: ignore[import-untyped]
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.special import expit  # type: ignore[import-untyped]
 from sklearn.utils.optimize import _check_optimize_result
 
 from .. import blas, gradient

@@ -1,5 +1,8 @@
 """MLPRegressor."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
@@ -113,20 +116,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     True
     """
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson"})],
     }
 
     def __init__(
         self,
-        loss="squared_error", hidden_layer_sizes=(100,), activation="relu", *, solver="adam", alpha=0.0001,
-        batch_size="auto", learning_rate="constant", learning_rate_init=0.001, power_t=0.5, max_iter=200, shuffle=True,
-        random_state=None, tol=1e-4, verbose=False, warm_start=False, momentum=0.9, nesterovs_momentum=True,
-        early_stopping=False, validation_fraction=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8, n_iter_no_change=10,
-        max_fun=15000, init="auto", scoring=None, callbacks=None, n_threads=None,
-    ):
-        vars(self).update({name: value for name, value in locals().items() if name != "self"})
+        loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
+        solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, init: Any = "auto",
+        scoring: str | Callable[..., float] | None = None,
+        callbacks: Any = None, n_threads: int | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(
@@ -153,7 +160,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return fitting.r2(h, target, w)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Fit to X and y.
 
         Parameters
@@ -183,7 +193,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight, validation=validation)
 
     @available_if(lambda self: self._check_solver())
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over X and y.
 
         Parameters
@@ -200,7 +210,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return self
         return self._partial_fit(X, y, sample_weight)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predictions for X, (n_samples,) or (n_samples, n_outputs)."""
         h = self._outputs(X)
         return h.ravel() if h.shape[1] == 1 else h
