@@ -5,9 +5,7 @@ from contextlib import contextmanager
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:
-
-    class CallbackSupportMixin:     # type: ignore[no-redef]
-        """scikit-learn before 1.9 has no callbacks."""
+    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import copy
 import os
 import sys
+from multiprocessing import parent_process
 
 import numpy as np
 
@@ -144,4 +145,4 @@ def allowed_threads(n_threads):
     if not getattr(backend, "nesting_level", 0):
         return None
     granted = os.environ.get("OMP_NUM_THREADS", "")     # set by loky in its workers: processors over jobs
-    return int(granted) if granted.isdigit() and int(granted) else 1
+    return int(granted) if parent_process() is not None and granted.isdigit() and int(granted) else 1
