@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from typing_extensions import disjoint_base
 from ._backprop import Examples, Team
 from .checks import _Floats
 
-@disjoint_base
+@final
 class Rule:
     def __new__(
         cls,
@@ -84,4 +84,5 @@ class Stepper:
         highest: float,
         rows_sum_to_1: bool,
     ) -> Stepper: ...
-    def step(self, X: NDArray[Any], Y: NDArray[Any], rate: float = 0.0) -> float | None: ...
+    rate: float
+    def step(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None: ...

@@ -103,8 +103,8 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """theta := theta - learning_rate weight_decay theta, then the step of Adam.
 
-    Loshchilov & Hutter, Decoupled weight decay regularization, ICLR 2019, in the form of torch.optim.AdamW. The biases do not decay
-    (torch decays them too, unless they are grouped apart).
+    Loshchilov & Hutter, Decoupled weight decay regularization, ICLR 2019, in the form of torch.optim.AdamW. The biases
+    do not decay (torch decays them too, unless they are grouped apart).
 
     Parameters
     ----------

@@ -208,8 +208,8 @@ class Trainer:
         if self._rule and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
-                self._make_stepper(settings)
-            J = self._stepper.step(X, Y, self._rates(1)[0]) if self._scheduled else self._stepper.step(X, Y)
+                self._prepare_step(settings)
+            J = self._stepper.step(X, Y)
             if J is not None:
                 return J
         return self.epoch(X, Y, sample_weight=sample_weight, batch_size=None)
@@ -236,14 +236,18 @@ class Trainer:
         with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows), m / rows) as self._crew:
             return self._epoch(data, batch_size, order)
 
-    def _make_stepper(self, settings):
+    def _prepare_step(self, settings):
+        """A stepper for these settings; before every step where the learning rate is a function."""
         plan = self.net.plan
-        work = gradient.Workspace(plan, 64, self._theta.dtype)
-        self._settings, self._scheduled = settings, callable(settings[0])
-        self._stepper = _epoch.Stepper(
-            plan.code, self._theta, self._Delta, work.block, work.rows, work.costs, self._compiled_rule(1.0),
-            plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
-        )
+        if self._stepper is None or settings != self._made_for:
+            work = gradient.Workspace(plan, 64, self._theta.dtype)
+            self._stepper = _epoch.Stepper(
+                plan.code, self._theta, self._Delta, work.block, work.rows, work.costs, self._compiled_rule(1.0),
+                plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+            )
+        self._made_for = self._settings = settings
+        if callable(settings[0]):
+            self._settings, self._stepper.rate = None, self._rates(1)[0]
 
     def _workspaces(self, batch_size, n):
         size, works = self._works

@@ -8,7 +8,7 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport floating
+from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -23,6 +23,7 @@ from _update cimport groups_of, learn, next_step, sum_of, told_t
 bind_kernels()
 
 
+@final
 cdef class Rule:
     """What steps are told of the optimizer and of what is done to D, and where they keep what they need again.
 
@@ -235,6 +236,7 @@ cdef class Stepper:
     cdef void *Delta
     cdef void *work
     cdef Rule rule
+    cdef public double rate     # the learning rate of the next step; 0: the rule's own
     cdef double[::1] costs
     cdef Py_ssize_t B, n
     cdef double lowest, highest
@@ -283,11 +285,8 @@ cdef class Stepper:
                 return False
         return True
 
-    def step(self, X, Y, double rate=0.0):
-        """J of the batch before the step; None, with nothing done, where X or Y cannot be taken as they are.
-
-        rate: the learning rate of this step; 0 for the rule's own.
-        """
+    def step(self, X, Y):
+        """J of the batch before the step; None, with nothing done, where X or Y cannot be taken as they are."""
         cdef Py_buffer x, y
         cdef examples_t data
         cdef Py_ssize_t m
@@ -319,22 +318,22 @@ cdef class Stepper:
         )
         if fine:
             if own == ROWS_F32:
-                J = self.run(<float *>self.theta, <float *>self.Delta, <float *>self.work, &data, m, rate)
+                J = self.run(<float *>self.theta, <float *>self.Delta, <float *>self.work, &data, m)
             else:
-                J = self.run(<double *>self.theta, <double *>self.Delta, <double *>self.work, &data, m, rate)
+                J = self.run(<double *>self.theta, <double *>self.Delta, <double *>self.work, &data, m)
         PyBuffer_Release(&y)
         PyBuffer_Release(&x)
         return J if fine else None
 
     cdef double run(
-        self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m, double rate
+        self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m
     ) noexcept nogil:
         cdef double cost
         cdef step_t now = self.rule.last_step()
         cdef unsigned callers = enter()
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
-        next_step(&now, &rate if rate != 0 else NULL, 0, theta)
+        next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)
         learn(&self.p, &self.rule.told, &now, <double>m, Delta, theta, &self.alone, 0)
         leave(callers)
         self.rule.finish(&now)

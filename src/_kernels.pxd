@@ -77,8 +77,8 @@ cdef extern from "kernels.h":
                            float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const float *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
-        void (*update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const float *, float *, float *,
-                       float *, float *) noexcept nogil
+        void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, float, float, const float *, float *, float *,
+                        float *, float *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
                                  const double *, const double *, float *, Py_ssize_t, float *, double, Py_ssize_t,
                                  double *, double *, int64_t *) noexcept nogil
@@ -110,8 +110,8 @@ cdef extern from "kernels.h":
                            double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const double *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
-        void (*update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
-                       double *, double *) noexcept nogil
+        void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
+                        double *, double *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
                                  const double *, const double *, double *, Py_ssize_t, double *, double, Py_ssize_t,
                                  double *, double *, int64_t *) noexcept nogil
@@ -318,9 +318,11 @@ cdef inline void update(
 ) noexcept nogil:
     """D = scale Delta + c Theta (j >= 1), scale Delta (j = 0), and the step of the rule along it"""
     if floating is float:
-        f32().update(step, rows, columns, scale, c, Delta, slot_1, slot_2, slot_3, theta)
+        f32().update[step.rule](
+            step, rows * columns, columns, <float>scale, <float>c, Delta, slot_1, slot_2, slot_3, theta
+        )
     else:
-        f64().update(step, rows, columns, scale, c, Delta, slot_1, slot_2, slot_3, theta)
+        f64().update[step.rule](step, rows * columns, columns, scale, c, Delta, slot_1, slot_2, slot_3, theta)
 
 
 cdef inline Py_ssize_t online_sgd(

@@ -53,7 +53,7 @@ cdef inline bint learn(
     """This member's rows of every Theta: D from Delta, and the step of the rule along it. Each SHARE units leave their
     part of the penalty, as it was before the step. False, with theta as it was, where a member is missing."""
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
-    cdef double c, norm, factor = 1, lam = told.batch_lam / m_b
+    cdef double c, norm, factor = 1, scale = 1 / m_b, lam = told.batch_lam * scale
     for l in range(1, p.L):
         columns, c = p.s[l - 1] + 1, told.c[l - 1] + lam
         i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
@@ -63,13 +63,13 @@ cdef inline bint learn(
             if told.penalised:
                 told.penalties[group + u // SHARE] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
             if not told.fused:
-                regularise(rows, columns, 1 / m_b, c, told.l1, told.clip_value, <const floating *>(theta + at),
+                regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
                            Delta + at)
                 if told.clip_norm < INFINITY:
                     told.squares[group + u // SHARE] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
             u += SHARE
         if told.fused:
-            update_rows(p, told, step, l, i, j, 1 / m_b, c, Delta, theta)
+            update_rows(p, told, step, l, i, j, scale, c, Delta, theta)
         group += (p.s[l] + SHARE - 1) // SHARE
     if told.fused:
         return True

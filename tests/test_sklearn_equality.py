@@ -28,7 +28,7 @@ X_1, y_1 = make_regression(210, 10, noise=10, random_state=7)
 X_3, y_3 = make_regression(210, 10, n_targets=3, noise=10, random_state=7)
 counts = np.random.RandomState(0).poisson(np.exp(0.3 * X_1[:, 0])).astype(float)
 DATA = {
-    "three classes": ("MLPClassifier", scale(iris.data), np.array(["a", "b", "c"])[iris.target], {}),
+    "three classes": ("MLPClassifier", scale(iris.data), np.array([3, 5, 9])[iris.target], {}),
     "digits": ("MLPClassifier", digits.data / 16, digits.target, {}),
     "two classes": ("MLPClassifier", *make_classification(303, 20, random_state=0), {}),
     "several labels": ("MLPClassifier", *make_multilabel_classification(210, random_state=0), {}),

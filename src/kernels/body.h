@@ -68,7 +68,9 @@ static const TABLE FN(table) = {
     .regularise = FN(regularise),
     .sum_of_squares = FN(sum_of_squares),
     .begin_step = FN(begin_step),
-    .update = FN(update),
+#define X(name) [RULE_##name] = FN(name),
+    .update = {RULES(X)},
+#undef X
 #if VBYTES == 64
     .online_sgd = FN(online_sgd_by_size),
 #else

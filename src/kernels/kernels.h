@@ -118,10 +118,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
         /* now and scalars of this step, from t and rate */                                                       \
         void (*begin_step)(step_t *step);                                                                         \
-        /* D = scale Delta + c Theta, the bias column without c; then the rule.  All (rows, columns), the slots   \
-         * as many as the rule has */                                                                             \
-        void (*update)(const step_t *step, ptrdiff_t rows, ptrdiff_t columns, double scale, double c,             \
-                       const real *Delta, real *slot_1, real *slot_2, real *slot_3, real *theta);                 \
+        /* D = scale Delta + c Theta, the bias column without c; then the rule, one function each.  All of so     \
+         * many columns and size elements, the slots as many as the rule has */                                   \
+        void (*update[RULE_COUNT])(const step_t *step, ptrdiff_t size, ptrdiff_t columns, real scale, real c,     \
+                                   const real *Delta, real *slot_1, real *slot_2, real *slot_3, real *theta);     \
         /* One plain gradient step an example: see online.h */                                                    \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
                                 ptrdiff_t last, double eta, const double *rates, const double *c, real *work,     \

@@ -28,18 +28,19 @@ static double FN(sum_of_squares)(ptrdiff_t n, const real *x)
 static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta)
 {
     double squares = 0, sizes = 0;
-    for (ptrdiff_t i = 0; i < rows; i++, Theta += columns) {
-        if (c != 0)
-            SUM(SQUARE, columns - 1, Theta + 1, squares);
-        if (l1 != 0)
-            SUM(fabs, columns - 1, Theta + 1, sizes);
-    }
+    if (c != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(SQUARE, columns - 1, Theta + i * columns + 1, squares);
+    if (l1 != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(fabs, columns - 1, Theta + i * columns + 1, sizes);
     return 0.5 * c * squares + l1 * sizes;
 }
 #undef SUM
 #undef SQUARE
 
-#define SIGN(x) ((x) > 0 ? (real)1 : (x) < 0 ? (real)-1 : (real)0)
+/* two selects, which become vector code where one inside the other does not */
+#define SIGN(x) (((x) > 0 ? (real)1 : (real)0) - ((x) < 0 ? (real)1 : (real)0))
 
 static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, double c_, double l1_, double clip_,
                            const real *restrict Theta, real *restrict Delta)
@@ -89,9 +90,9 @@ static void FN(begin_step)(step_t *s)
 /* The statements for every parameter i and its D: all in one range where biases and weights are treated alike, else
  * range by range, a row's bias (bias = 1), then its weights. */
 #define EACH_PARAMETER(alike, ...)                                                                                \
-    for (ptrdiff_t at = 0, end, rows_ = !(alike), bias = rows_; at < size; at = end, bias = rows_ && !bias) {     \
+    for (ptrdiff_t at = 0, end, apart = !(alike), bias = apart; at < size; at = end, bias = apart && !bias) {     \
         const real c_ = bias ? 0 : c;                                                                             \
-        end = !rows_ ? size : bias ? at + 1 : at + columns - 1;                                                   \
+        end = !apart ? size : bias ? at + 1 : at + columns - 1;                                                   \
         for (ptrdiff_t i = at; i < end; i++) {                                                                    \
             const real D = c_ != 0 ? scale * Delta[i] + c_ * theta[i] : scale * Delta[i];                         \
             __VA_ARGS__                                                                                           \
@@ -168,30 +169,19 @@ RULE(adagrad)
 }
 
 /* Igel & Huesken 2003, iRprop-: the step of a parameter grows while its D keeps its sign; where that turns the step
- * shrinks, and D counts as 0 this time and the next. */
+ * shrinks, and D counts as 0 this time and the next. up and down are 1 or 0: products with them are exact, and no
+ * branch keeps the loop from being vector code. */
 RULE(rprop)
 {
     const real minus = (real)s->settings[1], plus = (real)s->settings[2];
     const real least = (real)s->settings[3], most = (real)s->settings[4];
     real *const restrict last = slot_1, *const restrict step = slot_2;
     EACH_PARAMETER(c == 0, const real turn = SIGN(D) * SIGN(last[i]);
-                   const real size_ = step[i] * (turn > 0 ? plus : turn < 0 ? minus : (real)1);
-                   step[i] = size_ > most ? most : size_ < least ? least : size_;
-                   last[i] = turn < 0 ? (real)0 : D; theta[i] -= SIGN(last[i]) * step[i];)
+                   const real up = (turn * turn + turn) / 2; const real down = (turn * turn - turn) / 2;
+                   const real length = step[i] * (up * plus + down * minus + (1 - up - down));
+                   step[i] = length > most ? most : length < least ? least : length;
+                   last[i] = (1 - down) * D; theta[i] -= (1 - down) * SIGN(D) * step[i];)
 }
 #undef RULE
 #undef EACH_PARAMETER
 #undef SIGN
-
-static void FN(update)(const step_t *s, ptrdiff_t rows, ptrdiff_t columns, double scale, double c, const real *Delta,
-                       real *slot_1, real *slot_2, real *slot_3, real *theta)
-{
-    switch (s->rule) {
-#define X(name)                                                                                                   \
-    case RULE_##name:                                                                                             \
-        FN(name)(s, rows * columns, columns, (real)scale, (real)c, Delta, slot_1, slot_2, slot_3, theta);         \
-        break;
-        RULES(X)
-#undef X
-    }
-}
