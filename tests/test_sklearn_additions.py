@@ -242,6 +242,15 @@ def test_its_own_callbacks_work(solver):
     assert len({row["r2"] for row in rows}) == 5
 
 
+def test_callbacks_see_steps_of_one_row():
+    seen = []
+    estimator = MLPRegressor(callbacks=lambda e: seen.append(e.loss_), random_state=0)
+    for i in range(4):
+        estimator.partial_fit(X_reg[i : i + 1], y_reg[i : i + 1])
+    assert seen == estimator.loss_curve_
+    assert len(seen) == 4
+
+
 # gradient of the outputs
 
 

@@ -16,6 +16,7 @@ def partial_fit(estimator, X, y):
     if (
         model is None or optimizer is None or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
         or len(X) != 1 or y.dtype.hasobject or e.early_stopping or "feature_names_in_" in known
+        or e.callbacks or "_skl_callbacks" in known
         or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
         or not model.is_of(*e._weights())
         or optimizer.trainer is None or optimizer.trainer.net is not model.net
