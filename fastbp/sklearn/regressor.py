@@ -111,7 +111,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> from fastbp.sklearn import MLPRegressor
     >>> from sklearn.datasets import make_regression
     >>> X, y = make_regression(n_samples=200, n_features=5, random_state=1)
-    >>> reg = MLPRegressor(20, solver="lbfgs", random_state=0, max_iter=1000).fit(X, y / 100)
+    >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0, max_iter=2000).fit(X, y / 100)
     >>> bool(reg.score(X, y / 100) > 0.99)
     True
     """
