@@ -1,0 +1,22 @@
+"""scikit-learn's MLPClassifier and MLPRegressor on fastbp: the same interface and results, and what they lack.
+
+    from fastbp.sklearn import MLPClassifier, MLPRegressor
+
+The estimators hold no arithmetic: they check as scikit-learn checks, and translate to Network and Trainer.
+docs/from_scikit_learn.md says what is the same and what differs.
+"""
+
+try:
+    import sklearn
+except ImportError as error:
+    raise ImportError(
+        "fastbp.sklearn needs scikit-learn 1.7 or newer: pip install 'fastbp[sklearn]'"
+    ) from error
+
+if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 7):
+    raise ImportError(f"fastbp.sklearn needs scikit-learn 1.7 or newer; installed is {sklearn.__version__}")
+
+from .classifier import MLPClassifier
+from .regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,227 @@
+"""What classifier and regressor share: parameters, the model behind coefs_ and intercepts_, fit and partial_fit."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from .. import _kernels, initialize, optimizers
+from ..plan import FUNCTION_ALIASES
+from . import fitting, inputs, lbfgs, quick
+from .callbacks import CallbackSupportMixin
+from .model import Model, draw, functions_of
+
+ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
+
+
+def partial_fit(self, X, y, sample_weight):
+    return self._fit(X, y, sample_weight, incremental=True)
+
+
+# by its name scikit-learn knows that the parameters were checked when the estimator was new
+_epoch_of = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):
+    """Base of both estimators; not used directly."""
+
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+    loss_: float
+    loss_curve_: list[float]
+    n_iter_: int
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(ACTIVATIONS), list, tuple],
+        "solver": [StrOptions({"lbfgs", *optimizers.NAMED}), HasMethods(["init", "update"])],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions({"auto", *initialize.DEFAULT_EPS}), list, tuple],
+        "scoring": [str, callable, None],
+        "callbacks": [list, tuple, callable, None],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def _check_solver(self):
+        if isinstance(self.solver, str) and self.solver == "lbfgs":
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _loss_divisor(self):
+        """What scikit-learn divides its reported mean cost by: its squared error is a mean over the outputs too."""
+        return self.n_outputs_ if self.loss == "squared_error" else 1
+
+    def _network_settings(self):
+        """Further arguments of the network: parameters of its loss."""
+        return {}
+
+    def _functions(self):
+        return functions_of(self.activation), self.out_activation_, self.loss, self._network_settings()
+
+    def _weights(self):
+        """What a model is made of."""
+        return self.coefs_, self.intercepts_, self._functions()
+
+    def _model_of_weights(self):
+        """The model behind coefs_ and intercepts_; a new one where these were assigned or loaded."""
+        model, weights = vars(self).get("_model"), self._weights()
+        if model is None or not model.is_of(*weights):
+            model = Model.of(*weights)
+            self._hold(model)
+        return model
+
+    def _hold(self, model):
+        self.coefs_, self.intercepts_, self._model = list(model.coefs), list(model.intercepts), model
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state.pop("_model", None)       # made again from coefs_ and intercepts_
+        return state
+
+    @property
+    def _best_coefs(self):
+        return [T[:, 1:].T for T in self._model_of_weights().net.plan.views(self._best_theta)]
+
+    @property
+    def _best_intercepts(self):
+        return [T[:, 0] for T in self._model_of_weights().net.plan.views(self._best_theta)]
+
+    def _initialize(self, layer_sizes, dtype):
+        self.n_iter_, self.t_ = 0, 0
+        self.n_layers_ = len(layer_sizes)
+        model = Model(layer_sizes, self._functions(), dtype)
+        draw(model, self.init, self.activation, self._random_state)
+        self._hold(model)
+        self._best_theta = model.net.theta.copy()
+        if isinstance(self.solver, str) and self.solver == "lbfgs":
+            return
+        self.loss_curve_ = []
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_ = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+        self.validation_loss_curve_ = [] if self.early_stopping else None
+
+    def _fit(self, X, y, sample_weight=None, incremental=False, validation=None):
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if np.any(np.array(hidden) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
+        if validation is not None and (incremental or not stochastic):
+            raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+
+        X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
+        score_w = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        w = self._training_weights(y, score_w, incremental)
+        self.n_outputs_ = self._count_outputs(target)
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self.out_activation_ = self._output()
+            self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
+        model = self._model_of_weights()
+        if validation is not None:
+            validation = self._validate_held_out(*validation)
+        if stochastic:
+            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation)
+        else:
+            lbfgs.fit_lbfgs(self, model, X, y, target, w)
+        if not model.is_finite():
+            raise ValueError(fitting.NON_FINITE)
+        return self
+
+    def _validate_held_out(self, X, y, w):
+        """X_val, y_val, sample_weight_val as `Validation` takes them, and room for what it finds."""
+        X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
+        w = None if w is None else _check_sample_weight(w, X)
+        if self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_ = -np.inf
+        return X, y, target, w
+
+    def _training_weights(self, y, sample_weight, incremental):
+        return sample_weight
+
+    def _partial_fit_quick(self, X, y):
+        return quick.partial_fit(self, X, y)
+
+    def _partial_fit(self, X, y, sample_weight):
+        return _epoch_of(self, X, y, sample_weight)
+
+    def _outputs(self, X):
+        """h (m, K) for X as it comes in."""
+        known = vars(self)
+        model = known.get("_model")
+        if model is not None and "feature_names_in_" not in known and model.is_of(*self._weights()):
+            h = model.quick_outputs(X)
+            if h is not None:
+                return h
+        check_is_fitted(self)
+        X = inputs.checked(self, X, reset=False)
+        return inputs.outputs(self._model_of_weights(), X)
+
+    def input_gradient(self, X: Any) -> np.ndarray:
+        """Derivatives of the outputs with respect to the inputs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs, n_features)
+            dh_k/dx_j at each sample; for a binary classifier h is the probability of ``classes_[1]``.
+
+        Notes
+        -----
+        Backpropagation to the input: delta(1) = Theta(1)' delta(2), without the bias, delta(L) = dh_k/dz(L). One
+        backward pass an output.
+        """
+        check_is_fitted(self)
+        model = self._model_of_weights()
+        X = inputs.checked(self, X, reset=False)
+        return inputs.gradients(model, X)
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None,
+        intercept_grads=None,
+    ):
+        """Loss and gradient as scikit-learn's private method gives them; the last four arguments are not needed."""
+        model = self._model_of_weights()
+        target = np.asarray(y)
+        target = target.argmax(axis=1) if self.out_activation_ == "softmax" else target.reshape(len(target), -1)
+        return lbfgs.packed_loss_and_gradient(self, model, packed_coef_inter, X, target, sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+

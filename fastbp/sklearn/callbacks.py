@@ -1,0 +1,46 @@
+"""Callbacks of a fit: plain callables after each epoch, and scikit-learn's protocol where it has one (1.9 on)."""
+
+from contextlib import contextmanager
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+    CallbackSupportMixin = type("CallbackSupportMixin", (), {})
+
+
+@contextmanager
+def running(estimator, X, y, w, epochs):
+    """A function to be called with the estimator after each epoch; it returns True if a callback asks to stop."""
+    own = estimator.callbacks or ()
+    if callable(own):
+        own = (own,)
+    theirs = hasattr(estimator, "_skl_callbacks") and hasattr(estimator, "_init_callback_context")
+    if not own and not theirs:
+        yield lambda estimator: False
+        return
+    root = estimator._init_callback_context(max_subtasks=epochs) if theirs else None
+    task = {
+        "estimator": estimator, "X": X, "y": y, "metadata": None if w is None else {"sample_weight": w},
+        "reconstruction_attributes": lambda: _snapshot(estimator),
+    }
+    if theirs:
+        root.call_on_fit_task_begin(**task)
+
+    def report(estimator):
+        stop = sum(callback(estimator) is True for callback in own) > 0
+        if theirs:
+            epoch = root.subcontext(task_name="epoch").call_on_fit_task_begin(**task)
+            stop |= bool(epoch.call_on_fit_task_end(**task))
+        return stop
+
+    yield report
+    if theirs:
+        root.call_on_fit_task_end(**task)
+
+
+def _snapshot(estimator):
+    """The weights as they are now: what makes a copy of the estimator one that can predict."""
+    return {
+        "coefs_": [W.copy() for W in estimator.coefs_],
+        "intercepts_": [b.copy() for b in estimator.intercepts_],
+    }

@@ -1,0 +1,311 @@
+"""MLPClassifier."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+from . import fitting, inputs
+from .base import BaseMLP
+
+
+def _label_binarizer(y):
+    """A fitted LabelBinarizer; where y is a plain vector of labels without the milliseconds of its checks."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":
+        classes = np.unique(y)
+        if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
+            binarizer = LabelBinarizer()
+            binarizer.classes_, binarizer.sparse_input_ = classes, False
+            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+            return binarizer
+    return LabelBinarizer().fit(y)
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multi-layer perceptron classifier: scikit-learn's, on fastbp.
+
+    Minimises the cross-entropy of a softmax (three classes or more) or of sigmoids (two classes; several labels).
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(100,)
+        Units of each hidden layer; ``()`` for none.
+    activation : str, or list of str, default="relu"
+        g of the hidden layers, one name or one a layer: "identity", "logistic", "tanh", "relu" as in scikit-learn;
+        also "leaky_relu", "elu", "softplus", "silu", "gelu".
+    solver : {"lbfgs", "sgd", "adam"} or optimizer, default="adam"
+        Or an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
+    alpha : float, default=0.0001
+        Strength of the penalty alpha / (2 m) sum W^2, m the number of examples of the batch or their weight.
+    batch_size : int, default="auto"
+        Examples of a step, not used by lbfgs; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        For sgd: learning_rate_init; learning_rate_init / (t + 1)^power_t, t the examples seen; or a fifth of it each
+        time that there was no progress for n_iter_no_change epochs.
+    learning_rate_init : float, default=0.001
+        Not used by lbfgs.
+    power_t : float, default=0.5
+        For sgd with "invscaling".
+    max_iter : int, default=200
+        Epochs; for lbfgs iterations.
+    shuffle : bool, default=True
+        A new order of the examples each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Of the weights, the held-out examples and the order: with the same one scikit-learn draws the same.
+    tol : float, default=1e-4
+        Progress below tol for n_iter_no_change epochs in a row ends the training; for lbfgs the tolerance of the
+        gradient.
+    verbose : bool, default=False
+        Print the loss of each epoch.
+    warm_start : bool, default=False
+        `fit` goes on from the weights that are there, with a new optimizer.
+    momentum : float, default=0.9
+        For sgd, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        For sgd with a momentum above 0.
+    early_stopping : bool, default=False
+        Hold examples out, stop when their score stops improving, and keep the weights of the best score.
+    validation_fraction : float, default=0.1
+        Share of the examples held out, where `fit` is given no X_val.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        For adam: decay of the moments, in [0, 1).
+    epsilon : float, default=1e-8
+        For adam: beside the uncorrected root, as in scikit-learn.
+    n_iter_no_change : int or inf, default=10
+    max_fun : int, default=15000
+        For lbfgs: evaluations of loss and gradient.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, times sample_weight; "balanced" is n_samples / (n_classes count of the class).
+    init : str or (coefs, intercepts), default="auto"
+        Start: "auto" as scikit-learn draws it; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform" of
+        `fastbp.Network`; or weights of your own in the shapes of coefs_ and intercepts_.
+    scoring : str, callable or None, default=None
+        What early stopping looks at: a scorer of scikit-learn, "loss" (of the held-out examples), None for `score`.
+    callbacks : callable or list of callables, default=None
+        Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
+        see `set_callbacks` (scikit-learn 1.9 on).
+    n_threads : int, default=None
+        At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
+
+    Attributes
+    ----------
+    classes_ : ndarray, or list of ndarray for several labels
+    coefs_ : list of ndarray (n_in, n_out)
+    intercepts_ : list of ndarray (n_out,)
+        Views of the network's parameters: values written into them count; so do arrays put in their place.
+    loss_ : float
+        Of the last epoch: the mean of its batches, penalty included, each before its step.
+    best_loss_ : float or None
+        The smallest; None with early stopping.
+    loss_curve_ : list of float
+        One an epoch; not with lbfgs.
+    validation_scores_ : list of float or None
+    validation_loss_curve_ : list of float or None
+        Score, and mean cost without penalty, of the held-out examples after each epoch.
+    best_validation_score_ : float or None
+    n_iter_ : int
+    t_ : int
+        Examples seen by the optimizer.
+    n_layers_, n_outputs_, n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where X has column names.
+    out_activation_ : str
+
+    Notes
+    -----
+    The parameters up to max_fun, their defaults and meanings are scikit-learn's; the others are additions. With the
+    same random_state the weights are those of scikit-learn up to rounding. A fit on one class gives one column of
+    probabilities, 1.
+
+    Examples
+    --------
+    >>> from fastbp.sklearn import MLPClassifier
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier(20, solver="lbfgs", random_state=0, max_iter=1000).fit(X, y)
+    >>> bool(clf.score(X, y) > 0.95)
+    True
+    >>> clf.predict_proba(X[:1]).shape
+    (1, 3)
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
+    loss = "log_loss"
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
+        solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
+        scoring: str | Callable[..., float] | None = None, callbacks: Any = None, n_threads: int | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+
+    def _validate_input(self, X, y, incremental, reset, held_out=False):
+        X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        new = not hasattr(self, "classes_") or (not self.warm_start and not incremental)
+        if new:
+            self._label_binarizer = _label_binarizer(y)
+            self.classes_ = self._label_binarizer.classes_
+        return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
+
+    def _encode(self, y, needed):
+        """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""
+        binarizer, classes = self._label_binarizer, self.classes_
+        if binarizer.y_type_.startswith("multilabel") or y.ndim != 1:
+            if needed:
+                self._check_classes(unique_labels(y), needed)
+            return binarizer.transform(y).astype(np.uint8)
+        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        if needed and (not (classes[codes] == y).all() or (needed == "same" and len(np.unique(codes)) < len(classes))):
+            self._check_classes(unique_labels(y), needed)
+        return codes if binarizer.y_type_ == "multiclass" else codes.astype(np.uint8)
+
+    def _check_classes(self, classes, needed):
+        if needed == "same" and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes_}, `y` has {classes}"
+            )
+        if needed == "known" and len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _quick_target(self, y, dtype):
+        classes = self.classes_
+        if (
+            y.shape != (1,) or y.dtype.kind != classes.dtype.kind or self.class_weight is not None or self.warm_start
+            or self._label_binarizer.y_type_.startswith("multilabel")
+        ):
+            return None
+        code = int(classes.searchsorted(y[0]))
+        if code == len(classes) or classes[code] != y[0]:
+            return None
+        return np.array([code], np.int64 if self.out_activation_ == "softmax" else dtype)
+
+    def _output(self):
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _count_outputs(self, target):
+        if target.ndim == 2:
+            return target.shape[1]
+        return len(self.classes_) if self._label_binarizer.y_type_ == "multiclass" else 1
+
+    def _stratifies(self):
+        return self.n_outputs_ == 1
+
+    def _score_of(self, h, target, w):
+        return fitting.accuracy(h, target, w)
+
+    def _training_weights(self, y, sample_weight, incremental):
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all of y; for partial_fit pass a dict, such as that of "
+                "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
+            )
+        w = compute_sample_weight(self.class_weight, y)
+        return w if sample_weight is None else w * sample_weight
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32 and float64 are computed in as they are, everything else in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels; 0 and 1 for each of several labels.
+        sample_weight : array-like of shape (n_samples,), optional
+            None negative.
+        X_val, y_val, sample_weight_val : optional
+            Examples of your own to be validated with; nothing is held out of X then.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For input that cannot be used; when the weights are no longer finite (they stay as they were before that
+            epoch).
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together; got only one of them")
+        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation=validation)
+
+    @available_if(lambda self: self._check_solver())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """One epoch over X and y.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. One row takes microseconds where X is a C-contiguous ndarray of the dtype of the weights and
+            y one of the dtype of classes_.
+        classes : array of shape (n_classes,), optional
+            All classes there will be; needed in the first call.
+
+        Returns
+        -------
+        self
+        """
+        if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
+            return self
+        if _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Class labels of X, (n_samples,), or 0 and 1 for several labels, (n_samples, n_classes)."""
+        h = self._outputs(X)
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_binarizer.inverse_transform(h)
+        codes = h.argmax(axis=1) if h.shape[1] > 1 else (h[:, 0] > 0.5).astype(np.intp)
+        return self.classes_.take(codes, mode="clip")
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes, in the order of classes_: (n_samples, n_classes)."""
+        h = self._outputs(X)
+        if h.shape[1] > 1:
+            return h
+        if len(self.classes_) == 1:
+            return np.ones_like(h)
+        both = np.empty((len(h), 2), h.dtype)
+        np.subtract(1, h[:, 0], out=both[:, 0])
+        both[:, 1] = h[:, 0]
+        return both
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of `predict_proba`."""
+        proba = self.predict_proba(X)
+        return np.log(proba, out=proba)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

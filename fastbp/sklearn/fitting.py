@@ -1,0 +1,227 @@
+"""fit with the stochastic solvers: epochs, validation, early stopping."""
+
+import math
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring, r2_score
+from sklearn.model_selection import train_test_split
+
+from .. import gradient, regularisation, threads
+from . import callbacks
+from .inputs import TrainingSet, outputs
+from .stochastic import Stochastic, allowed_threads
+
+NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class Validation:
+    """Examples held out of a fit, and how well they are predicted.
+
+    Parameters
+    ----------
+    estimator : the one being fitted
+    X, y : as scikit-learn's scorers take them
+    target : the same y as the engine takes it
+    w : (m,) or None
+    """
+
+    def __init__(self, estimator, model, X, y, target, w):
+        self.X, self.y, self.w = X, y, w
+        self.estimator, self.model = estimator, model
+        self.set = TrainingSet(model.net.plan, model.net.dtype, X, target, w)
+        scoring = estimator.scoring
+        self.scorer = None if scoring in (None, "loss") else check_scoring(estimator, scoring)
+
+    def loss(self):
+        """Mean cost, as scikit-learn counts it, without the penalty."""
+        plan, theta, total = self.model.net.plan, self.model.net.theta, 0.0
+        for data, _ in self.set.parts(self.set.m):
+            total += gradient.cost(plan, theta, data, regularisation.none(plan)) * data.weight * data.scale
+        return total / self.set.weight / self.estimator._loss_divisor()
+
+    def score(self, loss):
+        """Accuracy or R^2, minus the loss, or what the scorer says; NaN where an output is not finite."""
+        h = outputs(self.model, self.set.X)
+        if not np.isfinite(h).all():
+            return math.nan
+        if self.estimator.scoring == "loss":
+            return -loss
+        if self.scorer is None:
+            return float(self.estimator._score_of(h, self.set.target, self.w))
+        weights = {} if self.w is None else {"sample_weight": self.w}
+        return float(self.scorer(self.estimator, self.X, self.y, **weights))
+
+
+def accuracy(h, target, w):
+    """Share of the rows of h (m, K) in the right class: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    if h.shape[1] > 1 and target.ndim == 1:
+        right = h.argmax(axis=1) == target
+    else:
+        right = ((h > 0.5) == target.reshape(h.shape).astype(bool)).all(axis=1)
+    return np.average(right, weights=w)
+
+
+def r2(h, target, w):
+    return r2_score(target, h, sample_weight=w)
+
+
+def split(estimator, y, target, m, stratify):
+    """Indices of the examples to train on and to validate with, drawn as scikit-learn draws them."""
+    train, held = train_test_split(
+        np.arange(m), random_state=estimator._random_state, test_size=estimator.validation_fraction,
+        stratify=target.astype(bool).reshape(-1, 1) if stratify else None,
+    )
+    if len(held) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    return train, held
+
+
+def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given):
+    """Epochs until the loss or the score stops improving; one if incremental.
+
+    w are the weights of the training, score_w those of them that count in a validation score; given is a
+    (X, y, target, w) for validation, or None.
+    """
+    e, net = estimator, model.net
+    going_on = incremental and hasattr(e, "_optimizer")
+    e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
+    order, validation = None, None
+    _ready(e, model)
+    if given is not None:
+        validation = Validation(e, model, *given)
+    elif e.early_stopping:
+        order, held = split(e, y, target, X.shape[0], e._stratifies())
+        validation = Validation(e, model, X[held], y[held], target[held], None if score_w is None else score_w[held])
+    training = TrainingSet(net.plan, net.dtype, X, target, w)
+    m = training.m if order is None else len(order)
+    order = np.arange(m) if order is None and e.shuffle else order
+    batch_size = _batch_size(e.batch_size, m)
+    epochs = 1 if incremental else e.max_iter
+    crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
+    with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
+        try:
+            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report)
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        finally:
+            optimizer.trainer._crew = threads.ALONE
+    if e.early_stopping:
+        net.theta[:] = e._best_theta
+
+
+def _ready(e, model):
+    """What this fit compares with, where fits before it, or the user's own weights, have not left it."""
+    if e.early_stopping:
+        if getattr(e, "validation_scores_", None) is None:
+            e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
+        if getattr(e, "_best_theta", np.empty(0)).shape != model.net.theta.shape:
+            e._best_theta = model.net.theta.copy()
+    elif e.best_loss_ is None:
+        e.best_loss_ = math.inf
+
+
+def _batch_size(batch_size, m):
+    if isinstance(batch_size, str):
+        return min(200, m)
+    if batch_size > m:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+        )
+    return min(int(batch_size), m)
+
+
+def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report):
+    theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
+    e.n_iter_ = 0
+    for _ in range(epochs):
+        if e.shuffle:       # as sklearn.utils.shuffle does it
+            places = np.arange(m)
+            e._random_state.shuffle(places)
+            order = order[places]
+        optimizer.before[:] = theta
+        loss = optimizer.epoch(training, batch_size, order, e.alpha, divisor)
+        diverged = not model.is_finite()
+        if diverged:
+            theta[:] = optimizer.before
+        stop = after_epoch(e, model, loss, m, validation, diverged)
+        if diverged:
+            return
+        stop = report(e) or stop
+        if stop or incremental:
+            return
+        if e.n_iter_ == e.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization hasn't "
+                "converged yet. More iterations (max_iter), or inputs scaled to about unit variance, may help.",
+                ConvergenceWarning, stacklevel=6,
+            )
+
+
+def after_epoch(e, model, loss, m, validation=None, diverged=False):
+    """Curves, counts, learning rate, best weights; True if it is time to stop."""
+    e.n_iter_ += 1
+    e.loss_ = float(loss)
+    e.t_ += m
+    e.loss_curve_.append(e.loss_)
+    if e.verbose:
+        print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+    if diverged:
+        _give_up(e)
+        return True
+    if validation is not None:
+        diverged = _validate(e, model, validation)
+    if not e.early_stopping:
+        e._no_improvement_count = e._no_improvement_count + 1 if e.loss_ > e.best_loss_ - e.tol else 0
+        e.best_loss_ = min(e.best_loss_, e.loss_)
+    e._optimizer.iteration_ends(e.t_)
+    if diverged:
+        _warn_of_divergence(e)
+        return True
+    if e._no_improvement_count > e.n_iter_no_change:
+        what = "Validation score" if e.early_stopping else "Training loss"
+        if e._optimizer.trigger_stopping(
+            f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs.", e.verbose
+        ):
+            return True
+        e._no_improvement_count = 0
+    return False
+
+
+def _validate(e, model, validation):
+    """Loss and score of the validation set into the curves; True if an output is not finite."""
+    e.validation_loss_curve_.append(validation.loss())
+    score = validation.score(e.validation_loss_curve_[-1])
+    e.validation_scores_.append(score)
+    if e.verbose:
+        print(f"Validation score: {score:f}")
+    if e.early_stopping:
+        e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
+    if score > e.best_validation_score_:
+        e.best_validation_score_ = score
+        if e.early_stopping:
+            e._best_theta[:] = model.net.theta
+    return math.isnan(score) and validation.scorer is None
+
+
+def _give_up(e):
+    """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
+    if not e.early_stopping:
+        del e._optimizer
+        raise ValueError(f"{NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are those "
+                         "before it. A smaller learning_rate_init may help.")
+    e.validation_scores_.append(math.nan)
+    _warn_of_divergence(e)
+
+
+def _warn_of_divergence(e):
+    warnings.warn(
+        f"Training diverged in epoch {e.n_iter_} and was stopped; the weights are those of the best validation score. "
+        "A smaller learning_rate_init or inputs scaled to about unit variance may help.",
+        ConvergenceWarning, stacklevel=6,
+    )

@@ -1,0 +1,116 @@
+"""What comes in: scikit-learn's checks with its words, the cell appended; rows of sparse matrices a few at a time."""
+
+import numpy as np
+import scipy.sparse as sp  # type: ignore[import-untyped]
+from sklearn.utils.validation import validate_data
+
+from ..checks import readable
+from ..data import Data
+from ..network import Network
+
+DENSE = 2**27  # bytes of a sparse X held dense at a time
+
+
+def checked(estimator, X, y="no_validation", **how):
+    """sklearn's validate_data; its error for NaN or infinity also names the first such cell."""
+    try:
+        return validate_data(estimator, X, y, accept_sparse=["csr", "csc"], **how)
+    except ValueError as error:
+        words = str(error)
+        for name, array in (("X", X), ("y", y)):
+            if words.startswith(f"Input {name} contains ") and (cell := first_bad_cell(array, name)):
+                first, *rest = words.split("\n")
+                raise ValueError("\n".join([f"{first} First at {cell}.", *rest])) from None
+        raise
+
+
+def first_bad_cell(array, name):
+    """X[i, j] or y[i], the first cell that is NaN or infinite; None where no number can be read."""
+    try:
+        if sp.issparse(array):
+            array = array.tocoo()
+            bad = np.flatnonzero(~np.isfinite(array.data))
+            at = (array.row[bad[0]], array.col[bad[0]])
+        else:
+            array = np.asarray(array, np.float64)
+            at = np.argwhere(~np.isfinite(array))[0]
+    except (TypeError, ValueError, IndexError):
+        return None
+    return f"{name}[{', '.join(str(int(i)) for i in at)}]"
+
+
+class TrainingSet:
+    """The examples of a fit, as engine data: all at once, or a sparse X that is large a few batches at a time.
+
+    Sparse rows become dense ones, since the engine's products are dense: a few batches at a time keep the memory
+    bounded and, cut at whole batches, change no bit of an epoch.
+
+    Parameters
+    ----------
+    plan : Plan;  dtype : of the network
+    X : (m, s_1), dense or sparse
+    target : labels (m,) or targets (m, K)
+    w : (m,) or None
+    """
+
+    def __init__(self, plan, dtype, X, target, w=None):
+        self.plan, self.dtype, self.target, self.w = plan, dtype, target, w
+        self.m = X.shape[0]
+        self._rows = max(1, DENSE // (X.shape[1] * np.dtype(dtype).itemsize))
+        if sp.issparse(X):
+            X = X.tocsr()
+            if self.m <= self._rows:
+                X = X.toarray()
+        self.X = X
+        self.data = None if sp.issparse(X) else Data(plan, dtype, X, target, w)
+
+    @property
+    def weight(self):
+        """m of the formulas: the number of examples, or the sum of their weights"""
+        return float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
+
+    def parts(self, batch_size, order=None):
+        """(data, order within it) one after the other: whole batches of the given order of examples."""
+        if self.data is not None:
+            yield self.data, order
+            return
+        order = np.arange(self.m) if order is None else order
+        step = max(1, self._rows // batch_size) * batch_size
+        for at in range(0, len(order), step):
+            taken = order[at : at + step]
+            w = None if self.w is None else self.w[taken]
+            if w is None or w.any():
+                yield Data(self.plan, self.dtype, self.X[taken].toarray(), self.target[taken], w), None
+
+
+def outputs(model, X):
+    """h (m, K) of checked examples, dense or sparse."""
+    dtype = model.net.dtype
+    if not sp.issparse(X):
+        return model.outputs(readable(X, dtype))
+    X, rows = X.tocsr(), max(1, DENSE // (X.shape[1] * dtype.itemsize))
+    return np.concatenate([
+        model.outputs(readable(X[at : at + rows].toarray(), dtype)) for at in range(0, X.shape[0], rows)
+    ])
+
+
+def gradients(model, X):
+    """dh_k/dx_j (m, K, s_1) of checked examples.
+
+    dz(L)/dx by the engine's deltas on a twin with identity output and squared error, where delta(L) = h - y is made the
+    k-th unit vector; then dh/dz of the output.
+    """
+    net = model.net
+    K, dtype = net.layer_sizes[-1], net.dtype
+    X = readable(X.toarray() if sp.issparse(X) else X, dtype)
+    twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="squared_error",
+                   dtype=dtype, init="uniform", seed=0)
+    twin.theta[:] = net.theta
+    z, h = twin.predict(X), model.outputs(X)
+    dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
+    for k, unit in enumerate(np.eye(K, dtype=dtype)):
+        dz[:, k] = twin.deltas(X, z - unit)[0] @ net.Theta[0][:, 1:]
+    if net.output == "softmax":
+        return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
+    slope = {"sigmoid": lambda: h * (1 - h), "exp": lambda: h, "identity": lambda: np.ones_like(h)}[net.output]()
+    return slope[:, :, None] * dz

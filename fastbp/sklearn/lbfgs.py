@@ -1,0 +1,126 @@
+"""fit with L-BFGS on all examples: SciPy's, with the options and messages of scikit-learn."""
+
+import warnings
+
+import numpy as np
+import scipy  # type: ignore[import-untyped]
+from scipy.optimize import minimize  # type: ignore[import-untyped]
+from scipy.special import expit  # type: ignore[import-untyped]
+from sklearn.utils.optimize import _check_optimize_result
+
+from .. import blas, gradient
+from ..plan import Plan
+from ..regularisation import Regularisation
+from . import callbacks
+from .inputs import TrainingSet
+from .model import packed_places
+from .stochastic import allowed_threads
+
+OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # iprint means something
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Objective:
+    """J and D of all examples as scikit-learn's minimiser sees them: mean cost over `divisor`, alpha / (2 m) |W|^2.
+
+    Parameters
+    ----------
+    net : Network
+        Layout and functions alone; theta is an argument.
+    training : TrainingSet
+    """
+
+    def __init__(self, net, training, alpha, divisor, n_threads):
+        self.plan, self.training, self.divisor, self.n_threads = net.plan, training, divisor, n_threads
+        plan = self.plan
+        self.regularisation = Regularisation.of(plan, 1, weight_decay=alpha / training.weight)
+        self._predicted = plan if plan.output == "softmax" else Plan(
+            plan.layer_sizes, plan.activations, "identity", "squared_error"
+        )
+        self.best = np.inf, None    # J and its theta, for Ctrl-C
+
+    def __call__(self, theta):
+        penalty = self.regularisation.penalty(self.plan, theta, 1)
+        D, cost = np.zeros_like(theta), 0.0
+        for data, _ in self.training.parts(self.training.m):
+            part = D if data.scale == 1 else np.zeros_like(theta)
+            cost += self._clipped(theta, data, gradient.accumulate(self.plan, theta, data, part, False, self.n_threads))
+            if part is not D:
+                D += data.scale * part
+        D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
+        J = cost / self.training.weight / self.divisor + penalty
+        if self.best[1] is None or self.best[0] > J:
+            self.best = J, theta.copy()
+        return J, D
+
+    def _clipped(self, theta, data, cost):
+        """The sum of the costs as scikit-learn counts it: from the probability p of what is right, at least eps.
+
+        Its line search sees log(eps) where an example costs more, and with sigmoids the digits that 1 - p has lost.
+        Where no example can be so wrong, or none is, it is the sum that the engine gave.
+        """
+        if self.plan.loss != "cross_entropy":
+            return cost * data.scale
+        wrong = EPS if self.plan.output == "softmax" else 1e-3
+        least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
+        if cost <= -np.log(wrong) * least:
+            return cost * data.scale
+        h = np.empty((data.m, self.plan.layer_sizes[-1]))
+        gradient.predict(self._predicted, theta, data.X, h)
+        if data.labels is not None:
+            p = np.take_along_axis(h, data.labels[:, np.newaxis], axis=1)
+        else:
+            p = np.where(data.dense, expit(h, out=h), 1 - h)
+        if p.min() >= wrong:
+            return cost * data.scale
+        costs = -np.log(np.clip(p, EPS, 1 - EPS))
+        return float((costs if data.w is None else data.w * costs).sum()) * data.scale
+
+
+def fit_lbfgs(estimator, model, X, y, target, w):
+    """theta of the model := SciPy's minimum; in float64 whatever the network's dtype, as scikit-learn does it."""
+    e, net = estimator, model.net
+    training = TrainingSet(net.plan, np.float64, X, target, w)
+    objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
+    options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
+    if OLD_SCIPY:
+        options["iprint"] = 1 if e.verbose else -1
+    e.n_iter_, stopped = 0, False
+    with callbacks.running(e, X, y, w, e.max_iter) as report:
+        listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
+
+        def each(intermediate_result):
+            nonlocal stopped
+            net.theta[:] = intermediate_result.x
+            e.n_iter_ += 1
+            e.loss_ = float(intermediate_result.fun)
+            if e.verbose:
+                print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+            stopped = report(e)
+            if stopped:
+                raise StopIteration
+
+        try:
+            with blas.single_thread():      # its vectors are short
+                result = minimize(
+                    objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
+                    callback=each if listens else None,
+                )
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+            if objective.best[1] is not None:
+                e.loss_, net.theta[:] = float(objective.best[0]), objective.best[1]
+            return
+        net.theta[:] = result.x
+        e.loss_ = float(result.fun)
+        e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
+
+
+def packed_loss_and_gradient(estimator, model, packed, X, target, w):
+    """J and D for scikit-learn's packed parameters: all coefs, then all intercepts, row by row."""
+    places, net = packed_places(model), model.net
+    theta = np.empty(net.n_parameters)
+    theta[places] = packed
+    training = TrainingSet(net.plan, np.float64, X, target, w)
+    J, D = Objective(net, training, estimator.alpha, estimator._loss_divisor(), None)(theta)
+    return J, D[places]

@@ -1,0 +1,147 @@
+"""The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
+
+from operator import is_
+
+import numpy as np
+
+from .. import _kernels, gradient
+from ..network import Network
+
+LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
+
+
+class Model:
+    """A network beside what scikit-learn calls its weights.
+
+    coefs[l] (k, n) and intercepts[l] (n,) are views of Theta(l) (n, k + 1): what is written into either is in both.
+
+    Parameters
+    ----------
+    layer_sizes : list of int
+    functions : (activation, output, loss, settings)
+        Activations as one name or a tuple of them; further arguments of the network as a dict.
+    dtype : numpy.float32 or numpy.float64
+    """
+
+    def __init__(self, layer_sizes, functions, dtype):
+        self.functions = functions
+        activation, output, loss, settings = functions
+        self.net = Network(
+            layer_sizes, activation=activation, output=output, loss=loss, dtype=dtype, init="uniform", seed=0,
+            **settings,
+        )
+        self.coefs = [Theta[:, 1:].T for Theta in self.net.Theta]
+        self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
+        self._largest = LARGEST[self.net.dtype]
+        self._row = self.net.theta[np.newaxis]
+        self._predictor = None
+
+    @classmethod
+    def of(cls, coefs, intercepts, functions):
+        """A model of its own with a copy of these weights."""
+        coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
+        layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
+        if not layer_sizes or len(coefs) != len(intercepts):
+            raise ValueError("coefs_ and intercepts_ must hold one array (k, n) and one (n,) for each layer")
+        for i, (W, b) in enumerate(zip(coefs, intercepts, strict=True)):
+            if W.ndim != 2 or W.shape[0] != layer_sizes[-1] or b.shape != W.shape[1:]:
+                raise ValueError(f"coefs_[{i}] has shape {W.shape} and intercepts_[{i}] {b.shape}; "
+                                 f"needed are ({layer_sizes[-1]}, n) and (n,)")
+            layer_sizes.append(W.shape[1])
+        single = all(a.dtype == np.float32 for a in coefs + intercepts)
+        model = cls(layer_sizes, functions, np.float32 if single else np.float64)
+        for own, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
+            own[...] = W
+        return model
+
+    def is_of(self, coefs, intercepts, functions):
+        """Are these lists still the model's own views, and its functions these?"""
+        return (
+            len(coefs) == len(intercepts) == len(self.coefs) and all(map(is_, coefs, self.coefs))
+            and all(map(is_, intercepts, self.intercepts)) and functions == self.functions
+        )
+
+    def is_finite(self):
+        """Is every parameter a finite number?"""
+        return _kernels.first_nonfinite(self._row, self._largest) < 0
+
+    def can_read(self, X):
+        """Is X (m, s_1) an array that needs no conversion, and all of it finite?"""
+        return (
+            type(X) is np.ndarray and X.dtype == self.net.dtype and X.ndim == 2 and len(X) > 0
+            and X.shape[1] == self.net.layer_sizes[0] and X.flags.c_contiguous and X.flags.aligned
+            and _kernels.first_nonfinite(X, self._largest) < 0
+        )
+
+    def quick_outputs(self, X):
+        """h (m, K) of an array (m, s_1) that needs no conversion and is finite; None for all else."""
+        if type(X) is not np.ndarray or X.ndim != 2:
+            return None
+        if len(X) == 1 and self.net.plan.n_parameters <= gradient.SMALL:
+            if self._predictor is None:
+                self._predictor = gradient.predictor(self.net.plan, self.net.theta)
+            h = self._predictor.predict(X[0], None)
+            return None if h is None else h.reshape(1, -1)
+        return self.outputs(X) if self.can_read(X) else None
+
+    def outputs(self, X):
+        """h (m, K) for rows that can be read as they are."""
+        plan, theta = self.net.plan, self.net.theta
+        h = np.empty((len(X), plan.layer_sizes[-1]), self.net.dtype)
+        gradient.predict(plan, theta, X, h)
+        return h
+
+
+def functions_of(activation):
+    """The name of g, or the names by layer as a tuple: what can be compared."""
+    return activation if isinstance(activation, str) else tuple(activation)
+
+
+def draw(model, init, activation, random_state):
+    """Start values into the model's theta.
+
+    "auto" draws as scikit-learn does, weights then biases layer by layer from one RandomState: U(-r, r),
+    r = sqrt(6 / (s_l + s_{l+1})), with 2 in place of 6 for the sigmoid (Glorot & Bengio 2010). The schemes of
+    fastbp.Network go by their names; a pair (coefs, intercepts) is taken as it is.
+    """
+    if isinstance(init, str) and init == "auto":
+        sizes = model.net.layer_sizes
+        names = [activation] * (len(sizes) - 1) if isinstance(activation, str) else [*activation, *activation[-1:]]
+        for i, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
+            factor = 2.0 if names and names[i] in ("logistic", "sigmoid") else 6.0
+            r = np.sqrt(factor / (W.shape[0] + W.shape[1]))
+            W[...] = random_state.uniform(-r, r, W.shape)
+            b[...] = random_state.uniform(-r, r, b.shape)
+    elif isinstance(init, str):
+        net = model.net
+        twin = Network(net.layer_sizes, activation=list(net.activation), output=net.output, loss=net.loss,
+                       dtype=net.dtype, init=init, seed=random_state.randint(2**31 - 1), **model.functions[3])
+        net.theta[:] = twin.theta
+    else:
+        given = _pair(init, model)
+        for own, a in zip(model.coefs + model.intercepts, given, strict=True):
+            own[...] = a
+
+
+def _pair(init, model):
+    try:
+        coefs, intercepts = init
+        given = [np.asarray(a, model.net.dtype) for a in [*coefs, *intercepts]]
+    except (TypeError, ValueError):
+        raise ValueError(f"init must be a name or a pair (coefs, intercepts) of lists; got {init!r}") from None
+    shapes = [own.shape for own in model.coefs + model.intercepts]
+    if [a.shape for a in given] != shapes:
+        raise ValueError(f"init must hold arrays of the shapes {shapes}; got {[a.shape for a in given]}")
+    if not all(np.isfinite(a).all() for a in given):
+        raise ValueError("init must hold finite numbers; it contains NaN or infinity")
+    return given
+
+
+def packed_places(model):
+    """Where scikit-learn's packed vector, all coefs then all intercepts row by row, lies in theta: theta[i] -> packed.
+
+    packed = theta[places];  theta[places] = packed
+    """
+    net = model.net
+    index = net.plan.views(np.arange(net.n_parameters))
+    return np.concatenate([T[:, 1:].T.ravel() for T in index] + [T[:, 0] for T in index])

@@ -1,0 +1,40 @@
+"""partial_fit of one row, for callers to whom a microsecond counts: nothing is checked twice, nothing converted.
+
+Whatever is not a plain array of the right dtype and width goes the long way, through scikit-learn's checks.
+"""
+
+import numpy as np
+
+from .fitting import after_epoch
+
+
+def partial_fit(estimator, X, y):
+    """One step on X (1, n_features) and y (1,) or (1, K); False, with nothing done, where it cannot be taken as is."""
+    e = estimator
+    known = vars(e)
+    model, optimizer = known.get("_model"), known.get("_optimizer")
+    if (
+        model is None or optimizer is None or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
+        or len(X) != 1 or y.dtype.hasobject or e.early_stopping or "feature_names_in_" in known
+        or e.callbacks or "_skl_callbacks" in known
+        or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
+        or not model.is_of(*e._weights())
+        or optimizer.trainer is None or optimizer.trainer.net is not model.net
+    ):
+        return False
+    target = e._quick_target(y, model.net.dtype)
+    if target is None:
+        return False
+    trainer, theta, alpha = optimizer.trainer, model.net.theta, float(e.alpha)
+    if trainer.batch_lam != alpha:
+        trainer.batch_lam = alpha
+    optimizer.before[:] = theta
+    divisor = e._loss_divisor()
+    penalty = 0.5 * alpha * sum(float(np.vdot(W, W)) for W in model.coefs) if divisor > 1 else 0.0
+    J = trainer.step(X, target)
+    diverged = not model.is_finite()
+    if diverged:
+        theta[:] = optimizer.before
+    e.n_iter_ = 0
+    after_epoch(e, model, (J - penalty) / divisor + penalty, 1, diverged=diverged)
+    return True

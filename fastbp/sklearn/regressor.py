@@ -1,0 +1,216 @@
+"""MLPRegressor."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from . import fitting, inputs
+from .base import BaseMLP
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multi-layer perceptron regressor: scikit-learn's, on fastbp.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, default="squared_error"
+        1/2 (h - y)^2 with h = z, or half the Poisson deviance with h = exp(z), for y >= 0.
+    hidden_layer_sizes : array-like of int or int, default=(100,)
+        Units of each hidden layer; ``()`` for none.
+    activation : str, or list of str, default="relu"
+        g of the hidden layers, one name or one a layer: "identity", "logistic", "tanh", "relu" as in scikit-learn;
+        also "leaky_relu", "elu", "softplus", "silu", "gelu".
+    solver : {"lbfgs", "sgd", "adam"} or optimizer, default="adam"
+        Or an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
+    alpha : float, default=0.0001
+        Strength of the penalty alpha / (2 m) sum W^2, m the number of examples of the batch or their weight.
+    batch_size : int, default="auto"
+        Examples of a step, not used by lbfgs; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        For sgd: learning_rate_init; learning_rate_init / (t + 1)^power_t, t the examples seen; or a fifth of it each
+        time that there was no progress for n_iter_no_change epochs.
+    learning_rate_init : float, default=0.001
+        Not used by lbfgs.
+    power_t : float, default=0.5
+        For sgd with "invscaling".
+    max_iter : int, default=200
+        Epochs; for lbfgs iterations.
+    shuffle : bool, default=True
+        A new order of the examples each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Of the weights, the held-out examples and the order: with the same one scikit-learn draws the same.
+    tol : float, default=1e-4
+        Progress below tol for n_iter_no_change epochs in a row ends the training; for lbfgs the tolerance of the
+        gradient.
+    verbose : bool, default=False
+        Print the loss of each epoch.
+    warm_start : bool, default=False
+        `fit` goes on from the weights that are there, with a new optimizer.
+    momentum : float, default=0.9
+        For sgd, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        For sgd with a momentum above 0.
+    early_stopping : bool, default=False
+        Hold examples out, stop when their score stops improving, and keep the weights of the best score.
+    validation_fraction : float, default=0.1
+        Share of the examples held out, where `fit` is given no X_val.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        For adam: decay of the moments, in [0, 1).
+    epsilon : float, default=1e-8
+        For adam: beside the uncorrected root, as in scikit-learn.
+    n_iter_no_change : int or inf, default=10
+    max_fun : int, default=15000
+        For lbfgs: evaluations of loss and gradient.
+    init : str or (coefs, intercepts), default="auto"
+        Start: "auto" as scikit-learn draws it; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform" of
+        `fastbp.Network`; or weights of your own in the shapes of coefs_ and intercepts_.
+    scoring : str, callable or None, default=None
+        What early stopping looks at: a scorer of scikit-learn, "loss" (of the held-out examples), None for `score`.
+    callbacks : callable or list of callables, default=None
+        Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
+        see `set_callbacks` (scikit-learn 1.9 on).
+    n_threads : int, default=None
+        At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray (n_in, n_out)
+    intercepts_ : list of ndarray (n_out,)
+        Views of the network's parameters: values written into them count; so do arrays put in their place.
+    loss_ : float
+        Of the last epoch: the mean of its batches, penalty included, each before its step.
+    best_loss_ : float or None
+        The smallest; None with early stopping.
+    loss_curve_ : list of float
+        One an epoch; not with lbfgs.
+    validation_scores_ : list of float or None
+    validation_loss_curve_ : list of float or None
+        Score, and mean cost without penalty, of the held-out examples after each epoch.
+    best_validation_score_ : float or None
+    n_iter_ : int
+    t_ : int
+        Examples seen by the optimizer.
+    n_layers_, n_outputs_, n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where X has column names.
+    out_activation_ : str
+
+    Notes
+    -----
+    The parameters up to max_fun, their defaults and meanings are scikit-learn's; the others are additions. With the
+    same random_state the weights are those of scikit-learn up to rounding. As there, the squared error that is
+    reported is a mean over the outputs too, while the steps follow the gradient of their sum.
+
+    Examples
+    --------
+    >>> from fastbp.sklearn import MLPRegressor
+    >>> from sklearn.datasets import make_regression
+    >>> X, y = make_regression(n_samples=200, n_features=5, random_state=1)
+    >>> reg = MLPRegressor(hidden_layer_sizes=20, solver="lbfgs", random_state=0, max_iter=2000).fit(X, y / 100)
+    >>> bool(reg.score(X, y / 100) > 0.99)
+    True
+    """
+
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
+        solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
+        random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
+        momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
+        validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
+        n_iter_no_change: float = 10, max_fun: int = 15000, init: Any = "auto",
+        scoring: str | Callable[..., float] | None = None,
+        callbacks: Any = None, n_threads: int | None = None,
+    ) -> None:
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+
+    def _validate_input(self, X, y, incremental, reset, held_out=False):
+        X, y = inputs.checked(
+            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), reset=reset
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y, y.reshape(len(y), -1)
+
+    def _quick_target(self, y, dtype):
+        fits = y.dtype == dtype and y.shape == ((1,) if self.n_outputs_ == 1 else (1, self.n_outputs_))
+        return y if fits and np.isfinite(y).all() else None
+
+    def _output(self):
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _count_outputs(self, target):
+        return target.shape[1]
+
+    def _stratifies(self):
+        return False
+
+    def _score_of(self, h, target, w):
+        return fitting.r2(h, target, w)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32 and float64 are computed in as they are, everything else in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), optional
+            None negative.
+        X_val, y_val, sample_weight_val : optional
+            Examples of your own to be validated with; nothing is held out of X then.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For input that cannot be used; when the weights are no longer finite (they stay as they were before that
+            epoch).
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val go together; got only one of them")
+        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation=validation)
+
+    @available_if(lambda self: self._check_solver())
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One epoch over X and y.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. One row takes microseconds where X and y are C-contiguous ndarrays of the dtype of
+            the weights.
+
+        Returns
+        -------
+        self
+        """
+        if sample_weight is None and self._partial_fit_quick(X, y):
+            return self
+        return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions for X, (n_samples,) or (n_samples, n_outputs)."""
+        h = self._outputs(X)
+        return h.ravel() if h.shape[1] == 1 else h

@@ -1,0 +1,148 @@
+"""The optimizer of an estimator between its epochs: learning rates, state, and the loss as scikit-learn reports it."""
+
+import copy
+import os
+import sys
+from multiprocessing import parent_process
+
+import numpy as np
+
+from .. import gradient, optimizers, threads
+from ..optimizers import SGD, Adam
+from ..training import Trainer
+
+
+def rule(estimator):
+    """The update rule that the estimator's parameters ask for."""
+    e = estimator
+    if not isinstance(e.solver, str):
+        return copy.deepcopy(e.solver)
+    if e.solver == "sgd":
+        return SGD(float(e.learning_rate_init), float(e.momentum), bool(e.nesterovs_momentum and e.momentum > 0))
+    if e.solver == "adam":
+        return Adam(float(e.learning_rate_init), float(e.beta_1), float(e.beta_2), float(e.epsilon), epsilon_hat=True)
+    return optimizers.NAMED[e.solver](learning_rate=float(e.learning_rate_init))
+
+
+class Stochastic:
+    """An update rule with its state, on one network.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Of the next step; for Adam the factor of its last one, corrections included, as scikit-learn has it.
+    """
+
+    def __init__(self, net, estimator):
+        e = estimator
+        self.schedule = e.learning_rate if e.solver == "sgd" else "constant"
+        self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
+        self.solver = e.solver if isinstance(e.solver, str) else type(e.solver).__name__
+        self.rule = rule(e)
+        self._attach(net, None)
+
+    def _attach(self, net, state):
+        self.trainer = Trainer(net, self.rule)
+        if state is not None:
+            self.trainer.state = state
+        self.layer_sizes = net.layer_sizes
+        self.before = np.empty_like(net.theta)
+
+    def on(self, net):
+        """The same rule going on with this network: itself, where it is at work there already; a new state where the
+        layers are others."""
+        if self.trainer is not None and self.trainer.net is net:
+            return self
+        twin = copy.copy(self)
+        twin.rule = copy.deepcopy(self.rule)
+        twin._attach(net, self._copy_of_state(net.dtype) if self.layer_sizes == net.layer_sizes else None)
+        return twin
+
+    @property
+    def state(self):
+        return self.trainer.state if self.trainer is not None else self._state
+
+    def _copy_of_state(self, dtype):
+        if not isinstance(self.state, dict):
+            return copy.deepcopy(self.state)
+        state = {name: np.array(a) if isinstance(a, np.ndarray) else copy.deepcopy(a) for name, a in self.state.items()}
+        return {name: a.astype(dtype) if name in getattr(self.rule, "slots", ()) else a for name, a in state.items()}
+
+    def __getstate__(self):
+        kept = {name: value for name, value in vars(self).items() if name not in ("trainer", "before", "_state")}
+        return {**kept, "_state": self.state}
+
+    def __setstate__(self, kept):
+        vars(self).update(kept, trainer=None)
+
+    @property
+    def learning_rate(self):
+        t = self.state["t"] if self.solver == "adam" else 0
+        if t:
+            return self.rule.learning_rate * np.sqrt(1 - self.rule.beta_2**t) / (1 - self.rule.beta_1**t)
+        return getattr(self.rule, "learning_rate", None)
+
+    def iteration_ends(self, t):
+        """After an epoch, t examples seen so far: learning_rate_init / (t + 1)^power_t, if that is the schedule."""
+        if self.schedule == "invscaling":
+            self.rule.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
+
+    def trigger_stopping(self, message, verbose):
+        """No progress any more: stop (True), or go on with a fifth of the learning rate."""
+        if self.schedule != "adaptive":
+            ending = " Stopping."
+        elif self.rule.learning_rate <= 1e-6:
+            ending = " Learning rate too small. Stopping."
+        else:
+            self.rule.learning_rate /= 5.0
+            ending = f" Setting learning rate to {self.rule.learning_rate:f}"
+        if verbose:
+            print(message + ending)
+        return "Stopping" in ending
+
+    def epoch(self, training, batch_size, order, alpha, divisor):
+        """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.
+
+        A batch's c is alpha / m_b, m_b its number of examples or their weight. Its loss is the mean cost over
+        `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
+        """
+        trainer, total = self.trainer, 0.0
+        if trainer.batch_lam != alpha:
+            trainer.batch_lam = float(alpha)
+        for data, order_of in training.parts(batch_size, order):
+            m = data.m if order_of is None else len(order_of)
+            if data.w is None and (divisor == 1 or alpha == 0):
+                total += m * trainer._epoch(data, batch_size, order_of) / divisor
+            else:
+                total += self._batches(data, batch_size, np.arange(m) if order_of is None else order_of, divisor)
+        return total / (training.m if order is None else len(order))
+
+    def _batches(self, data, batch_size, order, divisor):
+        """The sum over the batches of their number of examples times their loss."""
+        trainer, net, total = self.trainer, self.trainer.net, 0.0
+        for at in range(0, len(order), batch_size):
+            part = order[at : at + batch_size]
+            m_b = float(len(part)) if data.w is None else float(data.w[part].sum(dtype=np.float64)) * data.scale
+            if m_b == 0:        # nothing to learn from
+                continue
+            penalty = trainer._regularisation.penalty(net.plan, net.theta, m_b) if divisor > 1 else 0.0
+            total += len(part) * ((trainer._epoch(data, None, part) - penalty) / divisor + penalty)
+        return total
+
+    def crew(self, n_threads, rows, batches):
+        """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""
+        return threads.crew(n_threads, gradient.operations(self.trainer.net.plan, rows), batches)
+
+
+def allowed_threads(n_threads):
+    """n_threads, or what joblib leaves: one beside other jobs of this process, else what its worker was granted."""
+    if n_threads is not None:
+        return int(n_threads)
+    parallel = sys.modules.get("joblib.parallel")
+    if parallel is None:
+        return None
+    backend, _ = parallel.get_active_backend()
+    if not getattr(backend, "nesting_level", 0):
+        return None
+    granted = os.environ.get("OMP_NUM_THREADS", "")     # set by loky in its workers: processors over jobs
+    return int(granted) if parent_process() is not None and granted.isdigit() and int(granted) else 1
