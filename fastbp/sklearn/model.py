@@ -34,7 +34,7 @@ class Model:
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
-        self._predictor = None
+        self._predict_row = gradient.row_predictor(self.net.plan, self.net.theta)
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
@@ -77,10 +77,8 @@ class Model:
         """h (m, K) of an array (m, s_1) that needs no conversion and is finite; None for all else."""
         if type(X) is not np.ndarray or X.ndim != 2:
             return None
-        if len(X) == 1 and self.net.plan.n_parameters <= gradient.SMALL:
-            if self._predictor is None:
-                self._predictor = gradient.predictor(self.net.plan, self.net.theta)
-            h = self._predictor.predict(X[0], None)
+        if len(X) == 1:
+            h = self._predict_row(X[0], None)
             return None if h is None else h.reshape(1, -1)
         return self.outputs(X) if self.can_read(X) else None
 
