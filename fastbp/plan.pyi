@@ -4,11 +4,14 @@ from typing import Final, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .checks import _Number
+
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 FUNCTION_ALIASES: Final[dict[str, str]]
 LOSS_ALIASES: Final[dict[str, str]]
 BLAS_LIMIT: Final[int]
+SMALLEST: Final[float]
 WORKSPACE: Final[int]
 
 class Plan:
@@ -16,6 +19,7 @@ class Plan:
     activations: tuple[str, ...]
     output: str
     loss: str
+    loss_parameters: dict[str, float]
     shapes: list[tuple[int, int]]
     offsets: list[int]
     code: NDArray[np.int64]
@@ -28,6 +32,7 @@ class Plan:
         activation: str | list[str] | tuple[str, ...],
         output: str,
         loss: str,
+        **parameters: _Number | None,
     ) -> None: ...
     @property
     def n_parameters(self) -> int: ...

@@ -16,7 +16,7 @@ Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
@@ -52,6 +52,7 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
         &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
     )
     p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
+    memcpy(&p.parameter, &plan[1, p.L], sizeof(double))
     return p
 
 
@@ -151,7 +152,7 @@ cdef inline double cost_of(
     """a(L), delta(L) of m examples, from `at` on in the block  ->  the sum of their weighted costs"""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     return cost_and_delta(
-        <int>p.g[last], p.loss, m, K, <const floating *>(work + B * p.z[last] + at * K),
+        <int>p.g[last], p.loss, p.parameter, m, K, <const floating *>(work + B * p.z[last] + at * K),
         <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
         work + B * p.a[last] + at * K, work + B * p.delta[last] + at * K,
     )

@@ -26,6 +26,7 @@ cdef extern from "kernels.h":
         const int64_t *delta
         const int64_t *rows
         int loss
+        double parameter
         Py_ssize_t y
         Py_ssize_t w
         int low
@@ -61,7 +62,7 @@ cdef extern from "kernels.h":
                              int, float *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
                                  float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
@@ -93,7 +94,7 @@ cdef extern from "kernels.h":
                              int, double *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                  double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
@@ -256,14 +257,14 @@ cdef inline void activate_backward(
 
 
 cdef inline double cost_and_delta(
-    int output, int loss, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y, const floating *w,
-    floating *h, floating *delta
+    int output, int loss, double parameter, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y,
+    const floating *w, floating *h, floating *delta
 ) noexcept nogil:
     """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta in panels (K), w (m,)"""
     if floating is float:
-        return f32().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+        return f32().cost_and_delta(output, loss, parameter, m, K, z, y, w, h, delta)
     else:
-        return f64().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+        return f64().cost_and_delta(output, loss, parameter, m, K, z, y, w, h, delta)
 
 
 cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h) noexcept nogil:

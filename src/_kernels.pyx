@@ -19,13 +19,19 @@ cdef extern from "lists.h":
         double lowest
         double highest
 
+    ctypedef struct loss_t:
+        const char *name
+        const char *parameter
+        double usual
+        double below
+
     ctypedef struct pair_t:
         const char *output
         const char *loss
 
     const activation_t *activation_list
     const output_t *output_list
-    const char **loss_list
+    const loss_t *loss_list
     const pair_t *pair_list
 
 
@@ -55,7 +61,7 @@ capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)],
 
 activations = {}    # name -> (code, keeps_z)
 outputs = {}        # name -> (code, lowest, highest)
-losses = {}         # name -> code
+losses = {}         # name -> (code, parameter or None, its usual value, what it must lie below)
 pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
@@ -67,8 +73,9 @@ while output_list[i].name != NULL:
     outputs[output_list[i].name.decode()] = (i, output_list[i].lowest, output_list[i].highest)
     i += 1
 i = 0
-while loss_list[i] != NULL:
-    losses[loss_list[i].decode()] = i
+while loss_list[i].name != NULL:
+    parameter = loss_list[i].parameter.decode() if loss_list[i].parameter != NULL else None
+    losses[loss_list[i].name.decode()] = (i, parameter, loss_list[i].usual, loss_list[i].below)
     i += 1
 i = 0
 while pair_list[i].output != NULL:

@@ -123,6 +123,21 @@ def squared_error(output):
     return lambda z, y: ((OUTPUTS[output][0](z) - y) ** 2).sum(axis=1) / 2
 
 
+def absolute_error(z, y):
+    return np.abs(z - y).sum(axis=1)
+
+
+def huber(z, y, d):
+    """e^2/2 where |e| <= d, d (|e| - d/2) beyond"""
+    e = np.abs(z - y)
+    return np.where(e <= d, e * e / 2, d * (e - d / 2)).sum(axis=1)
+
+
+def quantile(z, y, q):
+    """the pinball loss: max(q (y - h), (q - 1) (y - h))"""
+    return np.maximum(q * (y - z), (q - 1) * (y - z)).sum(axis=1)
+
+
 COSTS = {
     ("sigmoid", "cross_entropy"): sigmoid_cross_entropy,
     ("softmax", "cross_entropy"): softmax_cross_entropy,
@@ -131,13 +146,23 @@ COSTS = {
     ("softmax", "squared_error"): squared_error("softmax"),
     ("identity", "squared_error"): squared_error("identity"),
     ("tanh", "squared_error"): squared_error("tanh"),
+    ("identity", "absolute_error"): absolute_error,
+    ("identity", "huber"): huber,
+    ("identity", "quantile"): quantile,
 }
+PARAMETERS = {"huber": "huber_delta", "quantile": "quantile"}  # losses that have one
 PAIRS = list(COSTS)  # every allowed (output, loss)
 
 
-def output_delta(z, a, y, output, loss):
-    """delta(L) = dcost/dz(L)"""
+def output_delta(z, a, y, output, loss, parameter=None):
+    """delta(L) = dcost/dz(L); 0 at the kink of the last three, where e = 0"""
     e = a - y
+    if loss == "absolute_error":
+        return np.sign(e)
+    if loss == "huber":
+        return np.clip(e, -parameter, parameter)
+    if loss == "quantile":
+        return np.where(e > 0, 1 - parameter, np.where(e < 0, -parameter, 0 * e))
     if loss in ("cross_entropy", "poisson"):
         return e
     if output == "softmax":
@@ -168,6 +193,12 @@ class Textbook:
     activation: object = "sigmoid"  # a name, or one per hidden layer
     output: str = "sigmoid"
     loss: str = "cross_entropy"
+    parameter: object = None  # of the loss, where it has one
+
+    def costs(self, z, y):
+        """(m,)"""
+        given = () if self.parameter is None else (z.dtype.type(self.parameter),)
+        return COSTS[self.output, self.loss](z, y, *given)
 
     @property
     def hidden(self):
@@ -201,7 +232,8 @@ class Textbook:
         """[delta(2), ..., delta(L)]"""
         z, a = self.forward(theta, X)
         Theta = self.Theta(theta)
-        delta = [output_delta(z[-1], a[-1], self.targets(Y, theta.dtype), self.output, self.loss)]
+        parameter = None if self.parameter is None else theta.dtype.type(self.parameter)
+        delta = [output_delta(z[-1], a[-1], self.targets(Y, theta.dtype), self.output, self.loss, parameter)]
         for l in range(len(Theta) - 1, 0, -1):
             g_prime = ACTIVATIONS[self.hidden[l - 1]][1]
             delta.insert(0, (delta[0] @ Theta[l])[:, 1:] * g_prime(z[l - 1]))
@@ -211,7 +243,7 @@ class Textbook:
         """sum_i w_i cost(i) and [Delta(1), ..., Delta(L-1)]"""
         w = np.ones(len(X), theta.dtype) if w is None else np.asarray(w).astype(theta.dtype)
         z, a = self.forward(theta, X)
-        cost = COSTS[self.output, self.loss](z[-1], self.targets(Y, theta.dtype))
+        cost = self.costs(z[-1], self.targets(Y, theta.dtype))
         delta = self.deltas(theta, X, Y)
         return w @ cost, [(w[:, None] * d).T @ with_bias(a_l) for d, a_l in zip(delta, a, strict=False)]
 

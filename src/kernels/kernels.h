@@ -27,6 +27,7 @@ typedef struct {
     const int64_t *theta;                       /* where Theta, leading to this layer, begins in the flat theta */
     const int64_t *a, *z, *delta, *rows;        /* units of the workspace where these begin */
     int loss;
+    double parameter;                           /* of the loss, where it has one */
     ptrdiff_t y, w;                             /* units of the targets (K) and of the weights (1) */
     int low;                                    /* value of an output that is not the label: 0, or -1 for tanh */
 } plan_t;
@@ -97,8 +98,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
         void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta);                 \
         /* h := output(z); delta := w dcost/dz; the sum of w cost; in panels (K), w (m,) with zeros behind it */  \
-        double (*cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,    \
-                                 const real *w, real *h, real *delta);                                            \
+        double (*cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z, \
+                                 const real *y, const real *w, real *h, real *delta);                             \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
         /* sum of Theta_ij^2 without the bias column, Theta (rows, columns) */                                    \
