@@ -1,5 +1,6 @@
 """The layout of a network: how theta is cut into layers, and what the compiled core is told of it."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
@@ -46,7 +47,9 @@ class Plan:
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
         Where each begins in theta; the last entry is the number of parameters.
-    code : ndarray of int64, (8, L + 1)
+    dropout : tuple of float
+        Rates of a(1) .. a(L-1) where this is the plan of a training with dropout (`dropping`), else empty.
+    code : ndarray of int64, (8, L + 1), with dropout (10, L + 1)
         The same for the compiled core; src/_backprop.pxd says what stands where.
     units : int
         Values that one example needs in the workspace.
@@ -77,15 +80,26 @@ class Plan:
         for rows, columns in self.shapes:
             self.offsets.append(self.offsets[-1] + rows * columns)
         self.lowest, self.highest = _kernels.outputs[self.output][1:]
-        self._encode()
+        self._encode(())
+
+    def dropping(self, rates):
+        """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
+        plan = copy.copy(self)
+        plan._encode(rates)
+        return plan
+
+    def set_masks(self, seed, step, first=0):
+        """The masks of this step (from 0), whose batch begins at example `first`: 0 <= seed < 2^63."""
+        self.code[2:5, -1] = seed, step, first
 
     @property
     def n_parameters(self):
         return self.offsets[-1]
 
-    def _encode(self):
+    def _encode(self, dropout):
         L = len(self.layer_sizes)
-        self.code = code = np.zeros((8, L + 1), dtype=np.int64)
+        self.dropout = tuple(dropout)
+        self.code = code = np.zeros((10 if dropout else 8, L + 1), dtype=np.int64)
         code[0, :L] = self.layer_sizes
         code[0, L] = -1 if self.output == "tanh" else 0
         code[1, L] = np.float64(next(iter(self.loss_parameters.values()), 0)).view(np.int64)
@@ -108,6 +122,9 @@ class Plan:
                 code[1, l], keeps_z = _kernels.outputs[self.output][0], True
             code[4, l] = take(s) if keeps_z else code[3, l]
             code[5, l] = take(s)
+        if dropout:
+            code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)
+            code[9, :L] = [take(s) if drop else a for s, drop, a in zip(self.layer_sizes, code[8], code[3], strict=False)]
         code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
         self.units = at
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, SupportsIndex, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ class Plan:
     loss_parameters: dict[str, float]
     shapes: list[tuple[int, int]]
     offsets: list[int]
+    dropout: tuple[float, ...]
     code: NDArray[np.int64]
     units: int
     lowest: float
@@ -34,6 +35,8 @@ class Plan:
         loss: str,
         **parameters: _Number | None,
     ) -> None: ...
+    def dropping(self, rates: Sequence[float]) -> Plan: ...
+    def set_masks(self, seed: int, step: int, first: int = 0) -> None: ...
     @property
     def n_parameters(self) -> int: ...
     def block(self, m: int, itemsize: int, panel: int) -> int: ...

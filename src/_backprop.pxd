@@ -7,7 +7,12 @@ A network is one int64 matrix, the plan (fastbp/plan.py writes it), column l for
     theta     where Theta, leading to this layer, begins in the flat theta
     a, z, delta, rows     where these begin in the workspace, in units per example
 
-and a last row of scalars. The workspace of a block of at most B examples is one flat buffer: what begins at unit u
+then a row and a column of scalars; and for a training with dropout
+
+    drop      rate, a double by its bits
+    fed       what the next layer takes: a .* mask / (1 - p) where there is a rate, else a
+
+with the seed of the masks, the step and the first example of its batch among the scalars. The workspace of a block of at most B examples is one flat buffer: what begins at unit u
 lies at B u. a, z and delta are panels (src/kernels/panels.h), rows is the same a row by row, (m, s), as Delta takes it.
 Each a has a spare unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
@@ -15,14 +20,14 @@ Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, examples_t, lanes_of, layer_backward,
-    layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t, rows_t, to_panels,
-    to_rows,
+    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, dropout, examples_t, lanes_of,
+    layer_backward, layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t,
+    rows_t, to_panels, to_rows,
 )
 
 
@@ -53,7 +58,16 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     )
     p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
     memcpy(&p.parameter, &plan[1, p.L], sizeof(double))
+    p.seed, p.step, p.first = <uint64_t>plan[2, p.L], <uint64_t>plan[3, p.L], plan[4, p.L]
+    p.drop, p.fed = NULL, p.a
+    if plan.shape[0] > 8:
+        p.drop, p.fed = &plan[8, 0], &plan[9, 0]
     return p
+
+
+cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
+    """is a part of this layer dropped?"""
+    return p.drop != NULL and p.drop[l] != 0
 
 
 cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except -1:
@@ -74,12 +88,12 @@ cdef inline const floating *rows_of_X(
     const plan_t *p, const examples_t *data, Py_ssize_t first, floating *work, Py_ssize_t B, Py_ssize_t *lda
 ) noexcept nogil:
     """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie, for their
-    dtype, their order, or a weight of 0 that takes the example out"""
+    dtype, their order, a weight of 0 that takes the example out, or dropout"""
     cdef int own = ROWS_F32 if floating is float else ROWS_F64
     cdef Py_ssize_t size = <Py_ssize_t>sizeof(floating)
     if data.order == NULL and data.w.data == NULL and data.X.type == own and (
         data.X.stride >= size * p.s[0] and data.X.stride % size == 0
-    ):
+    ) and not drops(p, 0):
         lda[0] = data.X.stride // size
         return <const floating *>(<const char *>data.X.data + first * data.X.stride)
     lda[0] = p.s[0]
@@ -129,9 +143,10 @@ cdef inline void forward(
     const floating *theta,      # IN
     Py_ssize_t m,               # examples, from `at` on in the block
     const floating *X,          # IN   a(1), panels
-    floating *work,             # OUT  z, a of the hidden layers, z(L)
+    floating *work,             # OUT  z, a and what is fed of the hidden layers, z(L)
     Py_ssize_t B,
     Py_ssize_t at,
+    Py_ssize_t e,               # index of the first of them in its batch
 ) noexcept nogil:
     """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L)"""
     cdef Py_ssize_t l, n, k
@@ -144,6 +159,9 @@ cdef inline void forward(
         A = work + B * p.a[l] + at * n
         if l < p.L - 1:
             activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A)
+            if drops(p, l):
+                dropout(p, l, e, m, A, work + B * p.fed[l] + at * n)
+                A = work + B * p.fed[l] + at * n
 
 
 cdef inline double cost_of(
@@ -162,9 +180,10 @@ cdef inline void backward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,
-    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of the hidden a
+    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of what the hidden layers fed
     Py_ssize_t B,
     Py_ssize_t at,
+    Py_ssize_t e,
 ) noexcept nogil:
     """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2"""
     cdef Py_ssize_t l, n, k
@@ -174,8 +193,10 @@ cdef inline void backward(
         n, k = p.s[l], p.s[l - 1]
         A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
         if n > NARROW:
-            to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
+            to_rows(m, k, <const floating *>(work + B * p.fed[l - 1] + at * k), work + B * p.rows[l - 1] + at * k, k)
         layer_backward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
+        if drops(p, l - 1):
+            dropout(p, l - 1, e, m, <const floating *>delta, delta)
         activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
                           <const floating *>(work + B * p.z[l - 1] + at * k), delta)
 
@@ -197,7 +218,7 @@ cdef inline void learn_block(
         i, j = team_share(team, n, SHARE, member), team_share(team, n, SHARE, member + 1)
         if i < j and l > 1 and n <= NARROW:
             narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
-                         <const floating *>(work + B * p.a[l - 1]), add, Delta + p.theta[l])
+                         <const floating *>(work + B * p.fed[l - 1]), add, Delta + p.theta[l])
         elif i < j:
             layer_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]), A, lda, add, Delta + p.theta[l])
 
@@ -220,11 +241,14 @@ cdef inline double accumulate_block(
     while at < end_at:
         rows = min(panel, end_at - at)
         load(p, data, first + at, rows, work, B, at, X)
+        if drops(p, 0):
+            dropout(p, 0, first + at - p.first, rows, <const floating *>X, X)
+            to_rows(rows, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
         load_targets(p, data, first + at, rows, work, B, at)
-        forward(p, theta, rows, <const floating *>X, work, B, at)
+        forward(p, theta, rows, <const floating *>X, work, B, at, first + at - p.first)
         costs[at // panel] = cost_of(p, rows, work, B, at)
         if Delta != NULL:
-            backward(p, theta, rows, work, B, at)
+            backward(p, theta, rows, work, B, at, first + at - p.first)
         at += panel
     team_meet(team)
     for at in range((m + panel - 1) // panel):

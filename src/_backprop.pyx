@@ -120,7 +120,7 @@ def predict(
         while i < last:
             m = min(B, last - i)
             load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
-            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0)
+            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0)
             output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
             to_rows(m, K, <const floating *>(w + B * p.a[end_l]), &out[i, 0], K)
             i += m

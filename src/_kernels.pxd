@@ -2,7 +2,7 @@
 
 from cpython.pycapsule cimport PyCapsule_Import
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "kernels.h":
@@ -30,6 +30,11 @@ cdef extern from "kernels.h":
         Py_ssize_t y
         Py_ssize_t w
         int low
+        const int64_t *fed
+        const int64_t *drop
+        uint64_t seed
+        uint64_t step
+        Py_ssize_t first
 
     ctypedef struct examples_t:
         rows_t X
@@ -62,6 +67,7 @@ cdef extern from "kernels.h":
                              int, float *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
+        void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
                                  float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
@@ -94,6 +100,7 @@ cdef extern from "kernels.h":
                              int, double *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
+        void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                  double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
@@ -254,6 +261,16 @@ cdef inline void activate_backward(
         f32().activate_backward(g, n, a, z, delta)
     else:
         f64().activate_backward(g, n, a, z, delta)
+
+
+cdef inline void dropout(
+    const plan_t *p, Py_ssize_t l, Py_ssize_t e, Py_ssize_t m, const floating *a, floating *out
+) noexcept nogil:
+    """out := a .* mask / (1 - p) of layer l, the examples e .. e + m of a batch, in panels"""
+    if floating is float:
+        f32().dropout(p, l, e, m, a, out)
+    else:
+        f64().dropout(p, l, e, m, a, out)
 
 
 cdef inline double cost_and_delta(
