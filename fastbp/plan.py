@@ -18,6 +18,7 @@ LOSS_ALIASES = {
 }
 BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
+CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
 
 
@@ -93,6 +94,11 @@ class Plan:
         self.code[2:5, -1] = seed, step, first
 
     @property
+    def large(self):
+        """A layer is too large for the second-level cache."""
+        return max(rows * columns for rows, columns in self.shapes) > CACHED
+
+    @property
     def n_parameters(self):
         return self.offsets[-1]
 
@@ -129,8 +135,9 @@ class Plan:
         self.units = at
 
     def block(self, m, itemsize, panel):
-        """Examples of a block: as many as the workspace holds in cache, between 64 and 512, a multiple of a panel."""
-        fits = max(64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
+        """Examples of a block: as many as the workspace holds in cache, between 64 and 512, 512 for layers whose Delta is not in
+        cache either; a multiple of a panel."""
+        fits = max(512 if self.large else 64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
         return min(fits, -(-m // panel) * panel)
 
     def views(self, theta):

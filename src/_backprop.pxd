@@ -33,6 +33,8 @@ from _kernels cimport (
 
 cdef enum:
     SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
+    CACHED = 1 << 18    # weights of a layer that are read again for each panel; those of larger ones for
+    PANELS = 8          # panels at once
     NARROW = 8      # units up to which Delta of a layer is summed from the panels of a; else a is turned into rows
 
 
@@ -52,6 +54,7 @@ cdef extern from "team.h":
 
 cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     cdef plan_t p
+    cdef Py_ssize_t l
     p.L = plan.shape[1] - 1
     p.s, p.g, p.theta, p.a, p.z, p.delta, p.rows = (
         &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
@@ -62,6 +65,10 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     p.drop, p.fed = NULL, p.a
     if plan.shape[0] > 8:
         p.drop, p.fed = &plan[8, 0], &plan[9, 0]
+    p.panels = 1
+    for l in range(1, p.L):
+        if p.s[l] * p.s[l - 1] > CACHED:
+            p.panels = PANELS
     return p
 
 
@@ -232,24 +239,28 @@ cdef inline double accumulate_block(
     The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
     same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
     """
-    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, rows
+    cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0
     cdef floating *X
     at = team_share(team, m, panel, member)
     end_at = team_share(team, m, panel, member + 1)
-    X = work + B * p.a[0] + at * p.s[0]     # one panel, used again for the next: it is not needed after its forward
+    X = work + B * p.a[0] + at * p.s[0]     # one chunk, used again for the next: it is not needed after its forward
     while at < end_at:
-        rows = min(panel, end_at - at)
-        load(p, data, first + at, rows, work, B, at, X)
+        end_chunk = min(at + chunk, end_at)
+        e = first + at - p.first
+        load(p, data, first + at, end_chunk - at, work, B, at, X)
         if drops(p, 0):
-            dropout(p, 0, first + at - p.first, rows, <const floating *>X, X)
-            to_rows(rows, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
-        load_targets(p, data, first + at, rows, work, B, at)
-        forward(p, theta, rows, <const floating *>X, work, B, at, first + at - p.first)
-        costs[at // panel] = cost_of(p, rows, work, B, at)
+            dropout(p, 0, e, end_chunk - at, <const floating *>X, X)
+            to_rows(end_chunk - at, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
+        load_targets(p, data, first + at, end_chunk - at, work, B, at)
+        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e)
+        i = at
+        while i < end_chunk:
+            costs[i // panel] = cost_of(p, min(panel, end_chunk - i), work, B, i)
+            i += panel
         if Delta != NULL:
-            backward(p, theta, rows, work, B, at, first + at - p.first)
-        at += panel
+            backward(p, theta, end_chunk - at, work, B, at, e)
+        at = end_chunk
     team_meet(team)
     for at in range((m + panel - 1) // panel):
         cost += costs[at]

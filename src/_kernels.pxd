@@ -35,6 +35,7 @@ cdef extern from "kernels.h":
         uint64_t seed
         uint64_t step
         Py_ssize_t first
+        Py_ssize_t panels
 
     ctypedef struct examples_t:
         rows_t X

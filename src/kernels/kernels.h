@@ -34,6 +34,7 @@ typedef struct {
     const int64_t *drop;                        /* of it by dropout: rates, doubles by their bits; NULL without */
     uint64_t seed, step;                        /* of the masks; the step from 0 */
     ptrdiff_t first;                            /* where the batch of that step begins in the order of examples */
+    ptrdiff_t panels;                           /* that go through a layer at once */
 } plan_t;
 
 /* What is summed over. */

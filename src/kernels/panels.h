@@ -8,11 +8,14 @@
  * so that every vector holds one unit of VL examples. No product needs packing or a sum across lanes, outputs and
  * costs are elementwise however few units they have, and what happens to one example depends on nothing beside it:
  * the same bits in whatever batch it sits. Missing examples of the last vector are zeros on the way in and have
- * weight 0. Each element of a product is one chain of fused multiply-adds in the order of the summed index. */
+ * weight 0. Each element of a product is one chain of fused multiply-adds in the order of the summed index, cut where
+ * the caches ask for it, and taken up again. */
 
 #ifndef PANELS_ONCE
 #define PANELS_ONCE
-enum start { FROM_ZERO, ONTO_C, FROM_BIAS };
+enum start { FROM_ZERO, ONTO_C, FROM_C, FROM_BIAS };
+#define DEPTH 512       /* of the summed index, and */
+#define GROUP 64        /* rows of weights, that are used for all panels while they are in cache */
 #endif
 
 #undef PANEL
@@ -37,8 +40,8 @@ typedef struct {
     ptrdiff_t n_tail, row_tail;
 } FN(left);
 
-/* C (R, V VL) := A B, ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples, FROM_BIAS:
- * from bias[r bias_row] on. Rows of B b_row apart, of C c_row. masked: only `lanes` columns of the last vector. */
+/* C (R, V VL) := A B, ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples, FROM_C: the
+ * chain goes on from C, FROM_BIAS: it begins with bias[r bias_row]. Rows of B b_row apart, of C c_row. masked: only `lanes` columns of the last vector. */
 static inline __attribute__((always_inline)) void FN(tile)(
     const int R, const int V, const enum start start, const int masked, const FN(left) *A, ptrdiff_t r0, const real *B,
     ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
@@ -48,7 +51,8 @@ static inline __attribute__((always_inline)) void FN(tile)(
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
         for (int v = 0; v < V; v++)
-            sum[r][v] = FN(vset1)(start == FROM_BIAS ? bias[(r0 + r) * bias_row] : 0);
+            sum[r][v] = start == FROM_C ? FN(vload)(C + r * c_row + v * VL)
+                                        : FN(vset1)(start == FROM_BIAS ? bias[(r0 + r) * bias_row] : 0);
     for (ptrdiff_t s = 0; s <= A->segments; s++) {
         const int tail = s == A->segments;
         const ptrdiff_t n = tail ? A->n_tail : A->n, row = tail ? A->row_tail : A->row, step = A->step;
@@ -103,6 +107,8 @@ static inline __attribute__((always_inline)) void FN(tile)(
     }
 PRODUCT(product_bias_2, 2, FROM_BIAS, 0)
 PRODUCT(product_bias_1, 1, FROM_BIAS, 0)
+PRODUCT(product_more_2, 2, FROM_C, 0)
+PRODUCT(product_more_1, 1, FROM_C, 0)
 PRODUCT(product_zero_2, 2, FROM_ZERO, 0)
 PRODUCT(product_zero_1, 1, FROM_ZERO, 0)
 PRODUCT(product_zero_2_part, 2, FROM_ZERO, 1)
@@ -112,25 +118,41 @@ PRODUCT(product_onto_2_part, 2, ONTO_C, 1)
 PRODUCT(product_onto_1_part, 1, ONTO_C, 1)
 #undef PRODUCT
 
+static inline ptrdiff_t FN(less)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
 /* Z := [1, A] Theta' for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
 static void FN(layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z)
 {
-    const FN(left) weights = {.segments = 1, .n = k, .row = k + 1, .step = 1, .a = Theta + 1, .a_tail = Theta};
-    for (ptrdiff_t e = 0; e < m; e += PANEL) {
-        const ptrdiff_t width = FN(panel_width)(m - e);
-        (width == PANEL ? FN(product_bias_2) : FN(product_bias_1))(
-            n, &weights, A + e * k, width, Z + e * n, width, Theta, k + 1, VL);
+    for (ptrdiff_t c = 0; c < k; c += DEPTH) {
+        FN(left) weights = {.segments = 1, .n = FN(less)(DEPTH, k - c), .row = k + 1, .step = 1};
+        for (ptrdiff_t r = 0; r < n; r += GROUP) {
+            weights.a = weights.a_tail = Theta + r * (k + 1) + 1 + c;
+            for (ptrdiff_t e = 0; e < m; e += PANEL) {
+                const ptrdiff_t width = FN(panel_width)(m - e);
+                (c ? width == PANEL ? FN(product_more_2) : FN(product_more_1)
+                   : width == PANEL ? FN(product_bias_2) : FN(product_bias_1))(
+                    FN(less)(GROUP, n - r), &weights, A + e * k + c * width, width, Z + e * n + r * width, width,
+                    Theta + r * (k + 1), k + 1, VL);
+            }
+        }
     }
 }
 
 /* E := (delta Theta)[without bias] for each panel: delta (n, width), E (k, width) */
 static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta, real *E)
 {
-    const FN(left) weights = {.segments = 1, .n = n, .row = 1, .step = k + 1, .a = Theta + 1, .a_tail = Theta};
-    for (ptrdiff_t e = 0; e < m; e += PANEL) {
-        const ptrdiff_t width = FN(panel_width)(m - e);
-        (width == PANEL ? FN(product_zero_2) : FN(product_zero_1))(
-            k, &weights, delta + e * n, width, E + e * k, width, Theta, 0, VL);
+    for (ptrdiff_t i = 0; i < n; i += DEPTH) {
+        FN(left) weights = {.segments = 1, .n = FN(less)(DEPTH, n - i), .row = 1, .step = k + 1};
+        for (ptrdiff_t r = 0; r < k; r += GROUP) {
+            weights.a = weights.a_tail = Theta + i * (k + 1) + 1 + r;
+            for (ptrdiff_t e = 0; e < m; e += PANEL) {
+                const ptrdiff_t width = FN(panel_width)(m - e);
+                (i ? width == PANEL ? FN(product_more_2) : FN(product_more_1)
+                   : width == PANEL ? FN(product_zero_2) : FN(product_zero_1))(
+                    FN(less)(GROUP, k - r), &weights, delta + e * n + i * width, width, E + e * k + r * width, width,
+                    Theta, 0, VL);
+            }
+        }
     }
 }
 
@@ -152,22 +174,25 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
                             const real *A, ptrdiff_t lda, int add, real *Delta)
 {
     const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);
-    const FN(left) deltas = {
-        .segments = panels, .n = PANEL, .row = PANEL, .step = 1, .jump = n * PANEL, .a = delta + i * PANEL,
-        .a_tail = delta + whole * n + i * width, .n_tail = m - whole, .row_tail = width,
-    };
-    ptrdiff_t c = 0;
-    Delta += i * (k + 1);
-    for (; c + PANEL <= k; c += PANEL)
-        (add ? FN(product_onto_2) : FN(product_zero_2))(j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, VL);
-    if (c + VL < k)
-        (add ? FN(product_onto_2_part) : FN(product_zero_2_part))(
-            j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, k - c - VL);
-    else if (c < k)
-        (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
-            j - i, &deltas, A + c, lda, Delta + 1 + c, k + 1, Delta, 0, k - c);
-    for (; i < j; i++, Delta += k + 1)
-        *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
+    for (ptrdiff_t rows; i < j; i += rows) {
+        rows = FN(less)(DEPTH * GROUP / m / 8 * 8 + 8, j - i);
+        const FN(left) deltas = {
+            .segments = panels, .n = PANEL, .row = PANEL, .step = 1, .jump = n * PANEL, .a = delta + i * PANEL,
+            .a_tail = delta + whole * n + i * width, .n_tail = m - whole, .row_tail = width,
+        };
+        real *D = Delta + i * (k + 1);
+        ptrdiff_t c = 0;
+        for (; c + PANEL <= k; c += PANEL)
+            (add ? FN(product_onto_2) : FN(product_zero_2))(rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, VL);
+        if (c + VL < k)
+            (add ? FN(product_onto_2_part) : FN(product_zero_2_part))(
+                rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c - VL);
+        else if (c < k)
+            (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
+                rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c);
+        for (ptrdiff_t r = 0; r < rows; r++, D += k + 1)
+            *D = (add ? *D : 0) + FN(sum_over_examples)(m, n, i + r, delta);
+    }
 }
 
 /* The same rows from A in panels (k, width): each number is a sum over vectors of examples. For a layer of few units, to
