@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -12,6 +13,8 @@ _Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 _Count: TypeAlias = int | np.integer[Any]
 _Flag: TypeAlias = bool | np.bool_
 _Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+
+_Rates: TypeAlias = _Number | Sequence[_Number] | _Floats
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 
@@ -38,3 +41,5 @@ def flag(value: _Flag, name: str) -> bool: ...
 def generator(seed: _Seed) -> np.random.Generator: ...
 def coefficient(weight_decay: _Number, lam: _Number | None, m: float) -> float: ...
 def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[np.int64]: ...
+def dropout_rates(dropout: _Rates, input_dropout: _Number, hidden: int) -> tuple[float, ...]: ...
+def masks(state: Mapping[str, Any]) -> tuple[int, int]: ...

@@ -23,7 +23,7 @@ class DivergenceError(ArithmeticError):
 
 def train(
     net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, sample_weight=None,
-    shuffle=True, validation_data=None, seed=None, progress=False, n_threads=None,
+    shuffle=True, dropout=0.0, input_dropout=0.0, validation_data=None, seed=None, progress=False, n_threads=None,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -43,10 +43,16 @@ def train(
         c of docs/math.md, or the course's lambda: c = lam / m, m the training rows (or the sum of their weights).
     shuffle : bool
         A new order of the examples each epoch; False takes them as they lie.
+    dropout : float or sequence of float
+        Rate p of the hidden layers, one number or one a layer, in [0, 1): in each step every a of every example is 0
+        with probability p and a / (1 - p) otherwise (Srivastava et al. 2014). J in the history is that of the steps;
+        predictions and evaluations drop nothing.
+    input_dropout : float
+        The same for the inputs.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
     seed : int, numpy Generator or None
-        Of the order. The same seed, machine and versions give the same bits; None draws fresh entropy.
+        Of the order, and of what is dropped. The same seed, machine and versions give the same bits; None draws fresh entropy.
     progress : bool
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
@@ -73,7 +79,9 @@ def train(
     validation = _validation(net, validation_data)
     c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
     rows = data.m if batch_size is None else min(batch_size, data.m)
-    trainer = Trainer(net, optimizer, weight_decay=c, n_threads=n_threads)
+    trainer = Trainer(
+        net, optimizer, weight_decay=c, dropout=dropout, input_dropout=input_dropout, seed=rng, n_threads=n_threads
+    )
     warn_if_equal_units(net, stacklevel=2)
 
     history = History(examples=data.m)
@@ -117,13 +125,20 @@ class Trainer:
     weight_decay : float
         c of docs/math.md; the same for every batch, whatever its size. May be changed between steps, as the
         optimizer's settings may.
+    dropout, input_dropout
+        As for `train`; of steps and epochs alike.
+    seed : int, numpy Generator or None
+        Of what is dropped; None draws fresh entropy.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
 
     Attributes
     ----------
     state : dict
-        The optimizer's: the step count t, and arrays like theta. To go back to another, assign the whole.
+        The optimizer's: the step count t, and arrays like theta; with dropout also dropout_seed and dropout_t, the step
+        count of the masks. To go back to another, assign the whole.
+    dropout : tuple of float
+        The rates of a(1) .. a(L-1), inputs first; empty without dropout.
 
     Notes
     -----
@@ -141,19 +156,25 @@ class Trainer:
     True
     """
 
-    def __init__(self, net, optimizer="adam", *, weight_decay=0.0, n_threads=None):
+    def __init__(
+        self, net, optimizer="adam", *, weight_decay=0.0, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None
+    ):
         self.net = checks.network(net)
         self.optimizer = optimizers.resolve(optimizer, net.dtype)
         self._weight_decay = checks.coefficient(weight_decay, None, 1)
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
+        self._plan = net.plan.dropping(rates) if rates else net.plan
+        self._dropout_seed = int(rng.integers(2**63)) if rates else 0
         self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
         self._state = self.optimizer.init(self._theta)
         self._Delta = np.empty_like(self._theta)
         self._rule = optimizers.compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._taken = np.zeros(1, np.int64)     # t of a compiled rule: counted in compiled code, step by step
+        self._taken = np.zeros(1, np.int64)     # steps so far: of a compiled rule counted in compiled code, step by step
         self._stepper = None        # made for the settings it was made with
+        self._set_masks()
 
     @property
     def weight_decay(self):
@@ -164,16 +185,28 @@ class Trainer:
         self._weight_decay, self._stepper = checks.coefficient(value, None, 1), None
 
     @property
+    def dropout(self):
+        return self._plan.dropout
+
+    @property
     def state(self):
         if self._rule:
             self._state["t"] = int(self._taken[0])
+        if self.dropout:
+            self._state["dropout_seed"], self._state["dropout_t"] = self._dropout_seed, int(self._taken[0])
         return self._state
 
     @state.setter
     def state(self, value):
-        self._state, self._stepper = value, None
-        if self._rule:
-            self._taken[0] = value["t"]
+        seed, t = checks.masks(value) if self.dropout else (0, 0)
+        self._taken[0] = value["t"] if self._rule else t
+        self._state, self._stepper, self._dropout_seed = value, None, seed
+        self._set_masks()
+
+    def _set_masks(self, first=0):
+        """What the next step drops, whose batch begins at example `first`."""
+        if self.dropout:
+            self._plan.set_masks(self._dropout_seed, int(self._taken[0]), first)
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
@@ -212,7 +245,7 @@ class Trainer:
             return self._epoch(data, batch_size, order)
 
     def _make_stepper(self, settings):
-        plan, state = self.net.plan, self._state
+        plan, state = self._plan, self._state
         work = gradient.Workspace(plan, 64, self._theta.dtype)
         self._settings = settings
         self._stepper = _epoch.Stepper(
@@ -225,7 +258,7 @@ class Trainer:
     def _workspaces(self, batch_size, n):
         size, works = self._works
         if size != batch_size or len(works) < n:
-            works = [gradient.Workspace(self.net.plan, batch_size, self._theta.dtype) for _ in range(n)]
+            works = [gradient.Workspace(self._plan, batch_size, self._theta.dtype) for _ in range(n)]
             self._works = (batch_size, works)
         return works
 
@@ -234,7 +267,7 @@ class Trainer:
         batch_size = m if batch_size is None else min(batch_size, m)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots:
+        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots and not self.dropout:
             steps = self._online_steps
         elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
@@ -251,7 +284,7 @@ class Trainer:
 
     def _compiled_steps(self, examples, m, batch_size):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        plan, theta = self.net.plan, self._theta
+        plan, theta = self._plan, self._theta
         rule, settings, slots, squares = self._compiled_rule()
         work = self._workspaces(batch_size, 1)[0]
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
@@ -300,13 +333,14 @@ class Trainer:
             penalty = gradient.penalty(plan, theta, self.weight_decay)
             D = gradient.regularise(plan, theta, self._Delta, m_b, self.weight_decay)
             self.optimizer.update(theta, D, self._state)
+            self._taken[0] += 1
             return penalty
 
         return self._accumulated_steps(examples, m, batch_size, learn)
 
     def _accumulated_steps(self, examples, m, batch_size, learn):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
-        plan, theta, Delta = self.net.plan, self._theta, self._Delta
+        plan, theta, Delta = self._plan, self._theta, self._Delta
         work = self._workspaces(batch_size, self._crew.n)
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
@@ -315,6 +349,7 @@ class Trainer:
             if m_b == 0:    # nothing to learn from: no step
                 continue
             Delta[:] = 0
+            self._set_masks(first)
             cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
             total += cost + m_b * learn(m_b)
             weight += m_b

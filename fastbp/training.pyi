@@ -3,7 +3,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import _Count, _Flag, _Floats, _Number, _Seed
+from .checks import _Count, _Flag, _Floats, _Number, _Rates, _Seed
 from .history import History
 from .network import Network
 from .optimizers import _Named, _Rule
@@ -29,6 +29,8 @@ def train(
     lam: _Number | None = None,
     sample_weight: ArrayLike | None = None,
     shuffle: _Flag = True,
+    dropout: _Rates = 0.0,
+    input_dropout: _Number = 0.0,
     validation_data: _Validation | None = None,
     seed: _Seed = None,
     progress: _Flag = False,
@@ -41,12 +43,17 @@ class Trainer:
     weight_decay: float
     n_threads: int | None
     state: dict[str, Any]
+    @property
+    def dropout(self) -> tuple[float, ...]: ...
     def __init__(
         self,
         net: Network,
         optimizer: _Rule | _Named = "adam",
         *,
         weight_decay: _Number = 0.0,
+        dropout: _Rates = 0.0,
+        input_dropout: _Number = 0.0,
+        seed: _Seed = None,
         n_threads: _Count | None = None,
     ) -> None: ...
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...

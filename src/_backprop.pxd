@@ -12,9 +12,10 @@ then a row and a column of scalars; and for a training with dropout
     drop      rate, a double by its bits
     fed       what the next layer takes: a .* mask / (1 - p) where there is a rate, else a
 
-with the seed of the masks, the step and the first example of its batch among the scalars. The workspace of a block of at most B examples is one flat buffer: what begins at unit u
-lies at B u. a, z and delta are panels (src/kernels/panels.h), rows is the same a row by row, (m, s), as Delta takes it.
-Each a has a spare unit before it, for the 1 of [1, a] in the loop over single examples.
+with the seed of the masks, the step and the first example of its batch among the scalars.
+
+The workspace of a block of at most B examples is one flat buffer: what begins at unit u lies at B u. a, z, delta and
+fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. Each a has a spare unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 
@@ -155,7 +156,7 @@ cdef inline void forward(
     Py_ssize_t at,
     Py_ssize_t e,               # index of the first of them in its batch
 ) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L)"""
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L);  with dropout A(l) .* mask / (1 - p) is fed"""
     cdef Py_ssize_t l, n, k
     cdef const floating *A = X
     cdef floating *Z
@@ -192,7 +193,7 @@ cdef inline void backward(
     Py_ssize_t at,
     Py_ssize_t e,
 ) noexcept nogil:
-    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2"""
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too"""
     cdef Py_ssize_t l, n, k
     cdef const floating *A
     cdef floating *delta

@@ -118,6 +118,7 @@ def steps(
             if m_b == 0:        # nothing to learn from: no step
                 batch += 1
                 continue
+            p.step, p.first = t, at
             cost, add = 0, False
             while at < end_at:
                 rows = min(B, end_at - at)
@@ -335,6 +336,7 @@ cdef class Stepper:
         cdef double cost, sum_squares = 0
         cdef Py_ssize_t i
         cdef unsigned callers = enter()
+        self.p.step, self.p.first = self.taken[0], 0
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
         self.taken[0] += 1

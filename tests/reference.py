@@ -11,6 +11,7 @@ One example is one row of X. With l = 1 .. L and Theta(l) of shape (s_{l+1}, s_l
 Everything runs in the dtype of theta; np.longdouble makes it the judge of float64. Nothing here imports fastbp.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -170,6 +171,37 @@ def output_delta(z, a, y, output, loss, parameter=None):
     return e * OUTPUTS[output][1](z)
 
 
+# ---------------------------------------------------------------- dropout: src/kernels/dropout.h, draw by draw
+
+
+def absorb(key, word):
+    """The next of SplitMix64's numbers, `word` + 1 steps after `key`, on arrays of uint64"""
+    with np.errstate(over="ignore"):
+        x = np.uint64(key) + (np.asarray(word, np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return x ^ x >> np.uint64(31)
+
+
+def draws(seed, step, layer, examples, units):
+    """(len(examples), units) numbers of 32 bits"""
+    key = absorb(absorb(absorb(absorb(0, seed), step), layer), np.arange(units))
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    x = np.asarray(examples).astype(np.uint32)[:, None] + low
+    x = (x ^ x >> 17) * np.uint32(0xED5AD4BB)
+    x = (x ^ x >> 11) * np.uint32(0xAC4C1B51) ^ high
+    x = (x ^ x >> 15) * np.uint32(0x31848BAB)
+    return x ^ x >> 14
+
+
+def mask_factors(sizes, rates, seed, step, m, dtype):
+    """mask / (1 - p) of a(1) .. a(L-1), each (m, s_l), for the m examples of the batch of this step (from 0)"""
+    return [
+        (draws(seed, step, l, np.arange(m), s) >= int(p * 2**32)) / (1 - np.asarray(p, dtype))
+        for l, (s, p) in enumerate(zip(sizes, rates, strict=False))
+    ]
+
+
 # ---------------------------------------------------------------- the network
 
 
@@ -219,46 +251,50 @@ class Textbook:
         low = -1 if self.output == "tanh" else 0
         return np.where(np.arange(K) == Y[:, None], 1, low).astype(dtype)
 
-    def forward(self, theta, X):
-        """[z(2), ..., z(L)] and [a(1), ..., a(L)]"""
+    def forward(self, theta, X, factors=None):
+        """[z(2), ..., z(L)] and [a(1), ..., a(L)]; factors: of dropout, those of a(l) on its way to z(l+1)"""
         z, a = [], [X.astype(theta.dtype)]
         names = [ACTIVATIONS[name][0] for name in self.hidden] + [OUTPUTS[self.output][0]]
-        for T, g in zip(self.Theta(theta), names, strict=False):
-            z.append(with_bias(a[-1]) @ T.T)
+        for l, (T, g) in enumerate(zip(self.Theta(theta), names, strict=False)):
+            z.append(with_bias(a[-1] if factors is None else a[-1] * factors[l]) @ T.T)
             a.append(g(z[-1]))
         return z, a
 
-    def deltas(self, theta, X, Y):
+    def deltas(self, theta, X, Y, factors=None):
         """[delta(2), ..., delta(L)]"""
-        z, a = self.forward(theta, X)
+        z, a = self.forward(theta, X, factors)
         Theta = self.Theta(theta)
         parameter = None if self.parameter is None else theta.dtype.type(self.parameter)
         delta = [output_delta(z[-1], a[-1], self.targets(Y, theta.dtype), self.output, self.loss, parameter)]
         for l in range(len(Theta) - 1, 0, -1):
             g_prime = ACTIVATIONS[self.hidden[l - 1]][1]
             delta.insert(0, (delta[0] @ Theta[l])[:, 1:] * g_prime(z[l - 1]))
+            if factors is not None:
+                delta[0] = delta[0] * factors[l]
         return delta
 
-    def accumulate(self, theta, X, Y, w=None):
+    def accumulate(self, theta, X, Y, w=None, factors=None):
         """sum_i w_i cost(i) and [Delta(1), ..., Delta(L-1)]"""
         w = np.ones(len(X), theta.dtype) if w is None else np.asarray(w).astype(theta.dtype)
-        z, a = self.forward(theta, X)
+        z, a = self.forward(theta, X, factors)
         cost = self.costs(z[-1], self.targets(Y, theta.dtype))
-        delta = self.deltas(theta, X, Y)
+        delta = self.deltas(theta, X, Y, factors)
+        if factors is not None:
+            a = [a_l * factor for a_l, factor in zip(a, factors, strict=False)]
         return w @ cost, [(w[:, None] * d).T @ with_bias(a_l) for d, a_l in zip(delta, a, strict=False)]
 
-    def cost_and_gradient(self, theta, X, Y, c=0, w=None):
+    def cost_and_gradient(self, theta, X, Y, c=0, w=None, factors=None):
         """J and D = dJ/dtheta, flat like theta; m is the sum of the weights"""
         m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
-        total, Delta = self.accumulate(theta, X, Y, w)
+        total, Delta = self.accumulate(theta, X, Y, w, factors)
         J, D = total / m, [each / m for each in Delta]
         for D_l, T in zip(D, self.Theta(theta), strict=False):
             J = J + c * (T[:, 1:] ** 2).sum() / 2
             D_l[:, 1:] += c * T[:, 1:]
         return J, flat(D)
 
-    def cost(self, theta, X, Y, c=0, w=None):
-        return self.cost_and_gradient(theta, X, Y, c, w)[0]
+    def cost(self, theta, X, Y, c=0, w=None, factors=None):
+        return self.cost_and_gradient(theta, X, Y, c, w, factors)[0]
 
 
 def numeric_gradient(J, theta, h):
@@ -297,18 +333,21 @@ class Adam:
         return theta - self.alpha * mhat / (np.sqrt(vhat) + self.epsilon)
 
 
-def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None):
+def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None, dropout=None):
     """theta after the epochs, and per epoch the mean of the batches' J, weighted by their examples.
 
     order: the examples of one epoch in their sequence, or None for 0 .. m-1. A batch divides by its own size.
+    dropout: the rates of a(1) .. a(L-1) and the seed of the masks.
     """
     order = np.arange(len(X)) if order is None else np.asarray(order)
-    history = []
+    history, steps, factors = [], itertools.count(), None
     for _ in range(epochs):
         total = n = 0
         for first in range(0, len(order), batch_size or len(order)):
             rows = order[first : first + (batch_size or len(order))]
-            J, D = model.cost_and_gradient(theta, X[rows], Y[rows], c, None if w is None else w[rows])
+            if dropout is not None:
+                factors = mask_factors(model.sizes, *dropout, next(steps), len(rows), theta.dtype)
+            J, D = model.cost_and_gradient(theta, X[rows], Y[rows], c, None if w is None else w[rows], factors)
             size = len(rows) if w is None else w[rows].sum()
             theta = rule.step(theta, D)
             total, n = total + size * J, n + size
