@@ -5,7 +5,7 @@
     net.predict(X)
 
 The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
-`check_gradient`; training: `train`, `SGD`, `Adam`, `minimize`.
+`check_gradient`; training: `train`, `SGD`, `Adam`, `AdamW`, `RMSprop` (more in `optimizers`), `minimize`.
 """
 
 try:
@@ -24,17 +24,19 @@ from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
 from .network import Evaluation, Network
-from .optimizers import SGD, Adam
+from .optimizers import SGD, Adam, AdamW, RMSprop
 from .training import DivergenceError, Trainer, train
 
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
     "DivergenceError",
     "Evaluation",
     "GradientCheck",
     "History",
     "Network",
+    "RMSprop",
     "Trainer",
     "__version__",
     "check_gradient",

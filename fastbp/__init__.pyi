@@ -10,6 +10,8 @@ from .network import Evaluation as Evaluation
 from .network import Network as Network
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
+from .optimizers import AdamW as AdamW
+from .optimizers import RMSprop as RMSprop
 from .training import DivergenceError as DivergenceError
 from .training import Trainer as Trainer
 from .training import train as train
@@ -17,11 +19,13 @@ from .training import train as train
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
     "DivergenceError",
     "Evaluation",
     "GradientCheck",
     "History",
     "Network",
+    "RMSprop",
     "Trainer",
     "__version__",
     "check_gradient",

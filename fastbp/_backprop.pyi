@@ -29,6 +29,8 @@ class Team:
     @property
     def n(self) -> int: ...
     def want_stop(self) -> None: ...
+    @property
+    def stopping(self) -> bool: ...
     def abandon(self) -> None: ...
 
 @disjoint_base
@@ -50,6 +52,7 @@ def predict(
     B: int,
     out: _Floats,
     budget: float,
+    team: Team,
 ) -> int: ...
 def layer(unit: int, work: _Floats, B: int, out: _Floats) -> None: ...
 def accumulate(
@@ -64,6 +67,7 @@ def accumulate(
     Delta: _Floats,
     cost: float,
     budget: float,
+    team: Team,
 ) -> tuple[float, int]: ...
 def accumulate_per_example(
     plan: NDArray[np.int64],

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +8,28 @@ from typing_extensions import disjoint_base
 from ._backprop import Examples, Team
 from .checks import _Floats
 
-rules: Final[dict[str, int]]
+@final
+class Rule:
+    def __new__(
+        cls,
+        plan: NDArray[np.int64],
+        rule: int,
+        settings: NDArray[np.float64],
+        regularisation: NDArray[np.float64],
+        slots: Sequence[_Floats],
+        scalars: NDArray[np.float64],
+        taken: NDArray[np.int64],
+        sums: NDArray[np.float64],
+    ) -> Rule: ...
 
 def groups(plan: NDArray[np.int64]) -> int: ...
 def step(
     plan: NDArray[np.int64],
     theta: _Floats,
     m_b: float,
-    weight_decay: float,
-    rule: int,
-    settings: NDArray[np.float64],
-    taken: NDArray[np.int64],
-    slot_1: _Floats,
-    slot_2: _Floats,
+    rule: Rule,
+    rates: NDArray[np.float64],
     Delta: _Floats,
-    squares: NDArray[np.float64],
 ) -> float: ...
 def steps(
     plan: NDArray[np.int64],
@@ -32,21 +39,15 @@ def steps(
     batch_size: int,
     first: int,
     last: int,
-    weight_decay: float,
-    rule: int,
-    settings: NDArray[np.float64],
-    t: int,
-    slot_1: _Floats,
-    slot_2: _Floats,
+    rule: Rule,
+    rates: NDArray[np.float64],
     Delta: _Floats,
     work: _Floats,
     B: int,
     costs: NDArray[np.float64],
-    squares: NDArray[np.float64],
     total: float,
     weight: float,
     budget: float,
-    taken: NDArray[np.int64],
     team: Team,
     member: int,
 ) -> tuple[float, float, int, int]: ...
@@ -56,8 +57,8 @@ def online_steps(
     examples: Examples,
     first: int,
     last: int,
-    weight_decay: float,
-    learning_rate: float,
+    rule: Rule,
+    rates: NDArray[np.float64],
     work: _Floats,
     B: int,
     packed: _Floats,
@@ -65,7 +66,6 @@ def online_steps(
     weight: float,
     budget: float,
     stride: int,
-    taken: NDArray[np.int64],
 ) -> tuple[float, float, int]: ...
 def packed_size(plan: NDArray[np.int64], theta: _Floats) -> int: ...
 
@@ -76,17 +76,13 @@ class Stepper:
         plan: NDArray[np.int64],
         theta: _Floats,
         Delta: _Floats,
-        slots: Sequence[_Floats],
         work: _Floats,
         B: int,
         costs: NDArray[np.float64],
-        squares: NDArray[np.float64],
-        weight_decay: float,
-        rule: int,
-        settings: NDArray[np.float64],
-        taken: NDArray[np.int64],
+        rule: Rule,
         lowest: float,
         highest: float,
         rows_sum_to_1: bool,
     ) -> Stepper: ...
+    rate: float
     def step(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None: ...

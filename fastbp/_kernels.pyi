@@ -9,6 +9,7 @@ capsule: Final[object]
 activations: Final[dict[str, tuple[int, bool]]]
 outputs: Final[dict[str, tuple[int, float, float]]]
 losses: Final[dict[str, tuple[int, str | None, float, float]]]
+rules: Final[dict[str, int]]
 pairs: Final[list[tuple[str, str]]]
 
 def first_nonfinite(X: NDArray[np.floating[Any]], limit: float) -> int: ...

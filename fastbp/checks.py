@@ -211,14 +211,56 @@ def generator(seed):
         raise type(error)(f"seed must be {accepted}; got {seed!r}") from None
 
 
-def coefficient(weight_decay, lam, m):
-    """The coefficient c of docs/math.md, from c itself or from the course's lambda: c = lam / m."""
-    c = number(weight_decay, "weight_decay")
+def coefficients(weight_decay, lam, m, n):
+    """c of docs/math.md for each of n Theta, from one number or n of them, or from the course's lambda: c = lam / m."""
+    if isinstance(weight_decay, (list, tuple, np.ndarray)) and np.ndim(weight_decay):
+        if len(weight_decay) != n:
+            raise ValueError(
+                f"weight_decay must be a number, or one for each Theta, {n} of them; got {len(weight_decay)}"
+            )
+        c = tuple(number(value, f"weight_decay[{l}]") for l, value in enumerate(weight_decay))
+    else:
+        c = (number(weight_decay, "weight_decay"),) * n
     if lam is None:
         return c
-    if c != 0:
+    if any(c):
         raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) are the same thing; give one of them")
-    return number(lam, "lam") / m
+    return (number(lam, "lam") / m,) * n
+
+
+def limit(value, name):
+    """A positive number, infinity for None."""
+    return math.inf if value is None else number(value, name, open_low=True)
+
+
+def rate(value, name="learning_rate"):
+    """A positive number, or a function of the number of steps taken."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number or a function of the step; got {value!r}")
+    return number(value, name, open_low=True)
+
+
+def rates(function, first, n, name="learning_rate"):
+    """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
+    values = [function(t) for t in range(first, first + n)]
+    for t, value in enumerate(values, first):
+        if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
+            raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value:g}")
+    return np.array(values, np.float64)
+
+
+def given_rates(rates, n, rule):
+    """Learning rates of n steps, for a compiled rule."""
+    if rule is None:
+        raise ValueError("rates need an optimizer with a compiled rule")
+    a = array(rates, "rates")
+    if a.shape != (n,) or not (np.isfinite(a) & (a >= 0)).all():
+        raise ValueError(f"rates must be {n} finite numbers of at least 0, one a batch; got {rates!r}")
+    return np.require(a, dtype=np.float64, requirements=["C", "A"])
 
 
 def order_of_examples(order, m, name="order"):

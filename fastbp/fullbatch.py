@@ -4,13 +4,14 @@ import numpy as np
 
 from . import checks, gradient
 from .initialize import warn_if_equal_units
+from .regularisation import Regularisation
 
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
 METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
 
 
 def minimize(
-    net, X, Y, *, method="L-BFGS-B", weight_decay=0.0, lam=None, sample_weight=None, maxiter=200, tol=None,
+    net, X, Y, *, method="L-BFGS-B", weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, maxiter=200, tol=None,
     callback=None, options=None, n_threads=None,
 ):
     """Minimise J over all examples with a gradient method of SciPy.
@@ -19,8 +20,9 @@ def minimize(
     ----------
     net : Network
         Its theta becomes the best found; in float32 too SciPy works in float64.
-    X, Y, weight_decay, lam, sample_weight
-        As for `Network.cost_and_gradient`.
+    X, Y, weight_decay, lam, l1, sample_weight
+        As for `Network.cost_and_gradient`. With l1 J has kinks that these methods do not know of: Theta_ij come near
+        0, not to it.
     method : str
         L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr.
     maxiter : int
@@ -54,12 +56,12 @@ def minimize(
     if options is not None and not isinstance(options, dict):
         raise TypeError(f"options must be a dict; got {options!r}")
     data = net.data(X, Y, sample_weight)
-    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
+    penalties = Regularisation.of(net.plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1)
     start = checks.parameters(net.theta, net.plan, net.dtype, "net.theta").astype(np.float64)
     warn_if_equal_units(net, stacklevel=2)
 
     def objective(x):
-        J, D = gradient.cost_and_gradient(net.plan, x.astype(net.dtype, copy=False), data, c, n_threads)
+        J, D = gradient.cost_and_gradient(net.plan, x.astype(net.dtype, copy=False), data, penalties, n_threads)
         return J, D.astype(np.float64, copy=False)
 
     limit = "maxfun" if method.upper() == "TNC" else "maxiter"

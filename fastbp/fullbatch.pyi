@@ -4,7 +4,7 @@ from typing import Any, Final
 from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult  # type: ignore[import-untyped]  # typed where scipy-stubs is installed
 
-from .checks import _Count, _Number
+from .checks import _Count, _Number, _PerLayer
 from .network import Network
 
 METHODS: Final[tuple[str, ...]]
@@ -15,8 +15,9 @@ def minimize(
     Y: ArrayLike,
     *,
     method: str = "L-BFGS-B",
-    weight_decay: _Number = 0.0,
+    weight_decay: _PerLayer = 0.0,
     lam: _Number | None = None,
+    l1: _Number = 0.0,
     sample_weight: ArrayLike | None = None,
     maxiter: _Count = 200,
     tol: _Number | None = None,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _backprop, blas, checks, threads
+from .regularisation import Regularisation
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
@@ -36,6 +37,11 @@ def operations(plan, m):
     return 6.0 * m * plan.n_parameters
 
 
+def _long(plan, m):
+    """Would Ctrl-C have to wait for a block of examples? Then another thread computes, and leaves it undone."""
+    return plan.large and operations(plan, m) >= threads.LONG
+
+
 def shards(plan, first, last, rows):
     """The examples first .. last cut into ranges, each of whole blocks: how many depends on the sizes alone."""
     blocks = -(-(last - first) // rows)
@@ -49,7 +55,7 @@ def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
     n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_CALL)
-    with threads.Crew(n) as crew:
+    with threads.Crew(n, apart=_long(plan, data.m)) as crew:
         work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]
         return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
 
@@ -65,9 +71,10 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
 
     def accumulate_shard(i, member):
         (at, end), own = ranges[i], work[member]
-        while at < end and not crew.stopped:
+        while at < end and not crew.team.stopping:
             costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i], threads.SLICE
+                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i],
+                threads.SLICE, crew.team,
             )
 
     crew.share(accumulate_shard, range(len(ranges)))
@@ -90,11 +97,16 @@ def _accumulate_per_example(plan, theta, data, Delta):
 def predict(plan, theta, X, out):
     """out (m, K) := h(x) for each row of X."""
     examples = _backprop.Examples(X)
-    work, first = Workspace(plan, len(X), theta.dtype), 0
-    while first < len(X):
-        first = _backprop.predict(
-            plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE
-        )
+    work = Workspace(plan, len(X), theta.dtype)
+
+    def predict_all(first, _):
+        while first < len(X) and not crew.team.stopping:
+            first = _backprop.predict(
+                plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE, crew.team
+            )
+
+    with threads.Crew(1, apart=True) if _long(plan, len(X)) else threads.ALONE as crew:
+        crew.share(predict_all, [0])
 
 
 def row_predictor(plan, theta):
@@ -115,7 +127,9 @@ def trace(plan, theta, X):
     work = Workspace(plan, len(X), theta.dtype)
     for first in range(0, len(X), work.rows):
         last = min(first + work.rows, len(X))
-        _backprop.predict(plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0)
+        _backprop.predict(
+            plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0, threads.ALONE.team
+        )
         for l in range(hidden):
             _backprop.layer(plan.code[3, l + 1], work.block, work.rows, layers[l][first:last])
     return layers
@@ -134,33 +148,18 @@ def trace_back(plan, theta, data):
     return layers
 
 
-def penalty(plan, theta, c):
-    """(c/2) sum_l sum_i sum_{j>=1} Theta(l)_ij^2"""
-    if c == 0:
-        return 0.0
-    with np.errstate(over="ignore"):
-        return 0.5 * c * sum(float(np.sum(np.square(Theta[:, 1:], dtype=np.float64))) for Theta in plan.views(theta))
-
-
-def regularise(plan, theta, Delta, m, c):
-    """D = Delta / m + c Theta (j >= 1);  D = Delta / m (j = 0), in place of Delta."""
-    Delta /= m
-    if c != 0:
-        for D, Theta in zip(plan.views(Delta), plan.views(theta), strict=True):
-            D[:, 1:] += Theta.dtype.type(c) * Theta[:, 1:]
-    return Delta
-
-
-def cost(plan, theta, data, c, n_threads=None):
+def cost(plan, theta, data, regularisation, n_threads=None):
     """J"""
-    return accumulate(plan, theta, data, theta[:0].copy(), False, n_threads) / data.weight + penalty(plan, theta, c)
+    mean = accumulate(plan, theta, data, theta[:0].copy(), False, n_threads) / data.weight
+    return mean + regularisation.penalty(plan, theta, data.weight)
 
 
-def cost_and_gradient(plan, theta, data, c, n_threads=None):
+def cost_and_gradient(plan, theta, data, regularisation, n_threads=None):
     """J and D = dJ/dtheta, D a fresh array."""
     D = np.zeros_like(theta)
-    J = accumulate(plan, theta, data, D, False, n_threads) / data.weight + penalty(plan, theta, c)
-    return J, regularise(plan, theta, D, data.weight, c)
+    mean = accumulate(plan, theta, data, D, False, n_threads) / data.weight
+    J = mean + regularisation.penalty(plan, theta, data.weight)
+    return J, regularisation.regularise(plan, theta, D, data.weight)
 
 
 class GradientCheck(NamedTuple):
@@ -172,7 +171,7 @@ class GradientCheck(NamedTuple):
 
 
 def check_gradient(
-    net, X, Y, *, weight_decay=0.0, lam=None, sample_weight=None, directions=None, h=1e-5, seed=0
+    net, X, Y, *, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, directions=None, h=1e-5, seed=0
 ):
     """Hold D against central differences of J: (J(theta + h u) - J(theta - h u)) / 2h.
 
@@ -180,12 +179,12 @@ def check_gradient(
     ----------
     net : Network
         Left as it is. A float32 network is checked through a float64 copy.
-    X, Y, weight_decay, lam, sample_weight
+    X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`.
     directions : int, optional
         Compare along this many random directions u of length 1 instead of along every coordinate.
     h : float
-        The step; 1e-5 suits float64. Away from the kinks of relu and its like the truncation is O(h^2).
+        The step; 1e-5 suits float64. Away from the kinks of relu, |Theta_ij| and their like the truncation is O(h^2).
     seed : int
         Of the random directions.
 
@@ -206,8 +205,8 @@ def check_gradient(
     net64 = net.copy(dtype=np.float64)
     plan, theta = net64.plan, net64.theta
     data = net64.data(X, Y, sample_weight)
-    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
-    D = cost_and_gradient(plan, theta, data, c)[1]
+    penalties = Regularisation.of(plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1)
+    D = cost_and_gradient(plan, theta, data, penalties)[1]
     if directions is None:
         along = _unit_vectors(plan.n_parameters)
         analytic = D
@@ -215,9 +214,11 @@ def check_gradient(
         along = rng.standard_normal((checks.count(directions, "directions"), plan.n_parameters))
         along /= np.linalg.norm(along, axis=1, keepdims=True)
         analytic = along @ D
-    numeric = np.array(
-        [(cost(plan, theta + h * u, data, c) - cost(plan, theta - h * u, data, c)) / (2 * h) for u in along]
-    )
+
+    def J(at):
+        return cost(plan, at, data, penalties)
+
+    numeric = np.array([(J(theta + h * u) - J(theta - h * u)) / (2 * h) for u in along])
     size = np.linalg.norm(analytic + numeric)
     difference = np.linalg.norm(analytic - numeric)
     return GradientCheck(float(difference / size) if size else float(difference), analytic, numeric)

@@ -5,10 +5,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._backprop import Examples
-from .checks import _Count, _Floats, _Number, _Seed
+from .checks import _Count, _Floats, _Number, _PerLayer, _Seed
 from .data import Data
 from .network import Network
 from .plan import Plan
+from .regularisation import Regularisation
 from .threads import Crew
 
 SMALL: Final[int]
@@ -41,11 +42,11 @@ def predict(plan: Plan, theta: _Floats, X: NDArray[np.generic], out: _Floats) ->
 def row_predictor(plan: Plan, theta: _Floats) -> Callable[[object, object], _Floats | None]: ...
 def trace(plan: Plan, theta: _Floats, X: NDArray[np.generic]) -> list[_Floats]: ...
 def trace_back(plan: Plan, theta: _Floats, data: Data) -> list[_Floats]: ...
-def penalty(plan: Plan, theta: _Floats, c: float) -> float: ...
-def regularise(plan: Plan, theta: _Floats, Delta: _Floats, m: float, c: float) -> _Floats: ...
-def cost(plan: Plan, theta: _Floats, data: Data, c: float, n_threads: _Count | None = None) -> float: ...
+def cost(
+    plan: Plan, theta: _Floats, data: Data, regularisation: Regularisation, n_threads: _Count | None = None
+) -> float: ...
 def cost_and_gradient(
-    plan: Plan, theta: _Floats, data: Data, c: float, n_threads: _Count | None = None
+    plan: Plan, theta: _Floats, data: Data, regularisation: Regularisation, n_threads: _Count | None = None
 ) -> tuple[float, _Floats]: ...
 
 class GradientCheck(NamedTuple):
@@ -58,8 +59,9 @@ def check_gradient(
     X: ArrayLike,
     Y: ArrayLike,
     *,
-    weight_decay: _Number = 0.0,
+    weight_decay: _PerLayer = 0.0,
     lam: _Number | None = None,
+    l1: _Number = 0.0,
     sample_weight: ArrayLike | None = None,
     directions: _Count | None = None,
     h: _Number = 1e-5,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, gradient, initialize
+from . import checks, gradient, initialize, regularisation
 from .data import Data
 from .plan import Plan
 
@@ -231,11 +231,12 @@ class Network:
         return cost * data.scale, self._plan.views(Delta)
 
     def cost_and_gradient(
-        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, out=None, n_threads=None
+        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, out=None, n_threads=None
     ):
         """J and D = dJ/dtheta.
 
-        J = (1/m) sum_i cost(i) + (c/2) sum Theta_ij^2 (j >= 1);  D = Delta/m + c Theta (j >= 1), Delta/m (j = 0).
+        J = (1/m) sum_i cost(i) + (c/2) sum Theta_ij^2 + l1 sum |Theta_ij| (j >= 1);
+        D = Delta/m + c Theta + l1 sign(Theta) (j >= 1, sign(0) = 0), Delta/m (j = 0).
 
         Parameters
         ----------
@@ -244,10 +245,11 @@ class Network:
             Labels go with softmax, and with sigmoid or tanh outputs as their low and high values.
         theta : (n_parameters,), optional
             Evaluate here instead of at net.theta, which stays as it is, in theta's dtype (float32 or float64).
-        weight_decay : float
+        weight_decay : float, or one a Theta
             c.
         lam : float, optional
             The course's lambda: c = lam / m.
+        l1 : float
         sample_weight : (m,), optional
             Weights; m is then their sum, in J, in D and in lam / m.
         out : ndarray (n_parameters,), optional
@@ -265,19 +267,19 @@ class Network:
         ValueError, TypeError
             Naming the argument, before anything has changed.
         """
-        theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
+        theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight)
         if out is not None:
             checks.output_array(out, theta.shape, theta.dtype)
-        J, D = gradient.cost_and_gradient(self._plan, theta, data, c, n_threads)
+        J, D = gradient.cost_and_gradient(self._plan, theta, data, penalties, n_threads)
         if out is None:
             return J, D
         out[:] = D
         return J, out
 
-    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, sample_weight=None, n_threads=None):
+    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, n_threads=None):
         """J alone; arguments as for `cost_and_gradient`."""
-        theta, data, c = self._evaluate_at(X, Y, theta, weight_decay, lam, sample_weight)
-        return gradient.cost(self._plan, theta, data, c, n_threads)
+        theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight)
+        return gradient.cost(self._plan, theta, data, penalties, n_threads)
 
     def evaluate(self, X, Y, *, sample_weight=None):
         """The mean cost without penalty and, for classes, the share of the examples put into the right one.
@@ -290,7 +292,7 @@ class Network:
     def evaluate_data(self, data):
         """The same for data checked before, see `data`."""
         self._check_theta()
-        cost = gradient.cost(self._plan, self._theta, data, 0.0)
+        cost = gradient.cost(self._plan, self._theta, data, regularisation.none(self._plan))
         if data.classes is None:
             return Evaluation(cost, None)
         h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
@@ -301,14 +303,16 @@ class Network:
         """theta, finite: its owner may have written anything through the views"""
         return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
 
-    def _evaluate_at(self, X, Y, theta, weight_decay, lam, sample_weight):
+    def _evaluate_at(self, X, Y, theta, weight_decay, lam, l1, sample_weight):
         if theta is None:
             theta = self._check_theta()
         else:
             given = checks.array(theta, "theta").dtype.newbyteorder("=")
             theta = checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
         data = Data(self._plan, theta.dtype, X, Y, sample_weight)
-        return theta, data, checks.coefficient(weight_decay, lam, data.weight * data.scale)
+        return theta, data, regularisation.Regularisation.of(
+            self._plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1
+        )
 
 
 def _dtype(dtype):

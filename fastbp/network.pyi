@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .checks import _Count, _Flag, _Floats, _Number, _Seed
+from .checks import _Count, _Flag, _Floats, _Number, _PerLayer, _Seed
 from .data import Data
 from .plan import Plan
 
@@ -77,8 +77,9 @@ class Network:
         Y: ArrayLike,
         *,
         theta: NDArray[np.float64],
-        weight_decay: _Number = 0.0,
+        weight_decay: _PerLayer = 0.0,
         lam: _Number | None = None,
+        l1: _Number = 0.0,
         sample_weight: ArrayLike | None = None,
         out: NDArray[np.float64] | None = None,
         n_threads: _Count | None = None,
@@ -90,8 +91,9 @@ class Network:
         Y: ArrayLike,
         *,
         theta: ArrayLike | None = None,
-        weight_decay: _Number = 0.0,
+        weight_decay: _PerLayer = 0.0,
         lam: _Number | None = None,
+        l1: _Number = 0.0,
         sample_weight: ArrayLike | None = None,
         out: _Floats | None = None,
         n_threads: _Count | None = None,
@@ -102,8 +104,9 @@ class Network:
         Y: ArrayLike,
         *,
         theta: ArrayLike | None = None,
-        weight_decay: _Number = 0.0,
+        weight_decay: _PerLayer = 0.0,
         lam: _Number | None = None,
+        l1: _Number = 0.0,
         sample_weight: ArrayLike | None = None,
         n_threads: _Count | None = None,
     ) -> float: ...

@@ -4,58 +4,14 @@ An optimizer holds settings, never state: `init(theta)` returns the state of one
 `update(theta, D, state)` changes theta and the state in place. Anything with these two methods may be passed as
 `optimizer=`; it is called once a batch. The rules here also have a fused twin in compiled code (`compiled`), which
 runs whole epochs and is tested against the Python below.
+
+`learning_rate` is a number, or a function of the steps taken so far that returns one: t = 0 before the first step.
 """
 
 import numpy as np
 
 from . import checks
-
-
-class Optimizer:
-    """Base of the update rules.
-
-    To write one, define `init` and `update` (a subclass, or any object that has both):
-
-    >>> import numpy as np, fastbp
-    >>> class SignDescent(fastbp.optimizers.Optimizer):
-    ...     '''theta := theta - step sign(D)'''
-    ...     def __init__(self, step):
-    ...         self.step = step
-    ...     def init(self, theta):
-    ...         return {"t": 0}
-    ...     def update(self, theta, D, state):
-    ...         state["t"] += 1
-    ...         theta -= self.step * np.sign(D)
-    >>> net = fastbp.Network([2, 1], seed=0)
-    >>> X, Y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])
-    >>> history = fastbp.train(net, X, Y, optimizer=SignDescent(0.01), epochs=100)
-    >>> history.J[-1] < history.J[0]
-    True
-    """
-
-    compiled = None  # name of the rule in src/_epoch.pyx
-    slots = ()  # names of the state's arrays, in the order of the compiled rule
-
-    def init(self, theta):
-        """The state of one training: a dict of the step count t and arrays like theta."""
-        return {"t": 0, **{slot: np.zeros_like(theta) for slot in self.slots}}
-
-    def update(self, theta, D, state):
-        """Change theta (n_parameters,) and the state in place, given D (n_parameters,)."""
-        raise NotImplementedError(f"{type(self).__name__} must define update(theta, D, state)")
-
-    def settings(self):
-        """The numbers of the compiled rule, in its order."""
-        raise NotImplementedError(f"{type(self).__name__} names a compiled rule but not its settings")
-
-    def __repr__(self):
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None
+from .rule import Optimizer
 
 
 class SGD(Optimizer):
@@ -63,7 +19,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float, or a function of the step
     momentum : float
         mu, in [0, 1].
     nesterov : bool
@@ -73,7 +29,7 @@ class SGD(Optimizer):
     compiled = "sgd"
 
     def __init__(self, learning_rate=0.1, momentum=0.0, nesterov=False):
-        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.learning_rate = checks.rate(learning_rate)
         self.momentum = checks.number(momentum, "momentum", high=1, open_high=False)
         self.nesterov = checks.flag(nesterov, "nesterov")
         if nesterov and momentum == 0:
@@ -84,14 +40,15 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def update(self, theta, D, state):
+        rate = self.rate(state)
         state["t"] += 1
         if not self.momentum:
-            theta -= self.learning_rate * D
+            theta -= rate * D
             return
         v = state["v"]
         v *= self.momentum
-        v -= self.learning_rate * D
-        theta += self.momentum * v - self.learning_rate * D if self.nesterov else v
+        v -= rate * D
+        theta += self.momentum * v - rate * D if self.nesterov else v
 
     def settings(self):
         return self.learning_rate, self.momentum, float(self.nesterov)
@@ -106,23 +63,28 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float
+    learning_rate : float, or a function of the step
     beta_1, beta_2 : float
         Decay of the two moments, in [0, 1).
     epsilon : float
-        Beside the corrected root, as in the paper and torch.
+        Beside the corrected root, as in the paper's algorithm 1 and torch.
+    epsilon_hat : bool
+        epsilon beside the root of v itself, the paper's epsilon hat (end of section 2), as in scikit-learn and Keras:
+        theta := theta - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
     """
 
     compiled = "adam"
     slots = ("m", "v")
 
-    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8):
-        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, epsilon_hat=False):
+        self.learning_rate = checks.rate(learning_rate)
         self.beta_1 = checks.number(beta_1, "beta_1", high=1)
         self.beta_2 = checks.number(beta_2, "beta_2", high=1)
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
+        self.epsilon_hat = checks.flag(epsilon_hat, "epsilon_hat")
 
     def update(self, theta, D, state):
+        rate = self.rate(state)
         state["t"] += 1
         t, m, v = state["t"], state["m"], state["v"]
         m *= self.beta_1
@@ -131,24 +93,222 @@ class Adam(Optimizer):
         v += (1 - self.beta_2) * D * D
         mhat = m / (1 - self.beta_1**t)
         vhat = v / (1 - self.beta_2**t)
-        theta -= self.learning_rate * mhat / (np.sqrt(vhat) + self.epsilon)
+        epsilon = self.epsilon / (1 - self.beta_2**t) ** 0.5 if self.epsilon_hat else self.epsilon
+        theta -= rate * mhat / (np.sqrt(vhat) + epsilon)
 
     def settings(self):
-        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.epsilon_hat
 
 
-def compiled_rule(optimizer):
-    """The name of the optimizer's compiled twin; None where a subclass or the instance has changed what it knows of."""
-    known = {"compiled", "slots", "init", "update", "settings"}
-    if known & getattr(optimizer, "__dict__", {}).keys():
-        return None
-    for cls in type(optimizer).__mro__:
-        if known & vars(cls).keys():
-            return vars(cls).get("compiled")
-    return None
+class AdamW(Adam):
+    """theta := theta - learning_rate weight_decay theta, then the step of Adam.
+
+    Loshchilov & Hutter, Decoupled weight decay regularization, ICLR 2019, in the form of torch.optim.AdamW. The biases
+    do not decay (torch decays them too, unless they are grouped apart).
+
+    Parameters
+    ----------
+    learning_rate, beta_1, beta_2, epsilon
+        As for `Adam`.
+    weight_decay : float
+        Of this rule alone: no part of J and D, unlike the `weight_decay` of `train`.
+
+    Notes
+    -----
+    Called by hand, `update` spares the biases only where ``state["bias"]`` holds their indices in theta.
+    """
+
+    compiled = "adamw"
+
+    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.01):
+        super().__init__(learning_rate, beta_1, beta_2, epsilon)
+        self.weight_decay = checks.number(weight_decay, "weight_decay")
+
+    def init(self, theta):
+        return {**super().init(theta), "bias": np.empty(0, np.int64)}
+
+    def update(self, theta, D, state):
+        biases = theta[state["bias"]]
+        theta *= 1 - self.rate(state) * self.weight_decay
+        theta[state["bias"]] = biases
+        super().update(theta, D, state)
+
+    def settings(self):
+        return *super().settings(), self.weight_decay
 
 
-NAMED = {"sgd": SGD, "adam": Adam}
+class Nadam(Optimizer):
+    """m, v, vhat as in Adam;  mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),  M_t = mu_1 mu_2 .. mu_t;
+    theta := theta - learning_rate ((1 - mu_t) / (1 - M_t) D + mu_{t+1} / (1 - M_{t+1}) m) / (sqrt(vhat) + epsilon).
+
+    Dozat, Incorporating Nesterov momentum into Adam, 2016, in the form of torch.optim.NAdam.
+
+    Parameters
+    ----------
+    learning_rate : float, or a function of the step
+    beta_1, beta_2 : float
+        Decay of the two moments, in [0, 1).
+    epsilon : float
+    momentum_decay : float
+        How fast mu grows from beta_1 / 2 to beta_1.
+    """
+
+    compiled = "nadam"
+    slots = ("m", "v")
+
+    def __init__(self, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, momentum_decay=4e-3):
+        self.learning_rate = checks.rate(learning_rate)
+        self.beta_1 = checks.number(beta_1, "beta_1", high=1)
+        self.beta_2 = checks.number(beta_2, "beta_2", high=1)
+        self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
+        self.momentum_decay = checks.number(momentum_decay, "momentum_decay")
+
+    def init(self, theta):
+        return {**super().init(theta), "scalars": np.ones(1)}  # M_t
+
+    def update(self, theta, D, state):
+        rate = self.rate(state)
+        state["t"] += 1
+        t, m, v, M = state["t"], state["m"], state["v"], state["scalars"]
+        mu, following = (self.beta_1 * (1 - 0.5 * 0.96 ** (k * self.momentum_decay)) for k in (t, t + 1))
+        M[0] *= mu
+        m *= self.beta_1
+        m += (1 - self.beta_1) * D
+        v *= self.beta_2
+        v += (1 - self.beta_2) * D * D
+        vhat = v / (1 - self.beta_2**t)
+        of_D, of_m = float((1 - mu) / (1 - M[0])), float(following / (1 - M[0] * following))
+        theta -= rate * (of_D * D + of_m * m) / (np.sqrt(vhat) + self.epsilon)
+
+    def settings(self):
+        return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.momentum_decay
+
+
+class RMSprop(Optimizer):
+    """v := decay v + (1 - decay) D^2;  b := mu b + D / (sqrt(v) + epsilon);  theta := theta - learning_rate b.
+
+    Tieleman & Hinton, Neural networks for machine learning, 2012, lecture 6.5, in the form of torch.optim.RMSprop.
+
+    Parameters
+    ----------
+    learning_rate : float, or a function of the step
+    decay : float
+        Of the mean of D^2, in [0, 1); torch's alpha.
+    epsilon : float
+        Beside the root.
+    momentum : float
+        mu, in [0, 1].
+    """
+
+    compiled = "rmsprop"
+
+    def __init__(self, learning_rate=1e-3, decay=0.9, epsilon=1e-8, momentum=0.0):
+        self.learning_rate = checks.rate(learning_rate)
+        self.decay = checks.number(decay, "decay", high=1)
+        self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
+        self.momentum = checks.number(momentum, "momentum", high=1, open_high=False)
+
+    @property
+    def slots(self):
+        return ("v", "b") if self.momentum else ("v",)
+
+    def update(self, theta, D, state):
+        rate, v = self.rate(state), state["v"]
+        state["t"] += 1
+        v *= self.decay
+        v += (1 - self.decay) * D * D
+        if not self.momentum:
+            theta -= rate * D / (np.sqrt(v) + self.epsilon)
+            return
+        b = state["b"]
+        b *= self.momentum
+        b += D / (np.sqrt(v) + self.epsilon)
+        theta -= rate * b
+
+    def settings(self):
+        return self.learning_rate, self.decay, self.epsilon, self.momentum
+
+
+class Adagrad(Optimizer):
+    """v := v + D^2;  theta := theta - learning_rate D / (sqrt(v) + epsilon).
+
+    Duchi, Hazan & Singer, Adaptive subgradient methods, JMLR 2011, in the form of torch.optim.Adagrad.
+
+    Parameters
+    ----------
+    learning_rate : float, or a function of the step
+    initial : float
+        v before the first step.
+    epsilon : float
+        Beside the root.
+    """
+
+    compiled = "adagrad"
+    slots = ("v",)
+
+    def __init__(self, learning_rate=0.01, initial=0.0, epsilon=1e-10):
+        self.learning_rate = checks.rate(learning_rate)
+        self.initial = checks.number(initial, "initial")
+        self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
+
+    def init(self, theta):
+        return {**super().init(theta), "v": np.full_like(theta, self.initial)}
+
+    def update(self, theta, D, state):
+        rate, v = self.rate(state), state["v"]
+        state["t"] += 1
+        v += D * D
+        theta -= rate * D / (np.sqrt(v) + self.epsilon)
+
+    def settings(self):
+        return self.learning_rate, self.epsilon
+
+
+class RPROP(Optimizer):
+    """step := eta_plus step where D and the last D have one sign, eta_minus step where they have not, within
+    [least, most];  where they have not D := 0;  theta := theta - sign(D) step.
+
+    Igel & Huesken, Empirical evaluation of the improved Rprop learning algorithms, 2003: iRprop-, which is
+    torch.optim.Rprop too. For D of all examples (batch_size=None): between batches signs change by chance.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The step of every parameter at first.
+    eta_minus, eta_plus : float
+        In (0, 1], and from 1 on.
+    least, most : float
+        Bounds of the steps.
+    """
+
+    compiled = "rprop"
+    slots = ("last", "step")
+
+    def __init__(self, learning_rate=0.01, eta_minus=0.5, eta_plus=1.2, least=1e-6, most=50.0):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.eta_minus = checks.number(eta_minus, "eta_minus", high=1, open_low=True, open_high=False)
+        self.eta_plus = checks.number(eta_plus, "eta_plus", low=1)
+        self.least = checks.number(least, "least", open_low=True)
+        self.most = checks.number(most, "most", low=self.least)
+
+    def init(self, theta):
+        return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
+
+    def update(self, theta, D, state):
+        state["t"] += 1
+        last, step = state["last"], state["step"]
+        turn = np.sign(D) * np.sign(last)
+        step[turn > 0] *= self.eta_plus
+        step[turn < 0] *= self.eta_minus
+        np.clip(step, self.least, self.most, out=step)
+        last[:] = np.where(turn < 0, 0, D)
+        theta -= np.sign(last) * step
+
+    def settings(self):
+        return self.learning_rate, self.eta_minus, self.eta_plus, self.least, self.most
+
+
+NAMED = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
 
 
 def resolve(optimizer, dtype):
@@ -164,7 +324,7 @@ def resolve(optimizer, dtype):
             "optimizer must be an instance with init(theta) and update(theta, D, state), such as fastbp.SGD(0.1), "
             f"or one of {', '.join(NAMED)}; got {optimizer!r}"
         )
-    if isinstance(optimizer, Adam) and np.dtype(dtype).type(optimizer.epsilon) == 0:
+    if isinstance(optimizer, tuple(NAMED.values())) and np.dtype(dtype).type(getattr(optimizer, "epsilon", 1)) == 0:
         name = np.dtype(dtype).name
         raise ValueError(f"epsilon {optimizer.epsilon:g} is 0 in {name}: a parameter at rest would be divided by 0")
     return optimizer

@@ -135,8 +135,8 @@ class Plan:
         self.units = at
 
     def block(self, m, itemsize, panel):
-        """Examples of a block: as many as the workspace holds in cache, between 64 and 512, 512 for layers whose Delta is not in
-        cache either; a multiple of a panel."""
+        """Examples of a block: as many as the workspace holds in cache, between 64 and 512; 512 where a
+        layer's Delta is not in cache either; a multiple of a panel."""
         fits = max(512 if self.large else 64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
         return min(fits, -(-m // panel) * panel)
 

@@ -75,7 +75,7 @@ class Crew:
     """
 
     def __init__(self, n=1, apart=False):
-        self.stopped = False
+        self.team = Team(1)     # of each member that works on its own: asked to stop when all are
         self._rates = {}        # steps per second by number of members, of the last trial
         self._until = 0.0       # when the next trial is due
         self._members = []      # their inboxes
@@ -118,11 +118,11 @@ class Crew:
         return result
 
     def share(self, work, tasks):
-        """work(task, member) for each of the tasks, by whichever member is free; long work looks at `stopped`."""
+        """work(task, member) for each of the tasks, by whichever member is free; long work looks at `team`."""
         queue = deque(tasks)
 
         def part(member):
-            while not self.stopped:
+            while not self.team.stopping:
                 try:
                     task = queue.popleft()
                 except IndexError:
@@ -132,11 +132,8 @@ class Crew:
         if not self._members:
             part(0)
         else:
-            self.stopped = False
-            self._lead(lambda: self._by_all(part, self.n), self._stop)
-
-    def _stop(self):
-        self.stopped = True
+            self.team = Team(1)
+            self._lead(lambda: self._by_all(part, self.n), self.team.want_stop)
 
     def _by_all(self, part, n):
         """part(member) by members 0 .. n - 1, in the thread of member 0; returns what it returned there."""

@@ -4,13 +4,16 @@ import time
 
 import numpy as np
 
-from . import _epoch, checks, gradient, optimizers, threads
+from . import _epoch, _kernels, checks, gradient, optimizers, threads
 from . import progress as reporting
 from .history import History
 from .initialize import warn_if_equal_units
+from .regularisation import Regularisation
+from .rule import check_state, compiled_rule, start
 
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
-EMPTY = {np.dtype(dtype): np.empty(0, dtype) for dtype in (np.float32, np.float64)}
+ONLINE = 2**23  # parameters up to which the sweeps over one example are used
+NO_RATES = np.empty(0)
 
 
 class DivergenceError(ArithmeticError):
@@ -22,8 +25,9 @@ class DivergenceError(ArithmeticError):
 
 
 def train(
-    net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, sample_weight=None,
-    shuffle=True, dropout=0.0, input_dropout=0.0, validation_data=None, seed=None, progress=False, n_threads=None,
+    net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
+    clip_norm=None, dropout=0.0, input_dropout=0.0, sample_weight=None, shuffle=True, validation_data=None, seed=None,
+    progress=False, n_threads=None,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -33,22 +37,28 @@ def train(
         Its theta is changed in place.
     X, Y, sample_weight
         As for `Network.cost_and_gradient`.
-    optimizer : Optimizer, "sgd" or "adam"
+    optimizer : Optimizer, or a name: "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"
         Anything with ``init(theta)`` and ``update(theta, D, state)``; see `fastbp.optimizers`.
     epochs : int
     batch_size : int or None
         Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
         are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
     weight_decay, lam : float
-        c of docs/math.md, or the course's lambda: c = lam / m, m the training rows (or the sum of their weights).
-    shuffle : bool
-        A new order of the examples each epoch; False takes them as they lie.
+        c of docs/math.md, one number or one for each Theta; or the course's lambda: c = lam / m, m the training rows
+        (or the sum of their weights).
+    l1 : float
+        J += l1 sum |Theta_ij|, D += l1 sign(Theta_ij), j >= 1.
+    clip_value, clip_norm : float, optional
+        Every D_ij, penalties included, is cut to [-clip_value, clip_value]; then D of all layers together is scaled so
+        that |D| <= clip_norm.
     dropout : float or sequence of float
-        Rate p of the hidden layers, one number or one a layer, in [0, 1): in each step every a of every example is 0
-        with probability p and a / (1 - p) otherwise (Srivastava et al. 2014). J in the history is that of the steps;
-        predictions and evaluations drop nothing.
+        Rate p of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with
+        probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the steps; predictions and
+        evaluations drop nothing.
     input_dropout : float
         The same for the inputs.
+    shuffle : bool
+        A new order of the examples each epoch; False takes them as they lie.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
     seed : int, numpy Generator or None
@@ -77,10 +87,11 @@ def train(
     rng = checks.generator(seed)
     data = net.data(X, Y, sample_weight)
     validation = _validation(net, validation_data)
-    c = checks.coefficient(weight_decay, lam, data.weight * data.scale)
+    c = checks.coefficients(weight_decay, lam, data.weight * data.scale, len(net.plan.shapes))
     rows = data.m if batch_size is None else min(batch_size, data.m)
     trainer = Trainer(
-        net, optimizer, weight_decay=c, dropout=dropout, input_dropout=input_dropout, seed=rng, n_threads=n_threads
+        net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, dropout=dropout,
+        input_dropout=input_dropout, seed=rng, n_threads=n_threads,
     )
     warn_if_equal_units(net, stacklevel=2)
 
@@ -92,12 +103,13 @@ def train(
         threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * data.m / rows) as trainer._crew,
         reporting.bar(epochs) if show else reporting.silent() as report,
     ):
+        before = np.empty_like(net.theta)
         for _ in range(epochs):
-            before = net.theta.copy()
+            np.copyto(before, net.theta)
             started = time.perf_counter()
             J = trainer._epoch(data, batch_size, rng.permutation(data.m) if shuffle else None)
             elapsed = time.perf_counter() - started
-            if not (np.isfinite(J) and np.isfinite(net.theta).all()):
+            if not (np.isfinite(J) and _kernels.first_nonfinite(net.theta[np.newaxis], np.inf) < 0):
                 net.theta[:] = before
                 raise DivergenceError(
                     f"training diverged in epoch {len(history) + 1}: J is {J:g}. theta is as it was before this "
@@ -114,6 +126,18 @@ def train(
     return history
 
 
+def _setting(name):
+    """A setting of the trainer's Regularisation, which may be changed between steps."""
+    def get(self):
+        value = getattr(self._regularisation, name)
+        return value[0] if name == "c" and len(set(value)) == 1 else None if value == np.inf else value
+
+    def set_(self, value):
+        self._regularisation, self._stepper = self._regularisation.with_(**{name: value}), None
+
+    return property(get, set_)
+
+
 class Trainer:
     """One training under way, step by step: for online learning, control loops, and loops of your own.
 
@@ -121,10 +145,11 @@ class Trainer:
     ----------
     net : Network
         Its theta is changed in place by every step.
-    optimizer : Optimizer, "sgd" or "adam"
-    weight_decay : float
-        c of docs/math.md; the same for every batch, whatever its size. May be changed between steps, as the
-        optimizer's settings may.
+    optimizer : Optimizer, or a name
+    weight_decay, l1, clip_value, clip_norm
+        As for `train`; the same for every batch, whatever its size.
+    batch_lam : float
+        In a batch of m_b examples (or weights of that sum) every c is larger by batch_lam / m_b: alpha of scikit-learn.
     dropout, input_dropout
         As for `train`; of steps and epochs alike.
     seed : int, numpy Generator or None
@@ -138,7 +163,9 @@ class Trainer:
         The optimizer's: the step count t, and arrays like theta; with dropout also dropout_seed and dropout_t, the step
         count of the masks. To go back to another, assign the whole.
     dropout : tuple of float
-        The rates of a(1) .. a(L-1), inputs first; empty without dropout.
+        The rates of a(1) .. a(L-1), the inputs' first; empty without dropout.
+    weight_decay, l1, batch_lam, clip_value, clip_norm
+        May be changed between steps, as the optimizer's settings may.
 
     Notes
     -----
@@ -156,33 +183,30 @@ class Trainer:
     True
     """
 
-    def __init__(
-        self, net, optimizer="adam", *, weight_decay=0.0, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None
-    ):
+    def __init__(self, net, optimizer="adam", *, weight_decay=0.0, l1=0.0, batch_lam=0.0, clip_value=None,
+                 clip_norm=None, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None):
         self.net = checks.network(net)
         self.optimizer = optimizers.resolve(optimizer, net.dtype)
-        self._weight_decay = checks.coefficient(weight_decay, None, 1)
+        self._regularisation = Regularisation.of(
+            net.plan, 1, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
+            clip_norm=clip_norm,
+        )
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
         self._plan = net.plan.dropping(rates) if rates else net.plan
         self._dropout_seed = int(rng.integers(2**63)) if rates else 0
         self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
-        self._state = self.optimizer.init(self._theta)
+        self._state = start(self.optimizer, self._theta, net.plan)
         self._Delta = np.empty_like(self._theta)
-        self._rule = optimizers.compiled_rule(self.optimizer)
+        self._rule = compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._taken = np.zeros(1, np.int64)     # steps so far: of a compiled rule counted in compiled code, step by step
+        self._taken = np.zeros(1, np.int64)     # steps; those of a compiled rule are counted in compiled code, one by one
         self._stepper = None        # made for the settings it was made with
         self._set_masks()
 
-    @property
-    def weight_decay(self):
-        return self._weight_decay
-
-    @weight_decay.setter
-    def weight_decay(self, value):
-        self._weight_decay, self._stepper = checks.coefficient(value, None, 1), None
+    weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")
+    clip_value, clip_norm = _setting("clip_value"), _setting("clip_norm")
 
     @property
     def dropout(self):
@@ -193,18 +217,20 @@ class Trainer:
         if self._rule:
             self._state["t"] = int(self._taken[0])
         if self.dropout:
-            self._state["dropout_seed"], self._state["dropout_t"] = self._dropout_seed, int(self._taken[0])
+            self._state |= {"dropout_seed": self._dropout_seed, "dropout_t": int(self._taken[0])}
         return self._state
 
     @state.setter
     def state(self, value):
+        if self._rule:
+            check_state(self.optimizer, value, self._theta)
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self._taken[0] = value["t"] if self._rule else t
         self._state, self._stepper, self._dropout_seed = value, None, seed
         self._set_masks()
 
     def _set_masks(self, first=0):
-        """What the next step drops, whose batch begins at example `first`."""
+        """What the next step drops, its batch beginning at example `first`."""
         if self.dropout:
             self._plan.set_masks(self._dropout_seed, int(self._taken[0]), first)
 
@@ -216,7 +242,7 @@ class Trainer:
         if self._rule and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
-                self._make_stepper(settings)
+                self._prepare_step(settings)
             J = self._stepper.step(X, Y)
             if J is not None:
                 return J
@@ -244,16 +270,18 @@ class Trainer:
         with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows), m / rows) as self._crew:
             return self._epoch(data, batch_size, order)
 
-    def _make_stepper(self, settings):
-        plan, state = self._plan, self._state
-        work = gradient.Workspace(plan, 64, self._theta.dtype)
-        self._settings = settings
-        self._stepper = _epoch.Stepper(
-            plan.code, self._theta, self._Delta, [state[slot] for slot in self.optimizer.slots], work.block, work.rows,
-            work.costs, np.zeros(_epoch.groups(plan.code)), self.weight_decay, _epoch.rules[self._rule],
-            np.array(settings, np.float64), self._taken, plan.lowest, plan.highest,
-            (plan.output, plan.loss) == ("softmax", "cross_entropy"),
-        )
+    def _prepare_step(self, settings):
+        """A stepper for these settings; before every step where the learning rate is a function."""
+        plan = self._plan
+        if self._stepper is None or settings != self._made_for:
+            work = gradient.Workspace(plan, 64, self._theta.dtype)
+            self._stepper = _epoch.Stepper(
+                plan.code, self._theta, self._Delta, work.block, work.rows, work.costs, self._compiled_rule(1.0),
+                plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+            )
+        self._made_for = self._settings = settings
+        if callable(settings[0]):
+            self._settings, self._stepper.rate = None, self._rates(1)[0]
 
     def _workspaces(self, batch_size, n):
         size, works = self._works
@@ -262,45 +290,61 @@ class Trainer:
             self._works = (batch_size, works)
         return works
 
-    def _epoch(self, data, batch_size=None, order=None):
+    def _epoch(self, data, batch_size=None, order=None, rates=None):
+        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer."""
         m = data.m if order is None else len(order)
         batch_size = m if batch_size is None else min(batch_size, m)
+        batches = -(-m // batch_size)
+        rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._rule == "sgd" and not self.optimizer.slots and not self.dropout:
+        elif batch_size == 1 and self._online:
             steps = self._online_steps
         elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        total, weight = steps(data.examples(order), m, batch_size)
+        total, weight = steps(data.examples(order), m, batch_size, rates, data.scale)
         return total / weight
 
-    def _compiled_rule(self):
-        """What compiled steps are told of the optimizer: rule, settings, two slots; and room for sums of squares."""
-        slots = [self._state[slot] for slot in self.optimizer.slots] + [EMPTY[self._theta.dtype]] * 2
-        settings = np.array(self.optimizer.settings(), np.float64)
-        return _epoch.rules[self._rule], settings, slots[:2], np.zeros(_epoch.groups(self.net.plan.code))
+    @property
+    def _online(self):
+        """Have the fused sweeps this rule? They copy theta once a call: not for the largest."""
+        return (self._rule == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
+                and not self.dropout and self.net.n_parameters <= ONLINE)
 
-    def _compiled_steps(self, examples, m, batch_size):
+    def _rates(self, n):
+        """The learning rates of the next n steps; empty where it is the same for all, or Python's to ask for."""
+        rate = self.optimizer.settings()[0] if self._rule else None
+        return checks.rates(rate, int(self._taken[0]), n) if callable(rate) else NO_RATES
+
+    def _compiled_rule(self, scale):
+        """What compiled steps are told of the optimizer and of what is done to D, weights being in units of scale."""
+        first, *others = self.optimizer.settings()
+        return _epoch.Rule(
+            self.net.plan.code, _kernels.rules[self._rule],
+            np.array([0.0 if callable(first) else first, *others], np.float64), self._regularisation.code(scale),
+            [self._state[slot] for slot in self.optimizer.slots], self._state.get("scalars", NO_RATES), self._taken,
+            np.zeros(2 * _epoch.groups(self.net.plan.code)),
+        )
+
+    def _compiled_steps(self, examples, m, batch_size, rates, scale):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        plan, theta = self._plan, self._theta
-        rule, settings, slots, squares = self._compiled_rule()
+        plan, theta, rule, before = self._plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
             total, weight, batch, _ = self._crew.in_step(
-                lambda budget, team, member, at=batch, t=int(self._taken[0]), sums=(total, weight): _epoch.steps(
-                    plan.code, theta, examples, m, batch_size, at, batches, self.weight_decay, rule, settings, t,
-                    slots[0], slots[1], self._Delta, work.block, work.rows, work.costs, squares, *sums, budget,
-                    self._taken, team, member,
+                lambda budget, team, member, at=batch, rates=rates[self._taken[0] - before :], sums=(total, weight): (
+                    _epoch.steps(plan.code, theta, examples, m, batch_size, at, batches, rule, rates, self._Delta,
+                                 work.block, work.rows, work.costs, *sums, budget, team, member)
                 )
             )
         return total, weight
 
-    def _online_steps(self, examples, m, _):
+    def _online_steps(self, examples, m, _, rates, scale):
         """Plain SGD, one example a step: the fused sweeps."""
-        plan = self.net.plan
+        plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
         work = gradient.Workspace(plan, 1, self._theta.dtype)
         work.block[:] = 0
         packed = gradient.aligned(_epoch.packed_size(plan.code, self._theta), self._theta.dtype)
@@ -308,30 +352,28 @@ class Trainer:
         total, weight, done = 0.0, 0.0, 0
         while done < m:
             total, weight, done = _epoch.online_steps(
-                plan.code, self._theta, examples, done, m, self.weight_decay, self.optimizer.learning_rate, work.block,
-                work.rows, packed, total, weight, threads.SLICE, stride, self._taken,
+                plan.code, self._theta, examples, done, m, rule, rates[self._taken[0] - before :], work.block,
+                work.rows, packed, total, weight, threads.SLICE, stride,
             )
         return total, weight
 
-    def _large_steps(self, examples, m, batch_size):
+    def _large_steps(self, examples, m, batch_size, rates, scale):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
-        rule, settings, slots, squares = self._compiled_rule()
+        plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
 
         def learn(m_b):
-            return 0.5 * self.weight_decay * _epoch.step(
-                self.net.plan.code, self._theta, m_b, self.weight_decay, rule, settings, self._taken, slots[0],
-                slots[1], self._Delta, squares,
-            )
+            rate = rates[self._taken[0] - before :]
+            return _epoch.step(plan.code, self._theta, m_b, rule, rate, self._Delta)
 
         return self._accumulated_steps(examples, m, batch_size, learn)
 
-    def _python_steps(self, examples, m, batch_size):
+    def _python_steps(self, examples, m, batch_size, _, scale):
         """The update rule in Python, one crossing a batch."""
-        plan, theta = self.net.plan, self._theta
+        plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
 
         def learn(m_b):
-            penalty = gradient.penalty(plan, theta, self.weight_decay)
-            D = gradient.regularise(plan, theta, self._Delta, m_b, self.weight_decay)
+            penalty = regularisation.penalty(plan, theta, m_b * scale)
+            D = regularisation.regularise(plan, theta, self._Delta, m_b, scale)
             self.optimizer.update(theta, D, self._state)
             self._taken[0] += 1
             return penalty

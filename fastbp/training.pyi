@@ -1,17 +1,19 @@
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .checks import _Count, _Flag, _Floats, _Number, _Rates, _Seed
+from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
 from .history import History
 from .network import Network
-from .optimizers import _Named, _Rule
+from .optimizers import _Named
+from .rule import _Rule
 
 _Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 
 LARGE: Final[int]
-EMPTY: Final[dict[np.dtype[Any], _Floats]]
+ONLINE: Final[int]
+NO_RATES: Final[NDArray[np.float64]]
 
 class DivergenceError(ArithmeticError):
     history: History | None
@@ -25,12 +27,15 @@ def train(
     optimizer: _Rule | _Named = "adam",
     epochs: _Count,
     batch_size: _Count | None = 32,
-    weight_decay: _Number = 0.0,
+    weight_decay: _PerLayer = 0.0,
     lam: _Number | None = None,
+    l1: _Number = 0.0,
+    clip_value: _Number | None = None,
+    clip_norm: _Number | None = None,
+    dropout: _PerLayer = 0.0,
+    input_dropout: _Number = 0.0,
     sample_weight: ArrayLike | None = None,
     shuffle: _Flag = True,
-    dropout: _Rates = 0.0,
-    input_dropout: _Number = 0.0,
     validation_data: _Validation | None = None,
     seed: _Seed = None,
     progress: _Flag = False,
@@ -40,7 +45,11 @@ def train(
 class Trainer:
     net: Network
     optimizer: _Rule
-    weight_decay: float
+    weight_decay: Any  # a number, or a tuple of one a Theta
+    l1: float
+    batch_lam: float
+    clip_value: float | None
+    clip_norm: float | None
     n_threads: int | None
     state: dict[str, Any]
     @property
@@ -50,8 +59,12 @@ class Trainer:
         net: Network,
         optimizer: _Rule | _Named = "adam",
         *,
-        weight_decay: _Number = 0.0,
-        dropout: _Rates = 0.0,
+        weight_decay: _PerLayer = 0.0,
+        l1: _Number = 0.0,
+        batch_lam: _Number = 0.0,
+        clip_value: _Number | None = None,
+        clip_norm: _Number | None = None,
+        dropout: _PerLayer = 0.0,
         input_dropout: _Number = 0.0,
         seed: _Seed = None,
         n_threads: _Count | None = None,

@@ -36,6 +36,7 @@ cdef enum:
     SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
     CACHED = 1 << 18    # weights of a layer that are read again for each panel; those of larger ones for
     PANELS = 8          # panels at once
+    AT_ONCE = 1 << 26   # multiply-adds after which a large layer looks whether it is to stop
     NARROW = 8      # units up to which Delta of a layer is summed from the panels of a; else a is turned into rows
 
 
@@ -44,9 +45,10 @@ cdef extern from "team.h":
         int n
         int stop
         int wanted
-        int arrived
-        int meetings
+        int cut
 
+    void team_begin(team_t *team, int n) noexcept nogil
+    bint team_cuts(team_t *team) noexcept nogil
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil
     void team_abandon(team_t *team) noexcept nogil
@@ -146,6 +148,15 @@ cdef inline void load_targets(
     load_weights(&data.w, data.order, first, m, work + B * p.w + at)
 
 
+cdef inline Py_ssize_t next_units(
+    const plan_t *p, Py_ssize_t i, Py_ssize_t j, Py_ssize_t work_of_one, team_t *team
+) noexcept nogil:
+    """The end of the units from i on, j at most, that are computed without a look at the team; 0: leave it all"""
+    if p.panels == 1:
+        return j
+    return 0 if team_cuts(team) else min(j, i + max(SHARE, AT_ONCE // work_of_one // SHARE * SHARE))
+
+
 cdef inline void forward(
     const plan_t *p,
     const floating *theta,      # IN
@@ -155,15 +166,25 @@ cdef inline void forward(
     Py_ssize_t B,
     Py_ssize_t at,
     Py_ssize_t e,               # index of the first of them in its batch
+    team_t *team,
 ) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L);  with dropout A(l) .* mask / (1 - p) is fed"""
-    cdef Py_ssize_t l, n, k
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); nothing of use once the team cuts it
+
+    With dropout it is A(l) .* mask / (1 - p) that is fed to the next layer.
+    """
+    cdef Py_ssize_t l, n, k, i, j
     cdef const floating *A = X
     cdef floating *Z
     for l in range(1, p.L):
         n, k = p.s[l], p.s[l - 1]
         Z = work + B * p.z[l] + at * n
-        layer_forward(m, n, k, theta + p.theta[l], A, Z)
+        i = 0
+        while i < n:
+            j = next_units(p, i, n, m * k, team)
+            if j == 0:
+                return
+            layer_forward(m, n, i, j, k, theta + p.theta[l], A, Z)
+            i = j
         A = work + B * p.a[l] + at * n
         if l < p.L - 1:
             activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A)
@@ -192,9 +213,10 @@ cdef inline void backward(
     Py_ssize_t B,
     Py_ssize_t at,
     Py_ssize_t e,
+    team_t *team,
 ) noexcept nogil:
     """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too"""
-    cdef Py_ssize_t l, n, k
+    cdef Py_ssize_t l, n, k, i, j
     cdef const floating *A
     cdef floating *delta
     for l in range(p.L - 1, 1, -1):
@@ -202,7 +224,13 @@ cdef inline void backward(
         A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
         if n > NARROW:
             to_rows(m, k, <const floating *>(work + B * p.fed[l - 1] + at * k), work + B * p.rows[l - 1] + at * k, k)
-        layer_backward(m, n, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
+        i = 0
+        while i < k:
+            j = next_units(p, i, k, m * n, team)
+            if j == 0:
+                return
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
+            i = j
         if drops(p, l - 1):
             dropout(p, l - 1, e, m, <const floating *>delta, delta)
         activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
@@ -211,10 +239,10 @@ cdef inline void backward(
 
 cdef inline void learn_block(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, bint add,
-    floating *Delta, const team_t *team, int member
+    floating *Delta, team_t *team, int member
 ) noexcept nogil:
     """This member's rows of  Delta(l) := or += delta(l+1)' [1, A(l)],  over the m examples of the block"""
-    cdef Py_ssize_t l, n, k, lda, i, j
+    cdef Py_ssize_t l, n, k, lda, i, j, end
     cdef const floating *A
     for l in range(p.L - 1, 0, -1):
         n, k = p.s[l], p.s[l - 1]
@@ -223,12 +251,18 @@ cdef inline void learn_block(
             A = rows_of_X(p, data, first, work, B, &lda)
             if A == NULL:
                 A = work + B * p.rows[0]
-        i, j = team_share(team, n, SHARE, member), team_share(team, n, SHARE, member + 1)
+        i = team_share(<const team_t *>team, n, SHARE, member)
+        j = team_share(<const team_t *>team, n, SHARE, member + 1)
         if i < j and l > 1 and n <= NARROW:
             narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
                          <const floating *>(work + B * p.fed[l - 1]), add, Delta + p.theta[l])
-        elif i < j:
-            layer_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]), A, lda, add, Delta + p.theta[l])
+            continue
+        while i < j:
+            end = next_units(p, i, j, m * k, team)
+            if end == 0:
+                return
+            layer_Delta(m, n, i, end, k, <const floating *>(work + B * p.delta[l]), A, lda, add, Delta + p.theta[l])
+            i = end
 
 
 cdef inline double accumulate_block(
@@ -254,19 +288,19 @@ cdef inline double accumulate_block(
             dropout(p, 0, e, end_chunk - at, <const floating *>X, X)
             to_rows(end_chunk - at, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
         load_targets(p, data, first + at, end_chunk - at, work, B, at)
-        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e)
+        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, team)
         i = at
         while i < end_chunk:
             costs[i // panel] = cost_of(p, min(panel, end_chunk - i), work, B, i)
             i += panel
         if Delta != NULL:
-            backward(p, theta, end_chunk - at, work, B, at, e)
+            backward(p, theta, end_chunk - at, work, B, at, e, team)
         at = end_chunk
     team_meet(team)
     for at in range((m + panel - 1) // panel):
         cost += costs[at]
     if Delta != NULL:
-        learn_block(p, data, first, m, work, B, add, Delta, <const team_t *>team, member)
+        learn_block(p, data, first, m, work, B, add, Delta, team, member)
     return cost
 
 

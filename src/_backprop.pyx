@@ -16,8 +16,8 @@ from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
 from _backprop cimport (
-    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_abandon, team_t,
-    team_want_stop,
+    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_abandon, team_begin,
+    team_t, team_want_stop,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows,
@@ -83,7 +83,7 @@ cdef class Team:
     cdef readonly object capsule
 
     def __cinit__(self, int n):
-        self.team.n, self.team.stop, self.team.wanted = n, 0, 0
+        team_begin(&self.team, n)
         self.capsule = PyCapsule_New(&self.team, "fastbp.team", NULL)
 
     @property
@@ -91,9 +91,14 @@ cdef class Team:
         return self.team.n
 
     def want_stop(self):
-        """Let the loop end after the step it is at."""
+        """Let the loop end: after the step it is at, or inside it, undone, where that takes long."""
         if self.team.wanted == 0:
             team_want_stop(&self.team)
+
+    @property
+    def stopping(self):
+        """Is it to end?"""
+        return self.team.wanted != 0
 
     def abandon(self):
         """A member cannot come: the others leave before their next step."""
@@ -107,7 +112,7 @@ def panel(floating[::1] theta):
 
 def predict(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[:, ::1] out, double budget,
+    floating[::1] work, Py_ssize_t B, floating[:, ::1] out, double budget, Team team,
 ):
     """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
     cdef plan_t p = read_plan(plan)
@@ -120,7 +125,9 @@ def predict(
         while i < last:
             m = min(B, last - i)
             load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
-            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0)
+            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0, &team.team)
+            if team.team.cut:
+                break
             output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
             to_rows(m, K, <const floating *>(w + B * p.a[end_l]), &out[i, 0], K)
             i += m
@@ -228,23 +235,24 @@ def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, :
 def accumulate(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
     floating[::1] work, Py_ssize_t B, double[::1] costs, floating[::1] Delta, double cost, double budget,
+    Team team,
 ):
     """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
 
-    An empty Delta asks for the costs alone.
+    An empty Delta asks for the costs alone. When the team is asked to stop, what is in Delta is of no use.
     """
     cdef plan_t p = read_plan(plan)
     cdef Py_ssize_t m, i = first
     cdef double end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
     cdef unsigned callers
-    cdef team_t alone
-    alone.n = 1
     with nogil:
         callers = enter()
-        while i < last:
+        while i < last and team.team.wanted == 0:
             m = min(B, last - i)
-            cost += accumulate_block(&p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &alone, 0)
+            cost += accumulate_block(
+                &p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &team.team, 0
+            )
             i += m
             if seconds() > end:
                 break
@@ -266,7 +274,7 @@ def accumulate_per_example(
         while i < last:
             cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], B, &Delta[0])
             i += 1
-            if i % 16 == 0 and seconds() > end:
+            if (i % 16 == 0 or p.panels > 1) and seconds() > end:
                 break
         leave(callers)
     return cost, i

@@ -3,7 +3,7 @@
 A row-major matrix is the transpose of the column-major one in the same memory: every wrapper swaps
 accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; fastbp/plan.py
 refuses networks whose layers do not fit the integer of BLAS. Products of matrices are our own (kernels/panels.h): they
-are faster than BLAS at every size measured, and their bits do not depend on the batch.
+are faster than BLAS on small and medium layers, and their bits do not depend on the batch.
 """
 
 from cython cimport floating

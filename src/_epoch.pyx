@@ -8,36 +8,85 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport floating
+from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
-from libc.math cimport pow
-from libc.stdint cimport int64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uint64_t
 
-from _backprop cimport SHARE, accumulate_block, read_plan, team_meet, team_share, team_t
+from _backprop cimport accumulate_block, read_plan, team_begin, team_meet, team_t
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, adam, bind_kernels, enter, examples_t, fastbp_first_nonfinite, lanes_of, leave, load_rows,
-    online_sgd, plan_t, rows_t, seconds, sgd, sum_of_squares,
+    ROWS_F32, ROWS_F64, SCALARS, bind_kernels, enter, examples_t, fastbp_first_nonfinite, lanes_of, leave, load_rows,
+    online_sgd, plan_t, rows_t, seconds, step_t,
 )
+from _update cimport groups_of, learn, next_step, sum_of, told_t
 
 bind_kernels()
 
-cdef enum:      # update rules; their settings are doubles, in this order
-    SGD         # learning_rate, momentum, nesterov;             slots: v
-    ADAM        # learning_rate, beta_1, beta_2, epsilon;        slots: m, v
 
-rules = {"sgd": SGD, "adam": ADAM}
+@final
+cdef class Rule:
+    """What steps are told of the optimizer and of what is done to D, and where they keep what they need again.
+
+    rule, settings : the code of the rule in names.h and its settings, the learning rate first
+    regularisation : Regularisation.code
+    slots : up to three arrays like theta
+    scalars : (SCALARS,), or empty where the rule has none
+    taken : [0], the steps so far
+    sums : (2 groups,), room for a penalty and a sum of squares of each group of units
+    """
+
+    cdef told_t told
+    cdef const double[::1] settings, regularisation
+    cdef double[::1] scalars, sums
+    cdef int64_t[::1] taken
+    cdef object kept            # the slots
+
+    def __cinit__(
+        self, const int64_t[:, ::1] plan, int rule, const double[::1] settings, const double[::1] regularisation,
+        slots, double[::1] scalars, int64_t[::1] taken, double[::1] sums,
+    ):
+        cdef plan_t p = read_plan(plan)
+        cdef Py_ssize_t i
+        if scalars.shape[0] > SCALARS or len(slots) > 3:
+            raise ValueError(f"room is for {SCALARS} scalars and 3 slots; got {scalars.shape[0]} and {len(slots)}")
+        self.settings, self.regularisation, self.scalars, self.sums = settings, regularisation, scalars, sums
+        self.taken, self.kept = taken, tuple(slots)
+        self.told.rule = rule
+        self.told.slot_1 = address(slots[0]) if len(slots) > 0 else NULL
+        self.told.slot_2 = address(slots[1]) if len(slots) > 1 else NULL
+        self.told.slot_3 = address(slots[2]) if len(slots) > 2 else NULL
+        self.told.l1, self.told.batch_lam = regularisation[0], regularisation[1]
+        self.told.clip_value, self.told.clip_norm = regularisation[2], regularisation[3]
+        self.told.c, self.told.groups = &regularisation[4], groups_of(&p)
+        self.told.penalties, self.told.squares = &sums[0], &sums[self.told.groups]
+        self.told.fused = self.told.l1 == 0 and self.told.clip_value == self.told.clip_norm == INFINITY
+        self.told.penalised = self.told.l1 != 0 or self.told.batch_lam != 0
+        for i in range(p.L - 1):
+            self.told.penalised |= self.told.c[i] != 0
+
+    cdef inline void last_step(self, step_t *step) noexcept nogil:
+        """what the next one begins from: t, scalars"""
+        cdef Py_ssize_t i
+        step.rule, step.settings, step.t = self.told.rule, &self.settings[0], <double>self.taken[0]
+        for i in range(self.scalars.shape[0]):
+            step.scalars[i] = self.scalars[i]
+
+    cdef inline void finish(self, const step_t *step) noexcept nogil:
+        """the step is taken: count it, keep its scalars"""
+        cdef Py_ssize_t i
+        self.taken[0] += 1
+        for i in range(self.scalars.shape[0]):
+            self.scalars[i] = step.scalars[i]
+
+    cdef inline double penalty(self) noexcept nogil:
+        """of the last step, before it"""
+        return sum_of(self.told.groups, self.told.penalties) if self.told.penalised else 0
 
 
-cdef inline void update(
-    int rule, const double *settings, double t, Py_ssize_t rows, Py_ssize_t columns, double m_b, double c,
-    const floating *Delta, floating *slot_1, floating *slot_2, floating *theta
-) noexcept nogil:
-    """D = Delta / m_b + c Theta, and one step, the t-th (from 1), of the rule;  all (rows, columns)"""
-    if rule == SGD:
-        sgd(rows, columns, m_b, c, settings[0], settings[1], settings[2] != 0, Delta, slot_1, theta)
-    elif rule == ADAM:
-        adam(rows, columns, m_b, c, settings[0] / (1 - pow(settings[1], t)), 1 / (1 - pow(settings[2], t)),
-             settings[1], settings[2], settings[3], Delta, slot_1, slot_2, theta)
+def groups(const int64_t[:, ::1] plan):
+    """Into how many groups of units the sums of a step are cut, so that members may share them."""
+    cdef plan_t p = read_plan(plan)
+    return groups_of(&p)
 
 
 cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
@@ -52,65 +101,31 @@ cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssi
     return total
 
 
-cdef inline void learn(
-    const plan_t *p, double m_b, double c, int rule, const double *settings, double t, floating *Delta,
-    floating *slot_1, floating *slot_2, floating *theta, double *squares, const team_t *team, int member
-) noexcept nogil:
-    """This member's rows of every Theta: D from Delta, and the step of the rule. With c the sums of Theta^2 go into
-    squares, one for SHARE units of a layer, as they were before the step."""
-    cdef Py_ssize_t l, i, j, u, at, columns, group = 0
-    for l in range(1, p.L):
-        columns = p.s[l - 1] + 1
-        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
-        if c != 0:
-            u = i
-            while u < j:
-                squares[group + u // SHARE] = sum_of_squares(
-                    min(SHARE, p.s[l] - u), columns, <const floating *>(theta + p.theta[l] + u * columns)
-                )
-                u += SHARE
-        if i < j:
-            at = p.theta[l] + i * columns
-            update(rule, settings, t, j - i, columns, m_b, c, <const floating *>(Delta + at),
-                   slot_1 + at if slot_1 != NULL else NULL, slot_2 + at if slot_2 != NULL else NULL, theta + at)
-        group += (p.s[l] + SHARE - 1) // SHARE
-
-
-def groups(const int64_t[:, ::1] plan):
-    """How many sums of squares a step with decay leaves."""
-    cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t l, total = 0
-    for l in range(1, p.L):
-        total += (p.s[l] + SHARE - 1) // SHARE
-    return total
-
-
 def steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t m, Py_ssize_t batch_size,
-    Py_ssize_t first, Py_ssize_t last, double weight_decay, int rule, const double[::1] settings, Py_ssize_t t,
-    floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta, floating[::1] work, Py_ssize_t B,
-    double[::1] costs, double[::1] squares, double total, double weight, double budget, int64_t[::1] taken, team,
-    int member,
+    Py_ssize_t first, Py_ssize_t last, Rule rule, const double[::1] rates, floating[::1] Delta, floating[::1] work,
+    Py_ssize_t B, double[::1] costs, double total, double weight, double budget, team, int member,
 ):
-    """The batches first .. last of an epoch over m examples; theta and the slots are updated in place.
+    """The batches first .. last of an epoch over m examples; theta and what the rule keeps are updated in place.
 
-    t steps were taken before this call; taken[0] is kept up to date, for a caller that is interrupted. Returns
-    (total + the sum of m_b J_b, penalty included, over the batches done, weight + the sum of their m_b, the
-    first batch not done, the steps done): at the latest after about `budget` seconds or when the team is asked
-    to stop, then with theta as the last finished step left it. Every member of the team calls this with the
-    same arguments and gets the same answer.
+    rates: learning rates of the steps from here on, or empty for the rule's own. The step count and what else a rule
+    keeps are up to date after each step, for a caller that is interrupted. Returns (total + the sum of m_b J_b,
+    penalty included, over the batches done, weight + the sum of their m_b, the first batch not done, the steps done):
+    at the latest after about `budget` seconds or when the team is asked to stop, then with theta as the last finished
+    step left it. Every member of the team calls this with the same arguments and gets the same answer.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     cdef team_t *all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-    cdef Py_ssize_t rows, at, end_at, batch = first, before = t, i, n_groups = squares.shape[0]
+    cdef step_t step                        # each member counts for itself: member 0 alone writes
+    cdef const double *rate = &rates[0] if rates.shape[0] else NULL
+    cdef Py_ssize_t rows, at, end_at, batch = first, done = 0
     cdef bint add
     cdef unsigned callers
-    cdef double m_b, cost, sum_squares, end = seconds() + budget
-    cdef floating *v_1 = &slot_1[0] if slot_1.shape[0] else NULL
-    cdef floating *v_2 = &slot_2[0] if slot_2.shape[0] else NULL
+    cdef double m_b, cost, end = seconds() + budget
     with nogil:
         callers = enter()
+        rule.last_step(&step)
         while batch < last:
             at = batch * batch_size
             end_at = min(at + batch_size, m)
@@ -118,7 +133,7 @@ def steps(
             if m_b == 0:        # nothing to learn from: no step
                 batch += 1
                 continue
-            p.step, p.first = t, at
+            p.step, p.first = <uint64_t>step.t, at
             cost, add = 0, False
             while at < end_at:
                 rows = min(B, end_at - at)
@@ -135,51 +150,47 @@ def steps(
                     team_meet(all)
                     if all.stop:
                         break
+            if p.panels > 1:    # may have been left undone: all must know before one moves theta
+                team_meet(all)
+                if all.cut:
+                    break
             if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
                 break
-            t += 1
-            learn(&p, m_b, weight_decay, rule, &settings[0], <double>t, &Delta[0], v_1, v_2, &theta[0], &squares[0],
-                  <const team_t *>all, member)
+            next_step(&step, rate, done, &theta[0])
+            if not learn(&p, &rule.told, &step, m_b, &Delta[0], &theta[0], all, member):
+                break
             if member == 0:
-                taken[0] = t
+                rule.finish(&step)
                 all.stop = all.wanted or seconds() > end
             team_meet(all)
-            sum_squares = 0
-            if weight_decay != 0:
-                for i in range(n_groups):
-                    sum_squares += squares[i]
-            total += cost + m_b * 0.5 * weight_decay * sum_squares
+            total += cost + m_b * rule.penalty()
             weight += m_b
             batch += 1
+            done += 1
             if all.stop:
                 break
         leave(callers)
-    return total, weight, batch, t - before
+    return total, weight, batch, done
 
 
 def step(
-    const int64_t[:, ::1] plan, floating[::1] theta, double m_b, double weight_decay, int rule,
-    const double[::1] settings, int64_t[::1] taken, floating[::1] slot_1, floating[::1] slot_2, floating[::1] Delta,
-    double[::1] squares,
+    const int64_t[:, ::1] plan, floating[::1] theta, double m_b, Rule rule, const double[::1] rates,
+    floating[::1] Delta,
 ):
-    """One more step of the rule, counted in taken[0]; Delta is summed already  ->  the sum of Theta_ij^2 before it."""
+    """One more step of the rule; Delta is summed already, and used up  ->  the penalty before it."""
     cdef plan_t p = read_plan(plan)
     cdef team_t alone
-    cdef double sum_squares = 0
-    cdef Py_ssize_t i
+    cdef step_t now
     cdef unsigned callers
-    alone.n = 1
+    team_begin(&alone, 1)
     with nogil:
         callers = enter()
-        learn(&p, m_b, weight_decay, rule, &settings[0], <double>(taken[0] + 1), &Delta[0],
-              &slot_1[0] if slot_1.shape[0] else NULL, &slot_2[0] if slot_2.shape[0] else NULL, &theta[0], &squares[0],
-              <const team_t *>&alone, 0)
+        rule.last_step(&now)
+        next_step(&now, &rates[0] if rates.shape[0] else NULL, 0, &theta[0])
+        learn(&p, &rule.told, &now, m_b, &Delta[0], &theta[0], &alone, 0)
         leave(callers)
-        taken[0] += 1
-    if weight_decay != 0:
-        for i in range(squares.shape[0]):
-            sum_squares += squares[i]
-    return sum_squares
+        rule.finish(&now)
+    return rule.penalty()
 
 
 def packed_size(const int64_t[:, ::1] plan, floating[::1] theta):
@@ -192,15 +203,15 @@ def packed_size(const int64_t[:, ::1] plan, floating[::1] theta):
 
 
 def online_steps(
-    const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last,
-    double weight_decay, double learning_rate, floating[::1] work, Py_ssize_t B, floating[::1] packed,
-    double total, double weight, double budget, Py_ssize_t stride, int64_t[::1] taken,
+    const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t first, Py_ssize_t last, Rule rule,
+    const double[::1] rates, floating[::1] work, Py_ssize_t B, floating[::1] packed, double total, double weight,
+    double budget, Py_ssize_t stride,
 ):
-    """The same for batches of one example and plain SGD, by the fused sweeps of src/kernels/online.h: (total + the sum
-    of w J, weight + the sum of w, the first example not done).
+    """The same for batches of one example and plain SGD with decay alone, by the fused sweeps of src/kernels/online.h:
+    (total + the sum of w J, weight + the sum of w, the first example not done).
 
     work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
-    every `stride` examples. taken[0] grows by the steps.
+    every `stride` examples.
     """
     cdef plan_t p = read_plan(plan)
     cdef examples_t *data = <examples_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
@@ -209,10 +220,9 @@ def online_steps(
     cdef unsigned callers
     with nogil:
         callers = enter()
-        done = online_sgd(&p, &theta[0], data, first, last, learning_rate, weight_decay, &work[0], B, &packed[0], end,
-                          stride, &total, &weight)
+        done = online_sgd(&p, &theta[0], data, first, last, rule.settings[0], &rates[0] if rates.shape[0] else NULL,
+                          rule.told.c, &work[0], B, &packed[0], end, stride, &total, &weight, &rule.taken[0])
         leave(callers)
-        taken[0] += done - first
     return total, weight, done
 
 
@@ -230,31 +240,24 @@ cdef class Stepper:
     cdef void *theta
     cdef void *Delta
     cdef void *work
-    cdef void *slot_1
-    cdef void *slot_2
-    cdef double[::1] costs, squares
-    cdef const double[::1] settings
-    cdef int rule
+    cdef Rule rule
+    cdef public double rate     # the learning rate of the next step; 0: the rule's own
+    cdef double[::1] costs
     cdef Py_ssize_t B, n
-    cdef double weight_decay, lowest, highest
+    cdef double lowest, highest
     cdef bint rows_sum_to_1     # of dense targets: more to check than is checked here
     cdef bytes format
-    cdef int64_t[::1] taken     # [0]: the steps so far
 
     def __cinit__(
-        self, const int64_t[:, ::1] plan, theta, Delta, slots, work, Py_ssize_t B, double[::1] costs,
-        double[::1] squares, double weight_decay, int rule, const double[::1] settings,
-        int64_t[::1] taken, double lowest, double highest, bint rows_sum_to_1,
+        self, const int64_t[:, ::1] plan, theta, Delta, work, Py_ssize_t B, double[::1] costs, Rule rule,
+        double lowest, double highest, bint rows_sum_to_1,
     ):
-        self.plan, self.p, self.kept = plan, read_plan(plan), (theta, Delta, slots, work)
+        self.plan, self.p, self.kept = plan, read_plan(plan), (theta, Delta, work)
         self.theta, self.Delta, self.work = address(theta), address(Delta), address(work)
-        self.slot_1 = address(slots[0]) if len(slots) > 0 else NULL
-        self.slot_2 = address(slots[1]) if len(slots) > 1 else NULL
-        self.costs, self.squares, self.settings = costs, squares, settings
-        self.rule, self.B, self.weight_decay, self.taken = rule, B, weight_decay, taken
+        self.costs, self.rule, self.B = costs, rule, B
         self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
         self.format, self.n = theta.dtype.char.encode(), theta.size
-        self.alone.n, self.alone.stop = 1, 0
+        team_begin(&self.alone, 1)
 
     cdef bint targets(self, Py_buffer *Y, examples_t *data, Py_ssize_t m, int own) noexcept:
         """data.Y or data.labels := Y, if it can be taken as it is"""
@@ -320,33 +323,28 @@ cdef class Stepper:
         )
         if fine:
             if own == ROWS_F32:
-                J = self.run(<float *>self.theta, <float *>self.Delta, <float *>self.work, <float *>self.slot_1,
-                             <float *>self.slot_2, &data, m)
+                J = self.run(<float *>self.theta, <float *>self.Delta, <float *>self.work, &data, m)
             else:
-                J = self.run(<double *>self.theta, <double *>self.Delta, <double *>self.work, <double *>self.slot_1,
-                             <double *>self.slot_2, &data, m)
+                J = self.run(<double *>self.theta, <double *>self.Delta, <double *>self.work, &data, m)
         PyBuffer_Release(&y)
         PyBuffer_Release(&x)
         return J if fine else None
 
     cdef double run(
-        self, floating *theta, floating *Delta, floating *work, floating *slot_1, floating *slot_2,
-        const examples_t *data, Py_ssize_t m
+        self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m
     ) noexcept nogil:
-        cdef double cost, sum_squares = 0
-        cdef Py_ssize_t i
+        cdef double cost
+        cdef step_t now
         cdef unsigned callers = enter()
-        self.p.step, self.p.first = self.taken[0], 0
+        self.rule.last_step(&now)
+        self.p.step, self.p.first = <uint64_t>now.t, 0
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
-        self.taken[0] += 1
-        learn(&self.p, <double>m, self.weight_decay, self.rule, &self.settings[0], <double>self.taken[0], Delta, slot_1,
-              slot_2, theta, &self.squares[0], <const team_t *>&self.alone, 0)
-        if self.weight_decay != 0:
-            for i in range(self.squares.shape[0]):
-                sum_squares += self.squares[i]
+        next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)
+        learn(&self.p, &self.rule.told, &now, <double>m, Delta, theta, &self.alone, 0)
         leave(callers)
-        return cost / <double>m + 0.5 * self.weight_decay * sum_squares
+        self.rule.finish(&now)
+        return cost / <double>m + self.rule.penalty()
 
 
 cdef void *address(array) except NULL:

@@ -44,6 +44,16 @@ cdef extern from "kernels.h":
         rows_t w
         const int64_t *order
 
+    enum:
+        SCALARS
+
+    ctypedef struct step_t:
+        int rule
+        const double *settings
+        double t
+        double rate
+        double scalars[1]
+
     double seconds "fastbp_seconds"() noexcept nogil
     unsigned enter "fastbp_enter"() noexcept nogil
     void leave "fastbp_leave"(unsigned) noexcept nogil
@@ -57,11 +67,11 @@ cdef extern from "kernels.h":
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const float *, float *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
-                              float *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                              const float *, float *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
-                               float *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *,
+                               const float *, float *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                             Py_ssize_t, int, float *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
@@ -72,13 +82,16 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
                                  float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
-        double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const float *) noexcept nogil
-        void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const float *, float *,
-                    float *) noexcept nogil
-        void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const float *,
-                     float *, float *, float *) noexcept nogil
-        Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
-                                 float *, Py_ssize_t, float *, double, Py_ssize_t, double *, double *) noexcept nogil
+        double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
+        void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
+                           float *) noexcept nogil
+        double (*sum_of_squares)(Py_ssize_t, const float *) noexcept nogil
+        void (*begin_step)(step_t *) noexcept nogil
+        void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, float, float, const float *, float *, float *,
+                        float *, float *) noexcept nogil
+        Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
+                                 const double *, const double *, float *, Py_ssize_t, float *, double, Py_ssize_t,
+                                 double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
 
     ctypedef struct kernels_f64:
@@ -90,11 +103,11 @@ cdef extern from "kernels.h":
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
         void (*to_rows)(Py_ssize_t, Py_ssize_t, const double *, double *, Py_ssize_t) noexcept nogil
-        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
-                              double *) noexcept nogil
+        void (*layer_forward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                              const double *, double *) noexcept nogil
         int (*one_forward)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
-                               double *) noexcept nogil
+        void (*layer_backward)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *,
+                               const double *, double *) noexcept nogil
         void (*layer_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                             Py_ssize_t, int, double *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
@@ -105,13 +118,16 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
                                  double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
-        double (*sum_of_squares)(Py_ssize_t, Py_ssize_t, const double *) noexcept nogil
-        void (*sgd)(Py_ssize_t, Py_ssize_t, double, double, double, double, int, const double *, double *,
-                    double *) noexcept nogil
-        void (*adam)(Py_ssize_t, Py_ssize_t, double, double, double, double, double, double, double, const double *,
-                     double *, double *, double *) noexcept nogil
-        Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double, double,
-                                 double *, Py_ssize_t, double *, double, Py_ssize_t, double *, double *) noexcept nogil
+        double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil
+        void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,
+                           double *) noexcept nogil
+        double (*sum_of_squares)(Py_ssize_t, const double *) noexcept nogil
+        void (*begin_step)(step_t *) noexcept nogil
+        void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
+                        double *, double *) noexcept nogil
+        Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
+                                 const double *, const double *, double *, Py_ssize_t, double *, double, Py_ssize_t,
+                                 double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
@@ -195,13 +211,14 @@ cdef inline void to_rows(
 
 
 cdef inline void layer_forward(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *A, floating *Z
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *A,
+    floating *Z
 ) noexcept nogil:
-    """Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
+    """units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
     if floating is float:
-        f32().layer_forward(m, n, k, Theta, A, Z)
+        f32().layer_forward(m, n, i, j, k, Theta, A, Z)
     else:
-        f64().layer_forward(m, n, k, Theta, A, Z)
+        f64().layer_forward(m, n, i, j, k, Theta, A, Z)
 
 
 cdef inline bint one_forward(
@@ -215,13 +232,14 @@ cdef inline bint one_forward(
 
 
 cdef inline void layer_backward(
-    Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *delta, floating *E
+    Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *delta,
+    floating *E
 ) noexcept nogil:
-    """E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
+    """units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
     if floating is float:
-        f32().layer_backward(m, n, k, Theta, delta, E)
+        f32().layer_backward(m, n, i, j, k, Theta, delta, E)
     else:
-        f64().layer_backward(m, n, k, Theta, delta, E)
+        f64().layer_backward(m, n, i, j, k, Theta, delta, E)
 
 
 cdef inline void layer_Delta(
@@ -293,43 +311,65 @@ cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floatin
         f64().output(output, m, K, z, h)
 
 
-cdef inline double sum_of_squares(Py_ssize_t rows, Py_ssize_t columns, const floating *Theta) noexcept nogil:
-    """sum of Theta_ij^2, j >= 1;  Theta (rows, columns)"""
-    if floating is float:
-        return f32().sum_of_squares(rows, columns, Theta)
-    else:
-        return f64().sum_of_squares(rows, columns, Theta)
-
-
-cdef inline void sgd(
-    Py_ssize_t rows, Py_ssize_t columns, double m, double c, double eta, double mu, bint nesterov,
-    const floating *Delta, floating *v, floating *theta
+cdef inline double penalty(
+    Py_ssize_t rows, Py_ssize_t columns, double c, double l1, const floating *Theta
 ) noexcept nogil:
-    """D = Delta / m + c Theta;  v := mu v - eta D;  theta := theta + v  (nesterov: theta + mu v - eta D)"""
+    """sum of c/2 Theta_ij^2 + l1 |Theta_ij|, j >= 1;  Theta (rows, columns)"""
     if floating is float:
-        f32().sgd(rows, columns, m, c, eta, mu, nesterov, Delta, v, theta)
+        return f32().penalty(rows, columns, c, l1, Theta)
     else:
-        f64().sgd(rows, columns, m, c, eta, mu, nesterov, Delta, v, theta)
+        return f64().penalty(rows, columns, c, l1, Theta)
 
 
-cdef inline void adam(
-    Py_ssize_t rows, Py_ssize_t columns, double m, double c, double rate, double correction, double beta_1,
-    double beta_2, double epsilon, const floating *Delta, floating *moment_1, floating *moment_2, floating *theta
+cdef inline void regularise(
+    Py_ssize_t rows, Py_ssize_t columns, double scale, double c, double l1, double clip, const floating *Theta,
+    floating *Delta
 ) noexcept nogil:
-    """D = Delta / m + c Theta;  theta := theta - rate moment_1 / (sqrt(correction moment_2) + epsilon)"""
+    """Delta := scale Delta + c Theta + l1 sign(Theta) (j >= 1), scale Delta (j = 0), cut to [-clip, clip]"""
     if floating is float:
-        f32().adam(rows, columns, m, c, rate, correction, beta_1, beta_2, epsilon, Delta, moment_1, moment_2, theta)
+        f32().regularise(rows, columns, scale, c, l1, clip, Theta, Delta)
     else:
-        f64().adam(rows, columns, m, c, rate, correction, beta_1, beta_2, epsilon, Delta, moment_1, moment_2, theta)
+        f64().regularise(rows, columns, scale, c, l1, clip, Theta, Delta)
+
+
+cdef inline double sum_of_squares(Py_ssize_t n, const floating *x) noexcept nogil:
+    """sum of x_i^2"""
+    if floating is float:
+        return f32().sum_of_squares(n, x)
+    else:
+        return f64().sum_of_squares(n, x)
+
+
+cdef inline void begin_step(step_t *step, floating *_) noexcept nogil:
+    """what the step's rule makes of t and its rate"""
+    if floating is float:
+        f32().begin_step(step)
+    else:
+        f64().begin_step(step)
+
+
+cdef inline void update(
+    const step_t *step, Py_ssize_t rows, Py_ssize_t columns, double scale, double c, const floating *Delta,
+    floating *slot_1, floating *slot_2, floating *slot_3, floating *theta
+) noexcept nogil:
+    """D = scale Delta + c Theta (j >= 1), scale Delta (j = 0), and the step of the rule along it"""
+    if floating is float:
+        f32().update[step.rule](
+            step, rows * columns, columns, <float>scale, <float>c, Delta, slot_1, slot_2, slot_3, theta
+        )
+    else:
+        f64().update[step.rule](step, rows * columns, columns, scale, c, Delta, slot_1, slot_2, slot_3, theta)
 
 
 cdef inline Py_ssize_t online_sgd(
     const plan_t *p, floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t last, double eta,
-    double c, floating *work, Py_ssize_t B, floating *packed, double end, Py_ssize_t stride, double *cost,
-    double *weight
+    const double *rates, const double *c, floating *work, Py_ssize_t B, floating *packed, double end,
+    Py_ssize_t stride, double *cost, double *weight, int64_t *taken
 ) noexcept nogil:
     """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
     if floating is float:
-        return f32().online_sgd(p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight)
+        return f32().online_sgd(p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight,
+                                taken)
     else:
-        return f64().online_sgd(p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight)
+        return f64().online_sgd(p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight,
+                                taken)

@@ -1,5 +1,5 @@
 """Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules,
-and tells Python what the closed sets (activations, outputs, losses) hold."""
+and tells Python what the closed sets (activations, outputs, losses, update rules) hold."""
 
 import os
 
@@ -32,6 +32,7 @@ cdef extern from "lists.h":
     const activation_t *activation_list
     const output_t *output_list
     const loss_t *loss_list
+    const char **rule_list
     const pair_t *pair_list
 
 
@@ -62,6 +63,7 @@ capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)],
 activations = {}    # name -> (code, keeps_z)
 outputs = {}        # name -> (code, lowest, highest)
 losses = {}         # name -> (code, parameter or None, its usual value, what it must lie below)
+rules = {}          # name -> code
 pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
@@ -76,6 +78,10 @@ i = 0
 while loss_list[i].name != NULL:
     parameter = loss_list[i].parameter.decode() if loss_list[i].parameter != NULL else None
     losses[loss_list[i].name.decode()] = (i, parameter, loss_list[i].usual, loss_list[i].below)
+    i += 1
+i = 0
+while rule_list[i] != NULL:
+    rules[rule_list[i].decode()] = i
     i += 1
 i = 0
 while pair_list[i].output != NULL:

@@ -268,7 +268,7 @@ def test_weights_that_vanish_or_overflow_in_the_networks_dtype_are_refused(dtype
 
 
 @pytest.mark.parametrize("name", ["weight_decay", "lam"])
-@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "a", [0.1, 0.2], 1j])
+@pytest.mark.parametrize("value", [-0.1, np.nan, np.inf, "a", [0.1, 0.2, 0.3], 1j])
 @pytest.mark.parametrize("function", PENALISED)
 def test_bad_penalty_is_refused(function, value, name):
     refused(lambda: PENALISED[function](P.network(), **{name: value}), name)

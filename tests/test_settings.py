@@ -7,6 +7,7 @@ from reference import PAIRS
 from test_checks import REFUSED, refused
 
 import fastbp
+from fastbp.optimizers import RPROP, Adagrad, Nadam
 
 P = problem()
 
@@ -106,6 +107,23 @@ def test_bad_start_values_are_refused(init):
         *[(fastbp.SGD, "momentum", value) for value in (-0.1, 1.5, np.nan, "a", None)],
         *[(fastbp.Adam, name, value) for name in ("beta_1", "beta_2") for value in (-0.1, 1.0, 1.5, np.nan, "a")],
         *[(fastbp.Adam, "epsilon", value) for value in (-1e-8, np.nan, "a")],
+        *[
+            (make, "learning_rate", value)
+            for make in (fastbp.AdamW, fastbp.RMSprop, Nadam, Adagrad, RPROP)
+            for value in (0, -0.1, np.nan, "a", None, True, int)
+        ],
+        (RPROP, "learning_rate", abs),
+        *[(fastbp.AdamW, "weight_decay", value) for value in (-0.1, np.nan, "a")],
+        *[(fastbp.RMSprop, "decay", value) for value in (-0.1, 1.0, np.nan, "a")],
+        *[(fastbp.RMSprop, "momentum", value) for value in (-0.1, 1.5, "a")],
+        *[(Nadam, name, value) for name in ("beta_1", "beta_2") for value in (-0.1, 1.0, "a")],
+        *[(Nadam, "momentum_decay", value) for value in (-0.1, np.inf, "a")],
+        *[(Adagrad, "initial", value) for value in (-0.1, np.nan, "a")],
+        *[(make, "epsilon", value) for make in (fastbp.RMSprop, Nadam, Adagrad) for value in (0, -1e-8, "a")],
+        *[(RPROP, "eta_minus", value) for value in (0, 1.5, "a")],
+        *[(RPROP, "eta_plus", value) for value in (0.5, np.inf, "a")],
+        *[(RPROP, name, value) for name in ("least", "most") for value in (0, -1, np.nan, "a")],
+        (fastbp.Adam, "epsilon_hat", 1),
     ],
 )
 def test_bad_settings_of_optimizers_are_refused(make, name, value):

@@ -67,9 +67,13 @@ static const TABLE FN(table) = {
     .layer_backward = FN(layer_backward),
     .layer_Delta = FN(layer_Delta),
     .narrow_Delta = FN(narrow_Delta),
+    .penalty = FN(penalty),
+    .regularise = FN(regularise),
     .sum_of_squares = FN(sum_of_squares),
-    .sgd = FN(sgd),
-    .adam = FN(adam),
+    .begin_step = FN(begin_step),
+#define X(name) [RULE_##name] = FN(name),
+    .update = {RULES(X)},
+#undef X
 #if VBYTES == 64
     .online_sgd = FN(online_sgd_by_size),
 #else

@@ -45,6 +45,16 @@ typedef struct {
     const int64_t *order;                       /* NULL: as they lie */
 } examples_t;
 
+/* One step of an update rule: update.h. */
+enum { SCALARS = 1 };
+typedef struct {
+    int rule;                                   /* of names.h */
+    const double *settings;                     /* its own */
+    double t, rate;                             /* the number of the step, from 1, and its learning rate */
+    double scalars[SCALARS];                    /* what the rule keeps from step to step beside its slots */
+    double now[4];                              /* what it makes of t and rate, the same for every parameter */
+} step_t;
+
 /* A clock that only goes forward, in seconds. */
 static inline double fastbp_seconds(void)
 {
@@ -85,13 +95,14 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* rows (m, s), ld apart, into panels (s) and back */                                                     \
         void (*to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels);                \
         void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
-        /* Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */                             \
-        void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z);  \
+        /* units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */            \
+        void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *Theta, \
+                              const real *A, real *Z);                                                            \
         /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward; is Theta finite? */ \
         int (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                  \
-        /* E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */                             \
-        void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta,       \
-                               real *E);                                                                          \
+        /* units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */            \
+        void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,                   \
+                               const real *Theta, const real *delta, real *E);                                    \
         /* rows i .. j of  Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */\
         void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
                             const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
@@ -109,19 +120,25 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                                  const real *y, const real *w, real *h, real *delta);                             \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
-        /* sum of Theta_ij^2 without the bias column, Theta (rows, columns) */                                    \
-        double (*sum_of_squares)(ptrdiff_t rows, ptrdiff_t columns, const real *Theta);                           \
-        /* D = Delta / m + c Theta, the bias column without c; then the rule, all (rows, columns): update.h */    \
-        void (*sgd)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, double eta, double mu, int nesterov,   \
-                    const real *Delta, real *v, real *theta);                                                     \
-        /* rate = eta / (1 - beta_1^t), correction = 1 / (1 - beta_2^t) */                                        \
-        void (*adam)(ptrdiff_t rows, ptrdiff_t columns, double m, double c, double rate, double correction,       \
-                     double beta_1, double beta_2, double epsilon, const real *Delta, real *moment_1,             \
-                     real *moment_2, real *theta);                                                                \
+        /* sum over j >= 1 of c/2 Theta_ij^2 + l1 |Theta_ij|, Theta (rows, columns) */                            \
+        double (*penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta);             \
+        /* Delta := D = scale Delta + c Theta + l1 sign(Theta), the bias column scale Delta alone, each of them   \
+         * cut to [-clip, clip];  all (rows, columns) */                                                          \
+        void (*regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale, double c, double l1, double clip,     \
+                           const real *Theta, real *Delta);                                                       \
+        /* sum of x_i^2, n elements */                                                                            \
+        double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
+        /* now and scalars of this step, from t and rate */                                                       \
+        void (*begin_step)(step_t *step);                                                                         \
+        /* D = scale Delta + c Theta, the bias column without c; then the rule, one function each.  All of so     \
+         * many columns and size elements, the slots as many as the rule has */                                   \
+        void (*update[RULE_COUNT])(const step_t *step, ptrdiff_t size, ptrdiff_t columns, real scale, real c,     \
+                                   const real *Delta, real *slot_1, real *slot_2, real *slot_3, real *theta);     \
         /* One plain gradient step an example: see online.h */                                                    \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
-                                ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, real *packed,      \
-                                double end, ptrdiff_t stride, double *cost, double *weight);                      \
+                                ptrdiff_t last, double eta, const double *rates, const double *c, real *work,     \
+                                ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,            \
+                                double *weight, int64_t *taken);                                                  \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
     } kernels_##T;

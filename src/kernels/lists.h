@@ -18,6 +18,9 @@ static const output_t output_list[] = {OUTPUTS(X) {NULL, 0, 0}};
 #define X(name, parameter, usual, below) {#name, parameter, usual, below},
 static const loss_t loss_list[] = {LOSSES(X) {NULL, NULL, 0, 0}};
 #undef X
+#define X(name) #name,
+static const char *rule_list[] = {RULES(X) NULL};
+#undef X
 #define X(output, loss) {#output, #loss},
 static const pair_t pair_list[] = {PAIRS(X) {NULL, NULL}};
 #undef X

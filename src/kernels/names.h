@@ -1,5 +1,5 @@
-/* The closed sets: activations, outputs and losses, each with its name and what the layers above must
- * know. The functions stand in activations.h and losses.h; Python reads these lists from here. */
+/* The closed sets: activations, outputs, losses and update rules, each with its name and what the layers above must
+ * know. The functions stand in activations.h, losses.h and update.h; Python reads these lists from here. */
 #ifndef FASTBP_NAMES_H
 #define FASTBP_NAMES_H
 
@@ -22,6 +22,9 @@
     X(cross_entropy, NULL, 0, 0) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                              \
     X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
+/* Their settings, in order, are those of the class of the same name in fastbp/optimizers.py, the learning rate first. */
+#define RULES(X) X(sgd) X(adam) X(adamw) X(nadam) X(rmsprop) X(adagrad) X(rprop)
+
 #define X(name, keeps_z) G_##name,
 enum activation { ACTIVATIONS(X) G_COUNT };
 #undef X
@@ -30,6 +33,9 @@ enum output { OUTPUTS(X) OUTPUT_COUNT };
 #undef X
 #define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
+#undef X
+#define X(name) RULE_##name,
+enum rule { RULES(X) RULE_COUNT };
 #undef X
 
 #endif

@@ -4,7 +4,8 @@
  * times. Here the first layer is passed once an example (learn from the last example and meet the next one in the same
  * sweep), a deeper layer twice (its product; then delta carried back and the row updated in the same sweep). For the
  * length of a call the weights lie in rows of whole, aligned vectors, W (n, ld) with zeros behind column k, the biases
- * apart; what multiplies them (x, a) has zeros there too. keep = 1 - eta c, step = eta delta. */
+ * apart; what multiplies them (x, a) has zeros there too. keep = 1 - eta c, step = eta delta, of the step they belong
+ * to: eta and c may differ from step to step and from layer to layer. */
 
 /* Rows of R:  w := keep w - step_r x_old,  z_r := b_r + w x_new */
 static inline __attribute__((always_inline)) void FN(sweep_rows)(
@@ -211,19 +212,21 @@ static void FN(pack_layer)(ptrdiff_t n, ptrdiff_t k, const real *W, const real *
 }
 
 /* theta learns from the examples first .. last, one step each, until the clock passes `end` (looked at every
- * `stride` examples). Returns the first example not done; *cost the sum of w cost before each step, penalty
- * included, *weight the sum of w. work: the units of the plan, each B wide, B >= VL, zeros at first; packed: W and b of
+ * `stride` examples). The steps are eta_ long, or with rates as long as these say, one a step; c has a value for each
+ * Theta. Returns the first example not done; *cost the sum of w cost before each step, penalty included, *weight the
+ * sum of w, *taken grows by the steps. work: the units of the plan, each B wide, B >= VL, zeros at first; packed: W and b of
  * each layer, n (whole(k) + 1) values rounded up to whole vectors, at a cache line. */
 static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first, ptrdiff_t last,
-                                double eta_, double c, real *work, ptrdiff_t B, real *packed, double end,
-                                ptrdiff_t stride, double *cost, double *weight)
+                                double eta_, const double *rates, const double *c, real *work, ptrdiff_t B,
+                                real *packed, double end, ptrdiff_t stride, double *cost, double *weight, int64_t *taken)
 {
     const ptrdiff_t L = p->L, K = p->s[L - 1], n1 = p->s[1], ld1 = FN(whole)(p->s[0]);
-    const real eta = (real)eta_, keep = (real)(1 - eta_ * c);
+    real eta, keep = 1;     /* keep: of the first layer, whose update waits for the next example */
+    int64_t steps = 0;
     real *y = work + B * p->y, *step = work + B * p->delta[1], *into[2] = {work + B * p->rows[0], work + B * p->a[0]};
     const real *x_old = NULL;
     void (*sweep)(ptrdiff_t, ptrdiff_t, real *, real *, real, const real *, const real *, const real *, real *) =
-        c != 0 ? FN(sweep_decaying) : FN(sweep_keeping);
+        c[0] != 0 ? FN(sweep_decaying) : FN(sweep_keeping);
 #define W_OF(l) (W + FN(whole)(p->s[l]))     /* b (n,), then W (n, ld) */
     real *W = packed;
     for (ptrdiff_t l = 1; l < L; W = W_OF(l) + p->s[l] * FN(whole)(p->s[l - 1]), l++)
@@ -245,29 +248,35 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
                 step[j] = 0;
             FN(sweep_keeping)(n1, ld1, W_OF(1), W, 1, step, x, x, work + B * p->z[1]);
         }
-        double squares = 0;
-        if (c != 0)
-            squares = FN(squares)(n1 * ld1, W_OF(1));
+        double penalty = 0;
+        if (c[0] != 0)
+            penalty = 0.5 * c[0] * FN(squares)(n1 * ld1, W_OF(1));
         for (ptrdiff_t l = 1; l < L - 1; l++) {
             const ptrdiff_t n = p->s[l + 1], k = p->s[l], ld = FN(whole)(k);
             W = W_OF(l) + k * FN(whole)(p->s[l - 1]);
             FN(activate)((int)p->g[l], k, work + B * p->z[l], work + B * p->a[l]);
             FN(meet)(n, ld, W_OF(l + 1), W, work + B * p->a[l], work + B * p->z[l + 1]);
-            if (c != 0)
-                squares += FN(squares)(n * ld, W_OF(l + 1));
+            if (c[l] != 0)
+                penalty += 0.5 * c[l] * FN(squares)(n * ld, W_OF(l + 1));
         }
         *cost += (double)w * (FN(cost_of_one)((int)p->g[L - 1], p->loss, p->parameter, K, work + B * p->z[L - 1], y,
-                                              work + B * p->a[L - 1], work + B * p->delta[L - 1]) + 0.5 * c * squares);
+                                              work + B * p->a[L - 1], work + B * p->delta[L - 1]) + penalty);
         *weight += (double)w;
+        if (rates)
+            eta_ = rates[steps];
+        steps++;
+        eta = (real)eta_;
         for (ptrdiff_t l = L - 1; l > 1; l--) {
             const ptrdiff_t n = p->s[l], k = p->s[l - 1];
             real *a = work + B * p->a[l - 1], *e = work + B * p->delta[l - 1];
-            FN(learn)(n, FN(whole)(k), W_OF(l), W, keep, eta, work + B * p->delta[l], a, e);
+            FN(learn)(n, FN(whole)(k), W_OF(l), W, (real)(1 - eta_ * c[l - 1]), eta, work + B * p->delta[l],
+                      a, e);
             FN(activate_backward)((int)p->g[l - 1], k, a, work + B * p->z[l - 1], e);
             W -= FN(whole)(k) + k * FN(whole)(p->s[l - 2]);
         }
         for (ptrdiff_t j = 0; j < n1; j++)
             step[j] *= eta;
+        keep = (real)(1 - eta_ * c[0]);
         x_old = x;
         turn = !turn;
         if ((i + 1) % stride == 0 && fastbp_seconds() > end) {
@@ -281,6 +290,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
     for (ptrdiff_t l = 1; l < L; W = W_OF(l) + p->s[l] * FN(whole)(p->s[l - 1]), l++)
         FN(pack_layer)(p->s[l], p->s[l - 1], W_OF(l), W, theta + p->theta[l]);
 #undef W_OF
+    *taken += steps;
     return i;
 }
 
@@ -289,13 +299,14 @@ extern const isa_t fastbp_isa_avx2;
 
 /* Rows that do not fill a vector of this width are faster in vectors of half of it. */
 static ptrdiff_t FN(online_sgd_by_size)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,
-                                        ptrdiff_t last, double eta, double c, real *work, ptrdiff_t B, real *packed,
-                                        double end, ptrdiff_t stride, double *cost, double *weight)
+                                        ptrdiff_t last, double eta, const double *rates, const double *c, real *work,
+                                        ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,
+                                        double *weight, int64_t *taken)
 {
     ptrdiff_t widest = 0;
     for (ptrdiff_t l = 0; l < p->L; l++)
         widest = p->s[l] > widest ? p->s[l] : widest;
     return (widest <= VL ? fastbp_isa_avx2.PICK(f32, f64)->online_sgd : FN(online_sgd))(
-        p, theta, data, first, last, eta, c, work, B, packed, end, stride, cost, weight);
+        p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight, taken);
 }
 #endif

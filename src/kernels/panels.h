@@ -120,36 +120,38 @@ PRODUCT(product_onto_1_part, 1, ONTO_C, 1)
 
 static inline ptrdiff_t FN(less)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* Z := [1, A] Theta' for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
-static void FN(layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *A, real *Z)
+/* Units i .. j of  Z := [1, A] Theta'  for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
+static void FN(layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *Theta,
+                              const real *A, real *Z)
 {
     for (ptrdiff_t c = 0; c < k; c += DEPTH) {
         FN(left) weights = {.segments = 1, .n = FN(less)(DEPTH, k - c), .row = k + 1, .step = 1};
-        for (ptrdiff_t r = 0; r < n; r += GROUP) {
+        for (ptrdiff_t r = i; r < j; r += GROUP) {
             weights.a = weights.a_tail = Theta + r * (k + 1) + 1 + c;
             for (ptrdiff_t e = 0; e < m; e += PANEL) {
                 const ptrdiff_t width = FN(panel_width)(m - e);
                 (c ? width == PANEL ? FN(product_more_2) : FN(product_more_1)
                    : width == PANEL ? FN(product_bias_2) : FN(product_bias_1))(
-                    FN(less)(GROUP, n - r), &weights, A + e * k + c * width, width, Z + e * n + r * width, width,
+                    FN(less)(GROUP, j - r), &weights, A + e * k + c * width, width, Z + e * n + r * width, width,
                     Theta + r * (k + 1), k + 1, VL);
             }
         }
     }
 }
 
-/* E := (delta Theta)[without bias] for each panel: delta (n, width), E (k, width) */
-static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *delta, real *E)
+/* Units i .. j of  E := (delta Theta)[without bias]  for each panel: delta (n, width), E (k, width) */
+static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *Theta,
+                               const real *delta, real *E)
 {
-    for (ptrdiff_t i = 0; i < n; i += DEPTH) {
-        FN(left) weights = {.segments = 1, .n = FN(less)(DEPTH, n - i), .row = 1, .step = k + 1};
-        for (ptrdiff_t r = 0; r < k; r += GROUP) {
-            weights.a = weights.a_tail = Theta + i * (k + 1) + 1 + r;
+    for (ptrdiff_t c = 0; c < n; c += DEPTH) {
+        FN(left) weights = {.segments = 1, .n = FN(less)(DEPTH, n - c), .row = 1, .step = k + 1};
+        for (ptrdiff_t r = i; r < j; r += GROUP) {
+            weights.a = weights.a_tail = Theta + c * (k + 1) + 1 + r;
             for (ptrdiff_t e = 0; e < m; e += PANEL) {
                 const ptrdiff_t width = FN(panel_width)(m - e);
-                (i ? width == PANEL ? FN(product_more_2) : FN(product_more_1)
+                (c ? width == PANEL ? FN(product_more_2) : FN(product_more_1)
                    : width == PANEL ? FN(product_zero_2) : FN(product_zero_1))(
-                    FN(less)(GROUP, k - r), &weights, delta + e * n + i * width, width, E + e * k + r * width, width,
+                    FN(less)(GROUP, j - r), &weights, delta + e * n + c * width, width, E + e * k + r * width, width,
                     Theta, 0, VL);
             }
         }

@@ -11,7 +11,8 @@ typedef struct {
     int n;                  /* members */
     atomic_int arrived;
     atomic_int meetings;
-    atomic_int wanted;      /* set from outside: 1 stop at the end of a step, 2 a member is missing, do not wait */
+    atomic_int wanted;      /* set from outside: 1 stop, 2 a member is missing, do not wait */
+    atomic_int cut;         /* a member has left the work of this step undone: nobody may use it */
     int stop;               /* member 0's decision, read by all after the next meeting */
 } team_t;
 
@@ -37,6 +38,24 @@ static inline void team_meet(team_t *team)
             __builtin_ia32_pause();
 #endif
     }
+}
+
+static inline void team_begin(team_t *team, int n)
+{
+    team->n = n;
+    team->stop = 0;
+    atomic_init(&team->arrived, 0);
+    atomic_init(&team->meetings, 0);
+    atomic_init(&team->wanted, 0);
+    atomic_init(&team->cut, 0);
+}
+
+/* In work that takes long: leave it undone? */
+static inline int team_cuts(team_t *team)
+{
+    if (atomic_load_explicit(&team->wanted, memory_order_relaxed))
+        atomic_store_explicit(&team->cut, 1, memory_order_relaxed);
+    return atomic_load_explicit(&team->cut, memory_order_relaxed);
 }
 
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }

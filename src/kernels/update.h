@@ -1,81 +1,202 @@
-/* What happens once per batch on the parameters: D = Delta / m + c Theta (not the bias), and the update rule along it,
- * in one pass. Theta, Delta and the rule's own arrays are (rows, columns) with the bias in column 0; D[i] below is
- * scale Delta[i] + c theta[i] with scale = 1 / m. */
+/* What happens once per batch on the parameters: D from Delta, and the update rule along it.
+ *
+ * Theta, Delta and the rule's own arrays, its slots, are (rows, columns) with the bias in column 0. With decay alone D is
+ * made on the way: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, the bias without c; for everything else
+ * `regularise` makes it in place of Delta first, and the rule has scale 1 (or what clips its norm) and c 0. */
 
-static double FN(sum_of_squares)(ptrdiff_t rows, ptrdiff_t columns, const real *Theta)
+/* sum of f(x_i), in double, n elements: four lanes, so that it is the same order for every instruction set */
+#define SUM(f, n, x, sum)                                                                                         \
+    do {                                                                                                          \
+        double lanes[4] = {0, 0, 0, 0};                                                                           \
+        ptrdiff_t j = 0;                                                                                          \
+        for (; j + 4 <= (n); j += 4)                                                                              \
+            for (int k = 0; k < 4; k++)                                                                           \
+                lanes[k] += f((double)(x)[j + k]);                                                                \
+        for (; j < (n); j++)                                                                                      \
+            lanes[0] += f((double)(x)[j]);                                                                        \
+        sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);                                                     \
+    } while (0)
+#define SQUARE(x) (x) * (x)
+
+static double FN(sum_of_squares)(ptrdiff_t n, const real *x)
 {
     double sum = 0;
-    for (ptrdiff_t i = 0; i < rows; i++, Theta += columns) {
-        double lanes[4] = {0, 0, 0, 0};
-        ptrdiff_t j = 1;
-        for (; j + 4 <= columns; j += 4)
-            for (int k = 0; k < 4; k++)
-                lanes[k] += (double)Theta[j + k] * (double)Theta[j + k];
-        for (; j < columns; j++)
-            lanes[0] += (double)Theta[j] * (double)Theta[j];
-        sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-    }
+    SUM(SQUARE, n, x, sum);
     return sum;
 }
 
-#define EACH_PARAMETER(n, ...)                                                                                     \
-    for (ptrdiff_t i = 0; i < (n); i++) {                                                                         \
-        const real D = c_ != 0 ? scale_ * Delta[i] + c_ * theta[i] : scale_ * Delta[i];                           \
-        __VA_ARGS__                                                                                               \
+static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta)
+{
+    double squares = 0, sizes = 0;
+    if (c != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(SQUARE, columns - 1, Theta + i * columns + 1, squares);
+    if (l1 != 0)
+        for (ptrdiff_t i = 0; i < rows; i++)
+            SUM(fabs, columns - 1, Theta + i * columns + 1, sizes);
+    return 0.5 * c * squares + l1 * sizes;
+}
+#undef SUM
+#undef SQUARE
+
+/* two selects, which become vector code where one inside the other does not */
+#define SIGN(x) (((x) > 0 ? (real)1 : (real)0) - ((x) < 0 ? (real)1 : (real)0))
+
+static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, double c_, double l1_, double clip_,
+                           const real *restrict Theta, real *restrict Delta)
+{
+    const real scale = (real)scale_, c = (real)c_, l1 = (real)l1_, clip = (real)clip_;
+    for (ptrdiff_t i = 0; i < rows; i++, Theta += columns, Delta += columns) {
+        Delta[0] *= scale;
+        if (l1 == 0)
+            for (ptrdiff_t j = 1; j < columns; j++)
+                Delta[j] = scale * Delta[j] + c * Theta[j];
+        else
+            for (ptrdiff_t j = 1; j < columns; j++)
+                Delta[j] = scale * Delta[j] + c * Theta[j] + l1 * SIGN(Theta[j]);
+        for (ptrdiff_t j = 0; j < columns; j++)
+            Delta[j] = Delta[j] > clip ? clip : Delta[j] < -clip ? -clip : Delta[j];
+    }
+}
+
+/* ---------------------------------------------------------------- what a rule makes of t and its rate
+ *
+ * Adam's now: rate / (1 - beta_1^t), the correction of v, epsilon beside the root of the corrected v.
+ * Nadam's: the rates of D and of m, the same correction; its scalar: mu_1 mu_2 ... mu_t. */
+static void FN(begin_step)(step_t *s)
+{
+    const double *set = s->settings;
+    if (s->rule == RULE_adam || s->rule == RULE_adamw) {
+        s->now[0] = s->rate / (1 - pow(set[1], s->t));
+        s->now[1] = 1 / (1 - pow(set[2], s->t));
+        s->now[2] = set[4] != 0 ? set[3] * sqrt(s->now[1]) : set[3];
+    } else if (s->rule == RULE_nadam) {
+        const double mu = set[1] * (1 - 0.5 * pow(0.96, s->t * set[4]));
+        const double next = set[1] * (1 - 0.5 * pow(0.96, (s->t + 1) * set[4]));
+        s->scalars[0] *= mu;
+        s->now[0] = s->rate * (1 - mu) / (1 - s->scalars[0]);
+        s->now[1] = s->rate * next / (1 - s->scalars[0] * next);
+        s->now[2] = 1 / (1 - pow(set[2], s->t));
+    }
+}
+
+/* ---------------------------------------------------------------- the rules, their classes in fastbp/optimizers.py */
+
+#define RULE(name)                                                                                                \
+    static void FN(name)(const step_t *s, ptrdiff_t size, ptrdiff_t columns, real scale, real c,                  \
+                         const real *Delta, real *restrict slot_1, real *restrict slot_2, real *restrict slot_3,  \
+                         real *restrict theta)
+
+/* The statements for every parameter i and its D: all in one range where biases and weights are treated alike and c is 0,
+ * else row by row, the bias (bias = 1) before the weights. */
+#define EACH_PARAMETER(alike, ...)                                                                                \
+    {                                                                                                             \
+        if (alike) {                                                                                              \
+            for (ptrdiff_t i = 0; i < size; i++) {                                                                \
+                const real D = scale * Delta[i];                                                                  \
+                enum { bias = 0 };                                                                                \
+                __VA_ARGS__                                                                                       \
+            }                                                                                                     \
+        } else {                                                                                                  \
+            for (ptrdiff_t at = 0; at < size; at += columns) {                                                    \
+                {                                                                                                 \
+                    const ptrdiff_t i = at;                                                                       \
+                    const real D = scale * Delta[i];                                                              \
+                    enum { bias = 1 };                                                                            \
+                    __VA_ARGS__                                                                                   \
+                }                                                                                                 \
+                for (ptrdiff_t i = at + 1; i < at + columns; i++) {                                               \
+                    const real D = scale * Delta[i] + c * theta[i];                                               \
+                    enum { bias = 0 };                                                                            \
+                    __VA_ARGS__                                                                                   \
+                }                                                                                                 \
+            }                                                                                                     \
+        }                                                                                                         \
     }
 
 /* Sutskever et al. 2013, in the form of torch.optim.SGD: the nesterov step looks ahead along the new v. */
-static inline __attribute__((always_inline)) void FN(sgd_range)(
-    ptrdiff_t n, real scale_, real c_, real eta, real mu, int nesterov, const real *Delta, real *restrict v,
-    real *restrict theta)
+RULE(sgd)
 {
+    const real eta = (real)s->rate, mu = (real)s->settings[1];
+    real *const restrict v = slot_1;
     if (mu == 0)
-        EACH_PARAMETER(n, theta[i] -= eta * D;)
-    else if (!nesterov)
-        EACH_PARAMETER(n, v[i] = mu * v[i] - eta * D; theta[i] += v[i];)
+        EACH_PARAMETER(c == 0, theta[i] -= eta * D;)
+    else if (s->settings[2] == 0)
+        EACH_PARAMETER(c == 0, v[i] = mu * v[i] - eta * D; theta[i] += v[i];)
     else
-        EACH_PARAMETER(n, v[i] = mu * v[i] - eta * D; theta[i] += mu * v[i] - eta * D;)
+        EACH_PARAMETER(c == 0, v[i] = mu * v[i] - eta * D; theta[i] += mu * v[i] - eta * D;)
 }
 
 /* Kingma & Ba 2015, algorithm 1:  m := beta_1 m + (1 - beta_1) D;  v := beta_2 v + (1 - beta_2) D^2;
  * theta := theta - rate m / (sqrt(correction v) + epsilon) */
-static inline __attribute__((always_inline)) void FN(adam_range)(
-    ptrdiff_t n, real scale_, real c_, real rate, real correction, real b1, real one_b1, real b2, real one_b2,
-    real epsilon, const real *Delta, real *restrict m, real *restrict v, real *restrict theta)
+#define MOMENTS m[i] = b1 * m[i] + one_b1 * D; v[i] = b2 * v[i] + one_b2 * D * D;
+#define OF_ADAM                                                                                                   \
+    const real rate = (real)s->now[0], correction = (real)s->now[1], epsilon = (real)s->now[2];                   \
+    const real b1 = (real)s->settings[1], one_b1 = (real)(1 - s->settings[1]);                                    \
+    const real b2 = (real)s->settings[2], one_b2 = (real)(1 - s->settings[2]);                                    \
+    real *const restrict m = slot_1, *const restrict v = slot_2;
+RULE(adam)
 {
-    EACH_PARAMETER(n, m[i] = b1 * m[i] + one_b1 * D; v[i] = b2 * v[i] + one_b2 * D * D;
-                   theta[i] -= rate * m[i] / (SQRT(correction * v[i]) + epsilon);)
+    OF_ADAM
+    EACH_PARAMETER(c == 0, MOMENTS theta[i] -= rate * m[i] / (SQRT(correction * v[i]) + epsilon);)
 }
 
-/* RANGE(n, c, at) for all parameters: flat without decay, else each row's bias and weights apart */
-#define BY_ROWS(RANGE)                                                                                            \
-    if (c == 0)                                                                                                   \
-        RANGE(rows * columns, 0, 0);                                                                              \
-    else                                                                                                          \
-        for (ptrdiff_t r = 0; r < rows; r++) {                                                                    \
-            RANGE(1, 0, r * columns);                                                                             \
-            RANGE(columns - 1, (real)c, r * columns + 1);                                                         \
-        }
-
-static void FN(sgd)(ptrdiff_t rows, ptrdiff_t columns, double m_b, double c, double eta, double mu, int nesterov,
-                    const real *Delta, real *v, real *theta)
+/* Loshchilov & Hutter 2019: the same after theta := (1 - eta weight_decay) theta, without the biases. */
+RULE(adamw)
 {
-    const real scale = (real)(1 / m_b);
-#define RANGE(n, c, at)                                                                                           \
-    FN(sgd_range)(n, scale, c, (real)eta, (real)mu, nesterov, Delta + (at), v ? v + (at) : v, theta + (at))
-    BY_ROWS(RANGE)
-#undef RANGE
+    OF_ADAM
+    const real keep = (real)(1 - s->rate * s->settings[5]);
+    EACH_PARAMETER(0, MOMENTS theta[i] = (bias ? 1 : keep) * theta[i] - rate * m[i] / (SQRT(correction * v[i]) + epsilon);)
+}
+#undef OF_ADAM
+
+/* Dozat 2016, in the form of torch.optim.NAdam. */
+RULE(nadam)
+{
+    const real rate_D = (real)s->now[0], rate_m = (real)s->now[1], correction = (real)s->now[2];
+    const real b1 = (real)s->settings[1], one_b1 = (real)(1 - s->settings[1]), epsilon = (real)s->settings[3];
+    const real b2 = (real)s->settings[2], one_b2 = (real)(1 - s->settings[2]);
+    real *const restrict m = slot_1, *const restrict v = slot_2;
+    EACH_PARAMETER(c == 0, MOMENTS theta[i] -= (rate_D * D + rate_m * m[i]) / (SQRT(correction * v[i]) + epsilon);)
+}
+#undef MOMENTS
+
+/* Tieleman & Hinton 2012, in the form of torch.optim.RMSprop:  v := decay v + (1 - decay) D^2;
+ * b := mu b + D / (sqrt(v) + epsilon);  theta := theta - eta b */
+RULE(rmsprop)
+{
+    const real eta = (real)s->rate, decay = (real)s->settings[1], one_decay = (real)(1 - s->settings[1]);
+    const real epsilon = (real)s->settings[2], mu = (real)s->settings[3];
+    real *const restrict v = slot_1, *const restrict b = slot_2;
+    if (mu == 0)
+        EACH_PARAMETER(c == 0, v[i] = decay * v[i] + one_decay * D * D; theta[i] -= eta * D / (SQRT(v[i]) + epsilon);)
+    else
+        EACH_PARAMETER(c == 0, v[i] = decay * v[i] + one_decay * D * D; b[i] = mu * b[i] + D / (SQRT(v[i]) + epsilon);
+                       theta[i] -= eta * b[i];)
 }
 
-static void FN(adam)(ptrdiff_t rows, ptrdiff_t columns, double m_b, double c, double rate, double correction,
-                     double beta_1, double beta_2, double epsilon, const real *Delta, real *m, real *v, real *theta)
+/* Duchi, Hazan & Singer 2011:  v := v + D^2;  theta := theta - eta D / (sqrt(v) + epsilon) */
+RULE(adagrad)
 {
-    const real scale = (real)(1 / m_b);
-#define RANGE(n, c, at)                                                                                           \
-    FN(adam_range)(n, scale, c, (real)rate, (real)correction, (real)beta_1, (real)(1 - beta_1), (real)beta_2,     \
-                   (real)(1 - beta_2), (real)epsilon, Delta + (at), m + (at), v + (at), theta + (at))
-    BY_ROWS(RANGE)
-#undef RANGE
+    const real eta = (real)s->rate, epsilon = (real)s->settings[1];
+    real *const restrict v = slot_1;
+    EACH_PARAMETER(c == 0, v[i] += D * D; theta[i] -= eta * D / (SQRT(v[i]) + epsilon);)
 }
+
+/* Igel & Huesken 2003, iRprop-: the step of a parameter grows while its D keeps its sign; where that turns the step
+ * shrinks, and D counts as 0 this time and the next. up and down are 1 or 0: products with them are exact, and no
+ * branch keeps the loop from being vector code. */
+RULE(rprop)
+{
+    const real minus = (real)s->settings[1], plus = (real)s->settings[2];
+    const real least = (real)s->settings[3], most = (real)s->settings[4];
+    real *const restrict last = slot_1, *const restrict step = slot_2;
+    EACH_PARAMETER(c == 0, const real turn = SIGN(D) * SIGN(last[i]);
+                   const real up = (turn * turn + turn) / 2; const real down = (turn * turn - turn) / 2;
+                   const real length = step[i] * (up * plus + down * minus + (1 - up - down));
+                   step[i] = length > most ? most : length < least ? least : length;
+                   last[i] = (1 - down) * D; theta[i] -= (1 - down) * SIGN(D) * step[i];)
+}
+#undef RULE
 #undef EACH_PARAMETER
-#undef BY_ROWS
+#undef SIGN

@@ -1,0 +1,99 @@
+"""A step of the update rule: D from Delta, penalties and clipping, and theta along it.
+
+What Python decided comes as one flat array of doubles (fastbp/regularisation.py writes it): l1, batch_lam, clip_value,
+clip_norm, then c for each Theta.
+"""
+
+from cython cimport floating
+from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int64_t
+
+from _backprop cimport SHARE, team_meet, team_share, team_t
+from _kernels cimport begin_step, penalty, plan_t, regularise, step_t, sum_of_squares, update
+
+cdef struct told_t:             # what steps are told; its arrays live in a Rule
+    int rule
+    void *slot_1
+    void *slot_2
+    void *slot_3
+    double l1, batch_lam, clip_value, clip_norm
+    const double *c             # one a Theta
+    bint penalised, fused       # is there a penalty; is D made on the way, with nothing but decay
+    Py_ssize_t groups           # of SHARE units: one number each in
+    double *penalties
+    double *squares
+
+
+cdef inline Py_ssize_t groups_of(const plan_t *p) noexcept:
+    cdef Py_ssize_t l, total = 0
+    for l in range(1, p.L):
+        total += (p.s[l] + SHARE - 1) // SHARE
+    return total
+
+
+cdef inline void next_step(step_t *step, const double *rates, Py_ssize_t taken, floating *_) noexcept nogil:
+    """the step after the one before, its learning rate rates[taken] where there are rates"""
+    step.t += 1
+    step.rate = rates[taken] if rates != NULL else step.settings[0]
+    begin_step(step, _)
+
+
+cdef inline double sum_of(Py_ssize_t n, const double *x) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double total = 0
+    for i in range(n):
+        total += x[i]
+    return total
+
+
+cdef inline bint learn(
+    const plan_t *p, const told_t *told, const step_t *step, double m_b, floating *Delta, floating *theta,
+    team_t *team, int member
+) noexcept nogil:
+    """This member's rows of every Theta: D from Delta, and the step of the rule along it. Each SHARE units leave their
+    part of the penalty, as it was before the step. False, with theta as it was, where a member is missing."""
+    cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
+    cdef double c, norm, factor = 1, scale = 1 / m_b, lam = told.batch_lam * scale
+    for l in range(1, p.L):
+        columns, c = p.s[l - 1] + 1, told.c[l - 1] + lam
+        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
+        u = i if told.penalised or not told.fused else j
+        while u < j:
+            rows, at = min(SHARE, p.s[l] - u), p.theta[l] + u * columns
+            if told.penalised:
+                told.penalties[group + u // SHARE] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
+            if not told.fused:
+                regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
+                           Delta + at)
+                if told.clip_norm < INFINITY:
+                    told.squares[group + u // SHARE] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
+            u += SHARE
+        if told.fused:
+            update_rows(p, told, step, l, i, j, scale, c, Delta, theta)
+        group += (p.s[l] + SHARE - 1) // SHARE
+    if told.fused:
+        return True
+    if told.clip_norm < INFINITY:
+        team_meet(team)
+        if team.wanted == 2:
+            return False
+        norm = sqrt(sum_of(told.groups, told.squares))
+        if norm > told.clip_norm:
+            factor = told.clip_norm / norm
+    for l in range(1, p.L):
+        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
+        update_rows(p, told, step, l, i, j, factor, 0, Delta, theta)
+    return True
+
+
+cdef inline void update_rows(
+    const plan_t *p, const told_t *told, const step_t *step, Py_ssize_t l, Py_ssize_t i, Py_ssize_t j, double scale,
+    double c, const floating *Delta, floating *theta
+) noexcept nogil:
+    """the rule on the rows i .. j of the Theta that leads to layer l"""
+    cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns
+    if i < j:
+        update(step, j - i, columns, scale, c, Delta + at,
+               <floating *>told.slot_1 + at if told.slot_1 != NULL else NULL,
+               <floating *>told.slot_2 + at if told.slot_2 != NULL else NULL,
+               <floating *>told.slot_3 + at if told.slot_3 != NULL else NULL, theta + at)

@@ -1,0 +1,392 @@
+"""Every update rule with every penalty and clipping: compiled as the textbook, as its Python twin, as torch."""
+
+import numpy as np
+import pytest
+import reference_rules as oracle
+from helpers import DTYPES, distance, problem, tolerance
+
+import fastbp
+from fastbp import _kernels, optimizers, threads
+
+RULES = {
+    "sgd": (lambda a=0.1: fastbp.SGD(a), lambda a=0.1: oracle.SGD(a)),
+    "momentum": (lambda a=0.05: fastbp.SGD(a, 0.9), lambda a=0.05: oracle.SGD(a, mu=0.9)),
+    "nesterov": (lambda a=0.05: fastbp.SGD(a, 0.8, True), lambda a=0.05: oracle.SGD(a, mu=0.8, nesterov=True)),
+    "adam": (
+        lambda a=0.01: fastbp.Adam(a, 0.8, 0.95, 1e-6),
+        lambda a=0.01: oracle.Adam(a, b1=0.8, b2=0.95, epsilon=1e-6),
+    ),
+    "adam, epsilon hat": (
+        lambda a=0.01: fastbp.Adam(a, 0.8, 0.95, 1e-3, epsilon_hat=True),
+        lambda a=0.01: oracle.Adam(a, b1=0.8, b2=0.95, epsilon=1e-3, hat=True),
+    ),
+    "adamw": (
+        lambda a=0.01: fastbp.AdamW(a, 0.8, 0.95, 1e-6, weight_decay=0.3),
+        lambda a=0.01: oracle.Adam(a, b1=0.8, b2=0.95, epsilon=1e-6, decay=0.3),
+    ),
+    "nadam": (
+        lambda a=0.01: optimizers.Nadam(a, 0.8, 0.95, 1e-6, momentum_decay=0.1),
+        lambda a=0.01: oracle.Nadam(a, b1=0.8, b2=0.95, epsilon=1e-6, psi=0.1),
+    ),
+    "rmsprop": (
+        lambda a=0.01: fastbp.RMSprop(a, 0.8, 1e-4), lambda a=0.01: oracle.RMSprop(a, rho=0.8, epsilon=1e-4)
+    ),
+    "rmsprop, momentum": (
+        lambda a=0.01: fastbp.RMSprop(a, 0.8, 1e-4, 0.5),
+        lambda a=0.01: oracle.RMSprop(a, rho=0.8, epsilon=1e-4, mu=0.5),
+    ),
+    "adagrad": (
+        lambda a=0.05: optimizers.Adagrad(a, 0.1, 1e-6), lambda a=0.05: oracle.Adagrad(a, initial=0.1, epsilon=1e-6)
+    ),
+    "rprop": (
+        lambda: optimizers.RPROP(0.01, 0.4, 1.3, 0.007, 0.02),
+        lambda: oracle.RPROP(0.01, minus=0.4, plus=1.3, least=0.007, most=0.02),
+    ),
+}  # fmt: skip
+SCHEDULED = [name for name in RULES if name != "rprop"]  # learning_rate is its first step alone
+OPTIONS = {
+    "nothing": {},
+    "c": {"c": 0.02},
+    "c per Theta": {"c": (0.3, 0.0, 0.05)},
+    "l1": {"l1": 0.01},
+    "batch_lam": {"batch_lam": 0.1},
+    "clip_value": {"clip_value": 0.02},
+    "clip_norm": {"clip_norm": 0.1},
+    "all": {"c": (0.0, 0.1, 0.02), "l1": 0.01, "batch_lam": 0.05, "clip_value": 0.05, "clip_norm": 0.2},
+}
+SIZES = (6, 19, 9, 4)
+
+
+def trainer(p, rule, optimizer=None, c=0.0, **options):
+    return fastbp.Trainer(p.network(), optimizer or RULES[rule][0](), weight_decay=c, **options)
+
+
+def in_python(optimizer):
+    """The same rule by its Python: a subclass that overrides update is never run compiled"""
+    cls = type("InPython", (type(optimizer),), {"update": lambda *args: super(cls, args[0]).update(*args[1:])})
+    twin = object.__new__(cls)
+    vars(twin).update(vars(optimizer))
+    return twin
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("rule", RULES)
+def test_rule_takes_the_textbooks_steps_along_the_textbooks_d(rule, option, batch_size, dtype):
+    p, w = problem(SIZES, "tanh", m=24, dtype=dtype), None
+    if option == "batch_lam":
+        w = p.weights
+    going = trainer(p, rule, **OPTIONS[option])
+    J = [going.epoch(p.X, p.Y, batch_size=batch_size, sample_weight=w) for _ in range(2)]
+    theta, expected = oracle.train(
+        p.model, p.theta.astype(np.longdouble), p.X, p.Y, RULES[rule][1](), epochs=2, batch_size=batch_size, w=w,
+        **OPTIONS[option],
+    )  # fmt: skip
+    assert distance(going.net.theta, theta) < tolerance(dtype, "training")
+    np.testing.assert_allclose(J, expected, rtol=tolerance(dtype, "training"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("rule", RULES)
+def test_python_form_of_the_rule_is_the_compiled_one(rule, option, dtype):
+    p = problem(SIZES, m=30, dtype=dtype)
+    compiled = trainer(p, rule, **OPTIONS[option])
+    python = trainer(p, rule, in_python(RULES[rule][0]()), **OPTIONS[option])
+    assert compiled._rule
+    assert python._rule is None
+    for _ in range(3):
+        J = compiled.epoch(p.X, p.Y, batch_size=8)
+        assert python.epoch(p.X, p.Y, batch_size=8) == pytest.approx(J, rel=tolerance(dtype, "training"))
+    assert distance(compiled.net.theta, python.net.theta) < tolerance(dtype, "training")
+    for name in ("t", *compiled.optimizer.slots, *(["scalars"] if "scalars" in compiled.state else [])):
+        np.testing.assert_allclose(
+            compiled.state[name], python.state[name], rtol=1e-9 if dtype == np.float64 else 1e-2,
+            atol=1e-12 if dtype == np.float64 else 1e-5,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("rule", RULES)
+def test_single_steps_are_those_of_whole_epochs(rule, option):
+    """The quick way into a step, the epoch, and the batch that is summed shard by shard: one rule"""
+    p = problem(SIZES, m=60)
+    stepped, whole = (trainer(p, rule, **OPTIONS[option]) for _ in range(2))
+    for _ in range(4):
+        assert stepped.step(p.X, p.Y) == pytest.approx(whole.epoch(p.X, p.Y, batch_size=None), rel=1e-14)
+        np.testing.assert_array_equal(stepped.net.theta, whole.net.theta)
+
+
+@pytest.mark.parametrize("option", ["c per Theta", "all"])
+@pytest.mark.parametrize("rule", RULES)
+def test_large_batches_take_the_textbooks_steps(rule, option):
+    p = problem((4, 3, 3, 2), m=9_000)
+    going = trainer(p, rule, **OPTIONS[option])
+    for _ in range(3):
+        going.epoch(p.X, p.Y, batch_size=5_000)
+    start, textbook = p.theta.astype(np.longdouble), RULES[rule][1]()
+    theta, _ = oracle.train(p.model, start, p.X, p.Y, textbook, epochs=3, batch_size=5_000, **OPTIONS[option])
+    assert distance(going.net.theta, theta) < tolerance(float, "training")
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("rule", ["momentum", "adamw", "nadam", "rprop"])
+def test_any_number_of_members_gives_the_same_bits(rule, option):
+    p, bits = problem((20, 70, 33, 10), m=600, dtype=np.float32), set()
+    for n in (1, 2, 3):
+        going = trainer(p, rule, **OPTIONS[option])
+        data = going.net.data(p.X, p.Y)
+        with threads.Crew(n, apart=True) as going._crew:
+            assert going._crew.n == n
+            J = [going._epoch(data, 200) for _ in range(4)]
+        kept = [np.asarray(value).tobytes() for value in going.state.values()]
+        bits.add((going.net.theta.tobytes(), *J, *kept))
+    assert len(bits) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("rule", RULES)
+def test_an_epoch_cut_into_calls_gives_the_same_bits(rule, option, batch_size, monkeypatch):
+    """A budget of nothing: every call returns after its first step (online: a few)"""
+    p, bits = problem((90, 90, 30, 3), m=40), []
+    for slice_ in (10.0, 0.0):
+        monkeypatch.setattr(threads, "SLICE", slice_)
+        optimizer = RULES[rule][0]() if rule == "rprop" else RULES[rule][0](lambda t: 0.01 / (1 + t))
+        going = trainer(p, rule, optimizer, **OPTIONS[option])
+        J = going.epoch(p.X, p.Y, batch_size=batch_size)
+        bits.append((J, going.net.theta.tobytes(), going.state["t"]))
+    assert bits[0] == bits[1]
+    assert bits[0][2] == 40 // batch_size
+
+
+# ---------------------------------------------------------------- states
+
+
+@pytest.mark.parametrize("option", ["nothing", "all"])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_state_put_back_is_the_state_that_steps_go_on_from(rule, option):
+    p = problem(SIZES, m=30)
+    first, second = (trainer(p, rule, **OPTIONS[option]) for _ in range(2))
+    first.epoch(p.X, p.Y, batch_size=4)
+    second.step(p.X, p.Y)
+    second.net.theta = first.net.theta
+    second.state = {name: value if name == "t" else value.copy() for name, value in first.state.items()}
+    for go in (lambda each: each.step(p.X, p.Y), lambda each: each.epoch(p.X, p.Y, batch_size=4)):
+        assert go(first) == go(second)
+        np.testing.assert_array_equal(first.net.theta, second.net.theta)
+    for name, value in first.state.items():
+        np.testing.assert_array_equal(value, second.state[name])
+
+
+@pytest.mark.parametrize("wrong", ["lacking", "short", "float32", "read-only", "t", "scalars", "no dict"])
+def test_states_that_do_not_fit_are_refused_before_anything_is_written(wrong):
+    p = problem()
+    going = trainer(p, "nadam")
+    going.step(p.X, p.Y)
+    before = going.state
+    state = {name: np.copy(value) for name, value in before.items()} | {"t": 1}
+    if wrong == "lacking":
+        del state["v"]
+    elif wrong == "read-only":
+        state["v"].setflags(write=False)
+    elif wrong == "no dict":
+        state = [state]
+    else:
+        name, value = {
+            "short": ("v", state["v"][:-1]), "float32": ("v", state["v"].astype("f4")), "t": ("t", -1),
+            "scalars": ("scalars", np.ones(2)),
+        }[wrong]  # fmt: skip
+        state[name] = value
+    with pytest.raises((ValueError, TypeError), match="state"):
+        going.state = state
+    assert going.state is before
+
+
+def test_every_rule_of_the_kernels_has_its_class_and_its_name():
+    assert set(_kernels.rules) == set(optimizers.NAMED)
+    for name, cls in optimizers.NAMED.items():
+        assert name in str(optimizers.resolve(name, np.float64).compiled) == cls.compiled
+    assert {type(make()).compiled for make, _ in RULES.values()} == set(_kernels.rules)
+
+
+# ---------------------------------------------------------------- learning rates that change
+
+
+def falling(t):
+    return 0.05 / (1 + 0.3 * t)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize("option", ["nothing", "c per Theta", "all"])
+@pytest.mark.parametrize("rule", SCHEDULED)
+def test_learning_rate_may_be_a_function_of_the_step(rule, option, batch_size, dtype):
+    p = problem(SIZES, m=24, dtype=dtype)
+    theta, expected = oracle.train(
+        p.model, p.theta.astype(np.longdouble), p.X, p.Y, RULES[rule][1](falling), epochs=2, batch_size=batch_size,
+        **OPTIONS[option],
+    )  # fmt: skip
+    for optimizer in (RULES[rule][0](falling), in_python(RULES[rule][0](falling))):
+        going = trainer(p, rule, optimizer, **OPTIONS[option])
+        J = [going.epoch(p.X, p.Y, batch_size=batch_size) for _ in range(2)]
+        assert distance(going.net.theta, theta) < tolerance(dtype, "training")
+        np.testing.assert_allclose(J, expected, rtol=tolerance(dtype, "training"))
+    given = trainer(p, rule, **OPTIONS[option])
+    batches = -(-24 // batch_size)
+    for epoch in range(2):
+        rates = [falling(t) for t in range(epoch * batches, (epoch + 1) * batches)]
+        assert given._epoch(given.net.data(p.X, p.Y), batch_size, rates=rates) == pytest.approx(J[epoch], rel=1e-5)
+    assert distance(given.net.theta, theta) < tolerance(dtype, "training")
+
+
+@pytest.mark.parametrize("rule", SCHEDULED)
+def test_single_steps_follow_the_function_too(rule):
+    p = problem(SIZES, m=24)
+    stepped, whole = (trainer(p, rule, RULES[rule][0](falling)) for _ in range(2))
+    for first in range(0, 24, 6):
+        stepped.step(p.X[first : first + 6], p.Y[first : first + 6])
+    whole.epoch(p.X, p.Y, batch_size=6)
+    np.testing.assert_array_equal(stepped.net.theta, whole.net.theta)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("twin", [lambda optimizer: optimizer, in_python], ids=["compiled", "python"])
+def test_batches_of_no_weight_are_no_steps(twin, batch_size):
+    """They count for nothing, so no learning rate is spent on them"""
+    p = problem(m=24)
+    w = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 4)
+    weighted, present = (trainer(p, "sgd", twin(fastbp.SGD(falling))) for _ in range(2))
+    weighted.epoch(p.X, p.Y, batch_size=batch_size, sample_weight=w)
+    present.epoch(p.X[w > 0], p.Y[w > 0], batch_size=batch_size)
+    assert weighted.state["t"] == present.state["t"] == 12 // batch_size
+    assert distance(weighted.net.theta, present.net.theta) < tolerance(float, "bits")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.1, "a", None, True, np.ones(2)])
+@pytest.mark.parametrize("twin", [lambda optimizer: optimizer, in_python], ids=["compiled", "python"])
+def test_bad_learning_rates_of_a_function_are_named_before_the_epoch_or_the_step(twin, value):
+    p = problem(m=24)
+    going = trainer(p, "adam", twin(fastbp.Adam(lambda t: 0.1 if t < 2 else value)))
+    message = r"learning_rate\(2\)"
+    if going._rule:
+        with pytest.raises((ValueError, TypeError), match=message):
+            going.epoch(p.X, p.Y, batch_size=6)
+        assert going.net.theta.tobytes() == p.theta.tobytes()
+    going.step(p.X, p.Y)
+    going.step(p.X, p.Y)
+    before = going.net.theta.copy()
+    with pytest.raises((ValueError, TypeError), match=message):
+        going.step(p.X, p.Y)
+    np.testing.assert_array_equal(going.net.theta, before)
+    assert going.state["t"] == 2
+
+
+@pytest.mark.parametrize("rates", [[0.1], [0.1, -0.1], [0.1, np.nan], [[0.1, 0.1]], "a"])
+def test_bad_rates_are_refused(rates):
+    p = problem(m=8)
+    going = trainer(p, "sgd")
+    with pytest.raises((ValueError, TypeError), match="rates"):
+        going._epoch(going.net.data(p.X, p.Y), 4, rates=rates)
+    assert going.net.theta.tobytes() == p.theta.tobytes()
+
+
+def test_a_rate_of_0_moves_nothing_but_the_state():
+    p = problem(m=8)
+    going = trainer(p, "adam", fastbp.Adam(lambda t: 0.0))
+    for go in (lambda: going.step(p.X, p.Y), lambda: going.epoch(p.X, p.Y, batch_size=4)):
+        go()
+        assert going.net.theta.tobytes() == p.theta.tobytes()
+    assert going.state["t"] == 3
+    assert going.state["v"].any()
+
+
+# ---------------------------------------------------------------- against others
+
+
+def test_adamw_by_hand_decays_what_is_no_bias():
+    theta, D = np.array([1.0, 2.0, -3.0]), np.zeros(3)
+    rule = fastbp.AdamW(0.1, weight_decay=0.5)
+    state = rule.init(theta)
+    rule.update(theta, D, state)
+    np.testing.assert_allclose(theta, [0.95, 1.9, -2.85], rtol=1e-15)
+    state["bias"] = np.array([0])
+    rule.update(theta, D, state)
+    np.testing.assert_allclose(theta, [0.95, 1.805, -2.7075], rtol=1e-15)
+
+
+def test_adam_with_epsilon_hat_is_scikit_learns():
+    optimizer = pytest.importorskip("sklearn.neural_network._stochastic_optimizers").AdamOptimizer
+    rng, ours, theirs = np.random.default_rng(0), np.ones(20), [np.ones(20)]
+    rule, other = fastbp.Adam(0.01, epsilon=1e-4, epsilon_hat=True), optimizer(theirs, 0.01, epsilon=1e-4)
+    state = rule.init(ours)
+    for _ in range(100):
+        D = 1e-3 * rng.standard_normal(20)
+        other.update_params(theirs, [D])
+        rule.update(ours, D, state)
+    assert distance(ours, theirs[0]) < 1e-14
+    assert distance(ours, np.ones(20)) > 0.01
+
+
+def _torch_rules(torch):
+    """One group for weights, one for biases: torch decays whatever stands in a group"""
+    o = torch.optim
+
+    def groups(parameters, decay):
+        biases, weights = parameters[1::2], parameters[::2]
+        return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+
+    return {
+        "nesterov": (fastbp.SGD(0.05, 0.9, True), lambda q: o.SGD(q, 0.05, 0.9, nesterov=True)),
+        "adam": (fastbp.Adam(0.01), lambda q: o.Adam(q, 0.01)),
+        "adamw": (fastbp.AdamW(0.01, weight_decay=0.1), lambda q: o.AdamW(groups(q, 0.1), 0.01)),
+        # at 0.01 its path here is chaotic: rounding grows to 1e-8 within the hundred steps, in torch as in long double
+        "nadam": (optimizers.Nadam(), lambda q: o.NAdam(q)),
+        "rmsprop": (fastbp.RMSprop(0.01), lambda q: o.RMSprop(q, 0.01, 0.9)),
+        "rmsprop, momentum": (fastbp.RMSprop(1e-3, momentum=0.9), lambda q: o.RMSprop(q, 1e-3, 0.9, momentum=0.9)),
+        "adagrad": (optimizers.Adagrad(0.05, 0.1), lambda q: o.Adagrad(q, 0.05, initial_accumulator_value=0.1)),
+        "rprop": (optimizers.RPROP(), lambda q: o.Rprop(q)),
+    }
+
+
+def _with_torch(torch, rule, clip):
+    """theta after a hundred steps of a network with one hidden layer, ours and torch's"""
+    p = problem((6, 9, 4), "tanh", "identity", "squared_error", m=30)
+    ours, make = _torch_rules(torch)[rule]
+    net, layers = p.network(), []
+    for Theta in net.Theta:
+        linear = torch.nn.Linear(Theta.shape[1] - 1, len(Theta))
+        linear.weight.data, linear.bias.data = torch.tensor(Theta[:, 1:].copy()), torch.tensor(Theta[:, 0].copy())
+        layers.append(linear)
+    parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+    theirs, X, Y = make(parameters), torch.tensor(p.X.copy()), torch.tensor(p.Y.copy())
+    going = fastbp.Trainer(net, ours, **clip)
+    for _ in range(100):
+        going.step(p.X, p.Y)
+        theirs.zero_grad()
+        (0.5 * ((layers[1](torch.tanh(layers[0](X))) - Y) ** 2).sum() / 30).backward()
+        if "clip_value" in clip:
+            torch.nn.utils.clip_grad_value_(parameters, clip["clip_value"])
+        if "clip_norm" in clip:  # without torch's 1e-6 beside the norm
+            norm = torch.sqrt(sum((each.grad**2).sum() for each in parameters))
+            for each in parameters:
+                each.grad *= min(1.0, clip["clip_norm"] / float(norm))
+        theirs.step()
+    flat = [torch.cat([layer.bias[:, None], layer.weight], 1).detach().numpy().ravel() for layer in layers]
+    return net.theta, np.concatenate(flat)
+
+
+@pytest.mark.parametrize("clip", [{}, {"clip_value": 0.05}, {"clip_norm": 0.2}], ids=["", "clip_value", "clip_norm"])
+@pytest.mark.parametrize(
+    "rule", ["nesterov", "adam", "adamw", "nadam", "rmsprop", "rmsprop, momentum", "adagrad", "rprop"]
+)
+def test_a_hundred_steps_are_torchs(rule, clip):
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # else NAdam keeps its product of mu in float32
+    try:
+        ours, theirs = _with_torch(torch, rule, clip)
+    finally:
+        torch.set_default_dtype(before)
+    assert distance(ours, theirs) < 1e-12
