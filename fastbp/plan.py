@@ -130,7 +130,9 @@ class Plan:
             code[5, l] = take(s)
         if dropout:
             code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)
-            code[9, :L] = [take(s) if drop else a for s, drop, a in zip(self.layer_sizes, code[8], code[3], strict=False)]
+            code[9] = code[3]
+            for l in np.flatnonzero(dropout[1:]) + 1:
+                code[9, l] = take(self.layer_sizes[l])
         code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
         self.units = at
 

@@ -12,6 +12,7 @@ FUNCTION_ALIASES: Final[dict[str, str]]
 LOSS_ALIASES: Final[dict[str, str]]
 BLAS_LIMIT: Final[int]
 SMALLEST: Final[float]
+CACHED: Final[int]
 WORKSPACE: Final[int]
 
 class Plan:

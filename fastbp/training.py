@@ -62,7 +62,8 @@ def train(
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
     seed : int, numpy Generator or None
-        Of the order, and of what is dropped. The same seed, machine and versions give the same bits; None draws fresh entropy.
+        Of the order, and of what is dropped. The same seed, machine and versions give the same bits; None draws fresh
+        entropy.
     progress : bool
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
@@ -201,7 +202,7 @@ class Trainer:
         self._rule = compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._taken = np.zeros(1, np.int64)     # steps; those of a compiled rule are counted in compiled code, one by one
+        self._taken = np.zeros(1, np.int64)     # steps so far, counted in compiled code where the rule is compiled
         self._stepper = None        # made for the settings it was made with
         self._set_masks()
 

@@ -15,7 +15,8 @@ then a row and a column of scalars; and for a training with dropout
 with the seed of the masks, the step and the first example of its batch among the scalars.
 
 The workspace of a block of at most B examples is one flat buffer: what begins at unit u lies at B u. a, z, delta and
-fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. Each a has a spare unit before it, for the 1 of [1, a] in the loop over single examples.
+fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. Each a has a spare
+unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 

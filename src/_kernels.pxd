@@ -79,8 +79,8 @@ cdef extern from "kernels.h":
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
-        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
-                                 float *, float *) noexcept nogil
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                                 const float *, float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
@@ -115,8 +115,8 @@ cdef extern from "kernels.h":
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
-        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
-                                 double *, double *) noexcept nogil
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                                 const double *, double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,

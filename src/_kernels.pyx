@@ -67,6 +67,7 @@ rules = {}          # name -> code
 pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
+cdef object parameter
 while activation_list[i].name != NULL:
     activations[activation_list[i].name.decode()] = (i, activation_list[i].keeps_z)
     i += 1

@@ -197,7 +197,7 @@ def draws(seed, step, layer, examples, units):
 def mask_factors(sizes, rates, seed, step, m, dtype):
     """mask / (1 - p) of a(1) .. a(L-1), each (m, s_l), for the m examples of the batch of this step (from 0)"""
     return [
-        (draws(seed, step, l, np.arange(m), s) >= int(p * 2**32)) / (1 - np.asarray(p, dtype))
+        (draws(seed, step, l, np.arange(m), s) >= int(p * 2**32)) * np.asarray(1 / (1 - p), dtype)
         for l, (s, p) in enumerate(zip(sizes, rates, strict=False))
     ]
 

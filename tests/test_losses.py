@@ -1,4 +1,4 @@
-"""The losses of the identity output: their parameters, their kinks, and regressions whose coefficients are published."""
+"""Losses of the identity output: their parameters, their kinks, and regressions whose coefficients are published."""
 
 import copy
 import pickle
@@ -91,7 +91,9 @@ def test_usual_parameters_are_1_and_one_half():
     assert fastbp.Network([2, 1], output="identity", loss="absolute_error").loss_parameters == {}
 
 
-@pytest.mark.parametrize(("alias", "name"), [("mae", "absolute_error"), ("mse", "squared_error"), ("pinball", "quantile")])
+@pytest.mark.parametrize(
+    ("alias", "name"), [("mae", "absolute_error"), ("mse", "squared_error"), ("pinball", "quantile")]
+)
 def test_other_spellings_are_the_same_loss(alias, name):
     assert fastbp.Network([2, 1], output="linear", loss=alias).loss == name
 
