@@ -8,7 +8,7 @@ isa: Final[str]
 capsule: Final[object]
 activations: Final[dict[str, tuple[int, bool]]]
 outputs: Final[dict[str, tuple[int, float, float]]]
-losses: Final[dict[str, int]]
+losses: Final[dict[str, tuple[int, str | None, float, float]]]
 rules: Final[dict[str, int]]
 pairs: Final[list[tuple[str, str]]]
 

@@ -274,3 +274,28 @@ def order_of_examples(order, m, name="order"):
         i = int(np.flatnonzero((a < 0) | (a >= m))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
     return np.require(a, dtype=np.int64, requirements=["C", "A"])
+
+
+def dropout_rates(dropout, input_dropout, hidden):
+    """The rates of a(1) .. a(L-1), each in [0, 1): of the inputs, then of each hidden layer; () where nothing drops."""
+    if isinstance(dropout, (list, tuple)) or (isinstance(dropout, np.ndarray) and dropout.ndim == 1):
+        if len(dropout) != hidden:
+            raise ValueError(f"dropout has {len(dropout)} rates; the network has {hidden} hidden layers")
+        rates = [number(rate, f"dropout[{i}]", high=1) for i, rate in enumerate(dropout)]
+    else:
+        rates = [number(dropout, "dropout", high=1)] * hidden
+        if dropout and not hidden:
+            raise ValueError(f"dropout is {dropout:g}, but there is no hidden layer; input_dropout drops inputs")
+    rates = (number(input_dropout, "input_dropout", high=1), *rates)
+    return rates if any(rates) else ()
+
+
+def masks(state):
+    """Seed of the masks and their step count, from the state of a training with dropout."""
+    for name in ("dropout_seed", "dropout_t"):
+        if name not in state:
+            raise ValueError(f"state has no {name!r}, which a training with dropout goes on from")
+    seed, t = (count(state[name], f"state[{name!r}]", low=0) for name in ("dropout_seed", "dropout_t"))
+    if seed >= 2**63:
+        raise ValueError(f"state['dropout_seed'] must be less than 2^63; got {seed}")
+    return seed, t

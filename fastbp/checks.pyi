@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from .plan import Plan
 # Shared by the other stubs; not there at run time.
 _Floats: TypeAlias = NDArray[np.floating[Any]]  # float32 or float64, as the network
 _Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
-_PerLayer: TypeAlias = _Number | Sequence[_Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a Theta
+_PerLayer: TypeAlias = _Number | Sequence[_Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a layer
 _Rate: TypeAlias = _Number | Callable[[int], _Number]  # or a function of the steps taken
 _Count: TypeAlias = int | np.integer[Any]
 _Flag: TypeAlias = bool | np.bool_
@@ -47,3 +47,5 @@ def rates(
 ) -> NDArray[np.float64]: ...
 def given_rates(rates: ArrayLike, n: int, rule: str | None) -> NDArray[np.float64]: ...
 def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[np.int64]: ...
+def dropout_rates(dropout: _PerLayer, input_dropout: _Number, hidden: int) -> tuple[float, ...]: ...
+def masks(state: Mapping[str, Any]) -> tuple[int, int]: ...

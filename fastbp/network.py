@@ -30,7 +30,11 @@ class Network:
         Of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp.
     loss : str
         cross_entropy (with sigmoid or softmax), squared_error (1/2 |h - y|^2; any output but exp),
-        poisson (with exp).
+        poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss).
+    huber_delta : float, optional
+        Of loss="huber": e = h - y counts e^2/2 up to |e| = huber_delta (usually 1), and linearly beyond.
+    quantile : float, optional
+        Of loss="quantile": which quantile of y given x the output learns, in (0, 1); usually 0.5, the median.
     dtype : numpy.float32 or numpy.float64
         Of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
@@ -51,7 +55,8 @@ class Network:
     Notes
     -----
     Formulas: Ng, Machine Learning, lectures 8-9 (forward propagation, backpropagation); see docs/math.md.
-    Logistic, linear, log_loss, mse and swish are accepted for sigmoid, identity, cross_entropy, squared_error, silu.
+    Logistic, linear, swish, log_loss, mse, mae and pinball are accepted for sigmoid, identity, silu, cross_entropy,
+    squared_error, absolute_error and quantile.
 
     Examples
     --------
@@ -63,10 +68,10 @@ class Network:
     """
 
     def __init__(
-        self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", dtype=np.float64,
-        init="glorot_uniform", eps=None, seed=None,
+        self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", huber_delta=None,
+        quantile=None, dtype=np.float64, init="glorot_uniform", eps=None, seed=None,
     ):
-        self._plan = Plan(layer_sizes, activation, output, loss)
+        self._plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
         self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
         self._Theta = self._plan.views(self._theta)
         self._predict_row = gradient.row_predictor(self._plan, self._theta)
@@ -122,11 +127,16 @@ class Network:
     def loss(self):
         return self._plan.loss
 
+    @property
+    def loss_parameters(self):
+        """The parameter of the loss as {name: value}, such as {"huber_delta": 1.0}; empty where it has none."""
+        return dict(self._plan.loss_parameters)
+
     def copy(self, dtype=None):
         """A network of its own with the same parameters, in another dtype if one is given."""
         twin = Network(
             self.layer_sizes, activation=list(self.activation), output=self.output, loss=self.loss,
-            dtype=self.dtype if dtype is None else dtype, seed=0,
+            dtype=self.dtype if dtype is None else dtype, seed=0, **self.loss_parameters,
         )
         twin._init, twin._eps = self._init, self._eps
         twin.theta = self._theta
@@ -134,11 +144,12 @@ class Network:
 
     def __reduce__(self):
         return _rebuild, (self.layer_sizes, self.activation, self.output, self.loss, self.dtype.str, self._init,
-                          self._eps, self._theta)
+                          self._eps, self._theta, self.loss_parameters)
 
     def __repr__(self):
         hidden = f"activation={list(self.activation)!r}, " if self.activation else ""
-        return (f"Network({list(self.layer_sizes)}, {hidden}output={self.output!r}, loss={self.loss!r}, "
+        parameters = "".join(f"{name}={value:g}, " for name, value in self.loss_parameters.items())
+        return (f"Network({list(self.layer_sizes)}, {hidden}output={self.output!r}, loss={self.loss!r}, {parameters}"
                 f"dtype={self.dtype.name})")
 
     def summary(self):
@@ -149,7 +160,8 @@ class Network:
             shape = self._plan.shapes[l - 2] if l > 1 else None
             lines.append(f"{l:>5} {units:>7}  {function:<12} {str(shape) if shape else '':<14} "
                          f"{shape[0] * shape[1] if shape else 0:>10}")
-        lines.append(f"{self.loss}, {self.n_parameters} parameters, {self.dtype.name}, "
+        parameters = "".join(f" ({name} {value:g})" for name, value in self.loss_parameters.items())
+        lines.append(f"{self.loss}{parameters}, {self.n_parameters} parameters, {self.dtype.name}, "
                      f"{self._theta.nbytes / 1024:.1f} KiB")
         return "\n".join(lines)
 
@@ -313,8 +325,10 @@ def _dtype(dtype):
     return dtype.newbyteorder("=")
 
 
-def _rebuild(layer_sizes, activation, output, loss, dtype, init, eps, theta):
-    net = Network(layer_sizes, activation=list(activation), output=output, loss=loss, dtype=dtype, seed=0)
+def _rebuild(layer_sizes, activation, output, loss, dtype, init, eps, theta, loss_parameters):
+    net = Network(
+        layer_sizes, activation=list(activation), output=output, loss=loss, dtype=dtype, seed=0, **loss_parameters
+    )
     net._init, net._eps = initialize.check(init, eps, net.plan, net.dtype)
     net.theta = theta
     return net

@@ -22,6 +22,8 @@ class Network:
         activation: str | list[str] | tuple[str, ...] = "sigmoid",
         output: str = "sigmoid",
         loss: str = "cross_entropy",
+        huber_delta: _Number | None = None,
+        quantile: _Number | None = None,
         dtype: DTypeLike = ...,
         init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform",
         eps: _Number | None = None,
@@ -48,6 +50,8 @@ class Network:
     def output(self) -> str: ...
     @property
     def loss(self) -> str: ...
+    @property
+    def loss_parameters(self) -> dict[str, float]: ...
     def copy(self, dtype: DTypeLike | None = None) -> Network: ...
     def summary(self) -> str: ...
     def data(

@@ -1,10 +1,11 @@
 """The layout of a network: how theta is cut into layers, and what the compiled core is told of it."""
 
+import copy
 from itertools import pairwise
 
 import numpy as np
 
-from . import _kernels
+from . import _kernels, checks
 
 FUNCTION_ALIASES = {"logistic": "sigmoid", "linear": "identity", "swish": "silu"}
 LOSS_ALIASES = {
@@ -12,8 +13,11 @@ LOSS_ALIASES = {
     "binary_crossentropy": "cross_entropy",
     "categorical_crossentropy": "cross_entropy",
     "mse": "squared_error",
+    "mae": "absolute_error",
+    "pinball": "quantile",
 }
 BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
+SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
 
@@ -38,17 +42,21 @@ class Plan:
     activations : tuple of str
         One for each hidden layer.
     output, loss : str
+    loss_parameters : dict
+        Name and value of the loss's own parameter; empty where it has none.
     shapes : list of (rows, columns)
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
         Where each begins in theta; the last entry is the number of parameters.
-    code : ndarray of int64, (8, L + 1)
+    dropout : tuple of float
+        Rates of a(1) .. a(L-1) where this is the plan of a training with dropout (`dropping`), else empty.
+    code : ndarray of int64, (8, L + 1), with dropout (10, L + 1)
         The same for the compiled core; src/_backprop.pxd says what stands where.
     units : int
         Values that one example needs in the workspace.
     """
 
-    def __init__(self, layer_sizes, activation, output, loss):
+    def __init__(self, layer_sizes, activation, output, loss, **parameters):
         self.layer_sizes = _sizes(layer_sizes)
         hidden = len(self.layer_sizes) - 2
         names = [activation] * hidden if isinstance(activation, str) else activation
@@ -64,6 +72,7 @@ class Plan:
         if (self.output, self.loss) not in _kernels.pairs:
             accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
             raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
+        self.loss_parameters = _parameters(self.loss, parameters)
         if self.output == "softmax" and self.layer_sizes[-1] < 2:
             raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
 
@@ -72,7 +81,17 @@ class Plan:
         for rows, columns in self.shapes:
             self.offsets.append(self.offsets[-1] + rows * columns)
         self.lowest, self.highest = _kernels.outputs[self.output][1:]
-        self._encode()
+        self._encode(())
+
+    def dropping(self, rates):
+        """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
+        plan = copy.copy(self)
+        plan._encode(rates)
+        return plan
+
+    def set_masks(self, seed, step, first=0):
+        """The masks of this step (from 0), whose batch begins at example `first`: 0 <= seed < 2^63."""
+        self.code[2:5, -1] = seed, step, first
 
     @property
     def large(self):
@@ -83,11 +102,13 @@ class Plan:
     def n_parameters(self):
         return self.offsets[-1]
 
-    def _encode(self):
+    def _encode(self, dropout):
         L = len(self.layer_sizes)
-        self.code = code = np.zeros((8, L + 1), dtype=np.int64)
+        self.dropout = tuple(dropout)
+        self.code = code = np.zeros((10 if dropout else 8, L + 1), dtype=np.int64)
         code[0, :L] = self.layer_sizes
         code[0, L] = -1 if self.output == "tanh" else 0
+        code[1, L] = np.float64(next(iter(self.loss_parameters.values()), 0)).view(np.int64)
         at = 0
 
         def take(units):
@@ -107,7 +128,12 @@ class Plan:
                 code[1, l], keeps_z = _kernels.outputs[self.output][0], True
             code[4, l] = take(s) if keeps_z else code[3, l]
             code[5, l] = take(s)
-        code[7, :3] = _kernels.losses[self.loss], take(self.layer_sizes[-1]), take(1)
+        if dropout:
+            code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)
+            code[9] = code[3]
+            for l in np.flatnonzero(dropout[1:]) + 1:
+                code[9, l] = take(self.layer_sizes[l])
+        code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
         self.units = at
 
     def block(self, m, itemsize, panel):
@@ -122,6 +148,18 @@ class Plan:
             theta[begin:end].reshape(shape)
             for (begin, end), shape in zip(pairwise(self.offsets), self.shapes, strict=True)
         )
+
+
+def _parameters(loss, given):
+    """The parameter of the loss by name, {} where it has none; None stands for the usual value."""
+    _, name, usual, below = _kernels.losses[loss]
+    for other, value in given.items():
+        if value is not None and other != name:
+            raise ValueError(f"{other} is {value!r}, but the loss {loss!r} has no such parameter")
+    if name is None:
+        return {}
+    value = given.get(name)
+    return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
 
 
 def _sizes(layer_sizes):

@@ -1,14 +1,17 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .checks import _Number
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 FUNCTION_ALIASES: Final[dict[str, str]]
 LOSS_ALIASES: Final[dict[str, str]]
 BLAS_LIMIT: Final[int]
+SMALLEST: Final[float]
 CACHED: Final[int]
 WORKSPACE: Final[int]
 
@@ -17,8 +20,10 @@ class Plan:
     activations: tuple[str, ...]
     output: str
     loss: str
+    loss_parameters: dict[str, float]
     shapes: list[tuple[int, int]]
     offsets: list[int]
+    dropout: tuple[float, ...]
     code: NDArray[np.int64]
     units: int
     lowest: float
@@ -29,7 +34,10 @@ class Plan:
         activation: str | list[str] | tuple[str, ...],
         output: str,
         loss: str,
+        **parameters: _Number | None,
     ) -> None: ...
+    def dropping(self, rates: Sequence[float]) -> Plan: ...
+    def set_masks(self, seed: int, step: int, first: int = 0) -> None: ...
     @property
     def large(self) -> bool: ...
     @property

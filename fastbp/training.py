@@ -26,7 +26,8 @@ class DivergenceError(ArithmeticError):
 
 def train(
     net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
-    clip_norm=None, sample_weight=None, shuffle=True, validation_data=None, seed=None, progress=False, n_threads=None,
+    clip_norm=None, dropout=0.0, input_dropout=0.0, sample_weight=None, shuffle=True, validation_data=None, seed=None,
+    progress=False, n_threads=None,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -50,12 +51,19 @@ def train(
     clip_value, clip_norm : float, optional
         Every D_ij, penalties included, is cut to [-clip_value, clip_value]; then D of all layers together is scaled so
         that |D| <= clip_norm.
+    dropout : float or sequence of float
+        Rate p of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with
+        probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the steps; predictions and
+        evaluations drop nothing.
+    input_dropout : float
+        The same for the inputs.
     shuffle : bool
         A new order of the examples each epoch; False takes them as they lie.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
     seed : int, numpy Generator or None
-        Of the order. The same seed, machine and versions give the same bits; None draws fresh entropy.
+        Of the order, and of what is dropped. The same seed, machine and versions give the same bits; None draws fresh
+        entropy.
     progress : bool
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
@@ -83,7 +91,8 @@ def train(
     c = checks.coefficients(weight_decay, lam, data.weight * data.scale, len(net.plan.shapes))
     rows = data.m if batch_size is None else min(batch_size, data.m)
     trainer = Trainer(
-        net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, n_threads=n_threads
+        net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, dropout=dropout,
+        input_dropout=input_dropout, seed=rng, n_threads=n_threads,
     )
     warn_if_equal_units(net, stacklevel=2)
 
@@ -142,13 +151,20 @@ class Trainer:
         As for `train`; the same for every batch, whatever its size.
     batch_lam : float
         In a batch of m_b examples (or weights of that sum) every c is larger by batch_lam / m_b: alpha of scikit-learn.
+    dropout, input_dropout
+        As for `train`; of steps and epochs alike.
+    seed : int, numpy Generator or None
+        Of what is dropped; None draws fresh entropy.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
 
     Attributes
     ----------
     state : dict
-        The optimizer's: the step count t, and arrays like theta. To go back to another, assign the whole.
+        The optimizer's: the step count t, and arrays like theta; with dropout also dropout_seed and dropout_t, the step
+        count of the masks. To go back to another, assign the whole.
+    dropout : tuple of float
+        The rates of a(1) .. a(L-1), the inputs' first; empty without dropout.
     weight_decay, l1, batch_lam, clip_value, clip_norm
         May be changed between steps, as the optimizer's settings may.
 
@@ -169,7 +185,7 @@ class Trainer:
     """
 
     def __init__(self, net, optimizer="adam", *, weight_decay=0.0, l1=0.0, batch_lam=0.0, clip_value=None,
-                 clip_norm=None, n_threads=None):
+                 clip_norm=None, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None):
         self.net = checks.network(net)
         self.optimizer = optimizers.resolve(optimizer, net.dtype)
         self._regularisation = Regularisation.of(
@@ -177,30 +193,47 @@ class Trainer:
             clip_norm=clip_norm,
         )
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
+        self._plan = net.plan.dropping(rates) if rates else net.plan
+        self._dropout_seed = int(rng.integers(2**63)) if rates else 0
         self._theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
         self._state = start(self.optimizer, self._theta, net.plan)
         self._Delta = np.empty_like(self._theta)
         self._rule = compiled_rule(self.optimizer)
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
-        self._taken = np.zeros(1, np.int64)     # t of a compiled rule: counted in compiled code, step by step
+        self._taken = np.zeros(1, np.int64)     # steps so far, counted in compiled code where the rule is compiled
         self._stepper = None        # made for the settings it was made with
+        self._set_masks()
 
     weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")
     clip_value, clip_norm = _setting("clip_value"), _setting("clip_norm")
 
     @property
+    def dropout(self):
+        return self._plan.dropout
+
+    @property
     def state(self):
         if self._rule:
             self._state["t"] = int(self._taken[0])
+        if self.dropout:
+            self._state |= {"dropout_seed": self._dropout_seed, "dropout_t": int(self._taken[0])}
         return self._state
 
     @state.setter
     def state(self, value):
         if self._rule:
             check_state(self.optimizer, value, self._theta)
-            self._taken[0] = value["t"]
-        self._state, self._stepper = value, None
+        seed, t = checks.masks(value) if self.dropout else (0, 0)
+        self._taken[0] = value["t"] if self._rule else t
+        self._state, self._stepper, self._dropout_seed = value, None, seed
+        self._set_masks()
+
+    def _set_masks(self, first=0):
+        """What the next step drops, its batch beginning at example `first`."""
+        if self.dropout:
+            self._plan.set_masks(self._dropout_seed, int(self._taken[0]), first)
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
@@ -240,7 +273,7 @@ class Trainer:
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""
-        plan = self.net.plan
+        plan = self._plan
         if self._stepper is None or settings != self._made_for:
             work = gradient.Workspace(plan, 64, self._theta.dtype)
             self._stepper = _epoch.Stepper(
@@ -254,7 +287,7 @@ class Trainer:
     def _workspaces(self, batch_size, n):
         size, works = self._works
         if size != batch_size or len(works) < n:
-            works = [gradient.Workspace(self.net.plan, batch_size, self._theta.dtype) for _ in range(n)]
+            works = [gradient.Workspace(self._plan, batch_size, self._theta.dtype) for _ in range(n)]
             self._works = (batch_size, works)
         return works
 
@@ -279,7 +312,7 @@ class Trainer:
     def _online(self):
         """Have the fused sweeps this rule? They copy theta once a call: not for the largest."""
         return (self._rule == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and self.net.n_parameters <= ONLINE)
+                and not self.dropout and self.net.n_parameters <= ONLINE)
 
     def _rates(self, n):
         """The learning rates of the next n steps; empty where it is the same for all, or Python's to ask for."""
@@ -298,7 +331,7 @@ class Trainer:
 
     def _compiled_steps(self, examples, m, batch_size, rates, scale):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
-        plan, theta, rule, before = self.net.plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
+        plan, theta, rule, before = self._plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
         total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
         while batch < batches:
@@ -343,13 +376,14 @@ class Trainer:
             penalty = regularisation.penalty(plan, theta, m_b * scale)
             D = regularisation.regularise(plan, theta, self._Delta, m_b, scale)
             self.optimizer.update(theta, D, self._state)
+            self._taken[0] += 1
             return penalty
 
         return self._accumulated_steps(examples, m, batch_size, learn)
 
     def _accumulated_steps(self, examples, m, batch_size, learn):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
-        plan, theta, Delta = self.net.plan, self._theta, self._Delta
+        plan, theta, Delta = self._plan, self._theta, self._Delta
         work = self._workspaces(batch_size, self._crew.n)
         total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
@@ -358,6 +392,7 @@ class Trainer:
             if m_b == 0:    # nothing to learn from: no step
                 continue
             Delta[:] = 0
+            self._set_masks(first)
             cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
             total += cost + m_b * learn(m_b)
             weight += m_b

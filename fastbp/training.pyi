@@ -32,6 +32,8 @@ def train(
     l1: _Number = 0.0,
     clip_value: _Number | None = None,
     clip_norm: _Number | None = None,
+    dropout: _PerLayer = 0.0,
+    input_dropout: _Number = 0.0,
     sample_weight: ArrayLike | None = None,
     shuffle: _Flag = True,
     validation_data: _Validation | None = None,
@@ -50,6 +52,8 @@ class Trainer:
     clip_norm: float | None
     n_threads: int | None
     state: dict[str, Any]
+    @property
+    def dropout(self) -> tuple[float, ...]: ...
     def __init__(
         self,
         net: Network,
@@ -60,6 +64,9 @@ class Trainer:
         batch_lam: _Number = 0.0,
         clip_value: _Number | None = None,
         clip_norm: _Number | None = None,
+        dropout: _PerLayer = 0.0,
+        input_dropout: _Number = 0.0,
+        seed: _Seed = None,
         n_threads: _Count | None = None,
     ) -> None: ...
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...

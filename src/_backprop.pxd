@@ -7,22 +7,29 @@ A network is one int64 matrix, the plan (fastbp/plan.py writes it), column l for
     theta     where Theta, leading to this layer, begins in the flat theta
     a, z, delta, rows     where these begin in the workspace, in units per example
 
-and a last row of scalars. The workspace of a block of at most B examples is one flat buffer: what begins at unit u
-lies at B u. a, z and delta are panels (src/kernels/panels.h), rows is the same a row by row, (m, s), as Delta takes it.
-Each a has a spare unit before it, for the 1 of [1, a] in the loop over single examples.
+then a row and a column of scalars; and for a training with dropout
+
+    drop      rate, a double by its bits
+    fed       what the next layer takes: a .* mask / (1 - p) where there is a rate, else a
+
+with the seed of the masks, the step and the first example of its batch among the scalars.
+
+The workspace of a block of at most B examples is one flat buffer: what begins at unit u lies at B u. a, z, delta and
+fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. Each a has a spare
+unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
-from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, examples_t, lanes_of, layer_backward,
-    layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t, rows_t, to_panels,
-    to_rows,
+    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, dropout, examples_t, lanes_of,
+    layer_backward, layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t,
+    rows_t, to_panels, to_rows,
 )
 
 
@@ -57,11 +64,21 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
         &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
     )
     p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
+    memcpy(&p.parameter, &plan[1, p.L], sizeof(double))
+    p.seed, p.step, p.first = <uint64_t>plan[2, p.L], <uint64_t>plan[3, p.L], plan[4, p.L]
+    p.drop, p.fed = NULL, p.a
+    if plan.shape[0] > 8:
+        p.drop, p.fed = &plan[8, 0], &plan[9, 0]
     p.panels = 1
     for l in range(1, p.L):
         if p.s[l] * p.s[l - 1] > CACHED:
             p.panels = PANELS
     return p
+
+
+cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
+    """is a part of this layer dropped?"""
+    return p.drop != NULL and p.drop[l] != 0
 
 
 cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except -1:
@@ -82,12 +99,12 @@ cdef inline const floating *rows_of_X(
     const plan_t *p, const examples_t *data, Py_ssize_t first, floating *work, Py_ssize_t B, Py_ssize_t *lda
 ) noexcept nogil:
     """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie, for their
-    dtype, their order, or a weight of 0 that takes the example out"""
+    dtype, their order, a weight of 0 that takes the example out, or dropout"""
     cdef int own = ROWS_F32 if floating is float else ROWS_F64
     cdef Py_ssize_t size = <Py_ssize_t>sizeof(floating)
     if data.order == NULL and data.w.data == NULL and data.X.type == own and (
         data.X.stride >= size * p.s[0] and data.X.stride % size == 0
-    ):
+    ) and not drops(p, 0):
         lda[0] = data.X.stride // size
         return <const floating *>(<const char *>data.X.data + first * data.X.stride)
     lda[0] = p.s[0]
@@ -146,12 +163,16 @@ cdef inline void forward(
     const floating *theta,      # IN
     Py_ssize_t m,               # examples, from `at` on in the block
     const floating *X,          # IN   a(1), panels
-    floating *work,             # OUT  z, a of the hidden layers, z(L)
+    floating *work,             # OUT  z, a and what is fed of the hidden layers, z(L)
     Py_ssize_t B,
     Py_ssize_t at,
+    Py_ssize_t e,               # index of the first of them in its batch
     team_t *team,
 ) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); nothing of use once the team cuts it"""
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); nothing of use once the team cuts it
+
+    With dropout it is A(l) .* mask / (1 - p) that is fed to the next layer.
+    """
     cdef Py_ssize_t l, n, k, i, j
     cdef const floating *A = X
     cdef floating *Z
@@ -168,6 +189,9 @@ cdef inline void forward(
         A = work + B * p.a[l] + at * n
         if l < p.L - 1:
             activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A)
+            if drops(p, l):
+                dropout(p, l, e, m, A, work + B * p.fed[l] + at * n)
+                A = work + B * p.fed[l] + at * n
 
 
 cdef inline double cost_of(
@@ -176,7 +200,7 @@ cdef inline double cost_of(
     """a(L), delta(L) of m examples, from `at` on in the block  ->  the sum of their weighted costs"""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     return cost_and_delta(
-        <int>p.g[last], p.loss, m, K, <const floating *>(work + B * p.z[last] + at * K),
+        <int>p.g[last], p.loss, p.parameter, m, K, <const floating *>(work + B * p.z[last] + at * K),
         <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
         work + B * p.a[last] + at * K, work + B * p.delta[last] + at * K,
     )
@@ -186,12 +210,13 @@ cdef inline void backward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,
-    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of the hidden a
+    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of what the hidden layers fed
     Py_ssize_t B,
     Py_ssize_t at,
+    Py_ssize_t e,
     team_t *team,
 ) noexcept nogil:
-    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2"""
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too"""
     cdef Py_ssize_t l, n, k, i, j
     cdef const floating *A
     cdef floating *delta
@@ -199,7 +224,7 @@ cdef inline void backward(
         n, k = p.s[l], p.s[l - 1]
         A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
         if n > NARROW:
-            to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
+            to_rows(m, k, <const floating *>(work + B * p.fed[l - 1] + at * k), work + B * p.rows[l - 1] + at * k, k)
         i = 0
         while i < k:
             j = next_units(p, i, k, m * n, team)
@@ -207,6 +232,8 @@ cdef inline void backward(
                 return
             layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
             i = j
+        if drops(p, l - 1):
+            dropout(p, l - 1, e, m, <const floating *>delta, delta)
         activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
                           <const floating *>(work + B * p.z[l - 1] + at * k), delta)
 
@@ -229,7 +256,7 @@ cdef inline void learn_block(
         j = team_share(<const team_t *>team, n, SHARE, member + 1)
         if i < j and l > 1 and n <= NARROW:
             narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
-                         <const floating *>(work + B * p.a[l - 1]), add, Delta + p.theta[l])
+                         <const floating *>(work + B * p.fed[l - 1]), add, Delta + p.theta[l])
             continue
         while i < j:
             end = next_units(p, i, j, m * k, team)
@@ -248,7 +275,7 @@ cdef inline double accumulate_block(
     The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
     same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
     """
-    cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e
+    cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0
     cdef floating *X
     at = team_share(team, m, panel, member)
@@ -256,15 +283,19 @@ cdef inline double accumulate_block(
     X = work + B * p.a[0] + at * p.s[0]     # one chunk, used again for the next: it is not needed after its forward
     while at < end_at:
         end_chunk = min(at + chunk, end_at)
+        e = first + at - p.first
         load(p, data, first + at, end_chunk - at, work, B, at, X)
+        if drops(p, 0):
+            dropout(p, 0, e, end_chunk - at, <const floating *>X, X)
+            to_rows(end_chunk - at, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
         load_targets(p, data, first + at, end_chunk - at, work, B, at)
-        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, team)
-        e = at
-        while e < end_chunk:
-            costs[e // panel] = cost_of(p, min(panel, end_chunk - e), work, B, e)
-            e += panel
+        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, team)
+        i = at
+        while i < end_chunk:
+            costs[i // panel] = cost_of(p, min(panel, end_chunk - i), work, B, i)
+            i += panel
         if Delta != NULL:
-            backward(p, theta, end_chunk - at, work, B, at, team)
+            backward(p, theta, end_chunk - at, work, B, at, e, team)
         at = end_chunk
     team_meet(team)
     for at in range((m + panel - 1) // panel):

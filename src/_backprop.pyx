@@ -125,7 +125,7 @@ def predict(
         while i < last:
             m = min(B, last - i)
             load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
-            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, &team.team)
+            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0, &team.team)
             if team.team.cut:
                 break
             output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])

@@ -11,7 +11,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from _backprop cimport accumulate_block, read_plan, team_begin, team_meet, team_t
 from _kernels cimport (
@@ -133,6 +133,7 @@ def steps(
             if m_b == 0:        # nothing to learn from: no step
                 batch += 1
                 continue
+            p.step, p.first = <uint64_t>step.t, at
             cost, add = 0, False
             while at < end_at:
                 rows = min(B, end_at - at)
@@ -336,6 +337,7 @@ cdef class Stepper:
         cdef step_t now
         cdef unsigned callers = enter()
         self.rule.last_step(&now)
+        self.p.step, self.p.first = <uint64_t>now.t, 0
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 &self.costs[0], &self.alone, 0)
         next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)

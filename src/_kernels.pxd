@@ -2,7 +2,7 @@
 
 from cpython.pycapsule cimport PyCapsule_Import
 from cython cimport floating
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "kernels.h":
@@ -26,9 +26,15 @@ cdef extern from "kernels.h":
         const int64_t *delta
         const int64_t *rows
         int loss
+        double parameter
         Py_ssize_t y
         Py_ssize_t w
         int low
+        const int64_t *fed
+        const int64_t *drop
+        uint64_t seed
+        uint64_t step
+        Py_ssize_t first
         Py_ssize_t panels
 
     ctypedef struct examples_t:
@@ -72,8 +78,9 @@ cdef extern from "kernels.h":
                              int, float *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const float *, const float *, const float *,
-                                 float *, float *) noexcept nogil
+        void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                                 const float *, float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
@@ -107,8 +114,9 @@ cdef extern from "kernels.h":
                              int, double *) noexcept nogil
         void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
-        double (*cost_and_delta)(int, int, Py_ssize_t, Py_ssize_t, const double *, const double *, const double *,
-                                 double *, double *) noexcept nogil
+        void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                                 const double *, double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,
@@ -274,15 +282,25 @@ cdef inline void activate_backward(
         f64().activate_backward(g, n, a, z, delta)
 
 
+cdef inline void dropout(
+    const plan_t *p, Py_ssize_t l, Py_ssize_t e, Py_ssize_t m, const floating *a, floating *out
+) noexcept nogil:
+    """out := a .* mask / (1 - p) of layer l, the examples e .. e + m of a batch, in panels"""
+    if floating is float:
+        f32().dropout(p, l, e, m, a, out)
+    else:
+        f64().dropout(p, l, e, m, a, out)
+
+
 cdef inline double cost_and_delta(
-    int output, int loss, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y, const floating *w,
-    floating *h, floating *delta
+    int output, int loss, double parameter, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y,
+    const floating *w, floating *h, floating *delta
 ) noexcept nogil:
     """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta in panels (K), w (m,)"""
     if floating is float:
-        return f32().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+        return f32().cost_and_delta(output, loss, parameter, m, K, z, y, w, h, delta)
     else:
-        return f64().cost_and_delta(output, loss, m, K, z, y, w, h, delta)
+        return f64().cost_and_delta(output, loss, parameter, m, K, z, y, w, h, delta)
 
 
 cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h) noexcept nogil:

@@ -19,13 +19,19 @@ cdef extern from "lists.h":
         double lowest
         double highest
 
+    ctypedef struct loss_t:
+        const char *name
+        const char *parameter
+        double usual
+        double below
+
     ctypedef struct pair_t:
         const char *output
         const char *loss
 
     const activation_t *activation_list
     const output_t *output_list
-    const char **loss_list
+    const loss_t *loss_list
     const char **rule_list
     const pair_t *pair_list
 
@@ -56,11 +62,12 @@ capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)],
 
 activations = {}    # name -> (code, keeps_z)
 outputs = {}        # name -> (code, lowest, highest)
-losses = {}         # name -> code
+losses = {}         # name -> (code, parameter or None, its usual value, what it must lie below)
 rules = {}          # name -> code
 pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
+cdef object parameter
 while activation_list[i].name != NULL:
     activations[activation_list[i].name.decode()] = (i, activation_list[i].keeps_z)
     i += 1
@@ -69,8 +76,9 @@ while output_list[i].name != NULL:
     outputs[output_list[i].name.decode()] = (i, output_list[i].lowest, output_list[i].highest)
     i += 1
 i = 0
-while loss_list[i] != NULL:
-    losses[loss_list[i].decode()] = i
+while loss_list[i].name != NULL:
+    parameter = loss_list[i].parameter.decode() if loss_list[i].parameter != NULL else None
+    losses[loss_list[i].name.decode()] = (i, parameter, loss_list[i].usual, loss_list[i].below)
     i += 1
 i = 0
 while rule_list[i] != NULL:

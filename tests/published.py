@@ -71,3 +71,29 @@ CHECK_NN = Case(
 )
 
 SIGMOID_PRIME = np.array([-1, -0.5, 0, 0.5, 1]), [0.196612, 0.235004, 0.25, 0.235004, 0.196612]
+
+# ---------------------------------------------------------------- robust regression
+
+# Brownlee 1965: 21 days of a plant that oxidises ammonia; stack loss, air flow, water temperature, acid concentration
+STACKLOSS = np.array(
+    [
+        [42, 80, 27, 89], [37, 80, 27, 88], [37, 75, 25, 90], [28, 62, 24, 87], [18, 62, 22, 87], [18, 62, 23, 87],
+        [19, 62, 24, 93], [20, 62, 24, 93], [15, 58, 23, 87], [14, 58, 18, 80], [14, 58, 18, 89], [13, 58, 17, 88],
+        [11, 58, 18, 82], [12, 58, 19, 93], [8, 50, 18, 89], [7, 50, 18, 86], [8, 50, 19, 72], [8, 50, 19, 79],
+        [9, 50, 20, 80], [15, 56, 20, 82], [15, 70, 20, 91],
+    ],
+    dtype=float,
+)
+
+
+@dataclass
+class Regression:
+    coefficients: list  # intercept, air flow, water temperature, acid concentration
+    delta: float = None  # where Huber's loss becomes linear
+    sum: float = None  # of the absolute errors
+
+
+# R: MASS::rlm(stack.loss ~ .), k = 1.345 with the scale 2.441 that it ends with (Venables & Ripley 2002)
+HUBER = Regression([-41.02653, 0.82938, 0.92611, -0.12785], delta=1.345 * 2.441)
+# R: quantreg::rq(stack.loss ~ stack.x), the example of its help page (Koenker & d'Orey 1987)
+LEAST_ABSOLUTE = Regression([-39.68986, 0.83188, 0.57391, -0.06087], sum=42.0812)

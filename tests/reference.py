@@ -11,6 +11,7 @@ One example is one row of X. With l = 1 .. L and Theta(l) of shape (s_{l+1}, s_l
 Everything runs in the dtype of theta; np.longdouble makes it the judge of float64. Nothing here imports fastbp.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +124,21 @@ def squared_error(output):
     return lambda z, y: ((OUTPUTS[output][0](z) - y) ** 2).sum(axis=1) / 2
 
 
+def absolute_error(z, y):
+    return np.abs(z - y).sum(axis=1)
+
+
+def huber(z, y, d):
+    """e^2/2 where |e| <= d, d (|e| - d/2) beyond"""
+    e = np.abs(z - y)
+    return np.where(e <= d, e * e / 2, d * (e - d / 2)).sum(axis=1)
+
+
+def quantile(z, y, q):
+    """the pinball loss: max(q (y - h), (q - 1) (y - h))"""
+    return np.maximum(q * (y - z), (q - 1) * (y - z)).sum(axis=1)
+
+
 COSTS = {
     ("sigmoid", "cross_entropy"): sigmoid_cross_entropy,
     ("softmax", "cross_entropy"): softmax_cross_entropy,
@@ -131,18 +147,59 @@ COSTS = {
     ("softmax", "squared_error"): squared_error("softmax"),
     ("identity", "squared_error"): squared_error("identity"),
     ("tanh", "squared_error"): squared_error("tanh"),
+    ("identity", "absolute_error"): absolute_error,
+    ("identity", "huber"): huber,
+    ("identity", "quantile"): quantile,
 }
+PARAMETERS = {"huber": "huber_delta", "quantile": "quantile"}  # losses that have one
 PAIRS = list(COSTS)  # every allowed (output, loss)
 
 
-def output_delta(z, a, y, output, loss):
-    """delta(L) = dcost/dz(L)"""
+def output_delta(z, a, y, output, loss, parameter=None):
+    """delta(L) = dcost/dz(L); 0 at the kink of the last three, where e = 0"""
     e = a - y
+    if loss == "absolute_error":
+        return np.sign(e)
+    if loss == "huber":
+        return np.clip(e, -parameter, parameter)
+    if loss == "quantile":
+        return np.where(e > 0, 1 - parameter, np.where(e < 0, -parameter, 0 * e))
     if loss in ("cross_entropy", "poisson"):
         return e
     if output == "softmax":
         return a * (e - (e * a).sum(axis=1, keepdims=True))
     return e * OUTPUTS[output][1](z)
+
+
+# ---------------------------------------------------------------- dropout: src/kernels/dropout.h, draw by draw
+
+
+def absorb(key, word):
+    """The next of SplitMix64's numbers, `word` + 1 steps after `key`, on arrays of uint64"""
+    with np.errstate(over="ignore"):
+        x = np.uint64(key) + (np.asarray(word, np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ x >> np.uint64(30)) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ x >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
+    return x ^ x >> np.uint64(31)
+
+
+def draws(seed, step, layer, examples, units):
+    """(len(examples), units) numbers of 32 bits"""
+    key = absorb(absorb(absorb(absorb(0, seed), step), layer), np.arange(units))
+    low, high = key.astype(np.uint32), (key >> np.uint64(32)).astype(np.uint32)
+    x = np.asarray(examples).astype(np.uint32)[:, None] + low
+    x = (x ^ x >> 17) * np.uint32(0xED5AD4BB)
+    x = (x ^ x >> 11) * np.uint32(0xAC4C1B51) ^ high
+    x = (x ^ x >> 15) * np.uint32(0x31848BAB)
+    return x ^ x >> 14
+
+
+def mask_factors(sizes, rates, seed, step, m, dtype):
+    """mask / (1 - p) of a(1) .. a(L-1), each (m, s_l), for the m examples of the batch of this step (from 0)"""
+    return [
+        (draws(seed, step, l, np.arange(m), s) >= int(p * 2**32)) * np.asarray(1 / (1 - p), dtype)
+        for l, (s, p) in enumerate(zip(sizes, rates, strict=False))
+    ]
 
 
 # ---------------------------------------------------------------- the network
@@ -168,6 +225,12 @@ class Textbook:
     activation: object = "sigmoid"  # a name, or one per hidden layer
     output: str = "sigmoid"
     loss: str = "cross_entropy"
+    parameter: object = None  # of the loss, where it has one
+
+    def costs(self, z, y):
+        """(m,)"""
+        given = () if self.parameter is None else (z.dtype.type(self.parameter),)
+        return COSTS[self.output, self.loss](z, y, *given)
 
     @property
     def hidden(self):
@@ -188,45 +251,50 @@ class Textbook:
         low = -1 if self.output == "tanh" else 0
         return np.where(np.arange(K) == Y[:, None], 1, low).astype(dtype)
 
-    def forward(self, theta, X):
-        """[z(2), ..., z(L)] and [a(1), ..., a(L)]"""
+    def forward(self, theta, X, factors=None):
+        """[z(2), ..., z(L)] and [a(1), ..., a(L)]; factors: of dropout, those of a(l) on its way to z(l+1)"""
         z, a = [], [X.astype(theta.dtype)]
         names = [ACTIVATIONS[name][0] for name in self.hidden] + [OUTPUTS[self.output][0]]
-        for T, g in zip(self.Theta(theta), names, strict=False):
-            z.append(with_bias(a[-1]) @ T.T)
+        for l, (T, g) in enumerate(zip(self.Theta(theta), names, strict=False)):
+            z.append(with_bias(a[-1] if factors is None else a[-1] * factors[l]) @ T.T)
             a.append(g(z[-1]))
         return z, a
 
-    def deltas(self, theta, X, Y):
+    def deltas(self, theta, X, Y, factors=None):
         """[delta(2), ..., delta(L)]"""
-        z, a = self.forward(theta, X)
+        z, a = self.forward(theta, X, factors)
         Theta = self.Theta(theta)
-        delta = [output_delta(z[-1], a[-1], self.targets(Y, theta.dtype), self.output, self.loss)]
+        parameter = None if self.parameter is None else theta.dtype.type(self.parameter)
+        delta = [output_delta(z[-1], a[-1], self.targets(Y, theta.dtype), self.output, self.loss, parameter)]
         for l in range(len(Theta) - 1, 0, -1):
             g_prime = ACTIVATIONS[self.hidden[l - 1]][1]
             delta.insert(0, (delta[0] @ Theta[l])[:, 1:] * g_prime(z[l - 1]))
+            if factors is not None:
+                delta[0] = delta[0] * factors[l]
         return delta
 
-    def accumulate(self, theta, X, Y, w=None):
+    def accumulate(self, theta, X, Y, w=None, factors=None):
         """sum_i w_i cost(i) and [Delta(1), ..., Delta(L-1)]"""
         w = np.ones(len(X), theta.dtype) if w is None else np.asarray(w).astype(theta.dtype)
-        z, a = self.forward(theta, X)
-        cost = COSTS[self.output, self.loss](z[-1], self.targets(Y, theta.dtype))
-        delta = self.deltas(theta, X, Y)
+        z, a = self.forward(theta, X, factors)
+        cost = self.costs(z[-1], self.targets(Y, theta.dtype))
+        delta = self.deltas(theta, X, Y, factors)
+        if factors is not None:
+            a = [a_l * factor for a_l, factor in zip(a, factors, strict=False)]
         return w @ cost, [(w[:, None] * d).T @ with_bias(a_l) for d, a_l in zip(delta, a, strict=False)]
 
-    def cost_and_gradient(self, theta, X, Y, c=0, w=None):
+    def cost_and_gradient(self, theta, X, Y, c=0, w=None, factors=None):
         """J and D = dJ/dtheta, flat like theta; m is the sum of the weights"""
         m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
-        total, Delta = self.accumulate(theta, X, Y, w)
+        total, Delta = self.accumulate(theta, X, Y, w, factors)
         J, D = total / m, [each / m for each in Delta]
         for D_l, T in zip(D, self.Theta(theta), strict=False):
             J = J + c * (T[:, 1:] ** 2).sum() / 2
             D_l[:, 1:] += c * T[:, 1:]
         return J, flat(D)
 
-    def cost(self, theta, X, Y, c=0, w=None):
-        return self.cost_and_gradient(theta, X, Y, c, w)[0]
+    def cost(self, theta, X, Y, c=0, w=None, factors=None):
+        return self.cost_and_gradient(theta, X, Y, c, w, factors)[0]
 
 
 def numeric_gradient(J, theta, h):
@@ -265,18 +333,21 @@ class Adam:
         return theta - self.alpha * mhat / (np.sqrt(vhat) + self.epsilon)
 
 
-def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None):
+def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None, dropout=None):
     """theta after the epochs, and per epoch the mean of the batches' J, weighted by their examples.
 
     order: the examples of one epoch in their sequence, or None for 0 .. m-1. A batch divides by its own size.
+    dropout: the rates of a(1) .. a(L-1) and the seed of the masks.
     """
     order = np.arange(len(X)) if order is None else np.asarray(order)
-    history = []
+    history, steps, factors = [], itertools.count(), None
     for _ in range(epochs):
         total = n = 0
         for first in range(0, len(order), batch_size or len(order)):
             rows = order[first : first + (batch_size or len(order))]
-            J, D = model.cost_and_gradient(theta, X[rows], Y[rows], c, None if w is None else w[rows])
+            if dropout is not None:
+                factors = mask_factors(model.sizes, *dropout, next(steps), len(rows), theta.dtype)
+            J, D = model.cost_and_gradient(theta, X[rows], Y[rows], c, None if w is None else w[rows], factors)
             size = len(rows) if w is None else w[rows].sum()
             theta = rule.step(theta, D)
             total, n = total + size * J, n + size

@@ -104,7 +104,10 @@ def run(isa, *arguments):
 @pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="one instruction set is forced already")
 @pytest.mark.parametrize("isa", [isa for isa in _kernels.available if isa != _kernels.isa])
 def test_every_instruction_set_passes_the_core_of_the_suite(isa):
-    core = ("kernels", "gradient", "extremes", "optimizers", "published", "rules", "trainer", "training")
+    core = (
+        "kernels", "gradient", "losses", "dropout", "extremes", "optimizers", "published", "rules", "trainer",
+        "training",
+    )
     files = [str(HERE / f"test_{name}.py") for name in core]
     done = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not long and not ctrl", *files)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

@@ -17,7 +17,7 @@ P = problem()
     [
         ("activation", NAMES),
         ("output", ["sigmoid", "softmax", "identity", "tanh", "exp"]),
-        ("loss", ["cross_entropy", "squared_error", "poisson"]),
+        ("loss", sorted({loss for _, loss in PAIRS})),
         ("init", ["glorot_uniform", "he_normal", "normal", "uniform"]),
     ],
 )
@@ -35,7 +35,7 @@ ALLOWED = {*PAIRS}
 FORBIDDEN = [
     (output, loss)
     for output in ("sigmoid", "softmax", "identity", "tanh", "exp")
-    for loss in ("cross_entropy", "squared_error", "poisson")
+    for loss in sorted({loss for _, loss in PAIRS})
     if (output, loss) not in ALLOWED
 ]
 

@@ -22,6 +22,7 @@
 #include "panels.h"
 #include "activations.h"
 #include "losses.h"
+#include "dropout.h"
 #include "rows.h"
 #include "update.h"
 #include "online.h"
@@ -53,6 +54,7 @@ static const TABLE FN(table) = {
     .lanes = VL,
     .activate = FN(activate),
     .activate_backward = FN(activate_backward),
+    .dropout = FN(dropout),
     .cost_and_delta = FN(cost_and_delta),
     .output = FN(output),
     .load_rows = FN(load_rows),

@@ -27,8 +27,13 @@ typedef struct {
     const int64_t *theta;                       /* where Theta, leading to this layer, begins in the flat theta */
     const int64_t *a, *z, *delta, *rows;        /* units of the workspace where these begin */
     int loss;
+    double parameter;                           /* of the loss, where it has one */
     ptrdiff_t y, w;                             /* units of the targets (K) and of the weights (1) */
     int low;                                    /* value of an output that is not the label: 0, or -1 for tanh */
+    const int64_t *fed;                         /* units where what the next layer takes begins: a, or what is left */
+    const int64_t *drop;                        /* of it by dropout: rates, doubles by their bits; NULL without */
+    uint64_t seed, step;                        /* of the masks; the step from 0 */
+    ptrdiff_t first;                            /* where the batch of that step begins in the order of examples */
     ptrdiff_t panels;                           /* that go through a layer at once */
 } plan_t;
 
@@ -108,9 +113,11 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
         /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
         void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta);                 \
+        /* out := a .* mask / (1 - p), the examples e .. e + m of a batch, layer l, in panels (s); out may be a */ \
+        void (*dropout)(const plan_t *p, ptrdiff_t l, ptrdiff_t e, ptrdiff_t m, const real *a, real *out);        \
         /* h := output(z); delta := w dcost/dz; the sum of w cost; in panels (K), w (m,) with zeros behind it */  \
-        double (*cost_and_delta)(int output, int loss, ptrdiff_t m, ptrdiff_t K, const real *z, const real *y,    \
-                                 const real *w, real *h, real *delta);                                            \
+        double (*cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z, \
+                                 const real *y, const real *w, real *h, real *delta);                             \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
         /* sum over j >= 1 of c/2 Theta_ij^2 + l1 |Theta_ij|, Theta (rows, columns) */                            \

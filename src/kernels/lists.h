@@ -6,6 +6,7 @@
 
 typedef struct { const char *name; int keeps_z; } activation_t;
 typedef struct { const char *name; double lowest, highest; } output_t;
+typedef struct { const char *name, *parameter; double usual, below; } loss_t;
 typedef struct { const char *output, *loss; } pair_t;
 
 #define X(name, keeps_z) {#name, keeps_z},
@@ -14,8 +15,10 @@ static const activation_t activation_list[] = {ACTIVATIONS(X) {NULL, 0}};
 #define X(name, lowest, highest) {#name, lowest, highest},
 static const output_t output_list[] = {OUTPUTS(X) {NULL, 0, 0}};
 #undef X
+#define X(name, parameter, usual, below) {#name, parameter, usual, below},
+static const loss_t loss_list[] = {LOSSES(X) {NULL, NULL, 0, 0}};
+#undef X
 #define X(name) #name,
-static const char *loss_list[] = {LOSSES(X) NULL};
 static const char *rule_list[] = {RULES(X) NULL};
 #undef X
 #define X(output, loss) {#output, #loss},

@@ -14,9 +14,13 @@
 /* X(output, loss): the pairs of docs/math.md. */
 #define PAIRS(X)                                                                                                  \
     X(sigmoid, cross_entropy) X(softmax, cross_entropy) X(exp, poisson) X(sigmoid, squared_error)                 \
-    X(softmax, squared_error) X(identity, squared_error) X(tanh, squared_error)
+    X(softmax, squared_error) X(identity, squared_error) X(tanh, squared_error) X(identity, absolute_error)       \
+    X(identity, huber) X(identity, quantile)
 
-#define LOSSES(X) X(cross_entropy) X(squared_error) X(poisson)
+/* X(name, parameter, usual, below): the name of its parameter or NULL, the usual value, and what it must lie below. */
+#define LOSSES(X)                                                                                                 \
+    X(cross_entropy, NULL, 0, 0) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                              \
+    X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
 /* Their settings, in order, are those of the class of the same name in fastbp/optimizers.py, the learning rate first. */
 #define RULES(X) X(sgd) X(adam) X(adamw) X(nadam) X(rmsprop) X(adagrad) X(rprop)
@@ -27,7 +31,7 @@ enum activation { ACTIVATIONS(X) G_COUNT };
 #define X(name, low, high) OUTPUT_##name,
 enum output { OUTPUTS(X) OUTPUT_COUNT };
 #undef X
-#define X(name) LOSS_##name,
+#define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
 #undef X
 #define X(name) RULE_##name,

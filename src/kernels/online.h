@@ -124,7 +124,8 @@ static void FN(learn)(ptrdiff_t n, ptrdiff_t ld, real *W, real *b, real keep, re
 
 /* The cost of one example and its delta(L); z, y, h, delta (K,) with room up to a multiple of VL.
  * Elementwise outputs: its outputs stand side by side as the outputs of one unit would for many examples. */
-static double FN(cost_of_one)(int output, int loss, ptrdiff_t K, const real *z, const real *y, real *h, real *delta)
+static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t K, const real *z, const real *y,
+                              real *h, real *delta)
 {
     double sum = 0;
     if (output == OUTPUT_softmax) {
@@ -146,7 +147,8 @@ static double FN(cost_of_one)(int output, int loss, ptrdiff_t K, const real *z, 
     }
     for (ptrdiff_t k = 0; k < K; k += VL) {
         wide cost = {0};
-        const double factor = FN(cost_of_lanes)(output, loss, 1, VL, z + k, y + k, h + k, delta + k, &cost);
+        const double factor = FN(cost_of_lanes)(output, loss, parameter, 1, VL, z + k, y + k, h + k, delta + k,
+                                                &cost);
         for (ptrdiff_t lane = 0; lane < VL && k + lane < K; lane++)
             sum += factor * cost[lane];
     }
@@ -257,7 +259,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
             if (c[l] != 0)
                 penalty += 0.5 * c[l] * FN(squares)(n * ld, W_OF(l + 1));
         }
-        *cost += (double)w * (FN(cost_of_one)((int)p->g[L - 1], p->loss, K, work + B * p->z[L - 1], y,
+        *cost += (double)w * (FN(cost_of_one)((int)p->g[L - 1], p->loss, p->parameter, K, work + B * p->z[L - 1], y,
                                               work + B * p->a[L - 1], work + B * p->delta[L - 1]) + penalty);
         *weight += (double)w;
         if (rates)
