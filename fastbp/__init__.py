@@ -5,7 +5,7 @@
     net.predict(X)
 
 The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
-`check_gradient`; training: `train`, `SGD`, `Adam`, `minimize`.
+`check_gradient`; training: `train`, `SGD`, `Adam`, `minimize`; files: `save`, `load`.
 """
 
 try:
@@ -20,6 +20,8 @@ except ImportError as error:
 
 from . import datasets, optimizers
 from .config import __version__, show_config
+from .container import FormatError
+from .files import load, save
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
@@ -32,6 +34,7 @@ __all__ = [
     "Adam",
     "DivergenceError",
     "Evaluation",
+    "FormatError",
     "GradientCheck",
     "History",
     "Network",
@@ -39,8 +42,10 @@ __all__ = [
     "__version__",
     "check_gradient",
     "datasets",
+    "load",
     "minimize",
     "optimizers",
+    "save",
     "show_config",
     "train",
 ]

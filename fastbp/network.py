@@ -8,6 +8,8 @@ from . import checks, gradient, initialize
 from .data import Data
 from .plan import Plan
 
+STATE = {"layer_sizes", "activation", "output", "loss", "dtype", "init", "eps", "theta"}
+
 
 class Evaluation(NamedTuple):
     """What `Network.evaluate` returns; accuracy is None for regression."""
@@ -66,12 +68,15 @@ class Network:
         self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", dtype=np.float64,
         init="glorot_uniform", eps=None, seed=None,
     ):
-        self._plan = Plan(layer_sizes, activation, output, loss)
-        self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
-        self._Theta = self._plan.views(self._theta)
-        self._predict_row = gradient.row_predictor(self._plan, self._theta)
-        self._init, self._eps = initialize.check(init, eps, self._plan, self._theta.dtype)
+        plan, dtype = Plan(layer_sizes, activation, output, loss), _dtype(dtype)
+        self._hold(plan, np.zeros(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
+
+    def _hold(self, plan, theta, init, eps):
+        """All that a network is; theta (n_parameters,) becomes its own."""
+        self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
+        self._Theta = plan.views(theta)
+        self._predict_row = gradient.row_predictor(plan, theta)
 
     def initialize(self, seed=None):
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
@@ -124,17 +129,41 @@ class Network:
 
     def copy(self, dtype=None):
         """A network of its own with the same parameters, in another dtype if one is given."""
-        twin = Network(
-            self.layer_sizes, activation=list(self.activation), output=self.output, loss=self.loss,
-            dtype=self.dtype if dtype is None else dtype, seed=0,
-        )
-        twin._init, twin._eps = self._init, self._eps
-        twin.theta = self._theta
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__() | ({} if dtype is None else {"dtype": dtype}))
         return twin
 
-    def __reduce__(self):
-        return _rebuild, (self.layer_sizes, self.activation, self.output, self.loss, self.dtype.str, self._init,
-                          self._eps, self._theta)
+    def __getstate__(self):
+        """What pickle, copy and files keep; a theta that is not finite is a ValueError here, not where it is read."""
+        return self._settings() | {"init": self._init, "theta": self._check_theta()}
+
+    def _settings(self):
+        """The state but for its arrays: JSON; init is None where it is start values."""
+        return {
+            "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
+            "loss": self.loss, "dtype": self.dtype.name, "init": self._init if isinstance(self._init, str) else None,
+            "eps": self._eps,
+        }
+
+    def __setstate__(self, state):
+        """Become the network of a state, which is checked as arguments are, before anything has changed."""
+        self._restore(state, np.array)
+
+    def _restore(self, state, own):
+        """`own` makes of theta, and of start values, what this network may keep: a copy, or the array itself."""
+        if not isinstance(state, dict):
+            raise TypeError(f"the state of a Network must be a dict; got {type(state).__name__}")
+        if state.keys() != STATE:
+            raise ValueError(f"the state of a Network must have the keys {', '.join(sorted(STATE))}; "
+                             f"got {', '.join(sorted(map(str, state)))}")
+        plan = Plan(state["layer_sizes"], state["activation"], state["output"], state["loss"])
+        dtype, init, eps = _dtype(state["dtype"]), state["init"], state["eps"]
+        theta = own(checks.parameters(state["theta"], plan, dtype))
+        if isinstance(init, np.ndarray) and eps is None:
+            init = own(checks.parameters(init, plan, dtype, "init"))
+        else:
+            init, eps = initialize.check(init, eps, plan, dtype)
+        self._hold(plan, theta, init, eps)
 
     def __repr__(self):
         hidden = f"activation={list(self.activation)!r}, " if self.activation else ""
@@ -307,10 +336,3 @@ def _dtype(dtype):
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64; got {dtype.name}")
     return dtype.newbyteorder("=")
-
-
-def _rebuild(layer_sizes, activation, output, loss, dtype, init, eps, theta):
-    net = Network(layer_sizes, activation=list(activation), output=output, loss=loss, dtype=dtype, seed=0)
-    net._init, net._eps = initialize.check(init, eps, net.plan, net.dtype)
-    net.theta = theta
-    return net
