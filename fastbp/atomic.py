@@ -50,11 +50,11 @@ def replace(path, chunks):
     folder = os.open(folder or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _replace(folder, name, target, chunks)
-        try:
-            os.fsync(folder)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
+        _sync(folder)
+    except OSError as error:
+        error.filename = target
+        del error.filename2
+        raise
     finally:
         os.close(folder)
 
@@ -80,11 +80,9 @@ def _replace(folder, name, target, chunks):
     try:
         _write(folder, temporary, old, chunks)
         os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
-        if isinstance(error, OSError) and error.filename in (None, temporary):
-            error.filename, error.filename2 = target, None
         raise
 
 
@@ -107,6 +105,14 @@ def _write(folder, temporary, old, chunks):
             os.close(file)
         raise
     os.close(file)  # may be the first to hear of a full disk
+
+
+def _sync(folder):
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _some(file, rest):
