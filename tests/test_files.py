@@ -227,6 +227,12 @@ def test_the_limits_themselves_are_within(path):
     assert same(container.read(path)[0], arrays)
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="NumPy 1 itself has no more dimensions")
+def test_an_array_that_numpy_1_could_not_hold_is_refused(path):
+    with pytest.raises(ValueError, match=r"arrays\['a'\] has 33 dimensions"):
+        container.write(path, {"a": np.ones((1,) * 33)}, {})
+
+
 def test_what_is_hashed_is_what_is_written_though_the_array_changes_meanwhile(path, monkeypatch):
     a, write = np.zeros(3 * container.CHUNK, np.uint8), container.atomic.os.write
 
