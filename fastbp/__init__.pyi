@@ -2,6 +2,9 @@ from . import datasets as datasets
 from . import optimizers as optimizers
 from .config import __version__ as __version__
 from .config import show_config as show_config
+from .container import FormatError as FormatError
+from .files import load as load
+from .files import save as save
 from .fullbatch import minimize as minimize
 from .gradient import GradientCheck as GradientCheck
 from .gradient import check_gradient as check_gradient
@@ -22,6 +25,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "Evaluation",
+    "FormatError",
     "GradientCheck",
     "History",
     "Network",
@@ -30,8 +34,10 @@ __all__ = [
     "__version__",
     "check_gradient",
     "datasets",
+    "load",
     "minimize",
     "optimizers",
+    "save",
     "show_config",
     "train",
 ]
