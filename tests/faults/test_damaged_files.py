@@ -19,8 +19,8 @@ from fastbp import FormatError, container, files
 
 SMALL = GOLDEN / "no_hidden_float32.fastbp"
 OTHERS = sorted(set(GOLDEN.glob("*.fastbp")) - {SMALL})
-NET = {"layer_sizes": [2, 1], "activation": [], "output": "sigmoid", "loss": "cross_entropy", "dtype": "float32",
-       "init": "glorot_uniform", "eps": None}
+NET = {"layer_sizes": [2, 1], "activation": [], "output": "sigmoid", "loss": "cross_entropy",
+       "loss_parameters": {}, "dtype": "float32", "init": "glorot_uniform", "eps": None}
 LIMIT = container.MAX_HEADER
 
 
