@@ -54,7 +54,7 @@ def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
     """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone."""
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
-    n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_CALL)
+    n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_SUM)
     with threads.Crew(n, apart=_long(plan, data.m)) as crew:
         work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]
         return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
