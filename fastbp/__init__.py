@@ -18,7 +18,7 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import datasets, optimizers
+from . import datasets, optimizers, schedules
 from .config import __version__, show_config
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
@@ -43,6 +43,7 @@ __all__ = [
     "datasets",
     "minimize",
     "optimizers",
+    "schedules",
     "show_config",
     "train",
 ]

@@ -1,5 +1,6 @@
 from . import datasets as datasets
 from . import optimizers as optimizers
+from . import schedules as schedules
 from .config import __version__ as __version__
 from .config import show_config as show_config
 from .fullbatch import minimize as minimize
@@ -32,6 +33,7 @@ __all__ = [
     "datasets",
     "minimize",
     "optimizers",
+    "schedules",
     "show_config",
     "train",
 ]
