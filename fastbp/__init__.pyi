@@ -1,5 +1,6 @@
 from . import datasets as datasets
 from . import optimizers as optimizers
+from . import schedules as schedules
 from .config import __version__ as __version__
 from .config import show_config as show_config
 from .container import FormatError as FormatError
@@ -38,6 +39,7 @@ __all__ = [
     "minimize",
     "optimizers",
     "save",
+    "schedules",
     "show_config",
     "train",
 ]
