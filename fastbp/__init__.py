@@ -19,16 +19,17 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import datasets, optimizers
+from . import callbacks, datasets, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .container import FormatError
 from .files import load, save
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .loop import DivergenceError, train
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .training import DivergenceError, Trainer, train
+from .training import Trainer
 
 __all__ = [
     "SGD",
@@ -43,12 +44,15 @@ __all__ = [
     "RMSprop",
     "Trainer",
     "__version__",
+    "callbacks",
     "check_gradient",
     "datasets",
     "load",
+    "metrics",
     "minimize",
     "optimizers",
     "save",
+    "schedules",
     "show_config",
     "train",
 ]

@@ -12,6 +12,7 @@ def line(history):
         parts.append(f"val_J {history.val_J[-1]:.5f}")
     if history.val_accuracy:
         parts.append(f"val_accuracy {100 * history.val_accuracy[-1]:.2f} %")
+    parts += [f"{name} {values[-1]:.5g}" for name, values in history.metrics.items() if values]
     rate = history.examples / history.seconds[-1] if history.seconds[-1] else 0.0
     parts.append(f"{rate:,.0f} examples/s")
     return ", ".join(parts)

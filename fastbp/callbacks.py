@@ -1,0 +1,187 @@
+"""What looks on while a network is trained, and may change its course.
+
+A callback is any object with one or more of the methods of `Callback`; each gets the `Training` under way, with
+``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished) and ``stop(reason)``. `on_batch_end` costs
+a crossing into compiled code a batch, so it is called only where a callback has defined it.
+"""
+
+import logging
+
+import numpy as np
+
+from . import checks, metrics
+
+
+class Callback:
+    """Base of the callbacks; a subclass defines what it needs.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> class Until(fastbp.callbacks.Callback):
+    ...     def __init__(self, J):
+    ...         self.J = J
+    ...     def on_epoch_end(self, training):
+    ...         if training.history.J[-1] < self.J:
+    ...             training.stop(f"J is below {self.J}")
+    >>> net = fastbp.Network([2, 8, 1], activation="tanh", seed=1)
+    >>> X, Y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
+    >>> history = fastbp.train(net, X, Y, optimizer=fastbp.Adam(0.05), epochs=5000, seed=1, callbacks=[Until(0.01)])
+    >>> history.stopped, len(history) < 5000
+    ('J is below 0.01', True)
+    """
+
+    def on_train_begin(self, training):
+        """Before the first epoch; here a callback forgets what it knew of another training."""
+
+    def on_epoch_end(self, training):
+        """After each epoch and what is measured then: ``training.history`` has its values."""
+
+    def on_train_end(self, training):
+        """After the last epoch, or when training was stopped; not after an exception."""
+
+
+class _Watcher(Callback):
+    """Compares a list of the history with its best value so far.
+
+    Parameters
+    ----------
+    monitor : str
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name.
+    patience : int
+        Epochs without a better value that are put up with.
+    min_delta : float
+        What a value has to be better by.
+    mode : "min" or "max", optional
+        What is better; None: "max" for accuracies and r2, else "min".
+    """
+
+    def __init__(self, monitor, patience, min_delta, mode):
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be the name of a list of the history, such as 'val_J'; got {monitor!r}")
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min', 'max' or None; got {mode!r}")
+        self.monitor, self.patience = monitor, checks.count(patience, "patience", low=0)
+        self.min_delta = checks.number(min_delta, "min_delta")
+        higher = monitor.removeprefix("val_") in metrics.HIGHER if mode is None else mode == "max"
+        self.sign = -1.0 if higher else 1.0
+
+    def on_train_begin(self, training):
+        self.best, self.best_epoch, self.waited = np.inf, 0, 0
+
+    def better(self, training):
+        """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
+        try:
+            value = self.sign * training.history[self.monitor][-1]
+        except KeyError as error:
+            raise ValueError(f"{type(self).__name__}: monitor {error.args[0]}") from None
+        if value < self.best - self.min_delta or (not np.isfinite(self.best) and value < self.best):
+            self.best, self.best_epoch, self.waited = value, training.epoch, 0
+            return True
+        self.waited += 1
+        return False
+
+
+class EarlyStopping(_Watcher):
+    """Stop when a value has not become better for `patience` epochs (Prechelt 1998).
+
+    Parameters
+    ----------
+    monitor : str
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name.
+    patience : int
+    min_delta : float
+        What a value has to be better by.
+    mode : "min" or "max", optional
+        What is better; None: "max" for accuracies and r2, else "min".
+    restore_best : bool
+        At the end theta is that of the best epoch, whether training was stopped or not.
+
+    Attributes
+    ----------
+    best_epoch : int
+        Counted from 1.
+    """
+
+    def __init__(self, monitor="val_J", patience=10, min_delta=0.0, mode=None, restore_best=True):
+        super().__init__(monitor, patience, min_delta, mode)
+        self.restore_best = checks.flag(restore_best, "restore_best")
+
+    def on_train_begin(self, training):
+        super().on_train_begin(training)
+        self.theta = training.net.theta.copy()
+
+    def on_epoch_end(self, training):
+        if self.better(training):
+            if self.restore_best:
+                np.copyto(self.theta, training.net.theta)
+        elif self.waited > self.patience:
+            training.stop(f"{self.monitor} is not better than in epoch {self.best_epoch}")
+
+    def on_train_end(self, training):
+        if self.restore_best and self.best_epoch:
+            training.net.theta = self.theta
+
+
+class ReduceOnPlateau(_Watcher):
+    """Multiply the learning rate by `factor` when a value has not become better for `patience` epochs; as torch's
+    ReduceLROnPlateau with an absolute threshold.
+
+    Parameters
+    ----------
+    monitor, patience, min_delta, mode
+        As for `EarlyStopping`.
+    factor : float
+        In (0, 1).
+    least : float
+        The learning rate does not fall below it.
+
+    Notes
+    -----
+    The optimizer's ``learning_rate`` has to be a number, not a function of the step. It stays as it is at the end.
+    """
+
+    def __init__(self, monitor="val_J", patience=5, factor=0.1, min_delta=0.0, mode=None, least=0.0):
+        super().__init__(monitor, patience, min_delta, mode)
+        self.factor = checks.number(factor, "factor", high=1, open_low=True)
+        self.least = checks.number(least, "least")
+
+    def on_train_begin(self, training):
+        super().on_train_begin(training)
+        rate = getattr(training.optimizer, "learning_rate", None)
+        if rate is None or callable(rate):
+            raise ValueError(f"ReduceOnPlateau needs an optimizer with a number as learning_rate; it is {rate!r}")
+
+    def on_epoch_end(self, training):
+        if not self.better(training) and self.waited > self.patience:
+            optimizer = training.optimizer
+            optimizer.learning_rate = max(self.least, optimizer.learning_rate * self.factor)
+            self.waited = 0
+
+
+class Logging(Callback):
+    """A line an epoch to a logger of the standard library, "fastbp" unless another is given."""
+
+    def __init__(self, logger="fastbp", level=logging.INFO):
+        self.logger, self.level = logging.getLogger(logger) if isinstance(logger, str) else logger, level
+
+    def on_epoch_end(self, training):
+        from .progress import line
+
+        self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
+
+    def on_train_end(self, training):
+        if training.history.stopped:
+            self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
+
+
+def check(callbacks):
+    """The callbacks as a list."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")
+    known = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+    for i, callback in enumerate(callbacks):
+        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in known):
+            raise TypeError(f"callbacks[{i}] must be an object with one of the methods {', '.join(known)}; "
+                            f"got {callback!r}")
+    return list(callbacks)

@@ -1,0 +1,67 @@
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
+from .data import Data
+from .feed import Arrays, Stream
+from .history import History
+from .network import Network
+from .optimizers import _Named
+from .rule import _Rule
+from .training import Trainer
+
+_Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
+
+class DivergenceError(ArithmeticError):
+    history: History | None
+    def __init__(self, message: str, history: History | None = None) -> None: ...
+
+def train(
+    net: Network,
+    X: ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
+    Y: ArrayLike | None = None,
+    *,
+    optimizer: _Rule | _Named = "adam",
+    epochs: _Count,
+    batch_size: _Count | None = 32,
+    weight_decay: _PerLayer = 0.0,
+    lam: _Number | None = None,
+    l1: _Number = 0.0,
+    clip_value: _Number | None = None,
+    clip_norm: _Number | None = None,
+    dropout: _PerLayer = 0.0,
+    input_dropout: _Number = 0.0,
+    sample_weight: ArrayLike | None = None,
+    shuffle: _Flag = True,
+    window: _Count | None = None,
+    validation_data: _Validation | None = None,
+    validation_split: _Number = 0.0,
+    metrics: Sequence[str | Callable[..., Any]] = (),
+    callbacks: Sequence[object] = (),
+    seed: _Seed = None,
+    progress: _Flag = False,
+    n_threads: _Count | None = None,
+) -> History: ...
+
+class Training:
+    net: Network
+    trainer: Trainer
+    optimizer: _Rule
+    history: History
+    def __init__(
+        self,
+        trainer: Trainer,
+        feed: Arrays | Stream,
+        batch_size: int,
+        validation: Data | None,
+        functions: dict[str, Callable[..., float]],
+        callbacks: list[Any],
+        rng: np.random.Generator,
+    ) -> None: ...
+    @property
+    def epoch(self) -> int: ...
+    def stop(self, reason: str) -> None: ...
+    def run(self, epochs: int, report: Callable[[History], None]) -> None: ...

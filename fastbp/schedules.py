@@ -1,0 +1,179 @@
+"""Learning rates as functions of the step: ``fastbp.Adam(schedules.Cosine(1e-3, steps=10_000))``.
+
+A schedule is called with t, the steps taken so far (0 before the first), and returns the rate of the next one; an
+optimizer takes any function of that kind. A step is a batch: an epoch has ceil(m / batch_size) of them. One that
+follows a monitored value instead of t is `callbacks.ReduceOnPlateau`.
+"""
+
+import math
+
+from . import checks
+
+
+class Schedule:
+    """Base of the schedules: compared and shown by their settings."""
+
+    def __call__(self, t):
+        """The learning rate of the step after t steps."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(t)")
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+    def __eq__(self, other):
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None
+
+
+class Constant(Schedule):
+    """rate(t) = learning_rate"""
+
+    def __init__(self, learning_rate):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+
+    def __call__(self, t):
+        return self.learning_rate
+
+
+class Step(Schedule):
+    """rate(t) = learning_rate factor^floor(t / every);  torch's StepLR, counted in steps.
+
+    Parameters
+    ----------
+    learning_rate : float
+    every : int
+        Steps from one fall to the next.
+    factor : float
+        In (0, 1].
+    """
+
+    def __init__(self, learning_rate, every, factor=0.1):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.every = checks.count(every, "every")
+        self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
+
+    def __call__(self, t):
+        return self.learning_rate * self.factor ** (t // self.every)
+
+
+class Exponential(Schedule):
+    """rate(t) = learning_rate factor^t;  torch's ExponentialLR.
+
+    Parameters
+    ----------
+    learning_rate : float
+    factor : float
+        In (0, 1]; 0.5 ** (1 / n) halves the rate every n steps.
+    """
+
+    def __init__(self, learning_rate, factor):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
+
+    def __call__(self, t):
+        return self.learning_rate * self.factor**t
+
+
+class InverseScaling(Schedule):
+    """rate(t) = learning_rate / (t + 1)^power;  Robbins & Monro, A stochastic approximation method, 1951 (power 1).
+
+    scikit-learn's learning_rate="invscaling" is the same function of the examples seen so far, not of the steps.
+
+    Parameters
+    ----------
+    learning_rate : float
+    power : float
+        0.5 as scikit-learn's power_t; above 0.5 and at most 1 the sums of the theorem converge.
+    """
+
+    def __init__(self, learning_rate, power=0.5):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.power = checks.number(power, "power")
+
+    def __call__(self, t):
+        return self.learning_rate / (t + 1) ** self.power
+
+
+class Cosine(Schedule):
+    """rate(t) = least + (learning_rate - least) (1 + cos(pi t' / T)) / 2,  t' the steps since warm-up or restart.
+
+    Loshchilov & Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, equation 5; torch's
+    CosineAnnealingLR, and CosineAnnealingWarmRestarts with restarts. The warm-up is linear, learning_rate (t + 1) /
+    warmup (Goyal et al., Accurate, large minibatch SGD, 2017, section 2.2).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest.
+    steps : int
+        T, of the first fall if there are several; warm-up not counted.
+    least : float
+        Reached after T steps, and kept where there are no restarts.
+    warmup : int
+        Steps of the rise before.
+    restarts : bool
+        Begin again at learning_rate after T steps.
+    growth : int
+        Each T is `growth` times the last.
+    """
+
+    def __init__(self, learning_rate, steps, least=0.0, warmup=0, restarts=False, growth=1):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.steps = checks.count(steps, "steps")
+        self.least = checks.number(least, "least", high=self.learning_rate, open_high=False)
+        self.warmup = checks.count(warmup, "warmup", low=0)
+        self.restarts = checks.flag(restarts, "restarts")
+        self.growth = checks.count(growth, "growth")
+
+    def __call__(self, t):
+        if t < self.warmup:
+            return self.learning_rate * (t + 1) / self.warmup
+        t, T = t - self.warmup, self.steps
+        if not self.restarts:
+            t = min(t, T)
+        elif self.growth == 1:
+            t %= T
+        while self.restarts and t >= T:
+            t, T = t - T, T * self.growth
+        return between(self.learning_rate, self.least, t / T)
+
+
+class OneCycle(Schedule):
+    """From learning_rate / start_divisor up to learning_rate in a share `rise` of the steps, then down to
+    learning_rate / start_divisor / end_divisor, both along a cosine.
+
+    Smith & Topin, Super-convergence, 2018; in the form of torch's OneCycleLR (momentum stays as it is).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The highest.
+    steps : int
+        Of the whole cycle; later ones keep the last rate.
+    rise : float
+        In (0, 1).
+    start_divisor, end_divisor : float
+        At least 1.
+    """
+
+    def __init__(self, learning_rate, steps, rise=0.3, start_divisor=25.0, end_divisor=1e4):
+        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
+        self.steps = checks.count(steps, "steps", low=2)
+        self.rise = checks.number(rise, "rise", high=1, open_low=True)
+        self.start_divisor = checks.number(start_divisor, "start_divisor", low=1)
+        self.end_divisor = checks.number(end_divisor, "end_divisor", low=1)
+
+    def __call__(self, t):
+        top, last = self.rise * self.steps - 1, self.steps - 1
+        start = self.learning_rate / self.start_divisor
+        if t <= top:
+            return between(start, self.learning_rate, t / top if top else 1.0)
+        top = max(top, 0.0)
+        return between(self.learning_rate, start / self.end_divisor, (min(t, last) - top) / (last - top))
+
+
+def between(start, end, share):
+    """From start (share 0) to end (share 1) along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
