@@ -14,6 +14,7 @@ from .rule import check_state, compiled_rule, start
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
 ONLINE = 2**23  # parameters up to which the sweeps over one example are used
 NO_RATES = np.empty(0)
+NOT_EACH = np.empty((0, 2))
 
 
 class DivergenceError(ArithmeticError):
@@ -291,21 +292,24 @@ class Trainer:
             self._works = (batch_size, works)
         return works
 
-    def _epoch(self, data, batch_size=None, order=None, rates=None):
-        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer."""
+    def _epoch(self, data, batch_size=None, order=None, rates=None, each=NOT_EACH):
+        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer.
+
+        each (batches, 2), zeros: receives the mean cost and the penalty of each batch; none where weights sum to 0.
+        """
         m = data.m if order is None else len(order)
         batch_size = m if batch_size is None else min(batch_size, m)
         batches = -(-m // batch_size)
         rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._online:
+        elif batch_size == 1 and self._online and not len(each):
             steps = self._online_steps
         elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        total, weight = steps(data.examples(order), m, batch_size, rates, data.scale)
+        total, weight = steps(data.examples(order), m, batch_size, rates, data.scale, each)
         return total / weight
 
     @property
@@ -329,7 +333,7 @@ class Trainer:
             np.zeros(2 * _epoch.groups(self.net.plan.code)),
         )
 
-    def _compiled_steps(self, examples, m, batch_size, rates, scale):
+    def _compiled_steps(self, examples, m, batch_size, rates, scale, each):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
         plan, theta, rule, before = self._plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
@@ -338,12 +342,12 @@ class Trainer:
             total, weight, batch, _ = self._crew.in_step(
                 lambda budget, team, member, at=batch, rates=rates[self._taken[0] - before :], sums=(total, weight): (
                     _epoch.steps(plan.code, theta, examples, m, batch_size, at, batches, rule, rates, self._Delta,
-                                 work.block, work.rows, work.costs, *sums, budget, team, member)
+                                 work.block, work.rows, work.costs, each, *sums, budget, team, member)
                 )
             )
         return total, weight
 
-    def _online_steps(self, examples, m, _, rates, scale):
+    def _online_steps(self, examples, m, _, rates, scale, each):
         """Plain SGD, one example a step: the fused sweeps."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
         work = gradient.Workspace(plan, 1, self._theta.dtype)
@@ -358,7 +362,7 @@ class Trainer:
             )
         return total, weight
 
-    def _large_steps(self, examples, m, batch_size, rates, scale):
+    def _large_steps(self, examples, m, batch_size, rates, scale, each):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
 
@@ -366,9 +370,9 @@ class Trainer:
             rate = rates[self._taken[0] - before :]
             return _epoch.step(plan.code, self._theta, m_b, rule, rate, self._Delta)
 
-        return self._accumulated_steps(examples, m, batch_size, learn)
+        return self._accumulated_steps(examples, m, batch_size, learn, each)
 
-    def _python_steps(self, examples, m, batch_size, _, scale):
+    def _python_steps(self, examples, m, batch_size, _, scale, each):
         """The update rule in Python, one crossing a batch."""
         plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
 
@@ -379,9 +383,9 @@ class Trainer:
             self._taken[0] += 1
             return penalty
 
-        return self._accumulated_steps(examples, m, batch_size, learn)
+        return self._accumulated_steps(examples, m, batch_size, learn, each)
 
-    def _accumulated_steps(self, examples, m, batch_size, learn):
+    def _accumulated_steps(self, examples, m, batch_size, learn, each):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
         plan, theta, Delta = self._plan, self._theta, self._Delta
         work = self._workspaces(batch_size, self._crew.n)
@@ -394,7 +398,10 @@ class Trainer:
             Delta[:] = 0
             self._set_masks(first)
             cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
-            total += cost + m_b * learn(m_b)
+            penalty = learn(m_b)
+            if len(each):
+                each[first // batch_size] = cost / m_b, penalty
+            total += cost + m_b * penalty
             weight += m_b
         return total, weight
 

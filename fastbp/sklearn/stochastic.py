@@ -113,21 +113,12 @@ class Stochastic:
             m = data.m if order_of is None else len(order_of)
             if data.w is None and (divisor == 1 or alpha == 0):
                 total += m * trainer._epoch(data, batch_size, order_of) / divisor
-            else:
-                total += self._batches(data, batch_size, np.arange(m) if order_of is None else order_of, divisor)
+            elif data.w is None or (data.w if order_of is None else data.w[order_of]).any():
+                rows = np.diff([*range(0, m, batch_size), m])
+                each = np.zeros((len(rows), 2))
+                trainer._epoch(data, batch_size, order_of, each=each)
+                total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
-
-    def _batches(self, data, batch_size, order, divisor):
-        """The sum over the batches of their number of examples times their loss."""
-        trainer, net, total = self.trainer, self.trainer.net, 0.0
-        for at in range(0, len(order), batch_size):
-            part = order[at : at + batch_size]
-            m_b = float(len(part)) if data.w is None else float(data.w[part].sum(dtype=np.float64)) * data.scale
-            if m_b == 0:        # nothing to learn from
-                continue
-            penalty = trainer._regularisation.penalty(net.plan, net.theta, m_b) if divisor > 1 else 0.0
-            total += len(part) * ((trainer._epoch(data, None, part) - penalty) / divisor + penalty)
-        return total
 
     def crew(self, n_threads, rows, batches):
         """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""
