@@ -195,7 +195,7 @@ class Training:
                 if each_batch:
                     last = min(first + step, m)
                     piece = np.arange(first, last) if order is None else np.ascontiguousarray(order[first:last])
-                sums = self.trainer._steps(data, min(self._batch_size, m), piece, None, sums)
+                sums = self.trainer._steps(data, self._batch_size, piece, None, sums)
                 for callback in each_batch:
                     callback.on_batch_end(self)
                 if self.history.stopped is not None:
