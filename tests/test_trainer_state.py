@@ -1,5 +1,7 @@
 """What may change between steps, and input that was once misread: found by readers of the code, kept for ever."""
 
+import itertools
+
 import numpy as np
 import pytest
 
