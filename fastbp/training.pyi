@@ -14,6 +14,7 @@ _Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLik
 LARGE: Final[int]
 ONLINE: Final[int]
 NO_RATES: Final[NDArray[np.float64]]
+NOT_EACH: Final[NDArray[np.float64]]
 
 class DivergenceError(ArithmeticError):
     history: History | None
