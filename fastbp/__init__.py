@@ -18,14 +18,15 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import datasets, optimizers, schedules
+from . import callbacks, datasets, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .loop import DivergenceError, train
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .training import DivergenceError, Trainer, train
+from .training import Trainer
 
 __all__ = [
     "SGD",
@@ -39,8 +40,10 @@ __all__ = [
     "RMSprop",
     "Trainer",
     "__version__",
+    "callbacks",
     "check_gradient",
     "datasets",
+    "metrics",
     "minimize",
     "optimizers",
     "schedules",

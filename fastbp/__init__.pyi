@@ -1,4 +1,6 @@
+from . import callbacks as callbacks
 from . import datasets as datasets
+from . import metrics as metrics
 from . import optimizers as optimizers
 from . import schedules as schedules
 from .config import __version__ as __version__
@@ -7,15 +9,15 @@ from .fullbatch import minimize as minimize
 from .gradient import GradientCheck as GradientCheck
 from .gradient import check_gradient as check_gradient
 from .history import History as History
+from .loop import DivergenceError as DivergenceError
+from .loop import train as train
 from .network import Evaluation as Evaluation
 from .network import Network as Network
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW
 from .optimizers import RMSprop as RMSprop
-from .training import DivergenceError as DivergenceError
 from .training import Trainer as Trainer
-from .training import train as train
 
 __all__ = [
     "SGD",
@@ -29,8 +31,10 @@ __all__ = [
     "RMSprop",
     "Trainer",
     "__version__",
+    "callbacks",
     "check_gradient",
     "datasets",
+    "metrics",
     "minimize",
     "optimizers",
     "schedules",

@@ -37,6 +37,19 @@ class Data:
         self.w, self.scale = checks.weights(sample_weight, self.m, dtype)
         self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
 
+    @classmethod
+    def of(cls, plan, X, dense, labels, w):
+        """Data of arrays that were checked before."""
+        data = cls.__new__(cls)
+        data.plan, data.X, data.m, data.dense, data.labels, data.w, data.scale = plan, X, len(X), dense, labels, w, 1.0
+        data.weight = float(data.m) if w is None else float(w.sum(dtype=np.float64))
+        return data
+
+    @property
+    def Y(self):
+        """Labels (m,), or targets (m, K)."""
+        return self.dense if self.labels is None else self.labels
+
     def examples(self, order=None):
         """The compiled core's view of the data, in the given order of indices."""
         return Examples(self.X, self.dense, self.labels, self.w, order)

@@ -1,11 +1,11 @@
 """What a training leaves behind: one value an epoch."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass
 class History:
-    """The course of a training, one entry an epoch.
+    """The course of a training, one entry an epoch; ``history["val_J"]`` is the list of that name.
 
     Attributes
     ----------
@@ -15,10 +15,15 @@ class History:
         Mean cost of the validation data after the epoch, without penalty; None without validation data.
     val_accuracy : list of float or None
         Share of the validation data in the right class after the epoch; None without, or for regression.
+    metrics : dict of str to list of float
+        What else was measured after the epoch: each metric of the training data by its name, of the validation data
+        with val_ before it.
     seconds : list of float
         Time of the epoch, validation not counted.
     examples : int
         Examples in an epoch.
+    stopped : str or None
+        Why a callback ended the training; None where all epochs were run.
     """
 
     J: list = field(default_factory=list)
@@ -26,15 +31,56 @@ class History:
     val_accuracy: list | None = None
     seconds: list = field(default_factory=list)
     examples: int = 0
+    metrics: dict = field(default_factory=dict)
+    stopped: str | None = None
 
     def __len__(self):
         return len(self.J)
+
+    @property
+    def columns(self):
+        """All lists by name."""
+        named = {"J": self.J, "val_J": self.val_J, "val_accuracy": self.val_accuracy, **self.metrics,
+                 "seconds": self.seconds}
+        return {name: values for name, values in named.items() if values is not None}
+
+    def __getitem__(self, name):
+        if name not in self.columns:
+            raise KeyError(f"{name!r} was not measured; there are {', '.join(self.columns)}")
+        return self.columns[name]
 
     @property
     def examples_per_second(self):
         """Over all epochs, validation not counted."""
         total = sum(self.seconds)
         return self.examples * len(self.J) / total if total else 0.0
+
+    def last_line(self):
+        """The last epoch in words: J, what the validation and the metrics gave, examples a second."""
+        def word(name, value):
+            return f"{name} {100 * value:.2f} %" if name.endswith("accuracy") else f"{name} {value:.5f}"
+
+        parts = [word(name, values[-1]) for name, values in self.columns.items() if values and name != "seconds"]
+        rate = self.examples / self.seconds[-1] if self.seconds[-1] else 0.0
+        return ", ".join([*parts, f"{rate:,.0f} examples/s"])
+
+    def to_frame(self):
+        """A pandas DataFrame: a row an epoch (counted from 1), a column a list. Needs pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas (pip install pandas); history.columns is a plain dict") from error
+        return pandas.DataFrame(self.columns, index=pandas.RangeIndex(1, len(self) + 1, name="epoch"))
+
+    def plot(self, ax=None):
+        """`fastbp.plot.learning_curve` of this history. Needs matplotlib."""
+        from .plot import learning_curve
+
+        return learning_curve(self, ax)
+
+    def state(self):
+        """A dict of copies that JSON can hold; ``History(**state)`` is the history again."""
+        return asdict(self)
 
     def __repr__(self):
         if not self.J:
@@ -44,4 +90,7 @@ class History:
             parts.append(f"val_J {self.val_J[-1]:.4g}")
         if self.val_accuracy:
             parts.append(f"val_accuracy {self.val_accuracy[-1]:.4f}")
+        parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values]
+        if self.stopped:
+            parts.append(f"stopped: {self.stopped}")
         return f"History({', '.join(parts)})"

@@ -1,130 +1,14 @@
-"""The training loop: epochs of batches, and what is decided between them."""
-
-import time
+"""The steps of a training: what is decided once per batch or epoch."""
 
 import numpy as np
 
 from . import _epoch, _kernels, checks, gradient, optimizers, threads
-from . import progress as reporting
-from .history import History
-from .initialize import warn_if_equal_units
 from .regularisation import Regularisation
 from .rule import check_state, compiled_rule, start
 
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
 ONLINE = 2**23  # parameters up to which the sweeps over one example are used
 NO_RATES = np.empty(0)
-
-
-class DivergenceError(ArithmeticError):
-    """J or theta became infinite or NaN; theta holds its last finite state, `history` the epochs before."""
-
-    def __init__(self, message, history=None):
-        super().__init__(message)
-        self.history = history
-
-
-def train(
-    net, X, Y, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
-    clip_norm=None, dropout=0.0, input_dropout=0.0, sample_weight=None, shuffle=True, validation_data=None, seed=None,
-    progress=False, n_threads=None,
-):
-    """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
-
-    Parameters
-    ----------
-    net : Network
-        Its theta is changed in place.
-    X, Y, sample_weight
-        As for `Network.cost_and_gradient`.
-    optimizer : Optimizer, or a name: "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"
-        Anything with ``init(theta)`` and ``update(theta, D, state)``; see `fastbp.optimizers`.
-    epochs : int
-    batch_size : int or None
-        Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
-        are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
-    weight_decay, lam : float
-        c of docs/math.md, one number or one for each Theta; or the course's lambda: c = lam / m, m the training rows
-        (or the sum of their weights).
-    l1 : float
-        J += l1 sum |Theta_ij|, D += l1 sign(Theta_ij), j >= 1.
-    clip_value, clip_norm : float, optional
-        Every D_ij, penalties included, is cut to [-clip_value, clip_value]; then D of all layers together is scaled so
-        that |D| <= clip_norm.
-    dropout : float or sequence of float
-        Rate p of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with
-        probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the steps; predictions and
-        evaluations drop nothing.
-    input_dropout : float
-        The same for the inputs.
-    shuffle : bool
-        A new order of the examples each epoch; False takes them as they lie.
-    validation_data : (X, Y) or (X, Y, sample_weight), optional
-        Evaluated after each epoch.
-    seed : int, numpy Generator or None
-        Of the order, and of what is dropped. The same seed, machine and versions give the same bits; None draws fresh
-        entropy.
-    progress : bool
-        Show a bar (tqdm, on a terminal) or a line now and then.
-    n_threads : int, optional
-        At most this many threads; None decides by what was measured to help. Never changes a bit.
-
-    Returns
-    -------
-    History
-        J, val_J, val_accuracy an epoch.
-
-    Raises
-    ------
-    ValueError, TypeError
-        Naming the argument, before anything has changed.
-    DivergenceError
-        J or theta is no longer finite; theta is as it was before that epoch.
-    """
-    checks.network(net)
-    epochs = checks.count(epochs, "epochs")
-    batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
-    shuffle, show = checks.flag(shuffle, "shuffle"), checks.flag(progress, "progress")
-    rng = checks.generator(seed)
-    data = net.data(X, Y, sample_weight)
-    validation = _validation(net, validation_data)
-    c = checks.coefficients(weight_decay, lam, data.weight * data.scale, len(net.plan.shapes))
-    rows = data.m if batch_size is None else min(batch_size, data.m)
-    trainer = Trainer(
-        net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, dropout=dropout,
-        input_dropout=input_dropout, seed=rng, n_threads=n_threads,
-    )
-    warn_if_equal_units(net, stacklevel=2)
-
-    history = History(examples=data.m)
-    if validation is not None:
-        history.val_J = []
-        history.val_accuracy = [] if validation.classes else None
-    with (
-        threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * data.m / rows) as trainer._crew,
-        reporting.bar(epochs) if show else reporting.silent() as report,
-    ):
-        before = np.empty_like(net.theta)
-        for _ in range(epochs):
-            np.copyto(before, net.theta)
-            started = time.perf_counter()
-            J = trainer._epoch(data, batch_size, rng.permutation(data.m) if shuffle else None)
-            elapsed = time.perf_counter() - started
-            if not (np.isfinite(J) and _kernels.first_nonfinite(net.theta[np.newaxis], np.inf) < 0):
-                net.theta[:] = before
-                raise DivergenceError(
-                    f"training diverged in epoch {len(history) + 1}: J is {J:g}. theta is as it was before this "
-                    "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", history,
-                )
-            history.J.append(J)
-            history.seconds.append(elapsed)
-            if validation is not None:
-                result = net.evaluate_data(validation)
-                history.val_J.append(result.cost)
-                if result.accuracy is not None:
-                    history.val_accuracy.append(result.accuracy)
-            report(history)
-    return history
 
 
 def _setting(name):
@@ -294,7 +178,15 @@ class Trainer:
     def _epoch(self, data, batch_size=None, order=None, rates=None):
         """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer."""
         m = data.m if order is None else len(order)
-        batch_size = m if batch_size is None else min(batch_size, m)
+        total, weight = self._steps(data, m if batch_size is None else min(batch_size, m), order, rates)
+        return total / weight
+
+    def _steps(self, data, batch_size, order=None, rates=None, sums=(0.0, 0.0)):
+        """The steps of an epoch or, cut between batches, of a piece of one, the same bits in pieces of any length.
+
+        Returns the sums over the pieces so far, begun with `sums`: of m_b J of the batches, of m_b, in units of scale.
+        """
+        m = data.m if order is None else len(order)
         batches = -(-m // batch_size)
         rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
@@ -305,8 +197,7 @@ class Trainer:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        total, weight = steps(data.examples(order), m, batch_size, rates, data.scale)
-        return total / weight
+        return steps(data.examples(order), m, batch_size, rates, data.scale, *sums)
 
     @property
     def _online(self):
@@ -329,11 +220,11 @@ class Trainer:
             np.zeros(2 * _epoch.groups(self.net.plan.code)),
         )
 
-    def _compiled_steps(self, examples, m, batch_size, rates, scale):
+    def _compiled_steps(self, examples, m, batch_size, rates, scale, total, weight):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
         plan, theta, rule, before = self._plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
-        total, weight, batch, batches = 0.0, 0.0, 0, -(-m // batch_size)
+        batch, batches = 0, -(-m // batch_size)
         while batch < batches:
             total, weight, batch, _ = self._crew.in_step(
                 lambda budget, team, member, at=batch, rates=rates[self._taken[0] - before :], sums=(total, weight): (
@@ -343,14 +234,14 @@ class Trainer:
             )
         return total, weight
 
-    def _online_steps(self, examples, m, _, rates, scale):
+    def _online_steps(self, examples, m, _, rates, scale, total, weight):
         """Plain SGD, one example a step: the fused sweeps."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
         work = gradient.Workspace(plan, 1, self._theta.dtype)
         work.block[:] = 0
         packed = gradient.aligned(_epoch.packed_size(plan.code, self._theta), self._theta.dtype)
         stride = max(1, int(1e6 / gradient.operations(plan, 1)))
-        total, weight, done = 0.0, 0.0, 0
+        done = 0
         while done < m:
             total, weight, done = _epoch.online_steps(
                 plan.code, self._theta, examples, done, m, rule, rates[self._taken[0] - before :], work.block,
@@ -358,7 +249,7 @@ class Trainer:
             )
         return total, weight
 
-    def _large_steps(self, examples, m, batch_size, rates, scale):
+    def _large_steps(self, examples, m, batch_size, rates, scale, *sums):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
 
@@ -366,9 +257,9 @@ class Trainer:
             rate = rates[self._taken[0] - before :]
             return _epoch.step(plan.code, self._theta, m_b, rule, rate, self._Delta)
 
-        return self._accumulated_steps(examples, m, batch_size, learn)
+        return self._accumulated_steps(examples, m, batch_size, learn, *sums)
 
-    def _python_steps(self, examples, m, batch_size, _, scale):
+    def _python_steps(self, examples, m, batch_size, _, scale, *sums):
         """The update rule in Python, one crossing a batch."""
         plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
 
@@ -379,13 +270,12 @@ class Trainer:
             self._taken[0] += 1
             return penalty
 
-        return self._accumulated_steps(examples, m, batch_size, learn)
+        return self._accumulated_steps(examples, m, batch_size, learn, *sums)
 
-    def _accumulated_steps(self, examples, m, batch_size, learn):
+    def _accumulated_steps(self, examples, m, batch_size, learn, total, weight):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
         plan, theta, Delta = self._plan, self._theta, self._Delta
         work = self._workspaces(batch_size, self._crew.n)
-        total, weight = 0.0, 0.0
         for first in range(0, m, batch_size):
             last = min(first + batch_size, m)
             m_b = examples.weight(first, last)
@@ -397,13 +287,3 @@ class Trainer:
             total += cost + m_b * learn(m_b)
             weight += m_b
         return total, weight
-
-
-def _validation(net, validation_data):
-    if validation_data is None:
-        return None
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-        raise TypeError(
-            f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
-        )
-    return net.data(*validation_data, names=("validation_data X", "validation_data Y"))

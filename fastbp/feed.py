@@ -1,0 +1,115 @@
+"""Where the examples of an epoch come from, and in which order: arrays, or chunks of what does not fit into memory.
+
+A feed yields (data, order) pieces of an epoch, each but the last a whole number of batches: the steps are the same
+ones, cut into calls.
+"""
+
+import numpy as np
+
+from .data import Data
+
+WINDOW = 8192  # examples of a window of chunks, unless the caller says otherwise
+
+
+class Arrays:
+    """The examples `rows` of data (None: all of them); shuffled whole, or within windows of so many.
+
+    Attributes
+    ----------
+    m : int
+        Examples in an epoch.
+    weight : float
+        Sum of their weights.
+    """
+
+    def __init__(self, data, batch_size, shuffle, window=None, rows=None):
+        self.data, self.rows, self.shuffle = data, rows, shuffle
+        self.m = data.m if rows is None else len(rows)
+        self.weight = float(self.m) if data.w is None else float(data.w[slice(None) if rows is None else rows].sum(
+            dtype=np.float64)) * data.scale
+        batch_size = self.m if batch_size is None else min(batch_size, self.m)
+        self.window = self.m if window is None else _whole(window, batch_size)
+
+    def pieces(self, rng):
+        """(data, order) of the next epoch"""
+        order = self.rows
+        if self.shuffle:
+            cuts = range(0, self.m, self.window)
+            order = np.empty(self.m, np.int64)
+            for first in cuts:
+                last = min(first + self.window, self.m)
+                order[first:last] = first + rng.permutation(last - first)
+            if self.rows is not None:
+                order = self.rows[order]
+        yield self.data, order
+
+
+class Stream:
+    """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from what a function returns, anew each epoch.
+
+    Windows are put together from them: views where a chunk holds one whole, else copies, so that a source may write
+    its next chunk over the last.
+    """
+
+    m = weight = None
+
+    def __init__(self, net, source, batch_size, shuffle, window=None):
+        self.net, self.source, self.shuffle = net, source, shuffle
+        self.window = _whole(WINDOW if window is None else window, batch_size)
+
+    def pieces(self, rng):
+        """(data, order) of the next epoch"""
+        for parts in self._windows():
+            data = self._data(parts)
+            order = rng.permutation(data.m) if self.shuffle else None
+            if data.weight:
+                yield data, order
+
+    def _windows(self):
+        """Lists of parts (X, dense, labels, w) that make a window, the last one a shorter one"""
+        parts, collected = [], 0
+        for part in self._chunks():
+            at, m = 0, len(part[0])
+            while collected + m - at >= self.window:
+                end = at + self.window - collected
+                yield [*parts, _cut(part, at, end)]
+                parts, collected, at = [], 0, end
+            if at < m:
+                parts.append(tuple(a if a is None else a.copy() for a in _cut(part, at, m)))
+                collected += m - at
+        if parts:
+            yield parts
+
+    def _chunks(self):
+        """The chunks, checked"""
+        kind, i = None, -1
+        for i, chunk in enumerate(self.source() if callable(self.source) else self.source):
+            if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
+                raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
+            data = self.net.data(*chunk, names=(f"X of chunk {i}", f"Y of chunk {i}"))
+            if data.scale != 1:
+                raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
+            part = (data.X, data.dense, data.labels, data.w)
+            present = [a is not None for a in part]
+            if kind not in (None, present):
+                raise ValueError(f"chunk {i} must have labels, targets and weights as the chunks before it have them")
+            kind = present
+            yield part
+        if i < 0:
+            raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
+                             "iterator, or an object with __iter__")
+
+    def _data(self, parts):
+        """Data of the parts one after the other, checked already"""
+        X, dense, labels, w = (a[0] if len(a) == 1 else None if a[0] is None else np.concatenate(a)
+                               for a in zip(*parts, strict=True))
+        return Data.of(self.net.plan, X, dense, labels, w)
+
+
+def _whole(window, batch_size):
+    """window, rounded up to whole batches"""
+    return -(-window // batch_size) * batch_size
+
+
+def _cut(part, first, last):
+    return tuple(a if a is None else a[first:last] for a in part)

@@ -1,0 +1,127 @@
+"""What a training may measure beside J, by name: each a function of the outputs, the targets and the weights.
+
+h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,) labels;  sample_weight : (m,) or None.
+"""
+
+import numpy as np
+
+
+def accuracy(h, Y, sample_weight=None):
+    """Share of the examples in the right class: by the largest output for labels and for rows with one largest target
+    each, else by every output on the right side of the middle (0 where a target is negative, else 1/2)."""
+    return _mean(_right(h, Y), sample_weight)
+
+
+def balanced_accuracy(h, Y, sample_weight=None):
+    """Mean over the classes of the share of their examples in the right class: recall, averaged."""
+    right, of = _right(h, Y), _classes(h, Y)
+    w = np.ones(len(right)) if sample_weight is None else np.asarray(sample_weight, float)
+    recalls = [np.average(right[of == k], weights=w[of == k]) for k in np.unique(of[w > 0])]
+    return float(np.mean(recalls))
+
+
+def mse(h, Y, sample_weight=None):
+    """mean (h - y)^2, over examples and outputs"""
+    return _mean(((h - _targets(h, Y)) ** 2).mean(axis=1, dtype=np.float64), sample_weight)
+
+
+def rmse(h, Y, sample_weight=None):
+    """sqrt(mse)"""
+    return mse(h, Y, sample_weight) ** 0.5
+
+
+def mae(h, Y, sample_weight=None):
+    """mean |h - y|, over examples and outputs"""
+    return _mean(np.abs(h - _targets(h, Y)).mean(axis=1, dtype=np.float64), sample_weight)
+
+
+def r2(h, Y, sample_weight=None):
+    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
+    Y = _targets(h, Y).astype(np.float64)
+    w = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight, float)
+    left = w @ (h - Y) ** 2
+    spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
+    constant = np.where(left == 0, 1.0, 0.0)
+    return float(np.mean(np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1), constant)))
+
+
+def cross_entropy(h, Y, sample_weight=None):
+    """-log of the probability given to the right answer, mean over the examples; probabilities are kept eps from 0 and
+    1, as in scikit-learn's log_loss. (J is computed from z(L) and needs no such care.)"""
+    eps = np.finfo(h.dtype).eps
+    p, Y = np.clip(h.astype(np.float64), eps, 1 - eps), _targets(h, Y)
+    cost = -Y * np.log(p)
+    if not _one_of_many(h, Y):
+        cost -= (1 - Y) * np.log1p(-p)
+    return _mean(cost.sum(axis=1), sample_weight)
+
+
+NAMED = {f.__name__: f for f in (accuracy, balanced_accuracy, mse, rmse, mae, r2, cross_entropy)}
+NAMED["log_loss"] = cross_entropy
+HIGHER = ("accuracy", "balanced_accuracy", "r2")  # is better
+
+
+def resolve(metrics):
+    """{name: function(h, Y, sample_weight)} from a list of names and functions of (h, Y)."""
+    if isinstance(metrics, str) or not isinstance(metrics, (list, tuple)):
+        raise TypeError(f"metrics must be a list of names or functions of (h, Y); got {metrics!r}")
+    found = {}
+    for i, metric in enumerate(metrics):
+        if isinstance(metric, str):
+            if metric not in NAMED:
+                raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
+            name, function = metric, NAMED[metric]
+        elif callable(metric):
+            name, function = getattr(metric, "__name__", type(metric).__name__), _unweighted(metric)
+        else:
+            raise TypeError(f"metrics[{i}] must be a name or a function of (h, Y); got {metric!r}")
+        if name in found or name in ("J", "seconds"):
+            raise ValueError(f"metrics[{i}]: there is a {name!r} already")
+        found[name] = function
+    return found
+
+
+def _unweighted(function):
+    return lambda h, Y, sample_weight=None: float(function(h, Y))
+
+
+def _mean(values, sample_weight):
+    return float(np.average(values, weights=sample_weight))
+
+
+def _is_labels(h, Y):
+    return np.ndim(Y) == 1 and h.shape[1] > 1
+
+
+def _targets(h, Y):
+    """Y as (m, K): labels as rows of 0 and 1"""
+    return np.eye(h.shape[1], dtype=h.dtype)[Y] if _is_labels(h, Y) else np.asarray(Y).reshape(h.shape)
+
+
+def _one_of_many(h, Y):
+    """Has each row of the targets (m, K) one right answer, or a distribution over them?"""
+    return h.shape[1] > 1 and bool(np.allclose(Y.sum(axis=1), 1, atol=1e-4) and (Y >= 0).all())
+
+
+def _classes(h, Y):
+    """The class of each example, as an integer"""
+    if _is_labels(h, Y):
+        return np.asarray(Y)
+    Y = _targets(h, Y)
+    if h.shape[1] == 1:
+        return (Y[:, 0] >= _middle(Y)).astype(np.int64)
+    return Y.argmax(axis=1)
+
+
+def _right(h, Y):
+    if _is_labels(h, Y):
+        return h.argmax(axis=1) == Y
+    Y = _targets(h, Y)
+    if h.shape[1] > 1 and ((Y.max() == Y).sum(axis=1) == 1).all():
+        return h.argmax(axis=1) == Y.argmax(axis=1)
+    middle = _middle(Y)
+    return ((h >= middle) == (middle <= Y)).all(axis=1)
+
+
+def _middle(Y):
+    return 0.0 if (Y < 0).any() else 0.5
