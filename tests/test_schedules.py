@@ -47,7 +47,8 @@ TORCH = {
     "exponential": (lambda s, o: s.ExponentialLR(o, 0.97), schedules.Exponential(0.4, 0.97)),
     "cosine": (lambda s, o: s.CosineAnnealingLR(o, 100, 0.02), schedules.Cosine(0.4, 100, 0.02)),
     "restarts": (
-        lambda s, o: s.CosineAnnealingWarmRestarts(o, 9, 2, 0.02), schedules.Cosine(0.4, 9, 0.02, restarts=True, growth=2)
+        lambda s, o: s.CosineAnnealingWarmRestarts(o, 9, 2, 0.02),
+        schedules.Cosine(0.4, 9, 0.02, restarts=True, growth=2),
     ),
     "equal restarts": (
         lambda s, o: s.CosineAnnealingWarmRestarts(o, 9, 1, 0.02), schedules.Cosine(0.4, 9, 0.02, restarts=True)
