@@ -5,7 +5,8 @@
     net.predict(X)
 
 The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
-`check_gradient`; training: `train`, `SGD`, `Adam`, `AdamW`, `RMSprop` (more in `optimizers`), `minimize`.
+`check_gradient`; training: `train`, `SGD`, `Adam`, `AdamW`, `RMSprop` (more in `optimizers`), `minimize`; files:
+`save`, `load`.
 """
 
 try:
@@ -20,6 +21,8 @@ except ImportError as error:
 
 from . import callbacks, datasets, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .container import FormatError
+from .files import load, save
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
@@ -34,6 +37,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "Evaluation",
+    "FormatError",
     "GradientCheck",
     "History",
     "Network",
@@ -43,9 +47,11 @@ __all__ = [
     "callbacks",
     "check_gradient",
     "datasets",
+    "load",
     "metrics",
     "minimize",
     "optimizers",
+    "save",
     "schedules",
     "show_config",
     "train",

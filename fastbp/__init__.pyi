@@ -5,6 +5,9 @@ from . import optimizers as optimizers
 from . import schedules as schedules
 from .config import __version__ as __version__
 from .config import show_config as show_config
+from .container import FormatError as FormatError
+from .files import load as load
+from .files import save as save
 from .fullbatch import minimize as minimize
 from .gradient import GradientCheck as GradientCheck
 from .gradient import check_gradient as check_gradient
@@ -25,6 +28,7 @@ __all__ = [
     "AdamW",
     "DivergenceError",
     "Evaluation",
+    "FormatError",
     "GradientCheck",
     "History",
     "Network",
@@ -34,9 +38,11 @@ __all__ = [
     "callbacks",
     "check_gradient",
     "datasets",
+    "load",
     "metrics",
     "minimize",
     "optimizers",
+    "save",
     "schedules",
     "show_config",
     "train",

@@ -64,6 +64,7 @@ def accumulate(
     work: _Floats,
     B: int,
     costs: NDArray[np.float64],
+    each: NDArray[np.float64],
     Delta: _Floats,
     cost: float,
     budget: float,

@@ -45,6 +45,7 @@ def steps(
     work: _Floats,
     B: int,
     costs: NDArray[np.float64],
+    each: NDArray[np.float64],
     total: float,
     weight: float,
     budget: float,

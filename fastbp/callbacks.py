@@ -1,29 +1,13 @@
-"""What may happen between the steps of a training: stopping, slower learning, logging, and callbacks of your own.
+"""What looks on while a network is trained, and may change its course.
 
-A callback is an object with any of these methods, each called with the `Training` under way (`fastbp.loop.Training`:
-net, trainer, history, epoch, epochs, J, learning_rate, stop(reason)); a plain function is an `on_epoch_end`:
-
-    on_train_begin(training)    everything is checked, nothing has changed: the place to refuse a setting
-    on_epoch_end(training)      the history has the epoch's values
-    on_batch_end(training)      only if defined: then every batch is a crossing into compiled code of its own
-    on_train_end(training)      all epochs are run, or a callback has stopped the training; not after an exception
-
-`training.stop("reason")` ends the training after the running epoch, or after the batch where a batch calls it. What a
-callback raises leaves theta at the last finished step and reaches the caller of `train`.
-
->>> import numpy as np, fastbp
->>> X, Y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
->>> net = fastbp.Network([2, 8, 1], activation="tanh", seed=1)
->>> def good_enough(training):
-...     if training.J < 0.01:
-...         training.stop("J is below 0.01")
->>> history = fastbp.train(net, X, Y, optimizer=fastbp.Adam(0.05), epochs=2000, seed=0, callbacks=[good_enough])
->>> history.stopped, len(history) < 2000
-('J is below 0.01', True)
+A callback is any object with one or more of the methods of `Callback`; each gets the `Training` under way, with
+``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished), ``epochs``, ``J`` (of the last epoch; in
+`on_batch_end` of the last batch) and ``stop(reason)``. A plain function is an `on_epoch_end`. `on_batch_end` costs a
+crossing into compiled code a batch, so it is called only where a callback has defined it. What a callback raises leaves
+theta at the last finished step and reaches the caller of `train`.
 """
 
 import logging
-import math
 
 import numpy as np
 
@@ -31,233 +15,231 @@ from . import checks, metrics
 
 
 class Callback:
-    """Base of the callbacks: does nothing, has no state."""
+    """Base of the callbacks; a subclass defines what it needs.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> class Until(fastbp.callbacks.Callback):
+    ...     def __init__(self, J):
+    ...         self.J = J
+    ...     def on_epoch_end(self, training):
+    ...         if training.history.J[-1] < self.J:
+    ...             training.stop(f"J is below {self.J}")
+    >>> net = fastbp.Network([2, 8, 1], activation="tanh", seed=1)
+    >>> X, Y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0.0, 1, 1, 0])
+    >>> history = fastbp.train(net, X, Y, optimizer=fastbp.Adam(0.05), epochs=5000, seed=1, callbacks=[Until(0.01)])
+    >>> history.stopped, len(history) < 5000
+    ('J is below 0.01', True)
+    """
 
     def on_train_begin(self, training):
-        """Everything is checked, nothing has changed."""
+        """Before the first epoch; here a callback forgets what it knew of another training."""
 
     def on_epoch_end(self, training):
-        """The history has the epoch's values."""
+        """After each epoch and what is measured then: ``training.history`` has its values."""
 
     def on_train_end(self, training):
-        """All epochs are run, or a callback has stopped the training."""
+        """After the last epoch, or when training was stopped; not after an exception."""
 
     def state(self):
-        """What a checkpoint has to keep of this callback: a dict of numbers, strings, None and arrays."""
+        """What a checkpoint has to keep: a dict of numbers, strings, None and arrays."""
         return {}
 
     def load_state(self, state):
-        """Go on from there; called after `on_train_begin`."""
+        """Go on from there; to be called after `on_train_begin`."""
 
 
-class Watch(Callback):
-    """A monitored value and how long it has not improved: what stopping and slower learning are decided by.
+class _Watcher(Callback):
+    """Compares a list of the history with its best value so far.
 
     Parameters
     ----------
     monitor : str or callable
-        A list of the history (J, val_J, val_accuracy, a metric, val_ and a metric), or a function of the training.
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
-        Epochs without improvement that are too many.
+        Epochs without a better value that are put up with.
     min_delta : float
-        A smaller improvement is none.
-    mode : "min", "max" or None
-        What is better; None: more for accuracy, balanced_accuracy and r2, less for all else.
+        What a value has to be better by.
+    mode : "min" or "max", optional
+        What is better; None: "max" for accuracies and r2, else "min".
     """
 
-    def __init__(self, monitor="val_J", patience=10, min_delta=0.0, mode=None):
+    def __init__(self, monitor, patience, min_delta, mode):
         if not (isinstance(monitor, str) or callable(monitor)):
-            raise TypeError(f"monitor must be a name or a function of the training; got {monitor!r}")
-        if mode not in ("min", "max", None):
-            raise ValueError(f'mode must be "min", "max" or None; got {mode!r}')
-        self.monitor, self.mode = monitor, mode
-        self.patience = checks.count(patience, "patience")
+            raise TypeError("monitor must be the name of a list of the history, such as 'val_J', or a function of the "
+                            f"training; got {monitor!r}")
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode must be 'min', 'max' or None; got {mode!r}")
+        self.monitor, self.patience = monitor, checks.count(patience, "patience", low=0)
         self.min_delta = checks.number(min_delta, "min_delta")
-        more = mode == "max" or (mode is None and isinstance(monitor, str)
-                                 and monitor.removeprefix("val_") in metrics.HIGHER)
-        self._sign = -1.0 if more else 1.0
-        self.forget()
-
-    def forget(self):
-        """As if no epoch had been."""
-        self.best, self.best_epoch, self.waited = None, 0, 0
+        self.name = monitor if isinstance(monitor, str) else getattr(monitor, "__name__", "the monitor")
+        higher = self.name.removeprefix("val_") in metrics.HIGHER if mode is None else mode == "max"
+        self.sign = -1.0 if higher else 1.0
 
     def on_train_begin(self, training):
         if isinstance(self.monitor, str) and self.monitor not in training.history.columns:
-            needs = "; it needs validation data" if self.monitor.startswith("val_") else ""
-            raise ValueError(f"monitor is {self.monitor!r}, but this training measures "
-                             f"{', '.join(training.history.columns)}{needs}")
-        self.forget()
+            raise ValueError(f"{type(self).__name__}: monitor {self.monitor!r} is not measured; there are "
+                             f"{', '.join(training.history.columns)}")
+        self.best, self.best_epoch, self.waited = self.sign * np.inf, 0, 0
 
-    def improved(self, training):
-        """Is the epoch's value better than the best by more than min_delta? Counts the epochs since the best."""
+    def better(self, training):
+        """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
         named = isinstance(self.monitor, str)
         value = float(training.history[self.monitor][-1] if named else self.monitor(training))
-        best = math.inf if self.best is None else self._sign * self.best
-        if self._sign * value < best - self.min_delta:
+        if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
         self.waited += 1
         return False
 
-    @property
-    def name(self):
-        return self.monitor if isinstance(self.monitor, str) else getattr(self.monitor, "__name__", "the monitor")
-
     def state(self):
-        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited}
+        best = self.best if np.isfinite(self.best) else None
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
 
     def load_state(self, state):
-        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self.best = self.sign * np.inf if state["best"] is None else state["best"]
+        self.best_epoch, self.waited = state["best_epoch"], state["waited"]
 
 
-class EarlyStopping(Watch):
-    """Stop once a monitored value has not improved for `patience` epochs.
-
-    Prechelt, Early stopping - but when?, 1998.
+class EarlyStopping(_Watcher):
+    """Stop when a value has not become better for `patience` epochs (Prechelt 1998).
 
     Parameters
     ----------
-    monitor, patience, min_delta, mode
-        As for `Watch`.
+    monitor : str or callable
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
+    patience : int
+    min_delta : float
+        What a value has to be better by.
+    mode : "min" or "max", optional
+        What is better; None: "max" for accuracies and r2, else "min".
     restore_best : bool
-        At the end of the training theta is that of the best epoch, whether it was stopped or not.
+        At the end theta is that of the best epoch, whether training was stopped or not.
 
     Attributes
     ----------
-    best, best_epoch
-        The best value, and its epoch, counted from 1.
+    best : float
+        The best value.
+    best_epoch : int
+        Counted from 1; 0 where there is none.
     """
 
     def __init__(self, monitor="val_J", patience=10, min_delta=0.0, mode=None, restore_best=True):
         super().__init__(monitor, patience, min_delta, mode)
         self.restore_best = checks.flag(restore_best, "restore_best")
-        self._theta = None
 
     def on_train_begin(self, training):
         super().on_train_begin(training)
-        self._theta = np.empty_like(training.net.theta) if self.restore_best else None
+        self.theta = training.net.theta.copy()
 
     def on_epoch_end(self, training):
-        if self.improved(training):
+        if self.better(training):
             if self.restore_best:
-                np.copyto(self._theta, training.net.theta)
-        elif self.waited >= self.patience:
-            training.stop(f"{self.name} has not improved for {self.patience} epochs")
+                np.copyto(self.theta, training.net.theta)
+        elif self.waited > self.patience:
+            training.stop(f"{self.name} is not better than in epoch {self.best_epoch}")
 
     def on_train_end(self, training):
         if self.restore_best and self.best_epoch:
-            np.copyto(training.net.theta, self._theta)
+            np.copyto(training.net.theta, self.theta)
 
     def state(self):
-        theta = self._theta.copy() if self.restore_best and self.best_epoch else None
-        return {**super().state(), "theta": theta}
+        return {**super().state(), "theta": self.theta.copy() if self.restore_best and self.best_epoch else None}
 
     def load_state(self, state):
         super().load_state(state)
         if state["theta"] is not None:
-            np.copyto(self._theta, state["theta"])
+            np.copyto(self.theta, state["theta"])
 
 
-class ReduceOnPlateau(Watch):
-    """learning_rate := max(factor learning_rate, least) once a monitored value has not improved for `patience` epochs.
-
-    torch's ReduceLROnPlateau with threshold_mode="abs", which counts one epoch less: its patience is ours - 1. The
-    caller's optimizer keeps its own learning rate.
+class ReduceOnPlateau(_Watcher):
+    """Multiply the learning rate by `factor` when a value has not become better for `patience` epochs; as torch's
+    ReduceLROnPlateau with an absolute threshold.
 
     Parameters
     ----------
     monitor, patience, min_delta, mode
-        As for `Watch`.
+        As for `EarlyStopping`.
     factor : float
         In (0, 1).
-    cooldown : int
-        Epochs after a fall that are not counted.
     least : float
+        The learning rate does not fall below it.
+    cooldown : int
+        Epochs after a fall that do not count.
+
+    Notes
+    -----
+    The optimizer's ``learning_rate`` has to be a number, not a function of the step. It stays as it is at the end.
     """
 
-    def __init__(self, monitor="val_J", factor=0.1, patience=10, min_delta=0.0, mode=None, cooldown=0, least=0.0):
+    def __init__(self, monitor="val_J", patience=5, factor=0.1, min_delta=0.0, mode=None, least=0.0, cooldown=0):
         super().__init__(monitor, patience, min_delta, mode)
         self.factor = checks.number(factor, "factor", high=1, open_low=True)
-        self.cooldown = checks.count(cooldown, "cooldown", low=0)
         self.least = checks.number(least, "least")
-
-    def forget(self):
-        super().forget()
-        self._cooling = 0
+        self.cooldown = checks.count(cooldown, "cooldown", low=0)
 
     def on_train_begin(self, training):
-        if not isinstance(getattr(training.trainer.optimizer, "learning_rate", None), float):
-            raise TypeError("ReduceOnPlateau needs an optimizer whose learning_rate is a number; got "
-                            f"{training.trainer.optimizer!r}")
         super().on_train_begin(training)
+        rate = getattr(training.optimizer, "learning_rate", None)
+        if rate is None or callable(rate):
+            raise ValueError(f"ReduceOnPlateau needs an optimizer with a number as learning_rate; it is {rate!r}")
+        self.cooling = 0
 
     def on_epoch_end(self, training):
-        self.improved(training)
-        if self._cooling:
-            self._cooling, self.waited = self._cooling - 1, 0
-        if self.waited >= self.patience:
-            rate = training.learning_rate
-            training.learning_rate = min(rate, max(self.factor * rate, self.least))
-            self._cooling, self.waited = self.cooldown, 0
+        self.better(training)
+        if self.cooling:
+            self.cooling, self.waited = self.cooling - 1, 0
+        if self.waited > self.patience:
+            optimizer = training.optimizer
+            rate = optimizer.learning_rate
+            optimizer.learning_rate = min(rate, max(self.least, rate * self.factor))
+            self.cooling, self.waited = self.cooldown, 0
 
     def state(self):
-        return {**super().state(), "cooling": self._cooling}
+        return {**super().state(), "cooling": self.cooling}
 
     def load_state(self, state):
         super().load_state(state)
-        self._cooling = state["cooling"]
+        self.cooling = state["cooling"]
 
 
 class Logging(Callback):
-    """A line for every so many epochs, and for the last, to a logger of the `logging` module.
-
-    Parameters
-    ----------
-    logger : str or logging.Logger
-    level : int
-    every : int
-        Epochs from line to line.
-    """
+    """A line for every so many epochs, and for the last, to a logger of the standard library."""
 
     def __init__(self, logger="fastbp", level=logging.INFO, every=1):
-        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
-        self.level, self.every = checks.count(level, "level", low=0), checks.count(every, "every")
+        self.logger, self.level = logging.getLogger(logger) if isinstance(logger, str) else logger, level
+        self.every = checks.count(every, "every")
 
     def on_epoch_end(self, training):
+        from .progress import line
+
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
         if due and self.logger.isEnabledFor(self.level):
-            self.logger.log(self.level, "epoch %d/%d: %s", training.epoch, training.epochs,
-                            training.history.last_line())
+            self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
 
     def on_train_end(self, training):
         if training.history.stopped:
             self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
 
 
-METHODS = ("on_train_begin", "on_epoch_end", "on_batch_end", "on_train_end")
+class _Function:
+    """A plain function as a callback."""
+
+    def __init__(self, function):
+        self.on_epoch_end = function
 
 
-class Callbacks:
-    """Several callbacks as one: the bound methods of each moment, in the order given."""
-
-    def __init__(self, callbacks):
-        if not isinstance(callbacks, (list, tuple)):
-            raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")
-        self.members = tuple(callbacks)
-        for method in METHODS:
-            setattr(self, method, [])
-        for i, callback in enumerate(callbacks):
-            found = [method for method in METHODS if callable(getattr(callback, method, None))]
-            if isinstance(callback, type) or not (found or callable(callback)):
-                raise TypeError(f"callbacks[{i}] must be a function of the training or an object with one of "
-                                f"{', '.join(METHODS)}; got {callback!r}")
-            for method in found:
-                getattr(self, method).append(getattr(callback, method))
-            if not found:
-                self.on_epoch_end.append(callback)
-
-    def call(self, method, training):
-        """Call that method of each callback that has it."""
-        for function in getattr(self, method):
-            function(training)
+def check(callbacks):
+    """The callbacks as a list."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")
+    known = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+    found = []
+    for i, callback in enumerate(callbacks):
+        has = any(callable(getattr(callback, name, None)) for name in known)
+        if isinstance(callback, type) or not (has or callable(callback)):
+            raise TypeError(f"callbacks[{i}] must be a function of the training, or an object with one of the methods "
+                            f"{', '.join(known)}; got {callback!r}")
+        found.append(callback if has else _Function(callback))
+    return found

@@ -1,22 +1,11 @@
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias, type_check_only
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 from .checks import _Count, _Flag, _Number
 from .loop import Training
 
 _Monitor: TypeAlias = str | Callable[[Training], Any]
-_Mode: TypeAlias = Literal["min", "max"] | None
-
-@type_check_only
-class _AtEpochs(Protocol):
-    def on_epoch_end(self, training: Training, /) -> object: ...
-
-@type_check_only
-class _AtBatches(Protocol):
-    def on_batch_end(self, training: Training, /) -> object: ...
-
-_Callback: TypeAlias = _AtEpochs | _AtBatches | Callable[[Training], object]
 
 class Callback:
     def on_train_begin(self, training: Training) -> None: ...
@@ -25,59 +14,58 @@ class Callback:
     def state(self) -> dict[str, Any]: ...
     def load_state(self, state: dict[str, Any]) -> None: ...
 
-class Watch(Callback):
+class _Watcher(Callback):
     monitor: _Monitor
-    mode: _Mode
+    name: str
     patience: int
     min_delta: float
-    best: float | None
+    sign: float
+    best: float
     best_epoch: int
     waited: int
     def __init__(
-        self, monitor: _Monitor = "val_J", patience: _Count = 10, min_delta: _Number = 0.0, mode: _Mode = None
+        self, monitor: _Monitor, patience: _Count, min_delta: _Number, mode: Literal["min", "max"] | None
     ) -> None: ...
-    def forget(self) -> None: ...
-    def improved(self, training: Training) -> bool: ...
-    @property
-    def name(self) -> str: ...
+    def better(self, training: Training) -> bool: ...
 
-class EarlyStopping(Watch):
+class EarlyStopping(_Watcher):
     restore_best: bool
+    theta: Any
     def __init__(
         self,
         monitor: _Monitor = "val_J",
         patience: _Count = 10,
         min_delta: _Number = 0.0,
-        mode: _Mode = None,
+        mode: Literal["min", "max"] | None = None,
         restore_best: _Flag = True,
     ) -> None: ...
 
-class ReduceOnPlateau(Watch):
+class ReduceOnPlateau(_Watcher):
     factor: float
-    cooldown: int
     least: float
+    cooldown: int
+    cooling: int
     def __init__(
         self,
         monitor: _Monitor = "val_J",
+        patience: _Count = 5,
         factor: _Number = 0.1,
-        patience: _Count = 10,
         min_delta: _Number = 0.0,
-        mode: _Mode = None,
-        cooldown: _Count = 0,
+        mode: Literal["min", "max"] | None = None,
         least: _Number = 0.0,
+        cooldown: _Count = 0,
     ) -> None: ...
 
 class Logging(Callback):
-    logger: logging.Logger
+    logger: logging.Logger | logging.LoggerAdapter[Any]
     level: int
     every: int
     def __init__(
-        self, logger: str | logging.Logger = "fastbp", level: _Count = ..., every: _Count = 1
+        self, logger: str | logging.Logger | logging.LoggerAdapter[Any] = "fastbp", level: int = 20, every: _Count = 1
     ) -> None: ...
 
-METHODS: Final[tuple[str, ...]]
+class _Function:
+    on_epoch_end: Callable[[Training], Any]
+    def __init__(self, function: Callable[[Training], Any]) -> None: ...
 
-class Callbacks:
-    members: tuple[_Callback, ...]
-    def __init__(self, callbacks: Sequence[_Callback]) -> None: ...
-    def call(self, method: str, training: Training) -> None: ...
+def check(callbacks: object) -> list[Any]: ...

@@ -178,7 +178,10 @@ def number(value, name, *, low=0.0, high=math.inf, open_low=False, open_high=Tru
     """A finite real number in an interval, as float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {value!r}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:   # a whole number beyond float64
+        value = math.inf if value > 0 else -math.inf
     inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
     if not inside:
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"

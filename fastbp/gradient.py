@@ -11,6 +11,7 @@ from .regularisation import Regularisation
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
 SHARD_MEMORY = 2**22  # parameters that all of these may hold together
+NOT_EACH = np.empty(0)
 
 
 class Workspace:
@@ -50,17 +51,20 @@ def shards(plan, first, last, rows):
     return list(pairwise(cuts))
 
 
-def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None):
-    """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone."""
+def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None, each=NOT_EACH):
+    """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone.
+
+    each: receives the costs of each panel of examples, as many panels as `data.m` needs.
+    """
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
-    n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_CALL)
+    n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_SUM)
     with threads.Crew(n, apart=_long(plan, data.m)) as crew:
         work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]
-        return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew)
+        return accumulate_range(plan, theta, data.examples(), 0, data.m, work, Delta, crew, each)
 
 
-def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threads.ALONE):
+def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threads.ALONE, each=NOT_EACH):
     """The same over the examples first .. last, with a workspace for each member of a crew at hand.
 
     Each shard is summed on its own, by whichever member is free; the sums are added in the order of the shards.
@@ -73,7 +77,7 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
         (at, end), own = ranges[i], work[member]
         while at < end and not crew.team.stopping:
             costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, Deltas[i], costs[i],
+                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, each, Deltas[i], costs[i],
                 threads.SLICE, crew.team,
             )
 

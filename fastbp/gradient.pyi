@@ -15,6 +15,7 @@ from .threads import Crew
 SMALL: Final[int]
 SHARDS: Final[int]
 SHARD_MEMORY: Final[int]
+NOT_EACH: Final[NDArray[np.float64]]
 
 class Workspace:
     rows: int
@@ -26,7 +27,8 @@ def aligned(n: int, dtype: DTypeLike) -> _Floats: ...
 def operations(plan: Plan, m: int) -> float: ...
 def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]: ...
 def accumulate(
-    plan: Plan, theta: _Floats, data: Data, Delta: _Floats, per_example: bool = False, n_threads: _Count | None = None
+    plan: Plan, theta: _Floats, data: Data, Delta: _Floats, per_example: bool = False, n_threads: _Count | None = None,
+    each: NDArray[np.float64] = ...,
 ) -> float: ...
 def accumulate_range(
     plan: Plan,
@@ -37,6 +39,7 @@ def accumulate_range(
     work: Sequence[Workspace],
     Delta: _Floats,
     crew: Crew = ...,
+    each: NDArray[np.float64] = ...,
 ) -> float: ...
 def predict(plan: Plan, theta: _Floats, X: NDArray[np.generic], out: _Floats) -> None: ...
 def row_predictor(plan: Plan, theta: _Floats) -> Callable[[object, object], _Floats | None]: ...

@@ -55,15 +55,6 @@ class History:
         total = sum(self.seconds)
         return self.examples * len(self.J) / total if total else 0.0
 
-    def last_line(self):
-        """The last epoch in words: J, what the validation and the metrics gave, examples a second."""
-        def word(name, value):
-            return f"{name} {100 * value:.2f} %" if name.endswith("accuracy") else f"{name} {value:.5f}"
-
-        parts = [word(name, values[-1]) for name, values in self.columns.items() if values and name != "seconds"]
-        rate = self.examples / self.seconds[-1] if self.seconds[-1] else 0.0
-        return ", ".join([*parts, f"{rate:,.0f} examples/s"])
-
     def to_frame(self):
         """A pandas DataFrame: a row an epoch (counted from 1), a column a list. Needs pandas."""
         try:

@@ -1,10 +1,9 @@
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .callbacks import Callbacks, _Callback
 from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
 from .data import Data
 from .feed import Arrays, Stream
@@ -14,7 +13,6 @@ from .optimizers import _Named
 from .rule import _Rule
 from .training import Trainer
 
-_Chunks: TypeAlias = Iterable[tuple[ArrayLike, ...]] | Callable[[], Iterable[tuple[ArrayLike, ...]]]
 _Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 
 class DivergenceError(ArithmeticError):
@@ -23,7 +21,7 @@ class DivergenceError(ArithmeticError):
 
 def train(
     net: Network,
-    X: ArrayLike | _Chunks,
+    X: ArrayLike | Iterable[Any] | Callable[[], Iterable[Any]],
     Y: ArrayLike | None = None,
     *,
     optimizer: _Rule | _Named = "adam",
@@ -42,32 +40,33 @@ def train(
     validation_data: _Validation | None = None,
     validation_split: _Number = 0.0,
     metrics: Sequence[str | Callable[..., Any]] = (),
-    callbacks: Sequence[_Callback] = (),
+    callbacks: Sequence[object] = (),
     seed: _Seed = None,
     progress: _Flag = False,
     n_threads: _Count | None = None,
 ) -> History: ...
 
-
 class Training:
     net: Network
     trainer: Trainer
+    optimizer: _Rule
     history: History
-    epoch: int
     epochs: int
     J: float
-    learning_rate: Any  # a number; None where the optimizer has none
     rng: np.random.Generator
     def __init__(
         self,
         trainer: Trainer,
         feed: Arrays | Stream,
-        epochs: int,
         batch_size: int,
+        validation: Data | None,
+        functions: dict[str, Callable[..., float]],
+        callbacks: list[Any],
         rng: np.random.Generator,
-        validation: Data | None = None,
-        metrics: Mapping[str, Callable[..., float]] | None = None,
-        callbacks: Callbacks | None = None,
+        epochs: int,
     ) -> None: ...
-    def stop(self, reason: object) -> None: ...
+    @property
+    def epoch(self) -> int: ...
+    def stop(self, reason: str) -> None: ...
     def run(self, report: Callable[[History], None]) -> None: ...
+    def call(self, name: str) -> None: ...

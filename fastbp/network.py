@@ -8,6 +8,8 @@ from . import checks, gradient, initialize, regularisation
 from .data import Data
 from .plan import Plan
 
+STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
+
 
 class Evaluation(NamedTuple):
     """What `Network.evaluate` returns; accuracy is None for regression."""
@@ -71,12 +73,16 @@ class Network:
         self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", huber_delta=None,
         quantile=None, dtype=np.float64, init="glorot_uniform", eps=None, seed=None,
     ):
-        self._plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
-        self._theta = np.zeros(self._plan.n_parameters, _dtype(dtype))
-        self._Theta = self._plan.views(self._theta)
-        self._predict_row = gradient.row_predictor(self._plan, self._theta)
-        self._init, self._eps = initialize.check(init, eps, self._plan, self._theta.dtype)
+        plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
+        dtype = _dtype(dtype)
+        self._hold(plan, np.zeros(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
+
+    def _hold(self, plan, theta, init, eps):
+        """All that a network is; theta (n_parameters,) becomes its own."""
+        self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
+        self._Theta = plan.views(theta)
+        self._predict_row = gradient.row_predictor(plan, theta)
 
     def initialize(self, seed=None):
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
@@ -134,17 +140,44 @@ class Network:
 
     def copy(self, dtype=None):
         """A network of its own with the same parameters, in another dtype if one is given."""
-        twin = Network(
-            self.layer_sizes, activation=list(self.activation), output=self.output, loss=self.loss,
-            dtype=self.dtype if dtype is None else dtype, seed=0, **self.loss_parameters,
-        )
-        twin._init, twin._eps = self._init, self._eps
-        twin.theta = self._theta
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__() | ({} if dtype is None else {"dtype": dtype}))
         return twin
 
-    def __reduce__(self):
-        return _rebuild, (self.layer_sizes, self.activation, self.output, self.loss, self.dtype.str, self._init,
-                          self._eps, self._theta, self.loss_parameters)
+    def __getstate__(self):
+        """What pickle, copy and files keep; a theta that is not finite is a ValueError here, not where it is read."""
+        return self._settings() | {"init": self._init, "theta": self._check_theta()}
+
+    def _settings(self):
+        """The state but for its arrays: JSON; init is None where it is start values."""
+        return {
+            "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
+            "loss": self.loss, "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
+            "init": self._init if isinstance(self._init, str) else None, "eps": self._eps,
+        }
+
+    def __setstate__(self, state):
+        """Become the network of a state, which is checked as arguments are, before anything has changed."""
+        self._restore(state, np.array)
+
+    def _restore(self, state, own):
+        """`own` makes of theta, and of start values, what this network may keep: a copy, or the array itself."""
+        if not isinstance(state, dict):
+            raise TypeError(f"the state of a Network must be a dict; got {type(state).__name__}")
+        if state.keys() != STATE:
+            raise ValueError(f"the state of a Network must have the keys {', '.join(sorted(STATE))}; "
+                             f"got {', '.join(sorted(map(str, state)))}")
+        parameters = state["loss_parameters"]
+        if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
+            raise TypeError(f"loss_parameters must be a dict by name; got {parameters!r:.200}")
+        plan = Plan(state["layer_sizes"], state["activation"], state["output"], state["loss"], **parameters)
+        dtype, init, eps = _dtype(state["dtype"]), state["init"], state["eps"]
+        theta = own(checks.parameters(state["theta"], plan, dtype))
+        if isinstance(init, np.ndarray) and eps is None:
+            init = own(checks.parameters(init, plan, dtype, "init"))
+        else:
+            init, eps = initialize.check(init, eps, plan, dtype)
+        self._hold(plan, theta, init, eps)
 
     def __repr__(self):
         hidden = f"activation={list(self.activation)!r}, " if self.activation else ""
@@ -318,17 +351,8 @@ class Network:
 def _dtype(dtype):
     try:
         dtype = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"dtype must be numpy.float32 or numpy.float64; got {dtype!r}") from None
     if dtype not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64; got {dtype.name}")
     return dtype.newbyteorder("=")
-
-
-def _rebuild(layer_sizes, activation, output, loss, dtype, init, eps, theta, loss_parameters):
-    net = Network(
-        layer_sizes, activation=list(activation), output=output, loss=loss, dtype=dtype, seed=0, **loss_parameters
-    )
-    net._init, net._eps = initialize.check(init, eps, net.plan, net.dtype)
-    net.theta = theta
-    return net

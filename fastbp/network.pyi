@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, NamedTuple, SupportsIndex, TypeVar, overload
+from typing import Any, Final, NamedTuple, SupportsIndex, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -9,6 +9,8 @@ from .data import Data
 from .plan import Plan
 
 _Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
+
+STATE: Final[set[str]]
 
 class Evaluation(NamedTuple):
     cost: float
@@ -53,6 +55,8 @@ class Network:
     @property
     def loss_parameters(self) -> dict[str, float]: ...
     def copy(self, dtype: DTypeLike | None = None) -> Network: ...
+    def __getstate__(self) -> dict[str, Any]: ...
+    def __setstate__(self, state: dict[str, Any]) -> None: ...
     def summary(self) -> str: ...
     def data(
         self,

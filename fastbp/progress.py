@@ -5,6 +5,19 @@ import time
 from contextlib import contextmanager, nullcontext
 
 
+def line(history):
+    """J and what the validation gave in the last epoch, as words."""
+    parts = [f"J {history.J[-1]:.5f}"]
+    if history.val_J:
+        parts.append(f"val_J {history.val_J[-1]:.5f}")
+    if history.val_accuracy:
+        parts.append(f"val_accuracy {100 * history.val_accuracy[-1]:.2f} %")
+    parts += [f"{name} {values[-1]:.5g}" for name, values in history.metrics.items() if values]
+    rate = history.examples / history.seconds[-1] if history.seconds[-1] else 0.0
+    parts.append(f"{rate:,.0f} examples/s")
+    return ", ".join(parts)
+
+
 def silent():
     """A reporter that says nothing."""
     return nullcontext(lambda history: None)
@@ -23,7 +36,7 @@ def bar(epochs, stream=None):
         with tqdm(total=epochs, unit="epoch", file=stream, dynamic_ncols=True) as shown:
 
             def report(history):
-                shown.set_postfix_str(history.last_line(), refresh=False)
+                shown.set_postfix_str(line(history), refresh=False)
                 shown.update()
 
             yield report
@@ -37,6 +50,6 @@ def bar(epochs, stream=None):
         now, epoch = time.monotonic(), len(history)
         if epoch == 1 or epoch % every == 0 or epoch == epochs or now - printed >= 1:
             printed = now
-            print(f"epoch {epoch:>{len(str(epochs))}}/{epochs}: {history.last_line()}", file=stream, flush=True)
+            print(f"epoch {epoch:>{len(str(epochs))}}/{epochs}: {line(history)}", file=stream, flush=True)
 
     yield report

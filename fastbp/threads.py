@@ -16,9 +16,11 @@ from . import checks
 from ._backprop import Team
 
 # Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
-# crew first; and of a step that would keep Ctrl-C waiting too long in the calling thread; measured on two cores.
+# crew first: where members meet at barriers, and where each sums on its own; and of a step that would keep Ctrl-C
+# waiting too long in the calling thread; measured on two cores.
 SHARED = 2e6
 SHARED_CALL = 5e8
+SHARED_SUM = 1e8
 LONG = 1e9
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
 TRIAL, TERM = 0.005, 1.0  # seconds that a number of members is tried for, and that the better one then works

@@ -9,6 +9,7 @@ _Task = TypeVar("_Task")
 
 SHARED: Final[float]
 SHARED_CALL: Final[float]
+SHARED_SUM: Final[float]
 LONG: Final[float]
 SLICE: Final[float]
 TRIAL: Final[float]

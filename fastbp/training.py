@@ -9,6 +9,7 @@ from .rule import check_state, compiled_rule, start
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
 ONLINE = 2**23  # parameters up to which the sweeps over one example are used
 NO_RATES = np.empty(0)
+NOT_EACH = np.empty((0, 2))
 
 
 def _setting(name):
@@ -175,13 +176,18 @@ class Trainer:
             self._works = (batch_size, works)
         return works
 
-    def _epoch(self, data, batch_size=None, order=None, rates=None):
-        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer."""
+    def _epoch(self, data, batch_size=None, order=None, rates=None, each=NOT_EACH):
+        """The epoch's mean J. rates: learning rates of its steps, at most one a batch; None asks the optimizer.
+
+        each (batches, 2), zeros: receives the mean cost and the penalty of each batch; none where weights sum to 0.
+        """
         m = data.m if order is None else len(order)
-        total, weight = self._steps(data, m if batch_size is None else min(batch_size, m), order, rates)
+        total, weight = self._steps(
+            data, m if batch_size is None else min(batch_size, m), order, rates, each=each
+        )
         return total / weight
 
-    def _steps(self, data, batch_size, order=None, rates=None, sums=(0.0, 0.0)):
+    def _steps(self, data, batch_size, order=None, rates=None, sums=(0.0, 0.0), each=NOT_EACH):
         """The steps of an epoch or, cut between batches, of a piece of one, the same bits in pieces of any length.
 
         Returns the sums over the pieces so far, begun with `sums`: of m_b J of the batches, of m_b, in units of scale.
@@ -191,13 +197,13 @@ class Trainer:
         rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._online:
+        elif batch_size == 1 and self._online and not len(each):
             steps = self._online_steps
         elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
             steps = self._large_steps
         else:
             steps = self._compiled_steps
-        return steps(data.examples(order), m, batch_size, rates, data.scale, *sums)
+        return steps(data.examples(order), m, batch_size, rates, data.scale, each, *sums)
 
     @property
     def _online(self):
@@ -220,7 +226,7 @@ class Trainer:
             np.zeros(2 * _epoch.groups(self.net.plan.code)),
         )
 
-    def _compiled_steps(self, examples, m, batch_size, rates, scale, total, weight):
+    def _compiled_steps(self, examples, m, batch_size, rates, scale, each, total, weight):
         """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
         plan, theta, rule, before = self._plan, self._theta, self._compiled_rule(scale), int(self._taken[0])
         work = self._workspaces(batch_size, 1)[0]
@@ -229,12 +235,12 @@ class Trainer:
             total, weight, batch, _ = self._crew.in_step(
                 lambda budget, team, member, at=batch, rates=rates[self._taken[0] - before :], sums=(total, weight): (
                     _epoch.steps(plan.code, theta, examples, m, batch_size, at, batches, rule, rates, self._Delta,
-                                 work.block, work.rows, work.costs, *sums, budget, team, member)
+                                 work.block, work.rows, work.costs, each, *sums, budget, team, member)
                 )
             )
         return total, weight
 
-    def _online_steps(self, examples, m, _, rates, scale, total, weight):
+    def _online_steps(self, examples, m, _, rates, scale, each, total, weight):
         """Plain SGD, one example a step: the fused sweeps."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
         work = gradient.Workspace(plan, 1, self._theta.dtype)
@@ -249,7 +255,7 @@ class Trainer:
             )
         return total, weight
 
-    def _large_steps(self, examples, m, batch_size, rates, scale, *sums):
+    def _large_steps(self, examples, m, batch_size, rates, scale, each, *sums):
         """Batches of many blocks: Delta shard by shard, then the compiled step."""
         plan, rule, before = self.net.plan, self._compiled_rule(scale), int(self._taken[0])
 
@@ -257,9 +263,9 @@ class Trainer:
             rate = rates[self._taken[0] - before :]
             return _epoch.step(plan.code, self._theta, m_b, rule, rate, self._Delta)
 
-        return self._accumulated_steps(examples, m, batch_size, learn, *sums)
+        return self._accumulated_steps(examples, m, batch_size, learn, each, *sums)
 
-    def _python_steps(self, examples, m, batch_size, _, scale, *sums):
+    def _python_steps(self, examples, m, batch_size, _, scale, each, *sums):
         """The update rule in Python, one crossing a batch."""
         plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
 
@@ -270,9 +276,9 @@ class Trainer:
             self._taken[0] += 1
             return penalty
 
-        return self._accumulated_steps(examples, m, batch_size, learn, *sums)
+        return self._accumulated_steps(examples, m, batch_size, learn, each, *sums)
 
-    def _accumulated_steps(self, examples, m, batch_size, learn, total, weight):
+    def _accumulated_steps(self, examples, m, batch_size, learn, each, total, weight):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
         plan, theta, Delta = self._plan, self._theta, self._Delta
         work = self._workspaces(batch_size, self._crew.n)
@@ -284,6 +290,9 @@ class Trainer:
             Delta[:] = 0
             self._set_masks(first)
             cost = gradient.accumulate_range(plan, theta, examples, first, last, work, Delta, self._crew)
-            total += cost + m_b * learn(m_b)
+            penalty = learn(m_b)
+            if len(each):
+                each[first // batch_size] = cost / m_b, penalty
+            total += cost + m_b * penalty
             weight += m_b
         return total, weight

@@ -11,6 +11,7 @@ from .rule import _Rule
 LARGE: Final[int]
 ONLINE: Final[int]
 NO_RATES: Final[NDArray[np.float64]]
+NOT_EACH: Final[NDArray[np.float64]]
 
 class Trainer:
     net: Network

@@ -234,15 +234,16 @@ def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, :
 
 def accumulate(
     const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, double[::1] costs, floating[::1] Delta, double cost, double budget,
-    Team team,
+    floating[::1] work, Py_ssize_t B, double[::1] costs, double[::1] each, floating[::1] Delta, double cost,
+    double budget, Team team,
 ):
     """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
 
+    each, or empty: receives the costs of each panel, its examples counted from 0; first is that of a panel then.
     An empty Delta asks for the costs alone. When the team is asked to stop, what is in Delta is of no use.
     """
     cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t m, i = first
+    cdef Py_ssize_t m, k, width = f32().panel if floating is float else f64().panel, i = first
     cdef double end = seconds() + budget
     cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
     cdef unsigned callers
@@ -253,6 +254,9 @@ def accumulate(
             cost += accumulate_block(
                 &p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &team.team, 0
             )
+            if each.shape[0]:
+                for k in range((m + width - 1) // width):
+                    each[i // width + k] = costs[k]
             i += m
             if seconds() > end:
                 break

@@ -104,11 +104,12 @@ cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssi
 def steps(
     const int64_t[:, ::1] plan, floating[::1] theta, examples, Py_ssize_t m, Py_ssize_t batch_size,
     Py_ssize_t first, Py_ssize_t last, Rule rule, const double[::1] rates, floating[::1] Delta, floating[::1] work,
-    Py_ssize_t B, double[::1] costs, double total, double weight, double budget, team, int member,
+    Py_ssize_t B, double[::1] costs, double[:, ::1] each, double total, double weight, double budget, team, int member,
 ):
     """The batches first .. last of an epoch over m examples; theta and what the rule keeps are updated in place.
 
-    rates: learning rates of the steps from here on, or empty for the rule's own. The step count and what else a rule
+    rates: learning rates of the steps from here on, or empty for the rule's own. each (batches, 2), or empty: receives
+    the mean cost of each batch and its penalty, where it has a step. The step count and what else a rule
     keeps are up to date after each step, for a caller that is interrupted. Returns (total + the sum of m_b J_b,
     penalty included, over the batches done, weight + the sum of their m_b, the first batch not done, the steps done):
     at the latest after about `budget` seconds or when the team is asked to stop, then with theta as the last finished
@@ -122,7 +123,7 @@ def steps(
     cdef Py_ssize_t rows, at, end_at, batch = first, done = 0
     cdef bint add
     cdef unsigned callers
-    cdef double m_b, cost, end = seconds() + budget
+    cdef double m_b, cost, penalty, end = seconds() + budget
     with nogil:
         callers = enter()
         rule.last_step(&step)
@@ -163,7 +164,11 @@ def steps(
                 rule.finish(&step)
                 all.stop = all.wanted or seconds() > end
             team_meet(all)
-            total += cost + m_b * rule.penalty()
+            penalty = rule.penalty()
+            if each.shape[0] and member == 0:
+                each[batch, 0] = cost / m_b
+                each[batch, 1] = penalty
+            total += cost + m_b * penalty
             weight += m_b
             batch += 1
             done += 1

@@ -130,16 +130,16 @@ def curve(values):
 @pytest.mark.parametrize(
     ("values", "options", "stops", "best"),
     [
-        ([5, 4, 3, 3, 3, 3, 3], {"patience": 3}, 6, 3),
-        ([5, 4, 4.5, 3, 3.5, 3.6, 3.7], {"patience": 2}, 6, 4),
-        ([5, 4.9, 4.8, 4.7, 4.6], {"patience": 2, "min_delta": 0.5}, 3, 1),
-        ([5, 4.9, 4.8, 4.7, 4.4, 4.3, 4.2], {"patience": 4, "min_delta": 0.5}, None, 5),
-        ([1, 2, 3, 2, 2], {"patience": 2, "mode": "max"}, 5, 3),
-        ([5, 4, 3, 2, 1], {"patience": 1}, None, 5),
-        ([5, np.nan, np.nan, 3], {"patience": 2}, 3, 1),
+        ([5, 4, 3, 3, 3, 3, 3], {"patience": 2}, 6, 3),
+        ([5, 4, 4.5, 3, 3.5, 3.6, 3.7], {"patience": 1}, 6, 4),
+        ([5, 4.9, 4.8, 4.7, 4.6], {"patience": 1, "min_delta": 0.5}, 3, 1),
+        ([5, 4.9, 4.8, 4.7, 4.4, 4.3, 4.2], {"patience": 3, "min_delta": 0.5}, None, 5),
+        ([1, 2, 3, 2, 2], {"patience": 1, "mode": "max"}, 5, 3),
+        ([5, 4, 3, 2, 1], {"patience": 0}, None, 5),
+        ([5, np.nan, np.nan, 3], {"patience": 1}, 3, 1),
     ],
 )
-def test_training_stops_after_so_many_epochs_without_improvement_and_restores_the_best(values, options, stops, best):
+def test_training_stops_when_patience_is_exceeded_and_restores_the_best(values, options, stops, best):
     p, thetas = problem(m=20), []
     stopping = EarlyStopping(curve(values), **options)
     net, history = train(p, epochs=len(values), callbacks=[stopping, lambda t: thetas.append(t.net.theta.copy())])
@@ -162,13 +162,13 @@ def test_monitors_know_what_is_better(monitor, sign):
 
 
 def test_a_callback_used_twice_begins_anew():
-    p, stopping = problem(m=20), EarlyStopping(curve([3, 2, 1, 1, 1, 1, 1, 1]), patience=2)
+    p, stopping = problem(m=20), EarlyStopping(curve([3, 2, 1, 1, 1, 1, 1, 1]), patience=1)
     first, second = (train(p, epochs=8, callbacks=[stopping]) for _ in range(2))
     assert len(first[1]) == len(second[1]) == 5
     assert first[0].theta.tobytes() == second[0].theta.tobytes()
 
 
-@pytest.mark.parametrize("make", [lambda m: EarlyStopping(m, patience=3), lambda m: ReduceOnPlateau(m, patience=2)])
+@pytest.mark.parametrize("make", [lambda m: EarlyStopping(m, patience=2), lambda m: ReduceOnPlateau(m, patience=1)])
 def test_a_callback_goes_on_from_its_state(make):
     """Four epochs, then the rest in a new training with what was kept: as in one"""
     values = [5, 4, 3, 3.5, 3.4, 3.3, 2.9, 2.8]
@@ -177,7 +177,7 @@ def test_a_callback_goes_on_from_its_state(make):
     class Keep(Callback):
         def on_epoch_end(self, training):
             if training.epoch == 4:
-                kept.update(copy.deepcopy(before.state()), rate=training.learning_rate)
+                kept.update(copy.deepcopy(before.state()))
 
     before = make(curve(values))
     train(p, epochs=8, callbacks=[whole])
@@ -202,34 +202,33 @@ VALUES = [5, 4, 4, 4, 4, 4, 4, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 2.5, 2.4, 2.3, 2
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("patience", "cooldown", "min_delta"), [(1, 0, 0), (3, 0, 0), (3, 2, 0.2), (2, 5, 0)])
+@pytest.mark.parametrize(("patience", "cooldown", "min_delta"), [(0, 0, 0), (2, 0, 0), (2, 2, 0.2), (1, 5, 0)])
 def test_rates_fall_as_torchs(patience, cooldown, min_delta):
     torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=0.3, patience=patience - 1, threshold=min_delta, threshold_mode="abs", cooldown=cooldown,
+        optimizer, factor=0.3, patience=patience, threshold=min_delta, threshold_mode="abs", cooldown=cooldown,
         min_lr=0.001, eps=0,
     )  # fmt: skip
     expected = []
     for value in VALUES:
         scheduler.step(value)
         expected.append(optimizer.param_groups[0]["lr"])
-    falls = ReduceOnPlateau(curve(VALUES), 0.3, patience, min_delta, cooldown=cooldown, least=0.001)
+    falls = ReduceOnPlateau(curve(VALUES), patience, 0.3, min_delta, cooldown=cooldown, least=0.001)
     rates = []
     train(problem(m=20), epochs=len(VALUES), optimizer=fastbp.SGD(0.4),
-          callbacks=[falls, lambda training: rates.append(training.learning_rate)])  # fmt: skip
+          callbacks=[falls, lambda training: rates.append(training.optimizer.learning_rate)])  # fmt: skip
     assert rates == pytest.approx(expected, rel=1e-12)
 
 
-def test_steps_after_a_fall_take_the_lower_rate_and_the_callers_optimizer_keeps_its_own():
-    p, optimizer = problem(m=20), fastbp.SGD(0.4)
-    net, _ = train(p, optimizer=optimizer, epochs=3, shuffle=False,
-                   callbacks=[ReduceOnPlateau(curve([2, 2, 2]), 0.5, patience=1)])  # fmt: skip
+def test_steps_after_a_fall_take_the_lower_rate():
+    p = problem(m=20)
+    net, _ = train(p, optimizer=fastbp.SGD(0.4), epochs=3, shuffle=False,
+                   callbacks=[ReduceOnPlateau(curve([2, 2, 2]), 0, 0.5)])  # fmt: skip
     other = p.network()
     for rate in (0.4, 0.4, 0.2):
         train(p, other, optimizer=fastbp.SGD(rate), epochs=1, shuffle=False)
     assert net.theta.tobytes() == other.theta.tobytes()
-    assert optimizer == fastbp.SGD(0.4)
 
 
 def test_epochs_and_the_stop_are_logged(caplog):
@@ -237,7 +236,7 @@ def test_epochs_and_the_stop_are_logged(caplog):
     with caplog.at_level(logging.INFO, "fastbp"):
         train(p, epochs=7, callbacks=[Logging(every=3), lambda t: t.epoch == 5 and t.stop("tired")])
     assert [record.name for record in caplog.records] == ["fastbp"] * 2
-    assert caplog.messages[0].startswith("epoch 3/7: J ")
+    assert caplog.messages[0].startswith("epoch 3: J ")
     assert caplog.messages[1] == "stopped after epoch 5: tired"
 
 
@@ -269,7 +268,7 @@ def test_epoch_callbacks_cost_under_a_hundredth_of_ten_milliseconds():
         (EarlyStopping("J"), "callbacks"),
         ([3], r"callbacks\[0\]"),
         ([lambda t: None, EarlyStopping], r"callbacks\[1\]"),
-        ([EarlyStopping("val_J")], "val_J.*validation"),
+        ([EarlyStopping("val_J")], "val_J.* J, seconds"),
         ([EarlyStopping("nonsense")], "nonsense"),
     ],
 )
@@ -282,7 +281,7 @@ def test_bad_callbacks_are_refused_before_anything_has_changed(bad, text):
 
 def test_bad_settings_are_refused_by_name():
     for make, name in [
-        (lambda: EarlyStopping(patience=0), "patience"),
+        (lambda: EarlyStopping(patience=-1), "patience"),
         (lambda: EarlyStopping(min_delta=-1), "min_delta"),
         (lambda: EarlyStopping(3), "monitor"),
         (lambda: EarlyStopping(mode="up"), "mode"),

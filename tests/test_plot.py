@@ -64,12 +64,13 @@ def test_decision_boundary_of_classes_has_the_colour_of_the_largest_output():
 
 @pytest.mark.parametrize("K", [1, 3])
 def test_confusion_matrix_counts_true_by_predicted(K):
-    net, y = network(K), Y if K > 1 else Y % 2
+    net, y, n = network(K), Y if K > 1 else Y % 2, max(K, 2)
     h = net.predict(X)
     said = h.argmax(axis=1) if K > 1 else (h[:, 0] >= 0.5).astype(int)
-    ax = plot.confusion_matrix(net, X, y, names=list("abc")[: max(K, 2)])
+    ax = plot.confusion_matrix(net, X, y, names=list("abc")[:n])
     shown = {text.get_position(): int(text.get_text()) for text in ax.texts}
-    expected = {(j, i): n for i in range(max(K, 2)) for j in range(max(K, 2)) if (n := int(((y == i) & (said == j)).sum()))}
+    counts = {(j, i): int(((y == i) & (said == j)).sum()) for i in range(n) for j in range(n)}
+    expected = {cell: count for cell, count in counts.items() if count}
     assert shown == expected
     assert ax.get_title() == f"{100 * (said == y).mean():.1f} % right"
 

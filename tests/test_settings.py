@@ -131,6 +131,12 @@ def test_bad_settings_of_optimizers_are_refused(make, name, value):
     refused(lambda: make(**{"learning_rate": 0.1, name: value}), name, received)
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_whole_numbers_beyond_float64_are_refused_like_infinity(value):
+    refused(lambda: fastbp.SGD(value), "learning_rate", "inf")
+    refused(lambda: fastbp.Network([2, 1], init="normal", eps=value), "eps", "inf")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -138,3 +138,39 @@ def test_bad_softmax_rows_are_refused_by_the_quick_step_too():
     wrong[3, 0] += 0.01
     refused(lambda: fastbp.Trainer(net, fastbp.SGD(0.1)).step(p.X, wrong), "Y", "3", "sum")
     assert net.theta.tobytes() == p.theta.tobytes()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 60, 5000])
+@pytest.mark.parametrize("rule", [*RULES, "python"])
+def test_epoch_tells_cost_and_penalty_of_each_batch(rule, batch_size, weighted):
+    """What the estimators need for a mean of their own: as before each step, zeros where weights sum to 0"""
+
+    class Plain(fastbp.SGD):
+        def update(self, theta, D, state):
+            super().update(theta, D, state)
+
+    m = 12_000 if batch_size == 5000 else 150
+    rng = np.random.default_rng(0)
+    X, Y, w = rng.normal(size=(m, 4)), rng.normal(size=(m, 2)), rng.integers(1, 4, m) / 2
+    w[batch_size : 2 * batch_size] = 0
+    w = w if weighted else None
+    nets = [fastbp.Network([4, 6, 2], output="identity", loss="squared_error", seed=0) for _ in range(2)]
+    make = (lambda: Plain(0.05)) if rule == "python" else RULES[rule][0]
+    whole, single = (fastbp.Trainer(net, make(), weight_decay=0.01, batch_lam=2.0) for net in nets)
+    order = rng.permutation(m)
+    order[batch_size : 2 * batch_size] = np.arange(batch_size, 2 * batch_size)      # a batch without weight
+    parts = [order[at : at + batch_size] for at in range(0, m, batch_size)]
+    each, expected = np.zeros((len(parts), 2)), np.zeros((len(parts), 2))
+    whole._epoch(nets[0].data(X, Y, w), batch_size, order, each=each)
+    for i, part in enumerate(parts):
+        m_b = len(part) if w is None else w[part].sum()
+        if m_b == 0:
+            continue
+        own = None if w is None else w[part]
+        J = nets[1].cost(X[part], Y[part], sample_weight=own)
+        c = 0.01 + 2.0 / m_b
+        expected[i] = J, c / 2 * sum((Theta[:, 1:] ** 2).sum() for Theta in nets[1].Theta)
+        single.step(X[part], Y[part], sample_weight=own)
+    np.testing.assert_allclose(each, expected, rtol=1e-11)
+    assert (expected[:, 0] == 0).sum() == (0 if w is None else sum(w[part].sum() == 0 for part in parts))

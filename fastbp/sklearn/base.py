@@ -62,6 +62,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "init": [StrOptions({"auto", *initialize.DEFAULT_EPS}), list, tuple],
         "scoring": [str, callable, None],
         "callbacks": [list, tuple, callable, None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -135,6 +137,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
+        if not stochastic and (np.any(self.dropout) or self.clip_norm is not None):
+            raise ValueError("solver='lbfgs' has no steps for dropout and clip_norm; "
+                             f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
         if validation is not None and (incremental or not stochastic):
             raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)

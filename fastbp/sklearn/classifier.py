@@ -90,6 +90,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     callbacks : callable or list of callables, default=None
         Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
         see `set_callbacks` (scikit-learn 1.9 on).
+    dropout : float, or sequence of float, default=0.0
+        Rate of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with this
+        probability p, else a / (1 - p). loss_curve_ is that of the steps; predictions and scores drop nothing.
+        Not with lbfgs.
+    clip_norm : float, default=None
+        The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     n_threads : int, default=None
         At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
 
@@ -150,7 +156,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         momentum: float = 0.9, nesterovs_momentum: bool = True, early_stopping: bool = False,
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
-        scoring: str | Callable[..., float] | None = None, callbacks: Any = None, n_threads: int | None = None,
+        scoring: str | Callable[..., float] | None = None, callbacks: Any = None,
+        dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 

@@ -138,6 +138,7 @@ def _batch_size(batch_size, m):
 
 def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
+    optimizer.set(e.alpha, e.clip_norm)
     e.n_iter_ = 0
     for _ in range(epochs):
         if e.shuffle:       # as sklearn.utils.shuffle does it
@@ -145,7 +146,7 @@ def _epochs(e, model, training, validation, order, m, batch_size, epochs, increm
             e._random_state.shuffle(places)
             order = order[places]
         optimizer.before[:] = theta
-        loss = optimizer.epoch(training, batch_size, order, e.alpha, divisor)
+        loss = optimizer.epoch(training, batch_size, order, divisor)
         diverged = not model.is_finite()
         if diverged:
             theta[:] = optimizer.before

@@ -8,7 +8,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]
 from scipy.special import expit  # type: ignore[import-untyped]
 from sklearn.utils.optimize import _check_optimize_result
 
-from .. import blas, gradient
+from .. import _backprop, blas, gradient
 from ..plan import Plan
 from ..regularisation import Regularisation
 from . import callbacks
@@ -18,6 +18,7 @@ from .stochastic import allowed_threads
 
 OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # iprint means something
 EPS = float(np.finfo(np.float64).eps)
+LOST = 1e-3     # 1 - p of a sigmoid below which more than its last three digits are lost
 
 
 class Objective:
@@ -37,6 +38,7 @@ class Objective:
         self._predicted = plan if plan.output == "softmax" else Plan(
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
+        self.panel = _backprop.panel(np.empty(0))
         self.best = np.inf, None    # J and its theta, for Ctrl-C
 
     def __call__(self, theta):
@@ -44,7 +46,9 @@ class Objective:
         D, cost = np.zeros_like(theta), 0.0
         for data, _ in self.training.parts(self.training.m):
             part = D if data.scale == 1 else np.zeros_like(theta)
-            cost += self._clipped(theta, data, gradient.accumulate(self.plan, theta, data, part, False, self.n_threads))
+            sums = np.zeros(-(-data.m // self.panel) if self.plan.loss == "cross_entropy" else 0)
+            total = gradient.accumulate(self.plan, theta, data, part, False, self.n_threads, sums)
+            cost += self._clipped(theta, data, total, sums) * data.scale
             if part is not D:
                 D += data.scale * part
         D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
@@ -53,28 +57,29 @@ class Objective:
             self.best = J, theta.copy()
         return J, D
 
-    def _clipped(self, theta, data, cost):
+    def _clipped(self, theta, data, cost, sums):
         """The sum of the costs as scikit-learn counts it: from the probability p of what is right, at least eps.
 
         Its line search sees log(eps) where an example costs more, and with sigmoids the digits that 1 - p has lost.
-        Where no example can be so wrong, or none is, it is the sum that the engine gave.
+        Only panels whose costs sum to as much as one such example are looked at again.
         """
-        if self.plan.loss != "cross_entropy":
-            return cost * data.scale
-        wrong = EPS if self.plan.output == "softmax" else 1e-3
+        wrong = EPS if self.plan.output == "softmax" else LOST
         least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
-        if cost <= -np.log(wrong) * least:
-            return cost * data.scale
-        h = np.empty((data.m, self.plan.layer_sizes[-1]))
-        gradient.predict(self._predicted, theta, data.X, h)
+        panels = np.flatnonzero(~(sums <= -np.log(wrong) * least))
+        if not len(panels):
+            return cost
+        rows = (panels[:, np.newaxis] * self.panel + np.arange(self.panel)).ravel()
+        rows = rows[rows < data.m]
+        h = np.empty((len(rows), self.plan.layer_sizes[-1]))
+        gradient.predict(self._predicted, theta, data.X[rows], h)
         if data.labels is not None:
-            p = np.take_along_axis(h, data.labels[:, np.newaxis], axis=1)
+            p = np.take_along_axis(h, data.labels[rows, np.newaxis], axis=1)
         else:
-            p = np.where(data.dense, expit(h, out=h), 1 - h)
+            p = np.where(data.dense[rows], expit(h, out=h), 1 - h)
         if p.min() >= wrong:
-            return cost * data.scale
+            return cost
         costs = -np.log(np.clip(p, EPS, 1 - EPS))
-        return float((costs if data.w is None else data.w * costs).sum()) * data.scale
+        return float((costs if data.w is None else data.w[rows] * costs).sum() + np.delete(sums, panels).sum())
 
 
 def fit_lbfgs(estimator, model, X, y, target, w):

@@ -26,8 +26,7 @@ def partial_fit(estimator, X, y):
     if target is None:
         return False
     trainer, theta, alpha = optimizer.trainer, model.net.theta, float(e.alpha)
-    if trainer.batch_lam != alpha:
-        trainer.batch_lam = alpha
+    optimizer.set(alpha, e.clip_norm)
     optimizer.before[:] = theta
     divisor = e._loss_divisor()
     penalty = 0.5 * alpha * sum(float(np.vdot(W, W)) for W in model.coefs) if divisor > 1 else 0.0

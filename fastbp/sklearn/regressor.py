@@ -1,12 +1,13 @@
 """MLPRegressor."""
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
@@ -18,8 +19,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
-        1/2 (h - y)^2 with h = z, or half the Poisson deviance with h = exp(z), for y >= 0.
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}, default="squared_error"
+        1/2 (h - y)^2 with h = z; half the Poisson deviance with h = exp(z), for y >= 0; with h = z also |h - y|, the
+        Huber loss with `huber_delta`, and the pinball loss max(q (y - h), (q - 1) (y - h)) with q = `quantile`.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
@@ -74,6 +76,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     callbacks : callable or list of callables, default=None
         Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
         see `set_callbacks` (scikit-learn 1.9 on).
+    dropout : float, or sequence of float, default=0.0
+        Rate of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with this
+        probability p, else a / (1 - p). loss_curve_ is that of the steps; predictions and scores drop nothing.
+        Not with lbfgs.
+    clip_norm : float, default=None
+        The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
+    huber_delta : float, default=1.0
+        For loss="huber": e = h - y counts e^2/2 up to |e| = huber_delta, and huber_delta (|e| - huber_delta/2) beyond.
+    quantile : float, default=0.5
+        For loss="quantile": which quantile of y given x is learnt, in (0, 1).
     n_threads : int, default=None
         At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
 
@@ -118,7 +130,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"})],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
     def __init__(
@@ -131,7 +145,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         validation_fraction: float = 0.1, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8,
         n_iter_no_change: float = 10, max_fun: int = 15000, init: Any = "auto",
         scoring: str | Callable[..., float] | None = None,
-        callbacks: Any = None, n_threads: int | None = None,
+        callbacks: Any = None, dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None,
+        huber_delta: float = 1.0, quantile: float = 0.5, n_threads: int | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
@@ -146,6 +161,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _quick_target(self, y, dtype):
         fits = y.dtype == dtype and y.shape == ((1,) if self.n_outputs_ == 1 else (1, self.n_outputs_))
         return y if fits and np.isfinite(y).all() else None
+
+    def _network_settings(self):
+        name = {"huber": "huber_delta", "quantile": "quantile"}.get(self.loss)
+        return {} if name is None else {name: float(getattr(self, name))}
 
     def _output(self):
         return "exp" if self.loss == "poisson" else "identity"

@@ -39,10 +39,12 @@ class Stochastic:
         self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
         self.solver = e.solver if isinstance(e.solver, str) else type(e.solver).__name__
         self.rule = rule(e)
+        self.dropout = e.dropout
+        self.seed = e._random_state.randint(2**31 - 1) if np.any(e.dropout) else 0
         self._attach(net, None)
 
     def _attach(self, net, state):
-        self.trainer = Trainer(net, self.rule)
+        self.trainer = Trainer(net, self.rule, dropout=self.dropout, seed=self.seed)
         if state is not None:
             self.trainer.state = state
         self.layer_sizes = net.layer_sizes
@@ -100,34 +102,30 @@ class Stochastic:
             print(message + ending)
         return "Stopping" in ending
 
-    def epoch(self, training, batch_size, order, alpha, divisor):
+    def set(self, alpha, clip_norm):
+        """What may change from one call to the next."""
+        if self.trainer.batch_lam != alpha:
+            self.trainer.batch_lam = float(alpha)
+        if self.trainer.clip_norm != clip_norm:
+            self.trainer.clip_norm = clip_norm
+
+    def epoch(self, training, batch_size, order, divisor):
         """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.
 
         A batch's c is alpha / m_b, m_b its number of examples or their weight. Its loss is the mean cost over
         `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
         """
         trainer, total = self.trainer, 0.0
-        if trainer.batch_lam != alpha:
-            trainer.batch_lam = float(alpha)
         for data, order_of in training.parts(batch_size, order):
             m = data.m if order_of is None else len(order_of)
-            if data.w is None and (divisor == 1 or alpha == 0):
+            if data.w is None and (divisor == 1 or trainer.batch_lam == 0):
                 total += m * trainer._epoch(data, batch_size, order_of) / divisor
-            else:
-                total += self._batches(data, batch_size, np.arange(m) if order_of is None else order_of, divisor)
+            elif data.w is None or (data.w if order_of is None else data.w[order_of]).any():
+                rows = np.diff([*range(0, m, batch_size), m])
+                each = np.zeros((len(rows), 2))
+                trainer._epoch(data, batch_size, order_of, each=each)
+                total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
-
-    def _batches(self, data, batch_size, order, divisor):
-        """The sum over the batches of their number of examples times their loss."""
-        trainer, net, total = self.trainer, self.trainer.net, 0.0
-        for at in range(0, len(order), batch_size):
-            part = order[at : at + batch_size]
-            m_b = float(len(part)) if data.w is None else float(data.w[part].sum(dtype=np.float64)) * data.scale
-            if m_b == 0:        # nothing to learn from
-                continue
-            penalty = trainer._regularisation.penalty(net.plan, net.theta, m_b) if divisor > 1 else 0.0
-            total += len(part) * ((trainer._epoch(data, None, part) - penalty) / divisor + penalty)
-        return total
 
     def crew(self, n_threads, rows, batches):
         """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""

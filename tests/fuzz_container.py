@@ -1,0 +1,70 @@
+"""Bytes of every kind into the reader of files: FormatError or a network that works, and nothing else. Not for pytest.
+
+    python -m venv fuzz && fuzz/bin/pip install atheris -e .
+    fuzz/bin/python tests/fuzz_container.py -max_total_time=300 found/
+
+An input is a file as it stands, one that gets its checksum, or header and data that get length, padding and checksum,
+so that the fuzzer also comes to what lies behind those. The golden files are put into the corpus in each of the forms.
+"""
+
+import hashlib
+import io
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["fastbp", "json"]):
+    import numpy as np
+
+    import fastbp
+    from fastbp import FormatError, container, files
+
+AS_IT_STANDS, SEALED, FRAMED = b"a", b"s", b"f"
+
+
+def file_of(data):
+    """The bytes of the file that an input stands for"""
+    form, data = data[:1], data[1:]
+    if form == FRAMED:
+        text, _, data = data.partition(b"\n")
+        text += b" " * (-len(text) % 8)
+        data = len(text).to_bytes(8, "little") + text + data
+    if form in (FRAMED, SEALED) and len(data) >= 32:
+        data = data[:-32] + hashlib.sha256(data[:-32]).digest()
+    return data
+
+
+def inputs_of(data):
+    """The three forms of a file"""
+    n = int.from_bytes(data[:8], "little")
+    return AS_IT_STANDS + data, SEALED + data, FRAMED + data[8:8 + n].rstrip() + b"\n" + data[8 + n:]
+
+
+def one_input(data):
+    data = file_of(data)
+    try:
+        arrays, meta = container.parse(io.BytesIO(data), len(data))
+    except FormatError:
+        return
+    again = container._storable_arrays(arrays)
+    assert {name: a.tobytes() for name, a in again.items()} == {name: a.tobytes() for name, a in arrays.items()}
+    container._header(again, container._storable_meta(meta))
+    try:
+        net = files.unpack(arrays, meta.get("network"))
+    except FormatError:
+        return
+    assert type(net) is fastbp.Network
+    if net.n_parameters < 10_000:
+        h = net.predict(np.zeros((2, net.layer_sizes[0])))
+        assert h.shape == (2, net.layer_sizes[-1])
+
+
+if __name__ == "__main__":
+    folders = [Path(word) for word in sys.argv[1:] if not word.startswith("-")]
+    if folders and folders[0].is_dir():
+        for golden in (Path(__file__).parent / "golden").glob("*.fastbp"):
+            for i, seed in enumerate(inputs_of(golden.read_bytes())):
+                (folders[0] / f"{golden.stem}-{i}").write_bytes(seed)
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
