@@ -4,6 +4,7 @@ One count for the process: the first to enter saves the number of threads and se
 it. (Two overlapping threadpoolctl limits would leave the library at one thread for good.)
 """
 
+import os
 import threading
 from contextlib import contextmanager
 
@@ -44,3 +45,17 @@ def single_thread():
             if _holders == 0:
                 for library, threads in _saved:
                     library.set_num_threads(threads)
+
+
+def _after_fork():
+    """In a forked child: whoever held BLAS stayed with the parent"""
+    global _lock, _holders, _saved
+    _lock = threading.Lock()
+    if _holders:
+        for library, threads in _saved:
+            library.set_num_threads(threads)
+    _holders, _saved = 0, []
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -273,10 +273,11 @@ def order_of_examples(order, m, name="order"):
         raise ValueError(f"{name} must be a 1-D array of integers; got shape {a.shape} and dtype {a.dtype}")
     if a.size == 0:
         raise ValueError(f"{name} is empty")
+    a = np.array(a)     # our own: nobody may change it while it is followed
     if a.min() < 0 or a.max() >= m:
         i = int(np.flatnonzero((a < 0) | (a >= m))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
-    return np.require(a, dtype=np.int64, requirements=["C", "A"])
+    return a.astype(np.int64, order="C", copy=False)
 
 
 def dropout_rates(dropout, input_dropout, hidden):

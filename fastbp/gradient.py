@@ -19,10 +19,14 @@ class Workspace:
 
     def __init__(self, plan, m, dtype):
         dtype = np.dtype(dtype)
-        panel = _backprop.panel(np.empty(0, dtype))
-        self.rows = plan.block(m, dtype.itemsize, panel)
+        self.rows = rows(plan, m, dtype)
         self.block = aligned(self.rows * plan.units, dtype)
-        self.costs = np.empty(self.rows // panel)
+        self.costs = np.empty(self.rows // _backprop.panel(np.empty(0, dtype)))
+
+
+def rows(plan, m, dtype):
+    """Examples of a block of m, or of more."""
+    return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
 
 
 def aligned(n, dtype):

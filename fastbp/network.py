@@ -226,6 +226,8 @@ class Network:
             out = np.empty(shape, self.dtype)
         else:
             checks.output_array(out, shape, self.dtype)
+            if np.may_share_memory(out, self._theta):
+                raise ValueError("out must not be a part of net.theta")
             if np.may_share_memory(out, rows):
                 rows = rows.copy()
         gradient.predict(self._plan, self._theta, rows, out.reshape(len(rows), K))

@@ -95,8 +95,9 @@ class Plan:
 
     @property
     def large(self):
-        """A layer is too large for the second-level cache."""
-        return max(rows * columns for rows, columns in self.shapes) > CACHED
+        """A layer is too large for the second-level cache, or all of them take long."""
+        sizes = [rows * (columns - 1) for rows, columns in self.shapes]
+        return max(sizes) > CACHED or sum(sizes) > 16 * CACHED
 
     @property
     def n_parameters(self):

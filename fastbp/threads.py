@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Lock
 
 from . import checks
-from ._backprop import Team
+from ._backprop import Team, lead
 
 # Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
 # crew first: where members meet at barriers, and where each sums on its own; and of a step that would keep Ctrl-C
@@ -21,7 +21,7 @@ from ._backprop import Team
 SHARED = 2e6
 SHARED_CALL = 5e8
 SHARED_SUM = 1e8
-LONG = 1e9
+LONG = 1e8
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
 TRIAL, TERM = 0.005, 1.0  # seconds that a number of members is tried for, and that the better one then works
 
@@ -41,22 +41,17 @@ class _Job:
     """A call that another thread makes; its result, or what it raised."""
 
     def __init__(self, function):
-        self.function, self.result, self.error, self.done = function, None, None, False
+        self.function, self.result, self.error = function, None, None
         self._running = Lock()
         self._running.acquire()
+        self.finished = self._running.acquire   # waits until it is
 
     def run(self):
-        if self.done:
-            return
         try:
             self.result = self.function()
         except BaseException as error:
             self.error = error
-        self.done = True
         self._running.release()
-
-    def wait(self):
-        self._running.acquire()
 
 
 def _work(inbox):
@@ -80,14 +75,15 @@ class Crew:
         self.team = Team(1)     # of each member that works on its own: asked to stop when all are
         self._rates = {}        # steps per second by number of members, of the last trial
         self._until = 0.0       # when the next trial is due
+        self._process = os.getpid()
         self._members = []      # their inboxes
         for _ in range(n if n > 1 or apart else 0):
-            inbox = SimpleQueue()
+            self._members.append(SimpleQueue())
             try:
-                start_new_thread(_work, (inbox,))
+                start_new_thread(_work, (self._members[-1],))
             except RuntimeError:    # no more threads to be had
+                self._members.pop()
                 break
-            self._members.append(inbox)
         self.n = max(1, len(self._members))
 
     def in_step(self, loop):
@@ -96,7 +92,7 @@ class Crew:
         Members that meet at barriers wait for the slowest, and on a machine with other work to do that can be slower
         than one alone. So both are tried, again every second, and the faster goes on: the bits are the same.
         """
-        if not self._members:
+        if not self._here():
             return loop(SLICE, Team(1), 0)
         now = time.perf_counter()
         if now >= self._until:
@@ -131,11 +127,17 @@ class Crew:
                     return
                 work(task, member)
 
-        if not self._members:
+        if not self._here():
             part(0)
         else:
             self.team = Team(1)
             self._lead(lambda: self._by_all(part, self.n), self.team.want_stop)
+
+    def _here(self):
+        """The members; none in a child that was forked while they worked: they stayed with the parent."""
+        if self._members and self._process != os.getpid():
+            self._members, self.n = [], 1
+        return self._members
 
     def _by_all(self, part, n):
         """part(member) by members 0 .. n - 1, in the thread of member 0; returns what it returned there."""
@@ -145,7 +147,7 @@ class Crew:
         own = _Job(lambda: part(0))
         own.run()
         for job in others:
-            job.wait()
+            job.finished()
         for job in (own, *others):
             if job.error is not None:
                 raise job.error
@@ -154,22 +156,7 @@ class Crew:
     def _lead(self, function, stop):
         """function() in the thread of member 0; Ctrl-C here tells it to stop and waits until it has."""
         job = _Job(function)
-        try:
-            self._members[0].put(job)
-            job.wait()
-        except BaseException:
-            # Was the job handed over, or not yet? Either way all is done when an empty one behind it is.
-            behind, handed = _Job(lambda: None), False
-            while not behind.done:
-                try:
-                    stop()
-                    if not handed:
-                        self._members[0].put(behind)
-                        handed = True
-                    time.sleep(0.001)
-                except BaseException:   # one more Ctrl-C: it is stopping already
-                    continue
-            raise
+        lead(self._members[0].put, job, job.finished, stop)
         if job.error is not None:
             raise job.error
         return job.result
@@ -178,7 +165,10 @@ class Crew:
         return self
 
     def __exit__(self, *_):
-        for member in self._members:
+        self.__del__()
+
+    def __del__(self):      # also where Ctrl-C struck before it was entered
+        for member in getattr(self, "_members", ()):
             member.put(None)
 
 

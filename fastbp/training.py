@@ -88,6 +88,7 @@ class Trainer:
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
         self._taken = np.zeros(1, np.int64)     # steps so far, counted in compiled code where the rule is compiled
+        self._quick = net.n_parameters <= gradient.SMALL    # takes too short a time to give up the GIL
         self._stepper = None        # made for the settings it was made with
         self._set_masks()
 
@@ -125,7 +126,7 @@ class Trainer:
 
         X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
         """
-        if self._rule and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
+        if self._rule and self._quick and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
                 self._prepare_step(settings)
@@ -182,9 +183,7 @@ class Trainer:
         each (batches, 2), zeros: receives the mean cost and the penalty of each batch; none where weights sum to 0.
         """
         m = data.m if order is None else len(order)
-        total, weight = self._steps(
-            data, m if batch_size is None else min(batch_size, m), order, rates, each=each
-        )
+        total, weight = self._steps(data, max(m, 2) if batch_size is None else batch_size, order, rates, each=each)
         return total / weight
 
     def _steps(self, data, batch_size, order=None, rates=None, sums=(0.0, 0.0), each=NOT_EACH):
@@ -193,13 +192,14 @@ class Trainer:
         Returns the sums over the pieces so far, begun with `sums`: of m_b J of the batches, of m_b, in units of scale.
         """
         m = data.m if order is None else len(order)
+        whole, batch_size = batch_size, min(batch_size, m)      # a short piece goes the way of the whole
         batches = -(-m // batch_size)
         rates = self._rates(batches) if rates is None else checks.given_rates(rates, batches, self._rule)
         if self._rule is None:
             steps = self._python_steps
-        elif batch_size == 1 and self._online and not len(each):
+        elif whole == 1 and self._online and not len(each):
             steps = self._online_steps
-        elif batch_size > LARGE * self._workspaces(batch_size, 1)[0].rows:
+        elif whole > LARGE * gradient.rows(self._plan, whole, self._theta.dtype):
             steps = self._large_steps
         else:
             steps = self._compiled_steps

@@ -58,7 +58,7 @@ cdef extern from "team.h":
 
 cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
     cdef plan_t p
-    cdef Py_ssize_t l
+    cdef Py_ssize_t l, total = 0
     p.L = plan.shape[1] - 1
     p.s, p.g, p.theta, p.a, p.z, p.delta, p.rows = (
         &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
@@ -71,7 +71,8 @@ cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
         p.drop, p.fed = &plan[8, 0], &plan[9, 0]
     p.panels = 1
     for l in range(1, p.L):
-        if p.s[l] * p.s[l - 1] > CACHED:
+        total += p.s[l] * p.s[l - 1]
+        if p.s[l] * p.s[l - 1] > CACHED or total > 16 * CACHED:
             p.panels = PANELS
     return p
 

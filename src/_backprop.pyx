@@ -105,6 +105,23 @@ cdef class Team:
         team_abandon(&self.team)
 
 
+def lead(put, job, finished, stop):
+    """put(job), then wait in finished() until another thread has done it. Whatever strikes the caller meanwhile, such
+    as Ctrl-C, any number of times, asks the job to stop() and is raised when it has: no bytecode, where a signal could
+    be answered, runs in between."""
+    struck = None
+    put(job)
+    while True:
+        try:
+            finished()
+            break
+        except BaseException as error:
+            struck = error if struck is None else struck
+            stop()
+    if struck is not None:
+        raise struck
+
+
 def panel(floating[::1] theta):
     """Examples of a panel in theta's dtype: blocks are multiples of it."""
     return f32().panel if floating is float else f64().panel

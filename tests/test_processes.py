@@ -229,3 +229,96 @@ def test_a_system_without_more_threads_works_with_those_it_grants(monkeypatch):
     with threads.Crew(2) as crew:
         assert crew.n == 1
         assert crew.in_step(lambda budget, team, member: (team.n, member)) == (1, 0)
+
+
+BURSTS = """
+import os, random, signal, threading, time
+import numpy as np, fastbp
+from fastbp import threads
+
+rng, dice = np.random.default_rng(0), random.Random(0)
+X, labels = rng.standard_normal((3000, 60)).astype("f4"), rng.integers(0, 10, 3000)
+main, before = threading.get_ident(), threading.active_count()
+caught, moved, deadline = 0, 0, time.time() + 6
+
+def burst(wait, n):
+    time.sleep(wait)
+    for _ in range(n):
+        try:
+            signal.pthread_kill(main, signal.SIGINT)
+        except OSError:
+            pass
+        time.sleep(dice.uniform(0, 2e-4))
+
+while time.time() < deadline:
+    net = fastbp.Network([60, 40, 10], output="softmax", dtype="f4", seed=0)
+    trainer = fastbp.Trainer(net, fastbp.Adam(1e-3), clip_norm=0.1)
+    data = net.data(X, labels)
+    sender = threading.Thread(target=burst, args=(dice.uniform(1e-3, 8e-3), dice.randint(1, 6)))
+    crew = threads.Crew(2)
+    trainer._crew = crew
+    ended = False
+    while not ended:    # signals may go on after the first was answered
+        try:
+            if sender.ident is None:
+                sender.start()
+            while sender.is_alive():
+                trainer._epoch(data, 200)
+            ended = True
+        except KeyboardInterrupt:
+            try:
+                theta = net.theta.copy()
+                caught += 1
+                time.sleep(0.002)
+                moved += (theta != net.theta).any()
+            except KeyboardInterrupt:
+                continue
+    while True:
+        try:
+            crew.__exit__()
+            break
+        except KeyboardInterrupt:
+            continue
+print(caught > 50, moved)
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("signal"), "pthread_kill"), reason="this system sends no signals to threads")
+def test_fault_9_bursts_of_ctrl_c_never_let_a_step_go_on_behind_the_callers_back():
+    done = subprocess.run([sys.executable, "-c", BURSTS], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "True 0"
+
+
+FORKS_INSIDE = """
+import os, sys
+import numpy as np, fastbp
+
+class Forks(fastbp.optimizers.Optimizer):
+    def init(self, theta):
+        return {"t": 0}
+    def update(self, theta, D, state):
+        state["t"] += 1
+        theta -= 0.1 * D
+        if state["t"] == 2:
+            self.child = os.fork()
+
+X, y = np.random.default_rng(0).standard_normal((4000, 400)), np.arange(4000) % 10
+net, optimizer = fastbp.Network([400, 300, 10], output="softmax", seed=0), Forks()
+fastbp.train(net, X, y, optimizer=optimizer, epochs=2, batch_size=2000, seed=0, n_threads=2)
+if optimizer.child == 0:
+    sys.stdout.write(f"child {net.theta.sum():.17g}\\n")
+    sys.stdout.flush()
+    os._exit(0)
+assert os.waitpid(optimizer.child, 0)[1] == 0
+print(f"parent {net.theta.sum():.17g}")
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
+def test_fault_3_a_child_forked_between_two_steps_of_a_training_finishes_it_with_the_same_bits():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS_INSIDE], capture_output=True, text=True,
+                          timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    child, parent = (line.split()[1] for line in done.stdout.splitlines())
+    assert child == parent

@@ -1,5 +1,7 @@
 """What may change between steps, and input that was once misread: found by readers of the code, kept for ever."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -116,3 +118,32 @@ def test_labels_and_order_may_lie_at_any_address():
     moved.epoch(X, raw, order=order)
     straight.epoch(X, labels, order=np.arange(30)[::-1])
     np.testing.assert_array_equal(moved.net.theta, straight.net.theta)
+
+
+@pytest.mark.parametrize(("sizes", "m", "batch_size", "cuts"), [
+    ((4, 6, 3), 65, 32, (0, 32, 64, 65)),               # the last batch of one row is no online step
+    ((20, 10, 3), 9000, 5000, (0, 5000, 9000)),         # the short last batch is summed as the long one is
+])
+def test_a_short_last_batch_has_the_same_bits_alone(sizes, m, batch_size, cuts):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((m, sizes[0])), rng.integers(0, 3, m)
+    whole, sliced = (
+        fastbp.Trainer(fastbp.Network(sizes, output="softmax", seed=0), fastbp.SGD(0.1)) for _ in range(2)
+    )
+    whole.epoch(X, y, batch_size=batch_size)
+    for a, b in itertools.pairwise(cuts):
+        sliced.epoch(X[a:b], y[a:b], batch_size=batch_size)
+    assert (whole.net.theta == sliced.net.theta).all()
+
+
+def test_one_row_has_the_same_bits_whatever_its_layout():
+    x, y = np.random.default_rng(0).standard_normal((1, 5)), np.array([2])
+    wide = np.zeros((1, 10))
+    wide[:, ::2] = x
+    bits = set()
+    for X, Y in ((x, y), (wide[:, ::2], y), (x.tolist(), y), (x, y.astype(np.int32)), (x, np.eye(3)[y])):
+        trainer = fastbp.Trainer(fastbp.Network([5, 4, 3], output="softmax", seed=0), fastbp.SGD(0.1))
+        for _ in range(3):
+            trainer.step(X, Y)
+        bits.add(trainer.net.theta.tobytes())
+    assert len(bits) == 1

@@ -175,7 +175,8 @@ static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, 
     if (data->labels) {
         for (ptrdiff_t j = 0; j < K; j++)
             y[j] = (real)p->low;
-        y[data->labels[row]] = 1;
+        if ((uint64_t)data->labels[row] < (uint64_t)K)
+            y[data->labels[row]] = 1;
     } else {
         FN(load_rows)(&data->Y, NULL, row, 1, K, y);
     }

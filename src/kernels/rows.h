@@ -28,7 +28,8 @@ static void FN(load_labels)(const int64_t *labels, const int64_t *order, ptrdiff
         const ptrdiff_t width = FN(panel_width)(m - e);
         for (ptrdiff_t i = 0; i < PANEL && e + i < m; i++) {
             const int64_t label = labels[order ? order[first + e + i] : first + e + i];
-            y[e * K + label * width + i] = high;
+            if ((uint64_t)label < (uint64_t)K)      /* checked before; their owner may have changed them since */
+                y[e * K + label * width + i] = high;
         }
     }
 }
