@@ -29,6 +29,7 @@ from .history import History
 from .loop import DivergenceError, train
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .standardise import Standardise
 from .training import Trainer
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "History",
     "Network",
     "RMSprop",
+    "Standardise",
     "Trainer",
     "__version__",
     "callbacks",

@@ -20,6 +20,7 @@ from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .optimizers import AdamW as AdamW
 from .optimizers import RMSprop as RMSprop
+from .standardise import Standardise as Standardise
 from .training import Trainer as Trainer
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "History",
     "Network",
     "RMSprop",
+    "Standardise",
     "Trainer",
     "__version__",
     "callbacks",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
+from .callbacks import EarlyStopping
 
 OPTIMIZERS = {
     "adam": lambda rate: Adam(2e-3 if rate is None else rate),
@@ -28,7 +29,8 @@ def arguments(argv):
     option("--activation", "relu", "of the hidden layers")
     option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
     option("--learning-rate", None, "0.002 for adam, 0.05 for sgd (momentum 0.9) where none is given", type=float)
-    option("--epochs", 60, "passes over the training digits", type=int)
+    option("--epochs", 200, "passes over the training digits, at most", type=int)
+    option("--patience", 10, "stop after so many epochs without a better validation; the best weights count", type=int)
     option("--batch-size", 32, "examples of a step", type=int)
     option("--weight-decay", 1e-4, "c: the penalty is (c/2) sum Theta^2", type=float)
     option("--dtype", "float32", "of the network", choices=["float32", "float64"])
@@ -41,7 +43,7 @@ def arguments(argv):
         options.layers = [int(units) for units in options.layers.split(",") if units.strip()]
     except ValueError:
         parser.error(f"--layers must be whole numbers separated by commas; got {options.layers!r}")
-    for name in "epochs", "batch_size":
+    for name in "epochs", "batch_size", "patience":
         if getattr(options, name) < 1:
             parser.error(f"--{name.replace('_', '-')} must be at least 1; got {getattr(options, name)}")
     if options.seed < 0:
@@ -62,25 +64,14 @@ def split(seed, held_out=360):
 def draw(history, path):
     """The learning curve as a picture; says so where matplotlib is missing."""
     try:
-        from matplotlib.figure import Figure
+        from . import plot
     except ImportError:
         print("learning curve: not drawn, matplotlib is not installed (pip install 'fastbp[demo]')")
         return
-    epochs = range(1, len(history) + 1)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    left = figure.add_subplot()
-    marker = "o" if len(history) < 10 else ""
-    left.plot(epochs, history.J, marker=marker, label="J, training")
-    left.plot(epochs, history.val_J, marker=marker, label="cost, held out")
-    left.set(xlabel="epoch", ylabel="cost", yscale="log", title="fastbp on the UCI digits")
-    right = left.twinx()
-    accuracy = [100 * value for value in history.val_accuracy]
-    right.plot(epochs, accuracy, "C2--", marker=marker, label="accuracy, held out")
-    right.set(ylabel="accuracy, %", ylim=(min(75, *accuracy) - 1, 100.5))
-    lines = left.get_lines() + right.get_lines()
-    left.legend(lines, [line.get_label() for line in lines], loc="center right")
+    ax = plot.learning_curve(history)
+    ax.set_title("fastbp on the UCI digits")
     try:
-        figure.savefig(path, dpi=120)
+        ax.figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:      # a folder not writeable, a suffix unknown
         print(f"learning curve: not drawn, {error}")
         return
@@ -100,17 +91,20 @@ def main(argv=None):
     check = check_gradient(net, X[:50], y[:50], weight_decay=options.weight_decay, directions=20)
     print(f"gradient check: relative difference {check.relative_difference:.1e} along 20 directions\n", flush=True)
 
+    stopping = EarlyStopping(patience=options.patience)
     started = time.perf_counter()
     history = train(
         net, X, y, optimizer=optimizer, epochs=options.epochs, batch_size=options.batch_size,
-        weight_decay=options.weight_decay, validation_data=held_out, seed=options.seed,
+        weight_decay=options.weight_decay, validation_split=0.1, callbacks=[stopping], seed=options.seed,
         progress=True,
     )
     seconds = time.perf_counter() - started
 
     sys.stderr.flush()
-    print(f"\n{options.epochs} epochs of {len(X)} digits in {seconds:.2f} s: "
+    print(f"\n{len(history)} epochs of {history.examples} digits in {seconds:.2f} s: "
           f"{history.examples_per_second:,.0f} examples/s")
+    print(f"{'stopped early' if history.stopped else 'all epochs run'}; weights of epoch {stopping.best_epoch}, "
+          f"validation cost {stopping.best:.4f}")
     if options.picture:
         draw(history, options.picture)
     print(f"training accuracy: {100 * net.evaluate(X, y).accuracy:.1f} %")

@@ -1,8 +1,10 @@
 """What looks on while a network is trained, and may change its course.
 
 A callback is any object with one or more of the methods of `Callback`; each gets the `Training` under way, with
-``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished) and ``stop(reason)``. `on_batch_end` costs
-a crossing into compiled code a batch, so it is called only where a callback has defined it.
+``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished), ``epochs``, ``J`` (of the last epoch; in
+`on_batch_end` of the last batch) and ``stop(reason)``. A plain function is an `on_epoch_end`. `on_batch_end` costs a
+crossing into compiled code a batch, so it is called only where a callback has defined it. What a callback raises leaves
+theta at the last finished step and reaches the caller of `train`.
 """
 
 import logging
@@ -40,14 +42,21 @@ class Callback:
     def on_train_end(self, training):
         """After the last epoch, or when training was stopped; not after an exception."""
 
+    def state(self):
+        """What a checkpoint has to keep: a dict of numbers, strings, None and arrays."""
+        return {}
+
+    def load_state(self, state):
+        """Go on from there; to be called after `on_train_begin`."""
+
 
 class _Watcher(Callback):
     """Compares a list of the history with its best value so far.
 
     Parameters
     ----------
-    monitor : str
-        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name.
+    monitor : str or callable
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
         Epochs without a better value that are put up with.
     min_delta : float
@@ -57,29 +66,40 @@ class _Watcher(Callback):
     """
 
     def __init__(self, monitor, patience, min_delta, mode):
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a list of the history, such as 'val_J'; got {monitor!r}")
+        if not (isinstance(monitor, str) or callable(monitor)):
+            raise TypeError("monitor must be the name of a list of the history, such as 'val_J', or a function of the "
+                            f"training; got {monitor!r}")
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode must be 'min', 'max' or None; got {mode!r}")
         self.monitor, self.patience = monitor, checks.count(patience, "patience", low=0)
         self.min_delta = checks.number(min_delta, "min_delta")
-        higher = monitor.removeprefix("val_") in metrics.HIGHER if mode is None else mode == "max"
+        self.name = monitor if isinstance(monitor, str) else getattr(monitor, "__name__", "the monitor")
+        higher = self.name.removeprefix("val_") in metrics.HIGHER if mode is None else mode == "max"
         self.sign = -1.0 if higher else 1.0
 
     def on_train_begin(self, training):
-        self.best, self.best_epoch, self.waited = np.inf, 0, 0
+        if isinstance(self.monitor, str) and self.monitor not in training.history.columns:
+            raise ValueError(f"{type(self).__name__}: monitor {self.monitor!r} is not measured; there are "
+                             f"{', '.join(training.history.columns)}")
+        self.best, self.best_epoch, self.waited = self.sign * np.inf, 0, 0
 
     def better(self, training):
         """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
-        try:
-            value = self.sign * training.history[self.monitor][-1]
-        except KeyError as error:
-            raise ValueError(f"{type(self).__name__}: monitor {error.args[0]}") from None
-        if value < self.best - self.min_delta or (not np.isfinite(self.best) and value < self.best):
+        named = isinstance(self.monitor, str)
+        value = float(training.history[self.monitor][-1] if named else self.monitor(training))
+        if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
         self.waited += 1
         return False
+
+    def state(self):
+        best = self.best if np.isfinite(self.best) else None
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
+
+    def load_state(self, state):
+        self.best = self.sign * np.inf if state["best"] is None else state["best"]
+        self.best_epoch, self.waited = state["best_epoch"], state["waited"]
 
 
 class EarlyStopping(_Watcher):
@@ -87,8 +107,8 @@ class EarlyStopping(_Watcher):
 
     Parameters
     ----------
-    monitor : str
-        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name.
+    monitor : str or callable
+        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
     min_delta : float
         What a value has to be better by.
@@ -99,8 +119,10 @@ class EarlyStopping(_Watcher):
 
     Attributes
     ----------
+    best : float
+        The best value.
     best_epoch : int
-        Counted from 1.
+        Counted from 1; 0 where there is none.
     """
 
     def __init__(self, monitor="val_J", patience=10, min_delta=0.0, mode=None, restore_best=True):
@@ -116,11 +138,19 @@ class EarlyStopping(_Watcher):
             if self.restore_best:
                 np.copyto(self.theta, training.net.theta)
         elif self.waited > self.patience:
-            training.stop(f"{self.monitor} is not better than in epoch {self.best_epoch}")
+            training.stop(f"{self.name} is not better than in epoch {self.best_epoch}")
 
     def on_train_end(self, training):
         if self.restore_best and self.best_epoch:
-            training.net.theta = self.theta
+            np.copyto(training.net.theta, self.theta)
+
+    def state(self):
+        return {**super().state(), "theta": self.theta.copy() if self.restore_best and self.best_epoch else None}
+
+    def load_state(self, state):
+        super().load_state(state)
+        if state["theta"] is not None:
+            np.copyto(self.theta, state["theta"])
 
 
 class ReduceOnPlateau(_Watcher):
@@ -135,44 +165,69 @@ class ReduceOnPlateau(_Watcher):
         In (0, 1).
     least : float
         The learning rate does not fall below it.
+    cooldown : int
+        Epochs after a fall that do not count.
 
     Notes
     -----
     The optimizer's ``learning_rate`` has to be a number, not a function of the step. It stays as it is at the end.
     """
 
-    def __init__(self, monitor="val_J", patience=5, factor=0.1, min_delta=0.0, mode=None, least=0.0):
+    def __init__(self, monitor="val_J", patience=5, factor=0.1, min_delta=0.0, mode=None, least=0.0, cooldown=0):
         super().__init__(monitor, patience, min_delta, mode)
         self.factor = checks.number(factor, "factor", high=1, open_low=True)
         self.least = checks.number(least, "least")
+        self.cooldown = checks.count(cooldown, "cooldown", low=0)
 
     def on_train_begin(self, training):
         super().on_train_begin(training)
         rate = getattr(training.optimizer, "learning_rate", None)
         if rate is None or callable(rate):
             raise ValueError(f"ReduceOnPlateau needs an optimizer with a number as learning_rate; it is {rate!r}")
+        self.cooling = 0
 
     def on_epoch_end(self, training):
-        if not self.better(training) and self.waited > self.patience:
+        self.better(training)
+        if self.cooling:
+            self.cooling, self.waited = self.cooling - 1, 0
+        if self.waited > self.patience:
             optimizer = training.optimizer
-            optimizer.learning_rate = max(self.least, optimizer.learning_rate * self.factor)
-            self.waited = 0
+            rate = optimizer.learning_rate
+            optimizer.learning_rate = min(rate, max(self.least, rate * self.factor))
+            self.cooling, self.waited = self.cooldown, 0
+
+    def state(self):
+        return {**super().state(), "cooling": self.cooling}
+
+    def load_state(self, state):
+        super().load_state(state)
+        self.cooling = state["cooling"]
 
 
 class Logging(Callback):
-    """A line an epoch to a logger of the standard library, "fastbp" unless another is given."""
+    """A line for every so many epochs, and for the last, to a logger of the standard library."""
 
-    def __init__(self, logger="fastbp", level=logging.INFO):
+    def __init__(self, logger="fastbp", level=logging.INFO, every=1):
         self.logger, self.level = logging.getLogger(logger) if isinstance(logger, str) else logger, level
+        self.every = checks.count(every, "every")
 
     def on_epoch_end(self, training):
         from .progress import line
 
-        self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
+        due = training.epoch % self.every == 0 or training.epoch == training.epochs
+        if due and self.logger.isEnabledFor(self.level):
+            self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
 
     def on_train_end(self, training):
         if training.history.stopped:
             self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
+
+
+class _Function:
+    """A plain function as a callback."""
+
+    def __init__(self, function):
+        self.on_epoch_end = function
 
 
 def check(callbacks):
@@ -180,8 +235,11 @@ def check(callbacks):
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")
     known = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+    found = []
     for i, callback in enumerate(callbacks):
-        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in known):
-            raise TypeError(f"callbacks[{i}] must be an object with one of the methods {', '.join(known)}; "
-                            f"got {callback!r}")
-    return list(callbacks)
+        has = any(callable(getattr(callback, name, None)) for name in known)
+        if isinstance(callback, type) or not (has or callable(callback)):
+            raise TypeError(f"callbacks[{i}] must be a function of the training, or an object with one of the methods "
+                            f"{', '.join(known)}; got {callback!r}")
+        found.append(callback if has else _Function(callback))
+    return found

@@ -112,18 +112,21 @@ def train(
             validation, chosen = _split(net, data, split, rng)
         feed = Arrays(data, batch_size, shuffle, window, chosen)
         m, weight, rows = feed.m, feed.weight, feed.m if batch_size is None else min(batch_size, feed.m)
+    _check_classes(functions, data if Y is not None else validation)
     trainer = Trainer(
         net, optimizer, weight_decay=checks.coefficients(weight_decay, lam, weight, len(net.plan.shapes)), l1=l1,
         clip_value=clip_value, clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=rng,
         n_threads=n_threads,
     )
     warn_if_equal_units(net, stacklevel=2)
-    training = Training(trainer, feed, rows, validation, functions, callbacks, rng)
+    training = Training(trainer, feed, rows, validation, functions, callbacks, rng, epochs)
+    training.call("on_train_begin")
     with (
         threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * m / rows) as trainer._crew,
         reporting.bar(epochs) if show else reporting.silent() as report,
     ):
-        training.run(epochs, report)
+        training.run(report)
+    training.call("on_train_end")
     return training.history
 
 
@@ -135,13 +138,18 @@ class Training:
     net, trainer, optimizer
     history : History
         Of the epochs finished.
-    epoch : int
-        How many these are.
+    epoch, epochs : int
+        How many these are, and are to be.
+    J : float
+        Of the last epoch; in `on_batch_end` of the last batch, before its step.
+    rng : numpy Generator
+        Of the orders to come.
     """
 
-    def __init__(self, trainer, feed, batch_size, validation, functions, callbacks, rng):
+    def __init__(self, trainer, feed, batch_size, validation, functions, callbacks, rng, epochs):
         self.net, self.trainer, self.optimizer = trainer.net, trainer, trainer.optimizer
-        self._feed, self._batch_size, self._validation, self._rng = feed, batch_size, validation, rng
+        self.rng, self.epochs, self.J = rng, epochs, np.nan
+        self._feed, self._batch_size, self._validation = feed, batch_size, validation
         self._functions, self._callbacks = functions, callbacks
         self.history = History(examples=feed.m or 0)
         if validation is not None:
@@ -161,11 +169,10 @@ class Training:
         """End the training after this epoch, or, in on_batch_end, after this batch; `history.stopped` tells why."""
         self.history.stopped = str(reason)
 
-    def run(self, epochs, report):
-        """So many epochs, unless a callback stops before."""
+    def run(self, report):
+        """All epochs, unless a callback stops before."""
         before = np.empty_like(self.net.theta)
-        self._call("on_train_begin")
-        while self.epoch < epochs and self.history.stopped is None:
+        while self.epoch < self.epochs and self.history.stopped is None:
             np.copyto(before, self.net.theta)
             started = time.perf_counter()
             J = self._run_epoch()
@@ -177,33 +184,37 @@ class Training:
                     f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "
                     "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", self.history,
                 )
+            self.J = J
             self.history.J.append(J)
             self._measure()
             report(self.history)
-            self._call("on_epoch_end")
-        self._call("on_train_end")
+            self.call("on_epoch_end")
 
     def _run_epoch(self):
+        """The steps of an epoch; their mean J"""
         sums, examples = (0.0, 0.0), 0
-        each_batch = [callback for callback in self._callbacks if callable(getattr(callback, "on_batch_end", None))]
-        for data, order in self._feed.pieces(self._rng):
-            m = data.m if order is None else len(order)
-            examples += m
-            step = self._batch_size if each_batch else m
-            for first in range(0, m, step):
-                piece = order
-                if each_batch:
-                    last = min(first + step, m)
-                    piece = np.arange(first, last) if order is None else np.ascontiguousarray(order[first:last])
-                sums = self.trainer._steps(data, self._batch_size, piece, None, sums)
-                for callback in each_batch:
-                    callback.on_batch_end(self)
-                if self.history.stopped is not None:
-                    break
+        each_batch = any(callable(getattr(callback, "on_batch_end", None)) for callback in self._callbacks)
+        steps = self._one_by_one if each_batch else self.trainer._steps
+        for data, order in self._feed.pieces(self.rng):
+            examples += data.m if order is None else len(order)
+            sums = steps(data, self._batch_size, order, sums=sums)
             if self.history.stopped is not None:
                 break
         self.history.examples = self._feed.m or examples
         return sums[0] / sums[1] if sums[1] else 0.0
+
+    def _one_by_one(self, data, batch_size, order, sums):
+        """The same steps, a call each; batches of weight 0 have none"""
+        order = np.arange(data.m) if order is None else order
+        for first in range(0, len(order), batch_size):
+            total, weight = self.trainer._steps(data, batch_size, order[first : first + batch_size])
+            sums = sums[0] + total, sums[1] + weight
+            if weight:
+                self.J = total / weight
+                self.call("on_batch_end")
+            if self.history.stopped is not None:
+                break
+        return sums
 
     def _measure(self):
         history, validation = self.history, self._validation
@@ -228,7 +239,8 @@ class Training:
         for name, function in wanted.items():
             self.history.metrics[prefix + name].append(function(h, Y, w))
 
-    def _call(self, name):
+    def call(self, name):
+        """That method of all callbacks that have it."""
         for callback in self._callbacks:
             method = getattr(callback, name, None)
             if callable(method):
@@ -248,6 +260,14 @@ def _stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
         if given:
             raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
     return Stream(net, X, batch_size, shuffle, window)
+
+
+def _check_classes(functions, data):
+    """Metrics of classes need classes."""
+    wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
+    if wanted and data is not None and data.classes is None:
+        raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
+                         "and the high end of what the output reaches")
 
 
 def _split(net, data, split, rng):

@@ -51,6 +51,9 @@ class Training:
     trainer: Trainer
     optimizer: _Rule
     history: History
+    epochs: int
+    J: float
+    rng: np.random.Generator
     def __init__(
         self,
         trainer: Trainer,
@@ -60,8 +63,10 @@ class Training:
         functions: dict[str, Callable[..., float]],
         callbacks: list[Any],
         rng: np.random.Generator,
+        epochs: int,
     ) -> None: ...
     @property
     def epoch(self) -> int: ...
     def stop(self, reason: str) -> None: ...
-    def run(self, epochs: int, report: Callable[[History], None]) -> None: ...
+    def run(self, report: Callable[[History], None]) -> None: ...
+    def call(self, name: str) -> None: ...

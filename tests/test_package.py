@@ -84,6 +84,16 @@ def test_code_in_the_readme_runs_and_sessions_answer_as_shown(tmp_path, monkeypa
         exec(compile(program, str(README), "exec"), names)
 
 
+@needs_readme
+def test_sessions_in_the_docs_answer_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testfile(
+        str(README.parent / "docs" / "training.md"), module_relative=False, encoding="utf-8", optionflags=DOCTEST
+    )
+    assert attempted > 10
+    assert failed == 0
+
+
 @pytest.mark.parametrize(
     "path", [path for path in sorted(HERE.rglob("*.py")) if ">>>" in path.read_text(encoding="utf-8")]
 )

@@ -1,0 +1,107 @@
+"""Inputs of mean 0 and standard deviation 1: the moments of the training rows, kept for all later ones."""
+
+import numpy as np
+
+from . import checks
+
+ROWS = 4096  # looked at together: a memory map is read through once a pass, never copied
+
+
+class Standardise:
+    """x -> (x - mean) / scale, with mean and standard deviation of each column of X.
+
+    A network trained on `transform(X)` wants `transform` of everything it is shown later; `fold` makes one of it that
+    takes the inputs as they are, for as long as there are no more steps to take.
+
+    Parameters
+    ----------
+    X : (m, n)
+        The training rows.
+    sample_weight : (m,), optional
+        Weights of the rows in the moments.
+
+    Attributes
+    ----------
+    mean, scale : ndarray (n,), float64, read-only
+        scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> X, y = np.array([[1900.0, 3], [1950, 3], [2000, 3], [2050, 3]]), np.array([0, 0, 1, 1])
+    >>> scaling = fastbp.Standardise(X)
+    >>> scaling.mean, scaling.scale.round(2)
+    (array([1975.,    3.]), array([55.9,  1. ]))
+    >>> net = fastbp.Network([2, 1], seed=0)
+    >>> history = fastbp.train(net, scaling.transform(X), y, optimizer=fastbp.Adam(0.1), epochs=50, seed=0)
+    >>> ready = scaling.fold(net)
+    >>> bool(np.allclose(ready.predict(X), net.predict(scaling.transform(X))))
+    True
+    """
+
+    def __init__(self, X, sample_weight=None):
+        X = self._rows(X, None)
+        w, _ = checks.weights(sample_weight, len(X), np.float64)
+        w = np.ones(len(X)) if w is None else w[:, 0]
+        # from the first row that counts: so a constant column has the mean it is constant at, and scale 0, exactly
+        first, total = X[int(np.flatnonzero(w)[0])].astype(np.float64), w.sum()
+        mean = first + self._sum(X, w, lambda x: x - first) / total
+        scale = np.sqrt(self._sum(X, w, lambda x: (x - mean) ** 2) / total)
+        scale[scale == 0] = 1
+        self._keep(mean, scale)
+
+    def _keep(self, mean, scale):
+        self.mean, self.scale = mean, scale
+        for a in (mean, scale):
+            a.setflags(write=False)
+
+    def __setstate__(self, state):
+        self._keep(state["mean"], state["scale"])
+
+    @staticmethod
+    def _rows(X, n):
+        """X checked: (m, n), real and finite"""
+        a = checks.array(X, "X")
+        if a.ndim != 2 or 0 in a.shape or n not in (None, a.shape[1]):
+            raise ValueError(f"X must have shape (m, {'n' if n is None else n}), m and n at least 1; got {a.shape}")
+        return checks.inputs(a, a.shape[1], np.float64)[0]
+
+    @staticmethod
+    def _sum(X, w, function):
+        blocks = range(0, len(X), ROWS)
+        return sum(w[i : i + ROWS] @ function(X[i : i + ROWS].astype(np.float64)) for i in blocks)
+
+    def transform(self, X):
+        """(x - mean) / scale of each row, or of one row; float32 stays float32, all else becomes float64."""
+        return self._apply(X, lambda x: (x - self.mean) / self.scale)
+
+    def inverse(self, X):
+        """x scale + mean of each row, or of one row: back from `transform`."""
+        return self._apply(X, lambda x: x * self.scale + self.mean)
+
+    def _apply(self, X, function):
+        a = checks.array(X, "X")
+        rows, one_row = checks.inputs(a, len(self.mean), np.float64, empty=True)
+        out = np.empty(rows.shape, np.float32 if a.dtype == np.float32 else np.float64)
+        for i in range(0, len(rows), ROWS):
+            out[i : i + ROWS] = function(rows[i : i + ROWS].astype(np.float64))
+        return out[0] if one_row else out
+
+    def fold(self, net):
+        """A copy of the network that takes inputs as they are: Theta(1)_ij / scale_j, and in the bias column
+        Theta(1)_i0 - sum_j Theta(1)_ij mean_j / scale_j.
+
+        Predictions cost what they cost before, one row too, and files and pickles hold all of it. In float32 a column
+        whose mean is thousands of times its scale loses digits: fold a float64 copy (``net.copy(np.float64)``).
+        """
+        if checks.network(net).layer_sizes[0] != len(self.mean):
+            raise ValueError(f"net has {net.layer_sizes[0]} inputs; these moments are of {len(self.mean)} columns")
+        net = net.copy()
+        Theta = net.Theta[0].astype(np.float64)
+        Theta[:, 1:] /= self.scale
+        Theta[:, 0] -= Theta[:, 1:] @ self.mean
+        net.Theta[0][:] = Theta
+        return net
+
+    def __repr__(self):
+        return f"Standardise({len(self.mean)} columns)"

@@ -1,0 +1,83 @@
+"""The history as an object, a table and a state; progress on a terminal and elsewhere."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import problem
+
+import fastbp
+from fastbp import progress
+
+
+@pytest.fixture
+def history():
+    p = problem((4, 6, 3), "tanh", "softmax", m=40)
+    net = p.network()
+    return fastbp.train(net, p.X, p.labels, epochs=3, validation_split=0.25, metrics=["mse"], seed=0,
+                        callbacks=[lambda training: training.epoch == 3 and training.stop("enough")])  # fmt: skip
+
+
+def test_columns_are_one_value_an_epoch_by_name(history):
+    assert list(history.columns) == ["J", "val_J", "val_accuracy", "mse", "val_mse", "seconds"]
+    assert {len(values) for values in history.columns.values()} == {3}
+    assert history["mse"] is history.metrics["mse"]
+    with pytest.raises(KeyError, match="val_mse"):
+        history["nonsense"]
+    assert "mse" in repr(history)
+    assert "enough" in repr(history)
+
+
+def test_history_becomes_a_table(history):
+    pytest.importorskip("pandas")
+    frame = history.to_frame()
+    assert list(frame.columns) == list(history.columns)
+    assert list(frame.index) == [1, 2, 3]
+    assert frame.index.name == "epoch"
+    np.testing.assert_array_equal(frame["val_J"], history.val_J)
+
+
+@pytest.mark.parametrize(("call", "module"), [("to_frame", "pandas"), ("plot", "matplotlib")])
+def test_what_is_missing_is_named(call, module):
+    code = f"import sys; sys.modules['{module}'] = None\nimport fastbp\nh = fastbp.History(J=[1.0], seconds=[1.0])\n"
+    code += f"try:\n    h.{call}()\nexcept ImportError as error:\n    print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert module in done.stdout
+    assert "pip install" in done.stdout
+
+
+def test_state_is_what_json_holds_and_makes_the_history_again(history):
+    twin = fastbp.History(**json.loads(json.dumps(history.state())))
+    assert twin == history
+    history.J.append(0.0)
+    assert twin != history
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_tells_rate_cost_and_validation(history):
+    pytest.importorskip("tqdm")
+    stream = Terminal()
+    with progress.bar(3, stream) as report:
+        report(history)
+    text = stream.getvalue()
+    for name in ("J", "val_J"):
+        assert f"{name} {history[name][-1]:.5f}" in text
+    for part in ("1/3", "examples/s", "val_accuracy", "mse"):
+        assert part in text, part
+
+
+def test_elsewhere_plain_lines_and_about_ten_of_them(history):
+    stream = io.StringIO()
+    with progress.bar(200, stream) as report:
+        for epoch in range(1, 201):
+            report(fastbp.History(J=[1.0] * epoch, seconds=[0.001] * epoch, examples=10))
+    lines = stream.getvalue().splitlines()
+    assert 10 <= len(lines) <= 13
+    assert lines[-1] == "epoch 200/200: J 1.00000, 10,000 examples/s"

@@ -1,0 +1,106 @@
+"""Pictures: what is in the Axes is what the network says; bad input is refused."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_checks import refused
+
+import fastbp
+
+plot = pytest.importorskip("fastbp.plot", exc_type=ImportError)
+X, Y = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 3
+
+
+def network(K=3, inputs=2):
+    output = "softmax" if K > 1 else "sigmoid"
+    return fastbp.Network([inputs, 6, K], activation="tanh", output=output, seed=0)
+
+
+def test_learning_curve_shows_the_histories_values_and_the_best_epoch():
+    net = network()
+    history = fastbp.train(net, X, Y, epochs=12, validation_split=0.3, metrics=["accuracy", "mse"], seed=0)
+    ax = history.plot()
+    lines = {line.get_label(): line for line in [*ax.get_lines(), *ax.figure.axes[-1].get_lines()]}
+    for label, name in [("J, training", "J"), ("cost, validation", "val_J"), ("accuracy, training", "accuracy"),
+                        ("accuracy, validation", "val_accuracy")]:  # fmt: skip
+        np.testing.assert_array_equal(lines[label].get_ydata(), history[name])
+        np.testing.assert_array_equal(lines[label].get_xdata(), np.arange(1, 13))
+    best = 1 + int(np.argmin(history.val_J))
+    assert lines[f"lowest, epoch {best}"].get_xdata() == [best]
+    assert ax.get_yscale() == "log"
+
+
+def test_first_layer_images_are_the_weights_row_by_row():
+    net = network(inputs=6)
+    page = plot.first_layer_images(net, (2, 3), columns=4).get_images()[0].get_array()
+    assert page.shape == (5, 15)
+    for i in range(6):
+        top, left = i // 4 * 3, i % 4 * 4
+        np.testing.assert_array_equal(page[top : top + 2, left : left + 3], net.Theta[0][i, 1:].reshape(2, 3))
+    assert page.mask.sum() == 5 * 15 - 36
+
+
+def test_decision_boundary_of_one_output_is_the_networks_level():
+    net = network(1)
+    ax = plot.decision_boundary(net, X, Y % 2, points=30)
+    level = ax.get_images()[0].get_array()
+    u, v = np.linspace(*ax.get_xlim(), 30), np.linspace(*ax.get_ylim(), 30)
+    np.testing.assert_allclose(level[4, 7], net.predict(np.array([u[7], v[4]]))[0], rtol=1e-12)
+    assert sum(len(scatter.get_offsets()) for scatter in ax.collections if len(scatter.get_offsets()) > 1) == 40
+
+
+def test_decision_boundary_of_classes_has_the_colour_of_the_largest_output():
+    net = network()
+    fastbp.train(net, X, np.where(X[:, 0] > 0, 2, 0), epochs=50, optimizer=fastbp.Adam(0.05), seed=0)
+    page = plot.decision_boundary(net, X, Y, points=20).get_images()[0].get_array()
+    colours = plot._colours(3)
+    for column, k in ((0, 0), (19, 2)):
+        tint = 1 - page[10, column]
+        assert np.argmin([np.linalg.norm(tint / np.linalg.norm(tint) - (1 - c) / np.linalg.norm(1 - c))
+                          for c in colours]) == k  # fmt: skip
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_confusion_matrix_counts_true_by_predicted(K):
+    net, y, n = network(K), Y if K > 1 else Y % 2, max(K, 2)
+    h = net.predict(X)
+    said = h.argmax(axis=1) if K > 1 else (h[:, 0] >= 0.5).astype(int)
+    ax = plot.confusion_matrix(net, X, y, names=list("abc")[:n])
+    shown = {text.get_position(): int(text.get_text()) for text in ax.texts}
+    counts = {(j, i): int(((y == i) & (said == j)).sum()) for i in range(n) for j in range(n)}
+    expected = {cell: count for cell, count in counts.items() if count}
+    assert shown == expected
+    assert ax.get_title() == f"{100 * (said == y).mean():.1f} % right"
+
+
+def test_pictures_go_into_given_axes_and_leave_pyplot_alone(tmp_path):
+    code = """
+import sys, numpy as np, fastbp
+from matplotlib.figure import Figure
+from fastbp import plot
+X, y = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 3
+net = fastbp.Network([2, 6, 3], output="softmax", seed=0)
+history = fastbp.train(net, X, y, epochs=2)
+figure = Figure()
+a, b, c, d = figure.subplots(1, 4)
+assert plot.learning_curve(history, a) is a and plot.first_layer_images(net, (1, 2), ax=b) is b
+assert plot.decision_boundary(net, X, y, c) is c and plot.confusion_matrix(net, X, y, d) is d
+figure.savefig(sys.argv[1])
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(tmp_path / "a.png")], check=True, timeout=60)
+
+
+def test_what_cannot_be_drawn_is_refused():
+    net = network()
+    for action, pattern in [
+        (lambda: plot.learning_curve(fastbp.History()), "history"),
+        (lambda: plot.first_layer_images(net, (2, 2)), "shape"),
+        (lambda: plot.decision_boundary(network(inputs=3), X, Y), "2 inputs"),
+        (lambda: plot.decision_boundary(net, X[:, :1], Y), "X"),
+        (lambda: plot.confusion_matrix(net, X, Y + 1), r"\by\b"),
+        (lambda: plot.confusion_matrix(net, X, Y, names=["a"]), "names"),
+    ]:
+        refused(action, pattern)

@@ -1,0 +1,91 @@
+"""Standardise: scikit-learn's moments, constant columns, folding into a network, memory."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from helpers import DTYPES, distance, frozen, problem
+from test_checks import refused
+
+import fastbp
+from fastbp import Standardise
+
+
+def rows(m=9000, dtype=np.float64):
+    """More than two blocks; columns of quite different size, one constant at a number that sums inexactly"""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((m, 5)) * [1, 1e-6, 1e6, 1, 3] + [0, 1, -1e7, 0, 40]
+    X[:, 3] = 0.1
+    return frozen(X.astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_moments_and_rows_are_scikit_learns(weighted, dtype):
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    X, w = rows(dtype=dtype), None
+    if weighted:
+        w = np.random.default_rng(1).uniform(0, 2, len(X)) * (np.arange(len(X)) % 7 > 0)
+    scaling = Standardise(X, w)
+    published = preprocessing.StandardScaler().fit(X.astype(np.float64), sample_weight=w)
+    np.testing.assert_allclose(scaling.mean, published.mean_, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(scaling.scale, published.scale_, rtol=1e-9)
+    transformed = scaling.transform(X)
+    assert transformed.dtype == dtype
+    np.testing.assert_allclose(transformed, published.transform(X.astype(float)), rtol=1e-5,
+                               atol=1e-5 if dtype == np.float32 else 1e-8)  # 1e-15 of the mean 1 beside scale 1e-6
+    np.testing.assert_array_equal(scaling.transform(X[3]), transformed[3])
+    np.testing.assert_allclose(scaling.inverse(transformed), X, rtol=1e-5 if dtype == np.float32 else 1e-9, atol=1e-6)
+
+
+def test_a_constant_column_becomes_zero_and_others_have_moments_zero_and_one():
+    X = rows()
+    Z = Standardise(X).transform(X)
+    assert not Z[:, 3].any()
+    np.testing.assert_allclose(Z.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(np.delete(Z, 3, axis=1).std(axis=0), 1, rtol=1e-9)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    X = rows().copy()
+    w = (np.arange(len(X)) > 0).astype(float)
+    expected = Standardise(X[1:])
+    X[0] = 1e30
+    scaling = Standardise(X, w)
+    np.testing.assert_allclose(scaling.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(scaling.scale, expected.scale, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [(5, 3), (5, 7, 3)])
+def test_a_folded_network_takes_the_inputs_as_they_are(sizes):
+    p, X = problem(sizes, "tanh"), rows(50)
+    net, scaling = p.network(), Standardise(X)
+    ready = scaling.fold(net)
+    assert distance(ready.predict(X), net.predict(scaling.transform(X))) < 1e-9
+    assert distance(ready.predict(X[4]), net.predict(scaling.transform(X[4]))) < 1e-9
+    assert net.theta.tobytes() == p.theta.tobytes()
+    for old, new in zip(net.Theta[1:], ready.Theta[1:], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_copies_keep_the_moments_and_nobody_can_change_them():
+    scaling = Standardise(rows(50))
+    for twin in (scaling, copy.deepcopy(scaling), pickle.loads(pickle.dumps(scaling))):
+        np.testing.assert_array_equal(twin.transform(rows(50)), scaling.transform(rows(50)))
+        with pytest.raises(ValueError, match="read-only"):
+            twin.mean[0] = 3
+
+
+def test_bad_rows_are_refused():
+    X = rows(20)
+    scaling = Standardise(X)
+    for action, pattern in [
+        (lambda: Standardise(X[0]), "X"),
+        (lambda: Standardise(X[:0]), "X"),
+        (lambda: Standardise(np.where(X == 0.1, np.nan, X)), r"X\[0, 3\]"),
+        (lambda: Standardise(X, np.ones(3)), "sample_weight"),
+        (lambda: scaling.transform(X[:, :4]), "4 columns"),
+        (lambda: scaling.fold(fastbp.Network([4, 1], seed=0)), "4 inputs"),
+    ]:
+        refused(action, pattern)
