@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from .. import _kernels, initialize, optimizers
 from ..plan import FUNCTION_ALIASES
-from . import fitting, inputs, lbfgs, quick
+from . import callbacks, fitting, inputs, lbfgs, messages, quick
 from .callbacks import CallbackSupportMixin
 from .model import Model, draw, functions_of
 
@@ -120,10 +120,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return [T[:, 0] for T in self._model_of_weights().net.plan.views(self._best_theta)]
 
     def _initialize(self, layer_sizes, dtype):
-        self.n_iter_, self.t_ = 0, 0
-        self.n_layers_ = len(layer_sizes)
         model = Model(layer_sizes, self._functions(), dtype)
         draw(model, self.init, self.activation, self._random_state)
+        self.n_iter_, self.t_ = 0, 0
+        self.n_layers_ = len(layer_sizes)
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         if isinstance(self.solver, str) and self.solver == "lbfgs":
@@ -148,34 +148,34 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
         if validation is not None and (incremental or not stochastic):
             raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
+        callbacks.listed(self.callbacks)
+        if validation is not None or self.early_stopping:
+            fitting.scorer_of(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
         score_w = None if sample_weight is None else _check_sample_weight(sample_weight, X)
         w = self._training_weights(y, score_w, incremental)
+        if validation is not None:
+            validation = self._validate_held_out(*validation)
         self.n_outputs_ = self._count_outputs(target)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self.out_activation_ = self._output()
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
         model = self._model_of_weights()
-        if validation is not None:
-            validation = self._validate_held_out(*validation)
         if stochastic:
             fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation)
         else:
             lbfgs.fit_lbfgs(self, model, X, y, target, w)
         if not model.is_finite():
-            raise ValueError(fitting.NON_FINITE)
+            raise ValueError(messages.NON_FINITE)
         return self
 
     def _validate_held_out(self, X, y, w):
-        """X_val, y_val, sample_weight_val as `Validation` takes them, and room for what it finds."""
+        """X_val, y_val, sample_weight_val as `Validation` takes them."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
         w = None if w is None else _check_sample_weight(w, X)
-        if self.validation_scores_ is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_ = -np.inf
         return X, y, target, w
 
     def _training_weights(self, y, sample_weight, incremental):

@@ -78,6 +78,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     epsilon : float, default=1e-8
         For adam: beside the uncorrected root, as in scikit-learn.
     n_iter_no_change : int or inf, default=10
+        Epochs without progress that are put up with.
     max_fun : int, default=15000
         For lbfgs: evaluations of loss and gradient.
     class_weight : dict, "balanced" or None, default=None

@@ -66,6 +66,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     epsilon : float, default=1e-8
         For adam: beside the uncorrected root, as in scikit-learn.
     n_iter_no_change : int or inf, default=10
+        Epochs without progress that are put up with.
     max_fun : int, default=15000
         For lbfgs: evaluations of loss and gradient.
     init : str or (coefs, intercepts), default="auto"
@@ -156,6 +157,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and y.min() < 0:
+            at = np.argwhere(y < 0)[0]
+            raise ValueError(f"loss='poisson' needs y >= 0; y[{', '.join(map(str, at))}] is {y[tuple(at)]}")
         return X, y, y.reshape(len(y), -1)
 
     def _quick_target(self, y, dtype):
