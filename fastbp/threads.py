@@ -64,8 +64,10 @@ def _work(inbox):
 
 
 class Choice:
-    """How many members work in step: n, or one. Who meets at barriers waits for the slowest, and on small steps, or on a
-    machine with other work to do, that can be slower than one alone. So each is tried now and then, and the faster works.
+    """How many members work in step: n, or one.
+
+    Who meets at barriers waits for the slowest, and on small steps, or on a machine with other work to do, that can be
+    slower than one alone. So each is tried now and then, and the faster works.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """check_estimator over classes and solvers, as JSON: run by test_sklearn_suites.py in a process of its own.
 
-python sklearn_checks.py fastbp|sklearn float64|float32 [max_iter] -> {"MLPClassifier sgd": {check: [status, exception]}}
+python sklearn_checks.py fastbp|sklearn float64|float32 [max_iter] -> {"MLPRegressor sgd": {check: [status, exception]}}
 """
 
 import json

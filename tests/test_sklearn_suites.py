@@ -75,7 +75,7 @@ def test_estimator_checks_pass(checks, dtype):
 
 
 def test_no_check_is_skipped_that_scikit_learn_does_not_skip(checks):
-    ours, theirs = (checks(whose, "float64", "2") for whose in ("fastbp", "sklearn"))     # what is skipped, not what fails
+    ours, theirs = (checks(whose, "float64", "2") for whose in ("fastbp", "sklearn"))     # what is skipped alone
     for name, found in ours.items():
         assert set(theirs[name]) <= set(found), name
         skipped = {check for check, (status, _) in found.items() if status == "skipped"}

@@ -14,6 +14,7 @@ from .. import _kernels, initialize, optimizers
 from ..plan import FUNCTION_ALIASES
 from . import callbacks, fitting, inputs, lbfgs, messages, quick
 from .callbacks import CallbackSupportMixin
+from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
 
 ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
@@ -135,7 +136,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.validation_loss_curve_ = [] if self.early_stopping else None
 
-    def _fit(self, X, y, sample_weight=None, incremental=False, validation=None):
+    def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
@@ -148,6 +149,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
         if validation is not None and (incremental or not stochastic):
             raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
+        if checkpoint is not NOTHING and not stochastic:
+            raise ValueError(f"a checkpoint is written between epochs; solver={self.solver!r} has none")
         callbacks.listed(self.callbacks)
         if validation is not None or self.early_stopping:
             fitting.scorer_of(self)
@@ -165,12 +168,22 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
         model = self._model_of_weights()
         if stochastic:
-            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation)
+            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
             lbfgs.fit_lbfgs(self, model, X, y, target, w)
         if not model.is_finite():
             raise ValueError(messages.NON_FINITE)
         return self
+
+    def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
+        """fit with what it has beyond scikit-learn's"""
+        if (validation[0] is None) != (validation[1] is None):
+            raise ValueError("X_val and y_val go together; got only one of them")
+        validation = None if validation[0] is None else validation
+        if checkpoint is None and resume:
+            raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+        keeper = NOTHING if checkpoint is None else Checkpoint(checkpoint, every, resume)
+        return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
         """X_val, y_val, sample_weight_val as `Validation` takes them."""

@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from .. import gradient, regularisation, threads
 from . import callbacks, messages
+from .checkpoint import NOTHING, describe
 from .inputs import TrainingSet, outputs
 from .stochastic import Stochastic, allowed_threads
 
@@ -81,31 +82,38 @@ def split(estimator, y, target, m, stratify):
     return train, held
 
 
-def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given):
+def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
     """Epochs until the loss or the score stops improving; one if incremental.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
-    (X, y, target, w) for validation, or None.
+    (X, y, target, w) for validation, or None; keeper a Checkpoint.
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
     e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
-    order, validation = None, None
+    order = held = validation = None
     _ready(e, model, given is not None)
+    e.n_iter_ = 0
+    data = describe(X, y, w, given)
+    kept = keeper.read(e, data)
     if given is not None:
         validation = Validation(e, model, *given)
     elif e.early_stopping:
-        order, held = split(e, y, target, X.shape[0], e._stratifies())
+        order, held = split(e, y, target, X.shape[0], e._stratifies()) if kept is None else (kept.order, kept.held)
         validation = Validation(e, model, X[held], y[held], target[held], None if score_w is None else score_w[held])
     training = TrainingSet(net.plan, net.dtype, X, target, w)
     m = training.m if order is None else len(order)
     order = np.arange(m) if order is None and e.shuffle else order
+    if kept is not None:
+        order = kept.order
+        kept.into(e)
     batch_size = _batch_size(e.batch_size, m)
-    epochs = 1 if incremental else e.max_iter
+    epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    keeper.begin(e, data, order, held, kept)
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
     with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
         try:
-            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report)
+            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")
         finally:
@@ -133,11 +141,10 @@ def _batch_size(batch_size, m):
     return min(int(batch_size), m)
 
 
-def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report):
+def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
     optimizer.set(e.alpha, e.clip_norm)
-    e.n_iter_ = 0
-    for _ in range(epochs):
+    while e.n_iter_ < epochs:
         if e.shuffle:       # as sklearn.utils.shuffle does it
             places = np.arange(m)
             e._random_state.shuffle(places)
@@ -151,6 +158,7 @@ def _epochs(e, model, training, validation, order, m, batch_size, epochs, increm
         if diverged:
             return
         stop = report(e) or stop
+        keeper.after_epoch(e, order, stop, stop or e.n_iter_ == epochs)
         if stop or incremental:
             return
         if e.n_iter_ == e.max_iter:
@@ -211,8 +219,8 @@ def _give_up(e):
     """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
     if not e.early_stopping:
         del e._optimizer
-        raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are those "
-                         "before it. A smaller learning_rate_init may help.")
+        raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "
+                         "those before it. A smaller learning_rate_init may help.")
     e.validation_scores_.append(math.nan)
     _warn_of_divergence(e)
 

@@ -97,8 +97,8 @@ def outputs(model, X):
 def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
-    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the k-th
-    unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
+    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
+    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype

@@ -185,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, checkpoint: Any = None, checkpoint_every: Any = 1, resume: bool = False,
     ) -> Self:
         """Fit to X and y.
 
@@ -199,6 +199,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             None negative.
         X_val, y_val, sample_weight_val : optional
             Examples of your own to be validated with; nothing is held out of X then.
+        checkpoint : str, bytes or os.PathLike, optional
+            A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
+            the end. Not with lbfgs.
+        checkpoint_every : int, or (number, "epochs" or "seconds")
+        resume : bool
+            Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
+            One made with other parameters or data of another shape is refused.
 
         Returns
         -------
@@ -210,10 +217,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             For input that cannot be used; when the weights are no longer finite (they stay as they were before that
             epoch).
         """
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together; got only one of them")
-        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation=validation)
+        given = X_val, y_val, sample_weight_val
+        return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
