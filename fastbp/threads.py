@@ -5,6 +5,7 @@ one, each waiting for its own members, would wait for ever. Signals reach the ca
 whole and waits, so that Ctrl-C can never cut a job between two members.
 """
 
+import contextlib
 import os
 import time
 from _thread import start_new_thread  # a Thread object would cost more, and swallow a Ctrl-C while it is collected
@@ -24,9 +25,10 @@ SHARED_SUM = 1e8
 LONG = 1e8
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
 ALONE_FIRST = 0.01  # seconds that the calling thread works before it starts a crew that meets at barriers
-# Seconds that the other number of members is tried for, at most and at least; that the better one then works, at most;
-# and the share of all working time that trials may take: where the other is the slower, this is all that is lost.
-TRIAL, LEAST, TERM, SHARE = 0.005, 0.0005, 1.0, 0.05
+# Seconds that the other number of members is tried for, at most and at least; that a crew has before to come together;
+# that the better one then works, at most; and the share of all working time that trials may take: where the other is
+# the slower, this is all that is lost.
+TRIAL, LEAST, SETTLE, TERM, SHARE = 0.005, 0.0005, 0.0002, 1.0, 0.05
 
 
 def cores():
@@ -38,6 +40,21 @@ def members(n_threads, operations, least=SHARED):
     """How many threads work on so many floating-point operations, n_threads at most."""
     limit = cores() if n_threads is None else min(cores(), checks.count(n_threads, "n_threads"))
     return limit if operations >= least else 1
+
+
+def spread(member):
+    """Move the calling thread to the processor of this member, and leave it free to be moved on.
+
+    A thread that is woken may be put where the one that woke it still runs, and there it stays for milliseconds: two
+    members that meet at barriers would take turns on one processor while another stands idle.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    with contextlib.suppress(OSError):
+        allowed = os.sched_getaffinity(0)
+        at = (os.getpid() + member) % len(allowed)
+        os.sched_setaffinity(0, {sorted(allowed)[at]})
+        os.sched_setaffinity(0, allowed)
 
 
 class _Job:
@@ -80,11 +97,19 @@ class Choice:
         self.now, self.other = (1, n) if alone > 0 else (n, 1)
         self._worked, self._due = 0.0, alone if alone > 0 else TRIAL
         self._steps, self._seconds = 0, 0.0     # of `now`, since the last trial
+        self._settled = 0.0     # seconds that the other has had to come together
+
+    @property
+    def trying(self):
+        """Is the other to be tried now?"""
+        return self._worked >= self._due and self.now != self.other
 
     def next(self):
         """(members, seconds at most) of the next call"""
-        if self._worked < self._due or self.other == self.now:
+        if not self.trying:
             return self.now, max(LEAST, min(self._due - self._worked, TERM / 20))
+        if self.other > 1 and not self._settled:
+            return self.other, SETTLE
         return self.other, max(LEAST, min(TRIAL, SHARE * self._worked))
 
     def took(self, n, steps, seconds):
@@ -93,10 +118,13 @@ class Choice:
         if n == self.now:
             self._steps, self._seconds = self._steps + steps, self._seconds + seconds
             return
+        if n > 1 and not self._settled:
+            self._settled = seconds
+            return
         if steps * self._seconds > self._steps * seconds:
             self.now, self.other = self.other, self.now
-        self._steps, self._seconds = 0, 0.0
-        self._due = self._worked + max(seconds / SHARE, min(TERM, self._worked))
+        self._due = self._worked + max((self._settled + seconds) / SHARE, min(TERM, self._worked))
+        self._steps, self._seconds, self._settled = 0, 0.0, 0.0
 
 
 class Crew:
@@ -147,9 +175,12 @@ class Crew:
         if not here and not self._here():
             return loop(SLICE, Team(1), 0)
         n, begun, team = min(n, self.n), time.perf_counter(), Team(n)
+        spreads = n > 1 and (self._choice.trying or os.environ.get("NUDGE") == "all") and os.environ.get("NUDGE") != "none"
 
         def part(member):
             try:
+                if spreads:
+                    spread(member)
                 return loop(budget, team, member)
             except BaseException:
                 team.abandon()      # nobody waits for this member at the barrier
