@@ -8,6 +8,7 @@ from .data import Data
 from .network import Network
 
 WINDOW: Final[int]
+PIECE: Final[int]
 
 class Arrays:
     data: Data

@@ -10,6 +10,8 @@ from sklearn import metrics as published
 
 import fastbp
 from fastbp import callbacks, metrics
+from fastbp import feed as feeds
+from fastbp.data import Data
 
 
 def digits(m=300):
@@ -246,6 +248,21 @@ def test_a_memory_map_is_read_where_it_lies(tmp_path):
     in_memory = network(dtype=np.float32)
     fastbp.train(in_memory, np.array(X), np.array(y), epochs=1, batch_size=200, window=20_000, seed=0)
     assert (net.theta == in_memory.theta).all()
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, 200_000, 2)])
+@pytest.mark.parametrize("window", [64, 10_000, 70_000, None])
+def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
+    """However many the examples, the order of at most 2^16 of them, or of one window, is held"""
+    data = Data(fastbp.Network([1, 1], seed=0).plan, np.float64, np.zeros((200_000, 1)), np.zeros(200_000))
+    feed = feeds.Arrays(data, 64, True, window, rows)
+    pieces = [order for _, order in feed.pieces(np.random.default_rng(3))]
+    m, width = feed.m, feed.window
+    assert max(map(len, pieces)) <= max(width, 2**16)
+    assert all(len(piece) % width == 0 for piece in pieces[:-1])
+    rng = np.random.default_rng(3)
+    order = np.concatenate([first + rng.permutation(min(width, m - first)) for first in range(0, m, width)])
+    np.testing.assert_array_equal(np.concatenate(pieces), order if rows is None else rows[order])
 
 
 BAD = [
