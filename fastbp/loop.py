@@ -231,11 +231,11 @@ class Training:
         wanted = {name: f for name, f in self._functions.items() if prefix + name in self.history.metrics}
         if not wanted:
             return
-        X, Y, w = data.X, data.Y, None if data.w is None else data.w[:, 0]
+        Y, w = data.Y, None if data.w is None else data.w[:, 0]
         if rows is not None:
-            X, Y, w = X[rows], Y[rows], None if w is None else w[rows]
-        h = np.empty((len(X), self.net.layer_sizes[-1]), self.net.dtype)
-        gradient.predict(self.net.plan, self.net.theta, X, h)
+            Y, w = Y[rows], None if w is None else w[rows]
+        h = np.empty((len(Y), self.net.layer_sizes[-1]), self.net.dtype)
+        gradient.predict(self.net.plan, self.net.theta, data.X, h, rows)
         for name, function in wanted.items():
             self.history.metrics[prefix + name].append(function(h, Y, w))
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -248,6 +249,20 @@ def test_a_memory_map_is_read_where_it_lies(tmp_path):
     in_memory = network(dtype=np.float32)
     fastbp.train(in_memory, np.array(X), np.array(y), epochs=1, batch_size=200, window=20_000, seed=0)
     assert (net.theta == in_memory.theta).all()
+
+
+def test_metrics_of_the_rows_that_are_trained_on_copy_no_rows():
+    X, y = np.zeros((20_000, 200)), np.arange(20_000) % 3      # 32 MB
+    net = fastbp.Network([200, 2, 3], output="softmax", seed=0)
+    tracemalloc.start()
+    try:
+        history = fastbp.train(net, X, y, epochs=1, validation_split=0.01, metrics=["accuracy"], seed=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    rest = np.sort(np.random.default_rng(0).permutation(20_000)[200:])
+    assert history["accuracy"] == [net.evaluate(X[rest], y[rest]).accuracy]
+    assert peak < 8e6
 
 
 @pytest.mark.parametrize("rows", [None, np.arange(0, 200_000, 2)])
