@@ -86,7 +86,7 @@ class _Watcher(Callback):
     def better(self, training):
         """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
         named = isinstance(self.monitor, str)
-        value = float(training.history[self.monitor][-1] if named else self.monitor(training))
+        value = training.history[self.monitor][-1] if named else checks.value(self.monitor(training), self.name)
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True

@@ -95,7 +95,7 @@ class Stream:
         if held is not None and len(held) >= rows and held.dtype == dtype:
             return held
         length = self.window    # halved: growing from half, never more than one window is written to
-        while (length + 1) // 2 >= rows:
+        while length > rows and (length + 1) // 2 >= rows:
             length = (length + 1) // 2
         room = np.empty((length, *like.shape[1:]), dtype)
         if filled:
@@ -104,11 +104,13 @@ class Stream:
 
     def _chunks(self):
         """The chunks, checked"""
-        kind, i = None, -1
-        for i, chunk in enumerate(self.source() if callable(self.source) else self.source):
+        kind, i, source = None, -1, self.source() if callable(self.source) else self.source
+        if not hasattr(source, "__iter__"):
+            raise TypeError(f"X must return an iterator of chunks (X, Y); it returned {source!r}")
+        for i, chunk in enumerate(source):
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
-            data = self.net.data(*chunk, names=(f"X of chunk {i}", f"Y of chunk {i}"))
+            data = self.net.data(*chunk, names=[f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")])
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
             part = (data.X, data.dense, data.labels, data.w)

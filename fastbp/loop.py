@@ -68,8 +68,8 @@ def train(
     validation_split : float
         In [0, 1): this share of the examples, drawn by `seed`, is kept from training and evaluated instead.
     metrics : list of str or callable
-        Measured after each epoch, of the training and the validation data: names of `fastbp.metrics`, or functions of
-        (h, Y).
+        Measured after each epoch, of the training data (not of chunks) and the validation data: names of
+        `fastbp.metrics`, or functions of (h, Y).
     callbacks : list
         See `fastbp.callbacks`: early stopping and the like.
     seed : int, numpy Generator or None
@@ -106,6 +106,8 @@ def train(
     if Y is None:
         feed = _stream(net, X, batch_size, shuffle, window, sample_weight, split, lam)
         m, weight, rows = np.inf, 1.0, batch_size
+        if functions and validation is None:
+            raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
     else:
         data, chosen = net.data(X, Y, sample_weight), None
         if split:
@@ -288,4 +290,4 @@ def _validation(net, validation_data):
         raise TypeError(
             f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
         )
-    return net.data(*validation_data, names=("validation_data X", "validation_data Y"))
+    return net.data(*validation_data, names=[f"validation_data {name}" for name in ("X", "Y", "sample_weight")])

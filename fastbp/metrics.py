@@ -5,6 +5,8 @@ h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,
 
 import numpy as np
 
+from . import checks
+
 
 def accuracy(h, Y, sample_weight=None):
     """Share of the examples in the right class: by the largest output for labels and for rows with one largest target
@@ -72,7 +74,8 @@ def resolve(metrics):
                 raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
             name, function = metric, NAMED[metric]
         elif callable(metric):
-            name, function = getattr(metric, "__name__", type(metric).__name__), _unweighted(metric)
+            name = getattr(metric, "__name__", type(metric).__name__)
+            function = _unweighted(metric, name)
         else:
             raise TypeError(f"metrics[{i}] must be a name or a function of (h, Y); got {metric!r}")
         if name in found or name in ("J", "seconds"):
@@ -81,8 +84,8 @@ def resolve(metrics):
     return found
 
 
-def _unweighted(function):
-    return lambda h, Y, sample_weight=None: float(function(h, Y))
+def _unweighted(function, name):
+    return lambda h, Y, sample_weight=None: checks.value(function(h, Y), f"the metric {name}")
 
 
 def _mean(values, sample_weight):

@@ -288,6 +288,7 @@ BAD = [
     ({"callbacks": [callbacks.EarlyStopping]}, TypeError, "callbacks\\[0\\]"),
     ({"callbacks": callbacks.Logging()}, TypeError, "callbacks must be a list"),
     ({"validation_split": 1.0}, ValueError, "validation_split"),
+    ({"validation_data": (*noisy(20), -np.ones(20))}, ValueError, "validation_data sample_weight\\[0\\] is -1"),
     ({"validation_split": 0.001}, ValueError, "nothing to validate"),
     ({"validation_split": 0.2, "validation_data": noisy()}, ValueError, "exclude each other"),
     ({"window": 0}, ValueError, "window"),
@@ -316,10 +317,28 @@ def test_bad_settings_are_named_and_nothing_has_changed(options, error, message)
     ([noisy()], {"validation_split": 0.1}, ValueError, "validation_split needs all"),
     ([(noisy()[0][:, :5], noisy()[1])], {}, ValueError, "X of chunk 0 has 5 columns"),
     ([noisy(), (*noisy(), np.ones(60))], {}, ValueError, "chunk 1 must have"),
+    ([(*noisy(), np.zeros(60))], {}, ValueError, "sample_weight of chunk 0"),
+    (lambda: None, {}, TypeError, "X must return an iterator of chunks .* None"),
+    ([noisy()], {"metrics": ["mae"]}, ValueError, "metrics of chunks .* validation_data"),
 ])
 def test_bad_chunks_are_named(X, options, error, message):
     with pytest.raises(error, match=message):
         fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, epochs=1, **options)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"metrics": [lambda h, Y: h]}, "the metric <lambda> must return a number"),
+    ({"callbacks": [callbacks.EarlyStopping(lambda training: None)]}, "<lambda> must return a number; it .* None"),
+])
+def test_what_returns_no_number_is_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        fastbp.train(fastbp.Network([6, 4, 1], seed=1), *noisy(), epochs=1, **options)
+
+
+def test_chunks_are_measured_on_the_validation_data():
+    history = fastbp.train(fastbp.Network([6, 4, 1], seed=1), [noisy()], epochs=2, metrics=["mae"],
+                           validation_data=noisy(20))
+    assert list(history.metrics) == ["val_mae"]
 
 
 def test_a_value_to_watch_that_is_not_measured_is_named():
