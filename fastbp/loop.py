@@ -221,7 +221,7 @@ class Training:
         while self.epoch < self.epochs and self.history.stopped is None and self.paused is None:
             np.copyto(before, self.net.theta)
             self.keeper.begin_epoch(self)
-            J = self._run_epoch()
+            J = self._run_epoch(report)
             if self.paused is not None:
                 return
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
@@ -239,7 +239,7 @@ class Training:
             self.call("on_epoch_end")
             self.keeper.after_epoch(self)
 
-    def _run_epoch(self):
+    def _run_epoch(self, report):
         """The steps of an epoch, from where it stands; their mean J"""
         skip, examples = self.position.examples, 0
         self._began = time.perf_counter() - self.position.seconds
@@ -248,6 +248,7 @@ class Training:
             if skip < m:
                 self._run_piece(data, order, skip, m)
             skip, examples = max(0, skip - m), examples + m
+            report(self.history, examples)
             if self.history.stopped is not None or self.paused is not None:
                 break
         self.history.examples = self.feed.m or examples
