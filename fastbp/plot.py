@@ -1,9 +1,10 @@
 """Pictures of trainings and networks: each function draws into `ax`, or a new figure, and returns the Axes.
 
-Needs matplotlib (pip install 'fastbp[plot]'). New figures belong to nobody's pyplot state: show one by returning
-``ax.figure`` in a notebook, keep it by ``ax.figure.savefig(path)``.
+Needs matplotlib (pip install 'fastbp[plot]'). New figures belong to nobody's pyplot state: a notebook shows them where
+a cell ends with the Axes, ``ax.figure.savefig(path)`` keeps them.
 """
 
+import io
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from . import checks
 from .metrics import HIGHER
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import ScaledTranslation
 except ImportError as error:
@@ -21,8 +23,17 @@ BLUE, ORANGE, GREEN = "#2b6cb0", "#dd6b20", "#2f855a"
 MANY = 10  # classes that a legend names
 
 
+class _Picture(Axes):
+    """Axes of a new figure, which a notebook shows whole, whether pyplot is there or not."""
+
+    def _repr_png_(self):
+        page = io.BytesIO()
+        self.figure.savefig(page, format="png")
+        return page.getvalue()
+
+
 def _axes(ax, figsize):
-    return Figure(figsize=figsize, layout="constrained").add_subplot() if ax is None else ax
+    return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
 def learning_curve(history, ax=None):

@@ -105,6 +105,19 @@ def test_confusion_matrix_counts_true_by_predicted(K):
     assert ax.get_title() == f"{100 * (said == y).mean():.1f} % right"
 
 
+def test_a_notebook_shows_the_axes_of_a_new_figure():
+    ax = plot.learning_curve(fastbp.History(J=[2.0, 1.0], seconds=[1.0, 1.0]))
+    assert ax._repr_png_().startswith(b"\x89PNG")
+
+
+def test_pictures_come_with_fastbp_where_they_are_asked_for():
+    code = "import sys, fastbp\nassert 'matplotlib' not in sys.modules\nprint(fastbp.plot.learning_curve)\n"
+    code += "try:\n    fastbp.nonsense\nexcept AttributeError as error:\n    print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "learning_curve" in done.stdout
+    assert "nonsense" in done.stdout
+
+
 def test_pictures_go_into_given_axes_and_leave_pyplot_alone(tmp_path):
     code = """
 import sys, numpy as np, fastbp
