@@ -16,7 +16,7 @@ def processors():
 
 
 def quota(folder):
-    """Processors: time over period of cpu.max (version 2) or cpu.cfs_* (version 1); infinite where there is no limit."""
+    """Time over period, of cpu.max (version 2) or cpu.cfs_* (version 1); infinite where there is no limit."""
     for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         try:
             time, period = " ".join((folder / name).read_text() for name in names).split()

@@ -52,7 +52,7 @@ def test_fault_4_the_quota_of_a_control_group_is_read(files, expected, tmp_path)
     assert quota.quota(tmp_path) == expected
 
 
-@pytest.mark.parametrize("line", ["0::/outer/inner\n", "3:cpu,cpuacct:/outer/inner\n2:memory:/\n", "7:cpu:/elsewhere\n"])
+@pytest.mark.parametrize("line", ["0::/outer/inner\n", "3:cpu,cpuacct:/outer/inner\n2:io:/\n", "7:cpu:/elsewhere\n"])
 def test_fault_4_the_smallest_quota_of_the_groups_around_counts(line, tmp_path, monkeypatch):
     root = tmp_path / "groups" / line.split(":")[1]
     inner = root / "outer" / "inner"
