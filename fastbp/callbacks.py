@@ -69,7 +69,7 @@ class _Watcher(Callback):
         if not (isinstance(monitor, str) or callable(monitor)):
             raise TypeError("monitor must be the name of a list of the history, such as 'val_J', or a function of the "
                             f"training; got {monitor!r}")
-        if mode not in (None, "min", "max"):
+        if not (mode is None or (isinstance(mode, str) and mode in ("min", "max"))):
             raise ValueError(f"mode must be 'min', 'max' or None; got {mode!r}")
         self.monitor, self.patience = monitor, checks.count(patience, "patience", low=0)
         self.min_delta = checks.number(min_delta, "min_delta")
@@ -211,7 +211,10 @@ class Logging(Callback):
     """A line for every so many epochs, and for the last, to a logger of the standard library."""
 
     def __init__(self, logger="fastbp", level=logging.INFO, every=1):
-        self.logger, self.level = logging.getLogger(logger) if isinstance(logger, str) else logger, level
+        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        if not (callable(getattr(self.logger, "log", None)) and callable(getattr(self.logger, "isEnabledFor", None))):
+            raise TypeError(f"logger must be a name or a logging.Logger; got {logger!r}")
+        self.level = checks.count(level, "level", low=0)
         self.every = checks.count(every, "every")
 
     def on_epoch_end(self, training):

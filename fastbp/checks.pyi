@@ -18,6 +18,8 @@ _Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Ge
 
 _Array = TypeVar("_Array", bound=NDArray[Any])
 
+LARGEST: Final[float]
+MOST: Final[int]
 READ_AS_IS: Final[tuple[np.dtype[Any], ...]]
 
 def array(value: ArrayLike, name: str) -> NDArray[Any]: ...
@@ -29,6 +31,7 @@ def inputs(
 def targets(
     Y: ArrayLike, m: int, plan: Plan, dtype: DTypeLike, name: str = "Y"
 ) -> tuple[NDArray[Any], None] | tuple[None, NDArray[np.int64]]: ...
+def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]: ...
 def weights(
     sample_weight: ArrayLike | None, m: int, dtype: DTypeLike, name: str = "sample_weight"
 ) -> tuple[_Floats | None, float]: ...

@@ -12,7 +12,7 @@ from collections import deque
 from queue import SimpleQueue
 from threading import Lock
 
-from . import checks
+from . import checks, quota
 from ._backprop import Team, lead
 
 # Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
@@ -27,8 +27,9 @@ TRIAL, TERM = 0.005, 1.0  # seconds that a number of members is tried for, and t
 
 
 def cores():
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors this process may run on and, by the quota of its control group, keep busy: one at least."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(n, quota.processors())))
 
 
 def members(n_threads, operations, least=SHARED):

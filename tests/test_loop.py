@@ -138,7 +138,7 @@ def test_logging_says_what_a_bar_says(caplog):
     assert "mae" in caplog.text
 
 
-def test_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
+def test_fault_12_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
     X, y = noisy()
 
     class Broken:

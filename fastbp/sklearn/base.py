@@ -8,14 +8,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from .. import _kernels, initialize, optimizers
+from .. import _kernels, checks, initialize, optimizers
 from ..plan import FUNCTION_ALIASES
 from . import fitting, inputs, lbfgs, quick
 from .callbacks import CallbackSupportMixin
 from .model import Model, draw, functions_of
 
+REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
 ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
 
 
@@ -136,10 +137,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.validation_loss_curve_ = [] if self.early_stopping else None
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None):
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if np.any(np.array(hidden) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        before = dict(vars(self))
+        try:
+            model, run = self._prepare(X, y, sample_weight, incremental, validation)
+        except BaseException:
+            vars(self).clear()      # what is refused, or fails before the first step, leaves the estimator as it was
+            vars(self).update(before)
+            raise
+        run()
+        if not model.is_finite():
+            raise ValueError(fitting.NON_FINITE)
+        return self
+
+    def _prepare(self, X, y, sample_weight, incremental, validation):
+        """All checks, and start values: the model, and a function that fits it."""
+        hidden = self._check_numbers()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
@@ -151,7 +163,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
-        score_w = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        score_w = inputs.weights(sample_weight, X)
         w = self._training_weights(y, score_w, incremental)
         self.n_outputs_ = self._count_outputs(target)
         self._random_state = check_random_state(self.random_state)
@@ -162,17 +174,30 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         if validation is not None:
             validation = self._validate_held_out(*validation)
         if stochastic:
-            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation)
+            run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation)
         else:
-            lbfgs.fit_lbfgs(self, model, X, y, target, w)
-        if not model.is_finite():
-            raise ValueError(fitting.NON_FINITE)
-        return self
+            run = lbfgs.full_batch(self, model, X, y, target, w)
+        return model, run
+
+    def _check_numbers(self):
+        """What scikit-learn's constraints let through and no float or layer can be; the hidden layers as a list."""
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if not all(isinstance(units, Integral) for units in hidden):
+            raise TypeError(f"hidden_layer_sizes must hold whole numbers, got {hidden}.")
+        if any(units <= 0 for units in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if isinstance(self.solver, type):
+            raise TypeError(f"solver must be a name or an instance, such as fastbp.Adam(1e-3); got {self.solver!r}")
+        for name in REALS:
+            if abs(getattr(self, name)) > checks.LARGEST:
+                raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
+        return hidden
 
     def _validate_held_out(self, X, y, w):
         """X_val, y_val, sample_weight_val as `Validation` takes them, and room for what it finds."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
-        w = None if w is None else _check_sample_weight(w, X)
+        w = inputs.weights(w, X)
         if self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -np.inf

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -82,8 +83,8 @@ def split(estimator, y, target, m, stratify):
     return train, held
 
 
-def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given):
-    """Epochs until the loss or the score stops improving; one if incremental.
+def stochastic(estimator, model, X, y, target, w, score_w, incremental, given):
+    """A function that fits the model, all checked: epochs until loss or score stop improving, one if incremental.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
     (X, y, target, w) for validation, or None.
@@ -103,8 +104,14 @@ def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, give
     order = np.arange(m) if order is None and e.shuffle else order
     batch_size = _batch_size(e.batch_size, m)
     epochs = 1 if incremental else e.max_iter
+    optimizer.set(e.alpha, e.clip_norm)
+    return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w))
+
+
+def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples):
+    optimizer = e._optimizer
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
+    with callbacks.running(e, *examples, epochs) as report, crew as optimizer.trainer._crew:
         try:
             _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report)
         except KeyboardInterrupt:
@@ -112,7 +119,7 @@ def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, give
         finally:
             optimizer.trainer._crew = threads.ALONE
     if e.early_stopping:
-        net.theta[:] = e._best_theta
+        model.net.theta[:] = e._best_theta
 
 
 def _ready(e, model):
@@ -131,14 +138,13 @@ def _batch_size(batch_size, m):
         return min(200, m)
     if batch_size > m:
         warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
         )
     return min(int(batch_size), m)
 
 
 def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
-    optimizer.set(e.alpha, e.clip_norm)
     e.n_iter_ = 0
     for _ in range(epochs):
         if e.shuffle:       # as sklearn.utils.shuffle does it
