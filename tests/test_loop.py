@@ -1,16 +1,13 @@
-"""The loop around the steps: validation, metrics, callbacks, early stopping, chunks."""
+"""The loop around the steps: what is held out, windows, chunks, memory maps, what is refused."""
 
 import itertools
-import json
-import logging
 import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn import metrics as published
 
 import fastbp
-from fastbp import callbacks, metrics
+from fastbp import callbacks
 from fastbp import feed as feeds
 from fastbp.data import Data
 
@@ -30,53 +27,6 @@ def noisy(m=60):
     return X, (X[:, 0] + rng.standard_normal(m) > 0).astype(float)
 
 
-class Recorder(callbacks.Callback):
-    def __init__(self):
-        self.seen = []
-
-    def on_train_begin(self, training):
-        self.seen.append("begin")
-
-    def on_epoch_end(self, training):
-        self.seen.append((training.epoch, training.history.J[-1], training.net.theta.copy()))
-
-    def on_train_end(self, training):
-        self.seen.append("end")
-
-
-def test_callbacks_see_the_beginning_each_epoch_and_the_end():
-    X, y = digits()
-    net, recorder = network(), Recorder()
-    history = fastbp.train(net, X, y, epochs=3, seed=0, callbacks=[recorder])
-    assert recorder.seen[0] == "begin"
-    assert recorder.seen[-1] == "end"
-    assert [(epoch, J) for epoch, J, _ in recorder.seen[1:-1]] == list(enumerate(history.J, 1))
-    assert (recorder.seen[-2][2] == net.theta).all()
-    assert history.stopped is None
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 100, None])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_callback_of_batches_sees_every_step_and_changes_no_bit(optimizer, batch_size):
-    X, y = digits(100)
-
-    class Batches:
-        def __init__(self):
-            self.steps = []
-
-        def on_batch_end(self, training):
-            self.steps.append(training.trainer.state["t"])
-
-    seen, plain, watched = Batches(), network(), network()
-    expected = fastbp.train(plain, X, y, optimizer=optimizer, batch_size=batch_size, epochs=2, seed=3)
-    history = fastbp.train(watched, X, y, optimizer=optimizer, batch_size=batch_size, epochs=2, seed=3,
-                           callbacks=[seen])
-    assert (plain.theta == watched.theta).all()
-    assert history.J == expected.J
-    assert seen.steps == list(range(1, len(seen.steps) + 1))
-    assert len(seen.steps) == 2 * -(-100 // (batch_size or 100))
-
-
 def test_stopping_inside_an_epoch_leaves_theta_at_that_step():
     X, y = digits(100)
 
@@ -93,51 +43,6 @@ def test_stopping_inside_an_epoch_leaves_theta_at_that_step():
     assert (history.stopped, len(history)) == ("enough", 1)
 
 
-def test_early_stopping_stops_after_patience_and_restores_the_best_theta():
-    X, y = noisy()
-    Xv, yv = noisy(40)[0] * 1.1, 1 - noisy(40)[1]       # gets worse as training goes on
-    net = fastbp.Network([6, 20, 1], activation="tanh", seed=1)
-    recorder, early = Recorder(), callbacks.EarlyStopping(patience=4)
-    history = fastbp.train(net, X, y, epochs=200, batch_size=10, seed=0, validation_data=(Xv, yv),
-                           callbacks=[early, recorder])
-    best = int(np.argmin(history.val_J))
-    assert early.best_epoch == best + 1
-    assert len(history) == best + 1 + 5
-    assert "val_J" in history.stopped
-    assert (net.theta == recorder.seen[1 + best][2]).all()
-    assert net.cost(Xv, yv) == pytest.approx(min(history.val_J))
-
-
-def test_early_stopping_may_watch_an_accuracy_and_keep_the_last_theta():
-    X, y = digits()
-    net, recorder = network(), Recorder()
-    early = callbacks.EarlyStopping("val_accuracy", patience=2, restore_best=False)
-    history = fastbp.train(net, X, y, epochs=300, seed=0, validation_split=0.2, callbacks=[early, recorder])
-    best = int(np.argmax(history.val_accuracy))
-    assert early.best_epoch == best + 1
-    assert len(history) == best + 1 + 3
-    assert (net.theta == recorder.seen[-2][2]).all()
-
-
-def test_a_learning_rate_falls_on_a_plateau():
-    X, y = noisy()
-    optimizer = fastbp.SGD(0.5)
-    plateau = callbacks.ReduceOnPlateau("J", patience=1, factor=0.5, min_delta=10, least=0.1)
-    fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, optimizer=optimizer, epochs=5, callbacks=[plateau])
-    assert optimizer.learning_rate == 0.125     # epoch 1 is the best; halved after 3 and 5
-    fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, optimizer=optimizer, epochs=9, callbacks=[plateau])
-    assert optimizer.learning_rate == 0.1
-
-
-def test_logging_says_what_a_bar_says(caplog):
-    X, y = noisy()
-    with caplog.at_level(logging.INFO, "fastbp"):
-        net = fastbp.Network([6, 4, 1], seed=1)
-        fastbp.train(net, X, y, epochs=2, metrics=["mae"], callbacks=[callbacks.Logging()])
-    assert [record.message.split(":")[0] for record in caplog.records] == ["epoch 1", "epoch 2"]
-    assert "mae" in caplog.text
-
-
 def test_fault_12_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
     X, y = noisy()
 
@@ -151,48 +56,6 @@ def test_fault_12_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step(
     twin = fastbp.Network([6, 4, 1], seed=1)
     fastbp.train(twin, X, y, epochs=1, seed=0)
     assert (net.theta == twin.theta).all()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_metrics_are_those_of_scikit_learn(weighted):
-    rng = np.random.default_rng(0)
-    w = rng.uniform(0.5, 2, 50) if weighted else None
-    h = rng.dirichlet(np.ones(4), 50)
-    labels = rng.integers(0, 4, 50)
-    one_hot = np.eye(4)[labels]
-    for Y in (labels, one_hot):
-        assert metrics.accuracy(h, Y, w) == pytest.approx(
-            published.accuracy_score(labels, h.argmax(1), sample_weight=w))
-        assert metrics.balanced_accuracy(h, Y, w) == pytest.approx(
-            published.balanced_accuracy_score(labels, h.argmax(1), sample_weight=w))
-        assert metrics.cross_entropy(h, Y, w) == pytest.approx(published.log_loss(labels, h, sample_weight=w))
-    T, P = rng.standard_normal((50, 2)), rng.standard_normal((50, 2))
-    assert metrics.mse(P, T, w) == pytest.approx(published.mean_squared_error(T, P, sample_weight=w))
-    assert metrics.rmse(P, T, w) == pytest.approx(published.mean_squared_error(T, P, sample_weight=w) ** 0.5)
-    assert metrics.mae(P, T, w) == pytest.approx(published.mean_absolute_error(T, P, sample_weight=w))
-    assert metrics.r2(P, T, w) == pytest.approx(published.r2_score(T, P, sample_weight=w))
-
-
-def test_metrics_go_into_the_history_and_a_frame():
-    pandas = pytest.importorskip("pandas")
-    X, y = digits()
-
-    def worst(h, Y):
-        return h[np.arange(len(Y)), Y].min()
-
-    net = network()
-    history = fastbp.train(net, X, y, optimizer=fastbp.Adam(0.01), epochs=3, seed=0, validation_split=0.25,
-                           metrics=["accuracy", "log_loss", worst])
-    assert set(history.metrics) == {"accuracy", "log_loss", "val_log_loss", "worst", "val_worst"}
-    assert history["val_log_loss"] == pytest.approx(history.val_J)
-    assert history.metrics["accuracy"][-1] > 0.5
-    frame = history.to_frame()
-    assert isinstance(frame, pandas.DataFrame)
-    assert list(frame["val_accuracy"]) == history.val_accuracy
-    assert frame.index.tolist() == [1, 2, 3]
-    assert fastbp.History(**json.loads(json.dumps(history.state()))) == history
-    with pytest.raises(KeyError, match="nothing"):
-        history["nothing"]
 
 
 def test_validation_split_keeps_these_examples_from_training():
