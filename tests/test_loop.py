@@ -115,7 +115,7 @@ def test_a_memory_map_is_read_where_it_lies(tmp_path):
 
 
 def test_metrics_of_the_rows_that_are_trained_on_copy_no_rows():
-    X, y = np.zeros((20_000, 200)), np.arange(20_000) % 3      # 32 MB
+    X, y = np.random.default_rng(0).standard_normal((20_000, 200)), np.arange(20_000) % 3     # 32 MB
     net = fastbp.Network([200, 2, 3], output="softmax", seed=0)
     tracemalloc.start()
     try:
