@@ -95,6 +95,18 @@ def test_chunks_of_any_size_give_the_bits_of_the_array(sizes, form):
         assert history.examples == 200
 
 
+def test_chunks_of_several_dtypes_lose_nothing():
+    """A window of pixels as uint8, then float32, then float64"""
+    X, y = digits(90)
+    X = np.round(X * 16)
+    X[60:] += 1e-9
+    chunks = [(X[:30].astype(np.uint8), y[:30]), (X[30:60].astype(np.float32), y[30:60]), (X[60:], y[60:])]
+    one, other = network(), network()
+    fastbp.train(one, chunks, epochs=1, window=90, batch_size=9, seed=2)
+    fastbp.train(other, X, y, epochs=1, window=90, batch_size=9, seed=2)
+    assert (one.theta == other.theta).all()
+
+
 def test_a_memory_map_is_read_where_it_lies(tmp_path):
     """Anonymous memory does not grow with the file"""
     def anonymous():

@@ -86,6 +86,14 @@ def test_decision_boundary_of_targets_shows_them_on_the_scale_of_the_level():
     assert ax.get_legend() is None
 
 
+def test_examples_have_the_colour_of_their_class():
+    ax = plot.decision_boundary(network(), X, np.where(Y == 1, 0, Y), points=10)     # nobody in class 1
+    points = {each.get_label(): each for each in ax.collections if each.get_label()[0] != "_"}
+    assert points.keys() == {"0", "2"}
+    for label, each in points.items():
+        np.testing.assert_allclose(each.get_facecolor()[0, :3], plot._colours(3)[int(label)])
+
+
 def test_decision_boundary_shows_the_examples_of_every_class():
     net, y = network(K=14), np.arange(40) % 14
     ax = plot.decision_boundary(net, X, y, points=20)
