@@ -39,8 +39,10 @@ class Arrays:
         piece = self.window * max(1, PIECE // self.window)
         for begin in range(0, self.m, piece):
             end = min(begin + piece, self.m)
-            order = np.concatenate([first + rng.permutation(min(self.window, end - first))
-                                    for first in range(begin, end, self.window)])
+            order = np.empty(end - begin, np.int64)
+            for first in range(begin, end, self.window):
+                last = min(first + self.window, end)
+                order[first - begin : last - begin] = first + rng.permutation(last - first)
             yield self.data, order if self.rows is None else self.rows[order]
 
 
