@@ -150,7 +150,7 @@ def _header(arrays, meta):
 
 def _chunks(header, arrays):
     """The bytes of the file. Each chunk is a copy: what is hashed is what is written, whoever writes into the array."""
-    digest = hashlib.sha256(header)
+    digest = _Sha256(header)
     yield header
     for a in arrays.values():
         data = a.reshape(-1).view(np.uint8)
@@ -166,7 +166,7 @@ def _chunks(header, arrays):
 
 def parse(file, size):
     """The same of an open file of `size` bytes: anything with readinto."""
-    digest, length = hashlib.sha256(), bytearray(8)
+    digest, length = _Sha256(), bytearray(8)
     if size < 8:
         raise FormatError(f"the file of {size} bytes ends within the length of the header, bytes 0 to 7")
     _fill(file, length, digest)
@@ -189,12 +189,31 @@ def parse(file, size):
         if dtype.kind == "b" and data.size and data.max() > 1:
             raise FormatError(f"array {name!r} is BOOL and holds the byte {data.max()}")
     expected = bytearray(32)
-    _fill(file, expected, hashlib.sha256())
+    _fill(file, expected, _Sha256())
     if digest.digest() != expected:
         raise FormatError(f"the file is damaged: the checksum in its last 32 bytes, {expected.hex()}, is not the "
-                          f"SHA-256 of the {size - 32} bytes before, {digest.hexdigest()}")
+                          f"SHA-256 of the {size - 32} bytes before, {digest.digest().hex()}")
     arrays = {name: a.astype(a.dtype.newbyteorder("="), copy=False) for name, a in arrays.items()}
     return arrays, {name: strict_json.parse(text, f"{METADATA}, {name}") for name, text in meta.items()}
+
+
+class _Sha256:
+    """The checksum. What OpenSSL cannot do for want of memory is a ValueError of hashlib's, and would pass for a damaged
+    file."""
+
+    def __init__(self, data=b""):
+        self._hash = self._of_openssl(hashlib.sha256, data)
+        self.update = self._hash.update
+
+    def digest(self):
+        return self._of_openssl(self._hash.digest)
+
+    @staticmethod
+    def _of_openssl(call, *arguments):
+        try:
+            return call(*arguments)
+        except ValueError as error:
+            raise MemoryError(f"SHA-256: {error}") from None
 
 
 def _fill(file, buffer, digest):
