@@ -26,7 +26,7 @@ DTYPES = {
         "BOOL": "?", "U8": "u1", "I32": "<i4", "U32": "<u4", "I64": "<i8", "U64": "<u8", "F32": "<f4", "F64": "<f8",
     }.items()
 }
-CODES = {dtype: name for name, dtype in DTYPES.items()}
+CODES = {dtype.str: name for name, dtype in DTYPES.items()}
 MARK = "fastbp_format"
 DIGEST = "sha256"
 METADATA = "__metadata__"
@@ -117,8 +117,8 @@ def _storable_arrays(arrays):
         if not isinstance(a, np.ndarray) or isinstance(a, np.ma.MaskedArray):
             raise TypeError(f"arrays[{name!r}] must be an ndarray; got {type(a).__name__}")
         dtype = a.dtype.newbyteorder("<")
-        if dtype not in CODES:
-            accepted = ", ".join(dtype.name for dtype in CODES)
+        if dtype.str not in CODES:
+            accepted = ", ".join(dtype.name for dtype in DTYPES.values())
             raise TypeError(f"arrays[{name!r}] has dtype {a.dtype}; accepted are {accepted}")
         if a.ndim > MAX_DIMENSIONS:
             raise ValueError(f"arrays[{name!r}] has {a.ndim} dimensions; accepted are up to {MAX_DIMENSIONS}")
@@ -139,7 +139,7 @@ def _header(arrays, meta):
     """Length and header, padded with spaces so that the arrays begin at a multiple of 8."""
     header, at = {METADATA: {MARK: str(VERSION), **meta}}, 0
     for name, a in (*arrays.items(), (DIGEST, np.empty(32, np.uint8))):
-        header[name] = {"dtype": CODES[a.dtype], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
+        header[name] = {"dtype": CODES[a.dtype.str], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
         at += a.nbytes
     text = strict_json.text(header).encode()
     text += b" " * (-len(text) % 8)
@@ -198,8 +198,7 @@ def parse(file, size):
 
 
 class _Sha256:
-    """The checksum. What OpenSSL cannot do for want of memory is a ValueError of hashlib's, and would pass for a damaged
-    file."""
+    """The checksum. OpenSSL's want of memory is a ValueError of hashlib's, and would pass for a damaged file."""
 
     def __init__(self, data=b""):
         self._hash = self._of_openssl(hashlib.sha256, data)

@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from fastbp import optimizers, threads
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((24, 6)), np.arange(24) % 3
 SIZES = (6, 5, 3)
-FOLDER = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+PLACE = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None, prefix="fastbp-")
+FOLDER = Path(PLACE.name)
 
 
 def network(dtype=np.float64):
@@ -154,40 +156,36 @@ def train_with_all(net, extra=()):
 
 
 def saving():
-    path = os.path.join(FOLDER, "net")
+    path = FOLDER / "net"
     old, new = network(), network()
     new.theta[:] = 1
-    fastbp.save(path, old)
-    before = open(path, "rb").read()
-    fastbp.save(path, new)
-    after = open(path, "rb").read()
+    fastbp.save(str(path), old)
+    before = path.read_bytes()
+    fastbp.save(str(path), new)
+    after = path.read_bytes()
 
     def prepare():
-        with open(path, "wb") as file:
-            file.write(before)
+        path.write_bytes(before)
         return new
 
     def check(net, result):
-        with open(path, "rb") as file:
-            assert file.read() in ((before, after) if result is None else (after,)), "no whole version"
+        assert path.read_bytes() in ((before, after) if result is None else (after,)), "no whole version"
         assert os.listdir(FOLDER) == ["net"], os.listdir(FOLDER)
         assert (net.theta == 1).all()
 
-    return Operation(prepare, lambda net: fastbp.save(path, net) or True, check)
+    return Operation(prepare, lambda net: fastbp.save(str(path), net) or True, check)
 
 
 def loading():
-    path = os.path.join(FOLDER, "net")
-    fastbp.save(path, network())
-    with open(path, "rb") as file:
-        before = file.read()
+    path = FOLDER / "net"
+    fastbp.save(str(path), network())
+    before = path.read_bytes()
 
     def check(_, result):
-        with open(path, "rb") as file:
-            assert file.read() == before
+        assert path.read_bytes() == before
         assert everything(fastbp.load(path) if result is None else result) == everything(network())
 
-    return Operation(lambda: None, lambda _: fastbp.load(path), check)
+    return Operation(lambda: None, lambda _: fastbp.load(str(path)), check)
 
 
 def minimising():

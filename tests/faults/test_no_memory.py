@@ -56,11 +56,11 @@ def preloaded(tmp_path_factory):
 
 
 def test_an_allocation_of_pythons_that_fails_is_a_memory_error_and_no_damage():
-    assert trials("python", 13, CORE)[1] > 100
+    assert trials("python", 5, CORE)[1] > 100
 
 
 def test_an_allocation_of_the_c_library_that_fails_is_a_memory_error_and_no_damage(preloaded):
-    assert trials("malloc", 17, CORE, **preloaded)[1] > 100
+    assert trials("malloc", 7, CORE, **preloaded)[1] > 100
 
 
 @pytest.mark.slow
