@@ -49,8 +49,8 @@ def test_fault_17_the_tests_of_the_compiled_core_pass_with_blas_for_other_proces
     names = ["test_gradient", "test_network", "test_losses", "test_minimize", "test_arrays", "test_reference"]
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *(tests / f"{name}.py" for name in names)], capture_output=True, text=True,
-        check=False, env={**os.environ, "OPENBLAS_CORETYPE": core}, timeout=1000,
+        [sys.executable, "-m", "pytest", "-q", *(tests / f"{name}.py" for name in names)], capture_output=True,
+        text=True, check=False, env={**os.environ, "OPENBLAS_CORETYPE": core}, timeout=1000,
     )
     print(core, done.stdout.splitlines()[-1])
     assert done.returncode == 0, done.stdout[-3000:]
