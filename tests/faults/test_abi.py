@@ -52,7 +52,8 @@ def test_fault_51_the_same_build_works_with_the_oldest_and_the_newest_numpy(whic
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     wanted = ["numpy==1.25.*", "scipy==1.11.*"] if which == "oldest" else ["numpy", "scipy"]
-    got = subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted, "threadpoolctl"],
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    got = subprocess.run([*pip, *wanted, "threadpoolctl"],
                          capture_output=True, text=True, check=False)
     if got.returncode:
         pytest.skip(f"pip cannot install {wanted}: {got.stderr[-300:]}")
