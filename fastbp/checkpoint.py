@@ -78,10 +78,12 @@ class Checkpoint:
     @property
     def batches(self):
         """How many are run in a piece"""
-        return self.every - self._since if self.unit == "batches" else self._batches
+        return max(1, self.every - self._since) if self.unit == "batches" else self._batches
 
     def after_batches(self, training, batches):
         """A piece of an epoch is done: take a copy, and write it, if it is time."""
+        if training.history.stopped is not None:    # the epoch ends here: `end` writes that
+            return
         now = time.monotonic()
         self._since += batches
         took, self._started = now - self._started, now
@@ -121,13 +123,12 @@ class Checkpoint:
         return self.unit == "batches" and self._since >= self.every
 
     def _take(self, training):
-        """Copy all that the training goes on from; False where theta is no longer finite: that is no state to go on
-        from, and the epoch ends with an error."""
+        """Copy all that the training goes on from; False within an epoch in which theta is no longer finite: that is no
+        state to go on from, and the epoch ends with an error."""
         begun = time.monotonic()
-        try:
-            arrays, meta = snapshot.of_trainer(training.trainer)
-        except ValueError:
+        if training.position.examples and not np.isfinite(training.net.theta).all():
             return False
+        arrays, meta = snapshot.of_trainer(training.trainer)
         drawn_from = self._epoch_generator if training.position.examples else snapshot.of_generator(training.rng)
         meta |= {
             "kind": "training", "version": VERSION, "conditions": self._conditions, "begun": self._optimizer,

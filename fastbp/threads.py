@@ -13,7 +13,7 @@ from collections import deque
 from queue import SimpleQueue
 from threading import Lock
 
-from . import checks
+from . import checks, quota
 from ._backprop import Team, lead
 
 # Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
@@ -32,8 +32,9 @@ TRIAL, LEAST, SETTLE, TERM, SHARE = 0.005, 0.0005, 0.0002, 1.0, 0.05
 
 
 def cores():
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors this process may run on and, by the quota of its control group, keep busy: one at least."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(n, quota.processors())))
 
 
 def members(n_threads, operations, least=SHARED):

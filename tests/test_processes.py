@@ -139,7 +139,7 @@ def test_the_number_of_threads_is_a_maximum_and_small_work_stays_in_the_caller()
     assert threads.members(64, 1e12) == threads.cores() == threads.members(None, 1e12)
 
 
-def test_one_member_that_raises_is_heard():
+def test_fault_12_one_member_that_raises_is_heard():
     def fail(budget, team, member):
         raise MemoryError("no room")
 
@@ -239,7 +239,7 @@ from fastbp import threads
 rng, dice = np.random.default_rng(0), random.Random(0)
 X, labels = rng.standard_normal((3000, 60)).astype("f4"), rng.integers(0, 10, 3000)
 main, before = threading.get_ident(), threading.active_count()
-caught, moved, deadline = 0, 0, time.time() + 6
+caught, moved, began = 0, 0, time.time()
 
 def burst(wait, n):
     time.sleep(wait)
@@ -250,7 +250,7 @@ def burst(wait, n):
             pass
         time.sleep(dice.uniform(0, 2e-4))
 
-while time.time() < deadline:
+while time.time() < began + 6 or (caught <= 50 and time.time() < began + 80):    # the machine may be slow
     net = fastbp.Network([60, 40, 10], output="softmax", dtype="f4", seed=0)
     trainer = fastbp.Trainer(net, fastbp.Adam(1e-3), clip_norm=0.1)
     data = net.data(X, labels)

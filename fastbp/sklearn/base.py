@@ -8,15 +8,16 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from .. import _kernels, initialize, optimizers
+from .. import _kernels, checks, initialize, optimizers
 from ..plan import FUNCTION_ALIASES
 from . import callbacks, fitting, inputs, lbfgs, messages, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
 
+REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
 ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
 
 
@@ -137,10 +138,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.validation_loss_curve_ = [] if self.early_stopping else None
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if np.any(np.array(hidden) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        before = dict(vars(self))
+        try:
+            model, run = self._prepare(X, y, sample_weight, incremental, validation, checkpoint)
+        except BaseException:
+            self.__dict__ = before      # refused, or failed before the first step: the estimator is as it was
+            raise
+        run()
+        if not model.is_finite():
+            raise ValueError(messages.NON_FINITE)
+        return self
+
+    def _prepare(self, X, y, sample_weight, incremental, validation, checkpoint):
+        """All checks, and start values: the model, and a function that fits it."""
+        hidden = self._check_numbers()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
@@ -157,7 +168,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
-        score_w = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        score_w = inputs.weights(sample_weight, X)
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
             validation = self._validate_held_out(*validation)
@@ -168,12 +179,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
         model = self._model_of_weights()
         if stochastic:
-            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
+            run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
-            lbfgs.fit_lbfgs(self, model, X, y, target, w)
-        if not model.is_finite():
-            raise ValueError(messages.NON_FINITE)
-        return self
+            run = lbfgs.full_batch(self, model, X, y, target, w)
+        return model, run
+
+    def _check_numbers(self):
+        """What scikit-learn's constraints let through and no float or layer can be; the hidden layers as a list."""
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if not all(isinstance(units, Integral) for units in hidden):
+            raise TypeError(f"hidden_layer_sizes must hold whole numbers, got {hidden}.")
+        if any(units <= 0 for units in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if isinstance(self.solver, type):
+            raise TypeError(f"solver must be a name or an instance, such as fastbp.Adam(1e-3); got {self.solver!r}")
+        for name in REALS:
+            if abs(getattr(self, name)) > checks.LARGEST:
+                raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
+        return hidden
 
     def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
         """fit with what it has beyond scikit-learn's"""
@@ -188,7 +212,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _validate_held_out(self, X, y, w):
         """X_val, y_val, sample_weight_val as `Validation` takes them."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
-        w = None if w is None else _check_sample_weight(w, X)
+        w = inputs.weights(w, X)
         return X, y, target, w
 
     def _training_weights(self, y, sample_weight, incremental):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
@@ -164,13 +165,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
+        if sp.issparse(y):
+            y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         new = not hasattr(self, "classes_") or (not self.warm_start and not incremental)
-        if new:
-            self._label_binarizer = _label_binarizer(y)
-            self.classes_ = self._label_binarizer.classes_
-        return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
+        try:
+            if new:
+                self._label_binarizer = _label_binarizer(y)
+                self.classes_ = self._label_binarizer.classes_
+            return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
+        except TypeError as error:
+            raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _encode(self, y, needed):
         """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""
@@ -229,7 +235,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight='balanced' needs all of y; for partial_fit pass a dict, such as that of "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
             )
-        w = compute_sample_weight(self.class_weight, y)
+        try:
+            w = compute_sample_weight(self.class_weight, y)
+            if not (np.isfinite(w) & (w >= 0)).all():
+                raise ValueError("weights must be finite and not negative")
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"class_weight={self.class_weight!r}: {error}") from None
         return w if sample_weight is None else w * sample_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -288,10 +299,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
             return self
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._partial_fit(X, y, sample_weight)
+        try:
+            if _check_partial_fit_first_call(self, classes):
+                with np.errstate(invalid="ignore"):     # NaN is refused below
+                    several = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            return self._partial_fit(X, y, sample_weight)
+        except (ValueError, TypeError):
+            if not hasattr(self, "coefs_"):     # refused in the first call: the classes are not announced
+                for name in {"classes_", "_label_binarizer"} & vars(self).keys():
+                    delattr(self, name)
+            raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Class labels of X, (n_samples,), or 0 and 1 for several labels, (n_samples, n_classes)."""

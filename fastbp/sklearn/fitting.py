@@ -1,6 +1,7 @@
 """fit with the stochastic solvers: epochs, validation, early stopping."""
 
 import math
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -82,8 +83,8 @@ def split(estimator, y, target, m, stratify):
     return train, held
 
 
-def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
-    """Epochs until the loss or the score stops improving; one if incremental.
+def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
+    """A function that fits the model, all checked: epochs until loss or score stop improving, one if incremental.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
     (X, y, target, w) for validation, or None; keeper a Checkpoint.
@@ -109,9 +110,16 @@ def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, give
         kept.into(e)
     batch_size = _batch_size(e.batch_size, m)
     epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    optimizer.set(e.alpha, e.clip_norm)
     keeper.begin(e, data, order, held, kept)
+    return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w),
+                   keeper)
+
+
+def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):
+    optimizer = e._optimizer
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
+    with callbacks.running(e, *examples, epochs) as report, crew as optimizer.trainer._crew:
         try:
             _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
         except KeyboardInterrupt:
@@ -119,7 +127,7 @@ def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, give
         finally:
             optimizer.trainer._crew = threads.ALONE
     if e.early_stopping:
-        net.theta[:] = e._best_theta
+        model.net.theta[:] = e._best_theta
 
 
 def _ready(e, model, validates):
@@ -143,7 +151,6 @@ def _batch_size(batch_size, m):
 
 def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
-    optimizer.set(e.alpha, e.clip_norm)
     while e.n_iter_ < epochs:
         if e.shuffle:       # as sklearn.utils.shuffle does it
             places = np.arange(m)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..checks import readable
 from ..data import Data
@@ -22,6 +22,16 @@ def checked(estimator, X, y="no_validation", **how):
                 first, *rest = words.split("\n")
                 raise ValueError("\n".join([f"{first} First at {cell}.", *rest])) from None
         raise
+
+
+def weights(sample_weight, X):
+    """sklearn's check of the weights of the rows of X, None as it is; its error always names them."""
+    try:
+        return None if sample_weight is None else _check_sample_weight(sample_weight, X)
+    except (ValueError, TypeError) as error:
+        if "weight" in str(error):
+            raise
+        raise type(error)(f"sample_weight: {error}") from None
 
 
 def first_bad_cell(array, name):
