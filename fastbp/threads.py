@@ -33,7 +33,7 @@ TRIAL, LEAST, SETTLE, TERM, SHARE = 0.005, 0.0005, 0.0002, 1.0, 0.05
 
 def cores():
     """Processors this process may run on and, by the quota of its control group, keep busy: one at least."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n = len(_allowed()) or os.cpu_count() or 1
     return max(1, int(min(n, quota.processors())))
 
 
@@ -49,13 +49,16 @@ def spread(member):
     A thread that is woken may be put where the one that woke it still runs, and there it stays for milliseconds: two
     members that meet at barriers would take turns on one processor while another stands idle.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        return
+    allowed = sorted(_allowed())
     with contextlib.suppress(OSError):
-        allowed = os.sched_getaffinity(0)
-        at = (os.getpid() + member) % len(allowed)
-        os.sched_setaffinity(0, {sorted(allowed)[at]})
-        os.sched_setaffinity(0, allowed)
+        if len(allowed) > 1:
+            os.sched_setaffinity(0, {allowed[(os.getpid() + member) % len(allowed)]})
+            os.sched_setaffinity(0, allowed)
+
+
+def _allowed():
+    """The processors that the calling thread may run on, where the system tells."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
 
 
 class _Job:
@@ -146,6 +149,7 @@ class Crew:
         self.n = n
         self._apart, self._alone = apart, alone
         self._process = os.getpid()
+        self._processors = len(_allowed())
         self._members = []      # their inboxes
         self._choice = None
         if alone == 0 or apart:
@@ -176,7 +180,7 @@ class Crew:
         if not here and not self._here():
             return loop(SLICE, Team(1), 0)
         n, begun, team = min(n, self.n), time.perf_counter(), Team(n)
-        spreads = n > 1 and (self._choice.trying or os.environ.get("NUDGE") == "all") and os.environ.get("NUDGE") != "none"
+        spreads = n > 1 and (self._choice.trying or n >= self._processors)
 
         def part(member):
             try:

@@ -1,5 +1,8 @@
 """Who works in step, one or a crew: the faster is found, and looking for it costs next to nothing."""
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -75,3 +78,17 @@ def test_members_join_later_and_change_no_bit(monkeypatch):
     assert members == set()
     assert trained(0.001) == (theta, {2}) or threads.cores() == 1
     assert trained(0.0)[0] == theta
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no processors")
+def test_members_are_spread_over_the_processors_and_stay_free_to_be_moved():
+    allowed, seen = os.sched_getaffinity(0), []
+
+    def moved():
+        threads.spread(1)
+        seen.append(os.sched_getaffinity(0))
+
+    worker = threading.Thread(target=moved)
+    worker.start()
+    worker.join()
+    assert seen == [allowed] == [os.sched_getaffinity(0)]

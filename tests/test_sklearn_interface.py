@@ -59,15 +59,13 @@ def test_methods_take_its_arguments_in_its_order(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_fitted_has_its_names_and_types(name, solver, early_stopping):
     X, y = (X_iris, y_iris) if name == "MLPClassifier" else (X_reg, y_reg)
-    own, theirs = (
-        cls(hidden_layer_sizes=(5, 4), solver=solver, early_stopping=early_stopping, max_iter=3, random_state=0).fit(X, y)
-        for cls in both(name)
-    )
+    parameters = {"solver": solver, "early_stopping": early_stopping, "max_iter": 3, "random_state": 0}
+    own, theirs = (cls(hidden_layer_sizes=(5, 4), **parameters).fit(X, y) for cls in both(name))
     public = {a for a in vars(theirs) if a.endswith("_") and not a.startswith("_")}
     assert public <= set(vars(own))
     for attribute in public:
         ours, other = getattr(own, attribute), getattr(theirs, attribute)
-        assert isinstance(ours, type(other)) or isinstance(ours, (int, float)), attribute
+        assert isinstance(ours, (type(other), int, float)), attribute
         if isinstance(other, list) and other and isinstance(other[0], np.ndarray):
             assert [(a.shape, a.dtype) for a in ours] == [(a.shape, a.dtype) for a in other], attribute
 
@@ -128,8 +126,8 @@ def test_class_weights_of_several_labels_are_those_of_scikit_learn():
 def test_ctrl_c_keeps_the_model(solver, early_stopping):
     X, y = np.random.RandomState(0).randn(4000, 30), np.random.RandomState(1).randn(4000)
     estimator = fastbp.sklearn.MLPRegressor(
-        hidden_layer_sizes=(100, 100), solver=solver, early_stopping=early_stopping, max_iter=10**6, max_fun=10**6, tol=0,
-        n_iter_no_change=10**6, random_state=0, n_threads=1,
+        hidden_layer_sizes=(100, 100), solver=solver, early_stopping=early_stopping, max_iter=10**6, max_fun=10**6,
+        tol=0, n_iter_no_change=10**6, random_state=0, n_threads=1,
     )
     timer = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()
