@@ -23,6 +23,7 @@ from .optimizers import AdamW as AdamW
 from .optimizers import RMSprop as RMSprop
 from .standardise import Standardise as Standardise
 from .training import Trainer as Trainer
+from .verify import selftest as selftest
 
 __all__ = [
     "SGD",
@@ -47,6 +48,7 @@ __all__ = [
     "optimizers",
     "save",
     "schedules",
+    "selftest",
     "show_config",
     "train",
 ]

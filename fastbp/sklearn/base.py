@@ -141,8 +141,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         try:
             model, run = self._prepare(X, y, sample_weight, incremental, validation)
         except BaseException:
-            vars(self).clear()      # what is refused, or fails before the first step, leaves the estimator as it was
-            vars(self).update(before)
+            self.__dict__ = before      # refused, or failed before the first step: the estimator is as it was
             raise
         run()
         if not model.is_finite():
