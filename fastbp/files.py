@@ -1,4 +1,5 @@
-"""What stands in fastbp's files: a network, and what its training goes on from. How it stands there, byte by byte, is `fastbp.container`'s."""
+"""What stands in fastbp's files: a network, and what its training goes on from. How it stands there, byte by byte, is
+`fastbp.container`'s."""
 
 from . import container
 from .container import FormatError
