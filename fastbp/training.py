@@ -199,11 +199,15 @@ class Trainer:
             It cannot be opened or read.
         """
         kept = trainer_file.read(path, self)
+        self._go_on(kept)
+        return kept.notes
+
+    def _go_on(self, kept):
+        """From what `trainer_file.read` found"""
         for name, value in kept.numbers.items():
             setattr(self.optimizer, name, value)
         self._regularisation, self.state = kept.regularisation, kept.state
         self._theta[:] = kept.theta
-        return kept.notes
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""
