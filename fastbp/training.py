@@ -199,11 +199,20 @@ class Trainer:
             It cannot be opened or read.
         """
         kept = trainer_file.read(path, self)
-        for name, value in kept.numbers.items():
-            setattr(self.optimizer, name, value)
-        self._regularisation, self.state = kept.regularisation, kept.state
-        self._theta[:] = kept.theta
+        numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
+        before = numbers, self._regularisation, self.state, self._theta.copy()
+        try:
+            self._become(kept.numbers, kept.regularisation, kept.state, kept.theta)
+        except BaseException:       # Ctrl-C, no memory: all of it or nothing
+            self._become(*before)
+            raise
         return kept.notes
+
+    def _become(self, numbers, regularisation, state, theta):
+        for name, value in numbers.items():
+            setattr(self.optimizer, name, value)
+        self._regularisation, self.state = regularisation, state
+        self._theta[:] = theta
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""
