@@ -207,7 +207,7 @@ def test_fault_47_short_reads_are_continued_and_each_that_fails_is_an_oserror(tm
 
     def reads(most, at=None):
         def opened(*args, **kwargs):
-            made.append(Reading(open(*args, **kwargs), most, at))
+            made.append(Reading(open(*args, **kwargs), most, at))     # noqa: SIM115
             return made[-1]
 
         monkeypatch.setattr(container, "open", opened, raising=False)
