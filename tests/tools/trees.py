@@ -15,6 +15,8 @@ CORE = [
         "regularisation", "standardise", "trainer", "trainer_state",
     )
 ]
+# the rest of what reaches it: rules, published values, refusals
+NAMED = [f"test_{name}.py" for name in ("arrays", "checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
 TOGETHER = ["test_processes.py"]
 
