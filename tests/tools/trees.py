@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[2]
 CORE = [
     f"test_{name}.py"
     for name in (
-        "arrays", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network", "optimizers",
-        "regularisation", "standardise", "trainer", "trainer_state",
+        "arrays", "core_edges", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network",
+        "optimizers", "regularisation", "standardise", "trainer", "trainer_state", "training",
     )
 ]
 # the rest of what reaches it: rules, published values, refusals
-NAMED = [f"test_{name}.py" for name in ("arrays", "checks", "package", "published", "rules", "settings")]
+NAMED = [f"test_{name}.py" for name in ("checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
 TOGETHER = ["test_processes.py"]
 
