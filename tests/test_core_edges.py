@@ -1,5 +1,5 @@
-"""What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels that
-their owner has changed, arrays that it must hand back."""
+"""What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels
+that their owner has changed, arrays that it must hand back."""
 
 import threading
 import time
@@ -34,7 +34,8 @@ def steps(net, trainer, rule, examples, work, team, member=0, m=96):
 
 def accumulate(net, examples, work, team, m=96):
     Delta = np.zeros_like(net.theta)
-    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.rows, work.costs, np.empty(0),
+    nothing = np.empty(0)
+    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.rows, work.costs, nothing,
                                 Delta, 0.0, 60.0, team)
 
 
@@ -113,7 +114,8 @@ def online(net, trainer, rule, examples, first, last):
     work = gradient.Workspace(net.plan, 1, net.dtype)
     work.block[:] = 0
     packed = gradient.aligned(_epoch.packed_size(net.plan.code, net.theta), net.dtype)
-    return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, np.empty(0), work.block, work.rows,
+    nothing = np.empty(0)
+    return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, nothing, work.block, work.rows,
                                packed, 0.0, 0.0, 60.0, 1000)
 
 

@@ -2,11 +2,11 @@
 
     python tests/tools/c_coverage.py
 
-A copy of the tree is built with FASTBP_COVERAGE=1 in a temporary folder (--keep FOLDER: in this one; --report: from what
-ran there before) and its tests run for every instruction set of this processor, one after the other. A line is covered
-if one copy of it ran: a kernel is compiled twice an instruction set, a fused function twice a module. A branch is covered
-if it was taken in one copy; copies are told from other functions by their name without _f32 and _f64. Exit status 1
-where something is left that EXCLUDED does not name.
+A copy of the tree is built with FASTBP_COVERAGE=1 in a temporary folder (--keep FOLDER: in this one; --report: from
+what ran there before) and its tests run for every instruction set of this processor, one after the other. A line is
+covered if one copy of it ran: a kernel is compiled twice an instruction set, a fused function twice a module. A branch
+is covered if it was taken in one copy; copies are told from other functions by their name without _f32 and _f64. Exit
+status 1 where something is left that EXCLUDED does not name.
 """
 
 import argparse

@@ -26,18 +26,21 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["checks", "arrays", "network", "trainer"],
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules"],
-    "kernels/online.h": ["trainer", "training", "rules", "losses", "extremes", "regularisation"],
+    "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout"],
-    "kernels/rows.h": ["gradient", "arrays", "training", "trainer", "checks"],
-    "kernels/team.h": ["processes", "large"],
+    "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
+    "kernels/team.h": ["core_edges", "processes", "large"],
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
     "kernels/vmath.h": ["kernels", "extremes", "losses"],
     "_backprop.pxd": ["gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes"],
-    "_backprop.pyx": ["network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
+    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
     "_blas.pxd": ["gradient"],
-    "_epoch.pyx": ["trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes", "loop"],
-    "_kernels.pyx": ["kernels", "package", "checks", "losses", "arrays"],
+    "_epoch.pyx": [
+        "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
+        "loop",
+    ],
+    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
     "_update.pxd": ["rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150
@@ -45,14 +48,15 @@ CPU = 150
 CHANGES = [(re.compile(pattern), new) for pattern, new in (
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "), (r" != ", " == "),
     (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" /+ ", " * "), (r" % ", " * "), (r" \+= ", " -= "),
-    (r" -= ", " += "), (r" \*= ", " += "), (r" && ", " || "), (r" \|\| ", " && "), (r" and ", " or "), (r" or ", " and "),
+    (r" -= ", " += "), (r" \*= ", " += "), (r" && ", " || "), (r" \|\| ", " && "), (r" and ", " or "),
+    (r" or ", " and "),
     (r"\bnot ", ""), (r"!(?=\w)", ""), (r" & ", " | "), (r" \| ", " & "), (r" >> ", " << "), (r" << ", " >> "),
     (r"\bbreak\b", "continue"), (r"\bcontinue\b", "break"), (r"\bTrue\b", "False"), (r"\bFalse\b", "True"),
     (r"(?<![\w.\"])(\d+)(?![\w.\"])", lambda found: str(int(found[1]) + 1)),
     (r"(-?0x1\.?[0-9a-f]*p[+-]?\d+f?)", r"(\1 * 1.001f)"),
     (r"(?<![\w.])(\d+\.\d+)(?![\w.])", r"(\1 * 1.001)"),
-    (r"^( +)(?!return|const|static|cdef|def|for|if|else|case|break|continue|goto|\w+ \*?\w+ = )(\S[^{}=]* [-+*|&]?= .*;|FN\(.*;)( *\\)?$",
-     r"\1;\3"),
+    (r"^( +)(?!return|const|static|cdef|def|for|if|else|case|break|continue|goto|\w+ \*?\w+ = )"
+     r"(\S[^{}=]* [-+*|&]?= .*;|FN\(.*;)( *\\)?$", r"\1;\3"),
 )]
 # file -> regular expression of the line -> why no test can tell
 EXPLAINED = {}
@@ -86,7 +90,8 @@ class Build:
         self.tree, self.isa = trees.copy(folder), isa
         commands = [shlex.split(line) for line in trees.build(self.tree).splitlines() if line.startswith("gcc ")]
         self.compile = {Path(each[each.index("-c") + 1]).stem: each for each in commands if "-c" in each}
-        self.link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in commands if "-shared" in each}
+        linked = [each for each in commands if "-shared" in each]
+        self.link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
 
     def again(self, name):
         """What a change of this file concerns, built again; False where it does not compile"""
@@ -98,9 +103,9 @@ class Build:
         else:
             concerned = {"_backprop.pxd": modules[:2], "_blas.pxd": modules[:2], "_update.pxd": modules[1:2]}
             todo = {module: [] for module in concerned.get(name, modules)}
-        if not name.startswith("kernels/"):     # Cython alone
-            if trees.run(self.tree, [sys.executable, "setup.py", "-q", "--version"], capture_output=True).returncode:
-                return False
+        cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
+        if not name.startswith("kernels/") and trees.run(self.tree, cython, capture_output=True).returncode:
+            return False
         for module, files in todo.items():
             for file in files or [module]:
                 if trees.run(self.tree, [*self.compile[file], "-O1"], capture_output=True).returncode:
@@ -159,10 +164,11 @@ def main():
             born += compiles
             killed += compiles and not survives
             if survives:
-                why = next((why for pattern, why in EXPLAINED.get(name, {}).items() if re.search(pattern, before)), None)
+                patterns = EXPLAINED.get(name, {})
+                why = next((patterns[each] for each in patterns if re.search(each, before)), None)
                 left += why is None
-                said = f"  explained: {why}" if why else ""
-                print(f"    src/{name}:{number + 1}{said}\n        -{before.rstrip()}\n        +{lines[number].rstrip()}", flush=True)
+                print(f"    src/{name}:{number + 1}{f'  explained: {why}' if why else ''}",
+                      f"        -{before.rstrip()}", f"        +{lines[number].rstrip()}", sep="\n", flush=True)
     print(f"{killed} of {born} killed, of {total} places; {left} survivors without an explanation")
     return 1 if left else 0
 

@@ -4,9 +4,9 @@
     python tests/tools/mutate_python.py                         # a random sample of 25 mutants a module
     python tests/tools/mutate_python.py checks feed --sample 0  # all of these two
 
-Each mutant is one change in a copy of the tree, which the tests of its module must notice. Of the variants of an operator at
-one place (a + b as a - b, a * b, ...) one is drawn; --seed draws others. Prints the survivors and, for each module, how many
-of how many were killed; exit status 1 where one survived that EXPLAINED does not name.
+Each mutant is one change in a copy of the tree, which the tests of its module must notice. Of the variants of an
+operator at one place (a + b as a - b, a * b, ...) one is drawn; --seed draws others. Prints the survivors and, for each
+module, how many of how many were killed; exit status 1 where one survived that EXPLAINED does not name.
 """
 
 import argparse
@@ -113,7 +113,8 @@ def run(module, tree, sample, seed):
         text = source.splitlines()[line - 1]
         why = next((why for pattern, why in EXPLAINED.get(module, {}).items() if re.search(pattern, text)), None)
         survivors.append(why)
-        print(f"    fastbp/{module}.py:{line} {name}{f'  explained: {why}' if why else ''}\n{change(source, mutated)}", flush=True)
+        print(f"    fastbp/{module}.py:{line} {name}{f'  explained: {why}' if why else ''}", change(source, mutated),
+              sep="\n", flush=True)
     print(f"{module}: {killed} of {len(chosen)} killed, {len(survivors)} survived; of {len(places)} places", flush=True)
     return sum(why is None for why in survivors)
 
