@@ -81,6 +81,17 @@ def test_a_large_step_asked_to_stop_is_left_undone(dtype):
     assert trainer._taken[0] == 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_of_several_blocks_asked_to_stop_is_left_after_one_of_them(dtype):
+    net, trainer, rule, examples, work = core(m=2000, dtype=dtype)
+    assert work.rows < 2000 / 2
+    before, team = net.theta.copy(), _backprop.Team(1)
+    team.want_stop()
+    assert steps(net, trainer, rule, examples, work, team, m=2000) == (0.0, 0.0, 0, 0)
+    assert (net.theta == before).all()
+    assert trainer._taken[0] == 0
+
+
 def test_predictions_asked_to_stop_are_not_said_to_be_done():
     net, _, _, examples, work = core(LARGE)
     out, team = np.full((96, 9), 7.0), _backprop.Team(1)
