@@ -24,7 +24,9 @@ SHARED_CALL = 5e8
 SHARED_SUM = 1e8
 LONG = 1e8
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-ALONE_FIRST = 0.01  # seconds that the calling thread works before it starts a crew that meets at barriers
+# Seconds that the calling thread works before it starts a crew that meets at barriers: a step of members that wait for a
+# processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their last product.
+ALONE_FIRST = 0.05
 # Seconds that the other number of members is tried for, at most and at least; that a crew has before to come together;
 # that the better one then works, at most; and the share of all working time that trials may take: where the other is
 # the slower, this is all that is lost.
