@@ -60,3 +60,11 @@ __all__ = [
     "show_config",
     "train",
 ]
+
+
+def __getattr__(name):
+    if name == "plot":      # needs matplotlib: imported where it is asked for
+        from importlib import import_module
+
+        return import_module(".plot", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@ from . import callbacks as callbacks
 from . import datasets as datasets
 from . import metrics as metrics
 from . import optimizers as optimizers
+from . import plot as plot
 from . import schedules as schedules
 from .config import __version__ as __version__
 from .config import show_config as show_config

@@ -86,7 +86,7 @@ class _Watcher(Callback):
     def better(self, training):
         """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
         named = isinstance(self.monitor, str)
-        value = float(training.history[self.monitor][-1] if named else self.monitor(training))
+        value = training.history[self.monitor][-1] if named else checks.value(self.monitor(training), self.name)
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
@@ -104,13 +104,14 @@ class _Watcher(Callback):
 
 
 class EarlyStopping(_Watcher):
-    """Stop when a value has not become better for `patience` epochs (Prechelt 1998).
+    """Stop when a value has not become better for more than `patience` epochs (Prechelt 1998).
 
     Parameters
     ----------
     monitor : str or callable
         A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
+        Epochs without a better value that are put up with; the next one is the last.
     min_delta : float
         What a value has to be better by.
     mode : "min" or "max", optional
@@ -155,8 +156,9 @@ class EarlyStopping(_Watcher):
 
 
 class ReduceOnPlateau(_Watcher):
-    """Multiply the learning rate by `factor` when a value has not become better for `patience` epochs; as torch's
-    ReduceLROnPlateau with an absolute threshold.
+    """Multiply the learning rate by `factor` when a value has not become better for more than `patience` epochs.
+
+    torch's ReduceLROnPlateau with an absolute threshold.
 
     Parameters
     ----------

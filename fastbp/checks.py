@@ -138,7 +138,7 @@ def _in_classes(a, K, name):
         raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
 
 
-def weights(sample_weight, m, dtype):
+def weights(sample_weight, m, dtype, name="sample_weight"):
     """Weights of the examples (m,), finite, none negative, not all zero.
 
     Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
@@ -146,18 +146,18 @@ def weights(sample_weight, m, dtype):
     """
     if sample_weight is None:
         return None, 1.0
-    a = array(sample_weight, "sample_weight")
+    a = array(sample_weight, name)
     if a.shape != (m,):
-        raise ValueError(f"sample_weight must have shape ({m},), one for each row of X; got {a.shape}")
+        raise ValueError(f"{name} must have shape ({m},), one for each row of X; got {a.shape}")
     if a.size and a.min() < 0:
         i = int(np.flatnonzero(a < 0)[0])
-        raise ValueError(f"sample_weight[{i}] is {a[i]}; weights must not be negative")
+        raise ValueError(f"{name}[{i}] is {a[i]}; weights must not be negative")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
-        finite(w.reshape(1, m), dtype, "sample_weight", one_row=True)
+        finite(w.reshape(1, m), dtype, name, one_row=True)
         total = w.sum(dtype=np.float64)
     if not 0 < total < math.inf:
-        raise ValueError(f"sample_weight must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
+        raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
     exponent = math.frexp(float(w.max()))[1]
     if abs(exponent) < 60:
         return w, 1.0
@@ -207,6 +207,14 @@ def number(value, name, *, low=0.0, high=math.inf, open_low=False, open_high=Tru
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
         raise ValueError(f"{name} must be in {interval}; got {value:g}")
     return value
+
+
+def value(result, name):
+    """What a function of the caller's returned, as float; any number, NaN and infinities too."""
+    try:
+        return float(result)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
 
 
 def count(value, name, *, low=1):

@@ -100,7 +100,8 @@ def resolve(metrics):
                 raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
             name, function = metric, NAMED[metric]
         elif callable(metric):
-            name, function = getattr(metric, "__name__", type(metric).__name__), _unweighted(metric)
+            name = getattr(metric, "__name__", type(metric).__name__)
+            function = _unweighted(metric, name)
         else:
             raise TypeError(f"metrics[{i}] must be a name or a function of (h, Y); got {metric!r}")
         if name in found or name in ("J", "seconds"):
@@ -109,8 +110,8 @@ def resolve(metrics):
     return found
 
 
-def _unweighted(function):
-    return lambda h, Y, sample_weight=None: float(function(h, Y))
+def _unweighted(function, name):
+    return lambda h, Y, sample_weight=None: checks.value(function(h, Y), f"the metric {name}")
 
 
 def check_classes(functions, data):

@@ -199,14 +199,18 @@ class Trainer:
             It cannot be opened or read.
         """
         kept = trainer_file.read(path, self)
+        self._go_on(kept)
+        return kept.notes
+
+    def _go_on(self, kept):
+        """From what `trainer_file.read` found: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
         numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
         before = numbers, self._regularisation, self.state, self._theta.copy()
         try:
             self._become(kept.numbers, kept.regularisation, kept.state, kept.theta)
-        except BaseException:       # Ctrl-C, no memory: all of it or nothing
+        except BaseException:
             self._become(*before)
             raise
-        return kept.notes
 
     def _become(self, numbers, regularisation, state, theta):
         for name, value in numbers.items():

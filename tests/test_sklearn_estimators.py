@@ -289,6 +289,33 @@ def test_fault_9_lbfgs_interrupted_keeps_the_best_so_far():
     assert estimator.loss_ < first.loss_
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_filters_by_the_module_scikit_learn_go_on_to_work(solver):
+    """as its gallery and its users' scripts have them"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
+        MLPRegressor(hidden_layer_sizes=9, solver=solver, max_iter=2, random_state=0).fit(X_reg, y_reg)
+        MLPClassifier(9, activation="identity", solver="sgd", learning_rate_init=1e200, early_stopping=True,
+                      random_state=0).fit(X_iris, y_iris)
+
+
+def test_lbfgs_that_has_not_converged_says_what_scikit_learn_says():
+    from sklearn import neural_network
+
+    words = []
+    for cls in (MLPRegressor, neural_network.MLPRegressor):
+        with pytest.warns(ConvergenceWarning) as caught:
+            cls(hidden_layer_sizes=9, solver="lbfgs", max_iter=2, random_state=0).fit(X_reg, y_reg)
+        words.append(str(caught[0].message))
+    assert words[0] == words[1]
+
+
+def test_counts_below_zero_are_refused():
+    with pytest.raises(ValueError, match=r"loss='poisson' needs y >= 0; y\[3\] is -0.5"):
+        MLPRegressor("poisson", max_iter=2).fit(X_reg, np.where(np.arange(len(X_reg)) == 3, -0.5, 1.0))
+
+
 # dtypes, threads, sparse
 
 
@@ -320,8 +347,8 @@ def test_fault_38_weights_are_repetitions_in_float32(case, solver):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_never_change_a_bit(n_threads, monkeypatch):
-    monkeypatch.setattr("fastbp.threads.SHARED", 0)
-    monkeypatch.setattr("fastbp.threads.SHARED_CALL", 0)
+    for name in ("SHARED", "SHARED_CALL", "ALONE_FIRST"):
+        monkeypatch.setattr(f"fastbp.threads.{name}", 0)
     one = fitted("three classes", max_iter=10)
     np.testing.assert_array_equal(weights(fitted("three classes", max_iter=10, n_threads=n_threads)), weights(one))
 

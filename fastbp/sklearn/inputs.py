@@ -107,19 +107,20 @@ def outputs(model, X):
 def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
-    dz(L)/dx by the engine's deltas on a twin with identity output and squared error, where delta(L) = h - y is made the
-    k-th unit vector; then dh/dz of the output.
+    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
+    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype
     X = readable(X.toarray() if sp.issparse(X) else X, dtype)
-    twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="squared_error",
+    twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="absolute_error",
                    dtype=dtype, init="uniform", seed=0)
     twin.theta[:] = net.theta
     z, h = twin.predict(X), model.outputs(X)
+    below = z - (1 + np.abs(z) / 2)
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
-        dz[:, k] = twin.deltas(X, z - unit)[0] @ net.Theta[0][:, 1:]
+        dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
     if net.output == "softmax":
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
     slope = {"sigmoid": lambda: h * (1 - h), "exp": lambda: h, "identity": lambda: np.ones_like(h)}[net.output]()

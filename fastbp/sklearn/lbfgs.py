@@ -1,18 +1,16 @@
 """fit with L-BFGS on all examples: SciPy's, with the options and messages of scikit-learn."""
 
-import warnings
 from functools import partial
 
 import numpy as np
 import scipy  # type: ignore[import-untyped]
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 from scipy.special import expit  # type: ignore[import-untyped]
-from sklearn.utils.optimize import _check_optimize_result
 
 from .. import _backprop, blas, gradient
 from ..plan import Plan
 from ..regularisation import Regularisation
-from . import callbacks
+from . import callbacks, messages
 from .inputs import TrainingSet
 from .model import packed_places
 from .stochastic import allowed_threads
@@ -118,13 +116,15 @@ def _minimise(e, net, objective, options, examples):
                     callback=each if listens else None,
                 )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            messages.warn("Training interrupted by user.")
             if objective.best[1] is not None:
                 e.loss_, net.theta[:] = float(objective.best[0]), objective.best[1]
             return
         net.theta[:] = result.x
         e.loss_ = float(result.fun)
-        e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
+        e.n_iter_ = min(result.nit, e.max_iter)
+        if not stopped:
+            messages.warn_unless_converged(result, e.max_iter)
 
 
 def packed_loss_and_gradient(estimator, model, packed, X, target, w):
