@@ -163,6 +163,7 @@ def main():
             build.again(name)
             born += compiles
             killed += compiles and not survives
+            print(f"{killed} of {born} killed", file=sys.stderr, flush=True)
             if survives:
                 patterns = EXPLAINED.get(name, {})
                 why = next((patterns[each] for each in patterns if re.search(each, before)), None)
