@@ -70,8 +70,8 @@ def train(
     validation_split : float
         In [0, 1): this share of the examples, drawn by `seed`, is kept from training and evaluated instead.
     metrics : list of str or callable
-        Measured after each epoch, of the training and the validation data: names of `fastbp.metrics`, or functions of
-        (h, Y).
+        Measured after each epoch, of the training data (not of chunks) and the validation data: names of
+        `fastbp.metrics`, or functions of (h, Y).
     callbacks : list
         See `fastbp.callbacks`: early stopping and the like.
     seed : int, numpy Generator or None
@@ -121,6 +121,8 @@ def train(
     if Y is None:
         source = feed.stream(net, X, batch_size, shuffle, window, sample_weight, split, lam)
         m, weight, rows = np.inf, 1.0, batch_size
+        if functions and validation is None:
+            raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
     else:
         data = net.data(X, Y, sample_weight)
         if split:
@@ -219,7 +221,7 @@ class Training:
         while self.epoch < self.epochs and self.history.stopped is None and self.paused is None:
             np.copyto(before, self.net.theta)
             self.keeper.begin_epoch(self)
-            J = self._run_epoch()
+            J = self._run_epoch(report)
             if self.paused is not None:
                 return
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
@@ -237,7 +239,7 @@ class Training:
             self.call("on_epoch_end")
             self.keeper.after_epoch(self)
 
-    def _run_epoch(self):
+    def _run_epoch(self, report):
         """The steps of an epoch, from where it stands; their mean J"""
         skip, examples = self.position.examples, 0
         self._began = time.perf_counter() - self.position.seconds
@@ -246,6 +248,7 @@ class Training:
             if skip < m:
                 self._run_piece(data, order, skip, m)
             skip, examples = max(0, skip - m), examples + m
+            report(self.history, examples)
             if self.history.stopped is not None or self.paused is not None:
                 break
         self.history.examples = self.feed.m or examples
@@ -293,11 +296,11 @@ class Training:
         wanted = {name: f for name, f in self._functions.items() if prefix + name in self.history.metrics}
         if not wanted:
             return
-        X, Y, w = data.X, data.Y, None if data.w is None else data.w[:, 0]
+        Y, w = data.Y, None if data.w is None else data.w[:, 0]
         if rows is not None:
-            X, Y, w = X[rows], Y[rows], None if w is None else w[rows]
-        h = np.empty((len(X), self.net.layer_sizes[-1]), self.net.dtype)
-        gradient.predict(self.net.plan, self.net.theta, X, h)
+            Y, w = Y[rows], None if w is None else w[rows]
+        h = np.empty((len(Y), self.net.layer_sizes[-1]), self.net.dtype)
+        gradient.predict(self.net.plan, self.net.theta, data.X, h, rows)
         for name, function in wanted.items():
             self.history.metrics[prefix + name].append(function(h, Y, w))
 

@@ -199,11 +199,24 @@ class Trainer:
             It cannot be opened or read.
         """
         kept = trainer_file.read(path, self)
-        for name, value in kept.numbers.items():
-            setattr(self.optimizer, name, value)
-        self._regularisation, self.state = kept.regularisation, kept.state
-        self._theta[:] = kept.theta
+        self._go_on(kept)
         return kept.notes
+
+    def _go_on(self, kept):
+        """From what `trainer_file.read` found: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
+        before = numbers, self._regularisation, self.state, self._theta.copy()
+        try:
+            self._become(kept.numbers, kept.regularisation, kept.state, kept.theta)
+        except BaseException:
+            self._become(*before)
+            raise
+
+    def _become(self, numbers, regularisation, state, theta):
+        for name, value in numbers.items():
+            setattr(self.optimizer, name, value)
+        self._regularisation, self.state = regularisation, state
+        self._theta[:] = theta
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""

@@ -24,6 +24,11 @@ OPTIMIZERS = {
 M, EPOCHS, BATCH = 50, 5, 15    # four batches an epoch, the last of five examples
 
 
+@pytest.fixture
+def tmp_path(quick_folder):
+    return quick_folder
+
+
 class Damped(fastbp.optimizers.Optimizer):
     """theta := theta - rate mean of the D so far: keeps a number, a list, an array and a dict of its own"""
 
@@ -130,7 +135,7 @@ def test_resumed_at_every_batch_boundary_of_five_epochs_it_ends_with_the_same_bi
 @pytest.mark.parametrize("settings", [
     {"dropout": 0.3, "input_dropout": 0.1},
     {"shuffle": False, "batch_size": 7},
-    {"batch_size": 1, "window": 20, "optimizer": lambda: fastbp.SGD(0.05)},
+    {"batch_size": 1, "window": 20, "optimizer": lambda: fastbp.SGD(0.05), "epochs": 2},
     {"batch_size": None, "optimizer": lambda: fastbp.optimizers.RPROP(0.01)},
     {"l1": 1e-4, "clip_norm": 0.1, "weight_decay": [1e-3, 0.0]},
     {"optimizer": lambda: fastbp.SGD(0.1), "callbacks": lambda: [Falling()]},
@@ -207,6 +212,25 @@ def test_a_pause_in_any_batch_writes_what_the_next_training_goes_on_from(tmp_pat
     same(second, run(second, checkpoint=path, resume=True), whole, expected)
 
 
+def test_a_stop_in_a_batch_ends_that_epoch_and_the_training_for_good(tmp_path):
+    def stopping():
+        calls = itertools.count(1)
+
+        class Stop:
+            def on_batch_end(self, training):
+                if next(calls) == 6:
+                    training.stop("enough")
+
+        return Stop()
+
+    whole, net, path = network(), network(), tmp_path / "t"
+    expected = run(whole, callbacks=[stopping()])
+    same(net, run(net, checkpoint=path, checkpoint_every=(1, "batches"), callbacks=[stopping()]), whole, expected)
+    assert (len(expected), expected.stopped) == (2, "enough")
+    resumed = network(seed=9)
+    same(resumed, run(resumed, checkpoint=path, resume=True), whole, expected)
+
+
 def test_a_pause_after_an_epoch_is_one_too(tmp_path):
     whole, net, path = network(), network(), tmp_path / "t"
     expected = run(whole)
@@ -270,7 +294,7 @@ def test_a_diverging_training_leaves_the_last_finite_checkpoint(tmp_path):
         run(net, data, optimizer=fastbp.SGD(0.1), checkpoint=path, checkpoint_every=(1, "batches"), callbacks=[explode])
     kept = checkpoint.read(path)
     assert np.isfinite(kept.net.theta).all()
-    assert len(kept.history) == 2
+    assert len(kept.history) + (kept.position.examples == M) == 2
 
 
 def test_early_stopping_counts_on_where_it_was_left_and_a_stopped_training_stays_stopped(tmp_path):

@@ -139,7 +139,7 @@ def test_the_number_of_threads_is_a_maximum_and_small_work_stays_in_the_caller()
     assert threads.members(64, 1e12) == threads.cores() == threads.members(None, 1e12)
 
 
-def test_one_member_that_raises_is_heard():
+def test_fault_12_one_member_that_raises_is_heard():
     def fail(budget, team, member):
         raise MemoryError("no room")
 
