@@ -173,7 +173,8 @@ class Trainer:
         ----------
         path : str, bytes or os.PathLike
         notes : dict, optional
-            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists and dicts of these.
+            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists, tuples and dicts
+            of these.
 
         Raises
         ------
@@ -193,8 +194,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            It is of another network, optimizer or dropout; FormatError: it is damaged, or no trainer's. Nothing has
-            changed.
+            It is of another network, optimizer (class, or a setting that is no number) or dropout; FormatError: it is
+            damaged, or no trainer's. Nothing has changed.
         OSError
             It cannot be opened or read.
         """
@@ -203,7 +204,7 @@ class Trainer:
         return kept.notes
 
     def _go_on(self, kept):
-        """From what `trainer_file.read` found: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        """From what a file held, a `snapshot.Fit`: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
         numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
         before = numbers, self._regularisation, self.state, self._theta.copy()
         try:
