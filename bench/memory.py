@@ -24,8 +24,7 @@ FORMS = ("mapped", "stream", "in memory")
 
 def anonymous():
     """RssAnon of this process, MB"""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
-    return int(line.split()[1]) / 1024
+    return int(Path("/proc/self/status").read_text().split("RssAnon:")[1].split()[0]) / 1024
 
 
 def write(folder, gib):
@@ -60,13 +59,12 @@ def measure(form, folder):
         while not done.wait(0.005):
             samples.append(anonymous())
 
-    watch = threading.Thread(target=sample)
-    watch.start()
+    (watch := threading.Thread(target=sample)).start()
     started = time.perf_counter()
-    X, y = (lambda: chunks(folder)), None
-    if form != "stream":
-        mode = "r" if form == "mapped" else None
-        X, y = (np.load(folder / name, mmap_mode=mode) for name in ("X.npy", "y.npy"))
+    if form == "stream":
+        X, y = (lambda: chunks(folder)), None
+    else:
+        X, y = (np.load(folder / name, mmap_mode="r" if form == "mapped" else None) for name in ("X.npy", "y.npy"))
     history = fastbp.train(net, X, y, epochs=1, batch_size=64, window=WINDOW, seed=0)
     seconds = time.perf_counter() - started
     done.set()

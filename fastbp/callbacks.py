@@ -43,7 +43,8 @@ class Callback:
         """After the last epoch, or when training was stopped; not after an exception."""
 
     def state(self):
-        """What a checkpoint has to keep: a dict of numbers, strings, None and arrays."""
+        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of these;
+        `load_state` belongs to it."""
         return {}
 
     def load_state(self, state):
@@ -152,7 +153,9 @@ class EarlyStopping(_Watcher):
     def load_state(self, state):
         super().load_state(state)
         if state["theta"] is not None:
-            np.copyto(self.theta, checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta"))
+            theta = checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta")
+            checks.finite(theta[np.newaxis], theta.dtype, "theta", one_row=True)
+            np.copyto(self.theta, theta)
 
 
 class ReduceOnPlateau(_Watcher):

@@ -1,17 +1,16 @@
 """Checkpoints of a training under way: when one is taken and written, and how a training goes on from it."""
 
+import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from . import atomic, checks, container, snapshot
+from . import atomic, checks, container, files, snapshot
 from .callbacks import Callback
 from .container import FormatError
 from .history import History
 
-VERSION = 1  # of the fields below
-FIELDS = ("conditions", "optimizer", "begun", "state", "history", "callbacks", "generator", "position")
 UNITS = ("epochs", "batches", "seconds")
 LEAST, SHARE = 0.02, 50  # seconds between two copies of a state: these, and so many times what copying takes
 
@@ -61,13 +60,12 @@ class Checkpoint:
         conditions: what has to be the same in a training that goes on.
         """
         self._conditions = conditions
-        self._optimizer = snapshot.of_optimizer(training.optimizer)
         self._take(training)
         self._write(training)
 
     def go_on(self, kept):
         """In the file of a training that was kept"""
-        self._generator, self._conditions, self._optimizer = kept.generator, kept.conditions, kept.optimizer
+        self._generator, self._conditions = kept.generator, kept.conditions
         self._key, self._written = kept.key, time.monotonic()
 
     def begin_epoch(self, training):
@@ -114,7 +112,7 @@ class Checkpoint:
             return
         try:
             self._write(training)
-        except (OSError, ValueError) as other:
+        except Exception as other:
             error.add_note(f"and the checkpoint could not be written: {other}")
 
     def _due(self, now):
@@ -131,12 +129,12 @@ class Checkpoint:
         arrays, meta = snapshot.of_trainer(training.trainer)
         drawn_from = self._epoch_generator if training.position.examples else snapshot.of_generator(training.rng)
         meta |= {
-            "kind": "training", "version": VERSION, "conditions": self._conditions, "begun": self._optimizer,
+            **files.kind("training"), "conditions": self._conditions,
             "history": snapshot.encode(_columns(training.history), "history", arrays),
             "callbacks": [snapshot.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(_keeping(training.callbacks))],
             "generator": snapshot.encode([self._generator, drawn_from], "generator", arrays),
-            "position": snapshot.encode(asdict(training.position), "position", arrays),
+            "position": snapshot.encode(_plain(training.position), "position", arrays),
         }
         self._copy = arrays, meta, _key(training)
         self._copied = time.monotonic()
@@ -157,7 +155,14 @@ def keeper(path, every, resume, rng):
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
         return Nothing(), None
-    return Checkpoint(atomic.checked(path), every, unit, rng), read(path) if resume else None
+    path = _absolute(atomic.checked(path))
+    return Checkpoint(path, every, unit, rng), read(path) if resume else None
+
+
+def _absolute(path):
+    """The same file wherever the process goes"""
+    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
+    return path if os.path.isabs(path) else os.path.join(folder(), path)
 
 
 def _checked_every(every):
@@ -188,13 +193,24 @@ def _columns(history):
             return {name: arrays(item) for name, item in value.items()}
         return np.array(value, np.float64) if isinstance(value, list) else value
 
-    return arrays(asdict(history))
+    return arrays(vars(history))
+
+
+def _plain(position):
+    """As a dict of numbers of Python's"""
+    return {field.name: field.type(getattr(position, field.name)) for field in fields(position)}
 
 
 def conditions(training, *, batch_size, shuffle, validation_split, data):
-    """What two trainings must have in common to be one, beside network and optimizer, as JSON. data: None for chunks"""
+    """What two trainings must have in common to be one, beside the network, as JSON. data: None for chunks"""
     trainer, feed, validation = training.trainer, training.feed, training.validation
+    for each in _keeping(training.callbacks):
+        own = getattr(type(each), "load_state", Callback.load_state)
+        if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
+            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have load_state(state) "
+                            "to go on from there")
     return {
+        "optimizer": snapshot.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
@@ -223,10 +239,13 @@ class Kept:
     def __init__(self, path, arrays, meta):
         self.path = path
         with container.located(path):
-            self.net = snapshot.network_of(arrays, meta, "training", VERSION, FIELDS)
-            self.optimizer = snapshot.checked_optimizer(meta["begun"], "begun")
-            self.last_optimizer = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
-            self.state = snapshot.decode(meta["state"], arrays)
+            self.net = files.of_kind(arrays, meta, "training")
+            self.conditions = meta["conditions"]
+            if not isinstance(self.conditions, dict) or not isinstance(meta["callbacks"], list):
+                raise FormatError("conditions must be a dict, callbacks a list")
+            self.begun = snapshot.checked_optimizer(self.conditions.get("optimizer"), "conditions, optimizer")
+            self.last = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
+            self.state, self.settings = (snapshot.decode(meta[name], arrays) for name in ("state", "settings"))
             self.history = _history(snapshot.decode(meta["history"], arrays))
             generators = snapshot.decode(meta["generator"], arrays)
             if not isinstance(generators, list) or len(generators) != 2:
@@ -235,9 +254,6 @@ class Kept:
             if len({type(snapshot.to_generator(state).bit_generator) for state in generators}) != 1:
                 raise FormatError("generator must hold two states of one kind")
             self.position = _position(snapshot.decode(meta["position"], arrays))
-            self.conditions = meta["conditions"]
-            if not isinstance(self.conditions, dict) or not isinstance(meta["callbacks"], list):
-                raise FormatError("conditions must be a dict, callbacks a list")
             self.callbacks = [snapshot.decode(state, arrays) for state in meta["callbacks"]]
             snapshot.nothing_left(arrays)
 
@@ -253,15 +269,14 @@ class Kept:
         """A ValueError that says what differs, unless `training`, with conditions `now`, is the one that was kept."""
         with snapshot.of_another(self.path, "training"):
             snapshot.same_network(training.net, self.net)
-            snapshot.same_optimizer(training.optimizer, self.optimizer, self.last_optimizer)
-            for name in sorted(now.keys() | self.conditions.keys()):
+            snapshot.same_optimizer(training.optimizer, self.begun, self.last)
+            for name in sorted((now.keys() | self.conditions.keys()) - {"optimizer"}):
                 snapshot.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
+        self._fit = snapshot.fit(training.trainer, self.path, "training", self.net, self.last, self.state, self.settings)
         with container.located(self.path):
-            self.state = snapshot.state_for(training.trainer, self.state)
-            self.numbers = snapshot.numbers_of(training.optimizer, self.last_optimizer)
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")
             if len(self.callbacks) != len(_keeping(training.callbacks)):
@@ -275,17 +290,16 @@ class Kept:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:
                     raise FormatError(f"callback {i}, {type(callback).__name__}: {error!r:.200}") from error
-        for name, value in self.numbers.items():
-            setattr(training.optimizer, name, value)
-        training.history = self.history
+        training.keeper.go_on(self)
+        stopped, training.history = training.history.stopped, self.history
+        if stopped is not None:     # by a callback that has just begun
+            self.history.stopped = stopped
         if type(training.rng.bit_generator).__name__ == self.epoch_generator["bit_generator"]:
             training.rng.bit_generator.state = self.epoch_generator     # the caller's own
         else:
             training.rng = snapshot.to_generator(self.epoch_generator)
         training.position = self.position
-        training.trainer.state = self.state
-        training.net.theta = self.net.theta
-        training.keeper.go_on(self)
+        training.trainer._go_on(self._fit)
 
 
 def read(path):

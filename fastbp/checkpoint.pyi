@@ -11,8 +11,6 @@ from .history import History
 from .loop import Training
 from .network import Network
 
-VERSION: Final[int]
-FIELDS: Final[tuple[str, ...]]
 UNITS: Final[tuple[str, ...]]
 LEAST: Final[float]
 SHARE: Final[int]

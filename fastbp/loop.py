@@ -136,7 +136,9 @@ def train(
         n_threads=n_threads,
     )
     training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
-    conditions = keeping.conditions(training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data)
+    conditions = None if checkpoint is None else keeping.conditions(
+        training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data
+    )
     if kept is None:
         warn_if_equal_units(net, stacklevel=2)
     else:
@@ -196,7 +198,7 @@ class Training:
 
     def stop(self, reason):
         """End the training after this epoch, or, in on_batch_end, after this batch; `history.stopped` tells why."""
-        self.history.stopped = str(reason)
+        self.history.stopped = str(reason).encode(errors="backslashreplace").decode()   # a checkpoint keeps Unicode
 
     def pause(self, reason):
         """Leave off after this epoch or, in on_batch_end, after this batch, for a training that goes on from the
@@ -213,7 +215,7 @@ class Training:
             self.keeper.rescue(self, error)
             raise
         self.keeper.end(self)
-        if self.paused is not None:
+        if self.paused is not None and self.history.stopped is None:
             self.history.stopped = self.paused
 
     def _run(self, report):
@@ -222,14 +224,14 @@ class Training:
             np.copyto(before, self.net.theta)
             self.keeper.begin_epoch(self)
             J = self._run_epoch(report)
-            if self.paused is not None:
-                return
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
                 self.net.theta[:] = before
                 raise DivergenceError(
                     f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "
                     "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", self.history,
                 )
+            if self.paused is not None and self.history.stopped is None:
+                return
             self.J = J
             self.history.J.append(J)
             self.history.seconds.append(self.position.seconds)

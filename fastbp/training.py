@@ -173,7 +173,8 @@ class Trainer:
         ----------
         path : str, bytes or os.PathLike
         notes : dict, optional
-            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists and dicts of these.
+            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists, tuples and dicts
+            of these.
 
         Raises
         ------
@@ -193,8 +194,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            It is of another network, optimizer or dropout; FormatError: it is damaged, or no trainer's. Nothing has
-            changed.
+            It is of another network, optimizer (class, or a setting that is no number) or dropout; FormatError: it is
+            damaged, or no trainer's. Nothing has changed.
         OSError
             It cannot be opened or read.
         """
@@ -203,11 +204,20 @@ class Trainer:
         return kept.notes
 
     def _go_on(self, kept):
-        """From what `trainer_file.read` found"""
-        for name, value in kept.numbers.items():
+        """From what a file held, a `snapshot.Fit`: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
+        before = numbers, self._regularisation, self.state, self._theta.copy()
+        try:
+            self._become(kept.numbers, kept.regularisation, kept.state, kept.theta)
+        except BaseException:
+            self._become(*before)
+            raise
+
+    def _become(self, numbers, regularisation, state, theta):
+        for name, value in numbers.items():
             setattr(self.optimizer, name, value)
-        self._regularisation, self.state = kept.regularisation, kept.state
-        self._theta[:] = kept.theta
+        self._regularisation, self.state = regularisation, state
+        self._theta[:] = theta
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""

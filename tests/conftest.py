@@ -1,9 +1,15 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
+import os
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from fastbp import gradient, threads
 
 try:
     import hypothesis
@@ -12,6 +18,18 @@ except ImportError:  # the file that needs it skips itself
 else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
+
+if threading.gettrace():    # coverage.py follows the threads that `threading` starts; crews are bare ones
+    _start = threads.start_new_thread
+
+    def _traced(function, *arguments):
+        sys.settrace(threading.gettrace())
+        function(*arguments)
+
+    threads.start_new_thread = lambda function, arguments: _start(_traced, (function, *arguments))
+
+if "asan" in os.environ.get("LD_PRELOAD", ""):      # a buffer ends where it ends, with no room left by its alignment
+    gradient.aligned = np.empty
 
 
 @pytest.fixture

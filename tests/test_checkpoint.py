@@ -422,6 +422,13 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         def state(self):
             return {"set": {1, 2}}
 
+        def load_state(self, state):
+            pass
+
+    class Forgetful(callbacks.Callback):
+        def state(self):
+            return {}
+
     class OddRule(Damped):
         def init(self, theta):
             return {**super().init(theta), "f": print}
@@ -430,6 +437,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         pass
 
     for settings, said in (({"callbacks": [Odd()]}, "callback.0.set is a set"),
+                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must have load_state"),
                            ({"optimizer": OddRule(0.1)}, "state.f"),
                            ({"seed": np.random.Generator(OddGenerator(1))}, "OddGenerator")):
         net = network()
@@ -437,6 +445,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         with pytest.raises((TypeError, ValueError), match=said):
             run(net, checkpoint=tmp_path / "t", **settings)
         assert (net.theta == theta).all()
+        run(net, **{name: value for name, value in settings.items() if name != "optimizer"})    # no file: no matter
 
 
 # ---------------------------------------------------------------- files of trainers

@@ -206,6 +206,12 @@ RULES = [lambda: "adam", lambda: fastbp.SGD(0.1), lambda: fastbp.SGD(0.1, moment
          lambda: optimizers.RPROP(), lambda: optimizers.Nadam(schedules.Cosine(0.1, 10))]
 
 
+def paths(*but):
+    """Nothing that names a file"""
+    return one_of(is_not("text", "bytes", *but), lambda rng: "a\0b", lambda rng: b"\0", lambda rng: "\ud800",
+                  lambda rng: int(rng.integers(3, 100)))
+
+
 @maker
 def train(rng):
     s = Setting(rng)
@@ -229,7 +235,11 @@ def train(rng):
                           lambda rng: "accuracy", lambda rng: ["Accuracy"], lambda rng: ["J"]),
         "callbacks": one_of(is_not(), lambda rng: [odd(rng, "function")], lambda rng: callbacks.Logging(),
                             lambda rng: [callbacks.EarlyStopping]),
-        "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(),
+        "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(), "resume": flag(),
+        "checkpoint": (paths("none"), "path|checkpoint"), "checkpoint_every": one_of(
+            is_not("float"), lambda rng: 0, lambda rng: -1, lambda rng: (0, "batches"), lambda rng: (1, "hours"),
+            lambda rng: (1.5, "epochs"), lambda rng: (1,), lambda rng: (np.nan, "seconds"), lambda rng: ("1", "epochs"),
+        ),
     }
     return fastbp.train, good, kinds, [s.net]
 
@@ -413,12 +423,16 @@ def standardise(rng):
 @maker
 def files(rng):
     s = Setting(rng)
-    wrong = is_not("text", "bytes")
-    paths = one_of(wrong, lambda rng: "a\0b", lambda rng: b"\0", lambda rng: int(rng.integers(3, 100)),
-                   lambda rng: "\ud800")
-    if rng.integers(2):
-        return fastbp.load, {"path": "/nonexistent"}, {"path": paths}, []
-    return fastbp.save, {"path": "/nonexistent", "net": s.net}, {"path": paths, "net": is_not()}, [s.net]
+    which = rng.integers(4)
+    if which == 0:
+        return fastbp.load, {"path": "/nonexistent"}, {"path": paths()}, []
+    if which == 1:
+        return fastbp.save, {"path": "/nonexistent", "net": s.net}, {"path": paths(), "net": is_not()}, [s.net]
+    trainer = fastbp.Trainer(s.net, RULES[rng.integers(len(RULES))]())
+    if which == 2:
+        return trainer.restore, {"path": "/nonexistent"}, {"path": paths()}, [s.net, trainer]
+    notes = one_of(is_not("none", "dict"), lambda rng: {"a": object()}, lambda rng: {1: 2}, lambda rng: {"a": {1, 2}})
+    return trainer.save, {"path": "/nonexistent"}, {"path": paths(), "notes": notes}, [s.net, trainer]
 
 
 # ---------------------------------------------------------------- what must not change

@@ -188,6 +188,54 @@ def loading():
     return Operation(lambda: None, lambda _: fastbp.load(str(path)), check)
 
 
+def train_with_checkpoints():
+    path = str(FOLDER / "checkpoint")
+
+    def run(net, resume=False):
+        return fastbp.train(net, X, Y, optimizer="adam", epochs=2, batch_size=8, seed=0, checkpoint=path,
+                            checkpoint_every=(2, "batches"), resume=resume)
+
+    def prepare():
+        Path(path).unlink(missing_ok=True)
+        return network()
+
+    done = prepare()
+    run(done)
+
+    def check(net, result):
+        if result is None:      # what is there is whole, or nothing is
+            net = network()
+            run(net, resume=True)
+        assert everything(net) == everything(done), "it does not go on to the same bits"
+        Path(path).unlink(missing_ok=True)
+        assert os.listdir(FOLDER) == [], os.listdir(FOLDER)
+
+    return Operation(prepare, run, check)
+
+
+def restoring():
+    path = str(FOLDER / "trainer")
+
+    def trainer(steps):
+        one = fastbp.Trainer(network(), fastbp.Adam(1e-3 * (1 + steps)))
+        for _ in range(steps):
+            one.step(X, Y)
+        return one
+
+    def snapshot(one):
+        return everything(one.net), one.state["t"], one.state["m"].tobytes(), one.optimizer.learning_rate
+
+    trainer(3).save(path)
+    before, after = snapshot(trainer(1)), snapshot(trainer(3))
+
+    def check(one, result):
+        assert snapshot(one) in ((before, after) if result is None else (after,)), "half restored"
+        one.restore(path)
+        assert snapshot(one) == after
+
+    return Operation(lambda: trainer(1), lambda one: one.restore(path) or True, check)
+
+
 def minimising():
     start, best = everything(network()), network()
     fastbp.minimize(best, X, Y, maxiter=3)
@@ -257,6 +305,8 @@ OPERATIONS = {
     "epoch of single examples": lambda: training(Epoch(1), lambda: fastbp.SGD(0.1)),
     "epoch with dropout": lambda: training(Epoch(8), lambda: optimizers.Nadam(), dropout=0.5, seed=0),
     "epoch by two threads": lambda: training(Crowded(8)),
+    "train with checkpoints": train_with_checkpoints,
+    "restore": restoring,
     "train": lambda: whole_training(train),
     "train with all": lambda: whole_training(train_with_all),
     "minimize": minimising,
@@ -334,6 +384,8 @@ def main(kind, stride, *names):
     gc.disable()
     injector = {"python": Python, "malloc": Malloc}[kind]()
     for name in names or OPERATIONS:
+        for left in FOLDER.iterdir():
+            left.unlink()
         tried, failures = trial(OPERATIONS[name](), injector, int(stride))
         print(f"{name}: {tried} tried, {failures} MemoryErrors", flush=True)
         gc.collect()

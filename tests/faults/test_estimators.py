@@ -9,6 +9,7 @@ pytest.importorskip("sklearn")
 
 from sklearn.exceptions import ConvergenceWarning
 
+import fastbp
 from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 RNG = np.random.default_rng(0)
@@ -110,6 +111,40 @@ def test_fault_35_ten_thousand_classes():
         estimator.fit(np.linspace(-1, 1, 10_000)[:, None], y)
     assert estimator.predict_proba([[0.5]]).shape == (1, 10_000)
     assert estimator.predict([[0.5]])[0] in y
+
+
+def test_fault_35_classes_are_not_announced_by_a_call_that_is_refused():
+    estimator = classifier()
+    with pytest.raises(ValueError, match="classes not in"):
+        estimator.partial_fit(X, CODES, classes=[0, 1])
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        estimator.partial_fit(X, CODES)
+    estimator.partial_fit(X, CODES, classes=[0, 1, 2])
+    assert (classifier().partial_fit(X, CODES, classes=[0, 1, 2]).predict(X) == estimator.predict(X)).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"hidden_layer_sizes": ("a",)}, r"hidden_layer_sizes must hold whole numbers, got \['a'\]"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"solver": fastbp.Adam}, "solver must be a name or an instance"),
+        ({"alpha": 10**400}, "alpha must be less than"),
+        ({"class_weight": {0: None}}, r"class_weight=\{0: None\}: weights must be finite and not negative"),
+        ({"class_weight": {0: "a"}}, r"class_weight=\{0: 'a'\}: "),
+        ({"init": ([], [])}, "init must hold arrays of the shapes"),
+        ({"early_stopping": True, "validation_fraction": 0.01}, "validation|test_size"),
+    ],
+)
+@pytest.mark.parametrize("known", [False, True])
+def test_parameters_that_cannot_be_are_named_and_leave_a_fitted_model_as_it_was(known, parameters, words):
+    estimator = classifier()
+    if known:
+        estimator.fit(X, CODES)
+    before = dict(vars(estimator.set_params(**parameters)))
+    with pytest.raises((ValueError, TypeError), match=words):
+        estimator.fit(X[:, :3], CODES % 2)
+    assert vars(estimator) == before
 
 
 # ---------------------------------------------------------------- 36: once more

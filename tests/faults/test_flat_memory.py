@@ -115,8 +115,10 @@ def test_fault_40_memory_stays_flat(what, quick_folder):
 
 @linux
 @pytest.mark.slow
-@pytest.mark.parametrize("counted", ["python", "malloc"])
-@pytest.mark.parametrize("what", KINDS)
+@pytest.mark.parametrize(
+    ("what", "counted"),
+    [*((what, "malloc") for what in KINDS), *((what, "python") for what in ("predict", "step", "fit"))],
+)
 def test_fault_40_memory_stays_flat_over_thousands_of_calls(what, counted, quick_folder):
     grown = growth(what, KINDS[what], quick_folder, counted, 4000)
     print(f"{what}: {KINDS[what]} times, {grown} bytes more in use ({counted})")

@@ -133,7 +133,7 @@ def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make):
     assert found > 0.7 * tried      # the rest are other values that would do
 
 
-@pytest.mark.parametrize("name", ["begun", "optimizer", "state", "history", "generator", "position"])
+@pytest.mark.parametrize("name", ["conditions", "optimizer", "state", "settings", "history", "generator", "position"])
 def test_a_number_of_the_wrong_kind_is_named_with_its_place(path, name):
     go_on = trained(path)
     arrays, meta = container.read(path)

@@ -13,8 +13,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from children import HELPERS
+
+import fastbp
+from fastbp import container
 
 pytest.importorskip("_testcapi", reason="this Python comes without _testcapi.set_nomemory")
 HERE = Path(__file__).parent
@@ -23,7 +27,7 @@ CORE = [
     "epoch of single examples", "epoch by two threads", "train",
 ]
 REST = ["activations", "deltas", "evaluate", "check_gradient", "copy", "pickle", "Network", "Standardise",
-        "epoch with dropout", "train with all", "minimize"]
+        "epoch with dropout", "train with all", "train with checkpoints", "restore", "minimize"]
 ESTIMATORS = ["fit", "partial_fit"] if importlib.util.find_spec("sklearn") else []
 
 
@@ -61,6 +65,50 @@ def test_an_allocation_of_pythons_that_fails_is_a_memory_error_and_no_damage():
 
 def test_an_allocation_of_the_c_library_that_fails_is_a_memory_error_and_no_damage(preloaded):
     assert trials("malloc", 7, CORE, **preloaded)[1] > 100
+
+
+def test_a_checksum_for_which_there_is_no_memory_is_no_damaged_file(tmp_path, monkeypatch):
+    """hashlib makes a ValueError of it, as FormatError is one"""
+    path, net = tmp_path / "net", fastbp.Network([3, 2], seed=0)
+    fastbp.save(path, net)
+
+    def fails(data=b""):
+        raise ValueError("[digital envelope routines] initialization error")
+
+    monkeypatch.setattr(container.hashlib, "sha256", fails)
+    for call in (lambda: fastbp.load(path), lambda: fastbp.save(path, net.copy(np.float32))):
+        with pytest.raises(MemoryError, match=r"SHA-256: .*initialization error"):
+            call()
+    monkeypatch.undo()
+    assert fastbp.load(path).dtype == np.float64
+
+
+def test_a_trainer_is_restored_whole_or_not_at_all(tmp_path, monkeypatch):
+    X, y = np.ones((4, 3)), np.array([0, 1, 1, 0])
+
+    def trainer(rate, steps):
+        made = fastbp.Trainer(fastbp.Network([3, 2], output="softmax", seed=0), fastbp.Adam(rate), weight_decay=rate)
+        for _ in range(steps):
+            made.step(X, y)
+        return made
+
+    trainer(0.1, 3).save(tmp_path / "trainer")
+    one, twin = trainer(0.2, 1), trainer(0.2, 1)
+    become, calls = fastbp.Trainer._become, []
+
+    def interrupted(self, numbers, regularisation, state, theta):
+        calls.append(1)
+        become(self, numbers, regularisation, state, theta)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fastbp.Trainer, "_become", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.restore(tmp_path / "trainer")
+    assert (one.optimizer, one.weight_decay, one.state["t"]) == (twin.optimizer, 0.2, 1)
+    for each in (one, twin):
+        each.step(X, y)
+    assert one.net.theta.tobytes() == twin.net.theta.tobytes()
 
 
 @pytest.mark.slow

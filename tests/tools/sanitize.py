@@ -35,7 +35,8 @@ def environment(sanitizers, logs, first_only=False):
         return {
             "LD_PRELOAD": trees.runtime("libtsan.so"), "OPENBLAS_NUM_THREADS": "1",
             # CPython takes its locks in whatever order it likes, under the GIL
-            "TSAN_OPTIONS": f"{to}:exitcode=0:die_after_fork=0:history_size=5:detect_deadlocks=0:halt_on_error={first_only:d}",
+            "TSAN_OPTIONS": f"{to}:exitcode=0:die_after_fork=0:history_size=5:detect_deadlocks=0"
+                            f":halt_on_error={first_only:d}",
         }
     return {
         # leaks: CPython leaves at exit what it made at start

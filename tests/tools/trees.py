@@ -11,19 +11,20 @@ ROOT = Path(__file__).parents[2]
 CORE = [
     f"test_{name}.py"
     for name in (
-        "arrays", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network", "optimizers",
-        "regularisation", "standardise", "trainer", "trainer_state",
+        "arrays", "core_edges", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network",
+        "optimizers", "regularisation", "standardise", "trainer", "trainer_state", "training",
     )
 ]
+# the rest of what reaches it: rules, published values, refusals
+NAMED = [f"test_{name}.py" for name in ("checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
 TOGETHER = ["test_processes.py"]
 
 
 def files():
     """What git knows or would take in; everything but builds where there is no git"""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=False
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if listed.returncode == 0:
         return [name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
     found = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file() and path.suffix != ".so")
