@@ -207,8 +207,8 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
     for each in _keeping(training.callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
-            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have load_state(state) "
-                            "to go on from there")
+            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have "
+                            "load_state(state) to go on from there")
     return {
         "optimizer": snapshot.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
@@ -275,7 +275,9 @@ class Kept:
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
-        self._fit = snapshot.fit(training.trainer, self.path, "training", self.net, self.last, self.state, self.settings)
+        self._fit = snapshot.fit(
+            training.trainer, self.path, "training", self.net, self.last, self.state, self.settings
+        )
         with container.located(self.path):
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")

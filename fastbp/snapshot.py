@@ -23,8 +23,8 @@ LONG = 100  # items of a list of numbers from which it is kept as an array: a he
 def encode(value, name, arrays, depth=0):
     """value as JSON that `decode` turns back exactly; copies of its arrays go into `arrays`, named after `name`.
 
-    None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these with strings as keys: each comes
-    back as the type it was, since steps in Python may depend on it. docs/file_format.md says how they stand there.
+    None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these with strings as keys: each
+    comes back as the type it was, since steps in Python may depend on it. How it stands there: docs/file_format.md.
     """
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
@@ -198,7 +198,7 @@ def same_optimizer(optimizer, begun, last):
     """The optimizer has the settings that the kept training began with, or those it had come to."""
     same_class(optimizer, begun)
     now, then = of_optimizer(optimizer)["settings"], begun["settings"]
-    if now not in (then, last["settings"]):
+    if now != last["settings"]:
         for name in sorted(now.keys() | then.keys()):
             same(f"the optimizer's {name}", now.get(name), then.get(name))
 
@@ -271,7 +271,7 @@ def of_trainer(trainer):
 
 
 def fit(trainer, path, what, net, last, state, settings):
-    """What was kept as a `Fit`; a ValueError (of another `what`) or FormatError where the trainer cannot go on from it."""
+    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `trainer` cannot go on with it."""
     with of_another(path, what):
         numbers = numbers_of(trainer.optimizer, last)
     with container.located(path):

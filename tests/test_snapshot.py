@@ -93,8 +93,9 @@ def itself():
     (1j, TypeError, "complex"), ([print], TypeError, "v.0 is a builtin"), (Pair(1, 2), TypeError, "v is a Pair"),
     (OrderedDict(a=1), TypeError, "OrderedDict"), (np.ma.zeros(3), TypeError, "MaskedArray"),
     (np.zeros(3, np.int8), TypeError, "'v' has dtype int8|'v'. has dtype int8"), (np.float16(1), TypeError, "float16"),
-    (np.complex128(1j), TypeError, "complex128"), (np.bytes_(b"x"), TypeError, "bytes_"), (itself(), ValueError, "deep"),
-    ("\udcff", ValueError, "Unicode"), (10**700, ValueError, "digits"), (["x" * 2**20], ValueError, "largest in meta is 'v'"),
+    (np.complex128(1j), TypeError, "complex128"), (np.bytes_(b"x"), TypeError, "bytes_"),
+    (itself(), ValueError, "deep"), ("\udcff", ValueError, "Unicode"), (10**700, ValueError, "digits"),
+    (["x" * 2**20], ValueError, "largest in meta is 'v'"),
 ])
 def test_what_cannot_be_kept_is_named(tmp_path, value, error, said):
     arrays = {}
