@@ -1,6 +1,5 @@
 """Checkpoints of a training under way: when one is taken and written, and how a training goes on from it."""
 
-import os
 import time
 from dataclasses import asdict, dataclass, fields
 
@@ -155,14 +154,8 @@ def keeper(path, every, resume, rng):
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
         return Nothing(), None
-    path = _absolute(atomic.checked(path))
+    path = atomic.absolute(path)
     return Checkpoint(path, every, unit, rng), read(path) if resume else None
-
-
-def _absolute(path):
-    """The same file wherever the process goes"""
-    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
-    return path if os.path.isabs(path) else os.path.join(folder(), path)
 
 
 def _checked_every(every):

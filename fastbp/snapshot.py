@@ -44,8 +44,8 @@ def encode(value, name, arrays, depth=0):
     if kind is dict:
         return {"dict": {_key(key, name): encode(item, f"{name}.{key}", arrays, depth + 1)
                          for key, item in value.items()}}
-    if kind is list and len(value) >= LONG and (dtype := _of_one_kind(value)):
-        return {"list": _put(np.array(value, dtype), name, arrays)}
+    if kind is list and len(value) >= LONG and (form := _of_one_kind(value)):
+        return {form: _put(np.array(value), name, arrays)}
     items = [encode(item, f"{name}.{i}", arrays, depth + 1) for i, item in enumerate(value)]
     return items if kind is list else {"tuple": items}
 
@@ -57,12 +57,14 @@ def _put(array, name, arrays):
     return key
 
 
-def _of_one_kind(numbers):
-    """The dtype that holds all of a list as they are, None where none does"""
-    kinds = set(map(type, numbers))
-    if kinds == {float}:
-        return np.float64
-    return np.int64 if kinds == {int} and -2**63 <= min(numbers) <= max(numbers) < 2**63 else None
+def _of_one_kind(values):
+    """How an array holds all of a list as they are, None where it cannot"""
+    kind, *others = set(map(type, values))
+    if others:
+        return None
+    if issubclass(kind, np.generic):
+        return "scalars" if np.dtype(kind).kind in "biuf" else None
+    return "list" if kind is float or (kind is int and -2**63 <= min(values) <= max(values) < 2**63) else None
 
 
 def _key(key, name):
@@ -97,6 +99,7 @@ FROM_ARRAY = {
     "array": (lambda a: True, lambda a: a),
     "transposed": (lambda a: a.ndim > 1, lambda a: a.T),
     "scalar": (lambda a: a.ndim == 0, lambda a: a[()]),
+    "scalars": (lambda a: a.ndim == 1, list),
     "list": (lambda a: a.ndim == 1 and a.dtype in (np.float64, np.int64), lambda a: a.tolist()),
 }
 

@@ -102,7 +102,7 @@ COUNTED = {
     "least": -float("inf"), "tuple": (1, (2.5, [])), "dict": {"of": {"dict": {}}}, "list": [1, 2.5, "x"],
     "long": [i / 8 for i in range(150)], "whole": list(range(-60, 60)), "scalar": np.float32(0.375),
     "turned": np.array([[1, 2], [3, 4], [5, 6]], np.int32, order="F"), "empty": np.empty((0, 2)),
-    "flag": np.array(True),
+    "flag": np.array(True), "scalars": [np.float32(i / 8) for i in range(100)],
 }
 
 

@@ -107,6 +107,7 @@ def value_of(kept, arrays):
     return {
         "array": lambda: arrays.pop(content), "transposed": lambda: ("T", arrays.pop(content)),
         "scalar": lambda: arrays.pop(content)[2][0], "list": lambda: arrays.pop(content)[2],
+        "scalars": lambda: arrays.pop(content)[2],
         "tuple": lambda: tuple(value_of(content, arrays)), "float": lambda: float(content),
         "dict": lambda: {name: value_of(item, arrays) for name, item in content.items()},
     }[kind]()
@@ -124,7 +125,7 @@ def test_a_second_reader_finds_the_same_in_golden_trainings():
     counted = values["callbacks"][1]
     turned = ("T", ("I32", [2, 3], [1, 3, 5, 2, 4, 6]))
     expected = {**COUNTED, "scalar": 0.375, "turned": turned, "empty": ("F64", [0, 2], []),
-                "flag": ("BOOL", [], [True])}
+                "flag": ("BOOL", [], [True]), "scalars": [i / 8 for i in range(100)]}
     assert repr(counted) == repr(expected)
     arrays, meta = second_reader.read(TRAINER.read_bytes())
     assert (meta["kind"], meta["version"], meta["dropout"]) == ("trainer", 1, [0.0, 0.5])
