@@ -79,8 +79,9 @@ def save_and_load(i):
 def checkpoint(i):
     "Seven files written, two read"
     for epochs in (1, 2):
-        fastbp.train(net.copy(), X, y, epochs=epochs, batch_size=16, dropout=0.1, seed=3, checkpoint=sys.argv[3],
-                     checkpoint_every=(1, "batches"), resume=epochs == 2, callbacks=[fastbp.callbacks.EarlyStopping("J")])
+        fastbp.train(net.copy(), X, y, epochs=epochs, batch_size=16, dropout=0.1, seed=3, resume=epochs == 2,
+                     callbacks=[fastbp.callbacks.EarlyStopping("J")], checkpoint=sys.argv[3],
+                     checkpoint_every=(1, "batches"))
     trainer.save(sys.argv[3], {"J": [0.5] * 200, "of": (1, np.float32(2))})
     trainer.restore(sys.argv[3])
 
@@ -164,7 +165,7 @@ def test_fault_40_what_is_no_longer_used_goes_by_its_count(quick_folder):
         net = network()
         for epochs in (1, 2):
             net.history = fastbp.train(net, X, y, epochs=epochs, seed=0, checkpoint=quick_folder / "t",
-                                       checkpoint_every=(1, "batches"), resume=True, dropout=0.1,
+                                       checkpoint_every=(1, "batches"), resume=epochs == 2, dropout=0.1,
                                        callbacks=[fastbp.callbacks.EarlyStopping("J")])
         return net
 
