@@ -43,8 +43,8 @@ class Callback:
         """After the last epoch, or when training was stopped; not after an exception."""
 
     def state(self):
-        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of these;
-        `load_state` belongs to it."""
+        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
+        Who defines it defines `load_state` too."""
         return {}
 
     def load_state(self, state):

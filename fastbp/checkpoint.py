@@ -1,6 +1,5 @@
 """Checkpoints of a training under way: when one is taken and written, and how a training goes on from it."""
 
-import os
 import time
 from dataclasses import asdict, dataclass, fields
 
@@ -155,14 +154,8 @@ def keeper(path, every, resume, rng):
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
         return Nothing(), None
-    path = _absolute(atomic.checked(path))
+    path = atomic.absolute(path)
     return Checkpoint(path, every, unit, rng), read(path) if resume else None
-
-
-def _absolute(path):
-    """The same file wherever the process goes"""
-    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
-    return path if os.path.isabs(path) else os.path.join(folder(), path)
 
 
 def _checked_every(every):
@@ -207,8 +200,8 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
     for each in _keeping(training.callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
-            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have load_state(state) "
-                            "to go on from there")
+            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have "
+                            "load_state(state) to go on from there")
     return {
         "optimizer": snapshot.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
@@ -275,7 +268,9 @@ class Kept:
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
-        self._fit = snapshot.fit(training.trainer, self.path, "training", self.net, self.last, self.state, self.settings)
+        self._fit = snapshot.fit(
+            training.trainer, self.path, "training", self.net, self.last, self.state, self.settings
+        )
         with container.located(self.path):
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")

@@ -38,7 +38,7 @@ class Checkpoint:
     every: float
     unit: str
     def __init__(self, path: _Path, every: float, unit: str, rng: np.random.Generator) -> None: ...
-    def begin(self, training: Training, conditions: dict[str, Any]) -> None: ...
+    def begin(self, training: Training, conditions: dict[str, Any] | None) -> None: ...
     def go_on(self, kept: Kept) -> None: ...
     def begin_epoch(self, training: Training) -> None: ...
     @property
@@ -58,16 +58,16 @@ def conditions(
 class Kept:
     path: _Path
     net: Network
-    optimizer: dict[str, Any]
-    last_optimizer: dict[str, Any]
+    begun: dict[str, Any]
+    last: dict[str, Any]
     state: Any
+    settings: Any
     history: History
     generator: dict[str, Any]
     epoch_generator: dict[str, Any]
     position: Position
     conditions: dict[str, Any]
     callbacks: list[Any]
-    numbers: dict[str, float]
     def __init__(self, path: _Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None: ...
     @property
     def key(self) -> tuple[int, int, str | None]: ...

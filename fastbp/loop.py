@@ -82,8 +82,8 @@ def train(
     n_threads : int, optional
         At most this many threads; None decides by what was measured to help. Never changes a bit.
     checkpoint : str, bytes or os.PathLike, optional
-        A file that holds all this training goes on from, replaced as a whole: at once, every `checkpoint_every`, at
-        the end, and after an exception. `fastbp.load` reads its network.
+        A file that holds all this training goes on from, replaced as a whole: at once (without `resume` whatever it
+        held), every `checkpoint_every`, at the end, and after an exception. `fastbp.load` reads its network.
     checkpoint_every : int, or (number, "epochs", "batches" or "seconds")
     resume : bool
         Go on from `checkpoint`, if it is there, to the bits of a training that was never stopped; `epochs` is the

@@ -204,7 +204,7 @@ class Trainer:
         return kept.notes
 
     def _go_on(self, kept):
-        """From what a file held, a `snapshot.Fit`: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        """From what a file held, a `snapshot.Fit`: all, or nothing where Ctrl-C or a lack of memory comes between."""
         numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
         before = numbers, self._regularisation, self.state, self._theta.copy()
         try:

@@ -169,6 +169,19 @@ def test_resumed_with_weights_some_of_them_zero_it_ends_with_the_same_bits(tmp_p
     stop_everywhere(tmp_path, every_file, data=data, shuffle=shuffle)
 
 
+def test_a_generator_of_another_kind_goes_on_as_the_one_that_was_kept(tmp_path):
+    whole, net, path = network(), network(seed=9), tmp_path / "t"
+    expected = run(whole, seed=5)
+    run(network(), epochs=2, checkpoint=path, seed=5)
+    other = np.random.Generator(np.random.Philox(1))
+    state = repr(other.bit_generator.state)
+    same(net, run(net, checkpoint=path, resume=True, seed=other), whole, expected)
+    assert repr(other.bit_generator.state) == state
+    longer = network()
+    expected = run(longer, epochs=7)
+    same(net, run(net, epochs=7, checkpoint=path, resume=True, seed=other), longer, expected)
+
+
 def test_resumed_in_chunks_it_ends_with_the_same_bits(tmp_path, every_file):
     data = examples()
     chunks = [(data["X"][i : i + 20], data["Y"][i : i + 20]) for i in range(0, M, 20)]
