@@ -293,6 +293,18 @@ def test_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
     assert tried
 
 
+@pytest.mark.parametrize("place", ["at the end", "in the write", "in the rename", "in a copy"])
+def test_ctrl_c_while_the_last_file_is_written_loses_no_training(path, each_state_is_copied, place):
+    at = {"at the end": 1, "in a copy": 17}.get(place, 2)   # the first file is that before the first step
+    whole, net = network(), network(seed=9)
+    expected = run(whole, epochs=3)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        Interrupts(patch, *PLACES[place], at)
+        run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
+    assert checkpoint.read(path).key == (3, 0, None)
+    same(net, run(net, epochs=3, checkpoint=path, resume=True), whole, expected)
+
+
 @pytest.mark.parametrize("where", ["metric", "on_epoch_end", "on_batch_end", "schedule"])
 def test_ctrl_c_in_a_function_of_the_callers_loses_no_finished_batch(path, each_state_is_copied, where):
     calls, armed = itertools.count(1), []
