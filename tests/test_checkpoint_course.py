@@ -298,9 +298,10 @@ def test_ctrl_c_while_the_last_file_is_written_loses_no_training(path, each_stat
     at = {"at the end": 1, "in a copy": 17}.get(place, 2)   # the first file is that before the first step
     whole, net = network(), network(seed=9)
     expected = run(whole, epochs=3)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         Interrupts(patch, *PLACES[place], at)
-        run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
     assert checkpoint.read(path).key == (3, 0, None)
     same(net, run(net, epochs=3, checkpoint=path, resume=True), whole, expected)
 
