@@ -1,13 +1,16 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
+import os
+import signal
 import sys
 import tempfile
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fastbp import threads
+from fastbp import gradient, threads
 
 try:
     import hypothesis
@@ -17,6 +20,9 @@ else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # in the background of a shell; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 if threading.gettrace():    # coverage.py follows the threads that `threading` starts; crews are bare ones
     _start = threads.start_new_thread
 
@@ -25,6 +31,9 @@ if threading.gettrace():    # coverage.py follows the threads that `threading` s
         function(*arguments)
 
     threads.start_new_thread = lambda function, arguments: _start(_traced, (function, *arguments))
+
+if "asan" in os.environ.get("LD_PRELOAD", ""):      # a buffer ends where it ends, with no room left by its alignment
+    gradient.aligned = np.empty
 
 
 @pytest.fixture

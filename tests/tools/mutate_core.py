@@ -87,29 +87,23 @@ class Build:
     """A copy of the tree that was built once, and the commands that did it"""
 
     def __init__(self, folder, isa):
-        self.tree, self.isa = trees.copy(folder), isa
+        self.tree, self.isa, self.stale = trees.copy(folder), isa, set()
         commands = [shlex.split(line) for line in trees.build(self.tree).splitlines() if line.startswith("gcc ")]
         self.compile = {Path(each[each.index("-c") + 1]).stem: each for each in commands if "-c" in each}
         linked = [each for each in commands if "-shared" in each]
         self.link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
 
     def again(self, name):
-        """What a change of this file concerns, built again; False where it does not compile"""
-        modules = ["_backprop", "_epoch", "_kernels"]
-        if name.startswith("kernels/"):
-            todo = {"_kernels": [self.isa]} if name != "kernels/team.h" else {"_backprop": [], "_epoch": []}
-        elif name.endswith(".pyx"):
-            todo = {Path(name).stem: []}
-        else:
-            concerned = {"_backprop.pxd": modules[:2], "_blas.pxd": modules[:2], "_update.pxd": modules[1:2]}
-            todo = {module: [] for module in concerned.get(name, modules)}
+        """What a change of this file concerns, built again, and what the change before concerned; False where it does
+        not compile"""
+        concerned = self._concerned(name)
+        todo, self.stale = self.stale | concerned, concerned
         cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
-        if not name.startswith("kernels/") and trees.run(self.tree, cython, capture_output=True).returncode:
+        if todo != {("_kernels", self.isa)} and trees.run(self.tree, cython, capture_output=True).returncode:
             return False
-        for module, files in todo.items():
-            for file in files or [module]:
-                if trees.run(self.tree, [*self.compile[file], "-O1"], capture_output=True).returncode:
-                    return False
+        for module, file in sorted(todo):
+            if trees.run(self.tree, [*self.compile[file], "-O1"], capture_output=True).returncode:
+                return False
             if trees.run(self.tree, self.link[module], capture_output=True).returncode:
                 return False
             built = self.link[module][self.link[module].index("-o") + 1]
@@ -117,6 +111,15 @@ class Build:
             target.unlink(missing_ok=True)
             shutil.copy2(self.tree / built, target)
         return True
+
+    def _concerned(self, name):
+        """(module, C file) of a change of this file"""
+        both = {("_backprop", "_backprop"), ("_epoch", "_epoch")}
+        if name.startswith("kernels/"):
+            return both if name == "kernels/team.h" else {("_kernels", self.isa)}
+        if name.endswith(".pyx"):
+            return {(Path(name).stem, Path(name).stem)}
+        return {"_update.pxd": {("_epoch", "_epoch")}}.get(name, both)
 
     def passes(self, name):
         """Do the tests of this file pass, in at most CPU seconds? A mutant may never end."""
@@ -140,15 +143,14 @@ def main():
     arguments = parser.parse_args()
     names = [name for name in SOURCES if not arguments.files or Path(name).name in arguments.files]
     drawn = [(name, *mutant) for name in names for mutant in mutants(name)]
-    total, killed, born, left, sound = len(drawn), 0, 0, 0, set()
-    random.Random(arguments.seed).shuffle(drawn)
+    killed = born = left = 0
+    sample = min(arguments.sample or len(drawn), len(drawn))
+    sound = set()
     with tempfile.TemporaryDirectory() as folder:
         build = Build(folder, arguments.isa)
-        for name, number, first, last, new in drawn:
-            if arguments.sample and born == arguments.sample:
-                break
+        for name, number, first, last, new in sorted(random.Random(arguments.seed).sample(drawn, sample)):
             if name not in sound:
-                if not build.passes(name):
+                if not (build.again(name) and build.passes(name)):
                     raise RuntimeError(f"the tests of {name} fail without a mutant, or take more than {CPU} s")
                 sound.add(name)
             path = build.tree / "src" / name
@@ -160,16 +162,17 @@ def main():
             compiles = build.again(name)
             survives = compiles and build.passes(name)
             path.write_text(source)
-            build.again(name)
             born += compiles
             killed += compiles and not survives
+            print(f"{killed} of {born} killed", file=sys.stderr, flush=True)
             if survives:
                 patterns = EXPLAINED.get(name, {})
                 why = next((patterns[each] for each in patterns if re.search(each, before)), None)
                 left += why is None
                 print(f"    src/{name}:{number + 1}{f'  explained: {why}' if why else ''}",
                       f"        -{before.rstrip()}", f"        +{lines[number].rstrip()}", sep="\n", flush=True)
-    print(f"{killed} of {born} killed, of {total} places; {left} survivors without an explanation")
+    print(f"{killed} of {born} killed, {sample - born} did not compile, of {len(drawn)} places; "
+          f"{left} survivors without an explanation")
     return 1 if left else 0
 
 

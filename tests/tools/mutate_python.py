@@ -109,6 +109,7 @@ def run(module, tree, sample, seed):
         path.write_text(source)
         if status:
             killed += 1
+            print(f"{module}: {killed} killed", file=sys.stderr, flush=True)
             continue
         text = source.splitlines()[line - 1]
         why = next((why for pattern, why in EXPLAINED.get(module, {}).items() if re.search(pattern, text)), None)
