@@ -271,7 +271,7 @@ PLACES = {
 @pytest.mark.parametrize("every", [(1, "batches"), (2, "epochs"), (0, "seconds")])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("place", PLACES)
-def test_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
+def test_fault_46_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
     path, each_state_is_copied, place, before, every
 ):
     settings = {"callbacks": [callbacks.EarlyStopping()], "validation_split": 0.25, "dropout": 0.2}
