@@ -209,12 +209,12 @@ class Training:
         """All epochs, unless a callback stops before; whatever ends them, the checkpoint holds how far they came."""
         try:
             self._run(report)
+            self.keeper.end(self)
         except DivergenceError:
             raise
         except BaseException as error:
             self.keeper.rescue(self, error)
             raise
-        self.keeper.end(self)
         if self.paused is not None and self.history.stopped is None:
             self.history.stopped = self.paused
 

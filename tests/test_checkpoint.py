@@ -118,7 +118,7 @@ def stop_everywhere(tmp_path, every_file, dtype=np.float64, data=None, units="ba
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_resumed_at_every_batch_boundary_of_five_epochs_it_ends_with_the_same_bits(
+def test_fault_49_resumed_at_every_batch_boundary_of_five_epochs_it_ends_with_the_same_bits(
     tmp_path, every_file, optimizer, dtype
 ):
     settings = {
