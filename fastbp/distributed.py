@@ -1,0 +1,230 @@
+"""Ranks that train together: processes under `mpiexec`, each with rows of its own.
+
+A rank does its part of the work in a section, and every section ends in one collective call that all ranks make. What
+one rank raises inside is carried to that call and raised on all. fastbp never imports mpi4py: a communicator is any
+object with the methods Get_rank, Get_size, Allreduce and Bcast of one, on NumPy arrays.
+"""
+
+import sys
+import traceback
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
+
+import numpy as np
+
+from . import checks
+from .describe import digest
+
+SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
+
+
+class RankError(RuntimeError):
+    """Another rank failed; `rank` is which, and the message says how."""
+
+    def __init__(self, message, rank=None):
+        super().__init__(message)
+        self.rank = rank
+
+
+class Alone:
+    """One process that knows of no others: what a `Group` does, at no cost."""
+
+    rank, size, parts, own, together = 0, 1, 1, 1, False
+    guard = nullcontext
+
+    def section(self, function):
+        return function()
+
+    def stopped(self, reason):
+        return reason
+
+    def alike(self, error):
+        return error
+
+
+ALONE = Alone()
+
+
+class Group:
+    """The ranks of a communicator, and how their sums are added.
+
+    Parameters
+    ----------
+    comm : communicator
+        As of mpi4py, for instance ``MPI.COMM_WORLD``.
+    parts : int, optional
+        Results shall depend on this number instead of on the number of ranks: the rows are cut into so many parts, each
+        rank holding its share of them, and what is summed over the parts is added in one fixed order, pair by pair. So
+        1, 2 and 4 ranks with parts=4 give the same bits. The number of ranks times a power of two. None: one part a
+        rank, and the communicator's own order of addition.
+
+    Attributes
+    ----------
+    rank, size : int
+    parts, own : int
+        All parts, and how many of them each rank holds.
+    """
+
+    together = True     # there may be others
+
+    def __init__(self, comm, parts=None):
+        if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
+                       if not callable(getattr(comm, name, None))]:
+            raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no "
+                            f"{', '.join(missing)}")
+        self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
+        self.fixed = parts is not None
+        self.parts = self.size if parts is None else checks.count(parts, "parts")
+        self.own = self.parts // self.size
+        if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
+            raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
+        self._raised = None     # the error that every rank knows of
+
+    def first(self, i=0):
+        """The number of this rank's part i among all parts."""
+        return self.rank * self.own + i
+
+    def gather(self, *values):
+        """(size, SLOTS): up to SLOTS float64 of each rank, zeros after them; any value arrives as it is."""
+        mine = np.zeros((self.size, SLOTS))
+        mine[self.rank, : len(values)] = values
+        return self.exchange(mine)
+
+    def exchange(self, mine):
+        """Arrays that are zeros but for this rank's part of them, put together; as whole numbers, so that no bit of
+        any value changes."""
+        total = np.empty_like(mine)
+        self.comm.Allreduce(mine.view(f"i{mine.itemsize}"), total.view(f"i{mine.itemsize}"))
+        return total
+
+    def section(self, function):
+        """function() on every rank; what it raises on one is raised on all."""
+        result, error = attempt(function)
+        self.settle(self.gather(error is not None)[:, 0], error)
+        return result
+
+    def add(self, value):
+        """value(i) of each of this rank's parts i, summed over all parts in their fixed order; a section."""
+        mine, error = attempt(lambda: float(pair_by_pair([value(i) for i in range(self.own)])))
+        rows = self.gather(error is not None, 0.0 if error else mine)
+        self.settle(rows[:, 0], error)
+        return pair_by_pair(rows[:, 1].tolist())
+
+    def concatenate(self, make):
+        """make() of each rank, arrays of the same dtype and columns, one after the other; a section."""
+        mine, error = attempt(lambda: np.ascontiguousarray(make()))
+        sizes = self.gather(error is not None, 0 if error else len(mine))
+        self.settle(sizes[:, 0], error)
+        ends = np.cumsum(sizes[:, 1]).astype(int)
+        whole = np.zeros((ends[-1], *mine.shape[1:]), mine.dtype)
+        whole[ends[self.rank] - len(mine) : ends[self.rank]] = mine
+        return self.exchange(whole)
+
+    def stopped(self, reason):
+        """The reason that the first rank to have one has to stop; None where no rank has."""
+        rows = self.gather(reason is not None)
+        return self.tell(int(rows[:, 0].argmax()), reason) if rows[:, 0].any() else None
+
+    def share(self, array):
+        """array := that of rank 0"""
+        self.comm.Bcast(array, root=0)
+        return array
+
+    def tell(self, root, text):
+        """The text of rank `root`."""
+        raw = text.encode(errors="replace") if self.rank == root else b""
+        length = np.array([len(raw)], np.int64)
+        self.comm.Bcast(length, root=root)
+        buffer = np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy()
+        self.comm.Bcast(buffer, root=root)
+        return buffer.tobytes().decode(errors="replace")
+
+    def settle(self, failed, error):
+        """After a collective call in which each rank told whether it failed: raise on all ranks, or go on."""
+        failed = np.flatnonzero(failed)
+        if not len(failed):
+            return
+        first = int(failed[0])
+        text = self.tell(first, "".join(traceback.format_exception_only(error)).strip() if error else "")
+        if error is None:
+            error = RankError(f"rank {first} of {self.size} failed: {text}", first)
+        else:
+            error.add_note(f"on rank {self.rank} of {self.size}")
+        raise self.alike(error)
+
+    def alike(self, error):
+        """The error, which every rank is about to raise."""
+        self._raised = error
+        return error
+
+    def agree(self, call, settings):
+        """ValueError on every rank where they are not called alike: a dict by name, the same names on all."""
+        whole = self.gather(digest(call), digest(settings))
+        if (whole[:, 1] == whole[0, 1]).all():
+            return
+        differ = "called different functions" if (whole[:, 0] != whole[0, 0]).any() else ""
+        if not differ:
+            names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
+            differ = f"differ in {', '.join(names)}"
+        here = {name: settings[name] for name in settings if name in differ}
+        raise self.alike(ValueError(f"the ranks {differ}; on rank {self.rank} of {self.size}: {call}"
+                                    f"({', '.join(f'{name}={value!r:.200}' for name, value in here.items())})"))
+
+    @contextmanager
+    def guard(self):
+        """Around all that the ranks do together. An error that not all know of would leave the others waiting for
+        ever: it is printed, and the communicator aborts, if it can."""
+        try:
+            yield
+        except BaseException as error:
+            if error is not self._raised and self.size > 1 and callable(getattr(self.comm, "Abort", None)):
+                traceback.print_exc()
+                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
+                      file=sys.stderr, flush=True)
+                self.comm.Abort(1)
+            raise
+
+
+def group(comm):
+    """The Group of a communicator, a Group itself, or ALONE for None."""
+    return ALONE if comm is None else comm if isinstance(comm, (Group, Alone)) else Group(comm)
+
+
+def rows(m, comm):
+    """The rows of m examples that this rank takes, as a slice: equal shares up to one row, in the order of the ranks.
+
+    With `Group(comm, parts)` the parts are the same ones whatever the number of ranks.
+    """
+    ranks = group(comm)
+    ends = cuts(checks.count(m, "m", low=0), ranks.parts)
+    return slice(ends[ranks.rank * ranks.own], ends[(ranks.rank + 1) * ranks.own])
+
+
+def cuts(m, n):
+    """Where m rows are cut into n parts: the first m mod n have one row more. A rank that holds some of the parts
+    finds them again from its number of rows alone."""
+    return [i * (m // n) + min(i, m % n) for i in range(n + 1)]
+
+
+def ranges(m, n):
+    return list(pairwise(cuts(m, n)))
+
+
+def attempt(function):
+    """(its result, None), or (None, what it raised)"""
+    try:
+        return function(), None
+    except BaseException as error:
+        return None, error
+
+
+def pair_by_pair(values):
+    """((v0 + v1) + (v2 + v3)) + ...: neighbours, then neighbours of these; arrays are added in place of the first."""
+    while len(values) > 1:
+        sums = []
+        for i in range(0, len(values) - 1, 2):
+            a = values[i]
+            a += values[i + 1]
+            sums.append(a)
+        values = sums + values[len(sums) * 2 :]
+    return values[0]
