@@ -47,7 +47,7 @@ class Callback:
         return {}
 
     def load_state(self, state):
-        """Go on from there; to be called after `on_train_begin`."""
+        """Go on from there, after `on_train_begin`; a KeyError, TypeError or ValueError where it is no such state."""
 
 
 class _Watcher(Callback):
@@ -98,8 +98,9 @@ class _Watcher(Callback):
         return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
 
     def load_state(self, state):
-        self.best = self.sign * np.inf if state["best"] is None else state["best"]
-        self.best_epoch, self.waited = state["best_epoch"], state["waited"]
+        best = state["best"]
+        self.best = self.sign * np.inf if best is None else checks.number(best, "best", low=-np.inf)
+        self.best_epoch, self.waited = (checks.count(state[name], name, low=0) for name in ("best_epoch", "waited"))
 
 
 class EarlyStopping(_Watcher):
@@ -150,7 +151,7 @@ class EarlyStopping(_Watcher):
     def load_state(self, state):
         super().load_state(state)
         if state["theta"] is not None:
-            np.copyto(self.theta, state["theta"])
+            np.copyto(self.theta, checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta"))
 
 
 class ReduceOnPlateau(_Watcher):
@@ -201,7 +202,7 @@ class ReduceOnPlateau(_Watcher):
 
     def load_state(self, state):
         super().load_state(state)
-        self.cooling = state["cooling"]
+        self.cooling = checks.count(state["cooling"], "cooling", low=0)
 
 
 class Logging(Callback):

@@ -205,6 +205,13 @@ def flag(value, name):
     return bool(value)
 
 
+def dictionary(value, name):
+    """A dict."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dict; got {type(value).__name__}")
+    return value
+
+
 def generator(seed):
     """numpy's Generator from None (fresh entropy), a whole number, a SeedSequence or a Generator."""
     try:

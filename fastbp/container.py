@@ -5,6 +5,7 @@ the arrays without a gap; the last array is the SHA-256 of all bytes before it. 
 for an array only after the header has been held against the size of the file.
 """
 
+import contextlib
 import hashlib
 import math
 import os
@@ -79,18 +80,24 @@ def read(path):
     try:
         status = os.fstat(descriptor)
         atomic.regular(status, path)
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        with located(path), open(descriptor, "rb", buffering=0, closefd=False) as file:
             return parse(file, status.st_size)
-    except FormatError as error:
-        raise located(path, error) from None
     finally:
         os.close(descriptor)
 
 
-def located(path, error):
-    """The FormatError of what is wrong in the file at path."""
-    shown = os.fsencode(path).decode(errors="backslashreplace")
-    return FormatError(f"{shown}: {error}")
+@contextlib.contextmanager
+def located(path):
+    """What is found wrong within, a FormatError, names the file."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{shown(path)}: {error}") from error.__cause__
+
+
+def shown(path):
+    """The path as text, whatever its bytes are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 # ---------------------------------------------------------------- writing

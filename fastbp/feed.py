@@ -106,6 +106,43 @@ class Stream:
         return Data.of(self.net.plan, X, dense, labels, w)
 
 
+def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
+    """A feed of chunks; what needs all examples at once is refused."""
+    if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
+        raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
+                        f"each epoch, or a function that returns an iterator of them; got {type(X).__name__}")
+    if batch_size is None:
+        raise ValueError("batch_size must be a number where X yields chunks")
+    instead = {"sample_weight": "chunks (X, Y, sample_weight)", "validation_split": "validation_data",
+               "lam": "weight_decay"}
+    for name, given in zip(instead, (sample_weight is not None, split, lam is not None), strict=True):
+        if given:
+            raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
+    return Stream(net, X, batch_size, shuffle, window)
+
+
+def split(net, data, share, rng):
+    """(the examples kept for validation as data, the indices of the others)"""
+    order, kept = rng.permutation(data.m), round(share * data.m)
+    if not 0 < kept < data.m:
+        raise ValueError(f"validation_split {share:g} of {data.m} examples leaves nothing to "
+                         f"{'train on' if kept else 'validate with'}")
+    held, rest = np.sort(order[:kept]), np.sort(order[kept:])
+    w = None if data.w is None else data.w[held, 0] * data.scale
+    return net.data(data.X[held], data.Y[held], w), rest
+
+
+def validation(net, validation_data):
+    """validation_data as Data; None where there is none"""
+    if validation_data is None:
+        return None
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        raise TypeError(
+            f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
+        )
+    return net.data(*validation_data, names=("validation_data X", "validation_data Y"))
+
+
 def _whole(window, batch_size):
     """window, rounded up to whole batches"""
     return -(-window // batch_size) * batch_size

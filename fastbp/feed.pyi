@@ -1,13 +1,15 @@
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .data import Data
 from .network import Network
 
 WINDOW: Final[int]
+
+_Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 
 class Arrays:
     data: Data
@@ -34,3 +36,12 @@ class Stream:
         window: int | None = None,
     ) -> None: ...
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[Data, NDArray[np.int64] | None]]: ...
+
+def stream(
+    net: Network, X: Any, batch_size: int | None, shuffle: bool, window: int | None, sample_weight: ArrayLike | None,
+    split: float, lam: float | None,
+) -> Stream: ...
+def split(
+    net: Network, data: Data, share: float, rng: np.random.Generator
+) -> tuple[Data, NDArray[np.int64]]: ...
+def validation(net: Network, validation_data: _Validation | None) -> Data | None: ...

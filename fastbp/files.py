@@ -46,7 +46,7 @@ def save(path, net):
 
 
 def load(path):
-    """The network of a file that `save` made. Nothing in the file is executed.
+    """The network of a file that `save`, `Trainer.save` or a training's checkpoint made. Nothing in it is executed.
 
     Raises
     ------
@@ -57,17 +57,22 @@ def load(path):
         It cannot be opened or read, or is no regular file.
     """
     arrays, meta = container.read(path)
-    try:
+    with container.located(path):
+        if meta.get("kind") in ("training", "trainer"):
+            return unpack({name: arrays[name] for name in ("theta", "init") if name in arrays}, meta.get("network"))
         if meta.get("kind") != "network":
-            raise FormatError(f"kind is {meta.get('kind')!r:.60}; fastbp.load reads 'network'")
-        version = meta.get("version")
-        if type(version) is not int or version != VERSION:
-            raise FormatError(f"version is {version!r:.60}; this version of fastbp reads {VERSION}")
-        if meta.keys() != {"kind", "version", "network"}:
-            raise FormatError(f"the fields must be kind, version and network; they are {', '.join(sorted(meta)):.200}")
+            raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are 'network', 'trainer' and 'training'")
+        checked(meta, VERSION, {"network"})
         return unpack(arrays, meta["network"])
-    except FormatError as error:
-        raise container.located(path, error) from None
+
+
+def checked(meta, version, names):
+    """The values of a file of this version, which has exactly these names beside kind and version."""
+    if type(meta.get("version")) is not int or meta["version"] != version:
+        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads {version}")
+    if meta.keys() != {"kind", "version", *names}:
+        raise FormatError(f"the fields must be {', '.join(sorted(('kind', 'version', *names)))}; "
+                          f"they are {', '.join(sorted(meta)):.200}")
 
 
 def pack(net):

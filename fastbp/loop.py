@@ -4,11 +4,12 @@ import time
 
 import numpy as np
 
-from . import _kernels, checks, gradient, threads
+from . import _kernels, checks, feed, gradient, threads
 from . import callbacks as calls
+from . import checkpoint as keeping
 from . import metrics as measures
 from . import progress as reporting
-from .feed import Arrays, Stream
+from .checkpoint import Position
 from .history import History
 from .initialize import warn_if_equal_units
 from .training import Trainer
@@ -26,6 +27,7 @@ def train(
     net, X, Y=None, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
     clip_norm=None, dropout=0.0, input_dropout=0.0, sample_weight=None, shuffle=True, window=None,
     validation_data=None, validation_split=0.0, metrics=(), callbacks=(), seed=None, progress=False, n_threads=None,
+    checkpoint=None, checkpoint_every=1, resume=False,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -79,6 +81,14 @@ def train(
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
         At most this many threads; None decides by what was measured to help. Never changes a bit.
+    checkpoint : str, bytes or os.PathLike, optional
+        A file that holds all this training goes on from, replaced as a whole: at once, every `checkpoint_every`, at
+        the end, and after an exception. `fastbp.load` reads its network.
+    checkpoint_every : int, or (number, "epochs", "batches" or "seconds")
+    resume : bool
+        Go on from `checkpoint`, if it is there, to the bits of a training that was never stopped; `epochs` is the
+        total. The network's theta and the generator of `seed` become those of the file. One made for another network,
+        optimizer, data shape or setting is refused.
 
     Returns
     -------
@@ -90,7 +100,9 @@ def train(
     ValueError, TypeError
         Naming the argument, before anything has changed (a bad chunk: when it comes, theta as the last step left it).
     DivergenceError
-        J or theta is no longer finite; theta is as it was before that epoch.
+        J or theta is no longer finite; theta is as it was before that epoch (or where it was resumed in it).
+    OSError
+        The checkpoint cannot be read or written; the old file is as it was.
     """
     checks.network(net)
     epochs = checks.count(epochs, "epochs")
@@ -99,31 +111,39 @@ def train(
     shuffle, show = checks.flag(shuffle, "shuffle"), checks.flag(progress, "progress")
     split = checks.number(validation_split, "validation_split", high=1)
     functions, callbacks = measures.resolve(metrics), calls.check(callbacks)
-    rng = checks.generator(seed)
-    validation = _validation(net, validation_data)
+    given = checks.generator(seed)
+    keeper, kept = keeping.keeper(checkpoint, checkpoint_every, resume, given)
+    rng = given if kept is None else kept.rewound()
+    validation = feed.validation(net, validation_data)
     if validation is not None and split:
         raise ValueError("validation_data and validation_split exclude each other; give one of them")
+    data = chosen = None
     if Y is None:
-        feed = _stream(net, X, batch_size, shuffle, window, sample_weight, split, lam)
+        source = feed.stream(net, X, batch_size, shuffle, window, sample_weight, split, lam)
         m, weight, rows = np.inf, 1.0, batch_size
     else:
-        data, chosen = net.data(X, Y, sample_weight), None
+        data = net.data(X, Y, sample_weight)
         if split:
-            validation, chosen = _split(net, data, split, rng)
-        feed = Arrays(data, batch_size, shuffle, window, chosen)
-        m, weight, rows = feed.m, feed.weight, feed.m if batch_size is None else min(batch_size, feed.m)
-    _check_classes(functions, data if Y is not None else validation)
+            validation, chosen = feed.split(net, data, split, rng)
+        source = feed.Arrays(data, batch_size, shuffle, window, chosen)
+        m, weight, rows = source.m, source.weight, source.m if batch_size is None else min(batch_size, source.m)
+    measures.check_classes(functions, validation if data is None else data)
     trainer = Trainer(
         net, optimizer, weight_decay=checks.coefficients(weight_decay, lam, weight, len(net.plan.shapes)), l1=l1,
         clip_value=clip_value, clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=rng,
         n_threads=n_threads,
     )
-    warn_if_equal_units(net, stacklevel=2)
-    training = Training(trainer, feed, rows, validation, functions, callbacks, rng, epochs)
+    training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
+    conditions = keeping.conditions(training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data)
+    if kept is None:
+        warn_if_equal_units(net, stacklevel=2)
+    else:
+        kept.check(training, conditions)
     training.call("on_train_begin")
+    keeper.begin(training, conditions) if kept is None else kept.into(training)
     with (
         threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * m / rows) as trainer._crew,
-        reporting.bar(epochs) if show else reporting.silent() as report,
+        reporting.bar(epochs, done=training.epoch) if show else reporting.silent() as report,
     ):
         training.run(report)
     training.call("on_train_end")
@@ -144,13 +164,20 @@ class Training:
         Of the last epoch; in `on_batch_end` of the last batch, before its step.
     rng : numpy Generator
         Of the orders to come.
+    callbacks : list
+    position : Position
+        Where in an epoch it stands.
+    paused : str or None
+        Why it is left off for now.
     """
 
-    def __init__(self, trainer, feed, batch_size, validation, functions, callbacks, rng, epochs):
+    def __init__(self, trainer, feed, batch_size, validation, functions, callbacks, rng, epochs, keeper):
         self.net, self.trainer, self.optimizer = trainer.net, trainer, trainer.optimizer
         self.rng, self.epochs, self.J = rng, epochs, np.nan
-        self._feed, self._batch_size, self._validation = feed, batch_size, validation
-        self._functions, self._callbacks = functions, callbacks
+        self.feed, self.validation, self.callbacks = feed, validation, callbacks
+        self.position, self.paused = Position(), None
+        self._batch_size, self._functions, self.keeper = batch_size, functions, keeper
+        self._watched = any(callable(getattr(callback, "on_batch_end", None)) for callback in callbacks)
         self.history = History(examples=feed.m or 0)
         if validation is not None:
             self.history.val_J = []
@@ -169,63 +196,98 @@ class Training:
         """End the training after this epoch, or, in on_batch_end, after this batch; `history.stopped` tells why."""
         self.history.stopped = str(reason)
 
+    def pause(self, reason):
+        """Leave off after this epoch or, in on_batch_end, after this batch, for a training that goes on from the
+        checkpoint; of an epoch that is not finished the history says nothing."""
+        self.paused = str(reason)
+
     def run(self, report):
-        """All epochs, unless a callback stops before."""
+        """All epochs, unless a callback stops before; whatever ends them, the checkpoint holds how far they came."""
+        try:
+            self._run(report)
+        except DivergenceError:
+            raise
+        except BaseException as error:
+            self.keeper.rescue(self, error)
+            raise
+        self.keeper.end(self)
+        if self.paused is not None:
+            self.history.stopped = self.paused
+
+    def _run(self, report):
         before = np.empty_like(self.net.theta)
-        while self.epoch < self.epochs and self.history.stopped is None:
+        while self.epoch < self.epochs and self.history.stopped is None and self.paused is None:
             np.copyto(before, self.net.theta)
-            started = time.perf_counter()
+            self.keeper.begin_epoch(self)
             J = self._run_epoch()
-            self.history.seconds.append(time.perf_counter() - started)
+            if self.paused is not None:
+                return
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
                 self.net.theta[:] = before
-                self.history.seconds.pop()
                 raise DivergenceError(
                     f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "
                     "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", self.history,
                 )
             self.J = J
             self.history.J.append(J)
+            self.history.seconds.append(self.position.seconds)
+            self.position = Position()
             self._measure()
             report(self.history)
             self.call("on_epoch_end")
+            self.keeper.after_epoch(self)
 
     def _run_epoch(self):
-        """The steps of an epoch; their mean J"""
-        sums, examples = (0.0, 0.0), 0
-        each_batch = any(callable(getattr(callback, "on_batch_end", None)) for callback in self._callbacks)
-        steps = self._one_by_one if each_batch else self.trainer._steps
-        for data, order in self._feed.pieces(self.rng):
-            examples += data.m if order is None else len(order)
-            sums = steps(data, self._batch_size, order, sums=sums)
-            if self.history.stopped is not None:
+        """The steps of an epoch, from where it stands; their mean J"""
+        skip, examples = self.position.examples, 0
+        self._began = time.perf_counter() - self.position.seconds
+        for data, order in self.feed.pieces(self.rng):
+            m = data.m if order is None else len(order)
+            if skip < m:
+                self._run_piece(data, order, skip, m)
+            skip, examples = max(0, skip - m), examples + m
+            if self.history.stopped is not None or self.paused is not None:
                 break
-        self.history.examples = self._feed.m or examples
-        return sums[0] / sums[1] if sums[1] else 0.0
+        self.history.examples = self.feed.m or examples
+        self.position.seconds = time.perf_counter() - self._began
+        return self.position.cost / self.position.weight if self.position.weight else 0.0
 
-    def _one_by_one(self, data, batch_size, order, sums):
-        """The same steps, a call each; batches of weight 0 have none"""
-        order = np.arange(data.m) if order is None else order
-        for first in range(0, len(order), batch_size):
-            total, weight = self.trainer._steps(data, batch_size, order[first : first + batch_size])
-            sums = sums[0] + total, sums[1] + weight
-            if weight:
-                self.J = total / weight
+    def _run_piece(self, data, order, first, m):
+        """The steps of a piece of an epoch from its example `first` on: in one call, or in as many as callbacks (one a
+        batch) and checkpoints need."""
+        position = self.position
+        while first < m:
+            batches = 1 if self._watched else self.keeper.batches
+            last = m if batches is None else min(m, first + batches * self._batch_size)
+            part = order
+            if (first, last) != (0, m):
+                part = np.arange(first, last) if order is None else order[first:last]
+            sums = (0.0, 0.0) if self._watched else (position.cost, position.weight)
+            cost, weight = self.trainer._steps(data, self._batch_size, part, sums=sums)
+            if self._watched:
+                self.J = cost / weight if weight else self.J
+                position.cost, position.weight = position.cost + cost, position.weight + weight
+            else:
+                position.cost, position.weight = cost, weight
+            position.examples += last - first
+            position.seconds = time.perf_counter() - self._began
+            if self._watched and weight:    # a batch of weight 0 has no step
                 self.call("on_batch_end")
-            if self.history.stopped is not None:
+            self.keeper.after_batches(self, -(-(last - first) // self._batch_size))
+            if self.history.stopped is not None or self.paused is not None:
                 break
-        return sums
+            first = last
 
     def _measure(self):
-        history, validation = self.history, self._validation
+        history, validation = self.history, self.validation
         if validation is not None:
             result = self.net.evaluate_data(validation)
             history.val_J.append(result.cost)
             if result.accuracy is not None:
                 history.val_accuracy.append(result.accuracy)
             self._apply(validation, None, "val_")
-        if self._functions and self._feed.m:
-            self._apply(self._feed.data, self._feed.rows, "")
+        if self._functions and self.feed.m:
+            self._apply(self.feed.data, self.feed.rows, "")
 
     def _apply(self, data, rows, prefix):
         wanted = {name: f for name, f in self._functions.items() if prefix + name in self.history.metrics}
@@ -241,51 +303,7 @@ class Training:
 
     def call(self, name):
         """That method of all callbacks that have it."""
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             method = getattr(callback, name, None)
             if callable(method):
                 method(self)
-
-
-def _stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
-    """A feed of chunks; what needs all examples at once is refused."""
-    if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
-        raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
-                        f"each epoch, or a function that returns an iterator of them; got {type(X).__name__}")
-    if batch_size is None:
-        raise ValueError("batch_size must be a number where X yields chunks")
-    instead = {"sample_weight": "chunks (X, Y, sample_weight)", "validation_split": "validation_data",
-               "lam": "weight_decay"}
-    for name, given in zip(instead, (sample_weight is not None, split, lam is not None), strict=True):
-        if given:
-            raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
-    return Stream(net, X, batch_size, shuffle, window)
-
-
-def _check_classes(functions, data):
-    """Metrics of classes need classes."""
-    wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
-    if wanted and data is not None and data.classes is None:
-        raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
-                         "and the high end of what the output reaches")
-
-
-def _split(net, data, split, rng):
-    """(the examples kept for validation as data, the indices of the others)"""
-    order, kept = rng.permutation(data.m), round(split * data.m)
-    if not 0 < kept < data.m:
-        raise ValueError(f"validation_split {split:g} of {data.m} examples leaves nothing to "
-                         f"{'train on' if kept else 'validate with'}")
-    held, rest = np.sort(order[:kept]), np.sort(order[kept:])
-    w = None if data.w is None else data.w[held, 0] * data.scale
-    return net.data(data.X[held], data.Y[held], w), rest
-
-
-def _validation(net, validation_data):
-    if validation_data is None:
-        return None
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-        raise TypeError(
-            f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
-        )
-    return net.data(*validation_data, names=("validation_data X", "validation_data Y"))

@@ -1,19 +1,19 @@
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checkpoint import Checkpoint, Nothing, Position, _Every
 from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
 from .data import Data
-from .feed import Arrays, Stream
+from .container import _Path
+from .feed import Arrays, Stream, _Validation
 from .history import History
 from .network import Network
 from .optimizers import _Named
 from .rule import _Rule
 from .training import Trainer
-
-_Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 
 class DivergenceError(ArithmeticError):
     history: History | None
@@ -44,6 +44,9 @@ def train(
     seed: _Seed = None,
     progress: _Flag = False,
     n_threads: _Count | None = None,
+    checkpoint: _Path | None = None,
+    checkpoint_every: _Every = 1,
+    resume: _Flag = False,
 ) -> History: ...
 
 class Training:
@@ -54,6 +57,12 @@ class Training:
     epochs: int
     J: float
     rng: np.random.Generator
+    feed: Arrays | Stream
+    validation: Data | None
+    callbacks: list[Any]
+    position: Position
+    paused: str | None
+    keeper: Nothing | Checkpoint
     def __init__(
         self,
         trainer: Trainer,
@@ -64,9 +73,11 @@ class Training:
         callbacks: list[Any],
         rng: np.random.Generator,
         epochs: int,
+        keeper: Nothing | Checkpoint,
     ) -> None: ...
     @property
     def epoch(self) -> int: ...
     def stop(self, reason: str) -> None: ...
+    def pause(self, reason: str) -> None: ...
     def run(self, report: Callable[[History], None]) -> None: ...
     def call(self, name: str) -> None: ...

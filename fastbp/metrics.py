@@ -85,6 +85,14 @@ def _unweighted(function):
     return lambda h, Y, sample_weight=None: float(function(h, Y))
 
 
+def check_classes(functions, data):
+    """Metrics of classes need classes."""
+    wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
+    if wanted and data is not None and data.classes is None:
+        raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
+                         "and the high end of what the output reaches")
+
+
 def _mean(values, sample_weight):
     return float(np.average(values, weights=sample_weight))
 

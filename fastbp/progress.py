@@ -24,16 +24,16 @@ def silent():
 
 
 @contextmanager
-def bar(epochs, stream=None):
-    """A reporter, called with the history after each epoch: tqdm's bar where that is installed and the stream is a
-    terminal or a notebook, else about ten lines in all and one a second where epochs are long."""
+def bar(epochs, stream=None, done=0):
+    """A reporter, called with the history after each epoch, `done` of them before: tqdm's bar where that is installed
+    and the stream is a terminal or a notebook, else about ten lines in all and one a second where epochs are long."""
     stream = sys.stderr if stream is None else stream
     try:
         from tqdm.auto import tqdm
     except ImportError:
         tqdm = None
     if tqdm is not None and (stream.isatty() or "ipykernel" in sys.modules):
-        with tqdm(total=epochs, unit="epoch", file=stream, dynamic_ncols=True) as shown:
+        with tqdm(total=epochs, initial=done, unit="epoch", file=stream, dynamic_ncols=True) as shown:
 
             def report(history):
                 shown.set_postfix_str(line(history), refresh=False)

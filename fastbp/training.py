@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _epoch, _kernels, checks, gradient, optimizers, threads
+from . import _epoch, _kernels, checks, gradient, optimizers, threads, trainer_file
 from .regularisation import Regularisation
 from .rule import check_state, compiled_rule, start
 
@@ -100,6 +100,15 @@ class Trainer:
         return self._plan.dropout
 
     @property
+    def compiled(self):
+        """Has the optimizer a compiled twin?"""
+        return self._rule is not None
+
+    @property
+    def regularisation(self):
+        return self._regularisation
+
+    @property
     def state(self):
         if self._rule:
             self._state["t"] = int(self._taken[0])
@@ -156,6 +165,45 @@ class Trainer:
         rows = m if batch_size is None else min(batch_size, m)
         with threads.crew(self.n_threads, gradient.operations(self.net.plan, rows), m / rows) as self._crew:
             return self._epoch(data, batch_size, order)
+
+    def save(self, path, notes=None):
+        """Write all that the next step goes on from into a file, which replaces `path` as a whole.
+
+        Parameters
+        ----------
+        path : str, bytes or os.PathLike
+        notes : dict, optional
+            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists and dicts of these.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Something cannot be kept, or theta is not finite; nothing has been written.
+        OSError
+            As the system reports it; an old file is as it was.
+        """
+        trainer_file.save(path, self, notes)
+
+    def restore(self, path):
+        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes.
+
+        theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
+        the file.
+
+        Raises
+        ------
+        ValueError
+            It is of another network, optimizer or dropout; FormatError: it is damaged, or no trainer's. Nothing has
+            changed.
+        OSError
+            It cannot be opened or read.
+        """
+        kept = trainer_file.read(path, self)
+        for name, value in kept.numbers.items():
+            setattr(self.optimizer, name, value)
+        self._regularisation, self.state = kept.regularisation, kept.state
+        self._theta[:] = kept.theta
+        return kept.notes
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""

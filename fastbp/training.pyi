@@ -4,8 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .checks import _Count, _Number, _PerLayer, _Seed
+from .container import _Path
 from .network import Network
 from .optimizers import _Named
+from .regularisation import Regularisation
 from .rule import _Rule
 
 LARGE: Final[int]
@@ -24,6 +26,10 @@ class Trainer:
     n_threads: int | None
     state: dict[str, Any]
     @property
+    def compiled(self) -> bool: ...
+    @property
+    def regularisation(self) -> Regularisation: ...
+    @property
     def dropout(self) -> tuple[float, ...]: ...
     def __init__(
         self,
@@ -41,6 +47,8 @@ class Trainer:
         n_threads: _Count | None = None,
     ) -> None: ...
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+    def save(self, path: _Path, notes: dict[str, Any] | None = None) -> None: ...
+    def restore(self, path: _Path) -> dict[str, Any]: ...
     def epoch(
         self,
         X: ArrayLike,
