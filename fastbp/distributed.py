@@ -5,6 +5,9 @@ one rank raises inside is carried to that call and raised on all. fastbp never i
 object with the methods Get_rank, Get_size, Allreduce and Bcast of one, on NumPy arrays.
 """
 
+import os
+import pickle
+import socket
 import sys
 import traceback
 from contextlib import contextmanager, nullcontext
@@ -12,9 +15,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from . import checks
+from . import _kernels, checks, threads
+from .config import __version__
 from .describe import digest
 
+COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
 SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
 
 
@@ -35,11 +40,17 @@ class Alone:
     def section(self, function):
         return function()
 
-    def stopped(self, reason):
-        return reason
+    def first_of(self, *values):
+        return values
+
+    def agreed(self, *reasons):
+        return reasons
 
     def alike(self, error):
         return error
+
+    def threads(self, n_threads):
+        return n_threads
 
 
 ALONE = Alone()
@@ -73,12 +84,20 @@ class Group:
             raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no "
                             f"{', '.join(missing)}")
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
-        self.fixed = parts is not None
+        self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
         self.parts = self.size if parts is None else checks.count(parts, "parts")
         self.own = self.parts // self.size
+        place = digest((socket.gethostname(), sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0))
+        everywhere = self.gather(place, self.parts)
+        self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
         if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
             raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
-        self._raised = None     # the error that every rank knows of
+        if len(set(everywhere[:, 1])) > 1:
+            raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")
+
+    def threads(self, n_threads):
+        """n_threads, or, for None, as many as there are processors for each rank"""
+        return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
 
     def first(self, i=0):
         """The number of this rank's part i among all parts."""
@@ -120,10 +139,19 @@ class Group:
         whole[ends[self.rank] - len(mine) : ends[self.rank]] = mine
         return self.exchange(whole)
 
-    def stopped(self, reason):
-        """The reason that the first rank to have one has to stop; None where no rank has."""
-        rows = self.gather(reason is not None)
-        return self.tell(int(rows[:, 0].argmax()), reason) if rows[:, 0].any() else None
+    def agreed(self, *reasons):
+        """Each of the reasons, text or None, as the first rank has it that has one."""
+        rows = self.gather(*(reason is not None for reason in reasons))
+        return tuple(self.tell(int(rows[:, i].argmax()), reason) if rows[:, i].any() else None
+                     for i, reason in enumerate(reasons))
+
+    def first_of(self, *values):
+        """The values of rank 0, copies of them on the others."""
+        raw, error = attempt(lambda: pickle.dumps(values) if self.rank == 0 else b"")
+        self.section(lambda: reraise(error))
+        length = self.share(np.array([len(raw)], np.int64))
+        raw = self.share(np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy())
+        return values if self.rank == 0 else pickle.loads(raw.tobytes())
 
     def share(self, array):
         """array := that of rank 0"""
@@ -157,18 +185,21 @@ class Group:
         self._raised = error
         return error
 
-    def agree(self, call, settings):
-        """ValueError on every rank where they are not called alike: a dict by name, the same names on all."""
-        whole = self.gather(digest(call), digest(settings))
-        if (whole[:, 1] == whole[0, 1]).all():
+    def agree(self, call, settings, digests=None):
+        """ValueError on every rank where they are not called alike: a dict by name, the same names on all.
+
+        digests: those of `own_digests`, gathered already.
+        """
+        digests = self.gather(*own_digests(call, settings))[:, :2] if digests is None else digests
+        if (digests == digests[0]).all():
             return
-        differ = "called different functions" if (whole[:, 0] != whole[0, 0]).any() else ""
-        if not differ:
-            names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
-            differ = f"differ in {', '.join(names)}"
-        here = {name: settings[name] for name in settings if name in differ}
-        raise self.alike(ValueError(f"the ranks {differ}; on rank {self.rank} of {self.size}: {call}"
-                                    f"({', '.join(f'{name}={value!r:.200}' for name, value in here.items())})"))
+        if (digests[:, 0] != digests[0, 0]).any():
+            raise self.alike(ValueError(f"the ranks must call the same function; rank {self.rank} called {call}"))
+        settings = settings | COMMON
+        names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
+        here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)
+        raise self.alike(ValueError(f"{call}: the ranks differ in {', '.join(names)}; on rank {self.rank} of {self.size}: "
+                                    f"{here}"))
 
     @contextmanager
     def guard(self):
@@ -208,6 +239,15 @@ def cuts(m, n):
 
 def ranges(m, n):
     return list(pairwise(cuts(m, n)))
+
+
+def own_digests(call, settings):
+    return digest(call), digest(settings | COMMON)
+
+
+def reraise(error):
+    if error is not None:
+        raise error
 
 
 def attempt(function):
