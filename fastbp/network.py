@@ -391,7 +391,7 @@ class Network:
             check()
             return Data(self._plan, theta.dtype, X, Y, sample_weight, shard=True)
 
-        settings |= {**self._settings(), "init": None, "theta": theta, "parts": group.parts if group.fixed else None}
+        settings |= {**self._settings(), "init": None, "dtype": theta.dtype.name}
         return Shard(group, make, "Network", settings)
 
 

@@ -61,13 +61,13 @@ class Sum:
 
         part(i, Delta) writes Delta (n,) of this rank's part i, and returns its Part; extra() is asked after them.
         """
-        group, own = self.group, self._own
+        group, own, seen = self.group, self._own, fingerprint(theta)
         mine, error = attempt(lambda: self._parts(part, 0, group.own, own[: self.n], 0))
         numbers = np.zeros(self._count)
         if error is None:
             further, error = attempt(extra)
         if error is None:
-            numbers[:4] = mine.cost, mine.weight, MORE * mine.more, fingerprint(theta)
+            numbers[:4] = mine.cost, mine.weight, MORE * mine.more, seen
             numbers[4:] = further
         else:
             own[: self.n], numbers[2] = 0, FAILED
@@ -79,8 +79,8 @@ class Sum:
         if (numbers[:, 3] != numbers[0, 3]).any():
             other = int(np.flatnonzero(numbers[:, 3] != numbers[0, 3])[0])
             raise group.alike(ValueError(
-                f"theta of rank {other} is no longer that of rank 0: something has changed it, or a setting of the "
-                "optimizer, on one rank only, or the processors differ"))
+                f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer, "
+                "on one rank only, or the ranks' processors round differently"))
         self.extra = numbers[:, 4:]
         return (pair_by_pair(numbers[:, 0].tolist()), pair_by_pair(numbers[:, 1].tolist()), bool((flags & MORE).any()))
 
