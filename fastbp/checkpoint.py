@@ -180,6 +180,11 @@ def _keeping(callbacks):
             if callable(getattr(each, "state", None)) and getattr(type(each), "state", None) is not Callback.state]
 
 
+def _looks_on(training):
+    """Is this a rank that leaves the callbacks that count to rank 0?"""
+    return training.rank > 0 and not _keeping(training.callbacks)
+
+
 def _columns(history):
     """The history with arrays for its lists"""
     def arrays(value):
@@ -198,7 +203,7 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
-        "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
+        **trainer.group.conditions(trainer.sync_every), "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in _keeping(training.callbacks)],
     }
 
@@ -253,7 +258,8 @@ class Kept:
         with snapshot.of_another(self.path, "training"):
             snapshot.same_network(training.net, self.net)
             snapshot.same_optimizer(training.optimizer, self.optimizer, self.last_optimizer)
-            for name in sorted(now.keys() | self.conditions.keys()):
+            leave = {"callbacks"} if _looks_on(training) else set()
+            for name in sorted((now.keys() | self.conditions.keys()) - leave):
                 snapshot.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
@@ -263,13 +269,14 @@ class Kept:
             self.numbers = snapshot.numbers_of(training.optimizer, self.last_optimizer)
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")
-            if len(self.callbacks) != len(_keeping(training.callbacks)):
+            if len(self.callbacks) != len(_keeping(training.callbacks)) and not _looks_on(training):
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training):
         """Make `training`, which has begun, the one that was kept; theta last."""
+        states = () if _looks_on(training) else self.callbacks
         with container.located(self.path):
-            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), self.callbacks, strict=True)):
+            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), states, strict=True)):
                 try:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:

@@ -55,6 +55,9 @@ class Alone:
     def threads(self, n_threads):
         return n_threads
 
+    def conditions(self, _):
+        return {}
+
 
 ALONE = Alone()
 
@@ -101,6 +104,11 @@ class Group:
     def threads(self, n_threads):
         """n_threads, or, for None, as many as there are processors for each rank"""
         return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
+
+    def conditions(self, sync_every):
+        """What a training that goes on from a checkpoint must have in common with the one kept: the number of ranks
+        alone where there is no fixed order"""
+        return {"parts": self.parts, "fixed order": self.fixed, "sync_every": sync_every}
 
     def first(self, i=0):
         """The number of this rank's part i among all parts."""

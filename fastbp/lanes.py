@@ -80,8 +80,9 @@ class Lanes:
         Sum of their weights.
     """
 
-    def __init__(self, group, feeds, shares, m=None, weight=None):
+    def __init__(self, group, feeds, shares, m=None, weight=None, nothing=None):
         self.group, self.m, self.weight, self._feeds, self._shares = group, m, weight, feeds, shares
+        self._nothing = nothing     # data of no rows
         self.window = next((each.window for each in feeds if each is not None), None)
 
     def epoch(self, rng, steps_done, steps):
@@ -97,7 +98,7 @@ class Lanes:
         """values(data, rows) of the examples of all ranks' parts, one after the other"""
         return self.group.concatenate(lambda: np.concatenate(
             [values(each.data, each.rows) for each in self._feeds if each is not None]
-            or [values(*self._nothing)]))
+            or [values(self._nothing, None)]))
 
 
 def of_arrays(net, group, X, Y, sample_weight, batch_size, shuffle, window, split, rng, settings):
@@ -119,19 +120,18 @@ def of_arrays(net, group, X, Y, sample_weight, batch_size, shuffle, window, spli
     feeds = group.section(lambda: [
         feed.Arrays(each, size, shuffle, window, kept) if each.m else None
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
-    weight = group.add(lambda i: feeds[i].weight if feeds[i] else 0.0)
-    lanes = Lanes(group, feeds, shares, int(group.add(lambda i: feeds[i].m if feeds[i] else 0)), weight)
-    lanes._nothing = part(shard.parts[0], 0, 0), None
-    return lanes, held, shard
+    m, weight = (group.add(lambda i: getattr(feeds[i], name) if feeds[i] else 0.0) for name in ("m", "weight"))
+    return Lanes(group, feeds, shares, int(m), weight, part(shard.parts[0], 0, 0)), held, shard
 
 
-def of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, settings):
-    """Lanes of each rank's own chunks; a part a rank"""
+def of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, steps, settings):
+    """Lanes of each rank's own chunks, a part a rank, cut into windows of whole rounds of `steps` batches"""
     def make():
         if group.own > 1:
             raise ValueError("chunks cannot be cut into several parts a rank; parts must be the number of ranks")
         size = share(batch_size, group, 0)
-        return size, feed.stream(net, X, size, shuffle, window, sample_weight, split, lam)
+        return size, feed.stream(
+            net, X, None if size is None else size * steps, shuffle, window, sample_weight, split, lam)
 
     size, source = group.section(make)
     group.agree("train", settings | {"chunks": True})

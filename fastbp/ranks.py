@@ -96,6 +96,7 @@ class Ranks:
             self._begun = int(trainer._taken[0])
             cost, m_b, more = self._sum(trainer._theta, part, self._further)
             if not m_b:     # nothing to learn from: no step
+                yield 0.0, 0.0
                 continue
             penalty, error = attempt(lambda m_b=m_b: self._learn(m_b))
             if error is None:
@@ -126,7 +127,7 @@ class Ranks:
 
     def _bring_steps(self, _, batch, into):
         """Steps of this rank alone; into := what is averaged, times the weight of their examples"""
-        cost, weight = self.trainer._steps(batch.data, max(2, batch.size), batch.indices)
+        cost, weight = self.trainer._steps(batch.data, batch.size, batch.indices)
         at = 0
         for a in self._averaged():
             np.multiply(a.ravel(), weight, out=into[at : at + a.size], casting="same_kind")

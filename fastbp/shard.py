@@ -33,7 +33,7 @@ class Shard:
         1
     classes : "labels", "one_hot", "binary" or None
         Of all ranks, as for `Data`.
-    labels, weighted : bool
+    labels, w : True or None
         Has any rank labels, or weights?
     """
 
@@ -57,7 +57,7 @@ class Shard:
         if not len(some):
             raise group.alike(ValueError(f"{name} has 0 rows on every rank; at least one example is needed"))
         self.group, self.m, self.weight = group, int(rows[:, 1].sum()), distributed.pair_by_pair(rows[:, 2].tolist())
-        self.classes, self.weighted = KINDS[int(some[:, 4].min())], bool(some[:, 5].any())
+        self.classes, self.w = KINDS[int(some[:, 4].min())], True if some[:, 5].any() else None
         if not self.weight:
             raise group.alike(ValueError("sample_weight must have a positive sum over all ranks"))
         if rows[:, 3].any():
@@ -66,7 +66,7 @@ class Shard:
         labels = some[:, 4] == KINDS.index("labels")
         if labels.any() and not labels.all():
             raise group.alike(ValueError("Y must hold labels on every rank, or targets on every rank"))
-        self.labels = bool(labels.all())
+        self.labels = True if labels.all() else None
         for each in self.parts:
             each.classes = self.classes
         self.plan, self._sums = self.parts[0].plan, {}
@@ -95,8 +95,8 @@ class Shard:
         return right / self.weight
 
     def together(self, values):
-        """values(data), an array of a row an example, of all parts of all ranks one after the other."""
-        return self.group.concatenate(lambda: np.concatenate([values(data) for data in self.parts]))
+        """values(data, None), an array of a row an example, of all parts of all ranks one after the other."""
+        return self.group.concatenate(lambda: np.concatenate([values(data, None) for data in self.parts]))
 
 
 def kind(data):
