@@ -78,7 +78,7 @@ class Checkpoint:
     @property
     def batches(self):
         """How many are run in a piece"""
-        return self.every - self._since if self.unit == "batches" else self._batches
+        return max(1, self.every - self._since) if self.unit == "batches" else self._batches
 
     def after_batches(self, training, batches):
         """A piece of an epoch is done: take a copy, and write it, if it is time."""

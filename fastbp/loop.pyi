@@ -6,8 +6,8 @@ from numpy.typing import ArrayLike
 
 from .checkpoint import Checkpoint, Nothing, Position, _Every
 from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
-from .data import Data
 from .container import _Path
+from .data import Data
 from .feed import Arrays, Stream, _Validation
 from .history import History
 from .network import Network

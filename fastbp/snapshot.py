@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping
+from inspect import signature
 
 import numpy as np
 
@@ -177,8 +178,9 @@ def numbers_of(optimizer, last):
     numbers = {name: value for name, value in last["settings"].items()
                if type(value) in (int, float) and type(own.get(name)) in (int, float)}
     if type(optimizer) in optimizers.NAMED.values():
+        accepted = signature(type(optimizer)).parameters
         try:
-            type(optimizer)(**{**own, **numbers})
+            type(optimizer)(**{name: value for name, value in {**own, **numbers}.items() if name in accepted})
         except (ValueError, TypeError) as error:
             raise FormatError(f"optimizer: {error}") from None
     return numbers

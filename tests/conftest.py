@@ -1,5 +1,10 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
+import tempfile
+from pathlib import Path
+
+import pytest
+
 try:
     import hypothesis
 except ImportError:  # the file that needs it skips itself
@@ -7,3 +12,15 @@ except ImportError:  # the file that needs it skips itself
 else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
+
+
+@pytest.fixture
+def quick_folder(tmp_path):
+    """A folder in memory where the system has one: thousands of files, and fsync at no cost"""
+    try:
+        folder = tempfile.TemporaryDirectory(dir="/dev/shm", prefix="fastbp-")
+    except OSError:
+        yield tmp_path
+        return
+    with folder:
+        yield Path(folder.name)
