@@ -149,12 +149,15 @@ class Checkpoint:
         self._written = self._started = time.monotonic()
 
 
-def keeper(path, every, resume, rng):
-    """(what keeps the training, the training that was kept and is to go on: None where there is none)"""
+def keeper(path, every, resume, rng, rank=0):
+    """(what keeps the training, the training that was kept and is to go on: None where there is none); of several ranks
+    the first writes and reads."""
     resume, (every, unit) = checks.flag(resume, "resume"), _checked_every(every)
     if path is None:
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+        return Nothing(), None
+    if rank:
         return Nothing(), None
     return Checkpoint(atomic.checked(path), every, unit, rng), read(path) if resume else None
 

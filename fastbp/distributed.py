@@ -20,6 +20,7 @@ from .config import __version__
 from .describe import digest
 
 COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
+CALLS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
 
 
@@ -46,6 +47,9 @@ class Alone:
     def first_of(self, *values):
         return values
 
+    def generator(self, rng):
+        return rng
+
     def agreed(self, *reasons):
         return reasons
 
@@ -57,6 +61,12 @@ class Alone:
 
     def conditions(self, _):
         return {}
+
+    def any_has(self, has):
+        return {name: has(name) for name in CALLS}
+
+    def unchanged(self, theta):
+        pass
 
 
 ALONE = Alone()
@@ -177,6 +187,21 @@ class Group:
         buffer = np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy()
         self.comm.Bcast(buffer, root=root)
         return buffer.tobytes().decode(errors="replace")
+
+    def generator(self, rng):
+        """A generator of random numbers that all ranks have alike, begun by a number that rank 0's draws"""
+        return np.random.default_rng(int(self.share(np.array([rng.integers(2**63)], np.int64))[0]))
+
+    def any_has(self, has):
+        """{name: has it any rank?} of the methods of callbacks"""
+        rows = self.gather(*(has(name) for name in CALLS))
+        return {name: bool(rows[:, i].any()) for i, name in enumerate(CALLS)}
+
+    def unchanged(self, theta):
+        """ValueError on every rank where the last callbacks have changed theta on some ranks only"""
+        if len(set(self.gather(digest(theta))[:, 0])) > 1:
+            raise self.alike(ValueError("theta differs between the ranks: a callback that changes it must be given on "
+                                        "all of them"))
 
     def settle(self, failed, error):
         """After a collective call in which each rank told whether it failed: raise on all ranks, or go on."""

@@ -132,15 +132,29 @@ def split(net, data, share, rng):
     return net.data(data.X[held], data.Y[held], w), rest
 
 
-def validation(net, validation_data):
-    """validation_data as Data; None where there is none"""
+def validation(net, validation_data, shard=False):
+    """validation_data as Data, a share of them where other ranks have more; None where there is none"""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError(
             f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
         )
-    return net.data(*validation_data, names=("validation_data X", "validation_data Y"))
+    names = "validation_data X", "validation_data Y"
+    return Data(net.plan, net.dtype, *validation_data, *(None,) * (3 - len(validation_data)), names, shard)
+
+
+def sources(net, X, Y, sample_weight, batch_size, shuffle, window, share, validation_data, rng, lam):
+    """(the feed, the validation, all examples: None of chunks)"""
+    held = validation(net, validation_data)
+    if held is not None and share:
+        raise ValueError("validation_data and validation_split exclude each other; give one of them")
+    if Y is None:
+        return stream(net, X, batch_size, shuffle, window, sample_weight, share, lam), held, None
+    data, chosen = net.data(X, Y, sample_weight), None
+    if share:
+        held, chosen = split(net, data, share, rng)
+    return Arrays(data, batch_size, shuffle, window, chosen), held, data
 
 
 def _whole(window, batch_size):

@@ -101,31 +101,49 @@ class Lanes:
             or [values(self._nothing, None)]))
 
 
-def of_arrays(net, group, X, Y, sample_weight, batch_size, shuffle, window, split, rng, settings):
-    """(Lanes, the validation that is split off, all examples): arrays of each rank"""
+def sources(net, X, Y, sample_weight, batch_size, shuffle, window, split, validation_data, rng, lam, group, steps,
+            settings):
+    """What `feed.sources` gives, for the rows that each rank has: Lanes, and Shards of what is held out and of all.
+
+    steps: batches between two sums; settings: what else all ranks must have in common.
+    """
+    settings |= {**net._settings(), "init": None, "batch_size": batch_size, "shuffle": shuffle, "window": window,
+                 "validation_split": split, "lam": lam, "chunks in X": Y is None,
+                 "validation_data": validation_data is not None}
+    held = None
+
+    def check():
+        check_batch_size(batch_size, group)
+        if validation_data is not None and split:
+            raise ValueError("validation_data and validation_split exclude each other; give one of them")
+
+    group.section(check)
+    group.agree("train", settings)
+    if validation_data is not None:
+        held = Shard(group, lambda: feed.validation(net, validation_data, shard=True), "train", settings,
+                     "validation_data X")
+    if Y is None:
+        return _of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, steps), held, None
     shard = Shard(group, lambda: Data(net.plan, net.dtype, X, Y, sample_weight, shard=True), "train", settings)
-    key, held = int(rng.integers(2**63)) if split else 0, None
-
-    def divide():
-        """(kept from training, rows of the others) of each part"""
-        return [feed.split(net, each, split, np.random.default_rng([key, group.first(i)])) if each.m
-                else (each, np.arange(0)) for i, each in enumerate(shard.parts)]
-
     rows = [None] * group.own
     if split:
-        divided = group.section(divide)
+        key = int(rng.integers(2**63))
+        divided = group.section(lambda: [
+            feed.split(net, each, split, np.random.default_rng([key, group.first(i)])) if each.m
+            else (each, np.arange(0)) for i, each in enumerate(shard.parts)])
         rows = [others for _, others in divided]
         held = Shard(group, lambda: [kept for kept, _ in divided], "train", settings)
     shares = [share(batch_size, group, i) for i in range(group.own)]
     feeds = group.section(lambda: [
         feed.Arrays(each, size, shuffle, window, kept) if each.m else None
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
-    m, weight = (group.add(lambda i: getattr(feeds[i], name) if feeds[i] else 0.0) for name in ("m", "weight"))
+    m, weight = (group.add(lambda i, name=name: getattr(feeds[i], name) if feeds[i] else 0.0)
+                 for name in ("m", "weight"))
     return Lanes(group, feeds, shares, int(m), weight, part(shard.parts[0], 0, 0)), held, shard
 
 
-def of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, steps, settings):
-    """Lanes of each rank's own chunks, a part a rank, cut into windows of whole rounds of `steps` batches"""
+def _of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, steps):
+    """Each rank's own chunks, a part a rank, cut into windows of whole rounds of `steps` batches"""
     def make():
         if group.own > 1:
             raise ValueError("chunks cannot be cut into several parts a rank; parts must be the number of ranks")
@@ -134,5 +152,4 @@ def of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, 
             net, X, None if size is None else size * steps, shuffle, window, sample_weight, split, lam)
 
     size, source = group.section(make)
-    group.agree("train", settings | {"chunks": True})
     return Lanes(group, [source], [size])
