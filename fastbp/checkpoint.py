@@ -30,7 +30,7 @@ class Nothing:
     """No checkpoint: the epochs are run as they come."""
 
     batches = None
-    begin = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
+    begin = go_on = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
 
 
 class Checkpoint:

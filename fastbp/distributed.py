@@ -262,9 +262,12 @@ def rows(m, comm):
 
     With `Group(comm, parts)` the parts are the same ones whatever the number of ranks.
     """
-    ranks = group(comm)
-    ends = cuts(checks.count(m, "m", low=0), ranks.parts)
-    return slice(ends[ranks.rank * ranks.own], ends[(ranks.rank + 1) * ranks.own])
+    if isinstance(comm, Group):
+        rank, parts, own = comm.rank, comm.parts, comm.own
+    else:
+        rank, parts, own = comm.Get_rank(), comm.Get_size(), 1
+    ends = cuts(checks.count(m, "m", low=0), parts)
+    return slice(ends[rank * own], ends[(rank + 1) * own])
 
 
 def cuts(m, n):

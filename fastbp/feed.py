@@ -48,13 +48,13 @@ class Stream:
     """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from what a function returns, anew each epoch.
 
     Windows are put together from them: views where a chunk holds one whole, else copies, so that a source may write
-    its next chunk over the last.
+    its next chunk over the last. A shard, other ranks having theirs, may have none.
     """
 
     m = weight = None
 
-    def __init__(self, net, source, batch_size, shuffle, window=None):
-        self.net, self.source, self.shuffle = net, source, shuffle
+    def __init__(self, net, source, batch_size, shuffle, window=None, shard=False):
+        self.net, self.source, self.shuffle, self.shard = net, source, shuffle, shard
         self.window = _whole(WINDOW if window is None else window, batch_size)
 
     def pieces(self, rng):
@@ -86,7 +86,8 @@ class Stream:
         for i, chunk in enumerate(self.source() if callable(self.source) else self.source):
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
-            data = self.net.data(*chunk, names=(f"X of chunk {i}", f"Y of chunk {i}"))
+            names = f"X of chunk {i}", f"Y of chunk {i}"
+            data = Data(self.net.plan, self.net.dtype, *chunk, *(None,) * (3 - len(chunk)), names, self.shard)
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
             part = (data.X, data.dense, data.labels, data.w)
@@ -95,7 +96,7 @@ class Stream:
                 raise ValueError(f"chunk {i} must have labels, targets and weights as the chunks before it have them")
             kind = present
             yield part
-        if i < 0:
+        if i < 0 and not self.shard:
             raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
                              "iterator, or an object with __iter__")
 
@@ -106,7 +107,7 @@ class Stream:
         return Data.of(self.net.plan, X, dense, labels, w)
 
 
-def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
+def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam, shard=False):
     """A feed of chunks; what needs all examples at once is refused."""
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
         raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
@@ -118,7 +119,7 @@ def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
     for name, given in zip(instead, (sample_weight is not None, split, lam is not None), strict=True):
         if given:
             raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
-    return Stream(net, X, batch_size, shuffle, window)
+    return Stream(net, X, batch_size, shuffle, window, shard)
 
 
 def split(net, data, share, rng):

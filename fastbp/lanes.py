@@ -149,7 +149,7 @@ def _of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split,
             raise ValueError("chunks cannot be cut into several parts a rank; parts must be the number of ranks")
         size = share(batch_size, group, 0)
         return size, feed.stream(
-            net, X, None if size is None else size * steps, shuffle, window, sample_weight, split, lam)
+            net, X, None if size is None else size * steps, shuffle, window, sample_weight, split, lam, shard=True)
 
     size, source = group.section(make)
     return Lanes(group, [source], [size])
