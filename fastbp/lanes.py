@@ -71,6 +71,8 @@ class Lanes:
         A feed for each part of this rank; None where a part has no examples.
     shares : list
         Examples of each part in a batch.
+    window : int or None
+        As it was given to `train`.
 
     Attributes
     ----------
@@ -80,10 +82,9 @@ class Lanes:
         Sum of their weights.
     """
 
-    def __init__(self, group, feeds, shares, m=None, weight=None, nothing=None):
-        self.group, self.m, self.weight, self._feeds, self._shares = group, m, weight, feeds, shares
+    def __init__(self, group, feeds, shares, window, m=None, weight=None, nothing=None):
+        self.group, self.window, self.m, self.weight, self._feeds, self._shares = group, window, m, weight, feeds, shares
         self._nothing = nothing     # data of no rows
-        self.window = next((each.window for each in feeds if each is not None), None)
 
     def epoch(self, rng, steps_done, steps):
         """The batches of the next epoch, an iterator for each part; steps_done at its beginning are left out, `steps`
@@ -139,7 +140,7 @@ def sources(net, X, Y, sample_weight, batch_size, shuffle, window, split, valida
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
     m, weight = (group.add(lambda i, name=name: getattr(feeds[i], name) if feeds[i] else 0.0)
                  for name in ("m", "weight"))
-    return Lanes(group, feeds, shares, int(m), weight, part(shard.parts[0], 0, 0)), held, shard
+    return Lanes(group, feeds, shares, window, int(m), weight, part(shard.parts[0], 0, 0)), held, shard
 
 
 def _of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split, lam, steps):
@@ -152,4 +153,4 @@ def _of_chunks(net, group, X, batch_size, shuffle, window, sample_weight, split,
             net, X, None if size is None else size * steps, shuffle, window, sample_weight, split, lam, shard=True)
 
     size, source = group.section(make)
-    return Lanes(group, [source], [size])
+    return Lanes(group, [source], [size], window)
