@@ -103,7 +103,8 @@ class Group:
         self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
         self.parts = self.size if parts is None else checks.count(parts, "parts")
         self.own = self.parts // self.size
-        place = digest((socket.gethostname(), sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0))
+        bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        place = digest((socket.gethostname(), bound_to))
         everywhere = self.gather(place, self.parts)
         self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
         if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
@@ -234,8 +235,8 @@ class Group:
         settings = settings | COMMON
         names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
         here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)
-        raise self.alike(ValueError(f"{call}: the ranks differ in {', '.join(names)}; on rank {self.rank} of {self.size}: "
-                                    f"{here}"))
+        raise self.alike(ValueError(
+            f"{call}: the ranks differ in {', '.join(names)}; on rank {self.rank} of {self.size}: {here}"))
 
     @contextmanager
     def guard(self):

@@ -41,8 +41,8 @@ def minimize(
     n_threads : int, optional
         At most this many threads.
     comm : communicator, or fastbp.distributed.Group, optional
-        Of mpi4py: each rank passes its own rows, and runs the same optimizer on the J and D of all, from rank 0's theta;
-        StopIteration on one rank stops all. docs/distributed.md
+        Of mpi4py: each rank passes its own rows, and runs the same optimizer on the J and D of all, from rank 0's
+        theta; StopIteration on one rank stops all. docs/distributed.md
 
     Returns
     -------
@@ -94,8 +94,9 @@ def minimize(
                 objective, start, jac=True, method=method, tol=tol, callback=callback,
                 options={limit: maxiter, **(options or {})},
             )
-        except Exception as error:      # SciPy goes the same way on every rank
-            raise group.alike(error)
+        except Exception as error:
+            group.alike(error)      # SciPy goes the same way on every rank
+            raise
         if group.together:
             group.agree("minimize", {"result.x": result.x})
         net.theta = result.x

@@ -57,8 +57,8 @@ def shards(plan, first, last, rows):
 
 
 def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None, each=NOT_EACH):
-    """Delta += the sum over the examples, those of a Shard of all ranks; returns the sum of their costs. Delta of length
-    0: costs alone.
+    """Delta += the sum over the examples, those of a Shard on all ranks; returns the sum of their costs. Delta of
+    length 0: costs alone.
 
     each: receives the costs of each panel of examples, as many panels as `data.m` needs.
     """

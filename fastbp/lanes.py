@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, distributed, feed
+from . import feed
 from ._backprop import Examples
 from .data import Data
 from .shard import Shard, part
@@ -83,7 +83,8 @@ class Lanes:
     """
 
     def __init__(self, group, feeds, shares, window, m=None, weight=None, nothing=None):
-        self.group, self.window, self.m, self.weight, self._feeds, self._shares = group, window, m, weight, feeds, shares
+        self.group, self.window, self.m, self.weight = group, window, m, weight
+        self._feeds, self._shares = feeds, shares
         self._nothing = nothing     # data of no rows
 
     def epoch(self, rng, steps_done, steps):

@@ -77,7 +77,7 @@ class Ranks:
         """Steps until no part has more to come; yields (m_b J, m_b) after each, penalty included.
 
         prepare() returns the Batches of each of this rank's parts, before() is called ahead of each step: both in a
-        section. What the update rule raises goes into the next one; after the last step every rank is about to raise it.
+        section. What the update rule raises goes into the next one; after the last step all ranks are about to raise it.
         """
         brought, error, more, trainer = None, None, True, self.trainer
 

@@ -82,7 +82,8 @@ class Sum:
                 f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer, "
                 "on one rank only, or the ranks' processors round differently"))
         self.extra = numbers[:, 4:]
-        return (pair_by_pair(numbers[:, 0].tolist()), pair_by_pair(numbers[:, 1].tolist()), bool((flags & MORE).any()))
+        cost, weight = (pair_by_pair(numbers[:, i].tolist()) for i in (0, 1))
+        return cost, weight, bool((flags & MORE).any())
 
     def _parts(self, part, first, last, Delta, depth):
         """The parts first .. last, a power of two of them, added in pairs."""

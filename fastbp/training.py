@@ -182,8 +182,8 @@ class Trainer:
 
         Notes
         -----
-        With a communicator each rank passes its rows, and an order of them; batch_size counts the examples of all ranks,
-        of which each brings its share. A rank that has no more lets the others go on.
+        With a communicator each rank passes its rows, and an order of them; batch_size counts the examples of all
+        ranks, of which each brings its share. A rank that has no more lets the others go on.
         """
         if self.group.together:
             with self.group.guard():
@@ -219,8 +219,8 @@ class Trainer:
             self.group.section(lambda: trainer_file.save(path, self, notes) if self.group.rank == 0 else None)
 
     def restore(self, path):
-        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes. Of several ranks
-        the first reads it.
+        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes. Of several
+        ranks the first reads it.
 
         theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
         the file.

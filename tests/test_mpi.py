@@ -17,17 +17,19 @@ MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable)
 if MPIEXEC is None:
     pytest.skip("there is no mpiexec (pip install 'fastbp[mpi]')", allow_module_level=True)
 HERE = Path(__file__).parent / "mpi"
+SAYING = ("-prepend-rank", "-print-all-exitcodes")  # of MPICH: which rank a line is of, and how each has ended
 ENDED = 10  # seconds after a fault within which all is over
 
 
-def start(n, script, *arguments, runner=("-m", "mpi4py")):
-    command = [MPIEXEC, "-n", str(n), sys.executable, "-W", "error", *runner, str(HERE / script), *map(str, arguments)]
+def start(n, script, *arguments, runner=("-m", "mpi4py"), saying=SAYING):
+    command = [MPIEXEC, *saying, "-n", str(n), sys.executable, "-W", "error", *runner, str(HERE / script),
+               *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
 
 
 def output(n, form, folder):
-    process = start(n, "train.py", folder, form)
+    process = start(n, "train.py", folder, form, saying=())
     out, err = process.communicate(timeout=100)
     assert process.returncode == 0, err
     return out
@@ -56,9 +58,9 @@ def test_local_steps_end_with_the_same_theta_on_both():
 
 
 def ends(process, began, folder):
-    """stderr of a run that must end, and leave no process"""
+    """What a run says that must end, and leave no process"""
     try:
-        _, err = process.communicate(timeout=ENDED + 5)
+        out, err = process.communicate(timeout=ENDED + 5)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -68,7 +70,7 @@ def ends(process, began, folder):
             assert time.monotonic() - began < ENDED, f"process of {name} is left"
             time.sleep(0.02)
     assert time.monotonic() - began < ENDED
-    return err
+    return err + out
 
 
 def alive(pid):
@@ -80,8 +82,8 @@ def alive(pid):
 
 
 @pytest.mark.parametrize(("fault", "words"), [
-    ("input", ["rank 1 of 2 failed: ValueError: Input X contains NaN. First at X[7, 5].", "on rank 1 of 2"]),
-    ("callback", ["rank 1 of 2 failed: RuntimeError: something is wrong in a callback", "on rank 1 of 2"]),
+    ("input", ["rank 1 of 2 failed: ValueError: Input X contains NaN. First at X[7, 5].", "[1] on rank 1 of 2"]),
+    ("callback", ["rank 1 of 2 failed: RuntimeError: something is wrong in a callback", "[1] on rank 1 of 2"]),
     ("network", ["the ranks differ in layer_sizes"]),
     ("dtype", ["the ranks differ in dtype"]),
     ("optimizer", ["the ranks differ in optimizer"]),
@@ -95,15 +97,14 @@ def test_what_fails_inside_fastbp_on_one_process_ends_all_and_says_where(fault, 
 
 
 @pytest.mark.parametrize(("fault", "words"), [
-    ("outside", ["something is wrong outside"]), ("gone", ["rank 1 has nothing to do"]), ("killed", ["9"]),
-    ("exit", ["3"]),
+    ("outside", ["[1] RuntimeError: something is wrong outside"]), ("gone", ["[1] rank 1 has nothing to do"]),
+    ("killed", ["0,9\n", "signal 9"]), ("exit", [f"0,{3 << 8}\n"]),     # how ranks 0 and 1 have ended, as of wait()
 ])
 def test_a_process_that_fails_elsewhere_is_killed_or_exits_ends_all(fault, words, tmp_path):
     began = time.monotonic()
-    process = start(2, "fault.py", tmp_path, fault)
-    err = ends(process, began, tmp_path)
+    err = ends(start(2, "fault.py", tmp_path, fault), began, tmp_path)
     for text in words:
-        assert text in err + str(process.returncode)
+        assert text in err
     if fault in ("killed", "exit"):
         assert fastbp.load(tmp_path / "kept").layer_sizes == (64, 30, 10)
 
@@ -122,12 +123,13 @@ def test_ctrl_c_ends_all_and_leaves_a_whole_checkpoint(which, tmp_path):
     assert fastbp.load(tmp_path / "kept").layer_sizes == (64, 30, 10)
 
 
-def test_an_interrupt_of_one_process_ends_the_other_too(tmp_path):
-    process = start(2, "fault.py", tmp_path, "none")
+@pytest.mark.parametrize("runner", [(), ("-m", "mpi4py")], ids=["python", "python -m mpi4py"])
+def test_an_interrupt_of_one_process_ends_the_other_too(runner, tmp_path):
+    process = start(2, "fault.py", tmp_path, "none", runner=runner)
     deadline = time.monotonic() + 30
     while not (tmp_path / "running 1").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     began = time.monotonic()
     os.kill(int((tmp_path / "pid 1").read_text()), signal.SIGINT)
-    assert "KeyboardInterrupt" in ends(process, began, tmp_path)
+    assert "[1] KeyboardInterrupt" in ends(process, began, tmp_path)

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -39,5 +38,6 @@ if fault == "outside" and rank == 1:
     raise RuntimeError("something is wrong outside")
 if fault == "gone" and rank == 1:
     sys.exit("rank 1 has nothing to do")
-fastbp.train(net, X, y, optimizer=fastbp.Adam(1e-3 * (1 + (fault == "optimizer" and rank))), epochs=10**6, batch_size=50,
-             comm=comm, callbacks=[look], checkpoint=folder / "kept")
+optimizer = fastbp.Adam(1e-3 * (1 + (fault == "optimizer" and rank)))
+fastbp.train(net, X, y, optimizer=optimizer, epochs=10**6, batch_size=50, comm=comm, callbacks=[look],
+             checkpoint=folder / "kept")
