@@ -206,7 +206,8 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
-        **trainer.group.conditions(trainer.sync_every), "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
+        **trainer.group.conditions(trainer.sync_every),
+        "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in _keeping(training.callbacks)],
     }
 

@@ -32,7 +32,7 @@ class Ranks:
         trainer._dropout_seed = int(group.share(np.array([trainer._dropout_seed], np.int64))[0])
         trainer._set_masks()
         trainer._state = group.section(lambda: start(trainer.optimizer, theta, trainer.net.plan))
-        self._widest = 2
+        self._widest, self._told = 2, None      # what the compiled rule was told
         if trainer.sync_every is None:
             self._sum = Sum(group, len(theta), theta.dtype)
             trainer._Delta = self._sum.Delta
@@ -77,7 +77,7 @@ class Ranks:
         """Steps until no part has more to come; yields (m_b J, m_b) after each, penalty included.
 
         prepare() returns the Batches of each of this rank's parts, before() is called ahead of each step: both in a
-        section. What the update rule raises goes into the next one; after the last step all ranks are about to raise it.
+        section. What the update rule raises goes into the next one; after the last step all ranks raise it.
         """
         brought, error, more, trainer = None, None, True, self.trainer
 
@@ -122,8 +122,11 @@ class Ranks:
         trainer = self.trainer
         if not trainer.compiled:
             return trainer._learn(m_b)
-        return _epoch.step(trainer.net.plan.code, trainer._theta, m_b, trainer._compiled_rule(1.0), trainer._rates(1),
-                           trainer._Delta)
+        told = trainer.optimizer.settings(), trainer.regularisation, trainer._state
+        if self._told is None or told[:2] != self._told[:2] or told[2] is not self._told[2]:
+            self._told, self._rule = told, trainer._compiled_rule(1.0)
+        return _epoch.step(
+            trainer.net.plan.code, trainer._theta, m_b, self._rule, trainer._rates(1), trainer._Delta)
 
     def _bring_steps(self, _, batch, into):
         """Steps of this rank alone; into := what is averaged, times the weight of their examples"""

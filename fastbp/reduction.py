@@ -13,7 +13,7 @@ import numpy as np
 
 from .distributed import attempt, pair_by_pair
 
-FAILED, MORE = 1, 2  # flags of a rank: it raised; it has more to come
+MORE, FAILED = 1, 2  # flags of a rank: it has more to come; it raised
 SAMPLE = 64  # values of theta that its fingerprint looks at, about
 
 
@@ -74,16 +74,16 @@ class Sum:
         self._place(numbers)
         self._add()
         numbers = self._numbers()
-        flags = numbers[:, 2].astype(int)
-        group.settle(flags & FAILED, error)
-        if (numbers[:, 3] != numbers[0, 3]).any():
-            other = int(np.flatnonzero(numbers[:, 3] != numbers[0, 3])[0])
+        costs, weights, flags, marks = numbers[:, :4].T.tolist()
+        if max(flags) >= FAILED:
+            group.settle([flag >= FAILED for flag in flags], error)
+        if marks.count(marks[0]) < len(marks):
+            other = next(r for r, mark in enumerate(marks) if mark != marks[0])
             raise group.alike(ValueError(
                 f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer, "
                 "on one rank only, or the ranks' processors round differently"))
         self.extra = numbers[:, 4:]
-        cost, weight = (pair_by_pair(numbers[:, i].tolist()) for i in (0, 1))
-        return cost, weight, bool((flags & MORE).any())
+        return pair_by_pair(costs), pair_by_pair(weights), max(flags) == MORE
 
     def _parts(self, part, first, last, Delta, depth):
         """The parts first .. last, a power of two of them, added in pairs."""
