@@ -2,6 +2,7 @@
 
 FASTBP_DEBUG=1         bounds checks, assertions, no optimisation, annotated HTML beside build/cython/*.c
 FASTBP_SANITIZE=LIST   -fsanitize=LIST for every extension, e.g. address,undefined
+FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (tests/tools/c_coverage.py)
 """
 
 import os
@@ -13,6 +14,7 @@ from setuptools import Extension, setup
 
 DEBUG = os.environ.get("FASTBP_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
+COVERAGE = os.environ.get("FASTBP_COVERAGE", "") not in ("", "0")
 BUILD = Path("build") / "cython"
 
 DIRECTIVES = {
@@ -25,13 +27,18 @@ DIRECTIVES = {
     "embedsignature": True,
 }
 # -ffp-contract=off: FMA stands where it is written, so that tails and bodies give the same bits.
+# These come behind Python's own flags, which hold -fwrapv and -DNDEBUG.
 COMPILE = ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"] + (
-    ["-O0", "-g", "-UNDEBUG", "-fno-wrapv"] if DEBUG or SANITIZE else ["-O3", "-g0"]
+    ["-O0", "-g", "-UNDEBUG", "-fno-wrapv"] if DEBUG or SANITIZE or COVERAGE else ["-O3", "-g0"]
 )
 LINK = []
 if SANITIZE:
     COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-O1"]
     LINK += [f"-fsanitize={SANITIZE}"]
+
+if COVERAGE:    # every function stays one of its own
+    COMPILE += ["--coverage", "-fprofile-update=atomic", "-Dalways_inline=unused"]
+    LINK += ["--coverage"]
 
 KERNELS = ["baseline", "avx2", "avx512", "dispatch"]
 
@@ -71,5 +78,6 @@ setup(
         build_dir=str(BUILD),
         compiler_directives=DIRECTIVES,
         annotate=DEBUG,
+        emit_linenums=COVERAGE,
     )
 )

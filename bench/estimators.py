@@ -2,7 +2,8 @@
 
 Each number of threads is a process of its own, told so before anything is imported. The two take turns, round after
 round; the table shows medians of the turns, and scikit-learn's divided by fastbp's. With --cpu-time (one thread) it
-counts CPU seconds, for a machine that others use.
+counts CPU seconds, for a machine that others use. Cases without a figure of scikit-learn's are of fastbp alone: how
+searches scale, and whether threads inside jobs get in each other's way.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import numpy as np
 
 from .contest import ROOT, cores, environment
 
-EPOCHS, SEARCH_EPOCHS, CALLS = 3, 30, 300
+EPOCHS, SEARCH_EPOCHS, LONG_SEARCH, CALLS = 3, 30, 300, 300
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Case:
     scale: float
     run: object
     threads: tuple = (1, 2)
+    alone: bool = False     # of fastbp alone
 
 
 def examples(m, columns, classes, dtype):
@@ -72,14 +74,14 @@ def one_row(method):
     return prepare
 
 
-def search(n_jobs, backend, n_threads):
+def search(n_jobs, backend, n_threads, epochs=LONG_SEARCH):
     """GridSearchCV over eight candidates, two folds; n_threads of each fit (fastbp alone has them)."""
     def prepare(module, _):
         from joblib import parallel_backend
         from sklearn.model_selection import GridSearchCV
 
         X, y = examples(4000, 64, 10, np.float32)
-        model = estimator(module, 10, n_threads, max_iter=SEARCH_EPOCHS, n_iter_no_change=np.inf)
+        model = estimator(module, 10, n_threads, max_iter=epochs, n_iter_no_change=np.inf)
         grid = GridSearchCV(model, {"alpha": np.logspace(-5, 2, 8)}, cv=2, n_jobs=n_jobs, refit=False)
 
         def run():
@@ -107,12 +109,13 @@ CASES = [
     Case("fit of 200 rows, one epoch", "ms", 1e3, fit(20, 1, np.float64, m=200, epochs=1)),
     Case("partial_fit, one row, 20-100-1", *CALL, one_row("partial_fit")),
     Case("predict, one row, 20-100-1", *CALL, one_row("predict")),
-    Case("GridSearchCV, 1 job", *SECONDS, search(1, "threading", 1), (2,)),
-    Case("GridSearchCV, 2 jobs, threading", *SECONDS, search(2, "threading", 1), (2,)),
-    Case("the same, n_threads=None", *SECONDS, search(2, "threading", None), (2,)),
-    Case("the same, n_threads=2", *SECONDS, search(2, "threading", 2), (2,)),
-    Case("GridSearchCV, 2 jobs, loky", *SECONDS, search(2, "loky", 1), (2,)),
-    Case("the same, n_threads=None", *SECONDS, search(2, "loky", None), (2,)),
+    Case("GridSearchCV, 2 jobs, loky, 30 epochs", *SECONDS, search(2, "loky", None, SEARCH_EPOCHS), (2,)),
+] + [
+    Case(f"GridSearchCV, {jobs}, n_threads={n}", *SECONDS, search(int(jobs[0]), backend, n), (2,), alone=True)
+    for jobs, backend, n in (
+        ("1 job", "threading", 1), ("2 jobs, threading", "threading", 1), ("2 jobs, threading", "threading", None),
+        ("2 jobs, threading", "threading", 2), ("2 jobs, loky", "loky", 1), ("2 jobs, loky", "loky", None),
+    )
 ]
 
 
@@ -129,10 +132,11 @@ def measure(settings, n_threads):
     for i, case in enumerate(CASES):
         if n_threads not in case.threads or not chosen(case, settings):
             continue
-        pair = [case.run(module, n_threads) for module in (fastbp.sklearn, sklearn.neural_network)]
-        turns = [[], []]
+        modules = (fastbp.sklearn,) if case.alone else (fastbp.sklearn, sklearn.neural_network)
+        pair = [case.run(module, n_threads) for module in modules]
+        turns = [[] for _ in pair]
         for turn in range(settings.rounds + 1):
-            for who in (0, 1) if turn % 2 else (1, 0):
+            for who in range(len(pair))[:: 1 if turn % 2 else -1]:
                 begun = clock()
                 pair[who]()
                 if turn:        # the first warms up
@@ -164,9 +168,9 @@ def main():
         command = [sys.executable, "-m", "bench.estimators", *sys.argv[1:], "--here", str(n)]
         with subprocess.Popen(command, cwd=ROOT, env=environment(n), stdout=subprocess.PIPE, text=True) as process:
             for line in process.stdout:
-                i, (own, other) = json.loads(line)
-                name, unit = CASES[i].name, CASES[i].unit
-                print(f"| {name} | {unit} | {own:.3g} | {other:.3g} | {other / own:.1f} |", flush=True)
+                i, (own, *others) = json.loads(line)
+                theirs = [f"{other:.3g} | {other / own:.1f}" for other in others] or [" | "]
+                print(f"| {CASES[i].name} | {CASES[i].unit} | {own:.3g} | {theirs[0]} |", flush=True)
         if process.returncode:
             sys.exit(process.returncode)
 

@@ -6,7 +6,7 @@
 
 The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
 `check_gradient`; training: `train`, `SGD`, `Adam`, `AdamW`, `RMSprop` (more in `optimizers`), `minimize`; files:
-`save`, `load`.
+`save`, `load`. `selftest` says whether this machine computes rightly.
 """
 
 try:
@@ -31,6 +31,7 @@ from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
 from .training import Trainer
+from .verify import selftest
 
 __all__ = [
     "SGD",
@@ -56,6 +57,15 @@ __all__ = [
     "optimizers",
     "save",
     "schedules",
+    "selftest",
     "show_config",
     "train",
 ]
+
+
+def __getattr__(name):
+    if name == "plot":      # needs matplotlib: imported where it is asked for
+        from importlib import import_module
+
+        return import_module(".plot", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,6 +3,7 @@ from . import datasets as datasets
 from . import distributed as distributed
 from . import metrics as metrics
 from . import optimizers as optimizers
+from . import plot as plot
 from . import schedules as schedules
 from .config import __version__ as __version__
 from .config import show_config as show_config
@@ -23,6 +24,7 @@ from .optimizers import AdamW as AdamW
 from .optimizers import RMSprop as RMSprop
 from .standardise import Standardise as Standardise
 from .training import Trainer as Trainer
+from .verify import selftest as selftest
 
 __all__ = [
     "SGD",
@@ -48,6 +50,7 @@ __all__ = [
     "optimizers",
     "save",
     "schedules",
+    "selftest",
     "show_config",
     "train",
 ]

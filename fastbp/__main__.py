@@ -30,7 +30,7 @@ def arguments(argv):
     option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
     option("--learning-rate", None, "0.002 for adam, 0.05 for sgd (momentum 0.9) where none is given", type=float)
     option("--epochs", 200, "passes over the training digits, at most", type=int)
-    option("--patience", 10, "stop after so many epochs without a better validation; the best weights count", type=int)
+    option("--patience", 10, "epochs without a better validation to put up with; the best weights count", type=int)
     option("--batch-size", 32, "examples of a step", type=int)
     option("--weight-decay", 1e-4, "c: the penalty is (c/2) sum Theta^2", type=float)
     option("--dtype", "float32", "of the network", choices=["float32", "float64"])

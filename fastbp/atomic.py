@@ -20,6 +20,10 @@ def checked(path):
         raise TypeError(f"path must be a str, bytes or os.PathLike; got {path!r}") from None
     if (b"\0" if isinstance(path, bytes) else "\0") in path:
         raise ValueError(f"path must not hold a NUL character; got {path!r}")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"path must be a name that this system can encode; got {path!r} ({error})") from None
     return path
 
 

@@ -69,7 +69,7 @@ class _Watcher(Callback):
         if not (isinstance(monitor, str) or callable(monitor)):
             raise TypeError("monitor must be the name of a list of the history, such as 'val_J', or a function of the "
                             f"training; got {monitor!r}")
-        if mode not in (None, "min", "max"):
+        if not (mode is None or (isinstance(mode, str) and mode in ("min", "max"))):
             raise ValueError(f"mode must be 'min', 'max' or None; got {mode!r}")
         self.monitor, self.patience = monitor, checks.count(patience, "patience", low=0)
         self.min_delta = checks.number(min_delta, "min_delta")
@@ -86,7 +86,7 @@ class _Watcher(Callback):
     def better(self, training):
         """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
         named = isinstance(self.monitor, str)
-        value = float(training.history[self.monitor][-1] if named else self.monitor(training))
+        value = training.history[self.monitor][-1] if named else checks.value(self.monitor(training), self.name)
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
@@ -104,13 +104,14 @@ class _Watcher(Callback):
 
 
 class EarlyStopping(_Watcher):
-    """Stop when a value has not become better for `patience` epochs (Prechelt 1998).
+    """Stop when a value has not become better for more than `patience` epochs (Prechelt 1998).
 
     Parameters
     ----------
     monitor : str or callable
         A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
+        Epochs without a better value that are put up with; the next one is the last.
     min_delta : float
         What a value has to be better by.
     mode : "min" or "max", optional
@@ -155,8 +156,9 @@ class EarlyStopping(_Watcher):
 
 
 class ReduceOnPlateau(_Watcher):
-    """Multiply the learning rate by `factor` when a value has not become better for `patience` epochs; as torch's
-    ReduceLROnPlateau with an absolute threshold.
+    """Multiply the learning rate by `factor` when a value has not become better for more than `patience` epochs.
+
+    torch's ReduceLROnPlateau with an absolute threshold.
 
     Parameters
     ----------
@@ -209,7 +211,10 @@ class Logging(Callback):
     """A line for every so many epochs, and for the last, to a logger of the standard library; of rank 0 alone."""
 
     def __init__(self, logger="fastbp", level=logging.INFO, every=1):
-        self.logger, self.level = logging.getLogger(logger) if isinstance(logger, str) else logger, level
+        self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
+        if not (callable(getattr(self.logger, "log", None)) and callable(getattr(self.logger, "isEnabledFor", None))):
+            raise TypeError(f"logger must be a name or a logging.Logger; got {logger!r}")
+        self.level = checks.count(level, "level", low=0)
         self.every = checks.count(every, "every")
 
     def on_epoch_end(self, training):

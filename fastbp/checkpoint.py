@@ -5,13 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from . import atomic, checks, container, snapshot
+from . import atomic, checks, container, files, snapshot
 from .callbacks import Callback
 from .container import FormatError
 from .history import History
 
-VERSION = 1  # of the fields below
-FIELDS = ("conditions", "optimizer", "begun", "state", "history", "callbacks", "generator", "position")
 UNITS = ("epochs", "batches", "seconds")
 LEAST, SHARE = 0.02, 50  # seconds between two copies of a state: these, and so many times what copying takes
 
@@ -82,6 +80,8 @@ class Checkpoint:
 
     def after_batches(self, training, batches):
         """A piece of an epoch is done: take a copy, and write it, if it is time."""
+        if training.history.stopped is not None:    # the epoch ends here: `end` writes that
+            return
         now = time.monotonic()
         self._since += batches
         took, self._started = now - self._started, now
@@ -121,16 +121,15 @@ class Checkpoint:
         return self.unit == "batches" and self._since >= self.every
 
     def _take(self, training):
-        """Copy all that the training goes on from; False where theta is no longer finite: that is no state to go on
-        from, and the epoch ends with an error."""
+        """Copy all that the training goes on from; False within an epoch in which theta is no longer finite: that is no
+        state to go on from, and the epoch ends with an error."""
         begun = time.monotonic()
-        try:
-            arrays, meta = snapshot.of_trainer(training.trainer)
-        except ValueError:
+        if training.position.examples and not np.isfinite(training.net.theta).all():
             return False
+        arrays, meta = snapshot.of_trainer(training.trainer)
         drawn_from = self._epoch_generator if training.position.examples else snapshot.of_generator(training.rng)
         meta |= {
-            "kind": "training", "version": VERSION, "conditions": self._conditions, "begun": self._optimizer,
+            **files.kind("training"), "conditions": self._conditions, "begun": self._optimizer,
             "history": snapshot.encode(_columns(training.history), "history", arrays),
             "callbacks": [snapshot.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(_keeping(training.callbacks))],
@@ -231,7 +230,7 @@ class Kept:
     def __init__(self, path, arrays, meta):
         self.path = path
         with container.located(path):
-            self.net = snapshot.network_of(arrays, meta, "training", VERSION, FIELDS)
+            self.net = files.of_kind(arrays, meta, "training")
             self.optimizer = snapshot.checked_optimizer(meta["begun"], "begun")
             self.last_optimizer = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
             self.state = snapshot.decode(meta["state"], arrays)

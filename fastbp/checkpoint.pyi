@@ -12,8 +12,6 @@ from .loop import Training
 from .network import Network
 from .shard import Shard
 
-VERSION: Final[int]
-FIELDS: Final[tuple[str, ...]]
 UNITS: Final[tuple[str, ...]]
 LEAST: Final[float]
 SHARE: Final[int]

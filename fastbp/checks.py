@@ -5,12 +5,15 @@ them: float32, float64 or uint8, native byte order, aligned, contiguous within a
 """
 
 import math
+import sys
 from numbers import Integral, Real
 
 import numpy as np
 
 from . import _kernels
 
+LARGEST = sys.float_info.max
+MOST = 2**63 - 1  # that compiled code counts up to
 READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 
@@ -106,9 +109,27 @@ def targets(Y, m, plan, dtype, name="Y"):
     return a, None
 
 
+def answers(Y, m, K, name="Y"):
+    """Answers to outputs h (m, K): integer labels 0 .. K-1 (m,), else numbers (m, K), or (m,) for K = 1."""
+    a = array(Y, name)
+    if a.shape not in ((m, K), (m,)):
+        raise ValueError(f"{name} must have shape ({m}, {K}) or ({m},), since h has shape ({m}, {K}); got {a.shape}")
+    if a.ndim == 1 and K > 1:
+        _in_classes(a, K, name)
+    elif a.dtype.kind == "f" and not np.isfinite(a).all():
+        i = np.argwhere(~np.isfinite(a))[0]
+        raise ValueError(f"Input {name} contains NaN or infinity. First at {name}[{', '.join(map(str, i))}].")
+    return a
+
+
 def _labels(a, K, plan, name):
     if plan.output not in ("softmax", "sigmoid", "tanh"):
         raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
+    _in_classes(a, K, name)
+    return np.require(a, dtype=np.int64, requirements=["C", "A"])
+
+
+def _in_classes(a, K, name):
     if a.dtype.kind == "f":
         raise ValueError(
             f"{name} has shape {a.shape} and dtype {a.dtype}; labels must be integers 0 to {K - 1}, "
@@ -117,10 +138,9 @@ def _labels(a, K, plan, name):
     if a.size and (a.min() < 0 or a.max() >= K):
         i = int(np.flatnonzero((a < 0) | (a >= K))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
-    return np.require(a, dtype=np.int64, requirements=["C", "A"])
 
 
-def weights(sample_weight, m, dtype, empty=False):
+def weights(sample_weight, m, dtype, name="sample_weight", empty=False):
     """Weights of the examples (m,), finite, none negative, not all zero unless `empty`.
 
     Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
@@ -128,20 +148,20 @@ def weights(sample_weight, m, dtype, empty=False):
     """
     if sample_weight is None:
         return None, 1.0
-    a = array(sample_weight, "sample_weight")
+    a = array(sample_weight, name)
     if a.shape != (m,):
-        raise ValueError(f"sample_weight must have shape ({m},), one for each row of X; got {a.shape}")
+        raise ValueError(f"{name} must have shape ({m},), one for each row of X; got {a.shape}")
     if a.size and a.min() < 0:
         i = int(np.flatnonzero(a < 0)[0])
-        raise ValueError(f"sample_weight[{i}] is {a[i]}; weights must not be negative")
+        raise ValueError(f"{name}[{i}] is {a[i]}; weights must not be negative")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
-        finite(w.reshape(1, m), dtype, "sample_weight", one_row=True)
+        finite(w.reshape(1, m), dtype, name, one_row=True)
         total = w.sum(dtype=np.float64)
     if empty and total == 0:
         return w, 1.0
     if not 0 < total < math.inf:
-        raise ValueError(f"sample_weight must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
+        raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
     exponent = math.frexp(float(w.max()))[1]
     if abs(exponent) < 60:
         return w, 1.0
@@ -193,12 +213,22 @@ def number(value, name, *, low=0.0, high=math.inf, open_low=False, open_high=Tru
     return value
 
 
+def value(result, name):
+    """What a function of the caller's returned, as float; any number, NaN and infinities too."""
+    try:
+        return float(result)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
+
+
 def count(value, name, *, low=1):
-    """A whole number of at least `low`, as int."""
+    """A whole number of at least `low`, as int; one that compiled code can hold."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
     if value < low:
         raise ValueError(f"{name} must be a whole number of at least {low}; got {value}")
+    if value > MOST:
+        raise ValueError(f"{name} must be less than 2^63; got {value}")
     return int(value)
 
 
@@ -227,7 +257,7 @@ def generator(seed):
 
 def coefficients(weight_decay, lam, m, n):
     """c of docs/math.md for each of n Theta, from one number or n of them, or from the course's lambda: c = lam / m."""
-    if isinstance(weight_decay, (list, tuple, np.ndarray)) and np.ndim(weight_decay):
+    if isinstance(weight_decay, (list, tuple)) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim):
         if len(weight_decay) != n:
             raise ValueError(
                 f"weight_decay must be a number, or one for each Theta, {n} of them; got {len(weight_decay)}"
@@ -262,8 +292,8 @@ def rates(function, first, n, name="learning_rate"):
     for t, value in enumerate(values, first):
         if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
             raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value:g}")
+        if not 0 <= value <= LARGEST:
+            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value!r:.60}")
     return np.array(values, np.float64)
 
 
@@ -311,6 +341,4 @@ def masks(state):
         if name not in state:
             raise ValueError(f"state has no {name!r}, which a training with dropout goes on from")
     seed, t = (count(state[name], f"state[{name!r}]", low=0) for name in ("dropout_seed", "dropout_t"))
-    if seed >= 2**63:
-        raise ValueError(f"state['dropout_seed'] must be less than 2^63; got {seed}")
     return seed, t

@@ -1,6 +1,5 @@
 """What this installation is made of."""
 
-import os
 import platform
 import sys
 from importlib.metadata import version
@@ -18,7 +17,7 @@ def show_config():
 
     FASTBP_ISA in the environment, read at import, forces one of the instruction sets available.
     """
-    from . import blas
+    from . import blas, threads
 
     config = {
         "fastbp": __version__,
@@ -28,7 +27,7 @@ def show_config():
         "platform": f"{sys.platform} {platform.machine()}",
         "instruction set": _kernels.isa,
         "instruction sets available": ", ".join(_kernels.available),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": threads.cores(),
         "blas": ", ".join(f"{library.internal_api} {library.version}" for library in blas.libraries()) or "unknown",
     }
     for name, value in config.items():

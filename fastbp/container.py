@@ -27,7 +27,7 @@ DTYPES = {
         "BOOL": "?", "U8": "u1", "I32": "<i4", "U32": "<u4", "I64": "<i8", "U64": "<u8", "F32": "<f4", "F64": "<f8",
     }.items()
 }
-CODES = {dtype: name for name, dtype in DTYPES.items()}
+CODES = {dtype.str: name for name, dtype in DTYPES.items()}
 MARK = "fastbp_format"
 DIGEST = "sha256"
 METADATA = "__metadata__"
@@ -124,8 +124,8 @@ def _storable_arrays(arrays):
         if not isinstance(a, np.ndarray) or isinstance(a, np.ma.MaskedArray):
             raise TypeError(f"arrays[{name!r}] must be an ndarray; got {type(a).__name__}")
         dtype = a.dtype.newbyteorder("<")
-        if dtype not in CODES:
-            accepted = ", ".join(dtype.name for dtype in CODES)
+        if dtype.str not in CODES:
+            accepted = ", ".join(dtype.name for dtype in DTYPES.values())
             raise TypeError(f"arrays[{name!r}] has dtype {a.dtype}; accepted are {accepted}")
         if a.ndim > MAX_DIMENSIONS:
             raise ValueError(f"arrays[{name!r}] has {a.ndim} dimensions; accepted are up to {MAX_DIMENSIONS}")
@@ -146,7 +146,7 @@ def _header(arrays, meta):
     """Length and header, padded with spaces so that the arrays begin at a multiple of 8."""
     header, at = {METADATA: {MARK: str(VERSION), **meta}}, 0
     for name, a in (*arrays.items(), (DIGEST, np.empty(32, np.uint8))):
-        header[name] = {"dtype": CODES[a.dtype], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
+        header[name] = {"dtype": CODES[a.dtype.str], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
         at += a.nbytes
     text = strict_json.text(header).encode()
     text += b" " * (-len(text) % 8)
@@ -157,7 +157,7 @@ def _header(arrays, meta):
 
 def _chunks(header, arrays):
     """The bytes of the file. Each chunk is a copy: what is hashed is what is written, whoever writes into the array."""
-    digest = hashlib.sha256(header)
+    digest = _Sha256(header)
     yield header
     for a in arrays.values():
         data = a.reshape(-1).view(np.uint8)
@@ -173,7 +173,7 @@ def _chunks(header, arrays):
 
 def parse(file, size):
     """The same of an open file of `size` bytes: anything with readinto."""
-    digest, length = hashlib.sha256(), bytearray(8)
+    digest, length = _Sha256(), bytearray(8)
     if size < 8:
         raise FormatError(f"the file of {size} bytes ends within the length of the header, bytes 0 to 7")
     _fill(file, length, digest)
@@ -196,12 +196,30 @@ def parse(file, size):
         if dtype.kind == "b" and data.size and data.max() > 1:
             raise FormatError(f"array {name!r} is BOOL and holds the byte {data.max()}")
     expected = bytearray(32)
-    _fill(file, expected, hashlib.sha256())
+    _fill(file, expected, _Sha256())
     if digest.digest() != expected:
         raise FormatError(f"the file is damaged: the checksum in its last 32 bytes, {expected.hex()}, is not the "
-                          f"SHA-256 of the {size - 32} bytes before, {digest.hexdigest()}")
+                          f"SHA-256 of the {size - 32} bytes before, {digest.digest().hex()}")
     arrays = {name: a.astype(a.dtype.newbyteorder("="), copy=False) for name, a in arrays.items()}
     return arrays, {name: strict_json.parse(text, f"{METADATA}, {name}") for name, text in meta.items()}
+
+
+class _Sha256:
+    """The checksum. OpenSSL's want of memory is a ValueError of hashlib's, and would pass for a damaged file."""
+
+    def __init__(self, data=b""):
+        self._hash = self._of_openssl(hashlib.sha256, data)
+        self.update = self._hash.update
+
+    def digest(self):
+        return self._of_openssl(self._hash.digest)
+
+    @staticmethod
+    def _of_openssl(call, *arguments):
+        try:
+            return call(*arguments)
+        except ValueError as error:
+            raise MemoryError(f"SHA-256: {error}") from None
 
 
 def _fill(file, buffer, digest):

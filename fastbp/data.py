@@ -31,12 +31,12 @@ class Data:
         How an accuracy is counted: by argmax, by every output on the right side, or not at all.
     """
 
-    def __init__(self, plan, dtype, X, Y, sample_weight=None, names=("X", "Y"), shard=False):
+    def __init__(self, plan, dtype, X, Y, sample_weight=None, names=("X", "Y", "sample_weight"), shard=False):
         self.plan = plan
         self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
         self.m = len(self.X)
         self.dense, self.labels = checks.targets(Y, self.m, plan, dtype, names[1])
-        self.w, self.scale = checks.weights(sample_weight, self.m, dtype, empty=shard)
+        self.w, self.scale = checks.weights(sample_weight, self.m, dtype, names[2], empty=shard)
         self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
 
     @classmethod

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ class Data:
         X: ArrayLike,
         Y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        names: tuple[str, str] = ("X", "Y"),
+        names: Sequence[str] = ("X", "Y", "sample_weight"),
         shard: bool = False,
     ) -> None: ...
     @classmethod

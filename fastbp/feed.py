@@ -9,6 +9,7 @@ import numpy as np
 from .data import Data
 
 WINDOW = 8192  # examples of a window of chunks, unless the caller says otherwise
+PIECE = 2**16  # examples whose order is drawn at a time, or one window
 
 
 class Arrays:
@@ -32,23 +33,24 @@ class Arrays:
 
     def pieces(self, rng):
         """(data, order) of the next epoch"""
-        order = self.rows
-        if self.shuffle:
-            cuts = range(0, self.m, self.window)
-            order = np.empty(self.m, np.int64)
-            for first in cuts:
-                last = min(first + self.window, self.m)
-                order[first:last] = first + rng.permutation(last - first)
-            if self.rows is not None:
-                order = self.rows[order]
-        yield self.data, order
+        if not self.shuffle:
+            yield self.data, self.rows
+            return
+        piece = self.window * max(1, PIECE // self.window)
+        for begin in range(0, self.m, piece):
+            end = min(begin + piece, self.m)
+            order = np.empty(end - begin, np.int64)
+            for first in range(begin, end, self.window):
+                last = min(first + self.window, end)
+                order[first - begin : last - begin] = first + rng.permutation(last - first)
+            yield self.data, order if self.rows is None else self.rows[order]
 
 
 class Stream:
     """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from what a function returns, anew each epoch.
 
     Windows are put together from them: views where a chunk holds one whole, else copies, so that a source may write
-    its next chunk over the last. A shard, other ranks having theirs, may have none.
+    its next chunk over the last. One window is held, and one chunk. A shard, other ranks having theirs, may have none.
     """
 
     m = weight = None
@@ -59,34 +61,58 @@ class Stream:
 
     def pieces(self, rng):
         """(data, order) of the next epoch"""
-        for parts in self._windows():
-            data = self._data(parts)
+        for window in self._windows():
+            data = Data.of(self.net.plan, *window)
             order = rng.permutation(data.m) if self.shuffle else None
             if data.weight:
                 yield data, order
 
     def _windows(self):
-        """Lists of parts (X, dense, labels, w) that make a window, the last one a shorter one"""
-        parts, collected = [], 0
+        """Windows (X, dense, labels, w), checked already, each written over the last; the last one a shorter one"""
+        held, filled = (None,) * 4, 0
         for part in self._chunks():
             at, m = 0, len(part[0])
-            while collected + m - at >= self.window:
-                end = at + self.window - collected
-                yield [*parts, _cut(part, at, end)]
-                parts, collected, at = [], 0, end
-            if at < m:
-                parts.append(tuple(a if a is None else a.copy() for a in _cut(part, at, m)))
-                collected += m - at
-        if parts:
-            yield parts
+            while at < m:
+                n = min(self.window - filled, m - at)
+                if n == self.window:
+                    yield _cut(part, at, at + n)
+                else:
+                    held = tuple(self._room(a, filled, filled + n, b) for a, b in zip(held, part, strict=True))
+                    for a, b in zip(held, part, strict=True):
+                        if b is not None:
+                            a[filled : filled + n] = b[at : at + n]
+                    filled += n
+                    if filled == self.window:
+                        yield held
+                        filled = 0
+                at += n
+        if filled:
+            yield _cut(held, 0, filled)
+
+    def _room(self, held, filled, rows, like):
+        """held, or a copy, at least so long and of a dtype that holds the rows of `like` too; None for None"""
+        if like is None:
+            return None
+        dtype = like.dtype if held is None else np.promote_types(held.dtype, like.dtype)
+        if held is not None and len(held) >= rows and held.dtype == dtype:
+            return held
+        length = self.window    # halved: growing from half, never more than one window is written to
+        while length > rows and (length + 1) // 2 >= rows:
+            length = (length + 1) // 2
+        room = np.empty((length, *like.shape[1:]), dtype)
+        if filled:
+            room[:filled] = held[:filled]
+        return room
 
     def _chunks(self):
         """The chunks, checked"""
-        kind, i = None, -1
-        for i, chunk in enumerate(self.source() if callable(self.source) else self.source):
+        kind, i, source = None, -1, self.source() if callable(self.source) else self.source
+        if not hasattr(source, "__iter__"):
+            raise TypeError(f"X must return an iterator of chunks (X, Y); it returned {source!r}")
+        for i, chunk in enumerate(source):
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
-            names = f"X of chunk {i}", f"Y of chunk {i}"
+            names = [f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")]
             data = Data(self.net.plan, self.net.dtype, *chunk, *(None,) * (3 - len(chunk)), names, self.shard)
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
@@ -99,12 +125,6 @@ class Stream:
         if i < 0 and not self.shard:
             raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
                              "iterator, or an object with __iter__")
-
-    def _data(self, parts):
-        """Data of the parts one after the other, checked already"""
-        X, dense, labels, w = (a[0] if len(a) == 1 else None if a[0] is None else np.concatenate(a)
-                               for a in zip(*parts, strict=True))
-        return Data.of(self.net.plan, X, dense, labels, w)
 
 
 def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam, shard=False):
@@ -141,7 +161,7 @@ def validation(net, validation_data, shard=False):
         raise TypeError(
             f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
         )
-    names = "validation_data X", "validation_data Y"
+    names = [f"validation_data {name}" for name in ("X", "Y", "sample_weight")]
     return Data(net.plan, net.dtype, *validation_data, *(None,) * (3 - len(validation_data)), names, shard)
 
 

@@ -8,6 +8,7 @@ from .data import Data
 from .network import Network
 
 WINDOW: Final[int]
+PIECE: Final[int]
 
 _Validation: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 

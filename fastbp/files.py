@@ -1,10 +1,16 @@
-"""What stands in fastbp's files: a network. How it stands there, byte by byte, is `fastbp.container`'s."""
+"""What stands in fastbp's files: a network, and what its training goes on from. How it stands there, byte by byte, is
+`fastbp.container`'s."""
 
 from . import container
 from .container import FormatError
 from .network import STATE, Network
 
-VERSION = 1  # of the fields below
+# What a file may hold, the version of its fields, and which these are beside kind, version and network.
+KINDS = {
+    "network": (1, set()),
+    "trainer": (1, {"optimizer", "state", "settings", "dropout", "notes"}),
+    "training": (1, {"conditions", "optimizer", "begun", "state", "history", "callbacks", "generator", "position"}),
+}
 SETTINGS = STATE - {"theta"}
 
 
@@ -42,7 +48,7 @@ def save(path, net):
     if not isinstance(net, Network):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
     arrays, settings = pack(net)
-    container.write(path, arrays, {"kind": "network", "version": VERSION, "network": settings})
+    container.write(path, arrays, {**kind("network"), "network": settings})
 
 
 def load(path):
@@ -58,21 +64,39 @@ def load(path):
     """
     arrays, meta = container.read(path)
     with container.located(path):
-        if meta.get("kind") in ("training", "trainer"):
-            return unpack({name: arrays[name] for name in ("theta", "init") if name in arrays}, meta.get("network"))
-        if meta.get("kind") != "network":
-            raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are 'network', 'trainer' and 'training'")
-        checked(meta, VERSION, {"network"})
-        return unpack(arrays, meta["network"])
+        checked(meta, *KINDS)
+        return unpack(_own(arrays), meta["network"])
 
 
-def checked(meta, version, names):
-    """The values of a file of this version, which has exactly these names beside kind and version."""
+def kind(name):
+    """What a file of this kind says of itself"""
+    return {"kind": name, "version": KINDS[name][0]}
+
+
+def checked(meta, *kinds):
+    """The values of a file: of one of these kinds, of the version known here, with the fields of that."""
+    if meta.get("kind") not in kinds:
+        raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {', '.join(map(repr, kinds))}")
+    version, names = KINDS[meta["kind"]]
     if type(meta.get("version")) is not int or meta["version"] != version:
         raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads {version}")
-    if meta.keys() != {"kind", "version", *names}:
-        raise FormatError(f"the fields must be {', '.join(sorted(('kind', 'version', *names)))}; "
+    if meta.keys() != {"kind", "version", "network", *names}:
+        raise FormatError(f"the fields must be {', '.join(sorted(('kind', 'version', 'network', *names)))}; "
                           f"they are {', '.join(sorted(meta)):.200}")
+
+
+def of_kind(arrays, meta, kind):
+    """The network of a file of this kind; its arrays are taken out of `arrays`."""
+    checked(meta, kind)
+    own = _own(arrays)
+    for name in own:
+        del arrays[name]
+    return unpack(own, meta["network"])
+
+
+def _own(arrays):
+    """The arrays of the network"""
+    return {name: arrays[name] for name in ("theta", "init") if name in arrays}
 
 
 def pack(net):

@@ -107,18 +107,18 @@ def _accumulate_per_example(plan, theta, data, Delta):
     return cost
 
 
-def predict(plan, theta, X, out):
-    """out (m, K) := h(x) for each row of X."""
-    examples = _backprop.Examples(X)
-    work = Workspace(plan, len(X), theta.dtype)
+def predict(plan, theta, X, out, order=None):
+    """out (m, K) := h(x) for each row of X, or for those of the indices `order`."""
+    examples, m = _backprop.Examples(X, order=order), len(out)
+    work = Workspace(plan, m, theta.dtype)
 
     def predict_all(first, _):
-        while first < len(X) and not crew.team.stopping:
+        while first < m and not crew.team.stopping:
             first = _backprop.predict(
-                plan.code, theta, examples, first, len(X), work.block, work.rows, out, threads.SLICE, crew.team
+                plan.code, theta, examples, first, m, work.block, work.rows, out, threads.SLICE, crew.team
             )
 
-    with threads.Crew(1, apart=True) if _long(plan, len(X)) else threads.ALONE as crew:
+    with threads.Crew(1, apart=True) if _long(plan, m) else threads.ALONE as crew:
         crew.share(predict_all, [0])
 
 

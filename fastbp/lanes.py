@@ -137,7 +137,7 @@ def sources(net, X, Y, sample_weight, batch_size, shuffle, window, split, valida
         held = Shard(group, lambda: [kept for kept, _ in divided], "train", settings)
     shares = [share(batch_size, group, i) for i in range(group.own)]
     feeds = group.section(lambda: [
-        feed.Arrays(each, size, shuffle, window, kept) if each.m else None
+        feed.Arrays(each, None if size is None else size * steps, shuffle, window, kept) if each.m else None
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
     m, weight = (group.add(lambda i, name=name: getattr(feeds[i], name) if feeds[i] else 0.0)
                  for name in ("m", "weight"))

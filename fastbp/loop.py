@@ -70,8 +70,8 @@ def train(
     validation_split : float
         In [0, 1): this share of the examples, drawn by `seed`, is kept from training and evaluated instead.
     metrics : list of str or callable
-        Measured after each epoch, of the training and the validation data: names of `fastbp.metrics`, or functions of
-        (h, Y).
+        Measured after each epoch, of the training data (not of chunks) and the validation data: names of
+        `fastbp.metrics`, or functions of (h, Y).
     callbacks : list
         See `fastbp.callbacks`: early stopping and the like.
     seed : int, numpy Generator or None
@@ -164,6 +164,8 @@ def train(
 
 def _coefficients(net, weight_decay, lam, weight, functions, data, validation):
     """c of each Theta; and metrics of classes need classes"""
+    if functions and data is None and validation is None:
+        raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
     measures.check_classes(functions, validation if data is None else data)
     return checks.coefficients(weight_decay, lam, weight, len(net.plan.shapes))
 
@@ -242,7 +244,7 @@ class Training:
         while self.epoch < self.epochs and self.history.stopped is None and self.paused is None:
             np.copyto(before, self.net.theta)
             self.keeper.begin_epoch(self)
-            J = self._run_epoch_of_ranks() if self._group.together else self._run_epoch()
+            J = self._run_epoch_of_ranks(report) if self._group.together else self._run_epoch(report)
             if self.paused is not None:
                 return
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
@@ -260,7 +262,7 @@ class Training:
             self.call("on_epoch_end")
             self._group.section(lambda: self.keeper.after_epoch(self))
 
-    def _run_epoch(self):
+    def _run_epoch(self, report):
         """The steps of an epoch, from where it stands; their mean J"""
         skip, examples = self.position.examples, 0
         self._began = time.perf_counter() - self.position.seconds
@@ -269,13 +271,14 @@ class Training:
             if skip < m:
                 self._run_piece(data, order, skip, m)
             skip, examples = max(0, skip - m), examples + m
+            report(self.history, examples)
             if self.history.stopped is not None or self.paused is not None:
                 break
         self.history.examples = self.feed.m or examples
         self.position.seconds = time.perf_counter() - self._began
         return self.position.cost / self.position.weight if self.position.weight else 0.0
 
-    def _run_epoch_of_ranks(self):
+    def _run_epoch_of_ranks(self, report):
         """The same where each rank brings its share of every batch. What follows a step is done in the section of the
         next one: there is one sum a step."""
         position, trainer, due = self.position, self.trainer, False
@@ -289,6 +292,7 @@ class Training:
             nonlocal due
             if due:
                 due = False
+                report(self.history, position.examples)
                 self.keeper.after_batches(self, steps)
 
         for cost, weight in trainer.ranks.steps(prepare, before):
@@ -359,9 +363,8 @@ class Training:
 
     def _outputs(self, data, rows):
         """h (m, K)"""
-        X = _of(data.X, rows)
-        h = np.empty((len(X), self.net.layer_sizes[-1]), self.net.dtype)
-        gradient.predict(self.net.plan, self.net.theta, X, h)
+        h = np.empty((data.m if rows is None else len(rows), self.net.layer_sizes[-1]), self.net.dtype)
+        gradient.predict(self.net.plan, self.net.theta, data.X, h, rows)
         return h
 
     def call(self, name):

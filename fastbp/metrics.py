@@ -1,17 +1,40 @@
 """What a training may measure beside J, by name: each a function of the outputs, the targets and the weights.
 
 h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,) labels;  sample_weight : (m,) or None.
+What does not go together is a ValueError or TypeError that names the argument; outputs may be infinite or NaN.
 """
+
+from functools import wraps
 
 import numpy as np
 
+from . import checks
 
+
+def _metric(function):
+    """The function of arguments that are checked first: h (m, K) floats, Y finite, the weights of m examples."""
+
+    @wraps(function)
+    def checked(h, Y, sample_weight=None):
+        h = checks.array(h, "h")
+        if h.ndim != 2 or 0 in h.shape:
+            raise ValueError(f"h must have shape (m, K), m and K at least 1, as predict returns it; got {h.shape}")
+        h = h if h.dtype.kind == "f" else h.astype(np.float64)
+        Y = checks.answers(Y, *h.shape)
+        w, _ = checks.weights(sample_weight, len(h), np.float64)
+        return function(h, Y, None if w is None else w[:, 0])
+
+    return checked
+
+
+@_metric
 def accuracy(h, Y, sample_weight=None):
     """Share of the examples in the right class: by the largest output for labels and for rows with one largest target
     each, else by every output on the right side of the middle (0 where a target is negative, else 1/2)."""
     return _mean(_right(h, Y), sample_weight)
 
 
+@_metric
 def balanced_accuracy(h, Y, sample_weight=None):
     """Mean over the classes of the share of their examples in the right class: recall, averaged."""
     right, of = _right(h, Y), _classes(h, Y)
@@ -20,21 +43,25 @@ def balanced_accuracy(h, Y, sample_weight=None):
     return float(np.mean(recalls))
 
 
+@_metric
 def mse(h, Y, sample_weight=None):
     """mean (h - y)^2, over examples and outputs"""
     return _mean(((h - _targets(h, Y)) ** 2).mean(axis=1, dtype=np.float64), sample_weight)
 
 
+@_metric
 def rmse(h, Y, sample_weight=None):
     """sqrt(mse)"""
     return mse(h, Y, sample_weight) ** 0.5
 
 
+@_metric
 def mae(h, Y, sample_weight=None):
     """mean |h - y|, over examples and outputs"""
     return _mean(np.abs(h - _targets(h, Y)).mean(axis=1, dtype=np.float64), sample_weight)
 
 
+@_metric
 def r2(h, Y, sample_weight=None):
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
     Y = _targets(h, Y).astype(np.float64)
@@ -45,6 +72,7 @@ def r2(h, Y, sample_weight=None):
     return float(np.mean(np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1), constant)))
 
 
+@_metric
 def cross_entropy(h, Y, sample_weight=None):
     """-log of the probability given to the right answer, mean over the examples; probabilities are kept eps from 0 and
     1, as in scikit-learn's log_loss. (J is computed from z(L) and needs no such care.)"""
@@ -72,7 +100,8 @@ def resolve(metrics):
                 raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
             name, function = metric, NAMED[metric]
         elif callable(metric):
-            name, function = getattr(metric, "__name__", type(metric).__name__), _unweighted(metric)
+            name = getattr(metric, "__name__", type(metric).__name__)
+            function = _unweighted(metric, name)
         else:
             raise TypeError(f"metrics[{i}] must be a name or a function of (h, Y); got {metric!r}")
         if name in found or name in ("J", "seconds"):
@@ -81,8 +110,8 @@ def resolve(metrics):
     return found
 
 
-def _unweighted(function):
-    return lambda h, Y, sample_weight=None: float(function(h, Y))
+def _unweighted(function, name):
+    return lambda h, Y, sample_weight=None: checks.value(function(h, Y), f"the metric {name}")
 
 
 def check_classes(functions, data):

@@ -199,7 +199,7 @@ class Network:
                      f"{self._theta.nbytes / 1024:.1f} KiB")
         return "\n".join(lines)
 
-    def data(self, X, Y, sample_weight=None, names=("X", "Y")):
+    def data(self, X, Y, sample_weight=None, names=("X", "Y", "sample_weight")):
         """X, Y and weights checked against this network, for many evaluations on the same examples."""
         return Data(self._plan, self.dtype, X, Y, sample_weight, names)
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, SupportsIndex, TypeVar, overload
 
 import numpy as np
@@ -65,7 +65,7 @@ class Network:
         X: ArrayLike,
         Y: ArrayLike,
         sample_weight: ArrayLike | None = None,
-        names: tuple[str, str] = ("X", "Y"),
+        names: Sequence[str] = ("X", "Y", "sample_weight"),
     ) -> Data: ...
     @overload
     def predict(self, X: ArrayLike, *, out: None = None) -> _Floats: ...

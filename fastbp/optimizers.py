@@ -292,7 +292,8 @@ class RPROP(Optimizer):
         self.most = checks.number(most, "most", low=self.least)
 
     def init(self, theta):
-        return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
+        with np.errstate(over="ignore"):    # infinite where theta's dtype holds no such number
+            return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
 
     def update(self, theta, D, state):
         state["t"] += 1
@@ -324,7 +325,8 @@ def resolve(optimizer, dtype):
             "optimizer must be an instance with init(theta) and update(theta, D, state), such as fastbp.SGD(0.1), "
             f"or one of {', '.join(NAMED)}; got {optimizer!r}"
         )
-    if isinstance(optimizer, tuple(NAMED.values())) and np.dtype(dtype).type(getattr(optimizer, "epsilon", 1)) == 0:
+    least = float(np.finfo(dtype).smallest_subnormal)
+    if isinstance(optimizer, tuple(NAMED.values())) and getattr(optimizer, "epsilon", 1) <= least / 2:
         name = np.dtype(dtype).name
         raise ValueError(f"epsilon {optimizer.epsilon:g} is 0 in {name}: a parameter at rest would be divided by 0")
     return optimizer

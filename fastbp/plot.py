@@ -1,9 +1,10 @@
 """Pictures of trainings and networks: each function draws into `ax`, or a new figure, and returns the Axes.
 
-Needs matplotlib (pip install 'fastbp[plot]'). New figures belong to nobody's pyplot state: show one by returning
-``ax.figure`` in a notebook, keep it by ``ax.figure.savefig(path)``.
+Needs matplotlib (pip install 'fastbp[plot]'). New figures belong to nobody's pyplot state: a notebook shows them where
+a cell ends with the Axes, ``ax.figure.savefig(path)`` keeps them.
 """
 
+import io
 import math
 
 import numpy as np
@@ -12,19 +13,32 @@ from . import checks
 from .metrics import HIGHER
 
 try:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import ScaledTranslation
 except ImportError as error:
     raise ImportError("fastbp.plot needs matplotlib (pip install 'fastbp[plot]')") from error
 
 BLUE, ORANGE, GREEN = "#2b6cb0", "#dd6b20", "#2f855a"
+MANY = 10  # classes that a legend names
+
+
+class _Picture(Axes):
+    """Axes of a new figure, which a notebook shows whole, whether pyplot is there or not."""
+
+    def _repr_png_(self):
+        page = io.BytesIO()
+        self.figure.savefig(page, format="png")
+        return page.getvalue()
 
 
 def _axes(ax, figsize):
-    return Figure(figsize=figsize, layout="constrained").add_subplot() if ax is None else ax
+    return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
 def learning_curve(history, ax=None):
-    """J and the validation's cost by epoch; accuracies and r2, where measured, on a second scale.
+    """J and the validation's cost by epoch; accuracies and r2, where measured, on a second scale. The legend stands
+    below, so that it hides nothing (within, in Axes of a figure that has no layout engine to make room for it).
 
     Parameters
     ----------
@@ -38,17 +52,18 @@ def learning_curve(history, ax=None):
     """
     if not len(history):
         raise ValueError("history has 0 epochs; there is nothing to draw")
-    ax, epochs = _axes(ax, (7, 4)), np.arange(1, len(history) + 1)
+    ax, epochs = _axes(ax, (7, 4.4)), np.arange(1, len(history) + 1)
     marker = "o" if len(history) < 10 else ""
     ax.plot(epochs, history.J, color=BLUE, marker=marker, label="J, training")
     costs = list(history.J)
     if history.val_J:
         ax.plot(epochs, history.val_J, color=ORANGE, marker=marker, label="cost, validation")
         best = int(np.argmin(history.val_J))
-        ax.plot(epochs[best], history.val_J[best], "o", color=ORANGE, markersize=8, markerfacecolor="none",
-                label=f"lowest, epoch {best + 1}")
+        ax.plot(epochs[best], history.val_J[best], "o", color=ORANGE, markersize=8, markerfacecolor="white",
+                markeredgewidth=1.5, label=f"lowest, epoch {best + 1}", zorder=3)
         costs += history.val_J
-    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if min(costs) > 0 else "linear")
+    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if min(costs) > 0 and max(costs) > 3 * min(costs) else "linear")
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     ax.grid(alpha=0.25)
     lines = ax.get_lines()
     shares = {name: values for name, values in history.columns.items() if name.removeprefix("val_") in HIGHER}
@@ -60,7 +75,12 @@ def learning_curve(history, ax=None):
                                 label=f"{name.removeprefix('val_').replace('_', ' ')}, {of}")
         right.set(ylabel=" and ".join(dict.fromkeys(name.removeprefix("val_").replace("_", " ") for name in shares)),
                   ylim=(max(-1.0, floor - 0.05 * (1 - floor) - 0.002), 1.002))
-    ax.legend(lines, [line.get_label() for line in lines], loc="center right", framealpha=0.9)
+    # so far under the axis that its ticks and its label have room
+    below = {} if ax.figure.get_layout_engine() is None else {
+        "loc": "upper center", "ncols": 2 if len(lines) == 4 else 3, "frameon": False, "bbox_to_anchor": (0.5, 0),
+        "bbox_transform": ax.transAxes + ScaledTranslation(0, -34 / 72, ax.figure.dpi_scale_trans),
+    }  # fmt: skip
+    ax.legend(lines, [line.get_label() for line in lines], **below)
     return ax
 
 
@@ -107,10 +127,10 @@ def decision_boundary(net, X, y, ax=None, points=200):
     Parameters
     ----------
     net : Network
-        s_1 = 2. With one output its level is drawn as colour, and the boundary at the middle of its range as a line;
-        with several the class of the largest, paler where the second is near.
+        s_1 = 2. With one output its level is drawn as colour, and the boundary at the middle of its range (of the
+        targets', where it has none) as a line; with several the class of the largest, paler where the second is near.
     X : (m, 2)
-    y : (m,) classes; for one output also targets (m, 1)
+    y : (m,) classes; for one output also targets (m, 1), which are coloured as its level is
     ax : matplotlib Axes, optional
     points : int
         Of the grid along each side.
@@ -124,51 +144,71 @@ def decision_boundary(net, X, y, ax=None, points=200):
     X, points = np.asarray(X, dtype=float), checks.count(points, "points", low=2)
     if X.ndim != 2 or X.shape[1] != 2 or not len(X):
         raise ValueError(f"X must have shape (m, 2); got {X.shape}")
-    y = np.asarray(y).reshape(len(X), -1)
+    y, K = checks.array(y, "y"), net.layer_sizes[-1]
+    if y.shape not in ((len(X),), (len(X), K)):
+        raise ValueError(f"y must have shape ({len(X)},) or ({len(X)}, {K}); got {y.shape}")
+    y = y.reshape(len(X), -1)
     y = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    values = np.unique(y)
+    if K > 1 and not (np.isin(values, range(K)).all()):
+        raise ValueError(f"y must be classes 0 to {K - 1}; got {values[0]:g} to {values[-1]:g}")
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.08 * np.where(high > low, high - low, 1)
     u, v = (np.linspace(a, b, points) for a, b in zip(low - margin, high + margin, strict=True))
     h = net.predict(np.column_stack([each.ravel() for each in np.meshgrid(u, v)]))
-    ax = _axes(ax, (5, 4.5))
-    box = (u[0], u[-1], v[0], v[-1])
-    colours = _colours(max(2, net.layer_sizes[-1], len(np.unique(y))))
-    if h.shape[1] == 1:
-        plan, level = net.plan, h.reshape(points, points)
-        bounded = np.isfinite([plan.lowest, plan.highest]).all()
-        limits = (plan.lowest, plan.highest) if bounded else (float(level.min()), float(level.max()))
-        from matplotlib.colors import LinearSegmentedColormap
-
-        pale = LinearSegmentedColormap.from_list("classes", [colours[0], "white", colours[1]])
-        image = ax.imshow(level, origin="lower", extent=box, aspect="auto", cmap=pale, vmin=limits[0], vmax=limits[1],
-                          alpha=0.6, interpolation="bilinear")
-        ax.figure.colorbar(image, ax=ax, label="h(x)")
-        middle = sum(limits) / 2
-        if level.min() < middle < level.max():
-            ax.contour(u, v, level, levels=[middle], colors="black", linewidths=1.2)
+    ax, dots = _axes(ax, (5, 4.5)), {"s": 60 if len(X) < 20 else 16, "edgecolors": "white", "linewidths": 0.6}
+    place = {"origin": "lower", "extent": (u[0], u[-1], v[0], v[-1]), "aspect": "auto", "interpolation": "bilinear"}
+    colours = _colours(max(2, K, min(len(values), MANY)))
+    if K == 1:
+        shades = _level(ax, net, h.reshape(points, points), y, u, v, colours, place)
     else:
-        best = h.argmax(axis=1)
-        first, second = np.sort(h, axis=1)[:, :-3:-1].T
-        sure = 0.15 + 0.45 * np.clip(first - second, 0, 1)
-        page = 1 - sure[:, None] * (1 - colours[best])
-        ax.imshow(page.reshape(points, points, 3), origin="lower", extent=box, aspect="auto", interpolation="bilinear")
-        for k in np.unique(best)[1:]:
-            ax.contour(u, v, (best == k).reshape(points, points), levels=[0.5], colors="black", linewidths=0.8)
-    for i, value in enumerate(np.unique(y)[:10]):
-        of = y == value
-        ax.scatter(*X[of].T, s=14, color=colours[i if h.shape[1] == 1 else int(value)], edgecolors="white",
-                   linewidths=0.5, label=f"{value:g}")
-    ax.legend(title="y", fontsize=8)
+        shades = None
+        _regions(ax, h, u, v, colours, place)
+    if shades and len(values) > MANY:   # no classes: targets on the scale of h
+        ax.scatter(*X.T, c=y, **shades, **dots | {"edgecolors": "dimgrey"})
+    else:
+        for i, value in enumerate(values):
+            of = y == value
+            ax.scatter(*X[of].T, color=colours[i if shades else int(value)], label=f"{value:g}", **dots)
+        if len(values) <= MANY:
+            ax.legend(title="y", fontsize=8)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
     return ax
+
+
+def _level(ax, net, level, y, u, v, colours, place):
+    """The one output as colour, the middle of its range as a line; the scale of the colours"""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    limits = net.plan.lowest, net.plan.highest
+    if not np.isfinite(limits).all():
+        limits = float(y.min()), float(max(y.max(), np.nextafter(y.min(), np.inf)))
+    shades = {"cmap": LinearSegmentedColormap.from_list("level", [colours[0], "white", colours[1]]),
+              "vmin": limits[0], "vmax": limits[1]}  # fmt: skip
+    ax.figure.colorbar(ax.imshow(level, alpha=0.6, **shades, **place), ax=ax, label="h(x)")
+    middle = sum(limits) / 2
+    if level.min() < middle < level.max():
+        ax.contour(u, v, level, levels=[middle], colors="black", linewidths=1.2)
+    return shades
+
+
+def _regions(ax, h, u, v, colours, place):
+    """The class of the largest output as colour, with its borders"""
+    best, shape = h.argmax(axis=1), (len(v), len(u))
+    first, second = np.sort(h, axis=1)[:, :-3:-1].T
+    sure = 0.15 + 0.45 * np.clip(first - second, 0, 1)
+    ax.imshow((1 - sure[:, None] * (1 - colours[best])).reshape(*shape, 3), **place)
+    for k in np.unique(best)[1:]:
+        ahead = h[:, k] - np.delete(h, k, axis=1).max(axis=1)
+        ax.contour(u, v, ahead.reshape(shape), levels=[0], colors="black", linewidths=0.8)
 
 
 def _colours(n):
     """n colours (n, 3) that can be told apart"""
     import matplotlib
 
-    named = matplotlib.colormaps["tab10" if n <= 10 else "turbo"]
-    if n <= 10:
+    named = matplotlib.colormaps["tab10" if n <= MANY else "turbo"]
+    if n <= MANY:
         return np.array([named(i)[:3] for i in range(n)])
     return np.array([named(i / (n - 1))[:3] for i in range(n)])
 
@@ -201,14 +241,17 @@ def confusion_matrix(net, X, y, ax=None, names=None):
     counts = np.zeros((K, K), np.int64)
     np.add.at(counts, (y.astype(int), said), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax = _axes(ax, (1.8 + 0.45 * K, 1.3 + 0.45 * K))
+    ax = _axes(ax, (min(10, 1.8 + 0.45 * K), min(9.5, 1.3 + 0.45 * K)))
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, j in np.argwhere(counts if K <= 30 else np.zeros((1, 1))):
-        shade = "white" if shares[i, j] > 0.5 else "black"
-        ax.text(j, i, counts[i, j], ha="center", va="center", fontsize=8, color=shade)
-    ticks = range(K)
-    ax.set_xticks(ticks, names or ticks, rotation=45 if names else 0)
-    ax.set_yticks(ticks, names or ticks)
+    if K <= 30:
+        for i, j in np.argwhere(counts):
+            shade = "white" if shares[i, j] > 0.5 else "black"
+            ax.text(j, i, counts[i, j], ha="center", va="center", fontsize=8, color=shade)
+    if names is not None:
+        ax.set_xticks(range(K), names, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(K), names)
+    elif K <= 20:
+        ax.set(xticks=range(K), yticks=range(K))
     right = counts.trace() / max(len(y), 1)
     ax.set(xlabel="predicted", ylabel="true", title=f"{100 * right:.1f} % right")
     return ax

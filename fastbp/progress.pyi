@@ -1,10 +1,15 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TextIO
+from typing import Final, Protocol, TextIO
 
 from .history import History
 
+FORM: Final[str]
+
 def line(history: History) -> str: ...
-def silent() -> nullcontext[Callable[[History], None]]: ...
+class _Report(Protocol):
+    def __call__(self, history: History, examples: int | None = None) -> None: ...
+
+def silent() -> nullcontext[_Report]: ...
 @contextmanager
-def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[Callable[[History], None]]: ...
+def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[_Report]: ...

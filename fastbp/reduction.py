@@ -80,8 +80,8 @@ class Sum:
         if marks.count(marks[0]) < len(marks):
             other = next(r for r, mark in enumerate(marks) if mark != marks[0])
             raise group.alike(ValueError(
-                f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer, "
-                "on one rank only, or the ranks' processors round differently"))
+                f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer "
+                "on one rank, or the ranks' processors round differently"))
         self.extra = numbers[:, 4:]
         return pair_by_pair(costs), pair_by_pair(weights), max(flags) == MORE
 

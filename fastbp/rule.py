@@ -3,9 +3,10 @@
 import numpy as np
 
 from . import checks
+from .settings import Settings
 
 
-class Optimizer:
+class Optimizer(Settings):
     """Base of the update rules.
 
     To write one, define `init` and `update` (a subclass, or any object that has both):
@@ -51,15 +52,6 @@ class Optimizer:
     def settings(self):
         """The numbers of the compiled rule in its order, the learning rate first (or the function that gives it)."""
         raise NotImplementedError(f"{type(self).__name__} names a compiled rule but not its settings")
-
-    def __repr__(self):
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None
 
 
 def compiled_rule(optimizer):

@@ -8,23 +8,15 @@ follows a monitored value instead of t is `callbacks.ReduceOnPlateau`.
 import math
 
 from . import checks
+from .settings import Settings
 
 
-class Schedule:
-    """Base of the schedules: compared and shown by their settings."""
+class Schedule(Settings):
+    """Base of the schedules."""
 
     def __call__(self, t):
         """The learning rate of the step after t steps."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(t)")
-
-    def __repr__(self):
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
-
-    def __eq__(self, other):
-        return type(self) is type(other) and vars(self) == vars(other)
-
-    __hash__ = None
 
 
 class Constant(Schedule):

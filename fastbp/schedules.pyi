@@ -1,11 +1,8 @@
-from typing import ClassVar
-
 from .checks import _Count, _Flag, _Number
+from .settings import Settings
 
-class Schedule:
+class Schedule(Settings):
     def __call__(self, t: int) -> float: ...
-    def __eq__(self, other: object) -> bool: ...
-    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 class Constant(Schedule):
     learning_rate: float

@@ -69,15 +69,6 @@ def fields(value, names, where):
     return value
 
 
-def network_of(arrays, meta, kind, version, names):
-    """The network of a file of this kind, version and fields; its arrays are taken out of `arrays`."""
-    if meta.get("kind") != kind:
-        raise FormatError(f"kind is {meta.get('kind')!r:.60}; here {kind!r} is read")
-    files.checked(meta, version, ("network", *names))
-    own = {name: arrays.pop(name) for name in ("theta", "init") if name in arrays}
-    return files.unpack(own, meta["network"])
-
-
 def nothing_left(arrays):
     """Each array of a file is a part of something"""
     if arrays:

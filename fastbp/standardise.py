@@ -1,9 +1,12 @@
 """Inputs of mean 0 and standard deviation 1: the moments of the training rows, kept for all later ones."""
 
+import warnings
+
 import numpy as np
 
 from . import checks
 
+LOST = 1e-3  # of the scale of a column: what rounding may take before a warning
 ROWS = 4096  # looked at together: a memory map is read through once a pass, never copied
 
 
@@ -11,7 +14,8 @@ class Standardise:
     """x -> (x - mean) / scale, with mean and standard deviation of each column of X.
 
     A network trained on `transform(X)` wants `transform` of everything it is shown later; `fold` makes one of it that
-    takes the inputs as they are, for as long as there are no more steps to take.
+    takes the inputs as they are and holds the moments in its own Theta(1), so that `predict`, files and pickles have
+    them. `unfold` makes it one again that can be trained on: steps on inputs as they are would go astray.
 
     Parameters
     ----------
@@ -91,17 +95,44 @@ class Standardise:
         """A copy of the network that takes inputs as they are: Theta(1)_ij / scale_j, and in the bias column
         Theta(1)_i0 - sum_j Theta(1)_ij mean_j / scale_j.
 
-        Predictions cost what they cost before, one row too, and files and pickles hold all of it. In float32 a column
-        whose mean is thousands of times its scale loses digits: fold a float64 copy (``net.copy(np.float64)``).
+        Predictions cost what they cost before, one row too. A column whose mean is many times its scale loses digits:
+        in float32 from some thousands on, which is a warning; then fold a float64 copy (``net.copy(np.float64)``).
         """
+        ratio = np.abs(self.mean) / self.scale
+        j, eps = int(ratio.argmax()), float(np.finfo(self._own(net).dtype).eps)
+        if ratio[j] * eps > LOST:
+            warnings.warn(f"column {j} has a mean of {ratio[j]:.2g} times its scale: a {net.dtype.name} network that "
+                          f"takes it as it is knows it to about {ratio[j] * eps:.1g} of the scale only; fold "
+                          "net.copy(np.float64)", stacklevel=2)
+
+        def folded(Theta):
+            Theta[:, 1:] /= self.scale
+            Theta[:, 0] -= Theta[:, 1:] @ self.mean
+
+        return _with_first(net, folded)
+
+    def unfold(self, net):
+        """A copy of a folded network that takes `transform` of the inputs again, to go on training it."""
+        def unfolded(Theta):
+            Theta[:, 0] += Theta[:, 1:] @ self.mean
+            Theta[:, 1:] *= self.scale
+
+        return _with_first(self._own(net), unfolded)
+
+    def _own(self, net):
+        """The network, if it has as many inputs"""
         if checks.network(net).layer_sizes[0] != len(self.mean):
             raise ValueError(f"net has {net.layer_sizes[0]} inputs; these moments are of {len(self.mean)} columns")
-        net = net.copy()
-        Theta = net.Theta[0].astype(np.float64)
-        Theta[:, 1:] /= self.scale
-        Theta[:, 0] -= Theta[:, 1:] @ self.mean
-        net.Theta[0][:] = Theta
         return net
 
     def __repr__(self):
         return f"Standardise({len(self.mean)} columns)"
+
+
+def _with_first(net, change):
+    """A copy of the network with Theta(1) changed, in float64"""
+    net = net.copy()
+    Theta = net.Theta[0].astype(np.float64)
+    change(Theta)
+    net.Theta[0][:] = Theta
+    return net

@@ -5,6 +5,7 @@ one, each waiting for its own members, would wait for ever. Signals reach the ca
 whole and waits, so that Ctrl-C can never cut a job between two members.
 """
 
+import contextlib
 import os
 import time
 from _thread import start_new_thread  # a Thread object would cost more, and swallow a Ctrl-C while it is collected
@@ -12,7 +13,7 @@ from collections import deque
 from queue import SimpleQueue
 from threading import Lock
 
-from . import checks
+from . import checks, quota
 from ._backprop import Team, lead
 
 # Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
@@ -23,18 +24,41 @@ SHARED_CALL = 5e8
 SHARED_SUM = 1e8
 LONG = 1e8
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-TRIAL, TERM = 0.005, 1.0  # seconds that a number of members is tried for, and that the better one then works
+ALONE_FIRST = 0.01  # seconds that the calling thread works before it starts a crew that meets at barriers
+# Seconds that the other number of members is tried for, at most and at least; that a crew has before to come together;
+# that the better one then works, at most; and the share of all working time that trials may take: where the other is
+# the slower, this is all that is lost.
+TRIAL, LEAST, SETTLE, TERM, SHARE = 0.005, 0.0005, 0.0002, 1.0, 0.05
 
 
 def cores():
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors this process may run on and, by the quota of its control group, keep busy: one at least."""
+    n = len(_allowed()) or os.cpu_count() or 1
+    return max(1, int(min(n, quota.processors())))
 
 
 def members(n_threads, operations, least=SHARED):
     """How many threads work on so many floating-point operations, n_threads at most."""
     limit = cores() if n_threads is None else min(cores(), checks.count(n_threads, "n_threads"))
     return limit if operations >= least else 1
+
+
+def spread(member):
+    """Move the calling thread to the processor of this member, and leave it free to be moved on.
+
+    A thread that is woken may be put where the one that woke it still runs, and there it stays for milliseconds: two
+    members that meet at barriers would take turns on one processor while another stands idle.
+    """
+    allowed = sorted(_allowed())
+    with contextlib.suppress(OSError):
+        if len(allowed) > 1:
+            os.sched_setaffinity(0, {allowed[(os.getpid() + member) % len(allowed)]})
+            os.sched_setaffinity(0, allowed)
+
+
+def _allowed():
+    """The processors that the calling thread may run on, where the system tells."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
 
 
 class _Job:
@@ -60,6 +84,53 @@ def _work(inbox):
         job.run()
 
 
+class Choice:
+    """How many members work in step: n, or one.
+
+    Who meets at barriers waits for the slowest, and on small steps, or on a machine with other work to do, that can be
+    slower than one alone. So each is tried now and then, and the faster works.
+
+    Parameters
+    ----------
+    n : int
+    alone : float
+        Seconds that one works before n are tried.
+    """
+
+    def __init__(self, n, alone):
+        self.now, self.other = (1, n) if alone > 0 else (n, 1)
+        self._worked, self._due = 0.0, alone if alone > 0 else TRIAL
+        self._steps, self._seconds = 0, 0.0     # of `now`, since the last trial
+        self._settled = 0.0     # seconds that the other has had to come together
+
+    @property
+    def trying(self):
+        """Is the other to be tried now?"""
+        return self._worked >= self._due and self.now != self.other
+
+    def next(self):
+        """(members, seconds at most) of the next call"""
+        if not self.trying:
+            return self.now, max(LEAST, min(self._due - self._worked, TERM / 20))
+        if self.other > 1 and not self._settled:
+            return self.other, SETTLE
+        return self.other, max(LEAST, min(TRIAL, SHARE * self._worked))
+
+    def took(self, n, steps, seconds):
+        """So many members took so many seconds over so many steps."""
+        self._worked += seconds
+        if n == self.now:
+            self._steps, self._seconds = self._steps + steps, self._seconds + seconds
+            return
+        if n > 1 and not self._settled:
+            self._settled = seconds
+            return
+        if steps * self._seconds > self._steps * seconds:
+            self.now, self.other = self.other, self.now
+        self._due = self._worked + max((self._settled + seconds) / SHARE, min(TERM, self._worked))
+        self._steps, self._seconds, self._settled = 0, 0.0, 0.0
+
+
 class Crew:
     """n threads, or the calling thread itself.
 
@@ -69,15 +140,24 @@ class Crew:
         Members; fewer where the system grants no more threads.
     apart : bool
         Keep the calling thread free to receive Ctrl-C, even with one member: for steps that take long.
+    alone : float
+        Seconds that one works in step before there are more; until then, unless apart, no thread is started.
     """
 
-    def __init__(self, n=1, apart=False):
+    def __init__(self, n=1, apart=False, alone=0.0):
         self.team = Team(1)     # of each member that works on its own: asked to stop when all are
-        self._rates = {}        # steps per second by number of members, of the last trial
-        self._until = 0.0       # when the next trial is due
+        self.n = n
+        self._apart, self._alone = apart, alone
         self._process = os.getpid()
+        self._processors = len(_allowed())
         self._members = []      # their inboxes
-        for _ in range(n if n > 1 or apart else 0):
+        self._choice = None
+        if alone == 0 or apart:
+            self._start()
+
+    def _start(self):
+        """Threads for the members"""
+        for _ in range(self.n if self.n > 1 or self._apart else 0):
             self._members.append(SimpleQueue())
             try:
                 start_new_thread(_work, (self._members[-1],))
@@ -87,32 +167,35 @@ class Crew:
         self.n = max(1, len(self._members))
 
     def in_step(self, loop):
-        """loop(budget, team, member) by members together, meeting at barriers; returns its (…, steps done) of each.
+        """loop(budget, team, member) by members together, meeting at barriers; returns its (…, steps done).
 
-        Members that meet at barriers wait for the slowest, and on a machine with other work to do that can be slower
-        than one alone. So both are tried, again every second, and the faster goes on: the bits are the same.
+        By as many as are the faster; the bits are the same.
         """
-        if not self._here():
+        if self.n == 1 and not self._apart:
             return loop(SLICE, Team(1), 0)
-        now = time.perf_counter()
-        if now >= self._until:
-            self._rates, self._until = {}, now + TERM
-        if self.n > 1 and len(self._rates) < 2:
-            n, budget = (1 if self._rates else self.n), TRIAL
-        else:
-            n, budget = max(self._rates, key=self._rates.get, default=1), TERM / 20
-        team = Team(n)
+        if self._choice is None:
+            self._choice = Choice(self.n, self._alone)
+        n, budget = self._choice.next()
+        here = n == 1 and not self._apart       # in the calling thread
+        if not here and not self._here():
+            return loop(SLICE, Team(1), 0)
+        n, begun, team = min(n, self.n), time.perf_counter(), Team(n)
+        spreads = n > 1 and (self._choice.trying or n >= self._processors)
 
         def part(member):
             try:
+                if spreads:
+                    spread(member)
                 return loop(budget, team, member)
             except BaseException:
                 team.abandon()      # nobody waits for this member at the barrier
                 raise
 
-        result = self._lead(lambda: self._by_all(part, n), team.want_stop)
-        if self.n > 1 and n not in self._rates:
-            self._rates[n] = result[-1] / (time.perf_counter() - now)
+        if here:
+            result = loop(min(budget, SLICE), team, 0)
+        else:
+            result = self._lead(lambda: self._by_all(part, n), team.want_stop)
+        self._choice.took(n, result[-1], time.perf_counter() - begun)
         return result
 
     def share(self, work, tasks):
@@ -134,9 +217,11 @@ class Crew:
             self._lead(lambda: self._by_all(part, self.n), self.team.want_stop)
 
     def _here(self):
-        """The members; none in a child that was forked while they worked: they stayed with the parent."""
-        if self._members and self._process != os.getpid():
-            self._members, self.n = [], 1
+        """The members, started if need be; none in a child that was forked meanwhile: they stayed with the parent."""
+        if self._process != os.getpid():
+            self._members, self.n, self._apart = [], 1, False
+        elif not self._members:
+            self._start()
         return self._members
 
     def _by_all(self, part, n):
@@ -178,4 +263,4 @@ ALONE = Crew()
 def crew(n_threads, operations, steps):
     """The crew for so many steps of so many floating-point operations each."""
     n = members(n_threads, operations)
-    return Crew(n if operations * steps >= SHARED_CALL else 1, apart=operations >= LONG)
+    return Crew(n if operations * steps >= SHARED_CALL else 1, apart=operations >= LONG, alone=ALONE_FIRST)

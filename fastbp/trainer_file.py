@@ -4,12 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, container, snapshot
+from . import checks, container, files, snapshot
 from .container import FormatError
 from .regularisation import Regularisation
 
-VERSION = 1  # of the fields below
-FIELDS = ("optimizer", "state", "settings", "dropout", "notes")
 SETTINGS = ("c", "l1", "batch_lam", "clip_value", "clip_norm")
 
 
@@ -28,7 +26,7 @@ def save(path, trainer, notes):
     arrays, fields = snapshot.of_trainer(trainer)
     settings = {name: getattr(trainer.regularisation, name) for name in SETTINGS}
     container.write(path, arrays, {
-        "kind": "trainer", "version": VERSION, **fields, "dropout": list(trainer.dropout),
+        **files.kind("trainer"), **fields, "dropout": list(trainer.dropout),
         "settings": snapshot.encode(settings, "settings", arrays), "notes": snapshot.encode(notes, "notes", arrays),
     })
 
@@ -37,7 +35,7 @@ def read(path, trainer):
     """The trainer of a file, or a ValueError that says why `trainer` cannot go on from it."""
     arrays, meta = container.read(path)
     with container.located(path):
-        net = snapshot.network_of(arrays, meta, "trainer", VERSION, FIELDS)
+        net = files.of_kind(arrays, meta, "trainer")
         last = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
         state, settings, notes = (snapshot.decode(meta[name], arrays) for name in ("state", "settings", "notes"))
         snapshot.nothing_left(arrays)

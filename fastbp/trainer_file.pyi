@@ -6,8 +6,6 @@ from .container import _Path
 from .regularisation import Regularisation
 from .training import Trainer
 
-VERSION: Final[int]
-FIELDS: Final[tuple[str, ...]]
 SETTINGS: Final[tuple[str, ...]]
 
 class Kept(NamedTuple):

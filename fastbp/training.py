@@ -236,11 +236,24 @@ class Trainer:
         with self.group.guard():
             kept = self.group.section(lambda: trainer_file.read(path, self) if self.group.rank == 0 else None)
             kept, = self.group.first_of(kept)
-        for name, value in kept.numbers.items():
-            setattr(self.optimizer, name, value)
-        self._regularisation, self.state = kept.regularisation, kept.state
-        self._theta[:] = kept.theta
+            self.group.section(lambda: self._go_on(kept))
         return kept.notes
+
+    def _go_on(self, kept):
+        """From what `trainer_file.read` found: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
+        before = numbers, self._regularisation, self.state, self._theta.copy()
+        try:
+            self._become(kept.numbers, kept.regularisation, kept.state, kept.theta)
+        except BaseException:
+            self._become(*before)
+            raise
+
+    def _become(self, numbers, regularisation, state, theta):
+        for name, value in numbers.items():
+            setattr(self.optimizer, name, value)
+        self._regularisation, self.state = regularisation, state
+        self._theta[:] = theta
 
     def _prepare_step(self, settings):
         """A stepper for these settings; before every step where the learning rate is a function."""

@@ -37,11 +37,10 @@ cdef class Examples:
     cdef examples_t data
     cdef Py_buffer X, Y, w
     cdef const int64_t[::1] labels, order
-    cdef int opened
+    cdef int opened     # bits, 0 at first
     cdef readonly object capsule    # of &data, for _epoch
 
     def __cinit__(self, X, Y=None, const int64_t[::1] labels=None, w=None, const int64_t[::1] order=None):
-        self.opened = 0
         self.capsule = PyCapsule_New(&self.data, "fastbp.examples", NULL)
         self.data.w.data = self.data.Y.data = NULL
         open_rows(X, &self.X, &self.data.X)

@@ -1,9 +1,13 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
+
+from fastbp import threads
 
 try:
     import hypothesis
@@ -12,6 +16,15 @@ except ImportError:  # the file that needs it skips itself
 else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
+
+if threading.gettrace():    # coverage.py follows the threads that `threading` starts; crews are bare ones
+    _start = threads.start_new_thread
+
+    def _traced(function, *arguments):
+        sys.settrace(threading.gettrace())
+        function(*arguments)
+
+    threads.start_new_thread = lambda function, arguments: _start(_traced, (function, *arguments))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ An input is a file as it stands, one that gets its checksum, or header and data 
 so that the fuzzer also comes to what lies behind those. The golden files are put into the corpus in each of the forms.
 """
 
+import contextlib
 import hashlib
 import io
 import sys
@@ -18,7 +19,7 @@ with atheris.instrument_imports(include=["fastbp", "json"]):
     import numpy as np
 
     import fastbp
-    from fastbp import FormatError, container, files
+    from fastbp import FormatError, checkpoint, container, files
 
 AS_IT_STANDS, SEALED, FRAMED = b"a", b"s", b"f"
 
@@ -50,6 +51,8 @@ def one_input(data):
     again = container._storable_arrays(arrays)
     assert {name: a.tobytes() for name, a in again.items()} == {name: a.tobytes() for name, a in arrays.items()}
     container._header(again, container._storable_meta(meta))
+    with contextlib.suppress(FormatError):
+        checkpoint.Kept("fuzzed", dict(arrays), dict(meta))
     try:
         net = files.unpack(arrays, meta.get("network"))
     except FormatError:

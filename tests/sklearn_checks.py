@@ -1,6 +1,6 @@
 """check_estimator over classes and solvers, as JSON: run by test_sklearn_suites.py in a process of its own.
 
-python sklearn_checks.py fastbp|sklearn float64|float32 -> {"MLPClassifier sgd": {check: [status, exception]}, ...}
+python sklearn_checks.py fastbp|sklearn float64|float32 [max_iter] -> {"MLPRegressor sgd": {check: [status, exception]}}
 """
 
 import json
@@ -27,7 +27,7 @@ def single(cls):
     return type(cls.__name__, (cls,), {"_validate_input": _validate_input, "__module__": cls.__module__})
 
 
-def run(whose, dtype):
+def run(whose, dtype, max_iter=100):
     module = fastbp.sklearn if whose == "fastbp" else sklearn.neural_network
     results = {}
     for name in ("MLPClassifier", "MLPRegressor"):
@@ -39,7 +39,7 @@ def run(whose, dtype):
         for solver in ("lbfgs", "sgd", "adam"):
             # a check wants probabilities below 1, to which float32 rounds all above 1 - 3e-8: smaller weights
             alpha = 0.1 if dtype == "float32" else 1e-4
-            found = check_estimator(cls(solver=solver, max_iter=100, alpha=alpha), on_fail=None, on_skip=None)
+            found = check_estimator(cls(solver=solver, max_iter=int(max_iter), alpha=alpha), on_fail=None, on_skip=None)
             results[f"{name} {solver}"] = {
                 check["check_name"]: [check["status"], repr(check["exception"])] for check in found
             }

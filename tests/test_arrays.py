@@ -89,7 +89,7 @@ def plain(dtype, Y=Y):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", [*LAYOUTS, "memory-mapped"])
-def test_every_layout_gives_the_bits_of_the_plain_array(layout, dtype, tmp_path):
+def test_fault_30_every_layout_gives_the_bits_of_the_plain_array(layout, dtype, tmp_path):
     for answers in (Y, LABELS):
         net, expected = plain(dtype, answers)
         for kind in DTYPES:
@@ -110,7 +110,7 @@ def test_every_layout_gives_the_bits_of_the_plain_array(layout, dtype, tmp_path)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_number_gives_the_bits_of_the_plain_array(kind, dtype):
+def test_fault_30_every_kind_of_number_gives_the_bits_of_the_plain_array(kind, dtype):
     net, expected = plain(dtype)
     w = W.astype(kind) if kind != "?" else W
     theta = THETA.astype(kind) if kind in ("f2", "f4", "f8", "g") else THETA
@@ -124,7 +124,7 @@ def test_every_kind_of_integer_is_a_label(kind):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_broadcast_arrays_of_stride_zero_are_read_right(dtype):
+def test_fault_30_broadcast_arrays_of_stride_zero_are_read_right(dtype):
     net = fastbp.Network(SIZES, dtype=dtype, init=THETA)
     row, answer, one = X[:1].astype(dtype), Y[:1].astype(dtype), np.ones(1, dtype)
     thin = [np.broadcast_to(each, (M, *each.shape[1:])) for each in (row, answer, one)]
@@ -136,7 +136,7 @@ def test_broadcast_arrays_of_stride_zero_are_read_right(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", [*LAYOUTS])
-def test_a_single_row_may_have_every_layout(layout, dtype):
+def test_fault_30_a_single_row_may_have_every_layout(layout, dtype):
     net = fastbp.Network(SIZES, dtype=dtype, init=THETA)
     for kind in DTYPES:
         assert net.predict(LAYOUTS[layout](X[0].astype(kind))).tobytes() == net.predict(X[0]).tobytes()
@@ -144,7 +144,7 @@ def test_a_single_row_may_have_every_layout(layout, dtype):
         assert net.predict(X[0].astype(kind)).tobytes() == net.predict(X[0]).tobytes()
 
 
-def test_targets_may_be_the_inputs_themselves():
+def test_fault_31_targets_may_be_the_inputs_themselves():
     """An autoencoder: Y is X, or a view of it"""
     p = problem((6, 3, 6), m=15)
     net, X = p.network(), np.random.default_rng(1).uniform(0, 1, (15, 6))
@@ -153,7 +153,7 @@ def test_targets_may_be_the_inputs_themselves():
         assert net.cost_and_gradient(X, targets)[1].tobytes() == net.cost_and_gradient(X, X.copy())[1].tobytes()
 
 
-def test_gradient_may_be_written_over_the_given_theta():
+def test_fault_31_gradient_may_be_written_over_the_given_theta():
     p = problem()
     _, expected = p.network().cost_and_gradient(p.X, p.Y, weight_decay=0.3)
     theta = p.theta.copy()

@@ -212,6 +212,25 @@ def test_a_pause_in_any_batch_writes_what_the_next_training_goes_on_from(tmp_pat
     same(second, run(second, checkpoint=path, resume=True), whole, expected)
 
 
+def test_a_stop_in_a_batch_ends_that_epoch_and_the_training_for_good(tmp_path):
+    def stopping():
+        calls = itertools.count(1)
+
+        class Stop:
+            def on_batch_end(self, training):
+                if next(calls) == 6:
+                    training.stop("enough")
+
+        return Stop()
+
+    whole, net, path = network(), network(), tmp_path / "t"
+    expected = run(whole, callbacks=[stopping()])
+    same(net, run(net, checkpoint=path, checkpoint_every=(1, "batches"), callbacks=[stopping()]), whole, expected)
+    assert (len(expected), expected.stopped) == (2, "enough")
+    resumed = network(seed=9)
+    same(resumed, run(resumed, checkpoint=path, resume=True), whole, expected)
+
+
 def test_a_pause_after_an_epoch_is_one_too(tmp_path):
     whole, net, path = network(), network(), tmp_path / "t"
     expected = run(whole)

@@ -77,7 +77,7 @@ BAD_X = {
 
 @pytest.mark.parametrize("function", ALL)
 @pytest.mark.parametrize("bad", BAD_X)
-def test_bad_x_is_refused(bad, function):
+def test_fault_34_bad_x_is_refused(bad, function):
     wrong, *patterns = BAD_X[bad]
     net = P.network()
     refused(lambda: call(function, net, wrong, P.Y), *patterns)
@@ -85,12 +85,12 @@ def test_bad_x_is_refused(bad, function):
 
 
 @pytest.mark.parametrize("function", ["evaluate", "cost", "cost_and_gradient", "check_gradient", "minimize", "train"])
-def test_no_examples_at_all_are_refused(function):
+def test_fault_32_no_examples_at_all_are_refused(function):
     refused(lambda: call(function, P.network(), np.empty((0, 3)), np.empty((0, 2))), r"\bX\b", r"\b0\b|empty|no ")
 
 
 @pytest.mark.parametrize("function", [name for name in ALL if name != "check_gradient"])  # that computes in float64
-def test_values_that_leave_float32_are_refused(function):
+def test_fault_34_values_that_leave_float32_are_refused(function):
     p = problem(SIZES, m=M, dtype=np.float32)
     refused(lambda: call(function, p.network(), with_cell(p.X, (17, 2), 1e300), p.Y), r"\bX\b", r"X\[17, 2\]")
 
@@ -128,7 +128,7 @@ BAD_Y = {
 
 @pytest.mark.parametrize("function", BOTH)
 @pytest.mark.parametrize("bad", BAD_Y)
-def test_bad_y_is_refused(bad, function):
+def test_fault_35_bad_y_is_refused(bad, function):
     wrong, *patterns = BAD_Y[bad]
     net = P.network()
     refused(lambda: call(function, net, P.X, wrong), *patterns)
@@ -230,7 +230,7 @@ def test_bad_theta_is_refused(way, bad):
 
 
 @pytest.mark.parametrize("function", [*FORWARD, *BOTH])
-def test_parameters_made_nan_by_their_owner_are_named(function):
+def test_fault_20_parameters_made_nan_by_their_owner_are_named(function):
     net = P.network()
     net.theta[17] = np.nan
     refused(lambda: call(function, net, P.X, P.Y), "theta", "NaN", kinds=ValueError)
@@ -251,7 +251,7 @@ def test_parameters_made_nan_by_their_owner_are_named(function):
     ],
 )
 @pytest.mark.parametrize("function", SUMS)
-def test_bad_sample_weight_is_refused(function, weights, pattern):
+def test_fault_37_bad_sample_weight_is_refused(function, weights, pattern):
     net = P.network()
     refused(lambda: SUMS[function](net, sample_weight=weights), "sample_weight", pattern)
     assert net.theta.tobytes() == P.theta.tobytes()

@@ -16,14 +16,18 @@ SAYS = {
     "online.py": r"examples  16000 \.\.: online +(8[5-9]|9\d)\.\d % right",
     "scipy_optimizers.py": r"trust-constr +J = \d\.\d{4}\nby hand   J = 0\.\d{4}",
     "larger_than_memory.py": r"the same bits from the stream: True",
+    "sklearn_search.py": r"held-out accuracy: 9[6-9]\.\d %",
+    "sklearn_learning_curves.py": r"adam +loss 0\.0\d+, held out 0\.\d+, accuracy 9[6-9]\.\d %",
 }
-NEEDS = {"mnist_nielsen.py": None, "sklearn_search.py": None, "sklearn_learning_curves.py": None}  # data, minutes
-PICTURES = ("xor.py", "digits.py")
+NEEDS = {"mnist_nielsen.py": None}  # data, minutes
+PICTURES = ("xor.py", "digits.py", "sklearn_learning_curves.py")
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")
 
 
 def run(name, *arguments, cwd):
+    if name.startswith("sklearn"):
+        pytest.importorskip("sklearn", minversion="1.7")
     command = [sys.executable, "-W", "error", str(FOLDER / name), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | {"MPLBACKEND": "Agg"}

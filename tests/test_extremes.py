@@ -26,7 +26,7 @@ EXTREME = [  # output, z / size, a, cost of each label as (multiple of size, res
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [50.0, 1e3, 1e4, 3e38, 1e300 / 2, "max"])
 @pytest.mark.parametrize(("output", "z", "a", "costs"), EXTREME)
-def test_cost_is_finite_and_delta_exact_for_extreme_logits(output, z, a, costs, size, dtype, form):
+def test_fault_23_cost_is_finite_and_delta_exact_for_extreme_logits(output, z, a, costs, size, dtype, form):
     largest = float(np.finfo(dtype).max)
     size = largest / (2 if dtype == np.float64 else 1) if size == "max" else min(size, largest)
     net = with_logits(size * np.array(z), output, "cross_entropy", dtype)
@@ -62,7 +62,7 @@ def test_squared_error_of_large_differences_does_not_overflow(dtype, size):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_small_costs_keep_their_digits(dtype):
+def test_fault_24_small_costs_keep_their_digits(dtype):
     """-log h for logits so clear that h rounds to 1"""
     for gap in (20.0, 40.0, 60.0):
         exact = pytest.approx(np.log1p(np.exp(-gap)), rel=4 * float(np.finfo(dtype).eps), abs=0)

@@ -164,7 +164,7 @@ def test_sums_add_up_over_the_examples(dtype, per_example):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("form", ["targets", "labels"])
-def test_weight_two_is_the_row_twice_and_weight_zero_the_row_absent(form, dtype):
+def test_fault_38_weight_two_is_the_row_twice_and_weight_zero_the_row_absent(form, dtype):
     p = problem((5, 7, 3), m=40, dtype=dtype)
     times = np.random.default_rng(2).integers(0, 3, size=40)
     rows = np.repeat(np.arange(40), times)
@@ -211,7 +211,7 @@ def test_gradient_is_a_fresh_array_each_time():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_out_receives_the_gradient_whatever_was_in_it(dtype):
+def test_fault_19_out_receives_the_gradient_whatever_was_in_it(dtype):
     p = problem(dtype=dtype)
     net = p.network()
     J, D = net.cost_and_gradient(p.X, p.Y, weight_decay=C)
@@ -248,7 +248,7 @@ def test_nothing_of_the_callers_is_changed():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_means_over_a_million_equal_examples_are_those_of_one(dtype):
+def test_fault_25_means_over_a_million_equal_examples_are_those_of_one(dtype):
     """Costs are summed in double, and Delta block by block"""
     p = problem((3, 4, 2), m=1, dtype=dtype)
     net = p.network()

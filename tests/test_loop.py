@@ -1,15 +1,15 @@
-"""The loop around the steps: validation, metrics, callbacks, early stopping, chunks."""
+"""The loop around the steps: what is held out, windows, chunks, memory maps, what is refused."""
 
 import itertools
-import json
-import logging
+import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn import metrics as published
 
 import fastbp
-from fastbp import callbacks, metrics
+from fastbp import callbacks
+from fastbp import feed as feeds
+from fastbp.data import Data
 
 
 def digits(m=300):
@@ -25,53 +25,6 @@ def noisy(m=60):
     rng = np.random.default_rng(5)
     X = rng.standard_normal((m, 6))
     return X, (X[:, 0] + rng.standard_normal(m) > 0).astype(float)
-
-
-class Recorder(callbacks.Callback):
-    def __init__(self):
-        self.seen = []
-
-    def on_train_begin(self, training):
-        self.seen.append("begin")
-
-    def on_epoch_end(self, training):
-        self.seen.append((training.epoch, training.history.J[-1], training.net.theta.copy()))
-
-    def on_train_end(self, training):
-        self.seen.append("end")
-
-
-def test_callbacks_see_the_beginning_each_epoch_and_the_end():
-    X, y = digits()
-    net, recorder = network(), Recorder()
-    history = fastbp.train(net, X, y, epochs=3, seed=0, callbacks=[recorder])
-    assert recorder.seen[0] == "begin"
-    assert recorder.seen[-1] == "end"
-    assert [(epoch, J) for epoch, J, _ in recorder.seen[1:-1]] == list(enumerate(history.J, 1))
-    assert (recorder.seen[-2][2] == net.theta).all()
-    assert history.stopped is None
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 100, None])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_callback_of_batches_sees_every_step_and_changes_no_bit(optimizer, batch_size):
-    X, y = digits(100)
-
-    class Batches:
-        def __init__(self):
-            self.steps = []
-
-        def on_batch_end(self, training):
-            self.steps.append(training.trainer.state["t"])
-
-    seen, plain, watched = Batches(), network(), network()
-    expected = fastbp.train(plain, X, y, optimizer=optimizer, batch_size=batch_size, epochs=2, seed=3)
-    history = fastbp.train(watched, X, y, optimizer=optimizer, batch_size=batch_size, epochs=2, seed=3,
-                           callbacks=[seen])
-    assert (plain.theta == watched.theta).all()
-    assert history.J == expected.J
-    assert seen.steps == list(range(1, len(seen.steps) + 1))
-    assert len(seen.steps) == 2 * -(-100 // (batch_size or 100))
 
 
 def test_stopping_inside_an_epoch_leaves_theta_at_that_step():
@@ -90,52 +43,7 @@ def test_stopping_inside_an_epoch_leaves_theta_at_that_step():
     assert (history.stopped, len(history)) == ("enough", 1)
 
 
-def test_early_stopping_stops_after_patience_and_restores_the_best_theta():
-    X, y = noisy()
-    Xv, yv = noisy(40)[0] * 1.1, 1 - noisy(40)[1]       # gets worse as training goes on
-    net = fastbp.Network([6, 20, 1], activation="tanh", seed=1)
-    recorder, early = Recorder(), callbacks.EarlyStopping(patience=4)
-    history = fastbp.train(net, X, y, epochs=200, batch_size=10, seed=0, validation_data=(Xv, yv),
-                           callbacks=[early, recorder])
-    best = int(np.argmin(history.val_J))
-    assert early.best_epoch == best + 1
-    assert len(history) == best + 1 + 5
-    assert "val_J" in history.stopped
-    assert (net.theta == recorder.seen[1 + best][2]).all()
-    assert net.cost(Xv, yv) == pytest.approx(min(history.val_J))
-
-
-def test_early_stopping_may_watch_an_accuracy_and_keep_the_last_theta():
-    X, y = digits()
-    net, recorder = network(), Recorder()
-    early = callbacks.EarlyStopping("val_accuracy", patience=2, restore_best=False)
-    history = fastbp.train(net, X, y, epochs=300, seed=0, validation_split=0.2, callbacks=[early, recorder])
-    best = int(np.argmax(history.val_accuracy))
-    assert early.best_epoch == best + 1
-    assert len(history) == best + 1 + 3
-    assert (net.theta == recorder.seen[-2][2]).all()
-
-
-def test_a_learning_rate_falls_on_a_plateau():
-    X, y = noisy()
-    optimizer = fastbp.SGD(0.5)
-    plateau = callbacks.ReduceOnPlateau("J", patience=1, factor=0.5, min_delta=10, least=0.1)
-    fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, optimizer=optimizer, epochs=5, callbacks=[plateau])
-    assert optimizer.learning_rate == 0.125     # epoch 1 is the best; halved after 3 and 5
-    fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, optimizer=optimizer, epochs=9, callbacks=[plateau])
-    assert optimizer.learning_rate == 0.1
-
-
-def test_logging_says_what_a_bar_says(caplog):
-    X, y = noisy()
-    with caplog.at_level(logging.INFO, "fastbp"):
-        net = fastbp.Network([6, 4, 1], seed=1)
-        fastbp.train(net, X, y, epochs=2, metrics=["mae"], callbacks=[callbacks.Logging()])
-    assert [record.message.split(":")[0] for record in caplog.records] == ["epoch 1", "epoch 2"]
-    assert "mae" in caplog.text
-
-
-def test_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
+def test_fault_12_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
     X, y = noisy()
 
     class Broken:
@@ -148,48 +56,6 @@ def test_an_exception_in_a_callback_arrives_and_leaves_theta_at_a_step():
     twin = fastbp.Network([6, 4, 1], seed=1)
     fastbp.train(twin, X, y, epochs=1, seed=0)
     assert (net.theta == twin.theta).all()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_metrics_are_those_of_scikit_learn(weighted):
-    rng = np.random.default_rng(0)
-    w = rng.uniform(0.5, 2, 50) if weighted else None
-    h = rng.dirichlet(np.ones(4), 50)
-    labels = rng.integers(0, 4, 50)
-    one_hot = np.eye(4)[labels]
-    for Y in (labels, one_hot):
-        assert metrics.accuracy(h, Y, w) == pytest.approx(
-            published.accuracy_score(labels, h.argmax(1), sample_weight=w))
-        assert metrics.balanced_accuracy(h, Y, w) == pytest.approx(
-            published.balanced_accuracy_score(labels, h.argmax(1), sample_weight=w))
-        assert metrics.cross_entropy(h, Y, w) == pytest.approx(published.log_loss(labels, h, sample_weight=w))
-    T, P = rng.standard_normal((50, 2)), rng.standard_normal((50, 2))
-    assert metrics.mse(P, T, w) == pytest.approx(published.mean_squared_error(T, P, sample_weight=w))
-    assert metrics.rmse(P, T, w) == pytest.approx(published.mean_squared_error(T, P, sample_weight=w) ** 0.5)
-    assert metrics.mae(P, T, w) == pytest.approx(published.mean_absolute_error(T, P, sample_weight=w))
-    assert metrics.r2(P, T, w) == pytest.approx(published.r2_score(T, P, sample_weight=w))
-
-
-def test_metrics_go_into_the_history_and_a_frame():
-    pandas = pytest.importorskip("pandas")
-    X, y = digits()
-
-    def worst(h, Y):
-        return h[np.arange(len(Y)), Y].min()
-
-    net = network()
-    history = fastbp.train(net, X, y, optimizer=fastbp.Adam(0.01), epochs=3, seed=0, validation_split=0.25,
-                           metrics=["accuracy", "log_loss", worst])
-    assert set(history.metrics) == {"accuracy", "log_loss", "val_log_loss", "worst", "val_worst"}
-    assert history["val_log_loss"] == pytest.approx(history.val_J)
-    assert history.metrics["accuracy"][-1] > 0.5
-    frame = history.to_frame()
-    assert isinstance(frame, pandas.DataFrame)
-    assert list(frame["val_accuracy"]) == history.val_accuracy
-    assert frame.index.tolist() == [1, 2, 3]
-    assert fastbp.History(**json.loads(json.dumps(history.state()))) == history
-    with pytest.raises(KeyError, match="nothing"):
-        history["nothing"]
 
 
 def test_validation_split_keeps_these_examples_from_training():
@@ -229,6 +95,18 @@ def test_chunks_of_any_size_give_the_bits_of_the_array(sizes, form):
         assert history.examples == 200
 
 
+def test_chunks_of_several_dtypes_lose_nothing():
+    """A window of pixels as uint8, then float32, then float64"""
+    X, y = digits(90)
+    X = np.round(X * 16)
+    X[60:] += 1e-9
+    chunks = [(X[:30].astype(np.uint8), y[:30]), (X[30:60].astype(np.float32), y[30:60]), (X[60:], y[60:])]
+    one, other = network(), network()
+    fastbp.train(one, chunks, epochs=1, window=90, batch_size=9, seed=2)
+    fastbp.train(other, X, y, epochs=1, window=90, batch_size=9, seed=2)
+    assert (one.theta == other.theta).all()
+
+
 def test_a_memory_map_is_read_where_it_lies(tmp_path):
     """Anonymous memory does not grow with the file"""
     def anonymous():
@@ -248,6 +126,35 @@ def test_a_memory_map_is_read_where_it_lies(tmp_path):
     assert (net.theta == in_memory.theta).all()
 
 
+def test_metrics_of_the_rows_that_are_trained_on_copy_no_rows():
+    X, y = np.random.default_rng(0).standard_normal((20_000, 200)), np.arange(20_000) % 3     # 32 MB
+    net = fastbp.Network([200, 2, 3], output="softmax", seed=0)
+    tracemalloc.start()
+    try:
+        history = fastbp.train(net, X, y, epochs=1, validation_split=0.01, metrics=["accuracy"], seed=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    rest = np.sort(np.random.default_rng(0).permutation(20_000)[200:])
+    assert history["accuracy"] == [net.evaluate(X[rest], y[rest]).accuracy]
+    assert peak < 8e6
+
+
+@pytest.mark.parametrize("rows", [None, np.arange(0, 200_000, 2)])
+@pytest.mark.parametrize("window", [64, 10_000, 70_000, None])
+def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
+    """However many the examples, the order of at most 2^16 of them, or of one window, is held"""
+    data = Data(fastbp.Network([1, 1], seed=0).plan, np.float64, np.zeros((200_000, 1)), np.zeros(200_000))
+    feed = feeds.Arrays(data, 64, True, window, rows)
+    pieces = [order for _, order in feed.pieces(np.random.default_rng(3))]
+    m, width = feed.m, feed.window
+    assert max(map(len, pieces)) <= max(width, 2**16)
+    assert all(len(piece) % width == 0 for piece in pieces[:-1])
+    rng = np.random.default_rng(3)
+    order = np.concatenate([first + rng.permutation(min(width, m - first)) for first in range(0, m, width)])
+    np.testing.assert_array_equal(np.concatenate(pieces), order if rows is None else rows[order])
+
+
 BAD = [
     ({"metrics": "mae"}, TypeError, "metrics must be a list"),
     ({"metrics": ["speed"]}, ValueError, "metrics\\[0\\] is 'speed'"),
@@ -256,6 +163,7 @@ BAD = [
     ({"callbacks": [callbacks.EarlyStopping]}, TypeError, "callbacks\\[0\\]"),
     ({"callbacks": callbacks.Logging()}, TypeError, "callbacks must be a list"),
     ({"validation_split": 1.0}, ValueError, "validation_split"),
+    ({"validation_data": (*noisy(20), -np.ones(20))}, ValueError, "validation_data sample_weight\\[0\\] is -1"),
     ({"validation_split": 0.001}, ValueError, "nothing to validate"),
     ({"validation_split": 0.2, "validation_data": noisy()}, ValueError, "exclude each other"),
     ({"window": 0}, ValueError, "window"),
@@ -284,10 +192,28 @@ def test_bad_settings_are_named_and_nothing_has_changed(options, error, message)
     ([noisy()], {"validation_split": 0.1}, ValueError, "validation_split needs all"),
     ([(noisy()[0][:, :5], noisy()[1])], {}, ValueError, "X of chunk 0 has 5 columns"),
     ([noisy(), (*noisy(), np.ones(60))], {}, ValueError, "chunk 1 must have"),
+    ([(*noisy(), np.zeros(60))], {}, ValueError, "sample_weight of chunk 0"),
+    (lambda: None, {}, TypeError, "X must return an iterator of chunks .* None"),
+    ([noisy()], {"metrics": ["mae"]}, ValueError, "metrics of chunks .* validation_data"),
 ])
 def test_bad_chunks_are_named(X, options, error, message):
     with pytest.raises(error, match=message):
         fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, epochs=1, **options)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"metrics": [lambda h, Y: h]}, "the metric <lambda> must return a number"),
+    ({"callbacks": [callbacks.EarlyStopping(lambda training: None)]}, "<lambda> must return a number; it .* None"),
+])
+def test_what_returns_no_number_is_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        fastbp.train(fastbp.Network([6, 4, 1], seed=1), *noisy(), epochs=1, **options)
+
+
+def test_chunks_are_measured_on_the_validation_data():
+    history = fastbp.train(fastbp.Network([6, 4, 1], seed=1), [noisy()], epochs=2, metrics=["mae"],
+                           validation_data=noisy(20))
+    assert list(history.metrics) == ["val_mae"]
 
 
 def test_a_value_to_watch_that_is_not_measured_is_named():

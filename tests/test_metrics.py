@@ -25,6 +25,8 @@ CASES = [
     ("accuracy", P, MANY, lambda s, w: s.accuracy_score(MANY, P >= 0.5, sample_weight=w)),
     ("balanced_accuracy", P, LABELS,
      lambda s, w: s.balanced_accuracy_score(LABELS, P.argmax(axis=1), sample_weight=w)),
+    ("balanced_accuracy", P, np.eye(3)[LABELS],
+     lambda s, w: s.balanced_accuracy_score(LABELS, P.argmax(axis=1), sample_weight=w)),
     ("balanced_accuracy", P[:, :1], YES, lambda s, w: s.balanced_accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("mse", REAL, TRUE, lambda s, w: s.mean_squared_error(TRUE, REAL, sample_weight=w)),
     ("mse", P, LABELS, lambda s, w: s.mean_squared_error(np.eye(3)[LABELS], P, sample_weight=w)),
@@ -34,6 +36,7 @@ CASES = [
     ("r2", REAL, TRUE, lambda s, w: s.r2_score(TRUE, REAL, sample_weight=w)),
     ("r2", REAL[:, :1], np.ones(m), lambda s, w: s.r2_score(np.ones(m), REAL[:, 0], sample_weight=w)),
     ("log_loss", P, LABELS, lambda s, w: s.log_loss(LABELS, P, sample_weight=w)),
+    ("log_loss", P, np.eye(3)[LABELS], lambda s, w: s.log_loss(LABELS, P, sample_weight=w)),
     ("cross_entropy", P[:, :1], YES, lambda s, w: s.log_loss(YES, P[:, 0], sample_weight=w)),
 ]  # fmt: skip
 
@@ -50,6 +53,12 @@ def test_certain_and_wrong_probabilities_have_a_finite_cross_entropy():
     h = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert metrics.cross_entropy(h, np.array([1, 0])) == pytest.approx(-np.log(np.finfo(float).eps))
     assert metrics.cross_entropy(h, np.array([0, 1])) < 1e-15
+
+
+def test_the_validations_cross_entropy_is_its_cost():
+    p = problem((4, 6, 3), "tanh", "softmax", m=40)
+    history = fastbp.train(p.network(), p.X, p.labels, epochs=2, validation_split=0.25, metrics=["log_loss"], seed=0)
+    assert history["val_log_loss"] == pytest.approx(history.val_J, rel=1e-13)
 
 
 def half(h, Y):

@@ -7,7 +7,7 @@ from scipy.optimize import minimize as scipy_minimize
 
 import fastbp
 
-METHODS = ["CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP"]
+METHODS = ["CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP", "trust-constr"]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -60,7 +60,7 @@ def test_assigning_theta_copies_the_values_in():
     np.testing.assert_array_equal(net.theta, np.arange(13.0)[::-1])
 
 
-def test_assigning_views_of_the_network_to_itself_is_right():
+def test_fault_31_assigning_views_of_the_network_to_itself_is_right():
     net = fastbp.Network([2, 2], seed=0)
     before = net.theta.copy()
     net.theta = net.theta
@@ -183,7 +183,7 @@ def test_one_row_may_be_a_vector(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
 @pytest.mark.parametrize("sizes", [(7, 5, 3), (20, 33, 10), (1, 1, 2), (64, 100, 17), (9, 4)])
-def test_a_row_gives_the_same_bits_alone_and_in_any_company(sizes, output, loss, dtype):
+def test_fault_15_a_row_gives_the_same_bits_alone_and_in_any_company(sizes, output, loss, dtype):
     p = problem(sizes, "gelu", output, loss, m=70, dtype=dtype)
     net = p.network()
     h = net.predict(p.X)
@@ -203,7 +203,7 @@ def test_predict_writes_into_out(dtype):
         np.testing.assert_array_equal(out, h)
 
 
-def test_predict_into_its_own_input_is_right():
+def test_fault_31_predict_into_its_own_input_is_right():
     p = problem((4, 6, 4))
     net, h = p.network(), p.network().predict(p.X)
     X = p.X.copy()
@@ -211,7 +211,7 @@ def test_predict_into_its_own_input_is_right():
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_predict_into_memory_that_overlaps_its_input_is_right(shift):
+def test_fault_31_predict_into_memory_that_overlaps_its_input_is_right(shift):
     """Row i of the result lies where row i + 1 or i - 1 of the input was, over many blocks"""
     p = problem((4, 6, 4), m=2000)
     buffer = np.zeros((2002, 4))
@@ -221,7 +221,7 @@ def test_predict_into_memory_that_overlaps_its_input_is_right(shift):
     np.testing.assert_array_equal(p.network().predict(X, out=out), expected)
 
 
-def test_predict_of_no_rows_is_empty():
+def test_fault_32_predict_of_no_rows_is_empty():
     net = fastbp.Network([4, 6, 3], dtype=np.float32, seed=0)
     h = net.predict(np.empty((0, 4)))
     assert h.shape == (0, 3)

@@ -29,7 +29,21 @@ def test_learning_curve_shows_the_histories_values_and_the_best_epoch():
         np.testing.assert_array_equal(lines[label].get_xdata(), np.arange(1, 13))
     best = 1 + int(np.argmin(history.val_J))
     assert lines[f"lowest, epoch {best}"].get_xdata() == [best]
-    assert ax.get_yscale() == "log"
+
+
+def test_costs_that_span_much_are_drawn_on_a_log_scale():
+    for J, scale in [([9.0, 3.1], "linear"), ([9.0, 2.9], "log"), ([9.0, 0.0], "linear"), ([9.0, -1.0], "linear")]:
+        assert fastbp.History(J=J, seconds=[1.0, 1.0]).plot().get_yscale() == scale
+
+
+def test_the_legend_of_a_learning_curve_hides_nothing():
+    history = fastbp.train(network(), X, Y, epochs=12, validation_split=0.3, metrics=["accuracy"], seed=0)
+    ax = history.plot()
+    ax.figure.draw_without_rendering()
+    assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
+    assert ax.get_legend().get_window_extent().ymin >= 0
+    assert len(ax.get_legend().get_texts()) == 5
+    assert all(tick == int(tick) for tick in ax.get_xticks())
 
 
 def test_first_layer_images_are_the_weights_row_by_row():
@@ -62,6 +76,30 @@ def test_decision_boundary_of_classes_has_the_colour_of_the_largest_output():
                           for c in colours]) == k  # fmt: skip
 
 
+def test_decision_boundary_of_targets_shows_them_on_the_scale_of_the_level():
+    net = fastbp.Network([2, 6, 1], activation="tanh", output="identity", loss="squared_error", seed=0)
+    T = X[:, :1] * X[:, 1:]
+    ax = plot.decision_boundary(net, X, T, points=30)
+    points = next(each for each in ax.collections if len(each.get_offsets()) == 40)
+    np.testing.assert_array_equal(points.get_array(), T[:, 0])
+    assert points.get_clim() == ax.get_images()[0].get_clim() == (T.min(), T.max())
+    assert ax.get_legend() is None
+
+
+def test_examples_have_the_colour_of_their_class():
+    ax = plot.decision_boundary(network(), X, np.where(Y == 1, 0, Y), points=10)     # nobody in class 1
+    points = {each.get_label(): each for each in ax.collections if each.get_label()[0] != "_"}
+    assert points.keys() == {"0", "2"}
+    for label, each in points.items():
+        np.testing.assert_allclose(each.get_facecolor()[0, :3], plot._colours(3)[int(label)])
+
+
+def test_decision_boundary_shows_the_examples_of_every_class():
+    net, y = network(K=14), np.arange(40) % 14
+    ax = plot.decision_boundary(net, X, y, points=20)
+    assert sum(len(each.get_offsets()) for each in ax.collections if each.get_label()[0] != "_") == 40
+
+
 @pytest.mark.parametrize("K", [1, 3])
 def test_confusion_matrix_counts_true_by_predicted(K):
     net, y, n = network(K), Y if K > 1 else Y % 2, max(K, 2)
@@ -73,6 +111,19 @@ def test_confusion_matrix_counts_true_by_predicted(K):
     expected = {cell: count for cell, count in counts.items() if count}
     assert shown == expected
     assert ax.get_title() == f"{100 * (said == y).mean():.1f} % right"
+
+
+def test_a_notebook_shows_the_axes_of_a_new_figure():
+    ax = plot.learning_curve(fastbp.History(J=[2.0, 1.0], seconds=[1.0, 1.0]))
+    assert ax._repr_png_().startswith(b"\x89PNG")
+
+
+def test_pictures_come_with_fastbp_where_they_are_asked_for():
+    code = "import sys, fastbp\nassert 'matplotlib' not in sys.modules\nprint(fastbp.plot.learning_curve)\n"
+    code += "try:\n    fastbp.nonsense\nexcept AttributeError as error:\n    print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "learning_curve" in done.stdout
+    assert "nonsense" in done.stdout
 
 
 def test_pictures_go_into_given_axes_and_leave_pyplot_alone(tmp_path):
@@ -100,6 +151,9 @@ def test_what_cannot_be_drawn_is_refused():
         (lambda: plot.first_layer_images(net, (2, 2)), "shape"),
         (lambda: plot.decision_boundary(network(inputs=3), X, Y), "2 inputs"),
         (lambda: plot.decision_boundary(net, X[:, :1], Y), "X"),
+        (lambda: plot.decision_boundary(net, X, Y[:9]), r"\by\b"),
+        (lambda: plot.decision_boundary(net, X, Y + 1), r"\by\b.*0 to 2"),
+        (lambda: plot.decision_boundary(net, X, Y - 0.5), r"\by\b.*0 to 2"),
         (lambda: plot.confusion_matrix(net, X, Y + 1), r"\by\b"),
         (lambda: plot.confusion_matrix(net, X, Y, names=["a"]), "names"),
     ]:

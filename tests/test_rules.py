@@ -338,6 +338,8 @@ def _torch_rules(torch):
         return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
 
     return {
+        "sgd": (fastbp.SGD(0.05), lambda q: o.SGD(q, 0.05)),
+        "momentum": (fastbp.SGD(0.05, 0.9), lambda q: o.SGD(q, 0.05, 0.9)),
         "nesterov": (fastbp.SGD(0.05, 0.9, True), lambda q: o.SGD(q, 0.05, 0.9, nesterov=True)),
         "adam": (fastbp.Adam(0.01), lambda q: o.Adam(q, 0.01)),
         "adamw": (fastbp.AdamW(0.01, weight_decay=0.1), lambda q: o.AdamW(groups(q, 0.1), 0.01)),
@@ -379,7 +381,8 @@ def _with_torch(torch, rule, clip):
 
 @pytest.mark.parametrize("clip", [{}, {"clip_value": 0.05}, {"clip_norm": 0.2}], ids=["", "clip_value", "clip_norm"])
 @pytest.mark.parametrize(
-    "rule", ["nesterov", "adam", "adamw", "nadam", "rmsprop", "rmsprop, momentum", "adagrad", "rprop"]
+    "rule",
+    ["sgd", "momentum", "nesterov", "adam", "adamw", "nadam", "rmsprop", "rmsprop, momentum", "adagrad", "rprop"],
 )
 def test_a_hundred_steps_are_torchs(rule, clip):
     torch = pytest.importorskip("torch")

@@ -54,11 +54,11 @@ def test_softmax_of_one_output_is_refused():
     "sizes",
     [[], [3], [3, 0], [0, 2], [3, -1, 2], [3, 2.5], ["a", "b"], "abc", None, 7, [[3, 2]], [3, None], [3, np.nan]],
 )
-def test_bad_layer_sizes_are_refused(sizes):
+def test_fault_32_bad_layer_sizes_are_refused(sizes):
     refused(lambda: fastbp.Network(sizes), "layer_sizes")
 
 
-def test_networks_too_large_for_memory_are_refused_not_crashed():
+def test_fault_21_networks_too_large_for_memory_are_refused_not_crashed():
     with pytest.raises((*REFUSED, MemoryError, OverflowError)):
         fastbp.Network([2**40, 2**40], init="normal")
 

@@ -210,6 +210,30 @@ def test_validation_data_that_cannot_be_used_are_refused():
         MLPRegressor(solver="lbfgs").fit(X_reg, y_reg, X_val=X_reg, y_val=y_reg)
 
 
+def test_validation_data_that_are_refused_leave_the_model_alone():
+    estimator = MLPClassifier(9, max_iter=2, random_state=0).fit(X_iris, y_iris)
+    before, curve = weights(estimator), list(estimator.loss_curve_)
+    for X, y, scoring, words in [
+        (X_iris[:, :3], y_iris, None, "X has 3 features"), (X_iris, y_iris + 7, None, "`y` has classes not in"),
+        (X_iris, y_iris, "no such", "not a valid scoring value"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            estimator.set_params(scoring=scoring).fit(X_iris, y_iris, X_val=X, y_val=y)
+        np.testing.assert_array_equal(weights(estimator), before)
+        assert estimator.loss_curve_ == curve
+
+
+def test_a_score_that_is_no_number_ends_no_training_that_does_not_stop_by_it():
+    """X_val is only looked at: where h is beyond all floating-point numbers its score is NaN, and that is all"""
+    estimator = MLPRegressor(hidden_layer_sizes=9, activation="identity", max_iter=4, random_state=0)
+    with np.errstate(all="ignore"):
+        estimator.fit(X_reg, y_reg, X_val=np.full_like(X_reg, 1.7e308), y_val=y_reg)
+    assert estimator.n_iter_ == len(estimator.validation_scores_) == 4
+    assert np.isnan(estimator.validation_scores_).all()
+    blind = MLPRegressor(hidden_layer_sizes=9, activation="identity", max_iter=4, random_state=0).fit(X_reg, y_reg)
+    np.testing.assert_array_equal(weights(estimator), weights(blind))
+
+
 # callbacks
 
 
@@ -240,6 +264,35 @@ def test_its_own_callbacks_work(solver):
     assert len(rows) == 5
     assert rows[-1]["r2"] == pytest.approx(estimator.score(X_reg, y_reg))
     assert len({row["r2"] for row in rows}) == 5
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_its_progress_bar_works(solver, capsys):
+    pytest.importorskip("sklearn.callback")
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar
+
+    MLPRegressor(hidden_layer_sizes=9, solver=solver, max_iter=5, random_state=0).set_callbacks(ProgressBar()).fit(
+        X_reg, y_reg
+    )
+    assert "100%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bad", [[3], 3, ["loss"], (print, None)])
+def test_what_is_no_callback_is_refused_before_anything_has_changed(bad):
+    estimator = MLPRegressor(hidden_layer_sizes=9, max_iter=2, random_state=0).fit(X_reg, y_reg)
+    before = weights(estimator)
+    with pytest.raises((TypeError, ValueError), match="callback"):
+        estimator.set_params(callbacks=bad).fit(X_reg, y_reg)
+    np.testing.assert_array_equal(weights(estimator), before)
+
+
+def test_a_callback_of_scikit_learn_in_the_parameter_is_told_its_place():
+    pytest.importorskip("sklearn.callback")
+    from sklearn.callback import ScoringMonitor
+
+    with pytest.raises(TypeError, match=r"callbacks must be .*set_callbacks.*ScoringMonitor"):
+        MLPRegressor(callbacks=[ScoringMonitor(scoring="r2")]).fit(X_reg, y_reg)
 
 
 def test_callbacks_see_steps_of_one_row():
@@ -277,3 +330,17 @@ def test_input_gradient_is_the_slope_of_the_outputs(case, hidden):
     for j in range(X.shape[1]):
         e = step * (np.arange(X.shape[1]) == j)
         np.testing.assert_allclose(G[:, :, j], (h(X[:20] + e) - h(X[:20] - e)) / (2 * step), atol=1e-8)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e9])
+def test_input_gradient_keeps_its_digits_in_float32(size):
+    """however large h is"""
+    double = MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=5, random_state=0).fit(X_reg, y_reg)
+    double.coefs_[1][:] *= size
+    double.intercepts_[1][:] = size
+    single = MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=1, random_state=0)
+    single.fit(X_reg.astype(np.float32), y_reg)
+    for own, W in zip(single.coefs_ + single.intercepts_, double.coefs_ + double.intercepts_, strict=True):
+        own[...] = W
+    G = double.input_gradient(X_reg)
+    np.testing.assert_allclose(single.input_gradient(X_reg.astype(np.float32)), G, atol=1e-5 * np.abs(G).max())

@@ -107,7 +107,7 @@ def test_weights_of_examples_mean_the_same(solver, data):
 
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_partial_fit_and_warm_start_go_on_alike(solver, data):
+def test_fault_36_partial_fit_and_warm_start_go_on_alike(solver, data):
     X, y = DATA[data][1:3]
     ours, theirs = both(data, solver=solver, max_iter=3, warm_start=True)
     for estimator in (ours, theirs):

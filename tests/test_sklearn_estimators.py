@@ -93,7 +93,7 @@ def test_a_quick_row_refuses_what_is_not_finite(bad):
     (X_iris[0], "Expected 2D array, got 1D array instead"),
     (X_iris[:0], "Found array with 0 sample"),
 ])
-def test_rows_of_another_shape_get_its_messages(X, message):
+def test_fault_37_rows_of_another_shape_get_its_messages(X, message):
     estimator = fitted("three classes")
     with pytest.raises(ValueError, match=message):
         estimator.predict(X)
@@ -101,7 +101,7 @@ def test_rows_of_another_shape_get_its_messages(X, message):
         estimator.partial_fit(X, y_iris[:1])
 
 
-def test_a_class_never_announced_is_named():
+def test_fault_35_a_class_never_announced_is_named():
     estimator = fitted("three classes")
     with pytest.raises(ValueError, match=r"`y` has classes not in `self.classes_`.*'y' has \[7\]"):
         estimator.partial_fit(X_iris[:1], np.array([7]))
@@ -212,7 +212,7 @@ def test_one_class_gives_one_column(solver):
     np.testing.assert_array_equal(estimator.predict(X_iris), 3)
 
 
-def test_divergence_leaves_the_last_finite_weights():
+def test_fault_26_divergence_leaves_the_last_finite_weights():
     estimator = MLPRegressor(activation="identity", solver="sgd", learning_rate_init=10, random_state=0)
     with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*diverged in epoch \d"):
         estimator.fit(1e3 * X_reg, y_reg)
@@ -226,7 +226,7 @@ def test_divergence_leaves_the_last_finite_weights():
 
 
 @pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
-def test_divergence_with_early_stopping_stops_and_says_when(cls):
+def test_fault_26_divergence_with_early_stopping_stops_and_says_when(cls):
     estimator = cls(
         hidden_layer_sizes=9, activation="identity", solver="sgd", learning_rate_init=1e3, early_stopping=True,
         random_state=0, max_iter=500, n_iter_no_change=1000,
@@ -239,7 +239,7 @@ def test_divergence_with_early_stopping_stops_and_says_when(cls):
     assert np.isfinite(weights(estimator)).all()
 
 
-def test_the_first_bad_cell_is_named():
+def test_fault_34_the_first_bad_cell_is_named():
     X = X_iris.copy()
     X[17, 3] = X[20, 0] = np.nan
     with pytest.raises(ValueError, match=r"Input X contains NaN. First at X\[17, 3\].\nMLPClassifier does not accept"):
@@ -264,7 +264,7 @@ def test_a_batch_without_weight_takes_no_step():
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_interrupted_the_model_is_kept(solver):
+def test_fault_9_interrupted_the_model_is_kept(solver):
     def interrupt(estimator):
         if estimator.n_iter_ == 3:
             raise KeyboardInterrupt
@@ -277,7 +277,7 @@ def test_interrupted_the_model_is_kept(solver):
     np.testing.assert_array_equal(weights(estimator), weights(same))
 
 
-def test_lbfgs_interrupted_keeps_the_best_so_far():
+def test_fault_9_lbfgs_interrupted_keeps_the_best_so_far():
     def interrupt(estimator):
         if estimator.n_iter_ == 4:
             raise KeyboardInterrupt
@@ -287,6 +287,33 @@ def test_lbfgs_interrupted_keeps_the_best_so_far():
         estimator.fit(X_reg, y_reg)
     first = MLPRegressor(hidden_layer_sizes=9, solver="lbfgs", max_iter=1, random_state=0).fit(X_reg, y_reg)
     assert estimator.loss_ < first.loss_
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_filters_by_the_module_scikit_learn_go_on_to_work(solver):
+    """as its gallery and its users' scripts have them"""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")
+        MLPRegressor(hidden_layer_sizes=9, solver=solver, max_iter=2, random_state=0).fit(X_reg, y_reg)
+        MLPClassifier(9, activation="identity", solver="sgd", learning_rate_init=1e200, early_stopping=True,
+                      random_state=0).fit(X_iris, y_iris)
+
+
+def test_lbfgs_that_has_not_converged_says_what_scikit_learn_says():
+    from sklearn import neural_network
+
+    words = []
+    for cls in (MLPRegressor, neural_network.MLPRegressor):
+        with pytest.warns(ConvergenceWarning) as caught:
+            cls(hidden_layer_sizes=9, solver="lbfgs", max_iter=2, random_state=0).fit(X_reg, y_reg)
+        words.append(str(caught[0].message))
+    assert words[0] == words[1]
+
+
+def test_counts_below_zero_are_refused():
+    with pytest.raises(ValueError, match=r"loss='poisson' needs y >= 0; y\[3\] is -0.5"):
+        MLPRegressor("poisson", max_iter=2).fit(X_reg, np.where(np.arange(len(X_reg)) == 3, -0.5, 1.0))
 
 
 # dtypes, threads, sparse
@@ -306,7 +333,7 @@ def test_float32_stays_and_is_close(case, solver):
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("case", ["three classes", "one target"])
-def test_weights_are_repetitions_in_float32(case, solver):
+def test_fault_38_weights_are_repetitions_in_float32(case, solver):
     cls, X, y = CASES[case]
     X, w = X.astype(np.float32), np.random.RandomState(0).randint(0, 4, len(X))
     repeated = cls(hidden_layer_sizes=9, solver=solver, max_iter=20, batch_size=10**9, random_state=0)
@@ -320,8 +347,8 @@ def test_weights_are_repetitions_in_float32(case, solver):
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_never_change_a_bit(n_threads, monkeypatch):
-    monkeypatch.setattr("fastbp.threads.SHARED", 0)
-    monkeypatch.setattr("fastbp.threads.SHARED_CALL", 0)
+    for name in ("SHARED", "SHARED_CALL", "ALONE_FIRST"):
+        monkeypatch.setattr(f"fastbp.threads.{name}", 0)
     one = fitted("three classes", max_iter=10)
     np.testing.assert_array_equal(weights(fitted("three classes", max_iter=10, n_threads=n_threads)), weights(one))
 

@@ -59,7 +59,7 @@ def test_pipeline_and_searches():
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_jobs_give_the_bits_of_one(backend):
+def test_fault_3_jobs_give_the_bits_of_one(backend):
     search = GridSearchCV(CLASSIFIER, {"alpha": [0.1, 1.0]}, cv=3)
     one = clone(search).fit(X_iris, y_iris)
     with joblib.parallel_config(backend=backend, n_jobs=2):
@@ -69,14 +69,14 @@ def test_jobs_give_the_bits_of_one(backend):
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
-def test_jobs_do_not_start_threads_beside_each_other(backend):
+def test_fault_4_jobs_do_not_start_threads_beside_each_other(backend):
     assert stochastic.allowed_threads(None) is None
     with joblib.parallel_config(backend=backend, n_jobs=2):
         granted = joblib.Parallel()(joblib.delayed(stochastic.allowed_threads)(n) for n in (None, None, 3))
     assert granted == [max(1, joblib.cpu_count() // 2) if backend == "loky" else 1] * 2 + [3]
 
 
-def test_one_estimator_predicts_in_several_threads():
+def test_fault_16_one_estimator_predicts_in_several_threads():
     estimator = clone(CLASSIFIER).fit(X_iris, y_iris)
     expected = estimator.predict_proba(X_iris)
     found = joblib.Parallel(n_jobs=4, backend="threading")(
@@ -169,7 +169,7 @@ def test_metadata_are_routed():
 
 
 @pytest.mark.parametrize("frames", ["pandas", "polars"])
-def test_frames_keep_their_names(frames):
+def test_fault_37_frames_keep_their_names(frames):
     library = pytest.importorskip(frames)
     names = [f"x{j}" for j in range(5)]
     X = library.DataFrame({name: X_reg[:, j] for j, name in enumerate(names)})

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import DTYPES, distance, frozen, problem
+from helpers import DTYPES, distance, frozen, problem, tolerance
 from test_checks import refused
 
 import fastbp
@@ -69,6 +69,39 @@ def test_a_folded_network_takes_the_inputs_as_they_are(sizes):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_folded_network_is_unfolded_to_train_on(dtype):
+    p = problem((5, 7, 3), "tanh", m=60, dtype=dtype)
+    X = (3 * p.X - 7).astype(dtype)
+    net, scaling = p.network(), Standardise(X)
+    again = scaling.unfold(scaling.fold(net))
+    assert distance(again.theta, net.theta) < 10 * np.finfo(dtype).eps
+    for each in (net, again):
+        fastbp.train(each, scaling.transform(X), p.Y, epochs=5, seed=0)
+    assert distance(again.theta, net.theta) < tolerance(dtype, "training")
+
+
+def test_files_and_pickles_of_a_folded_network_predict_the_same_bits(tmp_path):
+    X = rows(50)
+    ready = Standardise(X).fold(problem((5, 7, 3)).network())
+    fastbp.save(tmp_path / "net.fastbp", ready)
+    for twin in (fastbp.load(tmp_path / "net.fastbp"), pickle.loads(pickle.dumps(ready)), ready.copy()):
+        assert twin.predict(X).tobytes() == ready.predict(X).tobytes()
+
+
+def test_what_a_dtype_cannot_hold_when_folded_is_a_warning_that_names_the_column():
+    """z of the folded network, against the same in float64: off by about what the warning says"""
+    net = fastbp.Network([3, 1], output="identity", loss="squared_error", dtype=np.float32, seed=0)
+    X = np.random.default_rng(0).standard_normal((200, 3)) * [1, 1e-3, 1] + [5, 300, 1000]
+    scaling = Standardise(X)
+    with pytest.warns(UserWarning, match="column 1 has a mean of 3.*e.05 times its scale.* 0.04 of the scale"):
+        ready = scaling.fold(net)
+    exact = net.predict(scaling.transform(X))
+    assert 1e-3 < np.abs(ready.predict(X) - exact).max() < 0.1
+    assert np.abs(scaling.fold(net.copy(np.float64)).predict(X) - exact).max() < 1e-6  # warnings are errors
+    Standardise(X[:, [0, 2, 2]]).fold(net)
+
+
 def test_copies_keep_the_moments_and_nobody_can_change_them():
     scaling = Standardise(rows(50))
     for twin in (scaling, copy.deepcopy(scaling), pickle.loads(pickle.dumps(scaling))):
@@ -87,5 +120,6 @@ def test_bad_rows_are_refused():
         (lambda: Standardise(X, np.ones(3)), "sample_weight"),
         (lambda: scaling.transform(X[:, :4]), "4 columns"),
         (lambda: scaling.fold(fastbp.Network([4, 1], seed=0)), "4 inputs"),
+        (lambda: scaling.unfold(fastbp.Network([4, 1], seed=0)), "4 inputs"),
     ]:
         refused(action, pattern)

@@ -90,7 +90,7 @@ def test_messages_name_what_the_caller_wrote():
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "elu", "softplus"])
-def test_an_example_of_weight_0_is_not_there_however_large(activation):
+def test_fault_38_an_example_of_weight_0_is_not_there_however_large(activation):
     net = fastbp.Network([3, 5, 2], activation=activation, dtype=np.float32, seed=0, init="normal", eps=2.0)
     w, wild = np.ones(30), X.astype(np.float32)
     w[[3, 29]], wild[[3, 29]] = 0, 3e38
@@ -108,7 +108,7 @@ def test_weights_of_any_size_train_as_equal_ones_do(dtype, weight):
     np.testing.assert_allclose(nets[1].theta, nets[0].theta, rtol=1e-5 if dtype == np.float32 else 1e-12)
 
 
-def test_labels_and_order_may_lie_at_any_address():
+def test_fault_29_labels_and_order_may_lie_at_any_address():
     labels = np.arange(30) % 2
     raw = np.frombuffer(b"x" + labels.astype(np.int64).tobytes(), np.uint8)[1:].view(np.int64)
     order = np.frombuffer(b"x" + np.arange(30)[::-1].astype(np.int64).tobytes(), np.uint8)[1:].view(np.int64)

@@ -154,7 +154,7 @@ def test_same_seed_gives_the_same_bits_and_another_seed_others(batch_size, dtype
     ("sizes", "m", "batch_size"),
     [((20, 30, 10), 200, 1), ((20, 30, 10), 200, 32), ((64, 100, 10), 3000, 500), ((64, 100, 10), 3000, None)],
 )
-def test_number_of_threads_does_not_change_the_bits(sizes, m, batch_size, n_threads):
+def test_fault_14_number_of_threads_does_not_change_the_bits(sizes, m, batch_size, n_threads):
     p = problem(sizes, m=m, dtype=np.float32)
     one, many = (trained(p, batch_size=batch_size, n_threads=n)[0].tobytes() for n in (1, n_threads))
     assert many == one
@@ -220,7 +220,7 @@ def test_long_epochs_are_cut_into_calls_without_a_trace(batch_size):
 
 
 @pytest.mark.parametrize("call", ["train", "cost_and_gradient"])
-def test_ctrl_c_stops_a_long_call_at_once(call):
+def test_fault_9_ctrl_c_stops_a_long_call_at_once(call):
     """Within 20 ms by design; the parameters are those of the last finished step"""
     net = fastbp.Network([20, 2000, 1], seed=0)
     X, Y = np.broadcast_to(np.ones(20), (200_000, 20)), np.broadcast_to(0.5, (200_000, 1))
@@ -246,7 +246,7 @@ def test_ctrl_c_stops_a_long_call_at_once(call):
     assert (net.theta != before).any() == (call == "train")
 
 
-def test_trainings_at_the_same_time_give_the_bits_of_each_alone_and_blas_its_threads_back():
+def test_fault_16_trainings_at_the_same_time_give_the_bits_of_each_alone_and_blas_its_threads_back():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     before = [(library["filepath"], library["num_threads"]) for library in threadpoolctl.threadpool_info()]
     problems = [problem((20, 30, 10), m=500, seed=seed) for seed in range(4)]
@@ -257,7 +257,7 @@ def test_trainings_at_the_same_time_give_the_bits_of_each_alone_and_blas_its_thr
     assert [(library["filepath"], library["num_threads"]) for library in threadpoolctl.threadpool_info()] == before
 
 
-def test_diverging_training_says_so_and_keeps_finite_parameters():
+def test_fault_26_diverging_training_says_so_and_keeps_finite_parameters():
     p = problem((4, 8, 2), "relu", "identity", "squared_error", m=20)
     net = p.network()
     with pytest.raises(ArithmeticError, match="diverged"):
@@ -329,7 +329,7 @@ def test_validation_does_not_change_the_training():
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, None])
-def test_training_changes_nothing_of_the_callers(batch_size):
+def test_fault_31_training_changes_nothing_of_the_callers(batch_size):
     p = problem()
     before = p.copies()
     for Y in (p.Y, p.labels):

@@ -8,14 +8,16 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
-from .. import _kernels, initialize, optimizers
+from .. import _kernels, checks, initialize, optimizers
 from ..plan import FUNCTION_ALIASES
-from . import fitting, inputs, lbfgs, quick
+from . import callbacks, fitting, inputs, lbfgs, messages, quick
 from .callbacks import CallbackSupportMixin
+from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
 
+REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
 ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
 
 
@@ -120,10 +122,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         return [T[:, 0] for T in self._model_of_weights().net.plan.views(self._best_theta)]
 
     def _initialize(self, layer_sizes, dtype):
-        self.n_iter_, self.t_ = 0, 0
-        self.n_layers_ = len(layer_sizes)
         model = Model(layer_sizes, self._functions(), dtype)
         draw(model, self.init, self.activation, self._random_state)
+        self.n_iter_, self.t_ = 0, 0
+        self.n_layers_ = len(layer_sizes)
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         if isinstance(self.solver, str) and self.solver == "lbfgs":
@@ -135,11 +137,21 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.validation_loss_curve_ = [] if self.early_stopping else None
 
-    def _fit(self, X, y, sample_weight=None, incremental=False, validation=None):
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if np.any(np.array(hidden) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+    def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
+        before = dict(vars(self))
+        try:
+            model, run = self._prepare(X, y, sample_weight, incremental, validation, checkpoint)
+        except BaseException:
+            self.__dict__ = before      # refused, or failed before the first step: the estimator is as it was
+            raise
+        run()
+        if not model.is_finite():
+            raise ValueError(messages.NON_FINITE)
+        return self
+
+    def _prepare(self, X, y, sample_weight, incremental, validation, checkpoint):
+        """All checks, and start values: the model, and a function that fits it."""
+        hidden = self._check_numbers()
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
@@ -148,34 +160,59 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
         if validation is not None and (incremental or not stochastic):
             raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
+        if checkpoint is not NOTHING and not stochastic:
+            raise ValueError(f"a checkpoint is written between epochs; solver={self.solver!r} has none")
+        callbacks.listed(self.callbacks)
+        if validation is not None or self.early_stopping:
+            fitting.scorer_of(self)
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
-        score_w = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        score_w = inputs.weights(sample_weight, X)
         w = self._training_weights(y, score_w, incremental)
+        if validation is not None:
+            validation = self._validate_held_out(*validation)
         self.n_outputs_ = self._count_outputs(target)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self.out_activation_ = self._output()
             self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
         model = self._model_of_weights()
-        if validation is not None:
-            validation = self._validate_held_out(*validation)
         if stochastic:
-            fitting.fit_stochastic(self, model, X, y, target, w, score_w, incremental, validation)
+            run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
-            lbfgs.fit_lbfgs(self, model, X, y, target, w)
-        if not model.is_finite():
-            raise ValueError(fitting.NON_FINITE)
-        return self
+            run = lbfgs.full_batch(self, model, X, y, target, w)
+        return model, run
+
+    def _check_numbers(self):
+        """What scikit-learn's constraints let through and no float or layer can be; the hidden layers as a list."""
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if not all(isinstance(units, Integral) for units in hidden):
+            raise TypeError(f"hidden_layer_sizes must hold whole numbers, got {hidden}.")
+        if any(units <= 0 for units in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        if isinstance(self.solver, type):
+            raise TypeError(f"solver must be a name or an instance, such as fastbp.Adam(1e-3); got {self.solver!r}")
+        for name in REALS:
+            if abs(getattr(self, name)) > checks.LARGEST:
+                raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
+        return hidden
+
+    def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
+        """fit with what it has beyond scikit-learn's"""
+        if (validation[0] is None) != (validation[1] is None):
+            raise ValueError("X_val and y_val go together; got only one of them")
+        validation = None if validation[0] is None else validation
+        if checkpoint is None and resume:
+            raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+        keeper = NOTHING if checkpoint is None else Checkpoint(checkpoint, every, resume)
+        return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
-        """X_val, y_val, sample_weight_val as `Validation` takes them, and room for what it finds."""
+        """X_val, y_val, sample_weight_val as `Validation` takes them."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
-        w = None if w is None else _check_sample_weight(w, X)
-        if self.validation_scores_ is None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_ = -np.inf
+        w = inputs.weights(w, X)
         return X, y, target, w
 
     def _training_weights(self, y, sample_weight, incremental):

@@ -8,12 +8,20 @@ except ImportError:
     CallbackSupportMixin = type("CallbackSupportMixin", (), {})
 
 
+def listed(own):
+    """The parameter `callbacks` as a list."""
+    own = [] if own is None else [own] if callable(own) else list(own)
+    for each in own:
+        if not callable(each):
+            raise TypeError("callbacks must be functions of the estimator (scikit-learn's own go to set_callbacks); "
+                            f"got {each!r}")
+    return own
+
+
 @contextmanager
 def running(estimator, X, y, w, epochs):
     """A function to be called with the estimator after each epoch; it returns True if a callback asks to stop."""
-    own = estimator.callbacks or ()
-    if callable(own):
-        own = (own,)
+    own = listed(estimator.callbacks)
     theirs = hasattr(estimator, "_skl_callbacks") and hasattr(estimator, "_init_callback_context")
     if not own and not theirs:
         yield lambda estimator: False

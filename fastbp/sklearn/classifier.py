@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
@@ -78,6 +79,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     epsilon : float, default=1e-8
         For adam: beside the uncorrected root, as in scikit-learn.
     n_iter_no_change : int or inf, default=10
+        Epochs without progress that are put up with.
     max_fun : int, default=15000
         For lbfgs: evaluations of loss and gradient.
     class_weight : dict, "balanced" or None, default=None
@@ -163,13 +165,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
+        if sp.issparse(y):
+            y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         new = not hasattr(self, "classes_") or (not self.warm_start and not incremental)
-        if new:
-            self._label_binarizer = _label_binarizer(y)
-            self.classes_ = self._label_binarizer.classes_
-        return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
+        try:
+            if new:
+                self._label_binarizer = _label_binarizer(y)
+                self.classes_ = self._label_binarizer.classes_
+            return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
+        except TypeError as error:
+            raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _encode(self, y, needed):
         """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""
@@ -228,13 +235,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight='balanced' needs all of y; for partial_fit pass a dict, such as that of "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
             )
-        w = compute_sample_weight(self.class_weight, y)
+        try:
+            w = compute_sample_weight(self.class_weight, y)
+            if not (np.isfinite(w) & (w >= 0)).all():
+                raise ValueError("weights must be finite and not negative")
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"class_weight={self.class_weight!r}: {error}") from None
         return w if sample_weight is None else w * sample_weight
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, checkpoint: Any = None, checkpoint_every: Any = 1, resume: bool = False,
     ) -> Self:
         """Fit to X and y.
 
@@ -248,6 +260,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             None negative.
         X_val, y_val, sample_weight_val : optional
             Examples of your own to be validated with; nothing is held out of X then.
+        checkpoint : str, bytes or os.PathLike, optional
+            A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
+            the end. Not with lbfgs.
+        checkpoint_every : int, or (number, "epochs" or "seconds")
+        resume : bool
+            Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
+            One made with other parameters or data of another shape is refused.
 
         Returns
         -------
@@ -259,10 +278,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             For input that cannot be used; when the weights are no longer finite (they stay as they were before that
             epoch).
         """
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together; got only one of them")
-        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation=validation)
+        given = X_val, y_val, sample_weight_val
+        return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
@@ -282,10 +299,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
             return self
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._partial_fit(X, y, sample_weight)
+        try:
+            if _check_partial_fit_first_call(self, classes):
+                with np.errstate(invalid="ignore"):     # NaN is refused below
+                    several = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            return self._partial_fit(X, y, sample_weight)
+        except (ValueError, TypeError):
+            if not hasattr(self, "coefs_"):     # refused in the first call: the classes are not announced
+                for name in {"classes_", "_label_binarizer"} & vars(self).keys():
+                    delattr(self, name)
+            raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Class labels of X, (n_samples,), or 0 and 1 for several labels, (n_samples, n_classes)."""

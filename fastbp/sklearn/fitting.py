@@ -1,7 +1,7 @@
 """fit with the stochastic solvers: epochs, validation, early stopping."""
 
 import math
-import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -9,13 +9,15 @@ from sklearn.metrics import check_scoring, r2_score
 from sklearn.model_selection import train_test_split
 
 from .. import gradient, regularisation, threads
-from . import callbacks
+from . import callbacks, messages
+from .checkpoint import NOTHING, describe
 from .inputs import TrainingSet, outputs
 from .stochastic import Stochastic, allowed_threads
 
-NON_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
+
+def scorer_of(estimator):
+    """What early stopping looks at; None for the estimator's own score and for the loss."""
+    return None if estimator.scoring in (None, "loss") else check_scoring(estimator, estimator.scoring)
 
 
 class Validation:
@@ -33,8 +35,7 @@ class Validation:
         self.X, self.y, self.w = X, y, w
         self.estimator, self.model = estimator, model
         self.set = TrainingSet(model.net.plan, model.net.dtype, X, target, w)
-        scoring = estimator.scoring
-        self.scorer = None if scoring in (None, "loss") else check_scoring(estimator, scoring)
+        self.scorer = scorer_of(estimator)
 
     def loss(self):
         """Mean cost, as scikit-learn counts it, without the penalty."""
@@ -82,44 +83,58 @@ def split(estimator, y, target, m, stratify):
     return train, held
 
 
-def fit_stochastic(estimator, model, X, y, target, w, score_w, incremental, given):
-    """Epochs until the loss or the score stops improving; one if incremental.
+def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
+    """A function that fits the model, all checked: epochs until loss or score stop improving, one if incremental.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
-    (X, y, target, w) for validation, or None.
+    (X, y, target, w) for validation, or None; keeper a Checkpoint.
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
     e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
-    order, validation = None, None
-    _ready(e, model)
+    order = held = validation = None
+    _ready(e, model, given is not None)
+    e.n_iter_ = 0
+    data = describe(X, y, w, given)
+    kept = keeper.read(e, data)
     if given is not None:
         validation = Validation(e, model, *given)
     elif e.early_stopping:
-        order, held = split(e, y, target, X.shape[0], e._stratifies())
+        order, held = split(e, y, target, X.shape[0], e._stratifies()) if kept is None else (kept.order, kept.held)
         validation = Validation(e, model, X[held], y[held], target[held], None if score_w is None else score_w[held])
     training = TrainingSet(net.plan, net.dtype, X, target, w)
     m = training.m if order is None else len(order)
     order = np.arange(m) if order is None and e.shuffle else order
+    if kept is not None:
+        order = kept.order
+        kept.into(e)
     batch_size = _batch_size(e.batch_size, m)
-    epochs = 1 if incremental else e.max_iter
+    epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    optimizer.set(e.alpha, e.clip_norm)
+    keeper.begin(e, data, order, held, kept)
+    return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w),
+                   keeper)
+
+
+def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):
+    optimizer = e._optimizer
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, X, y, score_w, epochs) as report, crew as optimizer.trainer._crew:
+    with callbacks.running(e, *examples, epochs) as report, crew as optimizer.trainer._crew:
         try:
-            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report)
+            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            messages.warn("Training interrupted by user.")
         finally:
             optimizer.trainer._crew = threads.ALONE
     if e.early_stopping:
-        net.theta[:] = e._best_theta
+        model.net.theta[:] = e._best_theta
 
 
-def _ready(e, model):
+def _ready(e, model, validates):
     """What this fit compares with, where fits before it, or the user's own weights, have not left it."""
+    if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
+        e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
     if e.early_stopping:
-        if getattr(e, "validation_scores_", None) is None:
-            e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
         if getattr(e, "_best_theta", np.empty(0)).shape != model.net.theta.shape:
             e._best_theta = model.net.theta.copy()
     elif e.best_loss_ is None:
@@ -130,17 +145,13 @@ def _batch_size(batch_size, m):
     if isinstance(batch_size, str):
         return min(200, m)
     if batch_size > m:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
-        )
+        messages.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return min(int(batch_size), m)
 
 
-def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report):
+def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
-    optimizer.set(e.alpha, e.clip_norm)
-    e.n_iter_ = 0
-    for _ in range(epochs):
+    while e.n_iter_ < epochs:
         if e.shuffle:       # as sklearn.utils.shuffle does it
             places = np.arange(m)
             e._random_state.shuffle(places)
@@ -154,13 +165,14 @@ def _epochs(e, model, training, validation, order, m, batch_size, epochs, increm
         if diverged:
             return
         stop = report(e) or stop
+        keeper.after_epoch(e, order, stop, stop or e.n_iter_ == epochs)
         if stop or incremental:
             return
         if e.n_iter_ == e.max_iter:
-            warnings.warn(
+            messages.warn(
                 f"Stochastic Optimizer: Maximum iterations ({e.max_iter}) reached and the optimization hasn't "
                 "converged yet. More iterations (max_iter), or inputs scaled to about unit variance, may help.",
-                ConvergenceWarning, stacklevel=6,
+                ConvergenceWarning,
             )
 
 
@@ -195,7 +207,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 
 
 def _validate(e, model, validation):
-    """Loss and score of the validation set into the curves; True if an output is not finite."""
+    """Loss and score of the validation set into the curves; True if early stopping finds an output not finite."""
     e.validation_loss_curve_.append(validation.loss())
     score = validation.score(e.validation_loss_curve_[-1])
     e.validation_scores_.append(score)
@@ -207,22 +219,22 @@ def _validate(e, model, validation):
         e.best_validation_score_ = score
         if e.early_stopping:
             e._best_theta[:] = model.net.theta
-    return math.isnan(score) and validation.scorer is None
+    return e.early_stopping and math.isnan(score) and validation.scorer is None
 
 
 def _give_up(e):
     """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
     if not e.early_stopping:
         del e._optimizer
-        raise ValueError(f"{NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are those "
-                         "before it. A smaller learning_rate_init may help.")
+        raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "
+                         "those before it. A smaller learning_rate_init may help.")
     e.validation_scores_.append(math.nan)
     _warn_of_divergence(e)
 
 
 def _warn_of_divergence(e):
-    warnings.warn(
+    messages.warn(
         f"Training diverged in epoch {e.n_iter_} and was stopped; the weights are those of the best validation score. "
         "A smaller learning_rate_init or inputs scaled to about unit variance may help.",
-        ConvergenceWarning, stacklevel=6,
+        ConvergenceWarning,
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..checks import readable
 from ..data import Data
@@ -22,6 +22,16 @@ def checked(estimator, X, y="no_validation", **how):
                 first, *rest = words.split("\n")
                 raise ValueError("\n".join([f"{first} First at {cell}.", *rest])) from None
         raise
+
+
+def weights(sample_weight, X):
+    """sklearn's check of the weights of the rows of X, None as it is; its error always names them."""
+    try:
+        return None if sample_weight is None else _check_sample_weight(sample_weight, X)
+    except (ValueError, TypeError) as error:
+        if "weight" in str(error):
+            raise
+        raise type(error)(f"sample_weight: {error}") from None
 
 
 def first_bad_cell(array, name):
@@ -97,19 +107,20 @@ def outputs(model, X):
 def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
-    dz(L)/dx by the engine's deltas on a twin with identity output and squared error, where delta(L) = h - y is made the
-    k-th unit vector; then dh/dz of the output.
+    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
+    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype
     X = readable(X.toarray() if sp.issparse(X) else X, dtype)
-    twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="squared_error",
+    twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="absolute_error",
                    dtype=dtype, init="uniform", seed=0)
     twin.theta[:] = net.theta
     z, h = twin.predict(X), model.outputs(X)
+    below = z - (1 + np.abs(z) / 2)
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
-        dz[:, k] = twin.deltas(X, z - unit)[0] @ net.Theta[0][:, 1:]
+        dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
     if net.output == "softmax":
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
     slope = {"sigmoid": lambda: h * (1 - h), "exp": lambda: h, "identity": lambda: np.ones_like(h)}[net.output]()

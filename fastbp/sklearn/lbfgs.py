@@ -1,17 +1,16 @@
 """fit with L-BFGS on all examples: SciPy's, with the options and messages of scikit-learn."""
 
-import warnings
+from functools import partial
 
 import numpy as np
 import scipy  # type: ignore[import-untyped]
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 from scipy.special import expit  # type: ignore[import-untyped]
-from sklearn.utils.optimize import _check_optimize_result
 
 from .. import _backprop, blas, gradient
 from ..plan import Plan
 from ..regularisation import Regularisation
-from . import callbacks
+from . import callbacks, messages
 from .inputs import TrainingSet
 from .model import packed_places
 from .stochastic import allowed_threads
@@ -82,16 +81,21 @@ class Objective:
         return float((costs if data.w is None else data.w[rows] * costs).sum() + np.delete(sums, panels).sum())
 
 
-def fit_lbfgs(estimator, model, X, y, target, w):
-    """theta of the model := SciPy's minimum; in float64 whatever the network's dtype, as scikit-learn does it."""
+def full_batch(estimator, model, X, y, target, w):
+    """A function that fits the model, all checked: theta := SciPy's minimum; in float64 whatever the network's dtype,
+    as scikit-learn does it."""
     e, net = estimator, model.net
     training = TrainingSet(net.plan, np.float64, X, target, w)
     objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
     options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
     if OLD_SCIPY:
         options["iprint"] = 1 if e.verbose else -1
+    return partial(_minimise, e, net, objective, options, (X, y, w))
+
+
+def _minimise(e, net, objective, options, examples):
     e.n_iter_, stopped = 0, False
-    with callbacks.running(e, X, y, w, e.max_iter) as report:
+    with callbacks.running(e, *examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
         def each(intermediate_result):
@@ -112,13 +116,15 @@ def fit_lbfgs(estimator, model, X, y, target, w):
                     callback=each if listens else None,
                 )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            messages.warn("Training interrupted by user.")
             if objective.best[1] is not None:
                 e.loss_, net.theta[:] = float(objective.best[0]), objective.best[1]
             return
         net.theta[:] = result.x
         e.loss_ = float(result.fun)
-        e.n_iter_ = result.nit if stopped else _check_optimize_result("lbfgs", result, e.max_iter)
+        e.n_iter_ = min(result.nit, e.max_iter)
+        if not stopped:
+            messages.warn_unless_converged(result, e.max_iter)
 
 
 def packed_loss_and_gradient(estimator, model, packed, X, target, w):

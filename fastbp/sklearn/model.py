@@ -1,5 +1,6 @@
 """The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
 
+import math
 from operator import is_
 
 import numpy as np
@@ -107,7 +108,7 @@ def draw(model, init, activation, random_state):
         names = [activation] * (len(sizes) - 1) if isinstance(activation, str) else [*activation, *activation[-1:]]
         for i, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
             factor = 2.0 if names and names[i] in ("logistic", "sigmoid") else 6.0
-            r = np.sqrt(factor / (W.shape[0] + W.shape[1]))
+            r = math.sqrt(factor / (W.shape[0] + W.shape[1]))
             W[...] = random_state.uniform(-r, r, W.shape)
             b[...] = random_state.uniform(-r, r, b.shape)
     elif isinstance(init, str):

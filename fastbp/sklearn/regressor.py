@@ -66,6 +66,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     epsilon : float, default=1e-8
         For adam: beside the uncorrected root, as in scikit-learn.
     n_iter_no_change : int or inf, default=10
+        Epochs without progress that are put up with.
     max_fun : int, default=15000
         For lbfgs: evaluations of loss and gradient.
     init : str or (coefs, intercepts), default="auto"
@@ -156,6 +157,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and y.min() < 0:
+            at = np.argwhere(y < 0)[0]
+            raise ValueError(f"loss='poisson' needs y >= 0; y[{', '.join(map(str, at))}] is {y[tuple(at)]}")
         return X, y, y.reshape(len(y), -1)
 
     def _quick_target(self, y, dtype):
@@ -181,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, checkpoint: Any = None, checkpoint_every: Any = 1, resume: bool = False,
     ) -> Self:
         """Fit to X and y.
 
@@ -195,6 +199,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             None negative.
         X_val, y_val, sample_weight_val : optional
             Examples of your own to be validated with; nothing is held out of X then.
+        checkpoint : str, bytes or os.PathLike, optional
+            A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
+            the end. Not with lbfgs.
+        checkpoint_every : int, or (number, "epochs" or "seconds")
+        resume : bool
+            Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
+            One made with other parameters or data of another shape is refused.
 
         Returns
         -------
@@ -206,10 +217,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             For input that cannot be used; when the weights are no longer finite (they stay as they were before that
             epoch).
         """
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val go together; got only one of them")
-        validation = None if X_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation=validation)
+        given = X_val, y_val, sample_weight_val
+        return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:

@@ -16,9 +16,7 @@
 
 static ptrdiff_t first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
 {
-    return x->type == ROWS_F32   ? first_nonfinite_f32(x, m, n, limit)
-           : x->type == ROWS_F64 ? first_nonfinite_f64(x, m, n, limit)
-                                 : -1;
+    return x->type == ROWS_F32 ? first_nonfinite_f32(x, m, n, limit) : first_nonfinite_f64(x, m, n, limit);
 }
 
 const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64, first_nonfinite};

@@ -146,8 +146,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
 FASTBP_KERNELS(float, f32)
 FASTBP_KERNELS(double, f64)
 
-/* One instruction set: its name, its two tables, and the check of input: the flat index (row * n + column) of the
- * first value that is NaN, infinite or larger than `limit` in absolute value, -1 where all are fine. */
+/* One instruction set: its name, its two tables, and the check of float32 or float64 input: the flat index (row * n
+ * + column) of the first value that is NaN, infinite or larger than `limit` in absolute value, -1 where all are fine. */
 typedef struct {
     const char *name;
     const kernels_f32 *f32;

@@ -222,7 +222,7 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
     return sum;
 }
 
-/* h := output(z) in panels (K, width); h may be z */
+/* h := output(z) in panels (K, width); h is not z */
 static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
 {
     const ptrdiff_t n = FN(padded)(m) * K;
@@ -230,7 +230,7 @@ static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real
     switch (output) {
     case OUTPUT_sigmoid: FN(activate_sigmoid)(n, z, h); break;
     case OUTPUT_tanh: FN(activate_tanh)(n, z, h); break;
-    case OUTPUT_identity: if (h != z) memcpy(h, z, (size_t)n * sizeof(real)); break;
+    case OUTPUT_identity: memcpy(h, z, (size_t)n * sizeof(real)); break;
     case OUTPUT_exp:
         for (ptrdiff_t i = 0; i < n; i += VL)
             FN(vstore)(h + i, FN(vexp)(FN(vload)(z + i)));

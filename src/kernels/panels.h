@@ -268,8 +268,8 @@ static inline void FN(transpose)(vec r[VL])
     }
 }
 
-/* how many of the next VL there are */
-static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < 0 ? 0 : left < VL ? left : VL; }
+/* how many of the next VL there are, of at least one */
+static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < VL ? left : VL; }
 
 /* z := Theta [1, a] for one example: a (k,), z (n,) side by side. VL units at once: their weights are turned by tiles,
  * so that each z is the same chain of multiply-adds as in a panel, to the last bit; up to 4 such chains side by side.
@@ -360,7 +360,7 @@ static void FN(to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows
 {
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
-        for (ptrdiff_t g = 0; g < width && e + g < m; g += VL) {
+        for (ptrdiff_t g = 0; g < width; g += VL) {
             const ptrdiff_t there = FN(there)(m - e - g);
             const real *from = panels + e * s + g;
             real *to = rows + (e + g) * ld;

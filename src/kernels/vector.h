@@ -63,6 +63,14 @@
 #define VFUSED 0
 #endif
 
+/* Sanitizers do not see masked loads and stores: under them lane by lane. */
+#undef MASKED
+#if defined(__x86_64__) && VBYTES >= 32 && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define MASKED 1
+#else
+#define MASKED 0
+#endif
+
 #define vec FN(vec)
 #define ivec FN(ivec)
 #define uvec FN(uvec)
@@ -99,9 +107,9 @@ static inline ivec FN(vfirst)(ptrdiff_t n)
 /* p[0], .., p[n-1], then zeros; 0 <= n <= VL, nothing at or after p[n] is read. */
 static inline vec FN(vload_part)(const real *p, ptrdiff_t n)
 {
-#if defined(__x86_64__) && VBYTES == 64
+#if MASKED && VBYTES == 64
     return (vec) MM(maskz_loadu)(PICK((__mmask16), (__mmask8)) ((1u << n) - 1), p);
-#elif defined(__x86_64__) && VBYTES == 32
+#elif MASKED
     return (vec) MM(maskload)(p, (__m256i) FN(vfirst)(n));
 #else
     const FN(real_any) *q = p;
@@ -116,9 +124,9 @@ static inline vec FN(vload_part)(const real *p, ptrdiff_t n)
 /* p[0], .., p[n-1] := the first n lanes; nothing at or after p[n] is written. */
 static inline void FN(vstore_part)(real *p, ptrdiff_t n, vec v)
 {
-#if defined(__x86_64__) && VBYTES == 64
+#if MASKED && VBYTES == 64
     MM(mask_storeu)(p, PICK((__mmask16), (__mmask8)) ((1u << n) - 1), v);
-#elif defined(__x86_64__) && VBYTES == 32
+#elif MASKED
     MM(maskstore)(p, (__m256i) FN(vfirst)(n), v);
 #else
     FN(real_any) *q = p;

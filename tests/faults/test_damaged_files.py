@@ -313,7 +313,9 @@ def with_theta(values, dtype="<f4"):
 
 NETWORKS = {
     "no kind": (with_meta(kind=...), "kind is None"),
-    "another kind": (with_meta(kind='"training"'), "kind is 'training'"),
+    "another kind": (with_meta(kind='"model"'), "kind is 'model'"),
+    "a training without its fields": (with_meta(kind='"training"'), "the fields must be"),
+    "a trainer without its fields": (with_meta(kind='"trainer"'), "the fields must be"),
     "a list as kind": (with_meta(kind="[]"), "kind is []"),
     "no version": (with_meta(version=...), "version is None"),
     "the next version of the fields": (with_meta(version="2"), "version is 2"),

@@ -179,6 +179,51 @@ def test_fault_47_short_writes_and_interrupted_ones_are_continued(tmp_path, monk
     assert len(calls) > 80
 
 
+class Reading:
+    """A file whose reads bring at most `most` bytes, and of which number `at` fails"""
+
+    def __init__(self, file, most, at=None):
+        self.file, self.most, self.at, self.count = file, most, at, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def readinto(self, buffer):
+        self.count += 1
+        if self.count == self.at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return self.file.readinto(buffer[: self.most])
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_fault_47_short_reads_are_continued_and_each_that_fails_is_an_oserror(tmp_path, monkeypatch):
+    fastbp.save(tmp_path / "net", version(3))
+    before, made = descriptors(), []
+
+    def reads(most, at=None):
+        def opened(*args, **kwargs):
+            made.append(Reading(open(*args, **kwargs), most, at))     # noqa: SIM115
+            return made[-1]
+
+        monkeypatch.setattr(container, "open", opened, raising=False)
+
+    reads(777)
+    assert whole(tmp_path / "net") == 3
+    count = made[-1].count
+    assert count > 80
+    for at in range(1, count + 1):
+        reads(777, at)
+        with pytest.raises(OSError, match="Input/output error") as raised:
+            fastbp.load(tmp_path / "net")
+        assert raised.value.errno == errno.EIO
+        assert descriptors() == before
+
+
 def test_fault_47_a_write_that_writes_nothing_is_an_error_and_no_endless_loop(tmp_path, monkeypatch):
     fastbp.save(tmp_path / "net", version(1))
     monkeypatch.setattr(atomic.os, "write", lambda file, data: 0)

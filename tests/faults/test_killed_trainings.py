@@ -13,10 +13,11 @@ import fastbp
 from fastbp import checkpoint
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 import numpy as np, fastbp
 from fastbp.callbacks import EarlyStopping
 
+signal.signal(signal.SIGINT, signal.default_int_handler)    # a shell may have it ignored
 path, every, unit, n_threads, epochs = sys.argv[1], *sys.argv[2:4], *map(int, sys.argv[4:6])
 rng = np.random.default_rng(1)
 X = rng.standard_normal((600, 20)).astype(np.float32)

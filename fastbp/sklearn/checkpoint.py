@@ -1,0 +1,169 @@
+"""The checkpoint of a long fit: the file of its trainer, and in its notes what else the epochs go on from."""
+
+import time
+
+import numpy as np
+
+from .. import atomic, checks, container, snapshot, trainer_file
+from ..container import FormatError
+
+UNITS = ("epochs", "seconds")
+NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count")
+CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+FIELDS = ("estimator", "parameters", "data", "numbers", "curves", "best_theta", "draws", "order", "held", "stopped")
+FREE = ("max_iter", "verbose", "n_threads", "callbacks")   # parameters that may be others in a fit that goes on
+
+
+class Checkpoint:
+    """Writes a fit into its file, every so many epochs or seconds, and reads it.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+    every : int or (number, "epochs" or "seconds")
+    resume : bool
+        Go on from the file, if it is there.
+    """
+
+    def __init__(self, path, every, resume):
+        self.path, self.resume = atomic.checked(path), checks.flag(resume, "resume")
+        n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
+        if unit not in UNITS:
+            raise ValueError("checkpoint_every must be a number of epochs, or a pair such as (30, 'seconds'); "
+                             f"got {every!r}")
+        self.every = checks.count(n, "checkpoint_every") if unit == "epochs" else checks.number(n, "checkpoint_every")
+        self.unit = unit
+
+    def begin(self, estimator, data, order, held, kept):
+        """Write the first one of this fit, on data of this description, so that what cannot be kept shows before the
+        first step; held: indices of the held-out examples, or None."""
+        self._data, self._held, self._written = data, held, (estimator.n_iter_, time.monotonic())
+        if kept is None:
+            self._write(estimator, order, False)
+
+    def after_epoch(self, estimator, order, stopped, last):
+        """Write, if it is time. order: of the examples in this epoch, from which the next is drawn; stopped: there was
+        a reason to stop; last: of this fit."""
+        now = estimator.n_iter_, time.monotonic()
+        if last or now[self.unit == "seconds"] - self._written[self.unit == "seconds"] >= self.every:
+            self._write(estimator, order, stopped)
+
+    def _write(self, estimator, order, stopped):
+        e = estimator
+        e._optimizer.trainer.save(self.path, {
+            "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data, "stopped": stopped,
+            "numbers": {name: getattr(e, name, None) for name in NUMBERS},
+            "curves": {name: _array(getattr(e, name)) for name in CURVES},
+            "best_theta": e._best_theta if e.early_stopping else None, "draws": _draws(e._random_state),
+            "order": order, "held": self._held,
+        })
+        self._written = e.n_iter_, time.monotonic()
+
+    def read(self, estimator, data):
+        """The fit that was kept, unless there is none; a ValueError where it is another than this one on `data`."""
+        if not self.resume:
+            return None
+        try:
+            kept = trainer_file.read(self.path, estimator._optimizer.trainer)
+        except FileNotFoundError:
+            return None
+        return Kept(self.path, kept, estimator, data)
+
+
+class Nothing:
+    """No checkpoint"""
+
+    read = begin = after_epoch = lambda self, *_: None
+
+
+NOTHING = Nothing()
+
+
+class Kept:
+    """A fit as a file has it.
+
+    Attributes
+    ----------
+    order, held : ndarray or None
+    stopped : bool
+    """
+
+    def __init__(self, path, trainer, estimator, data):
+        notes = trainer.notes
+        with container.located(path):
+            snapshot.fields(notes, FIELDS, "notes")
+        now = {**_parameters(estimator), "data": data, "estimator": type(estimator).__name__}
+        with snapshot.of_another(path, "fit"), container.located(path):
+            then = checks.dictionary(notes["parameters"], "parameters") | {
+                name: notes[name] for name in ("data", "estimator")
+            }
+            for name in sorted(now.keys() | then.keys()):
+                snapshot.same(name, now.get(name), then.get(name))
+        with container.located(path):
+            self._check(notes, estimator, data["examples"])
+        self.trainer, self.notes = trainer, notes
+        self.order, self.held, self.stopped = notes["order"], notes["held"], notes["stopped"]
+
+    def _check(self, notes, estimator, m):
+        numbers, curves = notes["numbers"], notes["curves"]
+        snapshot.fields(numbers, NUMBERS, "numbers")
+        snapshot.fields(curves, CURVES, "curves")
+        counts = ("n_iter_", "t_", "_no_improvement_count")
+        if not all(type(numbers[name]) is int and numbers[name] >= 0 for name in counts) or not all(
+            isinstance(value, (float, type(None))) for name, value in numbers.items() if name not in counts
+        ):
+            raise FormatError("numbers: counts must be whole, others floating-point numbers")
+        if not all(a is None or (isinstance(a, np.ndarray) and a.dtype == np.float64 and a.ndim == 1)
+                   for a in curves.values()) or curves["loss_curve_"] is None or type(notes["stopped"]) is not bool:
+            raise FormatError("curves must be lists of numbers, stopped true or false")
+        given = [a for a in (notes["order"], notes["held"]) if a is not None]
+        places = np.concatenate(given) if all(_indices(a) for a in given) and given else np.arange(m)
+        if not np.array_equal(np.sort(places), np.arange(m)) or len(given) != (
+            estimator.shuffle or notes["held"] is not None
+        ) + (notes["held"] is not None):
+            raise FormatError("order and held must hold each example once")
+        best, theta = notes["best_theta"], estimator._optimizer.trainer.net.theta
+        fits = isinstance(best, np.ndarray) and (best.shape, best.dtype) == (theta.shape, theta.dtype)
+        if not (fits if estimator.early_stopping else best is None):
+            raise FormatError("best_theta does not fit the network")
+        self._generator = snapshot.to_generator(notes["draws"])
+        if numbers["n_iter_"] > estimator.max_iter:
+            raise ValueError(f"the checkpoint has come to epoch {numbers['n_iter_']}; max_iter is {estimator.max_iter}")
+
+    def into(self, estimator):
+        """Make the fit of this estimator the one that was kept."""
+        e, notes = estimator, self.notes
+        e._optimizer.trainer._go_on(self.trainer)
+        for name, value in notes["numbers"].items():
+            setattr(e, name, value)
+        for name, a in notes["curves"].items():
+            setattr(e, name, None if a is None else a.tolist())
+        if notes["best_theta"] is not None:
+            e._best_theta = notes["best_theta"]
+        e._random_state.set_state({**e._random_state.get_state(legacy=False), **self._generator.bit_generator.state})
+
+
+def describe(X, y, w, validation):
+    """What the data of two fits must have in common to be one."""
+    return {"examples": X.shape[0], "features": X.shape[1], "targets": list(y.shape[1:]), "weights": w is not None,
+            "validation": None if validation is None else validation[0].shape[0]}
+
+
+def _parameters(estimator):
+    """Those that decide the bits, as JSON; numbers as they are, all else by its repr."""
+    parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
+    return snapshot.of_optimizer(type(estimator)(**parameters))["settings"]
+
+
+def _draws(random_state):
+    """The state of what a RandomState draws from."""
+    state = random_state.get_state(legacy=False)
+    return {"bit_generator": state["bit_generator"], "state": state["state"]}
+
+
+def _array(curve):
+    return None if curve is None else np.array(curve, np.float64)
+
+
+def _indices(a):
+    return isinstance(a, np.ndarray) and a.dtype == np.int64 and a.ndim == 1

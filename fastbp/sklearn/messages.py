@@ -1,0 +1,32 @@
+"""What the estimators say, in scikit-learn's words, and where from."""
+
+import sys
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+
+NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+def warn(message, category=UserWarning):
+    """As from the frame of scikit-learn that the call came through: filters by the module "sklearn" go on to work."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("sklearn."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def warn_unless_converged(result, max_iter):
+    """Of SciPy's result of L-BFGS, as scikit-learn does it."""
+    if result.status == 0:
+        return
+    iterations = min(result.nit, max_iter)
+    more = f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+    warn(
+        f"lbfgs failed to converge after {iterations} iteration(s) (status={result.status}):\n{result.message}\n"
+        f"{more if iterations == max_iter else ''}\nYou might also want to scale the data as shown in:\n"
+        "    https://scikit-learn.org/stable/modules/preprocessing.html",
+        ConvergenceWarning,
+    )

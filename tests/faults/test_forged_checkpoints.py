@@ -1,0 +1,143 @@
+"""Checkpoints with a right checksum and wrong contents: refused, and nothing has changed; or no worse than another
+training. Every value and every array of them is replaced, one at a time."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import callbacks, container
+
+ODD = [None, True, -1, 0, 3, 2**70, 1e308, -0.5, "", "x", [], [1], {}, {"dict": {}}, {"array": "theta"}, {"array": "x"},
+       {"float": "nan"}, {"float": 1}, [None, None]]
+X = np.random.default_rng(0).standard_normal((40, 4))
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture
+def path(quick_folder):
+    return quick_folder / "t"
+
+
+def network(seed=0):
+    return fastbp.Network([4, 3, 2], activation="tanh", output="softmax", seed=seed)
+
+
+def train(path, net, also=(), **settings):
+    return fastbp.train(
+        net, X, Y, optimizer=fastbp.Adam(0.01), epochs=3, batch_size=16, validation_split=0.2, dropout=0.2, seed=1,
+        callbacks=[callbacks.EarlyStopping(patience=5), callbacks.ReduceOnPlateau(patience=5), *also],
+        metrics=["accuracy"], checkpoint=path, **settings,
+    )
+
+
+def trained(path):
+    """A checkpoint from within the second epoch"""
+    batches = []
+
+    class Pause:
+        def on_batch_end(self, training):
+            batches.append(training.J)
+            if len(batches) == 3:
+                training.pause("for now")
+
+    train(path, network(), also=[Pause()])
+    return lambda net: train(path, net, resume=True)
+
+
+def stepped(path):
+    """The file of a trainer"""
+    def trainer(net):
+        return fastbp.Trainer(net, fastbp.Adam(0.01), dropout=0.2, seed=1, l1=1e-3)
+
+    first = trainer(network())
+    first.epoch(X, Y, batch_size=16)
+    first.save(path, {"at": 16, "order": np.arange(3), "more": [1.5, {"x": None}]})
+
+    def go_on(net):
+        second = trainer(net)
+        notes = second.restore(path)
+        assert isinstance(notes, dict)
+        assert np.isfinite(net.theta).all()
+        second.epoch(X, Y, batch_size=16)       # which may diverge
+
+    return go_on
+
+
+def places(value, at=()):
+    """The way to each part of a JSON value"""
+    yield at
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from places(item, (*at, key))
+
+
+def replaced(meta, place, value):
+    """meta with another value there; LESS: without it"""
+    meta = copy.deepcopy(meta)
+    part = meta
+    for key in place[:-1]:
+        part = part[key]
+    if value is LESS:
+        del part[place[-1]]
+    elif value is MORE and isinstance(part, dict):
+        part["more"] = 1
+    else:
+        part[place[-1]] = 1 if value is MORE else value
+    return meta
+
+
+LESS, MORE = object(), object()
+
+
+def odd_arrays(a):
+    yield from (a[:-1] if a.ndim else a.reshape(1), a.reshape(1, *a.shape), a.astype(np.float32), a.astype(bool))
+    if a.dtype.kind == "f":
+        yield from (np.full_like(a, value) for value in (np.nan, np.inf, -1.0, 1e300))
+    else:
+        yield np.full_like(a, 255)
+
+
+def refused(go_on):
+    """Whether it was; then the network is as it was. What is not refused may diverge, and no more"""
+    net = network(seed=3)
+    before = net.theta.tobytes()
+    try:
+        go_on(net)
+    except fastbp.DivergenceError:
+        return False
+    except ValueError:
+        assert net.theta.tobytes() == before
+        return True
+    return False
+
+
+@pytest.mark.parametrize("make", [trained, stepped])
+def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make):
+    go_on = make(path)
+    arrays, meta = container.read(path)
+    assert not refused(go_on)
+    tried = found = 0
+    for place in list(places(meta))[1:]:
+        for value in (*ODD, LESS, MORE):
+            forged = replaced(meta, place, value)
+            if forged == meta:
+                continue
+            container.write(path, arrays, forged)
+            tried, found = tried + 1, found + refused(go_on)
+    for name, a in arrays.items():
+        for other in ({}, {"more": a}, *({name: odd} for odd in odd_arrays(a))):
+            container.write(path, {**{n: b for n, b in arrays.items() if n != name or "more" in other}, **other}, meta)
+            tried, found = tried + 1, found + refused(go_on)
+    assert tried > 500
+    assert found > 0.7 * tried      # the rest are other values that would do
+
+
+@pytest.mark.parametrize("name", ["begun", "optimizer", "state", "history", "generator", "position"])
+def test_a_number_of_the_wrong_kind_is_named_with_its_place(path, name):
+    go_on = trained(path)
+    arrays, meta = container.read(path)
+    container.write(path, arrays, {**meta, name: None})
+    with pytest.raises(fastbp.FormatError, match=f"(?s){path}: .*") as caught:
+        go_on(network())
+    assert name in str(caught.value) or "must have the fields" in str(caught.value)

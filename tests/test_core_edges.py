@@ -1,0 +1,218 @@
+"""What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels
+that their owner has changed, arrays that it must hand back."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from helpers import DTYPES, problem
+
+import fastbp
+from fastbp import _backprop, _epoch, _kernels, gradient
+
+LARGE = (530, 520, 9)       # more weights in a layer than the second-level cache holds: cut into pieces
+
+
+def core(sizes=(40, 24, 3), m=96, dtype=np.float64, labels=None, **options):
+    """A trainer with the arguments of the compiled core: net, trainer, rule, examples, workspace"""
+    p = problem(sizes, "tanh", "softmax", "cross_entropy", m=m, dtype=dtype)
+    net = p.network()
+    trainer = fastbp.Trainer(net, fastbp.SGD(0.1), **options)
+    examples = net.data(p.X, p.labels if labels is None else p.Y).examples(None)
+    if labels is not None:
+        examples = _backprop.Examples(p.X, None, labels)
+    return net, trainer, trainer._compiled_rule(1.0), examples, gradient.Workspace(net.plan, m, net.dtype)
+
+
+def steps(net, trainer, rule, examples, work, team, member=0, m=96):
+    """One step over all examples"""
+    nothing = np.empty(0)
+    return _epoch.steps(net.plan.code, net.theta, examples, m, m, 0, 1, rule, nothing, trainer._Delta, work.block,
+                        work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, team, member)
+
+
+def accumulate(net, examples, work, team, m=96):
+    Delta = np.zeros_like(net.theta)
+    nothing = np.empty(0)
+    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.rows, work.costs, nothing,
+                                Delta, 0.0, 60.0, team)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1e-3])
+def test_a_step_that_waits_for_a_missing_member_leaves_theta_alone(clip_norm):
+    net, trainer, rule, examples, work = core(clip_norm=clip_norm)
+    before, team, taken = net.theta.copy(), _backprop.Team(2), trainer._taken.copy()
+    found = []
+    alone = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
+    alone.start()
+    time.sleep(0.05)
+    assert alone.is_alive()     # at the barrier
+    team.abandon()
+    alone.join(20)
+    assert found == [(0.0, 0.0, 0, 0)]
+    assert (net.theta == before).all()
+    assert (trainer._taken == taken).all()
+
+
+def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_alone():
+    """The other member comes to the first meeting, of the panels, and no further"""
+    net, trainer, rule, examples, work = core(clip_norm=1e-3)
+    before, team = net.theta.copy(), _backprop.Team(2)
+    found = []
+    first = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
+    first.start()
+    accumulate(net, examples, gradient.Workspace(net.plan, 96, net.dtype), team)
+    time.sleep(0.05)
+    assert first.is_alive()     # at the second barrier
+    team.abandon()
+    first.join(20)
+    assert found == [(0.0, 0.0, 0, 0)]
+    assert (net.theta == before).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_large_step_asked_to_stop_is_left_undone(dtype):
+    net, trainer, rule, examples, work = core(LARGE, dtype=dtype)
+    before, team = net.theta.copy(), _backprop.Team(1)
+    team.want_stop()
+    assert steps(net, trainer, rule, examples, work, team) == (0.0, 0.0, 0, 0)
+    assert (net.theta == before).all()
+    assert trainer._taken[0] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_of_several_blocks_asked_to_stop_is_left_after_one_of_them(dtype):
+    net, trainer, rule, examples, work = core(m=2000, dtype=dtype)
+    assert work.rows < 2000 / 2
+    before, team = net.theta.copy(), _backprop.Team(1)
+    team.want_stop()
+    assert steps(net, trainer, rule, examples, work, team, m=2000) == (0.0, 0.0, 0, 0)
+    assert (net.theta == before).all()
+    assert trainer._taken[0] == 0
+
+
+def test_predictions_asked_to_stop_are_not_said_to_be_done():
+    net, _, _, examples, work = core(LARGE)
+    out, team = np.full((96, 9), 7.0), _backprop.Team(1)
+    team.want_stop()
+    done = _backprop.predict(net.plan.code, net.theta, examples, 0, 96, work.block, work.rows, out, 60.0, team)
+    assert done == 0
+    assert (out == 7).all()
+    assert accumulate(net, examples, work, team) == (0.0, 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("changed", [-1, 3, 2**40, -(2**62)])
+def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, dtype):
+    """An example without an answer: h against 0 in every class, and nothing beside the block is written"""
+    labels = np.zeros(96, np.int64)
+    net, trainer, rule, examples, work = core(dtype=dtype, labels=labels)
+    guard = work.block.copy()
+    labels[[0, 41, 95]] = changed
+    steps(net, trainer, rule, examples, work, _backprop.Team(1))
+    assert np.isfinite(net.theta).all()
+    twin, _, _, _, _ = core(dtype=dtype)
+    data = _backprop.Examples(problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X,
+                              np.eye(4)[:, :3].astype(dtype)[np.where(labels == 0, 0, 3)])
+    own = fastbp.Trainer(twin, fastbp.SGD(0.1))
+    steps(twin, own, own._compiled_rule(1.0), data, gradient.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
+    assert (net.theta == twin.theta).all()
+    assert guard.shape == work.block.shape
+
+
+def online(net, trainer, rule, examples, first, last):
+    work = gradient.Workspace(net.plan, 1, net.dtype)
+    work.block[:] = 0
+    packed = gradient.aligned(_epoch.packed_size(net.plan.code, net.theta), net.dtype)
+    nothing = np.empty(0)
+    return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, nothing, work.block, work.rows,
+                               packed, 0.0, 0.0, 60.0, 1000)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_single_examples_with_labels_changed_after_the_check_are_of_no_class(dtype):
+    labels = np.zeros(96, np.int64)
+    net, trainer, rule, examples, _ = core(dtype=dtype, labels=labels)
+    labels[:] = 2**40
+    assert online(net, trainer, rule, examples, 0, 96)[2] == 96
+    assert np.isfinite(net.theta).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_single_examples_that_all_have_weight_zero_teach_nothing(dtype):
+    net, trainer, rule, _, _ = core(dtype=dtype)
+    p = problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype)
+    examples = _backprop.Examples(p.X, None, p.labels, np.zeros((96, 1), dtype))
+    before = net.theta.copy()
+    assert online(net, trainer, rule, examples, 0, 96) == (0.0, 0.0, 96)
+    assert (net.theta == before).all()
+    assert trainer._taken[0] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_column_of_a_wider_array_is_read_where_it_lies(dtype):
+    wide = np.random.default_rng(0).standard_normal((70, 3)).astype(dtype)
+    net = fastbp.Network([1, 5, 2], dtype=dtype, seed=0)
+    Y = np.tile([0.25, 0.75], (70, 1))
+    for column in range(3):
+        view, own = wide[:, column : column + 1], wide[:, column].copy().reshape(70, 1)
+        assert (net.predict(view) == net.predict(own)).all()
+        assert (net.cost_and_gradient(view, Y)[1] == net.cost_and_gradient(own, Y)[1]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_is_not_predicted_into_what_is_read_only(dtype):
+    net = fastbp.Network([3, 2], dtype=dtype, seed=0)
+    out = np.full(2, 7, dtype)
+    out.setflags(write=False)
+    row = np.ones(3, dtype)
+    with pytest.raises(ValueError, match="out"):
+        net.predict(row, out=out)
+    assert (out == 7).all()
+    row.resize(5, refcheck=False)       # nobody holds its buffer
+
+
+def test_what_is_no_buffer_is_refused_by_name_and_the_other_array_is_handed_back():
+    net = fastbp.Network([3, 2], seed=0)
+    trainer, X = fastbp.Trainer(net, "adam"), np.ones((4, 3))
+    dates = np.array(["2026-11-26"] * 8, "datetime64[D]").reshape(4, 2)
+    before = net.theta.copy()
+    with pytest.raises(TypeError, match="Y"):
+        trainer.step(X, dates)
+    with pytest.raises(TypeError, match="X"):
+        trainer.step(dates, np.ones((4, 2)))
+    with pytest.raises(TypeError, match="X"):
+        net.predict(dates[:, 0])
+    assert (net.theta == before).all()
+    memory = bytearray(4 * 3 * 8)
+    held = np.frombuffer(memory).reshape(4, 3)
+    with pytest.raises(TypeError, match="Y"):
+        trainer.step(held, dates)
+    del held
+    memory.append(0)        # BufferError while a view is held
+
+
+def test_vector_functions_are_asked_for_by_name_with_room_for_the_answer():
+    x = np.ones(3)
+    with pytest.raises(ValueError, match="name is 'sine'"):
+        _kernels.function("sine", x, x.copy())
+    with pytest.raises(ValueError, match="got 3 and 4"):
+        _kernels.function("exp", x, np.empty(4))
+    with pytest.raises(ValueError, match="got 0 and 0"):
+        _kernels.function("exp", np.empty(0), np.empty(0))
+
+
+def test_sets_of_more_scalars_or_slots_than_there_is_room_for_are_refused():
+    net, trainer, _, _, _ = core()
+    plan, slots = net.plan.code, [np.zeros_like(net.theta) for _ in range(4)]
+    settings, penalties = np.array([0.1, 0, 0]), trainer._regularisation.code(1.0)
+    for given, scalars in ((slots, np.empty(0)), ([], np.ones(2))):
+        with pytest.raises(ValueError, match="room is for"):
+            _epoch.Rule(plan, 0, settings, penalties, given, scalars, np.zeros(1, np.int64), np.zeros(64))
+
+
+@pytest.mark.parametrize("bad", [np.ones(3), np.ones((3, 4))[:, ::2], np.ones((2, 2), np.int16)])
+def test_rows_that_cannot_be_read_where_they_lie_are_refused_by_the_core_too(bad):
+    with pytest.raises(ValueError, match="rows must be 2-D"):
+        _backprop.Examples(bad)

@@ -1,0 +1,56 @@
+"""What fastbp does without the packages that are not needed to run it: it says which one, or does without."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastbp
+
+
+def run(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.parametrize(("missing", "module", "extra"), [
+    ("matplotlib.figure", "fastbp.plot", "fastbp[plot]"), ("sklearn", "fastbp.sklearn", "fastbp[sklearn]"),
+])
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(missing, module, extra):
+    done = run(f"import sys; sys.modules[{missing!r}] = None; import {module}")
+    assert done.returncode != 0
+    assert "ImportError" in done.stderr
+    assert extra in done.stderr.splitlines()[-1]
+
+
+def test_a_scikit_learn_that_is_too_old_is_refused_with_its_version():
+    done = run("import sys, types; old = sys.modules['sklearn'] = types.ModuleType('sklearn'); "
+               "old.__version__ = '1.6.2'; import fastbp.sklearn")
+    said = done.stderr.splitlines()[-1]
+    assert said == "ImportError: fastbp.sklearn needs scikit-learn 1.7 or newer; installed is 1.6.2"
+
+
+def test_estimators_do_without_the_callbacks_of_a_newer_scikit_learn():
+    pytest.importorskip("sklearn")
+    done = run("import sys, sklearn.neural_network; sys.modules['sklearn.callback'] = None\n"
+               "import numpy as np, fastbp.sklearn as s\n"
+               "X = np.arange(40.0).reshape(20, 2) / 40; y = np.arange(20) // 10\n"
+               "seen = []\n"
+               "e = s.MLPClassifier(random_state=0, max_iter=3, tol=0, n_iter_no_change=99, callbacks=[seen.append])\n"
+               "import warnings; warnings.simplefilter('ignore'); e.fit(X, y); print(e.n_iter_, len(seen))")
+    assert done.stdout.split() == ["3", "3"], done.stderr
+
+
+def test_progress_is_lines_of_text_without_tqdm(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    fastbp.train(fastbp.Network([2, 1], seed=0), np.eye(2), np.array([0.0, 1.0]), epochs=3, progress=True)
+    assert len(screen.getvalue().splitlines()) == 3
+    assert "\r" not in screen.getvalue()

@@ -1,0 +1,180 @@
+"""Mutation testing of the compiled core: operators, constants, offs by one and lost statements in src/.
+
+    python tests/tools/mutate_core.py                           # a random sample of 150 mutants
+    python tests/tools/mutate_core.py panels.h --sample 0       # all of this file
+
+Each mutant is one change in a copy of the tree, of which only what it concerns is built again, with -O1 and for the
+instruction set --isa (avx2), and which the tests of its file must notice. Prints the survivors and how many of how many
+were killed; exit status 1 where one survived that EXPLAINED does not name.
+"""
+
+import argparse
+import random
+import re
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import trees
+
+SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
+    "kernels/activations.h": ["losses", "gradient", "extremes", "kernels"],
+    "kernels/dropout.h": ["dropout"],
+    "kernels/finite.h": ["checks", "arrays", "network", "trainer"],
+    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules"],
+    "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
+    "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout"],
+    "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
+    "kernels/team.h": ["core_edges", "processes", "large"],
+    "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
+    "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
+    "kernels/vmath.h": ["kernels", "extremes", "losses"],
+    "_backprop.pxd": ["gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes"],
+    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
+    "_blas.pxd": ["gradient"],
+    "_epoch.pyx": [
+        "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
+        "loop",
+    ],
+    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
+    "_update.pxd": ["rules", "regularisation", "optimizers", "trainer", "processes"],
+}
+CPU = 150
+# pattern -> what takes its place
+CHANGES = [(re.compile(pattern), new) for pattern, new in (
+    (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "), (r" != ", " == "),
+    (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" /+ ", " * "), (r" % ", " * "), (r" \+= ", " -= "),
+    (r" -= ", " += "), (r" \*= ", " += "), (r" && ", " || "), (r" \|\| ", " && "), (r" and ", " or "),
+    (r" or ", " and "),
+    (r"\bnot ", ""), (r"!(?=\w)", ""), (r" & ", " | "), (r" \| ", " & "), (r" >> ", " << "), (r" << ", " >> "),
+    (r"\bbreak\b", "continue"), (r"\bcontinue\b", "break"), (r"\bTrue\b", "False"), (r"\bFalse\b", "True"),
+    (r"(?<![\w.\"])(\d+)(?![\w.\"])", lambda found: str(int(found[1]) + 1)),
+    (r"(-?0x1\.?[0-9a-f]*p[+-]?\d+f?)", r"(\1 * 1.001f)"),
+    (r"(?<![\w.])(\d+\.\d+)(?![\w.])", r"(\1 * 1.001)"),
+    (r"^( +)(?!return|const|static|cdef|def|for|if|else|case|break|continue|goto|\w+ \*?\w+ = )"
+     r"(\S[^{}=]* [-+*|&]?= .*;|FN\(.*;)( *\\)?$", r"\1;\3"),
+)]
+# file -> regular expression of the line -> why no test can tell
+EXPLAINED = {}
+
+
+def code(source, name):
+    """Line by line what is neither comment, docstring nor a directive of the preprocessor other than #define"""
+    blank = lambda found: re.sub(r"[^\n]", " ", found[0])  # noqa: E731
+    if name.endswith(".h"):
+        source = re.sub(r"/\*.*?\*/", blank, source, flags=re.S)
+        return [re.sub(r"^ *#(?! *define).*|^ *#define \w+(\([^)]*\))?", blank, line) for line in source.splitlines()]
+    source = re.sub(r'""".*?"""', blank, source, flags=re.S)
+    lines = [re.sub(r"#.*", blank, line) for line in source.splitlines()]
+    return [" " * len(line) if re.match(r"(from|import|cimport|    \w+, )", line) else line for line in lines]
+
+
+def mutants(name):
+    """[(line from 0, first, last column, what takes its place)]"""
+    found = []
+    for number, line in enumerate(code((trees.ROOT / "src" / name).read_text(), name)):
+        for pattern, new in CHANGES:
+            found += [(number, *each.span(), each.expand(new) if isinstance(new, str) else new(each))
+                      for each in pattern.finditer(line)]
+    return found
+
+
+class Build:
+    """A copy of the tree that was built once, and the commands that did it"""
+
+    def __init__(self, folder, isa):
+        self.tree, self.isa = trees.copy(folder), isa
+        commands = [shlex.split(line) for line in trees.build(self.tree).splitlines() if line.startswith("gcc ")]
+        self.compile = {Path(each[each.index("-c") + 1]).stem: each for each in commands if "-c" in each}
+        linked = [each for each in commands if "-shared" in each]
+        self.link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
+
+    def again(self, name):
+        """What a change of this file concerns, built again; False where it does not compile"""
+        modules = ["_backprop", "_epoch", "_kernels"]
+        if name.startswith("kernels/"):
+            todo = {"_kernels": [self.isa]} if name != "kernels/team.h" else {"_backprop": [], "_epoch": []}
+        elif name.endswith(".pyx"):
+            todo = {Path(name).stem: []}
+        else:
+            concerned = {"_backprop.pxd": modules[:2], "_blas.pxd": modules[:2], "_update.pxd": modules[1:2]}
+            todo = {module: [] for module in concerned.get(name, modules)}
+        cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
+        if not name.startswith("kernels/") and trees.run(self.tree, cython, capture_output=True).returncode:
+            return False
+        for module, files in todo.items():
+            for file in files or [module]:
+                if trees.run(self.tree, [*self.compile[file], "-O1"], capture_output=True).returncode:
+                    return False
+            if trees.run(self.tree, self.link[module], capture_output=True).returncode:
+                return False
+            built = self.link[module][self.link[module].index("-o") + 1]
+            target = self.tree / "fastbp" / Path(built).name
+            target.unlink(missing_ok=True)
+            shutil.copy2(self.tree / built, target)
+        return True
+
+    def passes(self, name):
+        """Do the tests of this file pass, in at most CPU seconds? A mutant may never end."""
+        tests = [f"tests/test_{each}.py" for each in SOURCES[name]]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+        try:
+            return trees.run(
+                self.tree, command, {"FASTBP_ISA": self.isa}, capture_output=True, timeout=600,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU)),
+            ).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("files", nargs="*", help="names of files under src/, else all of them")
+    parser.add_argument("--sample", type=int, default=150, help="mutants; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--isa", default="avx2")
+    arguments = parser.parse_args()
+    names = [name for name in SOURCES if not arguments.files or Path(name).name in arguments.files]
+    drawn = [(name, *mutant) for name in names for mutant in mutants(name)]
+    total, killed, born, left, sound = len(drawn), 0, 0, 0, set()
+    random.Random(arguments.seed).shuffle(drawn)
+    with tempfile.TemporaryDirectory() as folder:
+        build = Build(folder, arguments.isa)
+        for name, number, first, last, new in drawn:
+            if arguments.sample and born == arguments.sample:
+                break
+            if name not in sound:
+                if not build.passes(name):
+                    raise RuntimeError(f"the tests of {name} fail without a mutant, or take more than {CPU} s")
+                sound.add(name)
+            path = build.tree / "src" / name
+            source = path.read_text()
+            lines = source.splitlines(keepends=True)
+            before = lines[number]
+            lines[number] = before[:first] + new + before[last:]
+            path.write_text("".join(lines))
+            compiles = build.again(name)
+            survives = compiles and build.passes(name)
+            path.write_text(source)
+            build.again(name)
+            born += compiles
+            killed += compiles and not survives
+            if survives:
+                patterns = EXPLAINED.get(name, {})
+                why = next((patterns[each] for each in patterns if re.search(each, before)), None)
+                left += why is None
+                print(f"    src/{name}:{number + 1}{f'  explained: {why}' if why else ''}",
+                      f"        -{before.rstrip()}", f"        +{lines[number].rstrip()}", sep="\n", flush=True)
+    print(f"{killed} of {born} killed, of {total} places; {left} survivors without an explanation")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,104 @@
+"""The tests of the compiled core under a sanitizer.
+
+    python tests/tools/sanitize.py address,undefined
+    python tests/tools/sanitize.py thread --isa avx2 -- tests/test_processes.py -k fault_14
+
+A copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: in this one, and used again) and
+its tests run for every instruction set of this processor. Exit status 1 where a test fails or a sanitizer reports
+anything, in a child process too: reports go to files, whatever a test makes of its output.
+
+Python, NumPy and SciPy are not instrumented. Of their locks the thread sanitizer sees those of pthreads and semaphores,
+which are all that CPython 3.11 has; OpenBLAS, whose threads meet by other means, is held to one thread. Nothing is
+suppressed.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import trees
+from trees import CORE, TOGETHER
+
+# of the others: instruction sets have their own turn here, and the sanitizers' memory would be counted too
+HERE = "not every_instruction_set and not memory_map_is_read_where_it_lies"
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+ISAS = ("avx512", "avx2", "baseline")
+
+
+def environment(sanitizers, logs, first_only=False):
+    """Reports in files logs/report.*; an address error ends the process, others only with first_only"""
+    to = f"log_path={logs}/report"
+    if "thread" in sanitizers:
+        return {
+            "LD_PRELOAD": trees.runtime("libtsan.so"), "OPENBLAS_NUM_THREADS": "1",
+            # CPython takes its locks in whatever order it likes, under the GIL
+            "TSAN_OPTIONS": f"{to}:exitcode=0:die_after_fork=0:history_size=5:detect_deadlocks=0"
+                            f":halt_on_error={first_only:d}",
+        }
+    return {
+        # leaks: CPython leaves at exit what it made at start
+        "ASAN_OPTIONS": f"{to}:detect_leaks=0:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": f"{to}:print_stacktrace=1:halt_on_error={first_only:d}",
+        "LD_PRELOAD": trees.runtime("libasan.so") if "address" in sanitizers else trees.runtime("libubsan.so"),
+        "PYTHONMALLOC": "malloc",
+    }
+
+
+def reports(logs):
+    """What the sanitizers wrote"""
+    return "\n".join(path.read_text(errors="replace") for path in sorted(Path(logs).glob("report*")))
+
+
+def summaries(text):
+    """The line of each report that says what it found"""
+    return re.findall(r"^(?:SUMMARY: .*|\S+: runtime error: .*)$", text, re.M)
+
+
+def built(folder, sanitizers):
+    """A copy of the tree in the folder, with what of it was built before"""
+    tree = trees.copy(folder)
+    trees.build(tree, FASTBP_SANITIZE=sanitizers)
+    return tree
+
+
+def run(tree, sanitizers, isa, command, first_only=False, **options):
+    """A command of Python in the tree, ["-m", "pytest", ...] -> its exit status and the reports"""
+    with tempfile.TemporaryDirectory() as logs:
+        variables = environment(sanitizers, logs, first_only) | {"FASTBP_ISA": isa}
+        done = trees.run(tree, [sys.executable, *command], variables, **options)
+        return done.returncode, reports(logs)
+
+
+def available():
+    from fastbp import _kernels
+
+    return [isa for isa in ISAS if isa in _kernels.available]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("sanitizers", help="address,undefined or thread")
+    parser.add_argument("--isa", nargs="+", default=available(), choices=ISAS)
+    parser.add_argument("--keep", metavar="FOLDER")
+    parser.add_argument("tests", nargs="*", help="arguments of pytest, after --; else the tests of the compiled core")
+    arguments = parser.parse_args()
+    tests = arguments.tests or [f"tests/{name}" for name in CORE + TOGETHER] + ["-k", HERE]
+    bad = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        tree = built(arguments.keep or temporary, arguments.sanitizers)
+        for isa in arguments.isa:
+            status, text = run(tree, arguments.sanitizers, isa, [*PYTEST, *tests])
+            found = summaries(text)
+            print(text, *[f"{isa}: pytest ended with {status}, {len(found)} reports", *found], sep="\n", flush=True)
+            bad += status != 0 or bool(text.strip())
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,200 @@
+"""Do the sanitizers find what they are for? Each bug below is planted alone in a copy of the tree, built, and run.
+
+    python tests/tools/seeded_bugs.py                     # all of them
+    python tests/tools/seeded_bugs.py thread              # those for one tool: address,undefined, thread, memcheck
+    python tests/tools/seeded_bugs.py --only "barrier"
+
+The tests named with a bug must make the tool report it, in the words named with it; and the tree without a bug must
+run them without a report. Exit status 1 where one is missed.
+"""
+
+import argparse
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import memcheck
+import sanitize
+import trees
+
+PANELS = ["tests/test_gradient.py", "tests/test_losses.py", "-x"]
+MEMBERS = ["tests/test_processes.py", "-k", "fault_14"]
+LARGE = ["tests/test_large.py", "-k", "members_share"]
+
+
+@dataclass
+class Bug:
+    name: str
+    tool: str           # address,undefined; thread; memcheck
+    file: str
+    old: str
+    new: str
+    report: str         # a regular expression that the report matches
+    tests: list | str   # arguments of pytest, or a program
+    isa: str = "avx2"
+
+
+def of(tool, *bugs):
+    return [Bug(name, tool, file, old, new, report, tests) for name, file, old, new, report, tests in bugs]
+
+
+ADDRESS = of(
+    "address,undefined",
+    ("a tail reads one value beyond its end", "src/kernels/vector.h",
+     "        if (i < n)\n            v[i] = q[i];", "        if (i <= n)\n            v[i] = q[i];",
+     r"heap-buffer-overflow .*\n.*\n.*vload_part", PANELS),
+    ("Delta's tail is a column too wide", "src/kernels/panels.h",
+     "rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c);",
+     "rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c + 1);",
+     r"heap-buffer-overflow .*\n.*\n.*(vload_part|vstore_part)", PANELS),
+    ("weights are padded beyond the end of the workspace", "src/kernels/rows.h",
+     "for (ptrdiff_t i = m; i < padded; i++)", "for (ptrdiff_t i = m; i <= padded; i++)",
+     r"heap-buffer-overflow .*\nWRITE.*\n.*load_weights", PANELS),
+    ("a row is read for one example too many", "src/kernels/rows.h",
+     "    for (ptrdiff_t i = 0; i < m; i++, dst += n) {", "    for (ptrdiff_t i = 0; i <= m; i++, dst += n) {",
+     r"heap-buffer-overflow", PANELS),
+    ("biases fill one place too many on the stack", "src/kernels/panels.h",
+     "for (ptrdiff_t i = 0; i < VL && g * VL + i < left; i++)",
+     "for (ptrdiff_t i = 0; i <= VL && g * VL + i < left; i++)",
+     r"index \d+ out of bounds for type|stack-buffer-overflow", ["tests/test_network.py", "tests/test_large.py", "-x"]),
+    ("labels are not compared with the number of classes", "src/kernels/rows.h",
+     "if ((uint64_t)label < (uint64_t)K)", "if (label < ((ptrdiff_t)1 << 40))",
+     r"SEGV|heap-buffer-overflow|heap-buffer-underflow", ["tests/test_core_edges.py", "-k", "labels"]),
+    ("slots that a rule does not have are moved along", "src/_update.pxd",
+     "<floating *>told.slot_3 + at if told.slot_3 != NULL else NULL", "<floating *>told.slot_3 + at",
+     r"runtime error: applying non-zero offset \d+ to null pointer", ["tests/test_optimizers.py", "-x"]),
+    ("draws of dropout are signed", "src/kernels/dropout.h",
+     "uint64_t x = key + (word + 1) * 0x9e3779b97f4a7c15u;",
+     "uint64_t x = key + (uint64_t)((int64_t)(word + 1) * (int64_t)0x9e3779b97f4a7c15u);",
+     r"dropout.h:\d+:\d+: runtime error: signed integer overflow", ["tests/test_dropout.py", "-k", "textbook"]),
+    ("vectors are loaded as if they were aligned", "src/kernels/vector.h",
+     "{ return *(const FN(vec_any) *) p; }", "{ return *(const vec *) p; }",
+     r"runtime error: load of misaligned address", PANELS),
+    ("labels are read where they lie, aligned or not", "src/_epoch.pyx",
+     "and <size_t>y.buf % <size_t>max(y.itemsize, 1) == 0", "and True",
+     r"runtime error: load of misaligned address", ["tests/test_trainer.py", "tests/test_arrays.py"]),
+    ("a mask is shifted by more than it is wide", "src/kernels/dropout.h",
+     "return x ^ x >> 31;", "return x ^ x >> (33 + (word & 1) * 31);",
+     r"runtime error: shift exponent 64 is too large", ["tests/test_dropout.py", "-k", "textbook"]),
+    ("the rows of X are given back before they are read", "src/_backprop.pyx",
+     "        open_rows(X, &self.X, &self.data.X)\n        self.opened = 1\n",
+     "        open_rows(X, &self.X, &self.data.X)\n        PyBuffer_Release(&self.X)\n",
+     r"heap-use-after-free", memcheck.SHORT),
+)
+THREAD = of(
+    "thread",
+    ("the barrier between the panels and Delta is gone", "src/_backprop.pxd",
+     "        at = end_chunk\n    team_meet(team)\n", "        at = end_chunk\n",
+     r"data race", MEMBERS),
+    ("the barrier lets go without a release", "src/kernels/team.h",
+     "atomic_store_explicit(&team->meetings, meeting + 1, memory_order_release)",
+     "atomic_store_explicit(&team->meetings, meeting + 1, memory_order_relaxed)",
+     r"data race", MEMBERS),
+    ("who arrives at the barrier releases nothing", "src/kernels/team.h",
+     "atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel)",
+     "atomic_fetch_add_explicit(&team->arrived, 1, memory_order_relaxed)",
+     r"data race", MEMBERS),
+    ("who waits at the barrier acquires nothing", "src/kernels/team.h",
+     "atomic_load_explicit(&team->meetings, memory_order_acquire)",
+     "atomic_load_explicit(&team->meetings, memory_order_relaxed)",
+     r"data race", MEMBERS),
+    ("the sign to stop is a plain number", "src/kernels/team.h",
+     "if (atomic_load_explicit(&team->wanted, memory_order_relaxed))\n",
+     "if (*(volatile int *)(void *)&team->wanted)\n",
+     r"data race", ["tests/test_large.py", "-k", "ctrl_c"]),
+    ("the mark of work undone is a plain number", "src/kernels/team.h",
+     "atomic_store_explicit(&team->cut, 1, memory_order_relaxed)", "*(volatile int *)(void *)&team->cut = 1",
+     r"data race", ["tests/test_large.py", "-k", "ctrl_c"]),
+    ("shares of the rows overlap", "src/_backprop.pxd",
+     "j = team_share(<const team_t *>team, n, SHARE, member + 1)",
+     "j = min(n, team_share(<const team_t *>team, n, SHARE, member + 1) + 1)",
+     r"data race", MEMBERS),
+    ("every member counts the step", "src/_epoch.pyx",
+     "            if member == 0:\n                rule.finish(&step)\n                all.stop",
+     "            rule.finish(&step)\n            if member == 0:\n                all.stop",
+     r"data race", MEMBERS),
+    ("theta moves before all have read it", "src/_epoch.pyx",
+     "            team_meet(all)\n            penalty = rule.penalty()", "            penalty = rule.penalty()",
+     r"data race", MEMBERS),
+    ("members of a sum share their workspace", "fastbp/gradient.py",
+     "ranges[i], work[member]", "ranges[i], work[0]",
+     r"data race", MEMBERS),
+)
+MEMCHECK = of(
+    "memcheck",
+    ("weights behind the last example stay unset", "src/kernels/rows.h",
+     "for (ptrdiff_t i = m; i < padded; i++)\n        w[i] = 0;", ";",
+     r"Conditional jump or move depends on uninitialised", []),
+    ("a tail reads one value beyond its end", "src/kernels/vector.h",
+     "return (vec) MM(maskload)(p, (__m256i) FN(vfirst)(n));",
+     "return (vec) MM(maskload)(p, (__m256i) FN(vfirst)(n + 1));",
+     r"Invalid read", []),
+    ("weights are padded beyond the end of the workspace", "src/kernels/rows.h",
+     "for (ptrdiff_t i = m; i < padded; i++)", "for (ptrdiff_t i = m; i <= padded; i++)",
+     r"Invalid write", []),
+    ("the rows of X are given back before they are read", "src/_backprop.pyx",
+     "        open_rows(X, &self.X, &self.data.X)\n        self.opened = 1\n",
+     "        open_rows(X, &self.X, &self.data.X)\n        PyBuffer_Release(&self.X)\n",
+     r"Invalid read.*(\n.*)*free'd", []),
+)
+BUGS = ADDRESS + THREAD + MEMCHECK
+
+
+def plant(bug, tree):
+    """Write the bug into the tree -> what puts it right again"""
+    path = Path(tree) / bug.file
+    before = path.read_text()
+    if before.count(bug.old) != 1:
+        raise ValueError(f"{bug.name}: {bug.file} holds its place {before.count(bug.old)} times, not once")
+    path.write_text(before.replace(bug.old, bug.new))
+    return lambda: path.write_text(before)
+
+
+def run(bug, tree):
+    """What the tool reports of the tree as it is"""
+    if bug.tool == "memcheck":
+        return memcheck.run(tree, bug.isa)
+    command = ["-c", bug.tests] if isinstance(bug.tests, str) else [*sanitize.PYTEST, *bug.tests]
+    return sanitize.run(tree, bug.tool, bug.isa, command, first_only=True, capture_output=True)[1]
+
+
+def make(tool, tree):
+    trees.build(tree, **({"FASTBP_DEBUG": "1"} if tool == "memcheck" else {"FASTBP_SANITIZE": tool}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("tool", nargs="*", default=["address,undefined", "thread", "memcheck"])
+    parser.add_argument("--only", default="", metavar="TEXT", help="bugs whose name holds the text")
+    arguments = parser.parse_args()
+    missed = tried = 0
+    for tool in arguments.tool:
+        bugs = [bug for bug in BUGS if bug.tool == tool and arguments.only in bug.name]
+        with tempfile.TemporaryDirectory() as folder:
+            tree = trees.copy(folder)
+            clean = {}      # by the tests that were run without a bug
+            make(tool, tree)
+            for bug in bugs:
+                if str(bug.tests) not in clean:
+                    clean[str(bug.tests)] = run(bug, tree)
+            for bug in bugs:
+                mend = plant(bug, tree)
+                make(tool, tree)
+                text = run(bug, tree)
+                mend()
+                quiet = not clean[str(bug.tests)].strip()
+                found = bool(re.search(bug.report, text))
+                missed += not (found and quiet)
+                tried += 1
+                said = "found" if found else "MISSED" if not text.strip() else "MISSED, but reported"
+                said += "" if quiet else ", and the tree without it is not clean"
+                first = next(iter(sanitize.summaries(text)), text.strip()[:300])
+                print(f"{tool}: {bug.name}: {said}\n    {first}", flush=True)
+    print(f"{missed} of {tried} missed")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
