@@ -1,6 +1,7 @@
 """The real thing: processes under mpiexec, that agree to the bit and end together."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,6 +56,16 @@ def test_a_paused_training_goes_on_to_the_same_bits_on_another_number_of_process
 
 def test_local_steps_end_with_the_same_theta_on_both():
     assert len(output(2, "sync", "-").split()) == 6
+
+
+def test_the_command_learns_the_digits_on_two_processes(tmp_path):
+    command = [MPIEXEC, "-n", "2", sys.executable, "-W", "error", "-m", "mpi4py", "-m", "fastbp", "--mpi"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path,
+                          env=os.environ | {"MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("processes: 2") == 1
+    assert float(re.search(r"held-out accuracy: (\d+\.\d) %\n$", done.stdout)[1]) >= 96
+    assert len(re.findall(r"^epoch +1/200", done.stderr, re.M)) == 1
 
 
 def ends(process, began, folder):
