@@ -7,6 +7,7 @@ Needs `pip install '.[mpi]'`. A process alone runs the ordinary compiled epochs,
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -20,6 +21,8 @@ import numpy as np
 SIZES = {"full batch": [784, 256, 128, 10], "Adam 784": [784, 100, 10], "Adam 20": [20, 100, 1]}
 SHARES = [[20, 20, 1], [64, 30, 10], [784, 30, 10], [784, 100, 10], [784, 256, 128, 10], [784, 1000, 10],
           [1024, 1024, 1024, 10]]
+PROCESSES = [1, 2, 4, 8, 16, 64, 256, 1024]
+ALPHA, BETA = 20e-6, 25e9 / 8  # seconds until a message arrives, bytes a second, of TCP on a network of 25 Gbit/s
 EACH = 100  # examples a rank of a step, where the share is measured
 
 
@@ -166,6 +169,16 @@ def launched(n, mnist):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def on_paper(one, parameters, overhead):
+    """Steps of one process a step of p takes: T(p) = T(1)/p + overhead + 2 log2(p) alpha + 2 (p-1)/p bytes / beta, the
+    bytes those of Delta and 64 a rank"""
+    def seconds(p):
+        count = 4 * parameters + 64 * p
+        return one / p + (p > 1) * (overhead + 2 * math.log2(p) * ALPHA + 2 * (p - 1) / p * count / BETA)
+
+    return [one / seconds(p) for p in PROCESSES]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -187,10 +200,21 @@ def main():
         print(f"{case:<62} {1e3 * one:>7.2f} ms {1e3 * two:>7.2f} ms {one / two:>6.2f}")
     print(f"\n{'a step of 2 x ' + str(EACH) + ' examples, Adam':<30} {'parameters':>10} {'step':>9} {'Allreduce':>10} "
           f"{'share':>6} {'alone, ' + str(EACH):>11}")
+    overhead = {}
     for i, (sizes, n, *_) in enumerate(rounds[0][1]["shares"]):
-        step, reduce, single = (1e6 * statistics.median(both["shares"][i][k] for _, both in rounds) for k in (2, 3, 4))
-        print(f"{'-'.join(map(str, sizes)):<30} {n:>10,} {step:>6.0f} us {reduce:>7.0f} us {reduce / step:>6.0%} "
-              f"{single:>8.0f} us")
+        step, reduce, single = (statistics.median(both["shares"][i][k] for _, both in rounds) for k in (2, 3, 4))
+        overhead[n] = step - reduce - single
+        print(f"{'-'.join(map(str, sizes)):<30} {n:>10,} {1e6 * step:>6.0f} us {1e6 * reduce:>7.0f} us "
+              f"{reduce / step:>6.0%} {1e6 * single:>8.0f} us")
+    print(f"\n{'on paper, times one process':<46}" + "".join(f"{p:>8,}" for p in PROCESSES))
+    full = statistics.median(single["full-batch step, 784-256-128-10, m = 60,000"] for single, _ in rounds)
+    adam = statistics.median(single["Adam, batch 200, 784-100-10, epoch of 20,000"] for single, _ in rounds) / 100
+    for name, one, n in (("full batch, 784-256-128-10, m = 60,000", full, 235_146),
+                         ("full batch of 1,000,000", full * 100 / 6, 235_146),
+                         ("batch 200, 784-100-10", adam, 79_510), ("batch 6,400", 32 * adam, 79_510),
+                         ("batch 100,000", 500 * adam, 79_510)):
+        gains = on_paper(one, n, overhead[n])
+        print(f"{name:<46}" + "".join(f"{gain:>8.1f}" for gain in gains))
 
 
 if __name__ == "__main__":
