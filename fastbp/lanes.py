@@ -80,21 +80,28 @@ class Lanes:
         Examples of all ranks in an epoch; None of chunks.
     weight : float or None
         Sum of their weights.
+    brought : int
+        Examples of this rank in the pieces of the epoch so far.
     """
 
     def __init__(self, group, feeds, shares, window, m=None, weight=None, nothing=None):
         self.group, self.window, self.m, self.weight = group, window, m, weight
-        self._feeds, self._shares = feeds, shares
+        self._feeds, self._shares, self.brought = feeds, shares, 0
         self._nothing = nothing     # data of no rows
 
     def epoch(self, rng, steps_done, steps):
         """The batches of the next epoch, an iterator for each part; steps_done at its beginning are left out, `steps`
         are a batch. The order of each part is drawn from a number that rng, the same on all ranks, draws."""
-        key = int(rng.integers(2**63))
+        key, self.brought = int(rng.integers(2**63)), 0
         for i, (source, size) in enumerate(zip(self._feeds, self._shares, strict=True)):
             pieces = () if source is None else source.pieces(np.random.default_rng([key, self.group.first(i)]))
             m = 0 if source is None else source.m
-            yield batches(pieces, size, m, 0 if size is None else steps_done * size, steps)
+            yield batches(self._counted(pieces), size, m, 0 if size is None else steps_done * size, steps)
+
+    def _counted(self, pieces):
+        for data, order in pieces:
+            self.brought += data.m if order is None else len(order)
+            yield data, order
 
     def together(self, values):
         """values(data, rows) of the examples of all ranks' parts, one after the other"""

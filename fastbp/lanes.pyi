@@ -34,6 +34,7 @@ class Lanes:
     m: int | None
     weight: float | None
     window: int | None
+    brought: int
     def __init__(
         self, group: Group, feeds: list[Arrays | Stream | None], shares: list[int | None], window: int | None,
         m: int | None = None, weight: float | None = None, nothing: Data | None = None,

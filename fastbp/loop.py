@@ -141,7 +141,7 @@ def train(
         c = group.section(lambda: _coefficients(net, weight_decay, lam, weight, functions, data, validation))
         trainer = Trainer(
             net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, dropout=dropout,
-            input_dropout=input_dropout, seed=rng, n_threads=n_threads, comm=comm and group, sync_every=sync_every,
+            input_dropout=input_dropout, seed=rng, n_threads=n_threads, comm=group, sync_every=sync_every,
         )
         training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
         conditions = keeping.conditions(training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data)
@@ -304,8 +304,9 @@ class Training:
                 self.call("on_batch_end")
             if self.history.stopped is not None or self.paused is not None:
                 break
-        position.seconds = self._group.gather(position.seconds)[0, 0]   # the same on all ranks: callbacks see it
-        self.history.examples = self.feed.m or int(position.weight)
+        told = self._group.gather(position.seconds, self.feed.brought)
+        position.seconds = told[0, 0]       # the same on all ranks: callbacks see it
+        self.history.examples = self.feed.m or int(told[:, 1].sum())
         return position.cost / position.weight if position.weight else 0.0
 
     def _run_piece(self, data, order, first, m):

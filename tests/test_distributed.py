@@ -744,9 +744,9 @@ def test_a_training_of_4_parts_may_be_resumed_on_another_number_of_ranks(tmp_pat
 def test_a_training_is_not_resumed_with_other_parts(tmp_path):
     all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=3))
     for parts in (4, None):
-        results = ranks(4, lambda comm, parts=parts: trained(comm, tmp_path / "kept", resume=True, parts=parts))
-        told(results, ValueError, "parts", failed=0) if isinstance(results[1], RankError) else None
-        assert all(isinstance(error, ValueError) and "kept" in str(error) for error in results[:1])
+        for error in ranks(4, lambda comm, parts=parts: trained(comm, tmp_path / "kept", resume=True, parts=parts)):
+            assert isinstance(error, ValueError)
+            assert "it was made with" in str(error)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_an_error_on_all_ranks(tmp_path):
