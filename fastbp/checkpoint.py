@@ -28,7 +28,7 @@ class Nothing:
     """No checkpoint: the epochs are run as they come."""
 
     batches = None
-    begin = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
+    begin = go_on = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
 
 
 class Checkpoint:
@@ -147,12 +147,15 @@ class Checkpoint:
         self._written = self._started = time.monotonic()
 
 
-def keeper(path, every, resume, rng):
-    """(what keeps the training, the training that was kept and is to go on: None where there is none)"""
+def keeper(path, every, resume, rng, rank=0):
+    """(what keeps the training, the training that was kept and is to go on: None where there is none); of several ranks
+    the first writes and reads."""
     resume, (every, unit) = checks.flag(resume, "resume"), _checked_every(every)
     if path is None:
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+        return Nothing(), None
+    if rank:
         return Nothing(), None
     path = atomic.absolute(path)
     return Checkpoint(path, every, unit, rng), read(path) if resume else None
@@ -177,6 +180,11 @@ def _keeping(callbacks):
     """Those that count something"""
     return [each for each in callbacks
             if callable(getattr(each, "state", None)) and getattr(type(each), "state", None) is not Callback.state]
+
+
+def _looks_on(training):
+    """Is this a rank that leaves the callbacks that count to rank 0?"""
+    return training.rank > 0 and not _keeping(training.callbacks)
 
 
 def _columns(history):
@@ -208,6 +216,7 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
+        **trainer.group.conditions(trainer.sync_every),
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in _keeping(training.callbacks)],
     }
@@ -263,7 +272,8 @@ class Kept:
         with snapshot.of_another(self.path, "training"):
             snapshot.same_network(training.net, self.net)
             snapshot.same_optimizer(training.optimizer, self.begun, self.last)
-            for name in sorted((now.keys() | self.conditions.keys()) - {"optimizer"}):
+            leave = {"optimizer", "callbacks"} if _looks_on(training) else {"optimizer"}
+            for name in sorted((now.keys() | self.conditions.keys()) - leave):
                 snapshot.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
@@ -274,13 +284,14 @@ class Kept:
         with container.located(self.path):
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")
-            if len(self.callbacks) != len(_keeping(training.callbacks)):
+            if len(self.callbacks) != len(_keeping(training.callbacks)) and not _looks_on(training):
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training):
         """Make `training`, which has begun, the one that was kept; theta last."""
+        states = () if _looks_on(training) else self.callbacks
         with container.located(self.path):
-            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), self.callbacks, strict=True)):
+            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), states, strict=True)):
                 try:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:

@@ -10,6 +10,7 @@ from .data import Data
 from .history import History
 from .loop import Training
 from .network import Network
+from .shard import Shard
 
 UNITS: Final[tuple[str, ...]]
 LEAST: Final[float]
@@ -27,6 +28,7 @@ class Position:
 class Nothing:
     batches: None
     def begin(self, *_: Any) -> None: ...
+    def go_on(self, *_: Any) -> None: ...
     def begin_epoch(self, *_: Any) -> None: ...
     def after_batches(self, *_: Any) -> None: ...
     def after_epoch(self, *_: Any) -> None: ...
@@ -49,10 +51,10 @@ class Checkpoint:
     def rescue(self, training: Training, error: BaseException) -> None: ...
 
 def keeper(
-    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator
+    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator, rank: int = 0
 ) -> tuple[Nothing | Checkpoint, Kept | None]: ...
 def conditions(
-    training: Training, *, batch_size: int, shuffle: bool, validation_split: float, data: Data | None
+    training: Training, *, batch_size: int, shuffle: bool, validation_split: float, data: Data | Shard | None
 ) -> dict[str, Any]: ...
 
 class Kept:
