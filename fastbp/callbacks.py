@@ -43,8 +43,8 @@ class Callback:
         """After the last epoch, or when training was stopped; not after an exception."""
 
     def state(self):
-        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of these;
-        `load_state` belongs to it."""
+        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
+        Who defines it defines `load_state` too."""
         return {}
 
     def load_state(self, state):
@@ -211,7 +211,7 @@ class ReduceOnPlateau(_Watcher):
 
 
 class Logging(Callback):
-    """A line for every so many epochs, and for the last, to a logger of the standard library."""
+    """A line for every so many epochs, and for the last, to a logger of the standard library; of rank 0 alone."""
 
     def __init__(self, logger="fastbp", level=logging.INFO, every=1):
         self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
@@ -224,11 +224,11 @@ class Logging(Callback):
         from .progress import line
 
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
-        if due and self.logger.isEnabledFor(self.level):
+        if due and training.rank == 0 and self.logger.isEnabledFor(self.level):
             self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
 
     def on_train_end(self, training):
-        if training.history.stopped:
+        if training.history.stopped and training.rank == 0:
             self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
 
 

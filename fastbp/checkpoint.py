@@ -1,6 +1,5 @@
 """Checkpoints of a training under way: when one is taken and written, and how a training goes on from it."""
 
-import os
 import time
 from dataclasses import asdict, dataclass, fields
 
@@ -29,7 +28,7 @@ class Nothing:
     """No checkpoint: the epochs are run as they come."""
 
     batches = None
-    begin = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
+    begin = go_on = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
 
 
 class Checkpoint:
@@ -148,21 +147,18 @@ class Checkpoint:
         self._written = self._started = time.monotonic()
 
 
-def keeper(path, every, resume, rng):
-    """(what keeps the training, the training that was kept and is to go on: None where there is none)"""
+def keeper(path, every, resume, rng, rank=0):
+    """(what keeps the training, the training that was kept and is to go on: None where there is none); of several ranks
+    the first writes and reads."""
     resume, (every, unit) = checks.flag(resume, "resume"), _checked_every(every)
     if path is None:
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
         return Nothing(), None
-    path = _absolute(atomic.checked(path))
+    if rank:
+        return Nothing(), None
+    path = atomic.absolute(path)
     return Checkpoint(path, every, unit, rng), read(path) if resume else None
-
-
-def _absolute(path):
-    """The same file wherever the process goes"""
-    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
-    return path if os.path.isabs(path) else os.path.join(folder(), path)
 
 
 def _checked_every(every):
@@ -186,6 +182,11 @@ def _keeping(callbacks):
             if callable(getattr(each, "state", None)) and getattr(type(each), "state", None) is not Callback.state]
 
 
+def _looks_on(training):
+    """Is this a rank that leaves the callbacks that count to rank 0?"""
+    return training.rank > 0 and not _keeping(training.callbacks)
+
+
 def _columns(history):
     """The history with arrays for its lists"""
     def arrays(value):
@@ -207,14 +208,15 @@ def conditions(training, *, batch_size, shuffle, validation_split, data):
     for each in _keeping(training.callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
-            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have load_state(state) "
-                            "to go on from there")
+            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have "
+                            "load_state(state) to go on from there")
     return {
         "optimizer": snapshot.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
+        **trainer.group.conditions(trainer.sync_every),
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in _keeping(training.callbacks)],
     }
@@ -270,22 +272,26 @@ class Kept:
         with snapshot.of_another(self.path, "training"):
             snapshot.same_network(training.net, self.net)
             snapshot.same_optimizer(training.optimizer, self.begun, self.last)
-            for name in sorted((now.keys() | self.conditions.keys()) - {"optimizer"}):
+            leave = {"optimizer", "callbacks"} if _looks_on(training) else {"optimizer"}
+            for name in sorted((now.keys() | self.conditions.keys()) - leave):
                 snapshot.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
-        self._fit = snapshot.fit(training.trainer, self.path, "training", self.net, self.last, self.state, self.settings)
+        self._fit = snapshot.fit(
+            training.trainer, self.path, "training", self.net, self.last, self.state, self.settings
+        )
         with container.located(self.path):
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")
-            if len(self.callbacks) != len(_keeping(training.callbacks)):
+            if len(self.callbacks) != len(_keeping(training.callbacks)) and not _looks_on(training):
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training):
         """Make `training`, which has begun, the one that was kept; theta last."""
+        states = () if _looks_on(training) else self.callbacks
         with container.located(self.path):
-            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), self.callbacks, strict=True)):
+            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), states, strict=True)):
                 try:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:

@@ -23,8 +23,8 @@ LONG = 100  # items of a list of numbers from which it is kept as an array: a he
 def encode(value, name, arrays, depth=0):
     """value as JSON that `decode` turns back exactly; copies of its arrays go into `arrays`, named after `name`.
 
-    None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these with strings as keys: each comes
-    back as the type it was, since steps in Python may depend on it. docs/file_format.md says how they stand there.
+    None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these with strings as keys: each
+    comes back as the type it was, since steps in Python may depend on it. How it stands there: docs/file_format.md.
     """
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
@@ -44,8 +44,8 @@ def encode(value, name, arrays, depth=0):
     if kind is dict:
         return {"dict": {_key(key, name): encode(item, f"{name}.{key}", arrays, depth + 1)
                          for key, item in value.items()}}
-    if kind is list and len(value) >= LONG and (dtype := _of_one_kind(value)):
-        return {"list": _put(np.array(value, dtype), name, arrays)}
+    if kind is list and len(value) >= LONG and (form := _of_one_kind(value)):
+        return {form: _put(np.array(value), name, arrays)}
     items = [encode(item, f"{name}.{i}", arrays, depth + 1) for i, item in enumerate(value)]
     return items if kind is list else {"tuple": items}
 
@@ -57,12 +57,14 @@ def _put(array, name, arrays):
     return key
 
 
-def _of_one_kind(numbers):
-    """The dtype that holds all of a list as they are, None where none does"""
-    kinds = set(map(type, numbers))
-    if kinds == {float}:
-        return np.float64
-    return np.int64 if kinds == {int} and -2**63 <= min(numbers) <= max(numbers) < 2**63 else None
+def _of_one_kind(values):
+    """How an array holds all of a list as they are, None where it cannot"""
+    kind, *others = set(map(type, values))
+    if others:
+        return None
+    if issubclass(kind, np.generic):
+        return "scalars" if np.dtype(kind).kind in "biuf" else None
+    return "list" if kind is float or (kind is int and -2**63 <= min(values) <= max(values) < 2**63) else None
 
 
 def _key(key, name):
@@ -97,6 +99,7 @@ FROM_ARRAY = {
     "array": (lambda a: True, lambda a: a),
     "transposed": (lambda a: a.ndim > 1, lambda a: a.T),
     "scalar": (lambda a: a.ndim == 0, lambda a: a[()]),
+    "scalars": (lambda a: a.ndim == 1, list),
     "list": (lambda a: a.ndim == 1 and a.dtype in (np.float64, np.int64), lambda a: a.tolist()),
 }
 
@@ -198,7 +201,7 @@ def same_optimizer(optimizer, begun, last):
     """The optimizer has the settings that the kept training began with, or those it had come to."""
     same_class(optimizer, begun)
     now, then = of_optimizer(optimizer)["settings"], begun["settings"]
-    if now not in (then, last["settings"]):
+    if now != last["settings"]:
         for name in sorted(now.keys() | then.keys()):
             same(f"the optimizer's {name}", now.get(name), then.get(name))
 
@@ -271,7 +274,7 @@ def of_trainer(trainer):
 
 
 def fit(trainer, path, what, net, last, state, settings):
-    """What was kept as a `Fit`; a ValueError (of another `what`) or FormatError where the trainer cannot go on from it."""
+    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `trainer` cannot go on with it."""
     with of_another(path, what):
         numbers = numbers_of(trainer.optimizer, last)
     with container.located(path):

@@ -101,7 +101,7 @@ def test_a_schedule_that_a_callback_put_there_has_to_be_there_again(path):
     expected = run(whole, callbacks=[at_epoch(2, change)])
     run(network(), callbacks=[at_epoch(2, change), stopped_at(3)], checkpoint=path)
     theta = resumed.theta.copy()
-    with pytest.raises(ValueError, match="had come to the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
+    with pytest.raises(ValueError, match=r"had come to the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
         run(resumed, callbacks=[at_epoch(2, change)], checkpoint=path, resume=True)
     assert (resumed.theta == theta).all()
     optimizer = fastbp.SGD(schedules.Exponential(0.1, 0.9), 0.9)
@@ -271,7 +271,9 @@ PLACES = {
 @pytest.mark.parametrize("every", [(1, "batches"), (2, "epochs"), (0, "seconds")])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("place", PLACES)
-def test_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(path, each_state_is_copied, place, before, every):
+def test_fault_46_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
+    path, each_state_is_copied, place, before, every
+):
     settings = {"callbacks": [callbacks.EarlyStopping()], "validation_split": 0.25, "dropout": 0.2}
     whole, tried = network(), 0
     expected = run(whole, epochs=3, **settings)
@@ -289,6 +291,19 @@ def test_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(path, e
         net = network(seed=9 if path.exists() else 0)
         same(net, run(net, epochs=3, checkpoint=path, resume=True, **settings), whole, expected)
     assert tried
+
+
+@pytest.mark.parametrize("place", ["at the end", "in the write", "in the rename", "in a copy"])
+def test_ctrl_c_while_the_last_file_is_written_loses_no_training(path, each_state_is_copied, place):
+    at = {"at the end": 1, "in a copy": 17}.get(place, 2)   # the first file is that before the first step
+    whole, net = network(), network(seed=9)
+    expected = run(whole, epochs=3)
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupts(patch, *PLACES[place], at)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
+    assert checkpoint.read(path).key == (3, 0, None)
+    same(net, run(net, epochs=3, checkpoint=path, resume=True), whole, expected)
 
 
 @pytest.mark.parametrize("where", ["metric", "on_epoch_end", "on_batch_end", "schedule"])

@@ -27,7 +27,7 @@ class Checkpoint:
     """
 
     def __init__(self, path, every, resume):
-        self.path, self.resume = atomic.checked(path), checks.flag(resume, "resume")
+        self.path, self.resume = atomic.absolute(path), checks.flag(resume, "resume")
         n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
         if unit not in UNITS:
             raise ValueError("checkpoint_every must be a number of epochs, or a pair such as (30, 'seconds'); "
@@ -52,7 +52,8 @@ class Checkpoint:
     def _write(self, estimator, order, stopped):
         e = estimator
         e._optimizer.trainer.save(self.path, {
-            "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data, "stopped": stopped,
+            "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data,
+            "stopped": bool(stopped),
             "numbers": {name: getattr(e, name, None) for name in NUMBERS},
             "curves": {name: _array(getattr(e, name)) for name in CURVES},
             "best_theta": e._best_theta if e.early_stopping else None, "draws": _draws(e._random_state),

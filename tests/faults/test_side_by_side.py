@@ -73,15 +73,16 @@ def test_fault_33_data_that_another_thread_changes_meanwhile_crash_nothing(form,
     first, labels = rng.standard_normal((2000, 60)).astype("f4"), rng.integers(0, 10, 2000)
     X, Y = first.copy(), labels.copy() if form == "labels" else np.eye(10, dtype="f4")[labels]
     w = np.ones(2000, "f4")
-    go, stop = threading.Event(), threading.Event()
+    go, stop, pen = threading.Event(), threading.Event(), threading.Lock()
 
     def write():
         while not stop.is_set():
             go.wait()
-            for array in (X, Y, w):
-                cells = rng.integers(0, array.size, 200)
-                wild = [2**62, -(2**62), -1, 10, 3] if array.dtype.kind == "i" else [np.nan, np.inf, -1e38, 0, 1e3]
-                array.flat[cells] = rng.choice(wild, 200)
+            with pen:
+                for array in (X, Y, w) if go.is_set() else ():
+                    cells = rng.integers(0, array.size, 200)
+                    wild = [2**62, -(2**62), -1, 10, 3] if array.dtype.kind == "i" else [np.nan, np.inf, -1e38, 0, 1e3]
+                    array.flat[cells] = rng.choice(wild, 200)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -112,10 +113,9 @@ def test_fault_33_data_that_another_thread_changes_meanwhile_crash_nothing(form,
                 except ValueError:
                     ended.append("refused")
             go.clear()
-            for array, value in ((X, first), (Y, labels if form == "labels" else np.eye(10)[labels]), (w, 1)):
-                for _ in range(2):      # the writer may be at it for the last time
+            with pen:
+                for array, value in ((X, first), (Y, labels if form == "labels" else np.eye(10)[labels]), (w, 1)):
                     np.copyto(array, value)
-                    threading.Event().wait(0.002)
     finally:
         stop.set()
         go.set()
