@@ -20,7 +20,7 @@ import numpy as np
 
 from .contest import ROOT, cores, environment
 
-EPOCHS, SEARCH_EPOCHS, LONG_SEARCH, CALLS = 3, 30, 300, 300
+EPOCHS, LONG, SEARCH_EPOCHS, LONG_SEARCH, CALLS = 10, 100, 30, 300, 300
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ CASES = [
     for dtype in (np.float32, np.float64)
 ] + [
     Case("fit 64-100-10, weights, batch 200, float32", *EPOCH, fit(64, 10, np.float32, weighted=True, batch_size=200)),
+    Case(f"fit 64-100-10, batch 200, float32, {LONG} epochs", "ms/epoch", 1e3 / LONG,
+         fit(64, 10, np.float32, batch_size=200, epochs=LONG)),
     Case("lbfgs 400-25-10, m = 5,000, 50 iterations", *SECONDS,
          fit(400, 10, np.float64, m=5000, epochs=50, solver="lbfgs", hidden_layer_sizes=(25,))),
     Case("lbfgs 400-25-1, m = 5,000, 50 iterations", *SECONDS,

@@ -19,7 +19,7 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import callbacks, datasets, metrics, optimizers, schedules
+from . import callbacks, datasets, distributed, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .container import FormatError
 from .files import load, save
@@ -50,6 +50,7 @@ __all__ = [
     "callbacks",
     "check_gradient",
     "datasets",
+    "distributed",
     "load",
     "metrics",
     "minimize",

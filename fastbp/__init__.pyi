@@ -1,5 +1,6 @@
 from . import callbacks as callbacks
 from . import datasets as datasets
+from . import distributed as distributed
 from . import metrics as metrics
 from . import optimizers as optimizers
 from . import plot as plot
@@ -42,6 +43,7 @@ __all__ = [
     "callbacks",
     "check_gradient",
     "datasets",
+    "distributed",
     "load",
     "metrics",
     "minimize",

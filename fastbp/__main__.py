@@ -3,11 +3,12 @@
 import argparse
 import sys
 import time
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 
-from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
+from . import SGD, Adam, Network, check_gradient, datasets, distributed, show_config, train
 from .callbacks import EarlyStopping
 
 OPTIMIZERS = {
@@ -37,6 +38,7 @@ def arguments(argv):
     option("--seed", 0, "of the split, the start values and the order", type=int)
     option("--picture", "fastbp-curve.png", "learning curve, drawn where matplotlib is installed; '' for none",
            metavar="FILE")
+    parser.add_argument("--mpi", action="store_true", help="of the processes of mpiexec, each learns from its share")
     parser.add_argument("--config", action="store_true", help="print versions and instruction set, and stop")
     options = parser.parse_args(argv)
     try:
@@ -83,8 +85,29 @@ def main(argv=None):
     if options.config:
         show_config()
         return 0
+    comm = world() if options.mpi else None
+    first = comm is None or comm.Get_rank() == 0
+    with nullcontext() if first else redirect_stdout(None):
+        run(options, comm, first)
+    return 0
+
+
+def world():
+    """The communicator of all processes under mpiexec."""
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:    # not installed, or no MPI library
+        sys.exit(f"fastbp: --mpi needs mpi4py and an MPI library (pip install 'fastbp[mpi]'): {error}")
+    return MPI.COMM_WORLD
+
+
+def run(options, comm=None, first=True):
+    """Train and show what was learned: of several processes each takes its share of the rows, and the first shows."""
     optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
     (X, y), held_out = split(options.seed)
+    own = slice(None) if comm is None else distributed.rows(len(X), comm)
+    if comm is not None:
+        print(f"processes: {comm.Get_size()}")
     net = Network([64, *options.layers, 10], activation=options.activation, output="softmax", loss="cross_entropy",
                   dtype=options.dtype, init="he_normal", seed=options.seed)
     print(net.summary())
@@ -94,9 +117,9 @@ def main(argv=None):
     stopping = EarlyStopping(patience=options.patience)
     started = time.perf_counter()
     history = train(
-        net, X, y, optimizer=optimizer, epochs=options.epochs, batch_size=options.batch_size,
+        net, X[own], y[own], optimizer=optimizer, epochs=options.epochs, batch_size=options.batch_size,
         weight_decay=options.weight_decay, validation_split=0.1, callbacks=[stopping], seed=options.seed,
-        progress=True,
+        progress=True, comm=comm,
     )
     seconds = time.perf_counter() - started
 
@@ -105,15 +128,14 @@ def main(argv=None):
           f"{history.examples_per_second:,.0f} examples/s")
     print(f"{'stopped early' if history.stopped else 'all epochs run'}; weights of epoch {stopping.best_epoch}, "
           f"validation cost {stopping.best:.4f}")
-    if options.picture:
+    if options.picture and first:
         draw(history, options.picture)
     print(f"training accuracy: {100 * net.evaluate(X, y).accuracy:.1f} %")
     print(f"held-out accuracy: {100 * net.evaluate(*held_out).accuracy:.1f} %")
-    return 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (ValueError, TypeError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError, distributed.RankError) as error:
         sys.exit(f"fastbp: {error}")

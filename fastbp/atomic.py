@@ -27,6 +27,13 @@ def checked(path):
     return path
 
 
+def absolute(path):
+    """path as str or bytes that names the same file wherever the process goes."""
+    path = checked(path)
+    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
+    return path if os.path.isabs(path) else os.path.join(folder(), path)
+
+
 def regular(status, path):
     """An OSError unless `status` is that of an ordinary file."""
     if stat.S_ISDIR(status.st_mode):

@@ -43,7 +43,8 @@ class Callback:
         """After the last epoch, or when training was stopped; not after an exception."""
 
     def state(self):
-        """What a checkpoint has to keep: a dict of numbers, strings, None and arrays."""
+        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
+        Who defines it defines `load_state` too."""
         return {}
 
     def load_state(self, state):
@@ -152,7 +153,9 @@ class EarlyStopping(_Watcher):
     def load_state(self, state):
         super().load_state(state)
         if state["theta"] is not None:
-            np.copyto(self.theta, checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta"))
+            theta = checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta")
+            checks.finite(theta[np.newaxis], theta.dtype, "theta", one_row=True)
+            np.copyto(self.theta, theta)
 
 
 class ReduceOnPlateau(_Watcher):
@@ -208,7 +211,7 @@ class ReduceOnPlateau(_Watcher):
 
 
 class Logging(Callback):
-    """A line for every so many epochs, and for the last, to a logger of the standard library."""
+    """A line for every so many epochs, and for the last, to a logger of the standard library; of rank 0 alone."""
 
     def __init__(self, logger="fastbp", level=logging.INFO, every=1):
         self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
@@ -221,11 +224,11 @@ class Logging(Callback):
         from .progress import line
 
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
-        if due and self.logger.isEnabledFor(self.level):
+        if due and training.rank == 0 and self.logger.isEnabledFor(self.level):
             self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
 
     def on_train_end(self, training):
-        if training.history.stopped:
+        if training.history.stopped and training.rank == 0:
             self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
 
 

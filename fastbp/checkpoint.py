@@ -1,7 +1,7 @@
 """Checkpoints of a training under way: when one is taken and written, and how a training goes on from it."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Nothing:
     """No checkpoint: the epochs are run as they come."""
 
     batches = None
-    begin = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
+    begin = go_on = begin_epoch = after_batches = after_epoch = end = rescue = lambda self, *_: None
 
 
 class Checkpoint:
@@ -59,13 +59,12 @@ class Checkpoint:
         conditions: what has to be the same in a training that goes on.
         """
         self._conditions = conditions
-        self._optimizer = snapshot.of_optimizer(training.optimizer)
         self._take(training)
         self._write(training)
 
     def go_on(self, kept):
         """In the file of a training that was kept"""
-        self._generator, self._conditions, self._optimizer = kept.generator, kept.conditions, kept.optimizer
+        self._generator, self._conditions = kept.generator, kept.conditions
         self._key, self._written = kept.key, time.monotonic()
 
     def begin_epoch(self, training):
@@ -112,7 +111,7 @@ class Checkpoint:
             return
         try:
             self._write(training)
-        except (OSError, ValueError) as other:
+        except Exception as other:
             error.add_note(f"and the checkpoint could not be written: {other}")
 
     def _due(self, now):
@@ -129,12 +128,12 @@ class Checkpoint:
         arrays, meta = snapshot.of_trainer(training.trainer)
         drawn_from = self._epoch_generator if training.position.examples else snapshot.of_generator(training.rng)
         meta |= {
-            **files.kind("training"), "conditions": self._conditions, "begun": self._optimizer,
+            **files.kind("training"), "conditions": self._conditions,
             "history": snapshot.encode(_columns(training.history), "history", arrays),
             "callbacks": [snapshot.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(_keeping(training.callbacks))],
             "generator": snapshot.encode([self._generator, drawn_from], "generator", arrays),
-            "position": snapshot.encode(asdict(training.position), "position", arrays),
+            "position": snapshot.encode(_plain(training.position), "position", arrays),
         }
         self._copy = arrays, meta, _key(training)
         self._copied = time.monotonic()
@@ -148,14 +147,18 @@ class Checkpoint:
         self._written = self._started = time.monotonic()
 
 
-def keeper(path, every, resume, rng):
-    """(what keeps the training, the training that was kept and is to go on: None where there is none)"""
+def keeper(path, every, resume, rng, rank=0):
+    """(what keeps the training, the training that was kept and is to go on: None where there is none); of several ranks
+    the first writes and reads."""
     resume, (every, unit) = checks.flag(resume, "resume"), _checked_every(every)
     if path is None:
         if resume:
             raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
         return Nothing(), None
-    return Checkpoint(atomic.checked(path), every, unit, rng), read(path) if resume else None
+    if rank:
+        return Nothing(), None
+    path = atomic.absolute(path)
+    return Checkpoint(path, every, unit, rng), read(path) if resume else None
 
 
 def _checked_every(every):
@@ -179,6 +182,11 @@ def _keeping(callbacks):
             if callable(getattr(each, "state", None)) and getattr(type(each), "state", None) is not Callback.state]
 
 
+def _looks_on(training):
+    """Is this a rank that leaves the callbacks that count to rank 0?"""
+    return training.rank > 0 and not _keeping(training.callbacks)
+
+
 def _columns(history):
     """The history with arrays for its lists"""
     def arrays(value):
@@ -186,17 +194,29 @@ def _columns(history):
             return {name: arrays(item) for name, item in value.items()}
         return np.array(value, np.float64) if isinstance(value, list) else value
 
-    return arrays(asdict(history))
+    return arrays(vars(history))
+
+
+def _plain(position):
+    """As a dict of numbers of Python's"""
+    return {field.name: field.type(getattr(position, field.name)) for field in fields(position)}
 
 
 def conditions(training, *, batch_size, shuffle, validation_split, data):
-    """What two trainings must have in common to be one, beside network and optimizer, as JSON. data: None for chunks"""
+    """What two trainings must have in common to be one, beside the network, as JSON. data: None for chunks"""
     trainer, feed, validation = training.trainer, training.feed, training.validation
+    for each in _keeping(training.callbacks):
+        own = getattr(type(each), "load_state", Callback.load_state)
+        if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
+            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have "
+                            "load_state(state) to go on from there")
     return {
+        "optimizer": snapshot.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
         "validation": validation and validation.m, "validation_split": validation_split,
         "batch_size": batch_size, "shuffle": shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
+        **trainer.group.conditions(trainer.sync_every),
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in _keeping(training.callbacks)],
     }
@@ -222,9 +242,12 @@ class Kept:
         self.path = path
         with container.located(path):
             self.net = files.of_kind(arrays, meta, "training")
-            self.optimizer = snapshot.checked_optimizer(meta["begun"], "begun")
-            self.last_optimizer = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
-            self.state = snapshot.decode(meta["state"], arrays)
+            self.conditions = meta["conditions"]
+            if not isinstance(self.conditions, dict) or not isinstance(meta["callbacks"], list):
+                raise FormatError("conditions must be a dict, callbacks a list")
+            self.begun = snapshot.checked_optimizer(self.conditions.get("optimizer"), "conditions, optimizer")
+            self.last = snapshot.checked_optimizer(meta["optimizer"], "optimizer")
+            self.state, self.settings = (snapshot.decode(meta[name], arrays) for name in ("state", "settings"))
             self.history = _history(snapshot.decode(meta["history"], arrays))
             generators = snapshot.decode(meta["generator"], arrays)
             if not isinstance(generators, list) or len(generators) != 2:
@@ -233,9 +256,6 @@ class Kept:
             if len({type(snapshot.to_generator(state).bit_generator) for state in generators}) != 1:
                 raise FormatError("generator must hold two states of one kind")
             self.position = _position(snapshot.decode(meta["position"], arrays))
-            self.conditions = meta["conditions"]
-            if not isinstance(self.conditions, dict) or not isinstance(meta["callbacks"], list):
-                raise FormatError("conditions must be a dict, callbacks a list")
             self.callbacks = [snapshot.decode(state, arrays) for state in meta["callbacks"]]
             snapshot.nothing_left(arrays)
 
@@ -251,39 +271,41 @@ class Kept:
         """A ValueError that says what differs, unless `training`, with conditions `now`, is the one that was kept."""
         with snapshot.of_another(self.path, "training"):
             snapshot.same_network(training.net, self.net)
-            snapshot.same_optimizer(training.optimizer, self.optimizer, self.last_optimizer)
-            for name in sorted(now.keys() | self.conditions.keys()):
+            snapshot.same_optimizer(training.optimizer, self.begun, self.last)
+            leave = {"optimizer", "callbacks"} if _looks_on(training) else {"optimizer"}
+            for name in sorted((now.keys() | self.conditions.keys()) - leave):
                 snapshot.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
+        self._fit = snapshot.fit(
+            training.trainer, self.path, "training", self.net, self.last, self.state, self.settings
+        )
         with container.located(self.path):
-            self.state = snapshot.state_for(training.trainer, self.state)
-            self.numbers = snapshot.numbers_of(training.optimizer, self.last_optimizer)
             if self.history.columns.keys() != training.history.columns.keys():
                 raise FormatError("history has other columns than its conditions say")
-            if len(self.callbacks) != len(_keeping(training.callbacks)):
+            if len(self.callbacks) != len(_keeping(training.callbacks)) and not _looks_on(training):
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training):
         """Make `training`, which has begun, the one that was kept; theta last."""
+        states = () if _looks_on(training) else self.callbacks
         with container.located(self.path):
-            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), self.callbacks, strict=True)):
+            for i, (callback, state) in enumerate(zip(_keeping(training.callbacks), states, strict=True)):
                 try:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:
                     raise FormatError(f"callback {i}, {type(callback).__name__}: {error!r:.200}") from error
-        for name, value in self.numbers.items():
-            setattr(training.optimizer, name, value)
-        training.history = self.history
+        training.keeper.go_on(self)
+        stopped, training.history = training.history.stopped, self.history
+        if stopped is not None:     # by a callback that has just begun
+            self.history.stopped = stopped
         if type(training.rng.bit_generator).__name__ == self.epoch_generator["bit_generator"]:
             training.rng.bit_generator.state = self.epoch_generator     # the caller's own
         else:
             training.rng = snapshot.to_generator(self.epoch_generator)
         training.position = self.position
-        training.trainer.state = self.state
-        training.net.theta = self.net.theta
-        training.keeper.go_on(self)
+        training.trainer._go_on(self._fit)
 
 
 def read(path):

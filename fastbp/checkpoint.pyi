@@ -10,6 +10,7 @@ from .data import Data
 from .history import History
 from .loop import Training
 from .network import Network
+from .shard import Shard
 
 UNITS: Final[tuple[str, ...]]
 LEAST: Final[float]
@@ -27,6 +28,7 @@ class Position:
 class Nothing:
     batches: None
     def begin(self, *_: Any) -> None: ...
+    def go_on(self, *_: Any) -> None: ...
     def begin_epoch(self, *_: Any) -> None: ...
     def after_batches(self, *_: Any) -> None: ...
     def after_epoch(self, *_: Any) -> None: ...
@@ -38,7 +40,7 @@ class Checkpoint:
     every: float
     unit: str
     def __init__(self, path: _Path, every: float, unit: str, rng: np.random.Generator) -> None: ...
-    def begin(self, training: Training, conditions: dict[str, Any]) -> None: ...
+    def begin(self, training: Training, conditions: dict[str, Any] | None) -> None: ...
     def go_on(self, kept: Kept) -> None: ...
     def begin_epoch(self, training: Training) -> None: ...
     @property
@@ -49,25 +51,25 @@ class Checkpoint:
     def rescue(self, training: Training, error: BaseException) -> None: ...
 
 def keeper(
-    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator
+    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator, rank: int = 0
 ) -> tuple[Nothing | Checkpoint, Kept | None]: ...
 def conditions(
-    training: Training, *, batch_size: int, shuffle: bool, validation_split: float, data: Data | None
+    training: Training, *, batch_size: int, shuffle: bool, validation_split: float, data: Data | Shard | None
 ) -> dict[str, Any]: ...
 
 class Kept:
     path: _Path
     net: Network
-    optimizer: dict[str, Any]
-    last_optimizer: dict[str, Any]
+    begun: dict[str, Any]
+    last: dict[str, Any]
     state: Any
+    settings: Any
     history: History
     generator: dict[str, Any]
     epoch_generator: dict[str, Any]
     position: Position
     conditions: dict[str, Any]
     callbacks: list[Any]
-    numbers: dict[str, float]
     def __init__(self, path: _Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None: ...
     @property
     def key(self) -> tuple[int, int, str | None]: ...

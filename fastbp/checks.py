@@ -87,6 +87,8 @@ def targets(Y, m, plan, dtype, name="Y"):
     vector = a.ndim == 1
     a = readable(a.reshape(m, K) if vector else a, dtype)
     finite(a, dtype, name)
+    if m == 0:
+        return a, None
     if a.dtype.kind == "f" or plan.highest < 255:
         low, high = a.min(), a.max()
         if low < plan.lowest or high > plan.highest:
@@ -138,8 +140,8 @@ def _in_classes(a, K, name):
         raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
 
 
-def weights(sample_weight, m, dtype, name="sample_weight"):
-    """Weights of the examples (m,), finite, none negative, not all zero.
+def weights(sample_weight, m, dtype, name="sample_weight", empty=False):
+    """Weights of the examples (m,), finite, none negative, not all zero unless `empty`.
 
     Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
     are scaled to about 1, since all but the plain sums depend on their ratios alone.
@@ -156,6 +158,8 @@ def weights(sample_weight, m, dtype, name="sample_weight"):
         w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
         finite(w.reshape(1, m), dtype, name, one_row=True)
         total = w.sum(dtype=np.float64)
+    if empty and total == 0:
+        return w, 1.0
     if not 0 < total < math.inf:
         raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
     exponent = math.frexp(float(w.max()))[1]

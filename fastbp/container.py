@@ -151,7 +151,9 @@ def _header(arrays, meta):
     text = strict_json.text(header).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
-        raise ValueError(f"meta and the names of arrays take {len(text)} bytes; accepted are up to {MAX_HEADER}")
+        most = max(meta, key=lambda name: len(meta[name]), default="none")
+        raise ValueError(f"meta and the names of arrays take {len(text)} bytes; accepted are up to {MAX_HEADER}; the "
+                         f"largest in meta is {most!r}")
     return len(text).to_bytes(8, "little") + text
 
 

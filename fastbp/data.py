@@ -16,6 +16,8 @@ class Data:
     plan : Plan
     dtype : of the network
     X : (m, s_1);  Y : (m, K), (m,) targets for K = 1, or (m,) labels;  sample_weight : (m,) or None
+    shard : bool
+        A share of the examples, others being elsewhere: it may have no rows, or weights of sum 0.
 
     Attributes
     ----------
@@ -29,12 +31,12 @@ class Data:
         How an accuracy is counted: by argmax, by every output on the right side, or not at all.
     """
 
-    def __init__(self, plan, dtype, X, Y, sample_weight=None, names=("X", "Y", "sample_weight")):
+    def __init__(self, plan, dtype, X, Y, sample_weight=None, names=("X", "Y", "sample_weight"), shard=False):
         self.plan = plan
-        self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0])
+        self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
         self.m = len(self.X)
         self.dense, self.labels = checks.targets(Y, self.m, plan, dtype, names[1])
-        self.w, self.scale = checks.weights(sample_weight, self.m, dtype, names[2])
+        self.w, self.scale = checks.weights(sample_weight, self.m, dtype, names[2], empty=shard)
         self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
 
     @classmethod
@@ -67,13 +69,21 @@ class Data:
 
     def accuracy(self, h):
         """Share of the examples, by weight, that the outputs h (m, K) put into the right class; None for regression."""
+        right = self._right(h)
+        return None if right is None else float(np.average(right, weights=None if self.w is None else self.w[:, 0]))
+
+    def right(self, h):
+        """Sum of the weights of the examples that the outputs h (m, K) put into the right class."""
+        right = self._right(h)
+        return float(right.sum() if self.w is None else self.w[right, 0].sum(dtype=np.float64))
+
+    def _right(self, h):
+        """Which examples are in the right class; None for regression"""
         kind = self.classes
         if kind is None:
             return None
         if kind == "binary":
             middle = (self.plan.lowest + self.plan.highest) / 2
-            right = ((h >= middle) == (self.dense >= middle)).all(axis=1)
-        else:
-            labels = self.labels if kind == "labels" else self.dense.argmax(axis=1)
-            right = h.argmax(axis=1) == labels
-        return float(np.average(right, weights=None if self.w is None else self.w[:, 0]))
+            return ((h >= middle) == (self.dense >= middle)).all(axis=1)
+        labels = self.labels if kind == "labels" else self.dense.argmax(axis=1)
+        return h.argmax(axis=1) == labels

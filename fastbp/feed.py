@@ -50,13 +50,13 @@ class Stream:
     """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from what a function returns, anew each epoch.
 
     Windows are put together from them: views where a chunk holds one whole, else copies, so that a source may write
-    its next chunk over the last. One window is held, and one chunk.
+    its next chunk over the last. One window is held, and one chunk. A shard, other ranks having theirs, may have none.
     """
 
     m = weight = None
 
-    def __init__(self, net, source, batch_size, shuffle, window=None):
-        self.net, self.source, self.shuffle = net, source, shuffle
+    def __init__(self, net, source, batch_size, shuffle, window=None, shard=False):
+        self.net, self.source, self.shuffle, self.shard = net, source, shuffle, shard
         self.window = _whole(WINDOW if window is None else window, batch_size)
 
     def pieces(self, rng):
@@ -112,7 +112,8 @@ class Stream:
         for i, chunk in enumerate(source):
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
-            data = self.net.data(*chunk, names=[f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")])
+            names = [f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")]
+            data = Data(self.net.plan, self.net.dtype, *chunk, *(None,) * (3 - len(chunk)), names, self.shard)
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
             part = (data.X, data.dense, data.labels, data.w)
@@ -121,12 +122,12 @@ class Stream:
                 raise ValueError(f"chunk {i} must have labels, targets and weights as the chunks before it have them")
             kind = present
             yield part
-        if i < 0:
+        if i < 0 and not self.shard:
             raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
                              "iterator, or an object with __iter__")
 
 
-def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
+def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam, shard=False):
     """A feed of chunks; what needs all examples at once is refused."""
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
         raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
@@ -138,7 +139,7 @@ def stream(net, X, batch_size, shuffle, window, sample_weight, split, lam):
     for name, given in zip(instead, (sample_weight is not None, split, lam is not None), strict=True):
         if given:
             raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
-    return Stream(net, X, batch_size, shuffle, window)
+    return Stream(net, X, batch_size, shuffle, window, shard)
 
 
 def split(net, data, share, rng):
@@ -152,15 +153,29 @@ def split(net, data, share, rng):
     return net.data(data.X[held], data.Y[held], w), rest
 
 
-def validation(net, validation_data):
-    """validation_data as Data; None where there is none"""
+def validation(net, validation_data, shard=False):
+    """validation_data as Data, a share of them where other ranks have more; None where there is none"""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
         raise TypeError(
             f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
         )
-    return net.data(*validation_data, names=[f"validation_data {name}" for name in ("X", "Y", "sample_weight")])
+    names = [f"validation_data {name}" for name in ("X", "Y", "sample_weight")]
+    return Data(net.plan, net.dtype, *validation_data, *(None,) * (3 - len(validation_data)), names, shard)
+
+
+def sources(net, X, Y, sample_weight, batch_size, shuffle, window, share, validation_data, rng, lam):
+    """(the feed, the validation, all examples: None of chunks)"""
+    held = validation(net, validation_data)
+    if held is not None and share:
+        raise ValueError("validation_data and validation_split exclude each other; give one of them")
+    if Y is None:
+        return stream(net, X, batch_size, shuffle, window, sample_weight, share, lam), held, None
+    data, chosen = net.data(X, Y, sample_weight), None
+    if share:
+        held, chosen = split(net, data, share, rng)
+    return Arrays(data, batch_size, shuffle, window, chosen), held, data
 
 
 def _whole(window, batch_size):

@@ -9,7 +9,7 @@ from .network import STATE, Network
 KINDS = {
     "network": (1, set()),
     "trainer": (1, {"optimizer", "state", "settings", "dropout", "notes"}),
-    "training": (1, {"conditions", "optimizer", "begun", "state", "history", "callbacks", "generator", "position"}),
+    "training": (1, {"conditions", "optimizer", "state", "settings", "history", "callbacks", "generator", "position"}),
 }
 SETTINGS = STATE - {"theta"}
 

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import OptimizeResult  # type: ignore[import-untyped]  # typed where scipy-stubs is installed
 
 from .checks import _Count, _Number, _PerLayer
+from .distributed import _Ranks
 from .network import Network
 
 METHODS: Final[tuple[str, ...]]
@@ -24,4 +25,5 @@ def minimize(
     callback: Callable[..., object] | None = None,
     options: dict[str, Any] | None = None,
     n_threads: _Count | None = None,
+    comm: _Ranks | None = None,
 ) -> OptimizeResult: ...

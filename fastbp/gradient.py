@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _backprop, blas, checks, threads
 from .regularisation import Regularisation
+from .shard import Shard
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
@@ -56,12 +57,16 @@ def shards(plan, first, last, rows):
 
 
 def accumulate(plan, theta, data, Delta, per_example=False, n_threads=None, each=NOT_EACH):
-    """Delta += the sum over the examples; returns the sum of their costs. Delta of length 0: costs alone.
+    """Delta += the sum over the examples, those of a Shard on all ranks; returns the sum of their costs. Delta of
+    length 0: costs alone.
 
     each: receives the costs of each panel of examples, as many panels as `data.m` needs.
     """
     if per_example:
         return _accumulate_per_example(plan, theta, data, Delta)
+    if isinstance(data, Shard):
+        n_threads = data.group.threads(n_threads)
+        return data.accumulate(theta, Delta, lambda part, into: accumulate(plan, theta, part, into, False, n_threads))
     n = threads.members(n_threads, operations(plan, data.m), threads.SHARED_SUM)
     with threads.Crew(n, apart=_long(plan, data.m)) as crew:
         work = [Workspace(plan, data.m, theta.dtype) for _ in range(n)]

@@ -10,6 +10,7 @@ from .data import Data
 from .network import Network
 from .plan import Plan
 from .regularisation import Regularisation
+from .shard import Shard
 from .threads import Crew
 
 SMALL: Final[int]
@@ -28,8 +29,8 @@ def aligned(n: int, dtype: DTypeLike) -> _Floats: ...
 def operations(plan: Plan, m: int) -> float: ...
 def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]: ...
 def accumulate(
-    plan: Plan, theta: _Floats, data: Data, Delta: _Floats, per_example: bool = False, n_threads: _Count | None = None,
-    each: NDArray[np.float64] = ...,
+    plan: Plan, theta: _Floats, data: Data | Shard, Delta: _Floats, per_example: bool = False,
+    n_threads: _Count | None = None, each: NDArray[np.float64] = ...,
 ) -> float: ...
 def accumulate_range(
     plan: Plan,
@@ -49,10 +50,10 @@ def row_predictor(plan: Plan, theta: _Floats) -> Callable[[object, object], _Flo
 def trace(plan: Plan, theta: _Floats, X: NDArray[np.generic]) -> list[_Floats]: ...
 def trace_back(plan: Plan, theta: _Floats, data: Data) -> list[_Floats]: ...
 def cost(
-    plan: Plan, theta: _Floats, data: Data, regularisation: Regularisation, n_threads: _Count | None = None
+    plan: Plan, theta: _Floats, data: Data | Shard, regularisation: Regularisation, n_threads: _Count | None = None
 ) -> float: ...
 def cost_and_gradient(
-    plan: Plan, theta: _Floats, data: Data, regularisation: Regularisation, n_threads: _Count | None = None
+    plan: Plan, theta: _Floats, data: Data | Shard, regularisation: Regularisation, n_threads: _Count | None = None
 ) -> tuple[float, _Floats]: ...
 
 class GradientCheck(NamedTuple):

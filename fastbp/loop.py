@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from . import _kernels, checks, feed, gradient, threads
+from . import _kernels, checks, distributed, feed, gradient, lanes, threads
 from . import callbacks as calls
 from . import checkpoint as keeping
 from . import metrics as measures
@@ -27,7 +27,7 @@ def train(
     net, X, Y=None, *, optimizer="adam", epochs, batch_size=32, weight_decay=0.0, lam=None, l1=0.0, clip_value=None,
     clip_norm=None, dropout=0.0, input_dropout=0.0, sample_weight=None, shuffle=True, window=None,
     validation_data=None, validation_split=0.0, metrics=(), callbacks=(), seed=None, progress=False, n_threads=None,
-    checkpoint=None, checkpoint_every=1, resume=False,
+    checkpoint=None, checkpoint_every=1, resume=False, comm=None, sync_every=None,
 ):
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -82,13 +82,19 @@ def train(
     n_threads : int, optional
         At most this many threads; None decides by what was measured to help. Never changes a bit.
     checkpoint : str, bytes or os.PathLike, optional
-        A file that holds all this training goes on from, replaced as a whole: at once, every `checkpoint_every`, at
-        the end, and after an exception. `fastbp.load` reads its network.
+        A file that holds all this training goes on from, replaced as a whole: at once (without `resume` whatever it
+        held), every `checkpoint_every`, at the end, and after an exception. `fastbp.load` reads its network.
     checkpoint_every : int, or (number, "epochs", "batches" or "seconds")
     resume : bool
         Go on from `checkpoint`, if it is there, to the bits of a training that was never stopped; `epochs` is the
         total. The network's theta and the generator of `seed` become those of the file. One made for another network,
         optimizer, data shape or setting is refused.
+    comm : communicator, or fastbp.distributed.Group, optional
+        Of mpi4py: each rank calls `train` with its own rows (none too), and theta, the history and what callbacks see
+        are the same on all; batch_size counts the examples of all ranks, of which each brings its share, seed and start
+        values are those of rank 0, which alone shows progress and writes files. docs/distributed.md
+    sync_every : int, optional
+        With comm: ranks take so many steps alone before theta and the optimizer's moments are averaged over them.
 
     Returns
     -------
@@ -103,53 +109,67 @@ def train(
         J or theta is no longer finite; theta is as it was before that epoch (or where it was resumed in it).
     OSError
         The checkpoint cannot be read or written; the old file is as it was.
+    RankError
+        Another rank has raised one of these, or something else.
     """
-    checks.network(net)
-    epochs = checks.count(epochs, "epochs")
-    batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
-    window = None if window is None else checks.count(window, "window")
-    shuffle, show = checks.flag(shuffle, "shuffle"), checks.flag(progress, "progress")
-    split = checks.number(validation_split, "validation_split", high=1)
-    functions, callbacks = measures.resolve(metrics), calls.check(callbacks)
-    given = checks.generator(seed)
-    keeper, kept = keeping.keeper(checkpoint, checkpoint_every, resume, given)
-    rng = given if kept is None else kept.rewound()
-    validation = feed.validation(net, validation_data)
-    if validation is not None and split:
-        raise ValueError("validation_data and validation_split exclude each other; give one of them")
-    data = chosen = None
-    if Y is None:
-        source = feed.stream(net, X, batch_size, shuffle, window, sample_weight, split, lam)
-        m, weight, rows = np.inf, 1.0, batch_size
-        if functions and validation is None:
-            raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
-    else:
-        data = net.data(X, Y, sample_weight)
-        if split:
-            validation, chosen = feed.split(net, data, split, rng)
-        source = feed.Arrays(data, batch_size, shuffle, window, chosen)
-        m, weight, rows = source.m, source.weight, source.m if batch_size is None else min(batch_size, source.m)
-    measures.check_classes(functions, validation if data is None else data)
-    trainer = Trainer(
-        net, optimizer, weight_decay=checks.coefficients(weight_decay, lam, weight, len(net.plan.shapes)), l1=l1,
-        clip_value=clip_value, clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=rng,
-        n_threads=n_threads,
-    )
-    training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
-    conditions = keeping.conditions(training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data)
-    if kept is None:
-        warn_if_equal_units(net, stacklevel=2)
-    else:
-        kept.check(training, conditions)
-    training.call("on_train_begin")
-    keeper.begin(training, conditions) if kept is None else kept.into(training)
-    with (
-        threads.crew(n_threads, gradient.operations(net.plan, rows), epochs * m / rows) as trainer._crew,
-        reporting.bar(epochs, done=training.epoch) if show else reporting.silent() as report,
-    ):
-        training.run(report)
-    training.call("on_train_end")
+    group = distributed.group(comm)
+
+    def check():
+        checks.network(net)
+        return (
+            checks.count(epochs, "epochs"), None if batch_size is None else checks.count(batch_size, "batch_size"),
+            None if window is None else checks.count(window, "window"), checks.flag(shuffle, "shuffle"),
+            checks.flag(progress, "progress") and group.rank == 0,
+            checks.number(validation_split, "validation_split", high=1), measures.resolve(metrics),
+            calls.check(callbacks), checks.generator(seed),
+        )
+
+    with group.guard():
+        epochs, batch_size, window, shuffle, show, split, functions, callbacks, given = group.section(check)
+        given = group.generator(given)
+        keeper, kept = group.section(lambda: keeping.keeper(checkpoint, checkpoint_every, resume, given, group.rank))
+        kept, = group.first_of(kept)
+        rng = given if kept is None else kept.rewound()
+        arguments = net, X, Y, sample_weight, batch_size, shuffle, window, split, validation_data, rng, lam
+        if group.together:
+            settings = {"epochs": epochs, "metrics": list(functions), "sync_every": sync_every}
+            source, validation, data = lanes.sources(*arguments, group, sync_every or 1, settings)
+        else:
+            source, validation, data = feed.sources(*arguments)
+        m, weight = (np.inf, 1.0) if data is None else (source.m, source.weight)
+        rows = m if batch_size is None else min(batch_size, m)
+        c = group.section(lambda: _coefficients(net, weight_decay, lam, weight, functions, data, validation))
+        trainer = Trainer(
+            net, optimizer, weight_decay=c, l1=l1, clip_value=clip_value, clip_norm=clip_norm, dropout=dropout,
+            input_dropout=input_dropout, seed=rng, n_threads=n_threads, comm=group, sync_every=sync_every,
+        )
+        training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
+        conditions = None if checkpoint is None else keeping.conditions(
+            training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data
+        )
+        if kept is None:
+            group.section(lambda: group.rank or warn_if_equal_units(net, stacklevel=4))
+        else:
+            group.section(lambda: kept.check(training, conditions))
+        training.call("on_train_begin")
+        group.section(lambda: keeper.begin(training, conditions) if kept is None else kept.into(training))
+        local = rows / group.size
+        with (
+            threads.crew(trainer.n_threads, gradient.operations(net.plan, local), epochs * m / rows) as trainer._crew,
+            reporting.bar(epochs, done=training.epoch) if show else reporting.silent() as report,
+        ):
+            training.run(report)
+        training.call("on_train_end")
+        group.unchanged(net.theta)
     return training.history
+
+
+def _coefficients(net, weight_decay, lam, weight, functions, data, validation):
+    """c of each Theta; and metrics of classes need classes"""
+    if functions and data is None and validation is None:
+        raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
+    measures.check_classes(functions, validation if data is None else data)
+    return checks.coefficients(weight_decay, lam, weight, len(net.plan.shapes))
 
 
 class Training:
@@ -171,15 +191,20 @@ class Training:
         Where in an epoch it stands.
     paused : str or None
         Why it is left off for now.
+    rank : int
+        Of this process, 0 where there is one: each rank has its callbacks, those of one may stop all.
     """
 
     def __init__(self, trainer, feed, batch_size, validation, functions, callbacks, rng, epochs, keeper):
         self.net, self.trainer, self.optimizer = trainer.net, trainer, trainer.optimizer
+        self._group, self.rank = trainer.group, trainer.group.rank
         self.rng, self.epochs, self.J = rng, epochs, np.nan
         self.feed, self.validation, self.callbacks = feed, validation, callbacks
         self.position, self.paused = Position(), None
         self._batch_size, self._functions, self.keeper = batch_size, functions, keeper
-        self._watched = any(callable(getattr(callback, "on_batch_end", None)) for callback in callbacks)
+        self._methods = self._group.any_has(lambda name: any(callable(getattr(each, name, None)) for each in callbacks))
+        self._watched = self._methods["on_batch_end"]
+        self._answers = {}      # Y and weights of all ranks, by prefix
         self.history = History(examples=feed.m or 0)
         if validation is not None:
             self.history.val_J = []
@@ -196,7 +221,7 @@ class Training:
 
     def stop(self, reason):
         """End the training after this epoch, or, in on_batch_end, after this batch; `history.stopped` tells why."""
-        self.history.stopped = str(reason)
+        self.history.stopped = str(reason).encode(errors="backslashreplace").decode()   # a checkpoint keeps Unicode
 
     def pause(self, reason):
         """Leave off after this epoch or, in on_batch_end, after this batch, for a training that goes on from the
@@ -207,13 +232,13 @@ class Training:
         """All epochs, unless a callback stops before; whatever ends them, the checkpoint holds how far they came."""
         try:
             self._run(report)
+            self._group.section(lambda: self.keeper.end(self))
         except DivergenceError:
             raise
         except BaseException as error:
             self.keeper.rescue(self, error)
             raise
-        self.keeper.end(self)
-        if self.paused is not None:
+        if self.paused is not None and self.history.stopped is None:
             self.history.stopped = self.paused
 
     def _run(self, report):
@@ -221,23 +246,23 @@ class Training:
         while self.epoch < self.epochs and self.history.stopped is None and self.paused is None:
             np.copyto(before, self.net.theta)
             self.keeper.begin_epoch(self)
-            J = self._run_epoch(report)
-            if self.paused is not None:
-                return
+            J = self._run_epoch_of_ranks(report) if self._group.together else self._run_epoch(report)
             if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
                 self.net.theta[:] = before
-                raise DivergenceError(
+                raise self._group.alike(DivergenceError(
                     f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "
                     "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", self.history,
-                )
+                ))
+            if self.paused is not None and self.history.stopped is None:
+                return
             self.J = J
             self.history.J.append(J)
             self.history.seconds.append(self.position.seconds)
             self.position = Position()
             self._measure()
-            report(self.history)
+            self._group.section(lambda: report(self.history))
             self.call("on_epoch_end")
-            self.keeper.after_epoch(self)
+            self._group.section(lambda: self.keeper.after_epoch(self))
 
     def _run_epoch(self, report):
         """The steps of an epoch, from where it stands; their mean J"""
@@ -254,6 +279,37 @@ class Training:
         self.history.examples = self.feed.m or examples
         self.position.seconds = time.perf_counter() - self._began
         return self.position.cost / self.position.weight if self.position.weight else 0.0
+
+    def _run_epoch_of_ranks(self, report):
+        """The same where each rank brings its share of every batch. What follows a step is done in the section of the
+        next one: there is one sum a step."""
+        position, trainer, due = self.position, self.trainer, False
+        steps = trainer.sync_every or 1
+        self._began = time.perf_counter() - position.seconds
+
+        def prepare():
+            return self.feed.epoch(self.rng, position.examples // self._batch_size, steps)
+
+        def before():
+            nonlocal due
+            if due:
+                due = False
+                report(self.history, position.examples)
+                self.keeper.after_batches(self, steps)
+
+        for cost, weight in trainer.ranks.steps(prepare, before):
+            position.cost, position.weight = position.cost + cost, position.weight + weight
+            position.examples += steps * self._batch_size
+            position.seconds, due = time.perf_counter() - self._began, True
+            if self._watched and weight:
+                self.J = cost / weight
+                self.call("on_batch_end")
+            if self.history.stopped is not None or self.paused is not None:
+                break
+        told = self._group.gather(position.seconds, self.feed.brought)
+        position.seconds = told[0, 0]       # the same on all ranks: callbacks see it
+        self.history.examples = self.feed.m or int(told[:, 1].sum())
+        return position.cost / position.weight if position.weight else 0.0
 
     def _run_piece(self, data, order, first, m):
         """The steps of a piece of an epoch from its example `first` on: in one call, or in as many as callbacks (one a
@@ -288,25 +344,56 @@ class Training:
             history.val_J.append(result.cost)
             if result.accuracy is not None:
                 history.val_accuracy.append(result.accuracy)
-            self._apply(validation, None, "val_")
+            self._apply(validation, "val_")
         if self._functions and self.feed.m:
-            self._apply(self.feed.data, self.feed.rows, "")
+            self._apply(self.feed, "")
 
-    def _apply(self, data, rows, prefix):
+    def _apply(self, source, prefix):
+        """The metrics over a source of examples: of this process, or of all ranks"""
         wanted = {name: f for name, f in self._functions.items() if prefix + name in self.history.metrics}
         if not wanted:
             return
-        Y, w = data.Y, None if data.w is None else data.w[:, 0]
-        if rows is not None:
-            Y, w = Y[rows], None if w is None else w[rows]
-        h = np.empty((len(Y), self.net.layer_sizes[-1]), self.net.dtype)
+        if self._group.together:
+            if prefix not in self._answers:
+                self._answers[prefix] = source.together(_targets), source.together(_weights)
+            h, (Y, w) = source.together(self._outputs), self._answers[prefix]
+        else:
+            data, rows = (source, None) if source is self.validation else (source.data, source.rows)
+            h, Y, w = self._outputs(data, rows), _of(data.Y, rows), None if data.w is None else _of(data.w[:, 0], rows)
+        values = self._group.section(lambda: {name: function(h, Y, w) for name, function in wanted.items()})
+        for name, value in values.items():
+            self.history.metrics[prefix + name].append(value)
+
+    def _outputs(self, data, rows):
+        """h (m, K)"""
+        h = np.empty((data.m if rows is None else len(rows), self.net.layer_sizes[-1]), self.net.dtype)
         gradient.predict(self.net.plan, self.net.theta, data.X, h, rows)
-        for name, function in wanted.items():
-            self.history.metrics[prefix + name].append(function(h, Y, w))
+        return h
 
     def call(self, name):
         """That method of all callbacks that have it."""
-        for callback in self.callbacks:
-            method = getattr(callback, name, None)
-            if callable(method):
-                method(self)
+        if not self._methods[name]:
+            return
+
+        def each():
+            for callback in self.callbacks:
+                method = getattr(callback, name, None)
+                if callable(method):
+                    method(self)
+
+        self._group.section(each)
+        self.history.stopped, self.paused = self._group.agreed(self.history.stopped, self.paused)
+
+
+def _of(a, rows):
+    return a if rows is None else a[rows]
+
+
+def _targets(data, rows):
+    """Labels, or targets in one dtype whatever each rank's were"""
+    Y = _of(data.Y, rows)
+    return Y if data.labels is not None else Y.astype(np.float64)
+
+
+def _weights(data, rows):
+    return np.ones(data.m if rows is None else len(rows)) if data.w is None else _of(data.w[:, 0], rows).astype(float)

@@ -8,11 +8,14 @@ from .checkpoint import Checkpoint, Nothing, Position, _Every
 from .checks import _Count, _Flag, _Number, _PerLayer, _Seed
 from .container import _Path
 from .data import Data
+from .distributed import _Ranks
 from .feed import Arrays, Stream, _Validation
 from .history import History
+from .lanes import Lanes
 from .network import Network
 from .optimizers import _Named
 from .rule import _Rule
+from .shard import Shard
 from .training import Trainer
 
 class DivergenceError(ArithmeticError):
@@ -47,6 +50,8 @@ def train(
     checkpoint: _Path | None = None,
     checkpoint_every: _Every = 1,
     resume: _Flag = False,
+    comm: _Ranks | None = None,
+    sync_every: _Count | None = None,
 ) -> History: ...
 
 class Training:
@@ -57,8 +62,9 @@ class Training:
     epochs: int
     J: float
     rng: np.random.Generator
-    feed: Arrays | Stream
-    validation: Data | None
+    feed: Arrays | Stream | Lanes
+    validation: Data | Shard | None
+    rank: int
     callbacks: list[Any]
     position: Position
     paused: str | None
@@ -66,9 +72,9 @@ class Training:
     def __init__(
         self,
         trainer: Trainer,
-        feed: Arrays | Stream,
+        feed: Arrays | Stream | Lanes,
         batch_size: int,
-        validation: Data | None,
+        validation: Data | Shard | None,
         functions: dict[str, Callable[..., float]],
         callbacks: list[Any],
         rng: np.random.Generator,

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, gradient, initialize, regularisation
+from . import checks, distributed, gradient, initialize, regularisation
 from .data import Data
 from .plan import Plan
+from .shard import Shard
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
@@ -266,7 +267,8 @@ class Network:
         return cost * data.scale, self._plan.views(Delta)
 
     def cost_and_gradient(
-        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, out=None, n_threads=None
+        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, out=None, n_threads=None,
+        comm=None,
     ):
         """J and D = dJ/dtheta.
 
@@ -291,6 +293,9 @@ class Network:
             D is written here instead of into a fresh array.
         n_threads : int, optional
             At most this many threads; None decides by what was measured to help. Never changes a bit.
+        comm : communicator, or fastbp.distributed.Group, optional
+            Of mpi4py: X, Y and sample_weight are the rows of this rank, none (``X[:0]``) too, and J and D those of all
+            ranks' rows, the same bits on each; theta and the settings must be the same on all. docs/distributed.md
 
         Returns
         -------
@@ -301,28 +306,38 @@ class Network:
         ------
         ValueError, TypeError
             Naming the argument, before anything has changed.
+        RankError
+            Another rank has raised one of these.
         """
-        theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight)
-        if out is not None:
-            checks.output_array(out, theta.shape, theta.dtype)
-        J, D = gradient.cost_and_gradient(self._plan, theta, data, penalties, n_threads)
+        group = distributed.group(comm)
+        with group.guard():
+            theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group, out)
+            J, D = gradient.cost_and_gradient(self._plan, theta, data, penalties, n_threads)
         if out is None:
             return J, D
         out[:] = D
         return J, out
 
-    def cost(self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, n_threads=None):
+    def cost(
+        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, n_threads=None, comm=None
+    ):
         """J alone; arguments as for `cost_and_gradient`."""
-        theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight)
-        return gradient.cost(self._plan, theta, data, penalties, n_threads)
+        group = distributed.group(comm)
+        with group.guard():
+            theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group)
+            return gradient.cost(self._plan, theta, data, penalties, n_threads)
 
-    def evaluate(self, X, Y, *, sample_weight=None):
+    def evaluate(self, X, Y, *, sample_weight=None, comm=None):
         """The mean cost without penalty and, for classes, the share of the examples put into the right one.
 
         Right means: the largest output (labels, or one 1 a row); every output on the right side of the middle of
-        its range (K = 1, or several labels an example).
+        its range (K = 1, or several labels an example). comm as for `cost_and_gradient`: over all ranks' rows.
         """
-        return self.evaluate_data(self.data(X, Y, sample_weight))
+        group = distributed.group(comm)
+        if not group.together:
+            return self.evaluate_data(self.data(X, Y, sample_weight))
+        with group.guard():
+            return self.evaluate_data(self._shard(group, X, Y, sample_weight, self._theta, self._check_theta, {}))
 
     def evaluate_data(self, data):
         """The same for data checked before, see `data`."""
@@ -330,24 +345,54 @@ class Network:
         cost = gradient.cost(self._plan, self._theta, data, regularisation.none(self._plan))
         if data.classes is None:
             return Evaluation(cost, None)
+        if isinstance(data, Shard):
+            return Evaluation(cost, data.accuracy(self._outputs))
+        return Evaluation(cost, data.accuracy(self._outputs(data)))
+
+    def _outputs(self, data):
         h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
         gradient.predict(self._plan, self._theta, data.X, h)
-        return Evaluation(cost, data.accuracy(h))
+        return h
 
     def _check_theta(self):
         """theta, finite: its owner may have written anything through the views"""
         return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
 
-    def _evaluate_at(self, X, Y, theta, weight_decay, lam, l1, sample_weight):
-        if theta is None:
-            theta = self._check_theta()
+    def _evaluate_at(self, X, Y, theta, weight_decay, lam, l1, sample_weight, group, out=None):
+        """(theta, data, penalties), checked; data is a Shard where there are other ranks"""
+        def penalties(m):
+            return regularisation.Regularisation.of(self._plan, m, weight_decay=weight_decay, lam=lam, l1=l1)
+
+        def check():
+            if out is not None:
+                checks.output_array(out, theta.shape, theta.dtype)
+            penalties(1.0)
+
+        if group.together:
+            theta = group.section(lambda: self._checked(theta))
+            settings = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
+            data = self._shard(group, X, Y, sample_weight, theta, check, settings)
         else:
-            given = checks.array(theta, "theta").dtype.newbyteorder("=")
-            theta = checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
-        data = Data(self._plan, theta.dtype, X, Y, sample_weight)
-        return theta, data, regularisation.Regularisation.of(
-            self._plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1
-        )
+            theta = self._checked(theta)
+            data = Data(self._plan, theta.dtype, X, Y, sample_weight)
+            check()
+        return theta, data, penalties(data.weight * data.scale)
+
+    def _checked(self, theta):
+        """theta where it is given, else the network's"""
+        if theta is None:
+            return self._check_theta()
+        given = checks.array(theta, "theta").dtype.newbyteorder("=")
+        return checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
+
+    def _shard(self, group, X, Y, sample_weight, theta, check, settings):
+        """This rank's rows, after check()"""
+        def make():
+            check()
+            return Data(self._plan, theta.dtype, X, Y, sample_weight, shard=True)
+
+        settings |= {**self._settings(), "init": None, "dtype": theta.dtype.name}
+        return Shard(group, make, "Network", settings)
 
 
 def _dtype(dtype):

@@ -6,7 +6,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .checks import _Count, _Flag, _Floats, _Number, _PerLayer, _Seed
 from .data import Data
+from .distributed import _Ranks
 from .plan import Plan
+from .shard import Shard
 
 _Array = TypeVar("_Array", bound=NDArray[np.floating[Any]])
 
@@ -87,6 +89,7 @@ class Network:
         sample_weight: ArrayLike | None = None,
         out: NDArray[np.float64] | None = None,
         n_threads: _Count | None = None,
+        comm: _Ranks | None = None,
     ) -> tuple[float, NDArray[np.float64]]: ...
     @overload
     def cost_and_gradient(
@@ -101,6 +104,7 @@ class Network:
         sample_weight: ArrayLike | None = None,
         out: _Floats | None = None,
         n_threads: _Count | None = None,
+        comm: _Ranks | None = None,
     ) -> tuple[float, _Floats]: ...
     def cost(
         self,
@@ -113,6 +117,9 @@ class Network:
         l1: _Number = 0.0,
         sample_weight: ArrayLike | None = None,
         n_threads: _Count | None = None,
+        comm: _Ranks | None = None,
     ) -> float: ...
-    def evaluate(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Evaluation: ...
-    def evaluate_data(self, data: Data) -> Evaluation: ...
+    def evaluate(
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, comm: _Ranks | None = None
+    ) -> Evaluation: ...
+    def evaluate_data(self, data: Data | Shard) -> Evaluation: ...

@@ -24,7 +24,9 @@ SHARED_CALL = 5e8
 SHARED_SUM = 1e8
 LONG = 1e8
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-ALONE_FIRST = 0.01  # seconds that the calling thread works before it starts a crew that meets at barriers
+# Seconds that the calling thread works before it starts a crew that meets at barriers: a step of members that wait for
+# a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their last product.
+ALONE_FIRST = 0.05
 # Seconds that the other number of members is tried for, at most and at least; that a crew has before to come together;
 # that the better one then works, at most; and the share of all working time that trials may take: where the other is
 # the slower, this is all that is lost.
@@ -102,6 +104,7 @@ class Choice:
         self._worked, self._due = 0.0, alone if alone > 0 else TRIAL
         self._steps, self._seconds = 0, 0.0     # of `now`, since the last trial
         self._settled = 0.0     # seconds that the other has had to come together
+        self._rest, self._rate = 0.0, 0.0   # until when there may be no trial; steps a second of the other in the last
 
     @property
     def trying(self):
@@ -121,13 +124,18 @@ class Choice:
         self._worked += seconds
         if n == self.now:
             self._steps, self._seconds = self._steps + steps, self._seconds + seconds
+            if steps < self._rate * seconds:    # slower than the other was
+                self._due = min(self._due, self._rest)
             return
         if n > 1 and not self._settled:
             self._settled = seconds
             return
+        self._rate = steps / seconds
         if steps * self._seconds > self._steps * seconds:
             self.now, self.other = self.other, self.now
-        self._due = self._worked + max((self._settled + seconds) / SHARE, min(TERM, self._worked))
+            self._rate = self._steps / self._seconds
+        self._rest = self._worked + (self._settled + seconds) / SHARE
+        self._due = max(self._rest, self._worked + min(TERM, self._worked))
         self._steps, self._seconds, self._settled = 0, 0.0, 0.0
 
 

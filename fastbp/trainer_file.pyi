@@ -1,19 +1,8 @@
-from typing import Any, Final, NamedTuple
-
-from numpy.typing import NDArray
+from typing import Any
 
 from .container import _Path
-from .regularisation import Regularisation
+from .snapshot import Fit
 from .training import Trainer
 
-SETTINGS: Final[tuple[str, ...]]
-
-class Kept(NamedTuple):
-    theta: NDArray[Any]
-    state: Any
-    regularisation: Regularisation
-    numbers: dict[str, float]
-    notes: dict[str, Any]
-
 def save(path: _Path, trainer: Trainer, notes: dict[str, Any] | None) -> None: ...
-def read(path: _Path, trainer: Trainer) -> Kept: ...
+def read(path: _Path, trainer: Trainer) -> Fit: ...

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from . import _epoch, _kernels, checks, gradient, optimizers, threads, trainer_file
+from . import _epoch, _kernels, checks, distributed, gradient, optimizers, threads, trainer_file
+from .ranks import Ranks
 from .regularisation import Regularisation
 from .rule import check_state, compiled_rule, start
 
 LARGE = 8  # blocks of a batch from which it is summed shard by shard
+APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
 ONLINE = 2**23  # parameters up to which the sweeps over one example are used
 NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
@@ -42,6 +44,12 @@ class Trainer:
         Of what is dropped; None draws fresh entropy.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
+    comm : communicator, or fastbp.distributed.Group, optional
+        Of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with rows of its own, none (``X[:0]``) too;
+        theta begins as rank 0's and stays the same on all. docs/distributed.md
+    sync_every : int, optional
+        Each rank takes so many steps on its own rows alone before theta and the optimizer's moments are averaged over
+        the ranks, by the weight of the examples each has seen; a call of `step` or `epoch` ends with that.
 
     Attributes
     ----------
@@ -70,14 +78,28 @@ class Trainer:
     """
 
     def __init__(self, net, optimizer="adam", *, weight_decay=0.0, l1=0.0, batch_lam=0.0, clip_value=None,
-                 clip_norm=None, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None):
+                 clip_norm=None, dropout=0.0, input_dropout=0.0, seed=None, n_threads=None, comm=None, sync_every=None):
+        self.group = distributed.group(comm)
+        with self.group.guard():
+            self.group.section(lambda: self._begin(
+                net, optimizer, weight_decay, l1, batch_lam, clip_value, clip_norm, dropout, input_dropout, seed,
+                n_threads, sync_every))
+            self.ranks = Ranks(self) if self.group.together else None
+
+    def _begin(self, net, optimizer, weight_decay, l1, batch_lam, clip_value, clip_norm, dropout, input_dropout, seed,
+               n_threads, sync_every):
         self.net = checks.network(net)
         self.optimizer = optimizers.resolve(optimizer, net.dtype)
         self._regularisation = Regularisation.of(
             net.plan, 1, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
             clip_norm=clip_norm,
         )
-        self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        self.n_threads = self.group.threads(None if n_threads is None else checks.count(n_threads, "n_threads"))
+        self.sync_every = sync_every if sync_every is None else checks.count(sync_every, "sync_every")
+        if sync_every is not None and not self.group.together:
+            raise ValueError("sync_every is for several ranks; give comm too")
+        if sync_every is not None and self.group.own > 1:
+            raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
         self._plan = net.plan.dropping(rates) if rates else net.plan
         self._dropout_seed = int(rng.integers(2**63)) if rates else 0
@@ -125,17 +147,19 @@ class Trainer:
         self._state, self._stepper, self._dropout_seed = value, None, seed
         self._set_masks()
 
-    def _set_masks(self, first=0):
-        """What the next step drops, its batch beginning at example `first`."""
+    def _set_masks(self, first=0, i=0):
+        """What the next step drops of this rank's part i, its batch beginning at example `first`."""
         if self.dropout:
-            self._plan.set_masks(self._dropout_seed, int(self._taken[0]), first)
+            seed = (self._dropout_seed + self.group.first(i) * APART) % 2**63     # no two parts drop alike
+            self._plan.set_masks(seed, int(self._taken[0]), first)
 
     def step(self, X, Y, sample_weight=None):
         """One step along D of these examples; returns their J before it, penalty included.
 
         X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
         """
-        if self._rule and self._quick and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
+        quick = self._rule and self._quick and not self.group.together and sample_weight is None
+        if quick and type(X) is np.ndarray and type(Y) is np.ndarray:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
                 self._prepare_step(settings)
@@ -155,7 +179,15 @@ class Trainer:
             None: all in one step.
         order : array of int, optional
             Indices of the examples in the order they are taken, each any number of times; None: as they lie.
+
+        Notes
+        -----
+        With a communicator each rank passes its rows, and an order of them; batch_size counts the examples of all
+        ranks, of which each brings its share. A rank that has no more lets the others go on.
         """
+        if self.group.together:
+            with self.group.guard():
+                return self.ranks.epoch(X, Y, batch_size, order, sample_weight)
         batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
         data = self.net.data(X, Y, sample_weight)
         checks.parameters(self._theta, self.net.plan, self.net.dtype, "net.theta")
@@ -167,13 +199,15 @@ class Trainer:
             return self._epoch(data, batch_size, order)
 
     def save(self, path, notes=None):
-        """Write all that the next step goes on from into a file, which replaces `path` as a whole.
+        """Write all that the next step goes on from into a file, which replaces `path` as a whole; of several ranks the
+        first writes it.
 
         Parameters
         ----------
         path : str, bytes or os.PathLike
         notes : dict, optional
-            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists and dicts of these.
+            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists, tuples and dicts
+            of these.
 
         Raises
         ------
@@ -182,10 +216,12 @@ class Trainer:
         OSError
             As the system reports it; an old file is as it was.
         """
-        trainer_file.save(path, self, notes)
+        with self.group.guard():
+            self.group.section(lambda: trainer_file.save(path, self, notes) if self.group.rank == 0 else None)
 
     def restore(self, path):
-        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes.
+        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes. Of several
+        ranks the first reads it.
 
         theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
         the file.
@@ -193,17 +229,19 @@ class Trainer:
         Raises
         ------
         ValueError
-            It is of another network, optimizer or dropout; FormatError: it is damaged, or no trainer's. Nothing has
-            changed.
+            It is of another network, optimizer (class, or a setting that is no number) or dropout; FormatError: it is
+            damaged, or no trainer's. Nothing has changed.
         OSError
             It cannot be opened or read.
         """
-        kept = trainer_file.read(path, self)
-        self._go_on(kept)
+        with self.group.guard():
+            kept = self.group.section(lambda: trainer_file.read(path, self) if self.group.rank == 0 else None)
+            kept, = self.group.first_of(kept)
+            self.group.section(lambda: self._go_on(kept))
         return kept.notes
 
     def _go_on(self, kept):
-        """From what `trainer_file.read` found: all of it, or nothing where Ctrl-C or a lack of memory comes between."""
+        """From what a file held, a `snapshot.Fit`: all, or nothing where Ctrl-C or a lack of memory comes between."""
         numbers = {name: getattr(self.optimizer, name) for name in kept.numbers}
         before = numbers, self._regularisation, self.state, self._theta.copy()
         try:
@@ -328,16 +366,16 @@ class Trainer:
 
     def _python_steps(self, examples, m, batch_size, _, scale, each, *sums):
         """The update rule in Python, one crossing a batch."""
+        return self._accumulated_steps(examples, m, batch_size, lambda m_b: self._learn(m_b, scale), each, *sums)
+
+    def _learn(self, m_b, scale=1.0):
+        """A step of an update rule in Python along D of the summed Delta; the penalty before it"""
         plan, theta, regularisation = self.net.plan, self._theta, self._regularisation
-
-        def learn(m_b):
-            penalty = regularisation.penalty(plan, theta, m_b * scale)
-            D = regularisation.regularise(plan, theta, self._Delta, m_b, scale)
-            self.optimizer.update(theta, D, self._state)
-            self._taken[0] += 1
-            return penalty
-
-        return self._accumulated_steps(examples, m, batch_size, learn, each, *sums)
+        penalty = regularisation.penalty(plan, theta, m_b * scale)
+        D = regularisation.regularise(plan, theta, self._Delta, m_b, scale)
+        self.optimizer.update(theta, D, self._state)
+        self._taken[0] += 1
+        return penalty
 
     def _accumulated_steps(self, examples, m, batch_size, learn, each, total, weight):
         """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""

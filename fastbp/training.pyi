@@ -5,12 +5,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .checks import _Count, _Number, _PerLayer, _Seed
 from .container import _Path
+from .distributed import Alone, Group, _Ranks
 from .network import Network
 from .optimizers import _Named
+from .ranks import Ranks
 from .regularisation import Regularisation
 from .rule import _Rule
 
 LARGE: Final[int]
+APART: Final[int]
 ONLINE: Final[int]
 NO_RATES: Final[NDArray[np.float64]]
 NOT_EACH: Final[NDArray[np.float64]]
@@ -24,6 +27,9 @@ class Trainer:
     clip_value: float | None
     clip_norm: float | None
     n_threads: int | None
+    sync_every: int | None
+    group: Group | Alone
+    ranks: Ranks | None
     state: dict[str, Any]
     @property
     def compiled(self) -> bool: ...
@@ -45,6 +51,8 @@ class Trainer:
         input_dropout: _Number = 0.0,
         seed: _Seed = None,
         n_threads: _Count | None = None,
+        comm: _Ranks | None = None,
+        sync_every: _Count | None = None,
     ) -> None: ...
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
     def save(self, path: _Path, notes: dict[str, Any] | None = None) -> None: ...

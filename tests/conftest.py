@@ -1,6 +1,7 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -18,6 +19,9 @@ except ImportError:  # the file that needs it skips itself
 else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # in the background of a shell; children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if threading.gettrace():    # coverage.py follows the threads that `threading` starts; crews are bare ones
     _start = threads.start_new_thread

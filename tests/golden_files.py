@@ -68,3 +68,112 @@ VALUES = (
         "nested": [[[[{"": [{}]}]]]],
     },
 )
+
+
+# ---------------------------------------------------------------- trainings and trainers
+
+X = np.arange(96).reshape(24, 4) % 7 / 4 - 0.75
+Y = np.arange(24) % 2
+
+
+def eighths(n, dtype):
+    """The same without the extremes: what a step can be taken from"""
+    return exact(n + 4, dtype)[:n]
+
+
+class Counting(fastbp.callbacks.Callback):
+    """A callback with one value of each kind; a training that goes on adds to it"""
+
+    def on_train_begin(self, training):
+        self.values = {"epochs": 0}
+
+    def on_epoch_end(self, training):
+        self.values["epochs"] += 1
+
+    def state(self):
+        return self.values
+
+    def load_state(self, state):
+        self.values = state
+
+
+COUNTED = {
+    "epochs": 2, "none": None, "true": True, "text": "Θ \"", "huge": -(10**40), "tenth": 0.1, "nan": float("nan"),
+    "least": -float("inf"), "tuple": (1, (2.5, [])), "dict": {"of": {"dict": {}}}, "list": [1, 2.5, "x"],
+    "long": [i / 8 for i in range(150)], "whole": list(range(-60, 60)), "scalar": np.float32(0.375),
+    "turned": np.array([[1, 2], [3, 4], [5, 6]], np.int32, order="F"), "empty": np.empty((0, 2)),
+    "flag": np.array(True), "scalars": [np.float32(i / 8) for i in range(100)],
+}
+
+
+class Golden:
+    """Puts a training into a state that every machine makes alike, two epochs and a batch of eight on, and leaves it"""
+
+    def on_train_begin(self, training):
+        trainer, history = training.trainer, training.history
+        n = training.net.n_parameters
+        training.net.theta = eighths(n, np.float32)
+        trainer.state = {**trainer.state, "t": 7, "m": eighths(n, np.float32), "v": eighths(n, np.float32)**2,
+                         "dropout_t": 7}
+        trainer.weight_decay, training.optimizer.learning_rate = [0.125, 0.0], 0.0625
+        history.J, history.seconds, history.examples = [0.75, 0.1], [1.5, 0.25], 18
+        history.val_J, history.val_accuracy = [0.5, float("inf")], [0.25, 0.5]
+        history.metrics = {"accuracy": [0.5, 0.75], "mae": [0.5, 0.25], "val_mae": [float("nan"), 0.125]}
+        training.position = fastbp.checkpoint.Position(8, 3.25, 8.0, 0.125)
+        stopping, counting, _ = training.callbacks
+        stopping.best, stopping.best_epoch, stopping.waited = 0.5, 1, 1
+        stopping.theta[:] = -eighths(n, np.float32)
+        counting.values = COUNTED
+        training.keeper.begin_epoch(training)
+        training.pause("for later")
+
+
+def train(path, *callbacks, **settings):
+    """The training whose checkpoint is training_float32.fastbp"""
+    net = fastbp.Network([4, 3, 2], activation="tanh", output="softmax", dtype=np.float32, seed=0)
+    history = fastbp.train(
+        net, X, Y, optimizer=fastbp.Adam(0.125), epochs=5, batch_size=8, weight_decay=[0.25, 0.0], clip_norm=2.0,
+        dropout=0.25, validation_split=0.25, metrics=["accuracy", "mae"], seed=5, checkpoint=path,
+        callbacks=[fastbp.callbacks.EarlyStopping(patience=9), Counting(), *callbacks], **settings,
+    )
+    return net, history
+
+
+class Rule(fastbp.optimizers.Optimizer):
+    """theta := theta - learning_rate D, remembering the sum of all D"""
+
+    def __init__(self, learning_rate):
+        self.learning_rate, self.best, self.name = learning_rate, float("inf"), "golden"
+
+    def init(self, theta):
+        turned = np.ones((2, 3), order="F")
+        return {"t": 0, "sum": np.zeros_like(theta), "last": (None, np.float64(0)), "turned": turned}
+
+    def update(self, theta, D, state):
+        state["t"] += 1
+        state["sum"] += D
+        state["last"] = (state["t"], D[0])
+        theta -= self.learning_rate * D
+
+
+NOTES = {
+    "next": 16, "order": np.array([2, 0, 1]), "J": [0.5] * 120, "best": (0.25, "epoch 1"), "of": {"x": [None, -0.0]},
+}
+
+
+def trainer(rate=0.5):
+    return fastbp.Trainer(
+        fastbp.Network([4, 3, 2], output="softmax", seed=0), Rule(rate), weight_decay=0.25, dropout=0.5, seed=3
+    )
+
+
+def stepped():
+    """The trainer whose file is trainer_float64.fastbp, in a state that every machine makes alike"""
+    made = trainer()
+    n = made.net.n_parameters
+    made.net.theta = eighths(n, np.float64)
+    made.state = {"t": 3, "sum": eighths(n, np.float64) / 4, "last": (3, np.float64(-0.125)),
+                  "turned": np.arange(6.0).reshape(3, 2).T, "dropout_seed": 2**62 + 1, "dropout_t": 3}
+    made.l1, made.batch_lam, made.clip_value = 0.03125, 0.5, 0.75
+    made.optimizer.learning_rate, made.optimizer.best = 0.125, 0.1
+    return made

@@ -118,7 +118,7 @@ def stop_everywhere(tmp_path, every_file, dtype=np.float64, data=None, units="ba
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_resumed_at_every_batch_boundary_of_five_epochs_it_ends_with_the_same_bits(
+def test_fault_49_resumed_at_every_batch_boundary_of_five_epochs_it_ends_with_the_same_bits(
     tmp_path, every_file, optimizer, dtype
 ):
     settings = {
@@ -167,6 +167,19 @@ def test_resumed_with_weights_some_of_them_zero_it_ends_with_the_same_bits(tmp_p
     data = examples(weights=True)
     data["sample_weight"][15:30] = 0    # a batch without a step, in the order as they lie
     stop_everywhere(tmp_path, every_file, data=data, shuffle=shuffle)
+
+
+def test_a_generator_of_another_kind_goes_on_as_the_one_that_was_kept(tmp_path):
+    whole, net, path = network(), network(seed=9), tmp_path / "t"
+    expected = run(whole, seed=5)
+    run(network(), epochs=2, checkpoint=path, seed=5)
+    other = np.random.Generator(np.random.Philox(1))
+    state = repr(other.bit_generator.state)
+    same(net, run(net, checkpoint=path, resume=True, seed=other), whole, expected)
+    assert repr(other.bit_generator.state) == state
+    longer = network()
+    expected = run(longer, epochs=7)
+    same(net, run(net, epochs=7, checkpoint=path, resume=True, seed=other), longer, expected)
 
 
 def test_resumed_in_chunks_it_ends_with_the_same_bits(tmp_path, every_file):
@@ -422,6 +435,13 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         def state(self):
             return {"set": {1, 2}}
 
+        def load_state(self, state):
+            pass
+
+    class Forgetful(callbacks.Callback):
+        def state(self):
+            return {}
+
     class OddRule(Damped):
         def init(self, theta):
             return {**super().init(theta), "f": print}
@@ -430,6 +450,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         pass
 
     for settings, said in (({"callbacks": [Odd()]}, "callback.0.set is a set"),
+                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must have load_state"),
                            ({"optimizer": OddRule(0.1)}, "state.f"),
                            ({"seed": np.random.Generator(OddGenerator(1))}, "OddGenerator")):
         net = network()
@@ -437,6 +458,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         with pytest.raises((TypeError, ValueError), match=said):
             run(net, checkpoint=tmp_path / "t", **settings)
         assert (net.theta == theta).all()
+        run(net, **{name: value for name, value in settings.items() if name != "optimizer"})    # no file: no matter
 
 
 # ---------------------------------------------------------------- files of trainers

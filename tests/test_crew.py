@@ -10,7 +10,7 @@ import fastbp
 from fastbp import threads
 
 
-def simulated(steps, seconds_of, call=1e9, alone=0.01):
+def simulated(steps, seconds_of, call=1e9, alone=threads.ALONE_FIRST):
     """Seconds that so many steps take, cut as the choice wants it; seconds_of(n, time) of one step, `call` of them an
     epoch."""
     choice, now, left = threads.Choice(2, alone), 0.0, steps
@@ -38,14 +38,14 @@ def test_a_slower_crew_costs_at_most_a_twentieth(seconds, a_step, slower, call):
 def test_a_faster_crew_is_found_at_once(seconds):
     a_step = 2e-5
     took = simulated(round(seconds / a_step), lambda n, _: a_step / (1.6 if n == 2 else 1))
-    assert took <= 1.05 * (0.011 + seconds / 1.6)
+    assert took <= 1.05 * (threads.ALONE_FIRST + 0.001 + seconds / 1.6)
 
 
 def test_the_other_one_is_taken_when_it_has_become_the_faster():
     """another job takes the second core for the second half"""
     took = simulated(500_000, lambda n, time: 2e-5 / 1.6 if n == 2 and time < 3 else 2e-5 * (n == 1 or 5))
     best = 3 + (500_000 - 3 / (2e-5 / 1.6)) * 2e-5
-    assert took <= best + 5 * threads.TERM / 4 + 0.05 * best
+    assert took <= 1.07 * best
 
 
 def test_short_trainings_start_no_thread(monkeypatch):

@@ -290,6 +290,8 @@ def test_golden_files_are_those_that_were_released():
         "huber_float32.fastbp": "247b3921ac72fc51",
         "no_hidden_float32.fastbp": "40c5e7488afda8a6",
         "softmax_float32.fastbp": "abbeac121e4ea8ad",
+        "trainer_float64.fastbp": "8548aee16986294b",
+        "training_float32.fastbp": "35616b59f6b28cc5",
         "values.fastbp": "4462256edbf2a506",
         "xnor_float64.fastbp": "1b49f8b885f08c82",
     }

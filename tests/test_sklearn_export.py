@@ -83,8 +83,9 @@ def test_functions_that_its_converter_has_not_are_refused_there(to_onnx, paramet
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
-def test_emlearn_reads_what_is_public(activation):
+def test_emlearn_reads_what_is_public(activation, tmp_path, monkeypatch):
     emlearn = pytest.importorskip("emlearn")
+    monkeypatch.chdir(tmp_path)     # it compiles in a folder tmp of the current one
     X = X_iris.astype(np.float32)
     estimator = MLPClassifier((9, 5), activation=activation, solver="lbfgs", max_iter=60, random_state=0)
     estimator.fit(X, y_iris)

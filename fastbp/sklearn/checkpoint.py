@@ -9,6 +9,7 @@ from ..container import FormatError
 
 UNITS = ("epochs", "seconds")
 NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count")
+COUNTS = ("n_iter_", "t_", "_no_improvement_count")
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 FIELDS = ("estimator", "parameters", "data", "numbers", "curves", "best_theta", "draws", "order", "held", "stopped")
 FREE = ("max_iter", "verbose", "n_threads", "callbacks")   # parameters that may be others in a fit that goes on
@@ -26,7 +27,7 @@ class Checkpoint:
     """
 
     def __init__(self, path, every, resume):
-        self.path, self.resume = atomic.checked(path), checks.flag(resume, "resume")
+        self.path, self.resume = atomic.absolute(path), checks.flag(resume, "resume")
         n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
         if unit not in UNITS:
             raise ValueError("checkpoint_every must be a number of epochs, or a pair such as (30, 'seconds'); "
@@ -51,7 +52,8 @@ class Checkpoint:
     def _write(self, estimator, order, stopped):
         e = estimator
         e._optimizer.trainer.save(self.path, {
-            "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data, "stopped": stopped,
+            "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data,
+            "stopped": bool(stopped),
             "numbers": {name: getattr(e, name, None) for name in NUMBERS},
             "curves": {name: _array(getattr(e, name)) for name in CURVES},
             "best_theta": e._best_theta if e.early_stopping else None, "draws": _draws(e._random_state),
@@ -92,43 +94,48 @@ class Kept:
         notes = trainer.notes
         with container.located(path):
             snapshot.fields(notes, FIELDS, "notes")
+            if not isinstance(notes["parameters"], dict):
+                raise FormatError("parameters must be a dict")
         now = {**_parameters(estimator), "data": data, "estimator": type(estimator).__name__}
-        with snapshot.of_another(path, "fit"), container.located(path):
-            then = checks.dictionary(notes["parameters"], "parameters") | {
-                name: notes[name] for name in ("data", "estimator")
-            }
+        then = {**notes["parameters"], "data": notes["data"], "estimator": notes["estimator"]}
+        with snapshot.of_another(path, "fit"):
             for name in sorted(now.keys() | then.keys()):
                 snapshot.same(name, now.get(name), then.get(name))
         with container.located(path):
-            self._check(notes, estimator, data["examples"])
+            self._check(notes, estimator, data)
         self.trainer, self.notes = trainer, notes
         self.order, self.held, self.stopped = notes["order"], notes["held"], notes["stopped"]
 
-    def _check(self, notes, estimator, m):
-        numbers, curves = notes["numbers"], notes["curves"]
+    def _check(self, notes, estimator, data):
+        e, numbers, curves = estimator, notes["numbers"], notes["curves"]
         snapshot.fields(numbers, NUMBERS, "numbers")
         snapshot.fields(curves, CURVES, "curves")
-        counts = ("n_iter_", "t_", "_no_improvement_count")
-        if not all(type(numbers[name]) is int and numbers[name] >= 0 for name in counts) or not all(
-            isinstance(value, (float, type(None))) for name, value in numbers.items() if name not in counts
-        ):
-            raise FormatError("numbers: counts must be whole, others floating-point numbers")
-        if not all(a is None or (isinstance(a, np.ndarray) and a.dtype == np.float64 and a.ndim == 1)
-                   for a in curves.values()) or curves["loss_curve_"] is None or type(notes["stopped"]) is not bool:
-            raise FormatError("curves must be lists of numbers, stopped true or false")
-        given = [a for a in (notes["order"], notes["held"]) if a is not None]
-        places = np.concatenate(given) if all(_indices(a) for a in given) and given else np.arange(m)
-        if not np.array_equal(np.sort(places), np.arange(m)) or len(given) != (
-            estimator.shuffle or notes["held"] is not None
-        ) + (notes["held"] is not None):
-            raise FormatError("order and held must hold each example once")
-        best, theta = notes["best_theta"], estimator._optimizer.trainer.net.theta
-        fits = isinstance(best, np.ndarray) and (best.shape, best.dtype) == (theta.shape, theta.dtype)
-        if not (fits if estimator.early_stopping else best is None):
+        kinds = {name: (int,) if name in COUNTS else (float, type(None)) for name in NUMBERS}
+        if not all(type(numbers[name]) in kinds[name] for name in NUMBERS) or min(numbers[name] for name in COUNTS) < 0:
+            raise FormatError("numbers: counts must be whole, the others floating-point")
+        if not all(a is None or _is_vector(a, np.float64) for a in curves.values()) or curves["loss_curve_"] is None:
+            raise FormatError("curves must be lists of numbers")
+        if type(notes["stopped"]) is not bool:
+            raise FormatError("stopped must be true or false")
+        self._check_order(notes["order"], notes["held"], data["examples"], e.shuffle, e.early_stopping
+                          and data["validation"] is None)
+        best, theta = notes["best_theta"], e._optimizer.trainer.net.theta
+        if not (_is_vector(best, theta.dtype) and len(best) == len(theta) if e.early_stopping else best is None):
             raise FormatError("best_theta does not fit the network")
         self._generator = snapshot.to_generator(notes["draws"])
-        if numbers["n_iter_"] > estimator.max_iter:
-            raise ValueError(f"the checkpoint has come to epoch {numbers['n_iter_']}; max_iter is {estimator.max_iter}")
+        if notes["draws"]["bit_generator"] != e._random_state.get_state(legacy=False)["bit_generator"]:
+            raise FormatError("draws are of another generator than random_state")
+        if numbers["n_iter_"] > e.max_iter:
+            raise ValueError(f"the checkpoint has come to epoch {numbers['n_iter_']}; max_iter is {e.max_iter}")
+
+    def _check_order(self, order, held, m, shuffles, holds_out):
+        """Each example once, in as many parts as this fit has."""
+        parts = [order] * (shuffles or holds_out) + [held] * holds_out
+        if (order is None) != (not (shuffles or holds_out)) or (held is None) == holds_out or not (
+            all(_is_vector(a, np.int64) for a in parts)
+            and (not parts or np.array_equal(np.sort(np.concatenate(parts)), np.arange(m)))
+        ):
+            raise FormatError("order and held must hold each example once")
 
     def into(self, estimator):
         """Make the fit of this estimator the one that was kept."""
@@ -165,5 +172,5 @@ def _array(curve):
     return None if curve is None else np.array(curve, np.float64)
 
 
-def _indices(a):
-    return isinstance(a, np.ndarray) and a.dtype == np.int64 and a.ndim == 1
+def _is_vector(a, dtype):
+    return isinstance(a, np.ndarray) and a.dtype == dtype and a.ndim == 1

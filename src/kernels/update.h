@@ -4,37 +4,43 @@
  * made on the way: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, the bias without c; for everything else
  * `regularise` makes it in place of Delta first, and the rule has scale 1 (or what clips its norm) and c 0. */
 
-/* sum of f(x_i), in double, n elements: four lanes, so that it is the same order for every instruction set */
-#define SUM(f, n, x, sum)                                                                                         \
+/* lanes[k] += f(x_i), i = k modulo 16, in double, n elements: the same order for every instruction set */
+#define SUM(f, n, x, lanes)                                                                                       \
     do {                                                                                                          \
-        double lanes[4] = {0, 0, 0, 0};                                                                           \
         ptrdiff_t j = 0;                                                                                          \
-        for (; j + 4 <= (n); j += 4)                                                                              \
-            for (int k = 0; k < 4; k++)                                                                           \
+        for (; j + 16 <= (n); j += 16)                                                                            \
+            for (int k = 0; k < 16; k++)                                                                          \
                 lanes[k] += f((double)(x)[j + k]);                                                                \
-        for (; j < (n); j++)                                                                                      \
-            lanes[0] += f((double)(x)[j]);                                                                        \
-        sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);                                                     \
+        for (int k = 0; j < (n); j++, k++)                                                                        \
+            lanes[k] += f((double)(x)[j]);                                                                        \
     } while (0)
 #define SQUARE(x) (x) * (x)
 
+static double FN(sum_of_lanes)(const double *lanes)
+{
+    double four[4];
+    for (int k = 0; k < 4; k++)
+        four[k] = (lanes[k] + lanes[k + 4]) + (lanes[k + 8] + lanes[k + 12]);
+    return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
 static double FN(sum_of_squares)(ptrdiff_t n, const real *x)
 {
-    double sum = 0;
-    SUM(SQUARE, n, x, sum);
-    return sum;
+    double lanes[16] = {0};
+    SUM(SQUARE, n, x, lanes);
+    return FN(sum_of_lanes)(lanes);
 }
 
 static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta)
 {
-    double squares = 0, sizes = 0;
+    double squares[16] = {0}, sizes[16] = {0};
     if (c != 0)
         for (ptrdiff_t i = 0; i < rows; i++)
             SUM(SQUARE, columns - 1, Theta + i * columns + 1, squares);
     if (l1 != 0)
         for (ptrdiff_t i = 0; i < rows; i++)
             SUM(fabs, columns - 1, Theta + i * columns + 1, sizes);
-    return 0.5 * c * squares + l1 * sizes;
+    return 0.5 * c * FN(sum_of_lanes)(squares) + l1 * FN(sum_of_lanes)(sizes);
 }
 #undef SUM
 #undef SQUARE

@@ -384,6 +384,8 @@ def main(kind, stride, *names):
     gc.disable()
     injector = {"python": Python, "malloc": Malloc}[kind]()
     for name in names or OPERATIONS:
+        for left in FOLDER.iterdir():
+            left.unlink()
         tried, failures = trial(OPERATIONS[name](), injector, int(stride))
         print(f"{name}: {tried} tried, {failures} MemoryErrors", flush=True)
         gc.collect()

@@ -76,6 +76,15 @@ def save_and_load(i):
     fastbp.save(sys.argv[3], net)
     fastbp.load(sys.argv[3])
 
+def checkpoint(i):
+    "Seven files written, two read"
+    for epochs in (1, 2):
+        fastbp.train(net.copy(), X, y, epochs=epochs, batch_size=16, dropout=0.1, seed=3, resume=epochs == 2,
+                     callbacks=[fastbp.callbacks.EarlyStopping("J")], checkpoint=sys.argv[3],
+                     checkpoint_every=(1, "batches"))
+    trainer.save(sys.argv[3], {"J": [0.5] * 200, "of": (1, np.float32(2))})
+    trainer.restore(sys.argv[3])
+
 what, times = globals()[sys.argv[1]], int(sys.argv[2])
 import warnings
 warnings.simplefilter("ignore")
@@ -93,7 +102,7 @@ print(used() - before)
 """
 
 KINDS = {"predict": 100_000, "step": 10_000, "fit": 10_000, "fit_estimator": 10_000, "fit_with_two_threads": 10_000,
-         "refuse": 10_000, "save_and_load": 10_000}
+         "refuse": 10_000, "save_and_load": 10_000, "checkpoint": 2000}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="mallinfo2 of glibc")
 
 
@@ -125,7 +134,7 @@ def test_fault_40_memory_stays_flat_over_thousands_of_calls(what, counted, quick
     assert grown < 65536
 
 
-def test_fault_40_what_is_no_longer_used_goes_by_its_count():
+def test_fault_40_what_is_no_longer_used_goes_by_its_count(quick_folder):
     """No cycles: nothing waits for the collector"""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 6)), np.arange(40) % 3
@@ -152,7 +161,15 @@ def test_fault_40_what_is_no_longer_used_goes_by_its_count():
         fastbp.minimize(net, X, y, maxiter=3)
         return net
 
-    makers = [network, trainer, trained, minimized, lambda: fastbp.Standardise(X), lambda: network().data(X, y)]
+    def kept():
+        net = network()
+        for epochs in (1, 2):
+            net.history = fastbp.train(net, X, y, epochs=epochs, seed=0, checkpoint=quick_folder / "t",
+                                       checkpoint_every=(1, "batches"), resume=epochs == 2, dropout=0.1,
+                                       callbacks=[fastbp.callbacks.EarlyStopping("J")])
+        return net
+
+    makers = [network, trainer, trained, kept, minimized, lambda: fastbp.Standardise(X), lambda: network().data(X, y)]
     try:
         from fastbp.sklearn import MLPClassifier
     except ImportError:

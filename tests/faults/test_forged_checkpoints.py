@@ -133,7 +133,91 @@ def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make):
     assert found > 0.7 * tried      # the rest are other values that would do
 
 
-@pytest.mark.parametrize("name", ["begun", "optimizer", "state", "history", "generator", "position"])
+def float_array(arrays, name, values):
+    arrays[name] = np.array(values, float)
+    return {"array": name}
+
+
+TRAININGS = {
+    "must hold two states$": lambda arrays, meta: meta["generator"].pop(),
+    "two states of one kind": lambda arrays, meta: meta["generator"].__setitem__(
+        0, snapshot.encode(np.random.SFC64(0).state, "g", arrays)),
+    "other columns": lambda arrays, meta: (arrays.pop("history.val_J"), meta["history"]["dict"].update(val_J=None)),
+    "not as many": lambda arrays, meta: meta["callbacks"].pop(),
+    "callback 1, ReduceOnPlateau": lambda arrays, meta: meta["callbacks"][1]["dict"].pop("cooling"),
+    "conditions must be a dict": lambda arrays, meta: meta.update(conditions=[]),
+    "callbacks a list": lambda arrays, meta: meta.update(callbacks={}),
+    "conditions, optimizer must have": lambda arrays, meta: meta["conditions"].pop("optimizer"),
+    "settings must have the fields": lambda arrays, meta: meta["settings"]["dict"].pop("l1"),
+    "settings: .*l1": lambda arrays, meta: meta["settings"]["dict"].update(l1=-1),
+    "settings: .*weight_decay": lambda arrays, meta: meta["settings"]["dict"].update(c=[0.0] * 3),
+    "settings: .*ambiguous": lambda arrays, meta: meta["settings"]["dict"].update(
+        clip_norm=float_array(arrays, "x", [1, 2])),
+    "optimizer: .*learning_rate": lambda arrays, meta: meta["optimizer"]["settings"].update(learning_rate=-1.0),
+    "nothing is known of the arrays more": lambda arrays, meta: arrays.update(more=np.zeros(1)),
+    "state, 'm'": lambda arrays, meta: arrays.update({"state.m": np.zeros(3)}),
+    "state, 't'": lambda arrays, meta: meta["state"]["dict"].update(t=-1),
+    "network is .*logistic": lambda arrays, meta: meta["network"].update(activation=["logistic"]),
+    "position must have": lambda arrays, meta: meta["position"]["dict"].update(more=1),
+    "examples must be": lambda arrays, meta: meta["position"]["dict"].update(examples=-1),
+    "seconds must be numbers": lambda arrays, meta: meta["position"]["dict"].update(cost=1),
+    "metrics must be a dict": lambda arrays, meta: (meta["history"]["dict"].update(metrics=[]), [
+        arrays.pop(name) for name in list(arrays) if name.startswith("history.metrics")]),
+    "lists of numbers": lambda arrays, meta: arrays.update({"history.J": np.zeros(1, np.float32)}),
+    "lists of one length": lambda arrays, meta: arrays.update({"history.J": np.zeros(2)}),
+    "stopped a string": lambda arrays, meta: meta["history"]["dict"].update(stopped=1),
+}
+TRAINERS = {
+    "notes must be a dict": lambda arrays, meta: (arrays.pop("notes.order"), meta.update(notes=[1])),
+    "settings: .*clip_value": lambda arrays, meta: meta["settings"]["dict"].update(clip_value=0),
+    "state, 'dropout_t'": lambda arrays, meta: meta["state"]["dict"].update(dropout_t=1.5),
+    "state, 'm'": lambda arrays, meta: arrays.update({"state.m": arrays["state.m"].astype(np.float32)}),
+    "optimizer: class": lambda arrays, meta: meta["optimizer"].update(settings=[]),
+}
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [*((trained, said) for said in TRAININGS), *((stepped, said) for said in TRAINERS)]
+)
+def test_fault_43_what_is_wrong_is_said_with_the_path(path, make, said):
+    go_on = make(path)
+    arrays, meta = container.read(path)
+    (TRAININGS if make is trained else TRAINERS)[said](arrays, meta)
+    container.write(path, arrays, meta)
+    net = network(seed=3)
+    before = net.theta.tobytes()
+    with pytest.raises(fastbp.FormatError, match=f"(?s)^{path}: .*{said}"):
+        go_on(net)
+    assert net.theta.tobytes() == before
+
+
+class Plain(fastbp.optimizers.Optimizer):
+    """theta := theta - 0.1 D"""
+
+    def init(self, theta):
+        return {"t": 0}
+
+    def update(self, theta, D, state):
+        theta -= 0.1 * D
+
+
+def test_fault_43_dropout_beside_a_rule_in_python_has_its_state_checked(path):
+    first, second = (fastbp.Trainer(network(), Plain(), dropout=0.5, seed=seed) for seed in (1, 2))
+    first.epoch(X, Y)
+    first.save(path)
+    second.restore(path)
+    assert second.state == first.state
+    arrays, meta = container.read(path)
+    for name, value in (("dropout_t", None), ("dropout_t", -1), ("dropout_seed", 1.5)):
+        forged = copy.deepcopy(meta)
+        forged["state"]["dict"] |= {name: value}
+        container.write(path, arrays, forged)
+        with pytest.raises(fastbp.FormatError, match=name):
+            second.restore(path)
+    assert second.state == first.state
+
+
+@pytest.mark.parametrize("name", ["conditions", "optimizer", "state", "settings", "history", "generator", "position"])
 def test_a_number_of_the_wrong_kind_is_named_with_its_place(path, name):
     go_on = trained(path)
     arrays, meta = container.read(path)

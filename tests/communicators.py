@@ -1,0 +1,113 @@
+"""Communicators for tests: of one rank, and of several threads of this process."""
+
+import threading
+
+import numpy as np
+
+TIMEOUT = 20  # seconds after which a rank that waits for another is a failure
+
+
+class Serial:
+    """One rank"""
+
+    def Get_rank(self):
+        return 0
+
+    def Get_size(self):
+        return 1
+
+    def Allreduce(self, mine, total):
+        np.copyto(total, mine)
+
+    def Bcast(self, array, root=0):
+        pass
+
+
+class Threads:
+    """A rank of several, each a thread; with the four methods that must do."""
+
+    def __init__(self, rank, shared):
+        self.rank, self.shared, self.calls = rank, shared, 0
+
+    def Get_rank(self):
+        return self.rank
+
+    def Get_size(self):
+        return self.shared.size
+
+    def Allreduce(self, mine, total):
+        arrays = self._meet(mine)
+        assert {(a.shape, a.dtype) for a in arrays} == {(mine.shape, mine.dtype)}, "the ranks sum different arrays"
+        result = arrays[0].copy()
+        for a in arrays[1:]:
+            result += a
+        self._meet(None)        # all have read before anyone writes
+        total[...] = result
+
+    def Bcast(self, array, root=0):
+        arrays = self._meet(array)
+        assert {(a.shape, a.dtype) for a in arrays} == {(array.shape, array.dtype)}, "the ranks share different arrays"
+        values = arrays[root].copy()
+        self._meet(None)
+        array[...] = values
+
+    def Abort(self, code):
+        self.shared.aborted.append((self.rank, code))
+        self.shared.barrier.abort()
+
+    def _meet(self, value):
+        """What all ranks have brought"""
+        self.calls += 1
+        self.shared.places[self.rank] = value
+        self.shared.barrier.wait(TIMEOUT)
+        values = list(self.shared.places)
+        self.shared.barrier.wait(TIMEOUT)
+        return values
+
+
+class Segments(Threads):
+    """With Alltoall and Allgather too"""
+
+    def Alltoall(self, mine, received):
+        arrays = self._meet(mine)
+        parts = [a.reshape(self.shared.size, -1)[self.rank].copy() for a in arrays]
+        self._meet(None)
+        received.reshape(self.shared.size, -1)[...] = parts
+
+    def Allgather(self, mine, received):
+        arrays = [a.ravel() for a in self._meet(mine)]
+        whole = np.concatenate(arrays)
+        self._meet(None)
+        received.reshape(-1)[...] = whole
+
+
+class _Shared:
+    def __init__(self, size):
+        self.size, self.places, self.barrier, self.aborted = size, [None] * size, threading.Barrier(size), []
+
+
+def ranks(size, function, kind=Threads):
+    """[function(comm) of each rank], an exception in place of a result; a rank that leaves alone lets others wait"""
+    shared, results = _Shared(size), [None] * size
+
+    def run(rank):
+        try:
+            results[rank] = function(kind(rank, shared))
+        except BaseException as error:
+            results[rank] = error
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def all_of(size, function, kind=Threads):
+    """The same where no rank may fail"""
+    results = ranks(size, function, kind)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results

@@ -1,0 +1,432 @@
+"""What callbacks, signals and disks do to a training that is kept: no state is lost, none goes on other than it was."""
+
+import itertools
+import os
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp import callbacks, checkpoint, container, schedules
+
+M, BATCH = 48, 12
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((M, 5))
+Y = (X[:, 0] > 0).astype(int)
+
+
+@pytest.fixture
+def path(quick_folder):
+    return quick_folder / "t"
+
+
+@pytest.fixture
+def each_state_is_copied(monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST", 0.0)
+    monkeypatch.setattr(checkpoint, "SHARE", 0.0)
+
+
+def network(seed=0, dtype=np.float64):
+    return fastbp.Network([5, 4, 2], activation="tanh", output="softmax", dtype=dtype, seed=seed)
+
+
+def run(net, epochs=5, **settings):
+    return fastbp.train(net, X, Y, epochs=epochs, **{"batch_size": BATCH, "seed": 5, "optimizer": fastbp.SGD(0.1, 0.9),
+                                                      **settings})
+
+
+def same(net, history, other, other_history):
+    assert net.theta.tobytes() == other.theta.tobytes()
+    mine, its = history.state(), other_history.state()
+    for each in (mine, its):
+        each.pop("seconds")
+    assert mine == its
+
+
+def stopped_at(epoch):
+    """A callback that leaves the training off after this epoch"""
+    def pause(training):
+        if training.epoch == epoch:
+            training.pause("for now")
+
+    return pause
+
+
+# ---------------------------------------------------------------- what callbacks change
+
+
+def at_epoch(n, change):
+    def callback(training):
+        if training.epoch == n:
+            change(training)
+
+    return callback
+
+
+@pytest.mark.parametrize("setting", [
+    {"weight_decay": 0.1}, {"weight_decay": [0.1, 0.0]}, {"l1": 0.01}, {"clip_value": 0.001}, {"clip_norm": 0.01},
+    {"batch_lam": 0.5},
+])
+def test_penalties_and_clipping_that_a_callback_changed_stay_changed(path, setting):
+    def change(training):
+        for name, value in setting.items():
+            setattr(training.trainer, name, value)
+
+    whole, net = network(), network()
+    expected = run(whole, callbacks=[at_epoch(2, change)])
+    run(net, callbacks=[at_epoch(2, change), stopped_at(3)], checkpoint=path)
+    resumed = network(seed=9)
+    same(resumed, run(resumed, checkpoint=path, resume=True), whole, expected)
+
+
+class Begins:
+    """Sets the learning rate where it begins"""
+
+    def on_train_begin(self, training):
+        training.optimizer.learning_rate = 0.02
+
+
+def test_a_learning_rate_set_in_on_train_begin_is_no_other_optimizer(path):
+    whole, resumed = network(), network(seed=9)
+    expected = run(whole, callbacks=[Begins()])
+    run(network(), epochs=2, callbacks=[Begins()], checkpoint=path)
+    same(resumed, run(resumed, callbacks=[Begins()], checkpoint=path, resume=True), whole, expected)
+
+
+def test_a_schedule_that_a_callback_put_there_has_to_be_there_again(path):
+    def change(training):
+        training.optimizer.learning_rate = schedules.Exponential(0.1, 0.9)
+
+    whole, resumed = network(), network(seed=9)
+    expected = run(whole, callbacks=[at_epoch(2, change)])
+    run(network(), callbacks=[at_epoch(2, change), stopped_at(3)], checkpoint=path)
+    theta = resumed.theta.copy()
+    with pytest.raises(ValueError, match=r"had come to the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
+        run(resumed, callbacks=[at_epoch(2, change)], checkpoint=path, resume=True)
+    assert (resumed.theta == theta).all()
+    optimizer = fastbp.SGD(schedules.Exponential(0.1, 0.9), 0.9)
+    same(resumed, run(resumed, optimizer=optimizer, callbacks=[at_epoch(2, change)], checkpoint=path, resume=True),
+         whole, expected)
+
+
+def test_callbacks_find_their_own_states_in_their_order(path):
+    class Counting(callbacks.Callback):
+        def __init__(self, step):
+            self.step = step
+
+        def on_train_begin(self, training):
+            self.n = 0
+
+        def on_epoch_end(self, training):
+            self.n += self.step
+
+        def state(self):
+            return {"n": self.n, "seen": [self.n / 7] * 200}
+
+        def load_state(self, state):
+            assert state["seen"] == [state["n"] / 7] * 200
+            self.n = state["n"]
+
+    first, second, third = Counting(1), Counting(10), Counting(100)
+    run(network(), epochs=3, callbacks=[first, lambda training: None, second, callbacks.Logging(), third],
+        checkpoint=path)
+    first, second, third = Counting(1), Counting(10), Counting(100)
+    run(network(), epochs=5, callbacks=[first, lambda training: None, second, callbacks.Logging(), third],
+        checkpoint=path, resume=True)
+    assert (first.n, second.n, third.n) == (5, 50, 500)
+
+
+def test_a_state_that_a_callback_refuses_is_named_with_it_and_theta_stays(path):
+    class Refusing(callbacks.Callback):
+        def state(self):
+            return {"n": 1}
+
+        def load_state(self, state):
+            raise KeyError("m")
+
+    run(network(), epochs=2, callbacks=[callbacks.EarlyStopping("J"), Refusing()], checkpoint=path)
+    net = network(seed=9)
+    theta = net.theta.copy()
+    with pytest.raises(fastbp.FormatError, match=r"callback 1, Refusing: KeyError\('m'\)"):
+        run(net, callbacks=[callbacks.EarlyStopping("J"), Refusing()], checkpoint=path, resume=True)
+    assert (net.theta == theta).all()
+
+
+# ---------------------------------------------------------------- stop, pause, divergence
+
+
+class AtBatch:
+    """Does something after a batch, and is quiet in a training that goes on"""
+
+    def __init__(self, at, *actions):
+        self.calls, self.actions, self.at = itertools.count(1), actions, at
+
+    def on_batch_end(self, training):
+        if next(self.calls) == self.at:
+            for action in self.actions:
+                action(training)
+
+
+def stop(training):
+    training.stop("stopped")
+
+
+def pause(training):
+    training.pause("paused")
+
+
+@pytest.mark.parametrize("actions", [(stop, pause), (pause, stop)])
+@pytest.mark.parametrize("at", [2, 4, 6])
+def test_what_is_stopped_and_paused_in_one_batch_is_stopped(path, actions, at):
+    whole, net, again = network(), network(), network(seed=9)
+    expected = run(whole, callbacks=[AtBatch(at, stop)])
+    assert (len(expected), expected.stopped) == (-(-at // 4), "stopped")
+    same(net, run(net, callbacks=[AtBatch(at, *actions)], checkpoint=path), whole, expected)
+    same(again, run(again, checkpoint=path, resume=True), whole, expected)
+
+
+@pytest.mark.parametrize("actions", [(stop, pause), (pause, stop)])
+def test_what_is_stopped_and_paused_after_one_epoch_is_stopped(path, actions):
+    whole, net, again = network(), network(), network(seed=9)
+    expected = run(whole, callbacks=[at_epoch(2, stop)])
+    same(net, run(net, callbacks=[at_epoch(2, each) for each in actions], checkpoint=path), whole, expected)
+    same(again, run(again, checkpoint=path, resume=True), whole, expected)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_pause_in_a_batch_that_diverges_is_a_divergence(path, kept):
+    def explode(training):
+        training.net.theta[0] = np.inf
+
+    net = network()
+    theta = net.theta.copy()
+    with pytest.raises(fastbp.DivergenceError, match="epoch 1"):
+        run(net, callbacks=[AtBatch(2, explode, pause)], checkpoint=path if kept else None)
+    assert (net.theta == theta).all()
+    if kept:
+        assert np.isfinite(checkpoint.read(path).net.theta).all()
+
+
+def test_a_stop_in_on_train_begin_holds_for_a_training_that_goes_on(path):
+    class Never:
+        def on_train_begin(self, training):
+            training.stop("no time")
+
+    run(network(), epochs=2, checkpoint=path)
+    net = network(seed=9)
+    history = run(net, callbacks=[Never()], checkpoint=path, resume=True)
+    assert (len(history), history.stopped) == (2, "no time")
+    assert checkpoint.read(path).history.stopped == "no time"
+    assert (net.theta == fastbp.load(path).theta).all()
+
+
+def test_a_reason_that_is_no_unicode_ends_no_training_in_an_error(path):
+    history = run(network(), callbacks=[at_epoch(2, lambda training: training.stop("found \udcff.flag"))],
+                  checkpoint=path)
+    assert history.stopped == "found \\udcff.flag"
+    assert checkpoint.read(path).history.stopped == history.stopped
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_the_best_theta_of_a_forged_file_is_finite_or_refused(path, bad):
+    run(network(), epochs=2, callbacks=[callbacks.EarlyStopping("J")], checkpoint=path)
+    arrays, meta = container.read(path)
+    arrays["callback.0.theta"][3] = bad
+    container.write(path, arrays, meta)
+    net = network(seed=9)
+    with pytest.raises(fastbp.FormatError, match="callback 0, EarlyStopping"):
+        run(net, callbacks=[callbacks.EarlyStopping("J")], checkpoint=path, resume=True)
+
+
+# ---------------------------------------------------------------- exceptions from everywhere
+
+
+class Interrupts:
+    """KeyboardInterrupt at the n-th call of a function"""
+
+    def __init__(self, monkeypatch, owner, name, at, before=True):
+        real, calls = getattr(owner, name), itertools.count(1)
+
+        def call(*args, **kwargs):
+            now = next(calls) == at
+            if now and before:
+                raise KeyboardInterrupt
+            result = real(*args, **kwargs)
+            if now:
+                raise KeyboardInterrupt
+            return result
+
+        monkeypatch.setattr(owner, name, call)
+
+
+PLACES = {
+    "in the steps": (fastbp.Trainer, "_steps"), "in the validation": (fastbp.Network, "evaluate_data"),
+    "in the order": (checkpoint.snapshot, "of_generator"), "in a copy": (checkpoint.snapshot, "of_trainer"),
+    "in the write": (container, "write"), "in the digest": (container, "_header"), "in the rename": (os, "replace"),
+    "in fsync": (os, "fsync"), "between": (checkpoint.Checkpoint, "after_epoch"),
+    "after a piece": (checkpoint.Checkpoint, "after_batches"), "at the end": (checkpoint.Checkpoint, "end"),
+}
+
+
+@pytest.mark.parametrize("every", [(1, "batches"), (2, "epochs"), (0, "seconds")])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("place", PLACES)
+def test_fault_46_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
+    path, each_state_is_copied, place, before, every
+):
+    settings = {"callbacks": [callbacks.EarlyStopping()], "validation_split": 0.25, "dropout": 0.2}
+    whole, tried = network(), 0
+    expected = run(whole, epochs=3, **settings)
+    for at in itertools.count(1):
+        path.unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            Interrupts(patch, *PLACES[place], at, before)
+            try:
+                run(network(), epochs=3, checkpoint=path, checkpoint_every=every, **settings)
+            except KeyboardInterrupt:
+                tried += 1
+            else:
+                break
+        assert [file.name for file in path.parent.iterdir()] in ([], [path.name])
+        net = network(seed=9 if path.exists() else 0)
+        same(net, run(net, epochs=3, checkpoint=path, resume=True, **settings), whole, expected)
+    assert tried
+
+
+@pytest.mark.parametrize("place", ["at the end", "in the write", "in the rename", "in a copy"])
+def test_ctrl_c_while_the_last_file_is_written_loses_no_training(path, each_state_is_copied, place):
+    at = {"at the end": 1, "in a copy": 17}.get(place, 2)   # the first file is that before the first step
+    whole, net = network(), network(seed=9)
+    expected = run(whole, epochs=3)
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupts(patch, *PLACES[place], at)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
+    assert checkpoint.read(path).key == (3, 0, None)
+    same(net, run(net, epochs=3, checkpoint=path, resume=True), whole, expected)
+
+
+@pytest.mark.parametrize("where", ["metric", "on_epoch_end", "on_batch_end", "schedule"])
+def test_ctrl_c_in_a_function_of_the_callers_loses_no_finished_batch(path, each_state_is_copied, where):
+    calls, armed = itertools.count(1), []
+
+    def interrupt(*_):
+        if next(calls) == 3 and armed:
+            raise KeyboardInterrupt
+
+    class Watch:
+        pass
+
+    def metric(h, Y):
+        interrupt()
+        return float(h[0, 0])
+
+    def rate(t):
+        interrupt()
+        return 0.1 / (1 + t)
+
+    watch = Watch()
+    watch.on_epoch_end = interrupt if where == "on_epoch_end" else lambda training: None
+    if where == "on_batch_end":
+        watch.on_batch_end = interrupt
+    settings = {"epochs": 4, "callbacks": [watch], "metrics": [metric] if where == "metric" else [],
+                "optimizer": fastbp.Adam(rate) if where == "schedule" else "adam"}
+    whole, net = network(), network(seed=9)
+    expected = run(whole, **settings)
+    calls, armed = itertools.count(1), [True]
+    with pytest.raises(KeyboardInterrupt):
+        run(network(), checkpoint=path, checkpoint_every=100, **settings)
+    kept, armed = checkpoint.read(path), []
+    batches = len(kept.history) * 4 + kept.position.examples // BATCH
+    assert batches >= {"metric": 12, "on_epoch_end": 12, "on_batch_end": 2, "schedule": 0}[where]
+    same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
+
+
+@pytest.mark.parametrize("second", [OSError(28, "No space left"), MemoryError("none left"), TypeError("odd")])
+def test_whatever_keeps_the_last_state_from_being_written_the_first_exception_is_seen(
+    path, each_state_is_copied, monkeypatch, second
+):
+    def fail(training):
+        def broken(*_):
+            raise second
+
+        monkeypatch.setattr(container, "write", broken)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(network(), callbacks=[at_epoch(2, fail)], checkpoint=path, checkpoint_every=100)
+    assert str(second) in caught.value.__notes__[0]
+    monkeypatch.undo()
+    assert len(checkpoint.read(path).history) == 0      # the first one
+
+
+def test_a_disk_that_is_full_for_a_moment_costs_the_training_and_no_state(path, each_state_is_copied, monkeypatch):
+    write, calls = container.write, itertools.count(1)
+
+    def full(*args):
+        if next(calls) == 4:
+            raise OSError(28, "No space left on device")
+        write(*args)
+
+    monkeypatch.setattr(container, "write", full)
+    whole, net = network(), network()
+    expected = run(whole)
+    with pytest.raises(OSError, match="No space left"):
+        run(net, checkpoint=path)
+    same(net, run(net, checkpoint=path, resume=True), whole, expected)
+
+
+# ---------------------------------------------------------------- paths
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode])
+def test_a_relative_path_is_the_same_file_wherever_the_process_goes(path, monkeypatch, kind):
+    away = path.parent / "away"
+    away.mkdir()
+    monkeypatch.chdir(path.parent)
+    whole, net = network(), network()
+    expected = run(whole)
+    run(net, epochs=3, checkpoint=kind("t"), callbacks=[lambda training: os.chdir(away)])
+    assert not list(away.iterdir())
+    os.chdir(path.parent)
+    same(net, run(net, checkpoint=kind("t"), resume=True), whole, expected)
+
+
+@pytest.mark.parametrize("name", ["with space", "Θ", "x" * 255, os.fsdecode(b"\xff"), "%s {0} \n", ".hidden", "-n"])
+def test_any_name_that_the_system_takes_will_do(path, name):
+    path = path.parent / name
+    whole, net = network(), network()
+    expected = run(whole)
+    run(net, epochs=2, checkpoint=path)
+    same(net, run(net, checkpoint=path, resume=True), whole, expected)
+    with pytest.raises(ValueError, match="epochs is 1"):
+        run(net, epochs=1, checkpoint=path, resume=True)
+
+
+def test_a_symbolic_link_stays_and_leads_to_the_checkpoint(path):
+    target = path.parent / "target"
+    path.symlink_to(target)
+    run(network(), epochs=2, checkpoint=path, resume=True)
+    assert path.is_symlink()
+    assert len(checkpoint.read(target).history) == 2
+
+
+@pytest.mark.parametrize("name", ["", ".", "no/such/t"])
+def test_a_path_that_is_no_file_is_an_error_before_the_first_step(path, monkeypatch, name):
+    monkeypatch.chdir(path.parent)
+    net = network()
+    theta = net.theta.copy()
+    for resume in (False, True):
+        with pytest.raises(OSError):
+            run(net, checkpoint=name, resume=resume)
+    assert (net.theta == theta).all()
+    assert not list(path.parent.iterdir())
+
+
+def test_one_path_for_several_trainings_holds_the_last(path):
+    for seed in range(3):
+        net = network(seed)
+        run(net, epochs=2, checkpoint=path)
+        assert (fastbp.load(path).theta == net.theta).all()
+    with pytest.raises(ValueError, match="layer_sizes"):
+        fastbp.train(fastbp.Network([5, 2]), X, Y, epochs=3, checkpoint=path, resume=True)

@@ -1,0 +1,771 @@
+"""Several ranks, as threads with a communicator of four methods: sums, steps, trainings, and what goes wrong on one."""
+
+import itertools
+import logging
+import threading
+
+import numpy as np
+import pytest
+from communicators import Segments, Serial, Threads, all_of, ranks
+from helpers import DTYPES, distance, tolerance
+
+import fastbp
+from fastbp import callbacks, distributed
+from fastbp.distributed import Group, RankError
+
+OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop", fastbp.SGD(0.1, momentum=0.9)]
+
+
+class Plain(fastbp.optimizers.Optimizer):
+    """A rule in Python alone"""
+
+    def __init__(self, rate=0.2):
+        self.learning_rate = rate
+
+    def init(self, theta):
+        return {"t": 0, "mean": np.zeros_like(theta)}
+
+    def update(self, theta, D, state):
+        state["t"] += 1
+        state["mean"] += 0.1 * (D - state["mean"])
+        theta -= self.learning_rate * state["mean"]
+
+
+def digits(m=400):
+    X, y = fastbp.datasets.load_digits()
+    return X[:m] / 16, y[:m]
+
+
+def network(seed=0, dtype=np.float64, sizes=(64, 12, 10), **settings):
+    return fastbp.Network(sizes, activation="tanh", output="softmax", dtype=dtype, seed=seed, **settings)
+
+
+def same(results):
+    """Is each of these tuples of numbers and arrays the first one, to the bit?"""
+    first = results[0]
+    return all(np.array_equal(a, b) for other in results[1:] for a, b in zip(first, other, strict=True))
+
+
+def shards(m, lengths):
+    """Slices of m rows of these lengths"""
+    ends = np.cumsum([0, *lengths])
+    assert ends[-1] == m
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
+
+
+# ---------------------------------------------------------------- groups
+
+
+def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number_of_ranks():
+    for m in (0, 1, 7, 8, 30, 101):
+        cut = {}
+        for p in (1, 2, 4):
+            own = all_of(p, lambda comm, m=m: distributed.rows(m, Group(comm, parts=4)))
+            assert [i for each in own for i in range(m)[each]] == list(range(m))
+            cut[p] = [first + each.start for each in own
+                      for first, _ in distributed.ranges(each.stop - each.start, 4 // p)]
+        assert cut[1] == cut[2] == cut[4]
+
+
+@pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3)])
+def test_what_is_no_communicator_is_a_type_error_that_names_comm(comm):
+    X, y = digits()
+    for call in (
+        lambda: fastbp.train(network(), X, y, epochs=1, comm=comm), lambda: fastbp.minimize(network(), X, y, comm=comm),
+        lambda: network().cost_and_gradient(X, y, comm=comm), lambda: fastbp.Trainer(network(), comm=comm),
+    ):
+        with pytest.raises(TypeError, match="comm must be a communicator as of mpi4py"):
+            call()
+
+
+@pytest.mark.parametrize("parts", [0, 3, 6, 2.0])
+def test_parts_must_be_the_ranks_times_a_power_of_two(parts):
+    for error in ranks(2, lambda comm: Group(comm, parts=parts)):
+        assert isinstance(error, (ValueError, TypeError))
+        assert "parts" in str(error)
+
+
+def test_settings_are_told_apart_by_value_and_never_by_address():
+    from fastbp.describe import digest
+
+    assert digest(fastbp.Adam(1e-3)) == digest(fastbp.Adam(1e-3)) != digest(fastbp.Adam(2e-3))
+    assert digest(fastbp.schedules.Cosine(0.1, steps=5)) == digest(fastbp.schedules.Cosine(0.1, steps=5))
+    assert digest(fastbp.schedules.Cosine(0.1, steps=5)) != digest(fastbp.schedules.Cosine(0.1, steps=6))
+    assert digest(np.float32(1)) == digest(1.0) != digest("1.0")
+    assert digest({"a": 1, "b": [2, None]}) == digest({"b": (2, None), "a": 1})
+    assert digest(np.zeros(3)) != digest(np.zeros(3, np.float32))
+
+
+# ---------------------------------------------------------------- sums
+
+
+@pytest.mark.parametrize("kind", [Threads, Segments])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_J_and_D_are_those_of_all_rows_with_the_same_bits_for_1_2_and_4_ranks(dtype, weighted, kind):
+    X, y = digits()
+    w = np.random.default_rng(0).uniform(0, 2, len(X)) if weighted else None
+    net, settings = network(dtype=dtype), {"lam": 0.7, "l1": 1e-3}
+    J, D = net.cost_and_gradient(X, y, sample_weight=w, **settings)
+
+    def on_rank(comm):
+        group = Group(comm, parts=4)
+        own = distributed.rows(len(X), group)
+        w_own = None if w is None else w[own]
+        J, D = net.cost_and_gradient(X[own], y[own], sample_weight=w_own, comm=group, **settings)
+        assert net.cost(X[own], y[own], sample_weight=w_own, comm=group, **settings) == J
+        return J, D, *net.evaluate(X[own], y[own], sample_weight=w_own, comm=group)
+
+    results = [result for p in (1, 2, 4) for result in all_of(p, on_rank, kind)]
+    assert same(results)
+    assert results[0][0] == pytest.approx(J, rel=tolerance(dtype, "bits"))
+    assert distance(results[0][1], D) < tolerance(dtype, "bits")
+    assert results[0][2:] == pytest.approx(net.evaluate(X, y, sample_weight=w), rel=tolerance(dtype, "bits"))
+
+
+@pytest.mark.parametrize("lengths", [(400, 0, 0), (0, 1, 399), (13, 380, 7)])
+def test_shards_may_be_unequal_and_empty(lengths):
+    X, y = digits()
+    net = network()
+    J, D = net.cost_and_gradient(X, y)
+
+    def on_rank(comm):
+        own = shards(len(X), lengths)[comm.Get_rank()]
+        return (*net.cost_and_gradient(X[own], y[own], comm=comm), *net.evaluate(X[own], y[own], comm=comm))
+
+    results = all_of(3, on_rank)
+    assert same(results)
+    assert results[0][0] == pytest.approx(J, rel=1e-13)
+    assert distance(results[0][1], D) < 1e-13
+    assert results[0][2:] == pytest.approx(net.evaluate(X, y), rel=1e-13)
+
+
+def test_a_rank_may_have_only_weights_of_0_but_not_all_of_them():
+    X, y = digits(60)
+    net, w = network(), np.repeat([0.0, 1.0], 30)
+
+    def on_rank(comm, w=w):
+        own = distributed.rows(60, comm)
+        return net.cost_and_gradient(X[own], y[own], sample_weight=w[own], comm=comm)
+
+    J, D = net.cost_and_gradient(X, y, sample_weight=w)
+    for got in all_of(2, on_rank):
+        assert got[0] == pytest.approx(J, rel=1e-14)
+        assert distance(got[1], D) < 1e-13
+    for error in ranks(2, lambda comm: on_rank(comm, 0 * w)):
+        assert isinstance(error, ValueError)
+        assert "sample_weight must have a positive sum over all ranks" in str(error)
+    for error in ranks(2, lambda comm: net.cost_and_gradient(X[:0], y[:0], comm=comm)):
+        assert isinstance(error, ValueError)
+        assert "X has 0 rows on every rank" in str(error)
+
+
+def test_costs_of_any_size_arrive_as_they_are_in_float32():
+    values = [1e-300, -3.5, 1e300, np.pi, 2.0**-1074, 0.0, -0.1]
+
+    def on_rank(comm):
+        from fastbp.reduction import Part, Sum
+
+        total = Sum(Group(comm), 3, np.float32, extra=1)
+        sums = total(np.zeros(4), lambda i, Delta: (Delta.fill(1), Part(0.1, 3.0, comm.Get_rank() == 1))[1],
+                     lambda: [values[comm.Get_rank()]])
+        return *sums, total.Delta.copy(), total.extra[:, 0].copy()
+
+    for cost, weight, more, Delta, extra in all_of(7, on_rank):
+        assert (cost, weight, more) == (((0.1 + 0.1) + (0.1 + 0.1)) + ((0.1 + 0.1) + 0.1), 21.0, True)
+        assert (Delta == 7).all()
+        assert extra.tolist() == values
+
+
+def test_infinite_and_missing_costs_arrive_too():
+    def on_rank(comm):
+        from fastbp.reduction import Part, Sum
+
+        value = [1.0, np.inf][comm.Get_rank()]
+        return Sum(Group(comm), 1, np.float32)(np.zeros(2), lambda i, Delta: (Delta.fill(0), Part(value, 1))[1])[0]
+
+    assert all_of(2, on_rank) == [np.inf, np.inf]
+
+
+# ---------------------------------------------------------------- steps
+
+
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, Plain()])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_training_has_the_same_bits_for_1_2_and_4_ranks_of_4_parts(optimizer, dtype):
+    X, y = digits(390)
+
+    def on_rank(comm):
+        group, net = Group(comm, parts=4), network(comm.Get_rank(), dtype)     # theta becomes rank 0's
+        own = distributed.rows(len(X), group)
+        history = fastbp.train(net, X[own], y[own], optimizer=optimizer, epochs=3, batch_size=50, dropout=0.1,
+                               weight_decay=1e-3, clip_norm=1.0, seed=comm.Get_rank(), comm=group)
+        return net.theta, history.J
+
+    results = [result for p in (1, 2, 4) for result in all_of(p, on_rank)]
+    assert same(results)
+    assert results[0][1][-1] < results[0][1][0]
+
+
+@pytest.mark.parametrize("lengths", [(100, 100, 100), (300, 0, 0), (10, 200, 90), (120, 120, 60)])
+@pytest.mark.parametrize("batch_size", [3, 30, 31, None])
+def test_steps_are_those_of_one_machine_on_the_same_batches(batch_size, lengths):
+    X, y = digits(300)
+    cuts, p = shards(300, lengths), 3
+    twin = network()
+    alone = fastbp.Trainer(twin, "adam", weight_decay=1e-3)
+    take = [m if batch_size is None else batch_size // p + (r < batch_size % p) for r, m in enumerate(lengths)]
+    J, weight = 0.0, 0
+    for k in range(max(-(-m // max(size, 1)) for m, size in zip(lengths, take, strict=True))):
+        batch = [i for cut, size in zip(cuts, take, strict=True) for i in range(300)[cut][k * size : (k + 1) * size]]
+        J, weight = J + len(batch) * alone.step(X[batch], y[batch]), weight + len(batch)
+
+    def on_rank(comm):
+        net, own = network(), cuts[comm.Get_rank()]
+        trainer = fastbp.Trainer(net, "adam", weight_decay=1e-3, comm=comm)
+        return net.theta, trainer.epoch(X[own], y[own], batch_size=batch_size), trainer.state["t"]
+
+    results = all_of(p, on_rank)
+    assert same(results)
+    assert distance(results[0][0], twin.theta) < tolerance(np.float64, "training")
+    assert results[0][1] == pytest.approx(J / weight, rel=1e-12)
+    assert results[0][2] == alone.state["t"]
+
+
+def test_a_step_is_one_allreduce():
+    X, y = digits(100)
+
+    def on_rank(comm):
+        trainer = fastbp.Trainer(network(), "sgd", comm=comm)
+        own, before = distributed.rows(100, comm), comm.calls
+        trainer.step(X[own], y[own])
+        step, before = comm.calls - before, comm.calls
+        trainer.epoch(X[own], y[own], batch_size=10)
+        return step, comm.calls - before
+
+    meetings = 2    # of the threads in an Allreduce
+    assert all_of(2, on_rank) == [(meetings, 10 * meetings)] * 2
+
+
+def test_a_serial_communicator_will_do():
+    X, y = digits(100)
+    net, twin = network(), network()
+    trainer = fastbp.Trainer(net, "adam", comm=Serial())
+    J = [trainer.epoch(X, y, batch_size=20) for _ in range(3)]
+    alone = fastbp.Trainer(twin, "adam")
+    assert pytest.approx([alone.epoch(X, y, batch_size=20) for _ in range(3)], rel=1e-12) == J
+    assert distance(net.theta, twin.theta) < 1e-12
+
+
+def test_parts_drop_units_apart_from_each_other():
+    X = np.ones((40, 3))
+
+    def on_rank(comm):
+        net = fastbp.Network([3, 50, 1], output="identity", loss="squared_error", seed=0)
+        trainer = fastbp.Trainer(net, "sgd", dropout=0.5, seed=1, comm=comm)
+        own = distributed.rows(40, comm)
+        return trainer.step(X[own], np.zeros(40)[own])
+
+    def one_half():
+        net = fastbp.Network([3, 50, 1], output="identity", loss="squared_error", seed=0)
+        return fastbp.Trainer(net, "sgd", dropout=0.5, seed=1).step(X[:20], np.zeros(20))
+
+    first, second = all_of(2, on_rank)
+    assert first == second != one_half()    # were both halves dropped alike, it would be the cost of one
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam", Plain()])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optimizer, dtype):
+    X, y = digits(240)
+    lengths = (90, 150)     # 9 batches of 10 and 15
+    net, k = network(dtype=dtype), 4
+
+    def on_rank(comm):
+        net, own = network(dtype=dtype), shards(240, lengths)[comm.Get_rank()]
+        trainer = fastbp.Trainer(net, optimizer, comm=comm, sync_every=k)
+        return net.theta, trainer.epoch(X[own], y[own], batch_size=20), trainer.state["t"]
+
+    twins = [fastbp.Trainer(net.copy(), optimizer) for _ in lengths]
+    arrays = [[twin.net.theta, *(a for name, a in sorted(twin.state.items()) if np.ndim(a) and name != "scalars")]
+              for twin in twins]
+    J = weight = 0
+    for first in range(0, 150, 10 * k):
+        seen = []
+        for twin, cut in zip(twins, shards(240, lengths), strict=True):
+            rows = range(240)[cut][first : first + 10 * k]
+            seen.append(len(rows))
+            if rows:
+                J, weight = J + len(rows) * twin.epoch(X[rows], y[rows], batch_size=10), weight + len(rows)
+        for both in zip(*arrays, strict=True):
+            mean = sum(m * a for m, a in zip(seen, both, strict=True)) / sum(seen)
+            for a in both:
+                a[:] = mean
+        t = max(twin.state["t"] for twin in twins)
+        ahead = twins[[twin.state["t"] for twin in twins].index(t)].state.get("scalars")
+        for twin in twins:
+            twin.state = twin.state | {"t": t} | ({} if ahead is None else {"scalars": ahead.copy()})
+    results = all_of(2, on_rank)
+    assert same(results)
+    assert results[0][2] == 15
+    assert distance(results[0][0], twins[0].net.theta) < tolerance(dtype, "training")
+    assert results[0][1] == pytest.approx(J / weight, rel=1e-5)
+
+
+def test_sync_every_is_for_several_ranks_of_a_part_each():
+    with pytest.raises(ValueError, match="sync_every is for several ranks"):
+        fastbp.Trainer(network(), sync_every=3)
+    with pytest.raises(ValueError, match="sync_every and several parts"):
+        fastbp.Trainer(network(), comm=Group(Serial(), parts=2), sync_every=3)
+
+
+@pytest.mark.parametrize("batch_size", [0, 2, 2.5])
+def test_a_batch_has_an_example_of_each_rank_at_least(batch_size):
+    X, y = digits(90)
+
+    def on_rank(comm):
+        own = distributed.rows(90, comm)
+        fastbp.train(network(), X[own], y[own], epochs=1, batch_size=batch_size, comm=comm)
+
+    for error in ranks(3, on_rank):
+        assert isinstance(error, (ValueError, TypeError))
+        assert "batch_size" in str(error)
+
+
+# ---------------------------------------------------------------- trainings
+
+
+def test_history_is_that_of_all_rows_and_the_same_on_every_rank():
+    X, y = digits(400)
+    names = ["accuracy", "balanced_accuracy", "cross_entropy", lambda h, Y: float(h[: len(Y) // 2].mean())]
+
+    def on_rank(comm):
+        net, own, held = network(), distributed.rows(300, comm), shards(100, (100, 0, 0))[comm.Get_rank()]
+        history = fastbp.train(
+            net, X[own], y[own], epochs=3, batch_size=30, comm=comm, metrics=names,
+            validation_data=(X[300:][held], y[300:][held]))
+        return net.theta, *history.columns.values(), history.examples
+
+    results = all_of(3, on_rank)
+    assert same(results)
+    net = network()
+    net.theta = results[0][0]
+    h, val_J, val_accuracy = net.predict(X), results[0][2], results[0][3]
+    assert (val_J[-1], val_accuracy[-1]) == pytest.approx(net.evaluate(X[300:], y[300:]), rel=1e-13)
+    history = fastbp.train(net, X[:300], y[:300], epochs=1, optimizer=fastbp.SGD(1e-300), metrics=names,
+                           validation_data=(X[300:], y[300:]))
+    got = dict(zip(history.columns, results[0][1:], strict=False))
+    for name, values in history.metrics.items():
+        assert got[name][-1] == pytest.approx(values[-1], rel=1e-12), name
+    assert results[0][-1] == 300
+    assert h[:300][: 150].mean() == pytest.approx(got["<lambda>"][-1], rel=1e-12)
+
+
+def test_validation_split_is_drawn_from_each_part():
+    X, y = digits(400)
+
+    def on_rank(comm):
+        group, net = Group(comm, parts=4), network()
+        own = distributed.rows(400, group)
+        history = fastbp.train(net, X[own], y[own], epochs=3, batch_size=40, seed=7, comm=group, validation_split=0.2)
+        return net.theta, history.J, history.val_J, history.val_accuracy, history.examples
+
+    results = [result for p in (1, 2, 4) for result in all_of(p, on_rank)]
+    assert same(results)
+    assert results[0][-1] == 320
+
+
+@pytest.mark.parametrize("lengths", [(150, 150), (40, 260), (0, 300)])
+@pytest.mark.parametrize("sync_every", [None, 3])
+def test_chunks_and_memory_maps_give_the_bits_of_arrays(tmp_path, lengths, sync_every):
+    X, y = digits(300)
+    np.save(tmp_path / "X.npy", X)
+
+    def on_rank(comm, form):
+        net, own = network(), shards(300, lengths)[comm.Get_rank()]
+        settings = {"epochs": 3, "batch_size": 20, "comm": comm, "seed": 2, "window": 60, "sync_every": sync_every}
+        if form == "chunks":
+            def chunks():
+                for i in range(0, own.stop - own.start, 37):
+                    yield X[own][i : i + 37], y[own][i : i + 37]
+            history = fastbp.train(net, chunks, **settings)
+        else:
+            data = np.load(tmp_path / "X.npy", mmap_mode="r") if form == "map" else X
+            history = fastbp.train(net, data[own], y[own], **settings)
+        return net.theta, history.J, history.examples
+
+    results = [result for form in ("chunks", "map", "arrays") for result in
+               all_of(2, lambda comm, form=form: on_rank(comm, form))]
+    assert same(results)
+    assert results[0][-1] == 300
+
+
+def test_early_stopping_stops_all_ranks_at_once_and_restores_the_best_theta():
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((60, 6))
+    y = (X[:, 0] + rng.standard_normal(60) > 0).astype(float)
+
+    def on_rank(comm):
+        net, own = fastbp.Network([6, 20, 1], activation="tanh", seed=1), distributed.rows(60, comm)
+        stopping = callbacks.EarlyStopping(patience=4)
+        history = fastbp.train(net, X[own], y[own], epochs=200, batch_size=10, comm=comm, callbacks=[stopping],
+                               validation_data=(X[own] * 1.1, 1 - y[own]), seed=0)
+        return net.theta, history.val_J, [len(history), stopping.best_epoch], history.seconds
+
+    results = all_of(3, on_rank)
+    assert same(results)
+    assert results[0][2][0] < 200
+
+
+@pytest.mark.parametrize("method", ["on_batch_end", "on_epoch_end"])
+def test_a_callback_of_one_rank_may_stop_all(method):
+    X, y = digits(100)
+
+    class Third:
+        count = 0
+
+        def look(self, training):
+            self.count += 1
+            if self.count == 3:
+                training.stop(f"rank {training.rank} has seen enough")
+
+    def on_rank(comm):
+        net, own, third = network(), distributed.rows(100, comm), Third()
+        setattr(third, method, third.look)
+        history = fastbp.train(net, X[own], y[own], epochs=20, batch_size=20, comm=comm, seed=1,
+                               callbacks=[third] if comm.Get_rank() == 1 else [])
+        return net.theta.tobytes(), len(history), history.stopped
+
+    results = all_of(2, on_rank)
+    assert results[0] == results[1]
+    assert results[0][1:] == (1 if method == "on_batch_end" else 3, "rank 1 has seen enough")
+
+
+def test_a_callback_that_changes_theta_on_one_rank_is_found():
+    X, y = digits(100)
+
+    def on_rank(comm, last):
+        def move(training):
+            if training.rank == 1 and training.epoch == (3 if last else 2):
+                training.net.theta += 1e-9
+
+        own = distributed.rows(100, comm)
+        fastbp.train(network(), X[own], y[own], epochs=3, batch_size=20, comm=comm, callbacks=[move])
+
+    for last in (False, True):
+        for error in ranks(2, lambda comm, last=last: on_rank(comm, last)):
+            assert isinstance(error, ValueError)
+            assert "theta" in str(error)
+
+
+def test_rank_0_alone_shows_progress_and_logs(capsys, caplog):
+    X, y = digits(100)
+
+    def on_rank(comm):
+        own = distributed.rows(100, comm)
+        fastbp.train(network(), X[own], y[own], epochs=1, batch_size=20, comm=comm, progress=True,
+                     callbacks=[callbacks.Logging()])
+
+    with caplog.at_level(logging.INFO, "fastbp"):
+        all_of(3, on_rank)
+    assert capsys.readouterr().err.count("epoch 1/1") == 1
+    assert len(caplog.records) == 1
+
+
+def test_a_training_that_diverges_diverges_on_all_ranks():
+    X, y = digits(100)
+
+    def on_rank(comm):
+        net, own = network(), distributed.rows(100, comm)
+        before = net.theta.copy()
+        with pytest.raises(fastbp.DivergenceError, match="diverged in epoch"):
+            fastbp.train(net, X[own] * 1e5, y[own], epochs=3, batch_size=20, comm=comm, weight_decay=10,
+                         optimizer=fastbp.SGD(1e300))
+        assert (net.theta == before).all()
+
+    with np.errstate(all="ignore"):
+        all_of(2, on_rank)
+
+
+# ---------------------------------------------------------------- full batches by SciPy
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr"])
+def test_scipys_optimizers_go_the_same_way_on_every_rank(method):
+    X, y = digits(200)
+    X = X[:, 20:44]
+    sizes, settings = (24, 3, 10), {"method": method, "maxiter": 8, "lam": 0.5}
+    alone = fastbp.minimize(network(sizes=sizes), X, y, **settings)
+
+    def on_rank(comm):
+        group, net = Group(comm, parts=4), network(comm.Get_rank(), sizes=sizes)
+        own = distributed.rows(200, group)
+        result = fastbp.minimize(net, X[own], y[own], comm=group, **settings)
+        return net.theta, result.fun, result.nit, result.nfev
+
+    results = [result for p in (1, 2, 4) for result in all_of(p, on_rank)]
+    assert same(results)
+    assert results[0][1] == pytest.approx(alone.fun, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "trust-constr"])
+def test_a_callback_of_minimize_on_one_rank_stops_all(method):
+    X, y = digits(100)
+
+    def on_rank(comm):
+        seen = []
+
+        def third(intermediate_result):
+            seen.append(intermediate_result.fun)
+            if len(seen) == 3:
+                raise StopIteration
+
+        own = distributed.rows(100, comm)
+        result = fastbp.minimize(network(sizes=(64, 3, 10)), X[own], y[own], method=method, comm=comm,
+                                 callback=third if comm.Get_rank() == 1 else None)
+        return result.nit, result.x.tobytes(), len(seen)
+
+    first, second = all_of(2, on_rank)
+    assert first[:2] == second[:2]
+    assert second[2] == 3
+
+
+# ---------------------------------------------------------------- what goes wrong on one rank
+
+
+def told(results, error, text, failed=1):
+    """The failed rank has its own error, the others a RankError that names it"""
+    for rank, result in enumerate(results):
+        if rank == failed:
+            assert isinstance(result, error), result
+            assert text in str(result)
+            assert f"on rank {rank} of {len(results)}" in result.__notes__[0]
+        else:
+            assert isinstance(result, RankError), result
+            assert f"rank {failed} of {len(results)} failed: {error.__name__}" in str(result)
+            assert text in str(result)
+            assert result.rank == failed
+
+
+@pytest.mark.parametrize("call", ["cost_and_gradient", "cost", "evaluate", "minimize", "train", "step", "epoch"])
+def test_bad_input_on_one_rank_is_raised_on_all_before_anything_has_changed(call):
+    X, y = digits(90)
+    bad = X.copy()
+    bad[50, 3] = np.nan     # the second rank's row 20
+
+    def on_rank(comm):
+        net, own = network(), distributed.rows(90, comm)
+        before = net.theta.copy()
+        try:
+            if call == "train":
+                fastbp.train(net, bad[own], y[own], epochs=2, batch_size=30, comm=comm)
+            elif call == "minimize":
+                fastbp.minimize(net, bad[own], y[own], comm=comm)
+            elif call in ("step", "epoch"):
+                getattr(fastbp.Trainer(net, comm=comm), call)(bad[own], y[own])
+            else:
+                getattr(net, call)(bad[own], y[own], comm=comm)
+        finally:
+            assert (net.theta == before).all()
+
+    told(ranks(3, on_rank), ValueError, "Input X contains NaN. First at X[20, 3].")
+
+
+@pytest.mark.parametrize("where", ["chunk", "on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end", "metric",
+                                   "optimizer", "schedule", "progress"])
+def test_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monkeypatch):
+    X, y = digits(90)
+
+    class Failing(Plain):
+        def update(self, theta, D, state):
+            super().update(theta, D, state)
+            if state["t"] == 4 and threading.current_thread().failing:
+                raise OSError("the disk is full")
+
+    def fail(*_):
+        if threading.current_thread().failing:
+            raise OSError("the disk is full")
+        return 0.5
+
+    def on_rank(comm):
+        threading.current_thread().failing = comm.Get_rank() == 1
+        own, settings = distributed.rows(90, comm), {"epochs": 2, "batch_size": 30, "comm": comm}
+        if where == "chunk":
+            def chunks():
+                yield X[own][:20], y[own][:20]
+                fail()
+                yield X[own][20:], y[own][20:]
+            return fastbp.train(network(), chunks, **settings)
+        if where == "metric":
+            settings["metrics"] = [fail]
+        elif where == "optimizer":
+            settings["optimizer"] = Failing()
+        elif where == "schedule":
+            settings["optimizer"] = fastbp.SGD(lambda t: fail() if t == 4 else 0.1)
+        elif where == "progress":
+            settings["metrics"] = [lambda h, Y: fail()]
+        else:
+            class Callback:
+                pass
+
+            setattr(Callback, where, fail)
+            settings["callbacks"] = [Callback()]
+        return fastbp.train(network(), X[own], y[own], **settings)
+
+    told(ranks(3, on_rank), OSError, "the disk is full")
+
+
+DIFFERENT = {
+    "layer_sizes": lambda r: {"net": network(sizes=(64, 12 + r, 10))},
+    "dtype": lambda r: {"net": network(dtype=[np.float64, np.float32][r])},
+    "activation": lambda r: {"net": fastbp.Network([64, 12, 10], activation=["tanh", "relu"][r], output="softmax")},
+    "loss": lambda r: {"net": fastbp.Network([64, 12, 10], loss=["cross_entropy", "squared_error"][r])},
+    "optimizer": lambda r: {"optimizer": fastbp.Adam(1e-3 * (1 + r))},
+    "epochs": lambda r: {"epochs": 2 + r},
+    "batch_size": lambda r: {"batch_size": 30 + r},
+    "regularisation": lambda r: {"weight_decay": 1e-3 * r},
+    "dropout": lambda r: {"dropout": 0.1 * r},
+    "metrics": lambda r: {"metrics": ["accuracy", "mse"][:r]},
+    "sync_every": lambda r: {"sync_every": 2 + r},
+    "shuffle": lambda r: {"shuffle": bool(r)},
+    "window": lambda r: {"window": 40 + 40 * r},
+    "validation_split": lambda r: {"validation_split": 0.1 + 0.1 * r},
+    "lam": lambda r: {"lam": 1.0 + r},
+}
+
+
+@pytest.mark.parametrize("setting", DIFFERENT)
+def test_different_settings_on_different_ranks_are_an_error_on_all_that_names_them(setting):
+    X, y = digits(90)
+
+    def on_rank(comm):
+        own = distributed.rows(90, comm)
+        arguments = {"net": network(), "X": X[own], "Y": y[own], "epochs": 2, "batch_size": 30, "comm": comm}
+        fastbp.train(**arguments | DIFFERENT[setting](comm.Get_rank()))
+
+    for error in ranks(2, on_rank):
+        assert isinstance(error, ValueError), error
+        assert f"the ranks differ in {setting}" in str(error)
+
+
+def test_different_functions_parts_start_values_and_kinds_of_Y_are_errors_on_all():
+    X, y = digits(90)
+    one_hot = np.eye(10)[y]
+
+    def functions(comm):
+        net = network()
+        return fastbp.Trainer(net, comm=comm) if comm.Get_rank() else net.cost_and_gradient(X, y, comm=comm)
+
+    def kinds(comm):
+        return network().cost_and_gradient(X, [y, one_hot][comm.Get_rank()], comm=comm)
+
+    for on_rank, text in (
+        (lambda comm: Group(comm, parts=2 * (1 + comm.Get_rank())), "parts must be the same on all ranks"),
+        (lambda comm: network(comm.Get_rank()).cost_and_gradient(X, y, comm=comm), "theta of rank 1 is not that of"),
+        (kinds, "Y must hold labels on every rank, or targets on every rank"),
+        (lambda comm: network().cost(X, y, sample_weight=np.full(90, 1e-30**comm.Get_rank()), comm=comm),
+         "sample_weight must not be that extreme"),
+    ):
+        for error in ranks(2, on_rank):
+            assert isinstance(error, ValueError), error
+            assert text in str(error)
+
+
+def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are():
+    """0.5 on one rank only: that is no classification"""
+    X, Y = np.ones((4, 2)), np.array([[0.0], [1.0], [0.5], [1.0]])
+    net = fastbp.Network([2, 1], seed=0)
+
+    def on_rank(comm):
+        own = distributed.rows(4, comm)
+        return net.evaluate(X[own], Y[own], comm=comm)
+
+    assert [result.accuracy for result in all_of(2, on_rank)] == [None, None]
+
+
+def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
+    X, y = digits(90)
+
+    class Broken(Threads):
+        def Allreduce(self, mine, total):
+            if self.rank == 1 and self.calls > 40:
+                raise OSError("the network is down")
+            super().Allreduce(mine, total)
+
+    def on_rank(comm):
+        own = distributed.rows(90, comm)
+        fastbp.train(network(), X[own], y[own], epochs=100, batch_size=30, comm=comm)
+
+    results = ranks(2, on_rank, Broken)
+    assert isinstance(results[1], OSError)
+    assert isinstance(results[0], threading.BrokenBarrierError)
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def trained(comm, path, *, parts=None, pause=None, **settings):
+    """What a training of 4 epochs leaves, paused after `pause` batches"""
+    X, y = digits(240)
+    group = Group(comm, parts=parts)
+    own, net = distributed.rows(240, group), network(comm.Get_rank())
+
+    class Pause:
+        count = 0
+
+        def on_batch_end(self, training):
+            self.count += 1
+            if self.count == pause:
+                training.pause("for now")
+
+    stopping = callbacks.EarlyStopping("val_J", patience=50)
+    history = fastbp.train(
+        net, X[own], y[own], epochs=4, batch_size=32, seed=3, comm=group, checkpoint=path, validation_split=0.2,
+        callbacks=[stopping, *([Pause()] if pause and comm.Get_rank() == 0 else [])], dropout=0.2, **settings)
+    return net.theta, history.J, history.val_J, [stopping.best, stopping.waited]
+
+
+@pytest.mark.parametrize("settings", [{"parts": 4}, {"sync_every": 2}, {"optimizer": "nadam"}])
+@pytest.mark.parametrize("pause", [1, 2, 5, 6, 7, 13, 23])
+def test_a_training_resumed_on_all_ranks_has_the_bits_of_one_that_was_never_stopped(tmp_path, pause, settings):
+    expected = all_of(2, lambda comm: trained(comm, tmp_path / "whole", **settings))
+    all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=pause, **settings))
+    results = all_of(2, lambda comm: trained(comm, tmp_path / "kept", resume=True, **settings))
+    assert same([*expected, *results])
+
+
+def test_a_training_of_4_parts_may_be_resumed_on_another_number_of_ranks(tmp_path):
+    expected = all_of(1, lambda comm: trained(comm, tmp_path / "whole", parts=4))
+    all_of(4, lambda comm: trained(comm, tmp_path / "kept", parts=4, pause=9))
+    results = all_of(2, lambda comm: trained(comm, tmp_path / "kept", parts=4, resume=True))
+    assert same([*expected, *results])
+
+
+def test_a_training_is_not_resumed_with_other_parts(tmp_path):
+    all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=3))
+    for parts in (4, None):
+        for error in ranks(4, lambda comm, parts=parts: trained(comm, tmp_path / "kept", resume=True, parts=parts)):
+            assert isinstance(error, ValueError)
+            assert "it was made with" in str(error)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_on_all_ranks(tmp_path):
+    told(ranks(2, lambda comm: trained(comm, tmp_path / "no" / "folder")), FileNotFoundError, "No such file", failed=0)
+
+
+def test_a_trainers_file_is_written_and_read_by_rank_0(tmp_path):
+    X, y = digits(100)
+
+    def on_rank(comm):
+        own, name = distributed.rows(100, comm), tmp_path / f"rank {comm.Get_rank()}"
+        trainer = fastbp.Trainer(network(), "adam", comm=comm)
+        trainer.epoch(X[own], y[own], batch_size=20)
+        trainer.save(name, notes={"rank": comm.Get_rank()})
+        twin = fastbp.Trainer(network(), "adam", comm=comm)
+        notes = twin.restore(name)
+        assert trainer.epoch(X[own], y[own], batch_size=20) == twin.epoch(X[own], y[own], batch_size=20)
+        return notes["rank"], twin.net.theta.tobytes()
+
+    results = all_of(2, on_rank)
+    assert results[0] == results[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["rank 0"]

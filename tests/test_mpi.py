@@ -1,0 +1,146 @@
+"""The real thing: processes under mpiexec, that agree to the bit and end together."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+pytest.importorskip("mpi4py", reason="mpi4py is not installed (pip install 'fastbp[mpi]')")
+MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+if MPIEXEC is None:
+    pytest.skip("there is no mpiexec (pip install 'fastbp[mpi]')", allow_module_level=True)
+HERE = Path(__file__).parent / "mpi"
+SAYING = ("-prepend-rank", "-print-all-exitcodes")  # of MPICH: which rank a line is of, and how each has ended
+ENDED = 10  # seconds after a fault within which all is over
+
+
+def start(n, script, *arguments, runner=("-m", "mpi4py"), saying=SAYING):
+    command = [MPIEXEC, *saying, "-n", str(n), sys.executable, "-W", "error", *runner, str(HERE / script),
+               *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+
+
+def output(n, form, folder):
+    process = start(n, "train.py", folder, form, saying=())
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.mark.parametrize("form", ["train", "minimize"])
+def test_1_2_and_4_processes_have_the_same_bits(form, tmp_path):
+    outputs = []
+    for n in (1, 2, 4):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        outputs.append(output(n, form, folder))
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(outputs[0].split()) > 3
+
+
+def test_a_paused_training_goes_on_to_the_same_bits_on_another_number_of_processes(tmp_path):
+    expected = output(2, "train", tmp_path)
+    output(4, "pause", tmp_path)
+    shutil.copy(tmp_path / "pause", tmp_path / "train")
+    assert output(2, "train", tmp_path) == expected
+
+
+def test_local_steps_end_with_the_same_theta_on_both():
+    assert len(output(2, "sync", "-").split()) == 6
+
+
+def test_the_command_learns_the_digits_on_two_processes(tmp_path):
+    command = [MPIEXEC, "-n", "2", sys.executable, "-W", "error", "-m", "mpi4py", "-m", "fastbp", "--mpi"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path,
+                          env=os.environ | {"MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("processes: 2") == 1
+    assert float(re.search(r"held-out accuracy: (\d+\.\d) %\n$", done.stdout)[1]) >= 96
+    assert len(re.findall(r"^epoch +1/200", done.stderr, re.M)) == 1
+
+
+def ends(process, began, folder):
+    """What a run says that must end, and leave no process"""
+    try:
+        out, err = process.communicate(timeout=ENDED + 5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    assert process.returncode != 0
+    for name in folder.glob("pid *"):
+        while alive(name.read_text()):
+            assert time.monotonic() - began < ENDED, f"process of {name} is left"
+            time.sleep(0.02)
+    assert time.monotonic() - began < ENDED
+    return err + out
+
+
+def alive(pid):
+    """Does it run? A process that is dead but not yet collected by its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    ("input", ["rank 1 of 2 failed: ValueError: Input X contains NaN. First at X[7, 5].", "[1] on rank 1 of 2"]),
+    ("callback", ["rank 1 of 2 failed: RuntimeError: something is wrong in a callback", "[1] on rank 1 of 2"]),
+    ("network", ["the ranks differ in layer_sizes"]),
+    ("dtype", ["the ranks differ in dtype"]),
+    ("optimizer", ["the ranks differ in optimizer"]),
+])
+@pytest.mark.parametrize("runner", [(), ("-m", "mpi4py")], ids=["python", "python -m mpi4py"])
+def test_what_fails_inside_fastbp_on_one_process_ends_all_and_says_where(fault, words, runner, tmp_path):
+    began = time.monotonic()
+    err = ends(start(2, "fault.py", tmp_path, fault, runner=runner), began, tmp_path)
+    for text in words:
+        assert text in err
+
+
+@pytest.mark.parametrize(("fault", "words"), [
+    ("outside", ["[1] RuntimeError: something is wrong outside"]), ("gone", ["[1] rank 1 has nothing to do"]),
+    ("killed", ["0,9\n", "signal 9"]), ("exit", [f"0,{3 << 8}\n"]),     # how ranks 0 and 1 have ended, as of wait()
+])
+def test_a_process_that_fails_elsewhere_is_killed_or_exits_ends_all(fault, words, tmp_path):
+    began = time.monotonic()
+    err = ends(start(2, "fault.py", tmp_path, fault), began, tmp_path)
+    for text in words:
+        assert text in err
+    if fault in ("killed", "exit"):
+        assert fastbp.load(tmp_path / "kept").layer_sizes == (64, 30, 10)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_all_and_leaves_a_whole_checkpoint(which, tmp_path):
+    process = start(2, "fault.py", tmp_path, "none")
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "running 0").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    began = time.monotonic()
+    process.send_signal(which)
+    ends(process, began, tmp_path)
+    assert fastbp.load(tmp_path / "kept").layer_sizes == (64, 30, 10)
+
+
+@pytest.mark.parametrize("runner", [(), ("-m", "mpi4py")], ids=["python", "python -m mpi4py"])
+def test_an_interrupt_of_one_process_ends_the_other_too(runner, tmp_path):
+    process = start(2, "fault.py", tmp_path, "none", runner=runner)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "running 1").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    began = time.monotonic()
+    os.kill(int((tmp_path / "pid 1").read_text()), signal.SIGINT)
+    assert "[1] KeyboardInterrupt" in ends(process, began, tmp_path)
