@@ -293,3 +293,9 @@ def test_bad_settings_are_refused_by_name():
         refused(make, name)
     schedule = fastbp.SGD(fastbp.schedules.Constant(0.1))
     refused(lambda: train(problem(), optimizer=schedule, callbacks=[ReduceOnPlateau("J")]), "learning_rate")
+
+
+def test_a_callback_without_a_state_keeps_none():
+    own = Callback()
+    assert own.state() == {}
+    assert own.load_state({}) is None

@@ -216,3 +216,30 @@ def test_sets_of_more_scalars_or_slots_than_there_is_room_for_are_refused():
 def test_rows_that_cannot_be_read_where_they_lie_are_refused_by_the_core_too(bad):
     with pytest.raises(ValueError, match="rows must be 2-D"):
         _backprop.Examples(bad)
+
+
+@pytest.mark.parametrize("output", ["identity", "exp"])
+def test_targets_of_bytes_are_in_reach_of_an_output_without_a_limit(output):
+    net = fastbp.Network([2, 1], output=output, loss="squared_error" if output == "identity" else "poisson", seed=0)
+    X, Y = np.random.default_rng(0).standard_normal((4, 2)), np.array([[0], [1], [200], [255]], np.uint8)
+    assert net.cost_and_gradient(X, Y)[0] == net.cost_and_gradient(X, Y.astype(float))[0]
+
+
+def test_a_part_of_theta_is_no_place_for_predictions():
+    net = fastbp.Network([2, 2], seed=0)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match=r"must not be a part of net\.theta"):
+        net.predict(np.ones((3, 2)), out=net.theta[:6].reshape(3, 2))
+    assert (net.theta == before).all()
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e-300])
+def test_sums_by_weights_that_float32_does_not_hold_are_the_textbooks(scale):
+    """In units of their mean inside; the sums themselves in float64"""
+    p = problem(m=9)
+    net = p.network()
+    cost, Delta = net.accumulate(p.X, p.Y, sample_weight=p.weights * scale)
+    expected, other = net.accumulate(p.X, p.Y, sample_weight=p.weights)
+    assert cost == pytest.approx(expected * scale, rel=1e-14)
+    for a, b in zip(Delta, other, strict=True):
+        np.testing.assert_allclose(a, b * scale, rtol=1e-13)

@@ -108,3 +108,8 @@ def test_units_that_start_equal_are_warned_of_where_training_begins(call, layer)
 def test_zeros_without_a_hidden_layer_and_single_units_are_fine():
     fastbp.Network([3, 2], init=np.zeros(8))  # any warning is an error here
     fastbp.Network([3, 1, 2], init=np.zeros(8))
+
+
+def test_none_is_no_way_to_start():
+    with pytest.raises(TypeError, match=r"init must be one of .* got None"):
+        fastbp.Network([3, 2], init=None)

@@ -220,3 +220,15 @@ def test_a_value_to_watch_that_is_not_measured_is_named():
     X, y = noisy()
     with pytest.raises(ValueError, match="val_J"):
         fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, epochs=3, callbacks=[callbacks.EarlyStopping()])
+
+
+def test_a_window_whose_weights_are_all_zero_teaches_nothing():
+    """Two windows, the first of weight 0: the epoch is that of the second alone, in its order"""
+    X, y = noisy()
+    w = np.repeat([0.0, 1.0], [30, len(X) - 30])
+    chunks, one = [(X, y, w)], fastbp.Network([6, 1], seed=1)
+    other = one.copy()
+    fastbp.train(one, chunks, epochs=1, window=30, batch_size=10, shuffle=False, optimizer=fastbp.SGD(0.1))
+    fastbp.train(other, [(X[30:], y[30:], w[30:])], epochs=1, window=30, batch_size=10, shuffle=False,
+                 optimizer=fastbp.SGD(0.1))
+    assert (one.theta == other.theta).all()

@@ -173,3 +173,21 @@ def test_an_error_in_a_users_optimizer_comes_through_after_the_last_finished_ste
         fastbp.train(net, p.X, p.Y, optimizer=Failing(), epochs=2, batch_size=5, shuffle=False)
     theta, _ = reference.train(p.model, p.theta, p.X[:10], p.Y[:10], reference.SGD(0.2), epochs=1, batch_size=5)
     assert distance(net.theta, theta) < 1e-13
+
+
+def test_a_rule_of_ones_own_says_what_it_lacks():
+    class Half(fastbp.optimizers.Optimizer):
+        learning_rate = 0.5
+
+    with pytest.raises(NotImplementedError, match=r"Half must define update\(theta, D, state\)"):
+        Half().update(np.ones(2), np.ones(2), {"t": 0})
+    with pytest.raises(NotImplementedError, match="Half names a compiled rule but not its settings"):
+        Half().settings()
+    assert Half().rate({"t": 3}) == 0.5
+    Half.learning_rate = staticmethod(lambda t: 1 / (t + 1))
+    assert Half().rate({"t": 3}) == 0.25
+
+
+def test_nesterov_without_momentum_is_refused():
+    with pytest.raises(ValueError, match="nesterov needs a momentum above 0"):
+        fastbp.SGD(0.1, nesterov=True)

@@ -1,6 +1,7 @@
 """Schedules: by hand, against torch.optim.lr_scheduler, inside a training, refused where they are bad."""
 
 import copy
+import inspect
 import math
 import pickle
 
@@ -124,3 +125,28 @@ def test_copies_are_equal_and_show_their_settings(name):
 )
 def test_bad_settings_are_refused_by_name(make, name):
     refused(make, name)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: schedules.Step(0.1, 2, factor=1), lambda: schedules.Step(0.1, 1), lambda: schedules.Exponential(0.1, 1),
+    lambda: schedules.InverseScaling(0.1, 0), lambda: schedules.Cosine(0.1, 10, least=0.1),
+    lambda: schedules.Cosine(0.1, 10, least=0), lambda: schedules.Cosine(0.1, 1), lambda: schedules.OneCycle(0.1, 2),
+])
+def test_the_ends_of_what_is_accepted_are_accepted(make):
+    assert 0 < make()(0) <= 0.1
+
+
+def test_a_schedule_of_ones_own_without_a_rate_says_what_is_missing():
+    class Half(schedules.Schedule):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Half must define __call__"):
+        Half()(0)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("rate", [0, -0.1, np.inf, np.nan, None])
+def test_every_schedule_asks_for_a_finite_rate_above_zero(name, rate):
+    settings = vars(EXAMPLES[name]) | {"learning_rate": rate}
+    accepted = inspect.signature(type(EXAMPLES[name])).parameters
+    refused(lambda: type(EXAMPLES[name])(**{key: settings[key] for key in accepted}), "learning_rate")

@@ -123,3 +123,7 @@ def test_bad_rows_are_refused():
         (lambda: scaling.unfold(fastbp.Network([4, 1], seed=0)), "4 inputs"),
     ]:
         refused(action, pattern)
+
+
+def test_its_repr_says_how_many_columns():
+    assert repr(Standardise(rows(100))) == "Standardise(5 columns)"

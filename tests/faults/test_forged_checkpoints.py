@@ -225,3 +225,57 @@ def test_a_number_of_the_wrong_kind_is_named_with_its_place(path, name):
     with pytest.raises(fastbp.FormatError, match=f"(?s){path}: .*") as caught:
         go_on(network())
     assert name in str(caught.value) or "must have the fields" in str(caught.value)
+
+
+def state_of(kind, **changed):
+    """Of a generator, parts of it changed"""
+    state = getattr(np.random, kind)(1).state
+    for name, value in changed.items():
+        (state["state"] if name == "pos" else state)[name] = value
+    return state
+
+
+@pytest.mark.parametrize(("states", "said"), [
+    ([state_of("PCG64"), state_of("Philox")], "two states of one kind"),
+    ([state_of("PCG64")] * 3, "two states"),
+    ([state_of("MT19937", pos=625)] * 2, "pos is beyond 624"),
+    ([state_of("MT19937", pos=-1)] * 2, "pos is beyond 624"),
+    ([state_of("Philox", buffer_pos=5)] * 2, "buffer_pos is beyond 4"),
+])
+def test_generators_that_would_read_beyond_their_state_are_refused(path, states, said):
+    go_on = trained(path)
+    arrays, meta = container.read(path)
+    container.write(path, arrays, {**meta, "generator": snapshot.encode(states, "generator", arrays)})
+    with pytest.raises(fastbp.FormatError, match=said):
+        go_on(network())
+
+
+@pytest.mark.parametrize(("kind", "end"), [
+    ("MT19937", {"pos": 624}), ("MT19937", {"pos": 0}), ("Philox", {"buffer_pos": 4}),
+])
+def test_generators_at_the_ends_of_their_state_are_read(kind, end):
+    kept = state_of(kind, **end)
+    again = snapshot.to_generator(kept)
+    twin = np.random.Generator(getattr(np.random, kind)(0))
+    twin.bit_generator.state = kept
+    assert (again.integers(0, 2**60, 700) == twin.integers(0, 2**60, 700)).all()
+
+
+def test_a_history_with_other_columns_is_refused(path):
+    go_on = trained(path)
+    arrays, meta = container.read(path)
+    history = snapshot.decode(meta["history"], arrays)
+    history["val_accuracy"] = None
+    meta["history"] = snapshot.encode(history, "history", arrays)
+    container.write(path, arrays, meta)
+    with pytest.raises(fastbp.FormatError, match="other columns"):
+        go_on(network())
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(path):
+    first = fastbp.Trainer(network(), fastbp.Adam(0.01))
+    first.optimizer.learning_rate = np.float64(0.25)
+    first.save(path, {"best": np.float32(0.5), "at": np.int64(7), "is": np.bool_(True), "worst": np.float64("-inf")})
+    second = fastbp.Trainer(network(), fastbp.Adam(0.01))
+    assert second.restore(path) == {"best": 0.5, "at": 7, "is": True, "worst": -np.inf}
+    assert second.optimizer.learning_rate == 0.25
