@@ -88,7 +88,7 @@ class Checkpoint:
             self._batches *= 2
         elif took > self._pause:
             self._batches = max(1, self._batches // 2)
-        due = training.paused or self._due(now)
+        due = self._due(now)
         if (due or now - self._copied >= self._pause) and self._take(training) and due:
             self._write(training)
 

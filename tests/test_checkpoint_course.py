@@ -342,6 +342,42 @@ def test_ctrl_c_in_a_function_of_the_callers_loses_no_finished_batch(path, each_
     same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
 
 
+def test_a_stop_in_a_batch_is_none_before_its_epoch_has_ended(path, each_state_is_copied):
+    """Killed in between, it stops in that batch again"""
+    class Stops:
+        def on_batch_end(self, training):
+            if training.trainer.state["t"] == 6:
+                training.stop("enough")
+
+    settings = {"callbacks": [Stops()], "validation_split": 0.25, "checkpoint_every": (1, "batches")}
+    whole, net = network(), network(seed=9)
+    expected = run(whole, **settings)
+    assert (len(expected), expected.stopped) == (2, "enough")
+    with pytest.MonkeyPatch.context() as patch:
+        Interrupts(patch, fastbp.Network, "evaluate_data", 2)
+        with pytest.raises(KeyboardInterrupt):
+            run(network(), checkpoint=path, **settings)
+    assert checkpoint.read(path).history.stopped is None
+    same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
+
+
+def test_what_is_in_the_file_already_is_not_written_again(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST", 1000.0)
+    written, write = [], container.write
+    monkeypatch.setattr(container, "write", lambda *args: (written.append(args), write(*args)))
+
+    def fail(training):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run(network(), callbacks=[at_epoch(3, fail)], checkpoint=path)
+    assert len(written) == 3    # the first, two epochs
+    run(network(), epochs=4, checkpoint=path, resume=True)
+    assert len(written) == 5    # two epochs
+    run(network(), epochs=4, checkpoint=path, resume=True)
+    assert len(written) == 5
+
+
 @pytest.mark.parametrize("second", [OSError(28, "No space left"), MemoryError("none left"), TypeError("odd")])
 def test_whatever_keeps_the_last_state_from_being_written_the_first_exception_is_seen(
     path, each_state_is_copied, monkeypatch, second
