@@ -573,7 +573,7 @@ def test_bad_input_on_one_rank_is_raised_on_all_before_anything_has_changed(call
 
 @pytest.mark.parametrize("where", ["chunk", "on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end", "metric",
                                    "optimizer", "schedule", "progress"])
-def test_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monkeypatch):
+def test_fault_52_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monkeypatch):
     X, y = digits(90)
 
     class Failing(Plain):
