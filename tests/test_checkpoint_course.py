@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -376,6 +377,74 @@ def test_what_is_in_the_file_already_is_not_written_again(path, monkeypatch):
     assert len(written) == 5    # two epochs
     run(network(), epochs=4, checkpoint=path, resume=True)
     assert len(written) == 5
+
+
+def test_batches_are_counted_on_from_epoch_to_epoch(path, monkeypatch):
+    written, write = [], container.write
+
+    def note(path, arrays, meta):
+        write(path, arrays, meta)
+        kept = checkpoint.read(path)
+        written.append(len(kept.history) * 4 + kept.position.examples // BATCH)
+
+    monkeypatch.setattr(container, "write", note)
+    run(network(), checkpoint=path, checkpoint_every=(3, "batches"))
+    assert written == [0, 3, 6, 9, 12, 15, 18, 20]
+
+
+class Clock:
+    """Time that goes by as it is looked at, and as states are copied"""
+
+    def __init__(self, monkeypatch, look, copy):
+        self.now, self.copies, take = 1e6, 0, checkpoint.snapshot.of_trainer
+
+        def monotonic():
+            self.now += look
+            return self.now
+
+        def slowly(trainer):
+            self.now, self.copies = self.now + copy, self.copies + 1
+            return take(trainer)
+
+        monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=monotonic))
+        monkeypatch.setattr(checkpoint.snapshot, "of_trainer", slowly)
+
+
+def test_copies_take_a_fiftieth_of_the_time_however_long_one_takes(path, monkeypatch):
+    for copy in (0.001, 0.1, 2.0):
+        with monkeypatch.context() as patch:
+            clock = Clock(patch, 0.0001, copy)
+            run(network(), epochs=2000, checkpoint=path, checkpoint_every=10**6)
+            assert clock.copies * copy <= (clock.now - 1e6) / 50 + 3 * copy
+            assert clock.copies > 3 or copy > 0.001
+
+
+def test_seconds_are_counted_from_where_it_goes_on(path, monkeypatch):
+    run(network(), epochs=2, checkpoint=path)
+    written, write = [], container.write
+    monkeypatch.setattr(container, "write", lambda *args: (written.append(args), write(*args)))
+    Clock(monkeypatch, 0.01, 0.0)
+    run(network(), epochs=6, checkpoint=path, checkpoint_every=(1000, "seconds"), resume=True)
+    assert len(written) == 1
+
+
+def test_a_training_goes_on_as_often_as_it_takes(path):
+    settings = {"validation_split": 0.25, "dropout": 0.3, "seed": 8}
+    whole, net = network(), network()
+    expected = run(whole, **settings)
+    for at in (1, 3, 4, 1, 6):
+        history = run(net, checkpoint=path, resume=True, callbacks=[AtBatch(at, pause)], **settings)
+        assert history.stopped == "paused"
+        settings["seed"] = None     # that of the file
+    same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
+
+
+def test_the_epoch_that_was_begun_counts(path):
+    run(network(), callbacks=[AtBatch(10, pause)], checkpoint=path)
+    assert checkpoint.read(path).key[:2] == (2, 24)
+    with pytest.raises(ValueError, match="has come to epoch 3; epochs is 2"):
+        run(network(), epochs=2, checkpoint=path, resume=True)
+    assert len(run(network(), epochs=3, checkpoint=path, resume=True)) == 3
 
 
 @pytest.mark.parametrize("second", [OSError(28, "No space left"), MemoryError("none left"), TypeError("odd")])

@@ -165,6 +165,19 @@ def test_fault_43_a_state_that_is_none_of_its_kind_is_refused(kind):
     assert refused > 0.8 * tried
 
 
+@pytest.mark.parametrize(("kind", "most"), [("MT19937", 624), ("Philox", 4)])
+def test_fault_43_a_generator_never_draws_from_behind_its_state(kind, most):
+    state = getattr(np.random, kind)(0).state
+    part, name = (state["state"], "pos") if kind == "MT19937" else (state, "buffer_pos")
+    for good in (0, most):
+        part[name] = good
+        snapshot.to_generator(state).random(9)
+    for bad in (-1, most + 1, most + 100, 2**31 - 1):
+        part[name] = bad
+        with pytest.raises(FormatError, match=name):
+            snapshot.to_generator(state)
+
+
 @pytest.mark.parametrize("state", [*ODD, {"bit_generator": "Random"}, {"bit_generator": ["PCG64"]}],
                          ids=lambda state: f"{state!r:.30}")
 def test_what_is_no_state_at_all_is_refused(state):
@@ -225,6 +238,16 @@ def test_another_setting_than_a_number_is_never_put_back_in_silence(tmp_path, ch
     second.optimizer.__dict__ |= change     # with what it had come to it goes on
     if "more" not in change:
         second.restore(tmp_path / "t")
+
+
+@pytest.mark.parametrize("indices", [[0, 1], [10**6] * 5, [-1] * 5])
+def test_fault_43_indices_of_biases_are_those_of_the_network(tmp_path, indices):
+    trainer(fastbp.AdamW()).save(tmp_path / "t")
+    arrays, meta = container.read(tmp_path / "t")
+    assert arrays["state.bias"].tolist() == [0, 5, 10, 15, 19]
+    container.write(tmp_path / "t", {**arrays, "state.bias": np.array(indices)}, meta)
+    with pytest.raises(FormatError, match="bias"):
+        trainer(fastbp.AdamW()).restore(tmp_path / "t")
 
 
 class Scaled(Own):
