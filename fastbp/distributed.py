@@ -95,10 +95,7 @@ class Group:
     together = True     # there may be others
 
     def __init__(self, comm, parts=None):
-        if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
-                       if not callable(getattr(comm, name, None))]:
-            raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no "
-                            f"{', '.join(missing)}")
+        _check(comm)
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
         self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
         self.parts = self.size if parts is None else checks.count(parts, "parts")
@@ -266,9 +263,16 @@ def rows(m, comm):
     if isinstance(comm, Group):
         rank, parts, own = comm.rank, comm.parts, comm.own
     else:
+        _check(comm)
         rank, parts, own = comm.Get_rank(), comm.Get_size(), 1
     ends = cuts(checks.count(m, "m", low=0), parts)
     return slice(ends[rank * own], ends[(rank + 1) * own])
+
+
+def _check(comm):
+    if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
+                   if not callable(getattr(comm, name, None))]:
+        raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
 
 
 def cuts(m, n):
