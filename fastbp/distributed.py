@@ -276,6 +276,8 @@ def rows(m, comm):
 
 
 def _check(comm):
+    if isinstance(comm, type):
+        raise TypeError(f"comm must be a communicator as of mpi4py; got the class {comm.__name__}")
     if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
                    if not callable(getattr(comm, name, None))]:
         raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")

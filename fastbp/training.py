@@ -110,7 +110,8 @@ class Trainer:
         self._crew = threads.ALONE
         self._works = (0, [])       # batch size, a workspace for each member: kept from epoch to epoch
         self._taken = np.zeros(1, np.int64)     # steps so far, counted in compiled code where the rule is compiled
-        self._quick = net.n_parameters <= gradient.SMALL    # takes too short a time to give up the GIL
+        # Alone, and a step takes too short a time to give up the GIL
+        self._quick = not self.group.together and net.n_parameters <= gradient.SMALL
         self._stepper = None        # made for the settings it was made with
         self._set_masks()
 
@@ -158,8 +159,7 @@ class Trainer:
 
         X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
         """
-        quick = self._rule and self._quick and not self.group.together and sample_weight is None
-        if quick and type(X) is np.ndarray and type(Y) is np.ndarray:
+        if self._rule and self._quick and sample_weight is None and type(X) is np.ndarray and type(Y) is np.ndarray:
             settings = self.optimizer.settings()
             if self._stepper is None or settings != self._settings:
                 self._prepare_step(settings)

@@ -67,7 +67,7 @@ def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number
         assert cut[1] == cut[2] == cut[4]
 
 
-@pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3)])
+@pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3), Serial])
 def test_what_is_no_communicator_is_a_type_error_that_names_comm(comm):
     X, y = digits()
     for call in (
