@@ -250,6 +250,26 @@ def test_fault_43_indices_of_biases_are_those_of_the_network(tmp_path, indices):
         trainer(fastbp.AdamW()).restore(tmp_path / "t")
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"layer_sizes": [4, 2, 2]}, "layer_sizes"), ({"activation": "relu"}, "activation"), ({"output": "tanh"}, "output"),
+    ({"loss": "squared_error", "huber_delta": None}, "loss"), ({"huber_delta": 2.0}, "loss_parameters"),
+    ({"dtype": np.float32}, "dtype"), ({"seed": 1}, None), ({"init": "normal"}, None),
+])
+def test_a_network_is_the_same_in_all_that_steps_depend_on(change, said):
+    settings = {"layer_sizes": [4, 3, 2], "activation": "tanh", "output": "identity", "loss": "huber",
+                "huber_delta": 1.5, "seed": 0}
+    kept = fastbp.Network(**settings)
+    if change.get("output") == "tanh":      # huber goes with identity alone
+        kept = fastbp.Network(**{**settings, "loss": "squared_error", "huber_delta": None})
+        change = {**change, "loss": "squared_error", "huber_delta": None}
+    now = fastbp.Network(**{**settings, **change})
+    if said is None:
+        snapshot.same_network(now, kept)
+        return
+    with pytest.raises(ValueError, match=f"the network's {said} "):
+        snapshot.same_network(now, kept)
+
+
 class Scaled(Own):
     """A state whose scalars are float32: theta := theta - rate / norm D"""
 
