@@ -95,6 +95,10 @@ def test_parts_must_be_the_ranks_times_a_power_of_two(parts):
         assert "parts" in str(error)
 
 
+def test_parts_that_are_no_number_on_one_rank_are_raised_on_all():
+    told(ranks(2, lambda comm: Group(comm, parts=[2, "two"][comm.Get_rank()])), TypeError, "parts must be")
+
+
 def test_settings_are_told_apart_by_value_and_never_by_address():
     from fastbp.describe import digest
 
@@ -650,6 +654,51 @@ def test_fault_52_an_exception_inside_a_training_on_one_rank_is_raised_on_all(wh
     told(ranks(3, on_rank), OSError, "the disk is full")
 
 
+@pytest.mark.parametrize("rule", ["Python", "compiled"])
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+def test_fault_52_an_update_that_fails_on_one_rank_is_raised_on_all_after_whichever_step(rule, watched, step):
+    X, y = digits(90)       # 3 steps an epoch
+
+    class Failing(Plain):
+        def update(self, theta, D, state):
+            super().update(theta, D, state)
+            fail(state["t"])
+
+    class Looks:
+        def on_batch_end(self, training):
+            pass
+
+    def fail(t):
+        if t == step and threading.current_thread().failing:
+            raise OSError("the disk is full")
+
+    def on_rank(comm):
+        threading.current_thread().failing = comm.Get_rank() == 1
+        own = distributed.rows(90, comm)
+        optimizer = Failing() if rule == "Python" else fastbp.SGD(lambda t: fail(t + 1) or 0.1)
+        fastbp.train(network(), X[own], y[own], optimizer=optimizer, epochs=2, batch_size=30, comm=comm,
+                     callbacks=[Looks()] if watched else [])
+
+    told(ranks(3, on_rank), OSError, "the disk is full")
+
+
+def test_fault_52_a_trainers_step_that_fails_on_one_rank_is_raised_on_all():
+    X, y = digits(90)
+
+    class Failing(Plain):
+        def update(self, theta, D, state):
+            if threading.current_thread().failing:
+                raise OSError("the disk is full")
+
+    def on_rank(comm):
+        threading.current_thread().failing = comm.Get_rank() == 1
+        own = distributed.rows(90, comm)
+        fastbp.Trainer(network(), Failing(), comm=comm).step(X[own], y[own])
+
+    told(ranks(3, on_rank), OSError, "the disk is full")
+
+
 DIFFERENT = {
     "layer_sizes": lambda r: {"net": network(sizes=(64, 12 + r, 10))},
     "dtype": lambda r: {"net": network(dtype=[np.float64, np.float32][r])},
@@ -716,6 +765,19 @@ def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are
         return net.evaluate(X[own], Y[own], comm=comm)
 
     assert [result.accuracy for result in all_of(2, on_rank)] == [None, None]
+
+
+@pytest.mark.parametrize("nothing", [np.zeros(0, int), np.zeros((0, 10)), np.zeros((0, 10), np.float32)])
+def test_metrics_take_Y_in_any_form_from_a_rank_without_rows(nothing):
+    X, y = digits(60)
+
+    def on_rank(comm, Y):
+        rows = (X[:0], nothing) if comm.Get_rank() else (X, Y)
+        return fastbp.train(network(), *rows, epochs=2, comm=comm, metrics=["accuracy"],
+                            validation_data=rows).metrics["accuracy"]
+
+    for Y in (y, np.eye(10)[y]):
+        assert same(all_of(2, lambda comm, Y=Y: on_rank(comm, Y)))
 
 
 def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
@@ -793,6 +855,14 @@ def test_a_training_is_not_resumed_with_other_parts(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_is_an_error_on_all_ranks(tmp_path):
     told(ranks(2, lambda comm: trained(comm, tmp_path / "no" / "folder")), FileNotFoundError, "No such file", failed=0)
+
+
+def test_the_checkpoint_may_be_given_to_rank_0_alone(tmp_path):
+    expected = all_of(2, lambda comm: trained(comm, tmp_path / "whole"))
+    all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=5))
+    results = all_of(2, lambda comm: trained(
+        comm, None if comm.Get_rank() else tmp_path / "kept", resume=not comm.Get_rank()))
+    assert same([*expected, *results])
 
 
 def test_a_trainers_file_is_written_and_read_by_rank_0(tmp_path):
