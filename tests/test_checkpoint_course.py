@@ -439,6 +439,24 @@ def test_a_training_goes_on_as_often_as_it_takes(path):
     same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
 
 
+def test_seconds_of_an_epoch_are_those_of_all_its_parts(path):
+    run(network(), epochs=2, callbacks=[AtBatch(6, pause)], checkpoint=path)
+    arrays, meta = container.read(path)
+    meta["position"]["dict"]["seconds"] = 1000.0
+    container.write(path, arrays, meta)
+    history = run(network(), epochs=3, checkpoint=path, resume=True)
+    assert [seconds > 1000 for seconds in history.seconds] == [False, True, False]
+
+
+def test_a_divergence_writes_nothing(path, each_state_is_copied):
+    def explode(training):
+        training.optimizer.learning_rate = 1e300
+
+    with pytest.raises(fastbp.DivergenceError):
+        run(network(), callbacks=[at_epoch(2, explode)], checkpoint=path, checkpoint_every=100)
+    assert checkpoint.read(path).key == (0, 0, None)
+
+
 def test_the_epoch_that_was_begun_counts(path):
     run(network(), callbacks=[AtBatch(10, pause)], checkpoint=path)
     assert checkpoint.read(path).key[:2] == (2, 24)
