@@ -137,6 +137,24 @@ def test_callbacks_find_their_own_states_in_their_order(path):
     assert (first.n, second.n, third.n) == (5, 50, 500)
 
 
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_cooldown_goes_on_where_it_was(path, at):
+    def falling(optimizer):
+        return {"optimizer": optimizer, "callbacks": [
+            callbacks.ReduceOnPlateau(lambda training: 1.0, patience=0, cooldown=2, factor=0.5), stopped_at(at)]}
+
+    rates = []
+    whole = fastbp.SGD(0.125)
+    run(network(), epochs=9, optimizer=whole, callbacks=[
+        callbacks.ReduceOnPlateau(lambda training: 1.0, patience=0, cooldown=2, factor=0.5),
+        lambda training: rates.append(whole.learning_rate)])
+    assert rates == [0.125, *[0.0625] * 3, *[0.03125] * 3, *[0.015625] * 2]
+    run(network(), epochs=9, **falling(fastbp.SGD(0.125)), checkpoint=path)
+    resumed = fastbp.SGD(0.125)
+    run(network(), epochs=9, **falling(resumed), checkpoint=path, resume=True)
+    assert resumed.learning_rate == 0.015625
+
+
 def test_a_state_that_a_callback_refuses_is_named_with_it_and_theta_stays(path):
     class Refusing(callbacks.Callback):
         def state(self):
@@ -453,7 +471,7 @@ def test_a_divergence_writes_nothing(path, each_state_is_copied):
         training.optimizer.learning_rate = 1e300
 
     with pytest.raises(fastbp.DivergenceError):
-        run(network(), callbacks=[at_epoch(2, explode)], checkpoint=path, checkpoint_every=100)
+        run(network(dtype=np.float32), callbacks=[at_epoch(2, explode)], checkpoint=path, checkpoint_every=100)
     assert checkpoint.read(path).key == (0, 0, None)
 
 
