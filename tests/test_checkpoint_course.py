@@ -137,6 +137,24 @@ def test_callbacks_find_their_own_states_in_their_order(path):
     assert (first.n, second.n, third.n) == (5, 50, 500)
 
 
+@pytest.mark.parametrize("at", range(1, 9))
+def test_a_cooldown_goes_on_where_it_was(path, at):
+    def falling(optimizer):
+        return {"optimizer": optimizer, "callbacks": [
+            callbacks.ReduceOnPlateau(lambda training: 1.0, patience=0, cooldown=2, factor=0.5), stopped_at(at)]}
+
+    rates = []
+    whole = fastbp.SGD(0.125)
+    run(network(), epochs=9, optimizer=whole, callbacks=[
+        callbacks.ReduceOnPlateau(lambda training: 1.0, patience=0, cooldown=2, factor=0.5),
+        lambda training: rates.append(whole.learning_rate)])
+    assert rates == [0.125, *[0.0625] * 3, *[0.03125] * 3, *[0.015625] * 2]
+    run(network(), epochs=9, **falling(fastbp.SGD(0.125)), checkpoint=path)
+    resumed = fastbp.SGD(0.125)
+    run(network(), epochs=9, **falling(resumed), checkpoint=path, resume=True)
+    assert resumed.learning_rate == 0.015625
+
+
 def test_a_state_that_a_callback_refuses_is_named_with_it_and_theta_stays(path):
     class Refusing(callbacks.Callback):
         def state(self):
@@ -437,6 +455,24 @@ def test_a_training_goes_on_as_often_as_it_takes(path):
         assert history.stopped == "paused"
         settings["seed"] = None     # that of the file
     same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
+
+
+def test_seconds_of_an_epoch_are_those_of_all_its_parts(path):
+    run(network(), epochs=2, callbacks=[AtBatch(6, pause)], checkpoint=path)
+    arrays, meta = container.read(path)
+    meta["position"]["dict"]["seconds"] = 1000.0
+    container.write(path, arrays, meta)
+    history = run(network(), epochs=3, checkpoint=path, resume=True)
+    assert [seconds > 1000 for seconds in history.seconds] == [False, True, False]
+
+
+def test_a_divergence_writes_nothing(path, each_state_is_copied):
+    def explode(training):
+        training.optimizer.learning_rate = 1e300
+
+    with pytest.raises(fastbp.DivergenceError):
+        run(network(dtype=np.float32), callbacks=[at_epoch(2, explode)], checkpoint=path, checkpoint_every=100)
+    assert checkpoint.read(path).key == (0, 0, None)
 
 
 def test_the_epoch_that_was_begun_counts(path):

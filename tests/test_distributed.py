@@ -67,6 +67,16 @@ def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number
         assert cut[1] == cut[2] == cut[4]
 
 
+def test_sums_are_added_pair_by_pair():
+    class Term(str):
+        def __iadd__(self, other):
+            return Term(f"({self}+{other})")
+
+    expectations = {1: "a", 2: "(a+b)", 3: "((a+b)+c)", 4: "((a+b)+(c+d))", 7: "(((a+b)+(c+d))+((e+f)+g))"}
+    for n, expected in expectations.items():
+        assert distributed.pair_by_pair([Term(letter) for letter in "abcdefg"[:n]]) == expected
+
+
 @pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3), Serial])
 def test_what_is_no_communicator_is_a_type_error_that_names_comm(comm):
     X, y = digits()
@@ -278,6 +288,30 @@ def test_parts_drop_units_apart_from_each_other():
     assert first == second != one_half()    # were both halves dropped alike, it would be the cost of one
 
 
+def test_settings_may_change_between_steps():
+    X, y = digits(100)
+    twin = network()
+    alone = fastbp.Trainer(twin, fastbp.Adam(1e-2), weight_decay=1e-2)
+
+    def change(trainer, step):
+        trainer.step(*step)
+        trainer.optimizer.learning_rate = 1e-3
+        trainer.step(*step)
+        trainer.weight_decay, trainer.clip_norm = 1e-3, 0.1
+        trainer.step(*step)
+        trainer.state = {name: np.copy(value) if np.ndim(value) else 1 for name, value in trainer.state.items()}
+        trainer.step(*step)
+        return trainer.net.theta
+
+    def on_rank(comm):
+        own = distributed.rows(100, comm)
+        return change(fastbp.Trainer(network(), fastbp.Adam(1e-2), weight_decay=1e-2, comm=comm), (X[own], y[own]))
+
+    expected = change(alone, (X, y))
+    for theta in all_of(2, on_rank):
+        assert distance(theta, expected) < 1e-12
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam", Plain()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optimizer, dtype):
@@ -288,13 +322,14 @@ def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optim
     def on_rank(comm):
         net, own = network(dtype=dtype), shards(240, lengths)[comm.Get_rank()]
         trainer = fastbp.Trainer(net, optimizer, comm=comm, sync_every=k)
-        return net.theta, trainer.epoch(X[own], y[own], batch_size=20), trainer.state["t"]
+        J = [trainer.epoch(X[own], y[own], batch_size=20) for _ in range(2)]
+        return net.theta, sum(J) / 2, trainer.state["t"]
 
     twins = [fastbp.Trainer(net.copy(), optimizer) for _ in lengths]
     arrays = [[twin.net.theta, *(a for name, a in sorted(twin.state.items()) if np.ndim(a) and name != "scalars")]
               for twin in twins]
     J = weight = 0
-    for first in range(0, 150, 10 * k):
+    for first in [*range(0, 150, 10 * k)] * 2:
         seen = []
         for twin, cut in zip(twins, shards(240, lengths), strict=True):
             rows = range(240)[cut][first : first + 10 * k]
@@ -311,7 +346,7 @@ def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optim
             twin.state = twin.state | {"t": t} | ({} if ahead is None else {"scalars": ahead.copy()})
     results = all_of(2, on_rank)
     assert same(results)
-    assert results[0][2] == 15
+    assert results[0][2] == 2 * 15
     assert distance(results[0][0], twins[0].net.theta) < tolerance(dtype, "training")
     assert results[0][1] == pytest.approx(J / weight, rel=1e-5)
 
@@ -748,7 +783,13 @@ def test_metrics_take_Y_in_any_form_from_a_rank_without_rows(nothing):
 def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
     X, y = digits(90)
 
+    aborted = []
+
     class Broken(Threads):
+        def Abort(self, code):
+            aborted.append((self.rank, code))
+            super().Abort(code)
+
         def Allreduce(self, mine, total):
             if self.rank == 1 and self.calls > 40:
                 raise OSError("the network is down")
@@ -761,6 +802,7 @@ def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
     results = ranks(2, on_rank, Broken)
     assert isinstance(results[1], OSError)
     assert isinstance(results[0], threading.BrokenBarrierError)
+    assert aborted[0] == (1, 1)
 
 
 # ---------------------------------------------------------------- checkpoints

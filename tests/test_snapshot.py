@@ -250,6 +250,73 @@ def test_fault_43_indices_of_biases_are_those_of_the_network(tmp_path, indices):
         trainer(fastbp.AdamW()).restore(tmp_path / "t")
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"layer_sizes": [4, 2, 2]}, "layer_sizes"), ({"activation": "relu"}, "activation"), ({"output": "tanh"}, "output"),
+    ({"loss": "squared_error", "huber_delta": None}, "loss"), ({"huber_delta": 2.0}, "loss_parameters"),
+    ({"dtype": np.float32}, "dtype"), ({"seed": 1}, None), ({"init": "normal"}, None),
+])
+def test_a_network_is_the_same_in_all_that_steps_depend_on(change, said):
+    settings = {"layer_sizes": [4, 3, 2], "activation": "tanh", "output": "identity", "loss": "huber",
+                "huber_delta": 1.5, "seed": 0}
+    kept = fastbp.Network(**settings)
+    if change.get("output") == "tanh":      # huber goes with identity alone
+        kept = fastbp.Network(**{**settings, "loss": "squared_error", "huber_delta": None})
+        change = {**change, "loss": "squared_error", "huber_delta": None}
+    now = fastbp.Network(**{**settings, **change})
+    if said is None:
+        snapshot.same_network(now, kept)
+        return
+    with pytest.raises(ValueError, match=f"the network's {said} "):
+        snapshot.same_network(now, kept)
+
+
+class Twin(Own):
+    """Another rule with the same settings and the same state"""
+
+
+def test_a_trainer_goes_on_with_its_own_class_and_rates_of_dropout_alone(tmp_path):
+    def made(rule, *rates):
+        net = fastbp.Network([4, 3, 2], seed=0)
+        return fastbp.Trainer(net, rule(0.1), dropout=rates[0], input_dropout=rates[1], seed=1)
+
+    made(Own, 0.5, 0.1).save(tmp_path / "t")
+    for other, said in ((made(Twin, 0.5, 0.1), "optimizer .*Own'; it is .*Twin' now"),
+                        (made(Own, 0.25, 0.1), r"dropout \[0.1, 0.5\]; it is \[0.1, 0.25\] now"),
+                        (made(Own, 0.5, 0.2), "dropout")):
+        with pytest.raises(ValueError, match=said):
+            other.restore(tmp_path / "t")
+    made(Own, 0.5, 0.1).restore(tmp_path / "t")
+
+
+def functions():
+    """Two of one name, at two places"""
+    return lambda t: 0.1
+
+
+def falling(t):
+    return 0.1 / (1 + t)
+
+
+class Rate:
+    """Without a repr of its own"""
+
+    def __call__(self, t):
+        return 0.1
+
+
+@pytest.mark.parametrize(("make", "other"), [
+    (functions, Rate), (lambda: falling, functions), (Rate, lambda: falling),
+])
+def test_functions_are_told_apart_by_their_names_not_by_where_they_lie(tmp_path, make, other):
+    first, second, third = (trainer(fastbp.SGD(f())) for f in (make, make, other))
+    first.step(X, Y)
+    first.save(tmp_path / "t")
+    second.restore(tmp_path / "t")
+    assert second.state["t"] == 1
+    with pytest.raises(ValueError, match="learning_rate"):
+        third.restore(tmp_path / "t")
+
+
 class Scaled(Own):
     """A state whose scalars are float32: theta := theta - rate / norm D"""
 

@@ -168,6 +168,7 @@ TRAININGS = {
     "stopped a string": lambda arrays, meta: meta["history"]["dict"].update(stopped=1),
 }
 TRAINERS = {
+    "nothing is known of the arrays extra": lambda arrays, meta: arrays.update(extra=np.zeros(1)),
     "notes must be a dict": lambda arrays, meta: (arrays.pop("notes.order"), meta.update(notes=[1])),
     "settings: .*clip_value": lambda arrays, meta: meta["settings"]["dict"].update(clip_value=0),
     "state, 'dropout_t'": lambda arrays, meta: meta["state"]["dict"].update(dropout_t=1.5),
