@@ -95,17 +95,15 @@ class Group:
     together = True     # there may be others
 
     def __init__(self, comm, parts=None):
-        if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
-                       if not callable(getattr(comm, name, None))]:
-            raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no "
-                            f"{', '.join(missing)}")
+        _check(comm)
         self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
         self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
-        self.parts = self.size if parts is None else checks.count(parts, "parts")
-        self.own = self.parts // self.size
+        count, error = attempt(lambda: self.size if parts is None else checks.count(parts, "parts"))
         bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         place = digest((socket.gethostname(), bound_to))
-        everywhere = self.gather(place, self.parts)
+        everywhere = self.gather(place, 0 if error else count, error is not None)
+        self.settle(everywhere[:, 2], error)
+        self.parts, self.own = count, count // self.size
         self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
         if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
             raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
@@ -152,11 +150,16 @@ class Group:
         return pair_by_pair(rows[:, 1].tolist())
 
     def concatenate(self, make):
-        """make() of each rank, arrays of the same dtype and columns, one after the other; a section."""
+        """make() of each rank, arrays of the same dtype and columns where they have rows, one after the other; a
+        section."""
         mine, error = attempt(lambda: np.ascontiguousarray(make()))
         sizes = self.gather(error is not None, 0 if error else len(mine))
         self.settle(sizes[:, 0], error)
         ends = np.cumsum(sizes[:, 1]).astype(int)
+        if not sizes[:, 1].all():   # a rank without rows cannot know their form
+            form = self.tell(int(sizes[:, 1].argmax()), " ".join(map(str, (mine.dtype.str, *mine.shape[1:]))))
+            dtype, *columns = form.split()
+            mine = mine if len(mine) else np.empty((0, *map(int, columns)), dtype)
         whole = np.zeros((ends[-1], *mine.shape[1:]), mine.dtype)
         whole[ends[self.rank] - len(mine) : ends[self.rank]] = mine
         return self.exchange(whole)
@@ -266,9 +269,16 @@ def rows(m, comm):
     if isinstance(comm, Group):
         rank, parts, own = comm.rank, comm.parts, comm.own
     else:
+        _check(comm)
         rank, parts, own = comm.Get_rank(), comm.Get_size(), 1
     ends = cuts(checks.count(m, "m", low=0), parts)
     return slice(ends[rank * own], ends[(rank + 1) * own])
+
+
+def _check(comm):
+    if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
+                   if not callable(getattr(comm, name, None))]:
+        raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
 
 
 def cuts(m, n):

@@ -144,7 +144,7 @@ def train(
             input_dropout=input_dropout, seed=rng, n_threads=n_threads, comm=group, sync_every=sync_every,
         )
         training = Training(trainer, source, rows, validation, functions, callbacks, given, epochs, keeper)
-        conditions = None if checkpoint is None else keeping.conditions(
+        conditions = None if checkpoint is None and kept is None else keeping.conditions(
             training, batch_size=rows, shuffle=shuffle, validation_split=split, data=data
         )
         if kept is None:
@@ -297,7 +297,7 @@ class Training:
                 report(self.history, position.examples)
                 self.keeper.after_batches(self, steps)
 
-        for cost, weight in trainer.ranks.steps(prepare, before):
+        for cost, weight in trainer.ranks.steps(prepare, before, self._watched):
             position.cost, position.weight = position.cost + cost, position.weight + weight
             position.examples += steps * self._batch_size
             position.seconds, due = time.perf_counter() - self._began, True

@@ -164,6 +164,8 @@ def _parameters(loss, given):
 
 
 def _sizes(layer_sizes):
+    if isinstance(layer_sizes, (set, frozenset, dict)):
+        raise TypeError(f"layer_sizes must be a list of whole numbers, in order; got {layer_sizes!r}")
     try:
         sizes = [size.__index__() for size in layer_sizes]
     except (TypeError, AttributeError):

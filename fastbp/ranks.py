@@ -73,11 +73,12 @@ class Ranks:
             raise group.alike(ValueError("X has no rows on any rank, or their weights sum to 0"))
         return total / weight
 
-    def steps(self, prepare, before=None):
+    def steps(self, prepare, before=None, watched=False):
         """Steps until no part has more to come; yields (m_b J, m_b) after each, penalty included.
 
         prepare() returns the Batches of each of this rank's parts, before() is called ahead of each step: both in a
-        section. What the update rule raises goes into the next one; after the last step all ranks raise it.
+        section. What a rule in Python raises goes into the next one; where ranks do more between the steps (`watched`,
+        the same on all), and after the last, into one of its own. A compiled rule is asked all it could raise before.
         """
         brought, error, more, trainer = None, None, True, self.trainer
 
@@ -88,6 +89,7 @@ class Ranks:
                 if before is not None:
                     before()
                 brought = list(prepare()) if brought is None else brought
+                self._ask()
             batch = next(brought[i], None)
             into[:] = 0
             return Part() if batch is None else self._bring(i, batch, into)
@@ -99,10 +101,12 @@ class Ranks:
                 yield 0.0, 0.0
                 continue
             penalty, error = attempt(lambda m_b=m_b: self._learn(m_b))
+            if watched or not more:
+                if not trainer.compiled:
+                    self.group.section(lambda error=error: reraise(error))
+                reraise(error)      # the others are not told: the guard ends them
             if error is None:
                 yield cost + m_b * penalty, m_b
-            elif not more:
-                raise self.group.alike(error) if isinstance(error, Exception) else error
 
     def _bring_batch(self, i, batch, Delta):
         """Delta := the sum over a batch of this rank's part i"""
@@ -117,16 +121,22 @@ class Ranks:
             trainer._plan, trainer._theta, batch.examples, first, last, work, Delta, trainer._crew)
         return Part(cost, m_b, batch.more)
 
+    def _ask(self):
+        """The compiled rule of the next step, and its learning rate"""
+        trainer = self.trainer
+        if not trainer.compiled or trainer.sync_every is not None:
+            return
+        told = trainer.optimizer.settings(), trainer.regularisation, trainer._state
+        if self._told is None or told[:2] != self._told[:2] or told[2] is not self._told[2]:
+            self._told, self._rule = told, trainer._compiled_rule(1.0)
+        self._rate = trainer._rates(1)
+
     def _step(self, m_b):
         """The same step on every rank; the penalty before it"""
         trainer = self.trainer
         if not trainer.compiled:
             return trainer._learn(m_b)
-        told = trainer.optimizer.settings(), trainer.regularisation, trainer._state
-        if self._told is None or told[:2] != self._told[:2] or told[2] is not self._told[2]:
-            self._told, self._rule = told, trainer._compiled_rule(1.0)
-        return _epoch.step(
-            trainer.net.plan.code, trainer._theta, m_b, self._rule, trainer._rates(1), trainer._Delta)
+        return _epoch.step(trainer.net.plan.code, trainer._theta, m_b, self._rule, self._rate, trainer._Delta)
 
     def _bring_steps(self, _, batch, into):
         """Steps of this rank alone; into := what is averaged, times the weight of their examples"""

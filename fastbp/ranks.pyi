@@ -18,5 +18,8 @@ class Ranks:
         self, X: ArrayLike, Y: ArrayLike, batch_size: Any, order: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> float: ...
     def steps(
-        self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None
+        self,
+        prepare: Callable[[], Iterable[Iterator[Batch]]],
+        before: Callable[[], object] | None = None,
+        watched: bool = False,
     ) -> Iterator[tuple[float, float]]: ...

@@ -98,9 +98,8 @@ class Sum:
         return Part(a.cost + b.cost, a.weight + b.weight, a.more or b.more)
 
     def _place(self, numbers):
-        """The numbers of this rank, among zeros"""
+        """The numbers of this rank, among the zeros that were there from the beginning"""
         places = self._own[self.n :]
-        places[:] = 0
         at = self.group.rank * self._width
         places[at : at + self._width] = numbers if places.itemsize == 8 else numbers.view(np.uint16)
 

@@ -67,6 +67,16 @@ def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number
         assert cut[1] == cut[2] == cut[4]
 
 
+def test_sums_are_added_pair_by_pair():
+    class Term(str):
+        def __iadd__(self, other):
+            return Term(f"({self}+{other})")
+
+    expectations = {1: "a", 2: "(a+b)", 3: "((a+b)+c)", 4: "((a+b)+(c+d))", 7: "(((a+b)+(c+d))+((e+f)+g))"}
+    for n, expected in expectations.items():
+        assert distributed.pair_by_pair([Term(letter) for letter in "abcdefg"[:n]]) == expected
+
+
 @pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3)])
 def test_what_is_no_communicator_is_a_type_error_that_names_comm(comm):
     X, y = digits()
@@ -83,6 +93,10 @@ def test_parts_must_be_the_ranks_times_a_power_of_two(parts):
     for error in ranks(2, lambda comm: Group(comm, parts=parts)):
         assert isinstance(error, (ValueError, TypeError))
         assert "parts" in str(error)
+
+
+def test_parts_that_are_no_number_on_one_rank_are_raised_on_all():
+    told(ranks(2, lambda comm: Group(comm, parts=[2, "two"][comm.Get_rank()])), TypeError, "parts must be")
 
 
 def test_settings_are_told_apart_by_value_and_never_by_address():
@@ -274,6 +288,30 @@ def test_parts_drop_units_apart_from_each_other():
     assert first == second != one_half()    # were both halves dropped alike, it would be the cost of one
 
 
+def test_settings_may_change_between_steps():
+    X, y = digits(100)
+    twin = network()
+    alone = fastbp.Trainer(twin, fastbp.Adam(1e-2), weight_decay=1e-2)
+
+    def change(trainer, step):
+        trainer.step(*step)
+        trainer.optimizer.learning_rate = 1e-3
+        trainer.step(*step)
+        trainer.weight_decay, trainer.clip_norm = 1e-3, 0.1
+        trainer.step(*step)
+        trainer.state = {name: np.copy(value) if np.ndim(value) else 1 for name, value in trainer.state.items()}
+        trainer.step(*step)
+        return trainer.net.theta
+
+    def on_rank(comm):
+        own = distributed.rows(100, comm)
+        return change(fastbp.Trainer(network(), fastbp.Adam(1e-2), weight_decay=1e-2, comm=comm), (X[own], y[own]))
+
+    expected = change(alone, (X, y))
+    for theta in all_of(2, on_rank):
+        assert distance(theta, expected) < 1e-12
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "nadam", Plain()])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optimizer, dtype):
@@ -284,13 +322,14 @@ def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optim
     def on_rank(comm):
         net, own = network(dtype=dtype), shards(240, lengths)[comm.Get_rank()]
         trainer = fastbp.Trainer(net, optimizer, comm=comm, sync_every=k)
-        return net.theta, trainer.epoch(X[own], y[own], batch_size=20), trainer.state["t"]
+        J = [trainer.epoch(X[own], y[own], batch_size=20) for _ in range(2)]
+        return net.theta, sum(J) / 2, trainer.state["t"]
 
     twins = [fastbp.Trainer(net.copy(), optimizer) for _ in lengths]
     arrays = [[twin.net.theta, *(a for name, a in sorted(twin.state.items()) if np.ndim(a) and name != "scalars")]
               for twin in twins]
     J = weight = 0
-    for first in range(0, 150, 10 * k):
+    for first in [*range(0, 150, 10 * k)] * 2:
         seen = []
         for twin, cut in zip(twins, shards(240, lengths), strict=True):
             rows = range(240)[cut][first : first + 10 * k]
@@ -307,7 +346,7 @@ def test_with_sync_every_ranks_go_alone_and_theta_and_moments_are_averaged(optim
             twin.state = twin.state | {"t": t} | ({} if ahead is None else {"scalars": ahead.copy()})
     results = all_of(2, on_rank)
     assert same(results)
-    assert results[0][2] == 15
+    assert results[0][2] == 2 * 15
     assert distance(results[0][0], twins[0].net.theta) < tolerance(dtype, "training")
     assert results[0][1] == pytest.approx(J / weight, rel=1e-5)
 
@@ -573,7 +612,7 @@ def test_bad_input_on_one_rank_is_raised_on_all_before_anything_has_changed(call
 
 @pytest.mark.parametrize("where", ["chunk", "on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end", "metric",
                                    "optimizer", "schedule", "progress"])
-def test_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monkeypatch):
+def test_fault_52_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monkeypatch):
     X, y = digits(90)
 
     class Failing(Plain):
@@ -611,6 +650,51 @@ def test_an_exception_inside_a_training_on_one_rank_is_raised_on_all(where, monk
             setattr(Callback, where, fail)
             settings["callbacks"] = [Callback()]
         return fastbp.train(network(), X[own], y[own], **settings)
+
+    told(ranks(3, on_rank), OSError, "the disk is full")
+
+
+@pytest.mark.parametrize("rule", ["Python", "compiled"])
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("step", [1, 2, 3, 6])
+def test_fault_52_an_update_that_fails_on_one_rank_is_raised_on_all_after_whichever_step(rule, watched, step):
+    X, y = digits(90)       # 3 steps an epoch
+
+    class Failing(Plain):
+        def update(self, theta, D, state):
+            super().update(theta, D, state)
+            fail(state["t"])
+
+    class Looks:
+        def on_batch_end(self, training):
+            pass
+
+    def fail(t):
+        if t == step and threading.current_thread().failing:
+            raise OSError("the disk is full")
+
+    def on_rank(comm):
+        threading.current_thread().failing = comm.Get_rank() == 1
+        own = distributed.rows(90, comm)
+        optimizer = Failing() if rule == "Python" else fastbp.SGD(lambda t: fail(t + 1) or 0.1)
+        fastbp.train(network(), X[own], y[own], optimizer=optimizer, epochs=2, batch_size=30, comm=comm,
+                     callbacks=[Looks()] if watched else [])
+
+    told(ranks(3, on_rank), OSError, "the disk is full")
+
+
+def test_fault_52_a_trainers_step_that_fails_on_one_rank_is_raised_on_all():
+    X, y = digits(90)
+
+    class Failing(Plain):
+        def update(self, theta, D, state):
+            if threading.current_thread().failing:
+                raise OSError("the disk is full")
+
+    def on_rank(comm):
+        threading.current_thread().failing = comm.Get_rank() == 1
+        own = distributed.rows(90, comm)
+        fastbp.Trainer(network(), Failing(), comm=comm).step(X[own], y[own])
 
     told(ranks(3, on_rank), OSError, "the disk is full")
 
@@ -683,10 +767,29 @@ def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are
     assert [result.accuracy for result in all_of(2, on_rank)] == [None, None]
 
 
+@pytest.mark.parametrize("nothing", [np.zeros(0, int), np.zeros((0, 10)), np.zeros((0, 10), np.float32)])
+def test_metrics_take_Y_in_any_form_from_a_rank_without_rows(nothing):
+    X, y = digits(60)
+
+    def on_rank(comm, Y):
+        rows = (X[:0], nothing) if comm.Get_rank() else (X, Y)
+        return fastbp.train(network(), *rows, epochs=2, comm=comm, metrics=["accuracy"],
+                            validation_data=rows).metrics["accuracy"]
+
+    for Y in (y, np.eye(10)[y]):
+        assert same(all_of(2, lambda comm, Y=Y: on_rank(comm, Y)))
+
+
 def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
     X, y = digits(90)
 
+    aborted = []
+
     class Broken(Threads):
+        def Abort(self, code):
+            aborted.append((self.rank, code))
+            super().Abort(code)
+
         def Allreduce(self, mine, total):
             if self.rank == 1 and self.calls > 40:
                 raise OSError("the network is down")
@@ -699,6 +802,7 @@ def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
     results = ranks(2, on_rank, Broken)
     assert isinstance(results[1], OSError)
     assert isinstance(results[0], threading.BrokenBarrierError)
+    assert aborted[0] == (1, 1)
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -751,6 +855,14 @@ def test_a_training_is_not_resumed_with_other_parts(tmp_path):
 
 def test_a_checkpoint_that_cannot_be_written_is_an_error_on_all_ranks(tmp_path):
     told(ranks(2, lambda comm: trained(comm, tmp_path / "no" / "folder")), FileNotFoundError, "No such file", failed=0)
+
+
+def test_the_checkpoint_may_be_given_to_rank_0_alone(tmp_path):
+    expected = all_of(2, lambda comm: trained(comm, tmp_path / "whole"))
+    all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=5))
+    results = all_of(2, lambda comm: trained(
+        comm, None if comm.Get_rank() else tmp_path / "kept", resume=not comm.Get_rank()))
+    assert same([*expected, *results])
 
 
 def test_a_trainers_file_is_written_and_read_by_rank_0(tmp_path):

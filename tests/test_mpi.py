@@ -111,7 +111,7 @@ def test_what_fails_inside_fastbp_on_one_process_ends_all_and_says_where(fault, 
     ("outside", ["[1] RuntimeError: something is wrong outside"]), ("gone", ["[1] rank 1 has nothing to do"]),
     ("killed", ["0,9\n", "signal 9"]), ("exit", [f"0,{3 << 8}\n"]),     # how ranks 0 and 1 have ended, as of wait()
 ])
-def test_a_process_that_fails_elsewhere_is_killed_or_exits_ends_all(fault, words, tmp_path):
+def test_fault_52_a_process_that_fails_elsewhere_is_killed_or_exits_ends_all(fault, words, tmp_path):
     began = time.monotonic()
     err = ends(start(2, "fault.py", tmp_path, fault), began, tmp_path)
     for text in words:

@@ -52,7 +52,8 @@ def test_softmax_of_one_output_is_refused():
 
 @pytest.mark.parametrize(
     "sizes",
-    [[], [3], [3, 0], [0, 2], [3, -1, 2], [3, 2.5], ["a", "b"], "abc", None, 7, [[3, 2]], [3, None], [3, np.nan]],
+    [[], [3], [3, 0], [0, 2], [3, -1, 2], [3, 2.5], ["a", "b"], "abc", None, 7, [[3, 2]], [3, None], [3, np.nan],
+     {1, 2}, {3: "a", 2: "b"}],
 )
 def test_fault_32_bad_layer_sizes_are_refused(sizes):
     refused(lambda: fastbp.Network(sizes), "layer_sizes")

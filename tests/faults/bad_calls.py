@@ -25,6 +25,7 @@ from bad_values import (
     seed,
     weights,
 )
+from communicators import Serial
 from helpers import problem
 from reference import ACTIVATIONS, PAIRS
 
@@ -433,6 +434,15 @@ def files(rng):
         return trainer.restore, {"path": "/nonexistent"}, {"path": paths()}, [s.net, trainer]
     notes = one_of(is_not("none", "dict"), lambda rng: {"a": object()}, lambda rng: {1: 2}, lambda rng: {"a": {1, 2}})
     return trainer.save, {"path": "/nonexistent"}, {"path": paths(), "notes": notes}, [s.net, trainer]
+
+
+@maker
+def distributed(rng):
+    kinds = {"comm": is_not()}
+    if rng.integers(2):
+        return fastbp.distributed.rows, {"m": 10, "comm": Serial()}, {**kinds, "m": count(0)}, []
+    parts = one_of(count(1), lambda rng: int(rng.choice([3, 5, 6, 7, 12, 100])))
+    return fastbp.distributed.Group, {"comm": Serial(), "parts": 2}, {**kinds, "parts": parts}, []
 
 
 # ---------------------------------------------------------------- what must not change
