@@ -131,3 +131,22 @@ def test_a_second_reader_finds_the_same_in_golden_trainings():
     assert (meta["kind"], meta["version"], meta["dropout"]) == ("trainer", 1, [0.0, 0.5])
     notes = value_of(meta["notes"], arrays)
     assert repr(notes) == repr({**NOTES, "order": ("I64", [3], [2, 0, 1])})
+
+
+@pytest.mark.parametrize("golden", [TRAINING, TRAINER, GOLDEN / "softmax_float32.fastbp"], ids=lambda file: file.stem)
+@pytest.mark.parametrize(("change", "said"), [
+    ({"version": 2}, "version is 2; this version of fastbp reads 1"), ({"version": True}, "version is True"),
+    ({"version": None}, "version is None"), ({"kind": "model"}, "kind is 'model'"), ({"kind": None}, "kind is None"),
+    ({"more": 1}, "the fields must be .*; they are .*more"),
+])
+def test_fault_50_a_newer_file_is_refused_in_so_many_words(path, golden, change, said):
+    arrays, meta = fastbp.container.read(golden)
+    fastbp.container.write(path, arrays, {**meta, **change})
+    with pytest.raises(fastbp.FormatError, match=said):
+        fastbp.load(path)
+    if golden == TRAINING:
+        with pytest.raises(fastbp.FormatError, match=said):
+            golden_files.train(path, resume=True)
+    if golden == TRAINER:
+        with pytest.raises(fastbp.FormatError, match=said):
+            golden_files.trainer().restore(path)
