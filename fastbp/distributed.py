@@ -101,7 +101,7 @@ class Group:
         count, error = attempt(lambda: self.size if parts is None else checks.count(parts, "parts"))
         bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         place = digest((socket.gethostname(), bound_to))
-        everywhere = self.gather(place, 0 if error else count, error is not None)
+        everywhere = self.gather(place, 0 if error is not None else count, error is not None)
         self.settle(everywhere[:, 2], error)
         self.parts, self.own = count, count // self.size
         self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
@@ -145,7 +145,7 @@ class Group:
     def add(self, value):
         """value(i) of each of this rank's parts i, summed over all parts in their fixed order; a section."""
         mine, error = attempt(lambda: float(pair_by_pair([value(i) for i in range(self.own)])))
-        rows = self.gather(error is not None, 0.0 if error else mine)
+        rows = self.gather(error is not None, 0.0 if error is not None else mine)
         self.settle(rows[:, 0], error)
         return pair_by_pair(rows[:, 1].tolist())
 
@@ -153,7 +153,7 @@ class Group:
         """make() of each rank, arrays of the same dtype and columns where they have rows, one after the other; a
         section."""
         mine, error = attempt(lambda: np.ascontiguousarray(make()))
-        sizes = self.gather(error is not None, 0 if error else len(mine))
+        sizes = self.gather(error is not None, 0 if error is not None else len(mine))
         self.settle(sizes[:, 0], error)
         ends = np.cumsum(sizes[:, 1]).astype(int)
         if not sizes[:, 1].all():   # a rank without rows cannot know their form
@@ -213,7 +213,7 @@ class Group:
         if not len(failed):
             return
         first = int(failed[0])
-        text = self.tell(first, "".join(traceback.format_exception_only(error)).strip() if error else "")
+        text = self.tell(first, "".join(traceback.format_exception_only(error)).strip() if error is not None else "")
         if error is None:
             error = RankError(f"rank {first} of {self.size} failed: {text}", first)
         else:

@@ -49,7 +49,7 @@ class Shard:
                            min(kind(each) for each in parts), any(each.w is not None for each in parts))
 
         prepared, error = distributed.attempt(prepare)
-        self.parts, told = ([], (0,) * 5) if error else prepared
+        self.parts, told = ([], (0,) * 5) if error is not None else prepared
         rows = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
         group.settle(rows[:, 0], error)
         group.agree(call, settings, rows[:, 6:8])

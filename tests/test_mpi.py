@@ -149,4 +149,4 @@ def test_an_interrupt_of_one_process_ends_the_other_too(runner, tmp_path):
         time.sleep(0.02)
     began = time.monotonic()
     os.kill(int((tmp_path / "pid 1").read_text()), signal.SIGINT)
-    assert "[1] KeyboardInterrupt" in ends(process, began, tmp_path)
+    assert says(ends(process, began, tmp_path), "[1] KeyboardInterrupt")
