@@ -9,6 +9,7 @@ import os
 import pickle
 import socket
 import sys
+import time
 import traceback
 from contextlib import contextmanager, nullcontext
 from itertools import pairwise
@@ -21,6 +22,7 @@ from .describe import digest
 
 COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
 CALLS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+HEARD = 0.3  # seconds until mpiexec has passed on what was printed: it drops the rest where a rank aborts
 SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
 
 
@@ -252,7 +254,10 @@ class Group:
                 traceback.print_exc()
                 print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
                       file=sys.stderr, flush=True)
-                self.comm.Abort(1)
+                try:
+                    time.sleep(HEARD)
+                finally:
+                    self.comm.Abort(1)
             raise
 
 

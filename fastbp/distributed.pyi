@@ -18,6 +18,7 @@ _Ranks: TypeAlias = _Comm | Group  # what `comm=` takes
 
 COMMON: Final[dict[str, str]]
 CALLS: Final[tuple[str, ...]]
+HEARD: Final[float]
 SLOTS: Final[int]
 
 class RankError(RuntimeError):
