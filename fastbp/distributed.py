@@ -97,8 +97,7 @@ class Group:
     together = True     # there may be others
 
     def __init__(self, comm, parts=None):
-        _check(comm)
-        self.comm, self.rank, self.size = comm, int(comm.Get_rank()), int(comm.Get_size())
+        self.comm, (self.rank, self.size) = comm, _place(comm)
         self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
         count, error = attempt(lambda: self.size if parts is None else checks.count(parts, "parts"))
         bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -274,18 +273,22 @@ def rows(m, comm):
     if isinstance(comm, Group):
         rank, parts, own = comm.rank, comm.parts, comm.own
     else:
-        _check(comm)
-        rank, parts, own = comm.Get_rank(), comm.Get_size(), 1
+        (rank, parts), own = _place(comm), 1
     ends = cuts(checks.count(m, "m", low=0), parts)
     return slice(ends[rank * own], ends[(rank + 1) * own])
 
 
-def _check(comm):
+def _place(comm):
+    """(rank, size)"""
     if isinstance(comm, type):
         raise TypeError(f"comm must be a communicator as of mpi4py; got the class {comm.__name__}")
     if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
                    if not callable(getattr(comm, name, None))]:
         raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
+    try:
+        return int(comm.Get_rank()), int(comm.Get_size())
+    except Exception as error:
+        raise ValueError(f"comm must be a communicator with ranks, this process among them; got {comm!r}") from error
 
 
 def cuts(m, n):

@@ -95,7 +95,8 @@ def minimize(
                 options={limit: maxiter, **(options or {})},
             )
         except Exception as error:
-            group.alike(error)      # SciPy goes the same way on every rank
+            if not isinstance(error, MemoryError):      # of this rank alone
+                group.alike(error)      # SciPy goes the same way on every rank
             raise
         if group.together:
             group.agree("minimize", {"result.x": result.x})

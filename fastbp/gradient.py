@@ -12,6 +12,7 @@ from .shard import Shard
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
 SHARD_MEMORY = 2**22  # parameters that all of these may hold together
+RUN = 64  # blocks that are added one by one: the sums of such runs are added next, so that roundings stay few
 NOT_EACH = np.empty(0)
 
 
@@ -78,17 +79,23 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
 
     Each shard is summed on its own, by whichever member is free; the sums are added in the order of the shards.
     """
-    ranges = shards(plan, first, last, work[0].rows)
+    ranges, run = shards(plan, first, last, work[0].rows), RUN * work[0].rows
     costs = [0.0] * len(ranges)
     Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
 
     def accumulate_shard(i, member):
-        (at, end), own = ranges[i], work[member]
+        (at, end), own, into = ranges[i], work[member], Deltas[i]
+        partial = np.zeros_like(Delta) if end - at > run else into
         while at < end and not crew.team.stopping:
-            costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, end, own.block, own.rows, own.costs, each, Deltas[i], costs[i],
-                threads.SLICE, crew.team,
-            )
+            stop = min(at + run, end)
+            while at < stop and not crew.team.stopping:
+                costs[i], at = _backprop.accumulate(
+                    plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
+                    threads.SLICE, crew.team,
+                )
+            if partial is not into:
+                into += partial
+                partial[:] = 0
 
     crew.share(accumulate_shard, range(len(ranges)))
     for other in Deltas[1:]:

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import scipy.optimize
 from communicators import Segments, Serial, Threads, all_of, ranks
 from helpers import DTYPES, distance, tolerance
 
@@ -803,6 +804,40 @@ def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
     assert isinstance(results[1], OSError)
     assert isinstance(results[0], threading.BrokenBarrierError)
     assert aborted[0] == (1, 1)
+
+
+def test_a_rank_whose_memory_ends_within_scipy_ends_all(monkeypatch):
+    """The others wait for its share of J and D"""
+    X, y = digits(60)
+    scipy_minimize = scipy.optimize.minimize
+
+    def minimize(function, start, **how):
+        if threading.current_thread().name == "full":
+            raise MemoryError
+        return scipy_minimize(function, start, **how)
+
+    monkeypatch.setattr(scipy.optimize, "minimize", minimize)
+
+    def on_rank(comm):
+        if comm.Get_rank() == 1:
+            threading.current_thread().name = "full"
+        fastbp.minimize(network(), X[distributed.rows(60, comm)], y[distributed.rows(60, comm)], maxiter=3, comm=comm)
+
+    results = ranks(2, on_rank)
+    assert isinstance(results[1], MemoryError)
+    assert isinstance(results[0], threading.BrokenBarrierError)
+
+
+def test_a_communicator_without_ranks_is_refused_by_name():
+    """MPI.COMM_NULL, or one that was freed"""
+    class Null(Serial):
+        def Get_rank(self):
+            raise RuntimeError("MPI_ERR_COMM: invalid communicator")
+
+    for call in (lambda: Group(Null()), lambda: distributed.rows(10, Null()),
+                 lambda: fastbp.Trainer(network(), comm=Null())):
+        with pytest.raises(ValueError, match=r"^comm must be a communicator with ranks, .*Null"):
+            call()
 
 
 # ---------------------------------------------------------------- checkpoints

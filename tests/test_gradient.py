@@ -259,6 +259,16 @@ def test_fault_25_means_over_a_million_equal_examples_are_those_of_one(dtype):
     assert distance(means[1], D) < {np.float32: 1e-4, np.float64: 1e-12}[dtype]
 
 
+def test_fault_25_float32_sums_over_thousands_of_blocks_keep_their_digits():
+    """Blocks are added in runs, and the runs' sums: one by one they would lose a digit (8.6e-6 here)"""
+    x, m = np.random.default_rng(0).standard_normal((1, 784)).astype(np.float32), 600_000
+    net = fastbp.Network([784, 4, 3], output="softmax", dtype=np.float32, seed=0)
+    J, D = net.copy(dtype=np.float64).cost_and_gradient(x.astype(np.float64), [1])
+    means = net.cost_and_gradient(np.broadcast_to(x, (m, 784)), np.broadcast_to(np.array([1]), (m,)))
+    assert means[0] == pytest.approx(J, rel=1e-6)
+    assert distance(means[1], D) < 2e-6
+
+
 @pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_memory_of_a_full_batch_gradient_does_not_grow_with_the_examples(dtype, kind):
