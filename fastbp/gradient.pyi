@@ -16,6 +16,7 @@ from .threads import Crew
 SMALL: Final[int]
 SHARDS: Final[int]
 SHARD_MEMORY: Final[int]
+RUN: Final[int]
 NOT_EACH: Final[NDArray[np.float64]]
 
 class Workspace:

@@ -279,10 +279,11 @@ def fit(trainer, path, what, net, last, state, settings):
         numbers = numbers_of(trainer.optimizer, last)
     with container.located(path):
         accepted(trainer.optimizer, numbers)
-        return Fit(net.theta, state_for(trainer, state), _regularisation(trainer, settings), numbers)
+        return Fit(net.theta, state_for(trainer, state), regularisation_for(trainer, settings), numbers)
 
 
-def _regularisation(trainer, settings):
+def regularisation_for(trainer, settings):
+    """The trainer's penalties and clipping with these settings, or a FormatError."""
     fields(settings, vars(trainer.regularisation), "settings")
     try:
         finite = {name: None if value == np.inf else value for name, value in settings.items()}

@@ -1,7 +1,12 @@
-"""The file of a trainer: what its next step goes on from."""
+"""What the next step of a trainer goes on from, in a file and in a pickle."""
+
+from copy import deepcopy
+from dataclasses import asdict
 
 from . import checks, container, files, snapshot
 from .container import FormatError
+
+STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state"}  # what a pickle keeps
 
 
 def save(path, trainer, notes):
@@ -28,3 +33,28 @@ def read(path, trainer):
         snapshot.same_class(trainer.optimizer, last)
         snapshot.same("dropout", list(trainer.dropout), meta["dropout"])
     return snapshot.fit(trainer, path, "trainer", net, last, state, settings)._replace(notes=notes)
+
+
+def state(trainer):
+    """What pickle and copy keep."""
+    if trainer.group.together:
+        raise TypeError("a Trainer of several ranks cannot be pickled or copied, its communicator belongs to this "
+                        "process; save and restore keep what it goes on from")
+    return {"net": trainer.net, "optimizer": trainer.optimizer, "dropout": list(trainer.dropout),
+            "n_threads": trainer.n_threads, "settings": asdict(trainer.regularisation), "state": trainer.state}
+
+
+def own(kept):
+    """(arguments of a Trainer, settings, state) of what pickle and copy keep, shared with nobody; a ValueError or
+    TypeError where it is no such dict."""
+    if not isinstance(kept, dict):
+        raise TypeError(f"the state of a Trainer must be a dict; got {type(kept).__name__}")
+    if kept.keys() != STATE:
+        raise ValueError(f"the state of a Trainer must have the keys {', '.join(sorted(STATE))}; "
+                         f"got {', '.join(sorted(map(str, kept)))}")
+    if not isinstance(kept["dropout"], (list, tuple)):
+        raise TypeError(f"dropout must be a list of rates; got {kept['dropout']!r:.200}")
+    arguments = {"net": checks.network(kept["net"]), "optimizer": kept["optimizer"], "n_threads": kept["n_threads"]}
+    if kept["dropout"]:
+        arguments["input_dropout"], *arguments["dropout"] = kept["dropout"]
+    return deepcopy((arguments, kept["settings"], kept["state"]))

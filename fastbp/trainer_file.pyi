@@ -1,8 +1,12 @@
-from typing import Any
+from typing import Any, Final
 
 from .container import _Path
 from .snapshot import Fit
 from .training import Trainer
 
+STATE: Final[set[str]]
+
 def save(path: _Path, trainer: Trainer, notes: dict[str, Any] | None) -> None: ...
 def read(path: _Path, trainer: Trainer) -> Fit: ...
+def state(trainer: Trainer) -> dict[str, Any]: ...
+def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]: ...

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import _epoch, _kernels, checks, distributed, gradient, optimizers, threads, trainer_file
+from . import _epoch, _kernels, checks, distributed, gradient, optimizers, snapshot, threads, trainer_file
 from .ranks import Ranks
 from .regularisation import Regularisation
 from .rule import check_state, compiled_rule, start
@@ -64,7 +64,8 @@ class Trainer:
     Notes
     -----
     A step takes a few microseconds where X is a C-contiguous array of the network's dtype and Y one too (or int64
-    labels); everything else is converted first. One trainer is for one thread at a time.
+    labels); everything else is converted first. One trainer is for one thread at a time. Its pickles and copies have a
+    network, optimizer and state of their own, and go on to the same bits.
 
     Examples
     --------
@@ -239,6 +240,18 @@ class Trainer:
             kept, = self.group.first_of(kept)
             self.group.section(lambda: self._go_on(kept))
         return kept.notes
+
+    def __getstate__(self):
+        """What pickle and copy keep: all that the next step goes on from."""
+        return trainer_file.state(self)
+
+    def __setstate__(self, kept):
+        """Become the trainer of a state, which is checked as arguments are, before anything has changed."""
+        arguments, settings, state = trainer_file.own(kept)
+        twin = Trainer(**arguments)
+        twin._regularisation = snapshot.regularisation_for(twin, settings)
+        twin.state = snapshot.state_for(twin, state)
+        self.__dict__ = vars(twin)
 
     def _go_on(self, kept):
         """From what a file held, a `snapshot.Fit`: all, or nothing where Ctrl-C or a lack of memory comes between."""

@@ -1,7 +1,9 @@
-"""Bytes of every kind into the reader of files: FormatError or a network that works, and nothing else. Not for pytest.
+"""Bytes of every kind into the reader of files: FormatError or a network that works, and nothing else.
 
     python -m venv fuzz && fuzz/bin/pip install atheris -e .
     fuzz/bin/python tests/fuzz_container.py -max_total_time=300 found/
+    fuzz/bin/python tests/fuzz_container.py -merge=1 few/ found/    # the fewest that reach as much
+    fuzz/bin/python tests/fuzz_container.py --keep few/             # as tests/golden/corpus.zip, which the tests read
 
 An input is a file as it stands, one that gets its checksum, or header and data that get length, padding and checksum,
 so that the fuzzer also comes to what lies behind those. The golden files are put into the corpus in each of the forms.
@@ -11,11 +13,18 @@ import contextlib
 import hashlib
 import io
 import sys
+import zipfile
 from pathlib import Path
 
-import atheris
+GOLDEN = Path(__file__).parent / "golden"
+CORPUS = GOLDEN / "corpus.zip"
+if __name__ == "__main__" and "--keep" not in sys.argv:
+    import atheris
 
-with atheris.instrument_imports(include=["fastbp", "json"]):
+    instrumented = atheris.instrument_imports(include=["fastbp", "json"])
+else:
+    instrumented = contextlib.nullcontext()
+with instrumented:
     import numpy as np
 
     import fastbp
@@ -63,11 +72,29 @@ def one_input(data):
         assert h.shape == (2, net.layer_sizes[-1])
 
 
-if __name__ == "__main__":
-    folders = [Path(word) for word in sys.argv[1:] if not word.startswith("-")]
-    if folders and folders[0].is_dir():
-        for golden in (Path(__file__).parent / "golden").glob("*.fastbp"):
+def corpus():
+    """{name: input} of those that were kept"""
+    with zipfile.ZipFile(CORPUS) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def keep(folder):
+    with zipfile.ZipFile(CORPUS, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(Path(folder).iterdir()):
+            archive.writestr(zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0)), path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def fuzz(arguments):
+    folders = [Path(word) for word in arguments[1:] if not word.startswith("-")]
+    if folders and folders[0].is_dir() and "-merge=1" not in arguments:
+        for golden in GOLDEN.glob("*.fastbp"):
             for i, seed in enumerate(inputs_of(golden.read_bytes())):
                 (folders[0] / f"{golden.stem}-{i}").write_bytes(seed)
-    atheris.Setup(sys.argv, one_input)
+        for name, seed in corpus().items():
+            (folders[0] / name).write_bytes(seed)
+    atheris.Setup(arguments, one_input)
     atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    keep(sys.argv[2]) if sys.argv[1:2] == ["--keep"] else fuzz(sys.argv)

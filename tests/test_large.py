@@ -1,5 +1,6 @@
 """Layers larger than a cache: their products are cut into pieces, and may be left undone for Ctrl-C."""
 
+import os
 import subprocess
 import sys
 
@@ -96,4 +97,5 @@ def test_ctrl_c_leaves_large_products_undone_and_theta_at_the_last_finished_step
     assert done.returncode == 0, done.stderr
     caught, median = done.stdout.split()[:2]
     assert caught == "True"
-    assert float(median) < 100
+    sanitized = any(name in os.environ.get("LD_PRELOAD", "") for name in ("asan", "tsan"))
+    assert float(median) < (1000 if sanitized else 100)

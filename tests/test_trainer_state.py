@@ -1,9 +1,12 @@
 """What may change between steps, and input that was once misread: found by readers of the code, kept for ever."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
+from communicators import Serial
 
 import fastbp
 
@@ -147,3 +150,80 @@ def test_one_row_has_the_same_bits_whatever_its_layout():
             trainer.step(X, Y)
         bits.add(trainer.net.theta.tobytes())
     assert len(bits) == 1
+
+
+# ---------------------------------------------------------------- pickle and copy
+
+
+class Plain(fastbp.optimizers.Optimizer):
+    """A rule in Python alone"""
+
+    def __init__(self, rate=0.2):
+        self.learning_rate = rate
+
+    def init(self, theta):
+        return {"mean": np.zeros_like(theta)}
+
+    def update(self, theta, D, state):
+        state["mean"] += 0.1 * (D - state["mean"])
+        theta -= self.learning_rate * state["mean"]
+
+
+RULES = [
+    fastbp.SGD(0.1), fastbp.SGD(0.1, momentum=0.9), fastbp.Adam(0.01), fastbp.optimizers.AdamW(0.01),
+    fastbp.optimizers.Nadam(0.01), fastbp.optimizers.RMSprop(0.01), fastbp.optimizers.Adagrad(0.1),
+    fastbp.optimizers.RPROP(), fastbp.Adam(fastbp.schedules.Cosine(0.1, steps=40)), Plain(),
+]
+
+
+@pytest.mark.parametrize("dropout", [{}, {"dropout": 0.3, "input_dropout": 0.1, "seed": 1}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_pickles_and_copies_go_on_to_the_same_bits_and_share_nothing(rule, dtype, dropout):
+    net = fastbp.Network([3, 5, 2], dtype=dtype, seed=0)
+    first = fastbp.Trainer(net, rule, weight_decay=[0.1, 0.2], clip_norm=5.0, **dropout)
+    first.epoch(X, Y, batch_size=7)
+    first.weight_decay, first.l1 = (0.3, 0.1), 0.01
+    twins = [pickle.loads(pickle.dumps(first)), copy.copy(first), copy.deepcopy(first)]
+    expected = first.epoch(X, Y, batch_size=8), first.step(X, Y), net.theta.tobytes()
+    for twin in twins:
+        assert twin.net is not net
+        assert twin.optimizer is not first.optimizer
+        assert (twin.epoch(X, Y, batch_size=8), twin.step(X, Y), twin.net.theta.tobytes()) == expected
+        assert (twin.weight_decay, twin.l1, twin.clip_norm, twin.dropout) == ((0.3, 0.1), 0.01, 5.0, first.dropout)
+    assert net.theta.tobytes() == expected[2]
+
+
+NONE = {"c": (0.0, 0.0), "l1": 0.0, "batch_lam": 0.0, "clip_value": np.inf, "clip_norm": np.inf}
+MOMENTS = {"t": 0, "m": np.zeros(32), "v": np.zeros(32)}
+BAD = [
+    ("net", None), ("net", fastbp.Network([3, 4, 2])), ("optimizer", None), ("optimizer", fastbp.SGD),
+    ("dropout", None), ("dropout", [0.5]), ("dropout", [0.5, 2.0]), ("dropout", "0"), ("n_threads", 0),
+    ("n_threads", 1.5), ("settings", None), ("settings", {}), ("settings", {**NONE, "c": (-1.0, 0.0)}),
+    ("settings", {**NONE, "l1": np.nan}), ("state", None), ("state", {}), ("state", {**MOMENTS, "t": -1}),
+    ("state", {**MOMENTS, "m": np.zeros(31)}), ("state", {**MOMENTS, "m": np.zeros(32, "f4")}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BAD)
+def test_fault_41_a_state_that_makes_no_trainer_is_refused_and_changes_nothing(key, value):
+    going = trainer()
+    going.step(X, Y)
+    before, kept = vars(going).copy(), going.__getstate__()
+    theta = going.net.theta.tobytes()
+    with pytest.raises((ValueError, TypeError)):
+        going.__setstate__({**kept, key: value})
+    assert vars(going) == before
+    assert going.net.theta.tobytes() == theta
+    for bad in (None, [], {}, {**kept, "more": 1}):
+        with pytest.raises((ValueError, TypeError), match="state of a Trainer must"):
+            fastbp.Trainer.__new__(fastbp.Trainer).__setstate__(bad)
+    twin = fastbp.Trainer.__new__(fastbp.Trainer)
+    twin.__setstate__(kept)
+    assert twin.step(X, Y) == going.step(X, Y)
+
+
+def test_a_trainer_of_several_ranks_is_neither_pickled_nor_copied():
+    for make in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="several ranks"):
+            make(trainer(comm=Serial()))
