@@ -1,6 +1,7 @@
 """What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels
 that their owner has changed, arrays that it must hand back."""
 
+import inspect
 import threading
 import time
 
@@ -191,6 +192,43 @@ def test_what_is_no_buffer_is_refused_by_name_and_the_other_array_is_handed_back
         trainer.step(held, dates)
     del held
     memory.append(0)        # BufferError while a view is held
+
+
+def compiled():
+    """Every function, class and method of the compiled modules"""
+    for module in (_backprop, _epoch, _kernels):
+        for name, found in vars(module).items():
+            if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
+                continue
+            yield pytest.param(found, id=name)
+            if inspect.isclass(found):
+                yield from (pytest.param(method, id=f"{name}.{each}") for each, method in vars(found).items()
+                            if callable(method) and not each.startswith("_"))
+
+
+@pytest.mark.parametrize("function", list(compiled()))
+def test_a_call_whose_arguments_do_not_fit_is_refused(function):
+    for arguments, options in ((range(30), {}), ((), {"nonsense": 1}), (range(30), {"nonsense": 1})):
+        with pytest.raises(TypeError):
+            function(*arguments, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 7, 31, 64, 150])
+def test_the_first_value_that_is_not_finite_is_found_wherever_it_lies(n, dtype):
+    """In each vector of four and in the tail; all values up to the limit are fine"""
+    largest = float(np.finfo(dtype).max)
+    for columns in (n, n + 3):      # without and with gaps between the rows
+        X = np.full((2, columns), largest, dtype)[:, :n]
+        X[1] *= -1
+        assert _kernels.first_nonfinite(X, largest) == -1
+        assert _kernels.first_nonfinite(X, largest / 2) == 0
+        for at in range(2 * n):
+            for bad in (np.nan, np.inf, -np.inf):
+                Z = np.zeros((2, columns), dtype)[:, :n]
+                Z[divmod(at, n)] = bad
+                Z[-1, -1] = bad
+                assert _kernels.first_nonfinite(Z, largest) == at
 
 
 def test_vector_functions_are_asked_for_by_name_with_room_for_the_answer():
