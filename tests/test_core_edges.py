@@ -107,23 +107,22 @@ def test_predictions_asked_to_stop_are_not_said_to_be_done():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("changed", [-1, 3, 2**40, -(2**62)])
-def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, dtype):
-    """An example without an answer: h against 0 in every class, and nothing beside the block is written"""
-    labels = np.arange(96) % 3
-    net, trainer, rule, examples, work = core(dtype=dtype, labels=labels)
-    guard, answered = work.block.copy(), np.ones((96, 1), dtype)
-    Y = np.eye(3, dtype=dtype)[labels]
-    labels[[0, 41, 95]], answered[[0, 41, 95]] = changed, 0
+@pytest.mark.parametrize("sizes", [(40, 24, 3), LARGE])
+@pytest.mark.parametrize("changed", [-1, "K", 2**40, -(2**62)])
+def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, sizes, dtype):
+    """An example without an answer: h against 0 in every class"""
+    K = sizes[-1]
+    labels = np.arange(96) % K
+    net, trainer, rule, examples, work = core(sizes, dtype=dtype, labels=labels)
+    Y = np.eye(K, dtype=dtype)[labels]
+    labels[[0, 41, 95]], Y[[0, 41, 95]] = K if changed == "K" else changed, 0
     steps(net, trainer, rule, examples, work, _backprop.Team(1))
     assert np.isfinite(net.theta).all()
-    twin, *_ = core(dtype=dtype)
-    data = _backprop.Examples(problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X,
-                              Y * answered)
+    twin, *_ = core(sizes, dtype=dtype)
+    data = _backprop.Examples(problem(sizes, "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X, Y)
     own = fastbp.Trainer(twin, fastbp.SGD(0.1))
     steps(twin, own, own._compiled_rule(1.0), data, gradient.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
     assert (net.theta == twin.theta).all()
-    assert guard.shape == work.block.shape
 
 
 def online(net, trainer, rule, examples, first, last):
@@ -137,11 +136,16 @@ def online(net, trainer, rule, examples, first, last):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_single_examples_with_labels_changed_after_the_check_are_of_no_class(dtype):
-    labels = np.zeros(96, np.int64)
+    labels = np.arange(96) % 3
     net, trainer, rule, examples, _ = core(dtype=dtype, labels=labels)
-    labels[:] = 2**40
+    Y = np.eye(3, dtype=dtype)[labels]
+    labels[::2], labels[1::6], Y[::2], Y[1::6] = 2**40, 3, 0, 0
     assert online(net, trainer, rule, examples, 0, 96)[2] == 96
     assert np.isfinite(net.theta).all()
+    twin, own, rule, *_ = core(dtype=dtype)
+    X = problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X
+    online(twin, own, rule, _backprop.Examples(X, Y), 0, 96)
+    assert (net.theta == twin.theta).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -264,13 +268,15 @@ def placed(values):
 gradient.aligned = guarded
 rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):
-    for sizes in ([1, 1], [3, 5, 2], [16, 16, 16], [35, 33, 9, 3], [70, 6, 17]):
+    for sizes in ([1, 1], [3, 5, 2], [16, 16, 16], [35, 33, 9, 3], [70, 6, 17], [4, 7], [9, 13], [5, 29]):
         for m in (1, 5, 16, 33, 70):
             X, labels = placed(rng.standard_normal((m, sizes[0])).astype(dtype)), placed(rng.integers(0, 2, m))
             Y, w = placed(rng.uniform(0, 1, (m, sizes[-1])).astype(dtype)), placed(np.ones(m, dtype))
             out, order = guarded(Y.shape, dtype), placed(rng.permutation(m))
             net = fastbp.Network(sizes, activation="silu", dtype=dtype, seed=0)
             theta = placed(net.theta)
+            predict_row = gradient.row_predictor(net.plan, theta)
+            assert (predict_row(X[-1], out[-1]) == net.predict(X)[-1]).all()
             given = [(X, Y), (X[:, : sizes[0]], labels % max(sizes[-1], 2)), (X.astype(float), Y.astype("f4"))]
             for A, B in given:
                 net.predict(A, out=out), net.predict(A[-1]), net.activations(A), net.deltas(A, B)
