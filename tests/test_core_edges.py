@@ -1,8 +1,12 @@
 """What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels
 that their owner has changed, arrays that it must hand back."""
 
+import inspect
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,22 +107,22 @@ def test_predictions_asked_to_stop_are_not_said_to_be_done():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("changed", [-1, 3, 2**40, -(2**62)])
-def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, dtype):
-    """An example without an answer: h against 0 in every class, and nothing beside the block is written"""
-    labels = np.zeros(96, np.int64)
-    net, trainer, rule, examples, work = core(dtype=dtype, labels=labels)
-    guard = work.block.copy()
-    labels[[0, 41, 95]] = changed
+@pytest.mark.parametrize("sizes", [(40, 24, 3), LARGE])
+@pytest.mark.parametrize("changed", [-1, "K", 2**40, -(2**62)])
+def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, sizes, dtype):
+    """An example without an answer: h against 0 in every class"""
+    K = sizes[-1]
+    labels = np.arange(96) % K
+    net, trainer, rule, examples, work = core(sizes, dtype=dtype, labels=labels)
+    Y = np.eye(K, dtype=dtype)[labels]
+    labels[[0, 41, 95]], Y[[0, 41, 95]] = K if changed == "K" else changed, 0
     steps(net, trainer, rule, examples, work, _backprop.Team(1))
     assert np.isfinite(net.theta).all()
-    twin, _, _, _, _ = core(dtype=dtype)
-    data = _backprop.Examples(problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X,
-                              np.eye(4)[:, :3].astype(dtype)[np.where(labels == 0, 0, 3)])
+    twin, *_ = core(sizes, dtype=dtype)
+    data = _backprop.Examples(problem(sizes, "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X, Y)
     own = fastbp.Trainer(twin, fastbp.SGD(0.1))
     steps(twin, own, own._compiled_rule(1.0), data, gradient.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
     assert (net.theta == twin.theta).all()
-    assert guard.shape == work.block.shape
 
 
 def online(net, trainer, rule, examples, first, last):
@@ -132,11 +136,16 @@ def online(net, trainer, rule, examples, first, last):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_single_examples_with_labels_changed_after_the_check_are_of_no_class(dtype):
-    labels = np.zeros(96, np.int64)
+    labels = np.arange(96) % 3
     net, trainer, rule, examples, _ = core(dtype=dtype, labels=labels)
-    labels[:] = 2**40
+    Y = np.eye(3, dtype=dtype)[labels]
+    labels[::2], labels[1::6], Y[::2], Y[1::6] = 2**40, 3, 0, 0
     assert online(net, trainer, rule, examples, 0, 96)[2] == 96
     assert np.isfinite(net.theta).all()
+    twin, own, rule, *_ = core(dtype=dtype)
+    X = problem((40, 24, 3), "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X
+    online(twin, own, rule, _backprop.Examples(X, Y), 0, 96)
+    assert (net.theta == twin.theta).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -191,6 +200,144 @@ def test_what_is_no_buffer_is_refused_by_name_and_the_other_array_is_handed_back
         trainer.step(held, dates)
     del held
     memory.append(0)        # BufferError while a view is held
+
+
+def compiled():
+    """Every function, class and method of the compiled modules"""
+    for module in (_backprop, _epoch, _kernels):
+        for name, found in vars(module).items():
+            if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
+                continue
+            yield pytest.param(found, id=name)
+            if inspect.isclass(found):
+                yield from (pytest.param(method, id=f"{name}.{each}") for each, method in vars(found).items()
+                            if callable(method) and not each.startswith("_"))
+
+
+@pytest.mark.parametrize("function", list(compiled()))
+def test_a_call_whose_arguments_do_not_fit_is_refused(function):
+    for arguments, options in ((range(30), {}), ((), {"nonsense": 1}), (range(30), {"nonsense": 1})):
+        with pytest.raises(TypeError):
+            function(*arguments, **options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 7, 31, 64, 150])
+def test_the_first_value_that_is_not_finite_is_found_wherever_it_lies(n, dtype):
+    """In each vector of four and in the tail; all values up to the limit are fine"""
+    largest = float(np.finfo(dtype).max)
+    for columns in (n, n + 3):      # without and with gaps between the rows
+        X = np.full((2, columns), largest, dtype)[:, :n]
+        X[1] *= -1
+        assert _kernels.first_nonfinite(X, largest) == -1
+        assert _kernels.first_nonfinite(X, largest / 2) == 0
+        for at in range(2 * n):
+            for bad in (np.nan, np.inf, -np.inf):
+                Z = np.zeros((2, columns), dtype)[:, :n]
+                Z[divmod(at, n)] = bad
+                Z[-1, -1] = bad
+                assert _kernels.first_nonfinite(Z, largest) == at
+
+
+NOTHING_BEHIND = """
+import ctypes, mmap
+import numpy as np
+import fastbp
+from fastbp import gradient
+
+libc, kept, page = ctypes.CDLL(None, use_errno=True), [], mmap.PAGESIZE
+
+
+def guarded(shape, dtype=float):
+    'Zeros whose last byte is the last one that may be touched'
+    n = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    pages = -(-n // page) * page
+    memory = mmap.mmap(-1, pages + page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    assert libc.mprotect(ctypes.c_void_p(address + pages), ctypes.c_size_t(page), 0) == 0
+    kept.append(memory)
+    return np.frombuffer(memory, np.uint8)[pages - n : pages].view(dtype).reshape(shape)
+
+
+def placed(values):
+    array = guarded(values.shape, values.dtype)
+    array[...] = values
+    return array
+
+
+gradient.aligned = guarded
+rng = np.random.default_rng(0)
+for dtype in (np.float32, np.float64):
+    for sizes in ([1, 1], [3, 5, 2], [16, 16, 16], [35, 33, 9, 3], [70, 6, 17], [4, 7], [9, 13], [5, 29]):
+        for m in (1, 5, 16, 33, 70):
+            X, labels = placed(rng.standard_normal((m, sizes[0])).astype(dtype)), placed(rng.integers(0, 2, m))
+            Y, w = placed(rng.uniform(0, 1, (m, sizes[-1])).astype(dtype)), placed(np.ones(m, dtype))
+            out, order = guarded(Y.shape, dtype), placed(rng.permutation(m))
+            net = fastbp.Network(sizes, activation="silu", dtype=dtype, seed=0)
+            theta = placed(net.theta)
+            predict_row = gradient.row_predictor(net.plan, theta)
+            assert (predict_row(X[-1], out[-1]) == net.predict(X)[-1]).all()
+            given = [(X, Y), (X[:, : sizes[0]], labels % max(sizes[-1], 2)), (X.astype(float), Y.astype("f4"))]
+            for A, B in given:
+                net.predict(A, out=out), net.predict(A[-1]), net.activations(A), net.deltas(A, B)
+                net.cost_and_gradient(A, B, theta=theta, out=guarded(len(theta), dtype), sample_weight=w)
+                net.accumulate(A, B, per_example=True)
+                for rule in ("sgd", "adam"):
+                    trainer = fastbp.Trainer(net, rule, weight_decay=0.1)
+                    trainer.step(A, B)
+                    for batch_size in (1, 7):
+                        trainer.epoch(A, B, batch_size=batch_size, order=order)
+                        trainer.epoch(A, B, batch_size=batch_size, sample_weight=w)
+            assert np.isfinite(net.theta).all()
+        kept.clear()
+print("done")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the C library for mprotect")
+def test_nothing_behind_an_array_is_read_or_written():
+    """The page after X, Y, labels, weights, theta, D, predictions and each workspace may not be touched"""
+    done = subprocess.run([sys.executable, "-c", NOTHING_BEHIND], cwd=Path(__file__).parents[1], capture_output=True,
+                          text=True, timeout=200, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_quick_ways_take_all_that_needs_no_conversion(dtype):
+    """None would send the call the long way round, to the same answer"""
+    p = problem(dtype=dtype, m=8)
+    net, row = p.network(), p.X[3]
+    assert net._predict_row(row, None) is not None
+    assert net._predict_row(row, np.empty(3, dtype)) is not None
+    wide = np.repeat(p.X, 2, axis=0)
+    trainer = fastbp.Trainer(net, "adam")
+    trainer.step(p.X, p.Y)
+    assert isinstance(trainer._stepper.step(p.X, p.Y), float)
+    assert isinstance(trainer._stepper.step(wide[::2], p.Y), float)
+    assert isinstance(trainer._stepper.step(p.X, p.labels), float)
+    assert isinstance(trainer._stepper.step(p.X, p.labels.astype(np.longlong)), float)
+    assert isinstance(trainer._stepper.step(p.X[:1], p.labels[:1]), float)
+    one = problem((5, 7, 1), dtype=dtype, m=8)
+    trainer = fastbp.Trainer(one.network(), "adam")
+    for Y in (one.Y, one.Y[:, 0]):
+        trainer.step(one.X, Y)
+        assert isinstance(trainer._stepper.step(one.X, Y), float)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("at", [0, 1, 40, -1])
+def test_the_quick_ways_leave_a_theta_that_is_not_finite_alone(at, dtype):
+    p = problem(dtype=dtype, m=8)
+    net = p.network()
+    trainer = fastbp.Trainer(net, "adam")
+    trainer.step(p.X, p.Y)
+    net.theta[at] = np.nan
+    before = net.theta.tobytes()
+    assert trainer._stepper.step(p.X, p.Y) is None
+    assert net._predict_row(p.X[0], None) is None
+    with pytest.raises(ValueError, match="theta"):
+        trainer.step(p.X, p.Y)
+    assert net.theta.tobytes() == before
 
 
 def test_vector_functions_are_asked_for_by_name_with_room_for_the_answer():

@@ -95,6 +95,33 @@ def test_limits_of_the_vector_functions(dtype):
     np.testing.assert_array_equal(vector("expm1", x), np.array([inf, -1, nan, 0, -1, inf, inf], dtype))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_limits_of_the_logarithms(dtype):
+    inf, nan = np.inf, np.nan
+    x = np.array([0, -0.0, -1, -inf, nan, inf, 1, np.finfo(dtype).smallest_subnormal], dtype)
+    log = vector("log", x)
+    np.testing.assert_array_equal(log[:7], np.array([-inf, -inf, nan, nan, nan, inf, 0], dtype))
+    assert log[7] == pytest.approx(float(np.log(np.longdouble(x[7]))), rel=2 * float(np.finfo(dtype).eps))
+    x = np.array([-1, -2, -inf, nan, inf, 0], dtype)
+    np.testing.assert_array_equal(vector("log1p", x), np.array([-inf, nan, nan, nan, inf, 0], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["exp", "expm1", "sigmoid"])
+def test_results_end_where_the_dtype_does(name, dtype):
+    """Up to the last x whose result is a normal number, and 0 or infinity from the next on"""
+    info = np.finfo(dtype)
+    low, high = (dtype(np.log(np.longdouble(end))) for end in (info.smallest_normal, info.max))
+    inside = np.concatenate([np.linspace(low * dtype(0.9999), low * dtype(0.8), 1001, dtype=dtype),
+                             np.linspace(high * dtype(0.8), high * dtype(0.9999), 1001, dtype=dtype)])
+    with np.errstate(over="ignore"):
+        assert_within_ulps(vector(name, inside), EXACT[name](inside.astype(np.longdouble)), 2)
+    below, above = low * dtype(1 + 4 * info.eps), high * dtype(1 + 4 * info.eps)
+    beyond = np.array([below, 1.0001 * low, 1.01 * low, 2 * low, above, 1.0001 * high, 1.01 * high, 2 * high], dtype)
+    least, most = {"exp": (0, np.inf), "expm1": (-1, np.inf), "sigmoid": (0, 1)}[name]
+    np.testing.assert_array_equal(vector(name, beyond), np.array([least] * 4 + [most] * 4, dtype))
+
+
 def run(isa, *arguments):
     environment = os.environ | {"FASTBP_ISA": isa}
     command = [sys.executable, *arguments]

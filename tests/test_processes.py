@@ -319,7 +319,7 @@ print(f"parent {net.theta.sum():.17g}")
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="this system has no fork")
 def test_fault_3_a_child_forked_between_two_steps_of_a_training_finishes_it_with_the_same_bits():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS_INSIDE], capture_output=True, text=True,
-                          timeout=60, check=False)
+                          timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     child, parent = (line.split()[1] for line in done.stdout.splitlines())
     assert child == parent

@@ -87,6 +87,24 @@ def test_rule_takes_the_textbooks_steps_along_the_textbooks_d(rule, option, batc
     np.testing.assert_allclose(J, expected, rtol=tolerance(dtype, "training"))
 
 
+@pytest.mark.parametrize("batch_size", [1, 7])
+@pytest.mark.parametrize("rule", RULES)
+def test_coefficients_of_1_and_equal_limits_are_nothing_special(rule, batch_size):
+    p = problem(SIZES, "tanh", m=14)
+    for option in (
+        {"c": 1.0}, {"c": (0.0, 1.0, 0.0)}, {"l1": 1.0}, {"batch_lam": 1.0}, {"clip_value": 1.0},
+        {"clip_value": 0.03, "clip_norm": 0.03}, {"c": 1.0, "l1": 1.0, "clip_value": 1.0, "clip_norm": 1.0},
+    ):  # fmt: skip
+        going = trainer(p, rule, **option)
+        J = going.epoch(p.X, p.Y, batch_size=batch_size)
+        theta, expected = oracle.train(
+            p.model, p.theta.astype(np.longdouble), p.X, p.Y, RULES[rule][1](), epochs=1, batch_size=batch_size,
+            **option,
+        )  # fmt: skip
+        assert distance(going.net.theta, theta) < tolerance(float, "training"), option
+        assert pytest.approx(expected[0], rel=1e-12) == J, option
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("rule", RULES)
