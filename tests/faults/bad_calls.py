@@ -442,7 +442,8 @@ def distributed(rng):
     if rng.integers(2):
         return fastbp.distributed.rows, {"m": 10, "comm": Serial()}, {**kinds, "m": count(0)}, []
     parts = one_of(count(1), lambda rng: int(rng.choice([3, 5, 6, 7, 12, 100])))
-    return fastbp.distributed.Group, {"comm": Serial(), "parts": 2}, {**kinds, "parts": parts}, []
+    kinds["parts"] = lambda rng: not_none(parts, rng)
+    return fastbp.distributed.Group, {"comm": Serial(), "parts": 2}, kinds, []
 
 
 # ---------------------------------------------------------------- what must not change

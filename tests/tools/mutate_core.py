@@ -12,8 +12,6 @@ import argparse
 import random
 import re
 import resource
-import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -97,56 +95,18 @@ def mutants(name):
     return found
 
 
-class Build:
-    """A copy of the tree that was built once, and the commands that did it"""
-
-    def __init__(self, folder, isa):
-        self.tree, self.isa, self.stale = trees.copy(folder), isa, set()
-        commands = [shlex.split(line) for line in trees.build(self.tree).splitlines() if line.startswith("gcc ")]
-        self.compile = {Path(each[each.index("-c") + 1]).stem: each for each in commands if "-c" in each}
-        linked = [each for each in commands if "-shared" in each]
-        self.link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
-
-    def again(self, name):
-        """What a change of this file concerns, built again, and what the change before concerned; False where it does
-        not compile"""
-        concerned = self._concerned(name)
-        todo, self.stale = self.stale | concerned, concerned
-        cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
-        if todo != {("_kernels", self.isa)} and trees.run(self.tree, cython, capture_output=True).returncode:
-            return False
-        for module, file in sorted(todo):
-            if trees.run(self.tree, [*self.compile[file], "-O1"], capture_output=True).returncode:
-                return False
-            if trees.run(self.tree, self.link[module], capture_output=True).returncode:
-                return False
-            built = self.link[module][self.link[module].index("-o") + 1]
-            target = self.tree / "fastbp" / Path(built).name
-            target.unlink(missing_ok=True)
-            shutil.copy2(self.tree / built, target)
-        return True
-
-    def _concerned(self, name):
-        """(module, C file) of a change of this file"""
-        both = {("_backprop", "_backprop"), ("_epoch", "_epoch")}
-        if name.startswith("kernels/"):
-            return both if name == "kernels/team.h" else {("_kernels", self.isa)}
-        if name.endswith(".pyx"):
-            return {(Path(name).stem, Path(name).stem)}
-        return {"_update.pxd": {("_epoch", "_epoch")}}.get(name, both)
-
-    def passes(self, name):
-        """Do the tests of this file pass, in at most CPU seconds? A mutant may never end."""
-        tests = [f"tests/test_{each}.py" for each in SOURCES[name]]
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-        try:
-            return trees.run(
-                self.tree, command, {"FASTBP_ISA": self.isa}, timeout=600,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,    # a child that is left would hold a pipe open
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU)),
-            ).returncode == 0
-        except subprocess.TimeoutExpired:
-            return False
+def passes(build, name):
+    """Do the tests of this file pass, in at most CPU seconds? A mutant may never end."""
+    tests = [f"tests/test_{each}.py" for each in SOURCES[name]]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    try:
+        return trees.run(
+            build.tree, command, {"FASTBP_ISA": build.isa}, timeout=600,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,    # a child that is left would hold a pipe open
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU)),
+        ).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def main():
@@ -162,10 +122,10 @@ def main():
     sample = min(arguments.sample or len(drawn), len(drawn))
     sound = set()
     with tempfile.TemporaryDirectory() as folder:
-        build = Build(folder, arguments.isa)
+        build = trees.Build(folder, arguments.isa, ["-O1"])
         for name, number, first, last, new in sorted(random.Random(arguments.seed).sample(drawn, sample)):
             if name not in sound:
-                if not (build.again(name) and build.passes(name)):
+                if not (build.again(f"src/{name}") and passes(build, name)):
                     raise RuntimeError(f"the tests of {name} fail without a mutant, or take more than {CPU} s")
                 sound.add(name)
             path = build.tree / "src" / name
@@ -174,8 +134,8 @@ def main():
             before = lines[number]
             lines[number] = before[:first] + new + before[last:]
             path.write_text("".join(lines))
-            compiles = build.again(name)
-            survives = compiles and build.passes(name)
+            compiles = build.again(f"src/{name}")
+            survives = compiles and passes(build, name)
             path.write_text(source)
             born += compiles
             killed += compiles and not survives

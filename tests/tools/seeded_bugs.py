@@ -33,7 +33,6 @@ class Bug:
     new: str
     report: str         # a regular expression that the report matches
     tests: list | str   # arguments of pytest, or a program
-    isa: str = "avx2"
 
 
 def of(tool, *bugs):
@@ -140,6 +139,7 @@ MEMCHECK = of(
      r"Invalid read.*(\n.*)*free'd", []),
 )
 BUGS = ADDRESS + THREAD + MEMCHECK
+ISA = "avx2"
 
 
 def plant(bug, tree):
@@ -155,13 +155,9 @@ def plant(bug, tree):
 def run(bug, tree):
     """What the tool reports of the tree as it is"""
     if bug.tool == "memcheck":
-        return memcheck.run(tree, bug.isa)
+        return memcheck.run(tree, ISA)
     command = ["-c", bug.tests] if isinstance(bug.tests, str) else [*sanitize.PYTEST, *bug.tests]
-    return sanitize.run(tree, bug.tool, bug.isa, command, first_only=True, capture_output=True)[1]
-
-
-def make(tool, tree):
-    trees.build(tree, **({"FASTBP_DEBUG": "1"} if tool == "memcheck" else {"FASTBP_SANITIZE": tool}))
+    return sanitize.run(tree, bug.tool, ISA, command, first_only=True, capture_output=True)[1]
 
 
 def main():
@@ -173,15 +169,17 @@ def main():
     for tool in arguments.tool:
         bugs = [bug for bug in BUGS if bug.tool == tool and arguments.only in bug.name]
         with tempfile.TemporaryDirectory() as folder:
-            tree = trees.copy(folder)
+            how = {"FASTBP_DEBUG": "1"} if tool == "memcheck" else {"FASTBP_SANITIZE": tool}
+            build = trees.Build(folder, ISA, **how)
+            tree = build.tree
             clean = {}      # by the tests that were run without a bug
-            make(tool, tree)
             for bug in bugs:
                 if str(bug.tests) not in clean:
                     clean[str(bug.tests)] = run(bug, tree)
             for bug in bugs:
                 mend = plant(bug, tree)
-                make(tool, tree)
+                if not build.again(bug.file):
+                    raise RuntimeError(f"{bug.name}: it does not compile")
                 text = run(bug, tree)
                 mend()
                 quiet = not clean[str(bug.tests)].strip()

@@ -1,6 +1,7 @@
 """Copies of this tree, each in a folder of its own and built its own way, and commands run in them."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -61,3 +62,46 @@ def runtime(name):
     """The compiler's shared library of this name, such as libasan.so"""
     found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True)
     return found.stdout.strip()
+
+
+class Build:
+    """A copy of the tree, built once as `environment` says, of which only what a change concerns is built again: for
+    one instruction set, with further options of the compiler."""
+
+    def __init__(self, folder, isa, options=(), **environment):
+        self.tree, self.isa, self._options, self._environment = copy(folder), isa, options, environment
+        self._stale = set()
+        commands = [shlex.split(line) for line in build(self.tree, **environment).splitlines()
+                    if line.startswith("gcc ")]
+        self._compile = {Path(each[each.index("-c") + 1]).stem: each for each in commands if "-c" in each}
+        linked = [each for each in commands if "-shared" in each]
+        self._link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
+
+    def again(self, name):
+        """What a change of this file concerns, built again, and what the change before concerned; False where it does
+        not compile"""
+        concerned = self._concerned(name)
+        todo, self._stale = self._stale | concerned, concerned
+        cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
+        if todo - {("_kernels", self.isa)} and self._fails(cython):
+            return False
+        for module, file in sorted(todo):
+            if self._fails([*self._compile[file], *self._options]) or self._fails(self._link[module]):
+                return False
+            built = self._link[module][self._link[module].index("-o") + 1]
+            target = self.tree / "fastbp" / Path(built).name
+            target.unlink(missing_ok=True)
+            shutil.copy2(self.tree / built, target)
+        return True
+
+    def _fails(self, command):
+        return run(self.tree, command, self._environment, capture_output=True).returncode != 0
+
+    def _concerned(self, name):
+        """(module, C file) of a change of this file"""
+        both = {("_backprop", "_backprop"), ("_epoch", "_epoch")}
+        if name.startswith("src/kernels/"):
+            return both if name == "src/kernels/team.h" else {("_kernels", self.isa)}
+        if name.endswith(".pyx"):
+            return {(Path(name).stem, Path(name).stem)}
+        return set() if name.endswith(".py") else {"src/_update.pxd": {("_epoch", "_epoch")}}.get(name, both)
