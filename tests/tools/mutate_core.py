@@ -59,6 +59,7 @@ CHANGES = [(re.compile(pattern), new) for pattern, new in (
      r"(\S[^{}=]* [-+*|&]?= .*;|FN\(.*;)( *\\)?$", r"\1;\3"),
 )]
 OF_AVX512 = "lanes that avx512 alone has, whose tests see it (--isa avx512)"
+OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 # file -> regular expression of the changed line -> why no test can tell
 EXPLAINED = {
     "kernels/activations.h": {
@@ -72,6 +73,10 @@ EXPLAINED = {
     },
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
+    },
+    "kernels/vector.h": {
+        r"^    for \(int i = 1; i < VL; i\+\+\)$": OF_BASELINE,
+        r"^    return ([ac] . [ab] . [bc]);$": OF_BASELINE,
     },
 }
 
