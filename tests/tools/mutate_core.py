@@ -74,6 +74,9 @@ EXPLAINED = {
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
     },
+    "kernels/team.h": {
+        r"&team->cut, 2, ": "asked only whether it is 0",
+    },
     "kernels/vector.h": {
         r"^    for \(int i = 1; i < VL; i\+\+\)$": OF_BASELINE,
         r"^    return ([ac] . [ab] . [bc]);$": OF_BASELINE,
