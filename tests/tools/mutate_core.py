@@ -33,7 +33,9 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
     "kernels/vmath.h": ["kernels", "extremes", "losses"],
-    "_backprop.pxd": ["gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes"],
+    "_backprop.pxd": [
+        "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
+    ],
     "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
     "_blas.pxd": ["gradient"],
     "_epoch.pyx": [
@@ -62,6 +64,16 @@ OF_AVX512 = "lanes that avx512 alone has, whose tests see it (--isa avx512)"
 OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 # file -> regular expression of the changed line -> why no test can tell
 EXPLAINED = {
+    "_backprop.pxd": {
+        r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
+    },
+    "_epoch.pyx": {
+        r"next_step\(.*&theta\[1\]\)": "asked for its type alone",
+        r"\+ VL - 1\) \* VL \* VL": "room that is not used",
+    },
+    "_update.pxd": {
+        r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
+    },
     "kernels/activations.h": {
         r"for \(; i \+ VL < n; i \+= VL\)": "the tail does the same with a whole vector",
     },
