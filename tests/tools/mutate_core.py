@@ -43,7 +43,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
         "loop",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
-    "_update.pxd": ["rules", "regularisation", "optimizers", "trainer", "processes"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150
 # pattern -> what takes its place
