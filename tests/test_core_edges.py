@@ -75,6 +75,15 @@ def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_
     assert (net.theta == before).all()
 
 
+@pytest.mark.parametrize(("budget", "done"), [(0.0, 1), (60.0, 12)])
+def test_a_call_returns_after_the_step_in_which_its_time_is_up(budget, done):
+    net, trainer, rule, examples, work = core()
+    found = _epoch.steps(net.plan.code, net.theta, examples, 96, 8, 0, 12, rule, np.empty(0), trainer._Delta,
+                         work.block, work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, budget, _backprop.Team(1), 0)
+    assert found[1:] == (8.0 * done, done, done)
+    assert trainer._taken[0] == done
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_large_step_asked_to_stop_is_left_undone(dtype):
     net, trainer, rule, examples, work = core(LARGE, dtype=dtype)

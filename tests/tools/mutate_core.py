@@ -31,7 +31,9 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
     "kernels/vmath.h": ["kernels", "extremes", "losses"],
-    "_backprop.pxd": ["gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes"],
+    "_backprop.pxd": [
+        "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
+    ],
     "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
     "_blas.pxd": ["gradient"],
     "_epoch.pyx": [
@@ -39,7 +41,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
         "loop",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
-    "_update.pxd": ["rules", "regularisation", "optimizers", "trainer", "processes"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150
 # pattern -> what takes its place
@@ -57,8 +59,19 @@ CHANGES = [(re.compile(pattern), new) for pattern, new in (
      r"(\S[^{}=]* [-+*|&]?= .*;|FN\(.*;)( *\\)?$", r"\1;\3"),
 )]
 OF_AVX512 = "lanes that avx512 alone has, whose tests see it (--isa avx512)"
+OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 # file -> regular expression of the changed line -> why no test can tell
 EXPLAINED = {
+    "_backprop.pxd": {
+        r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
+    },
+    "_epoch.pyx": {
+        r"next_step\(.*&theta\[1\]\)": "asked for its type alone",
+        r"\+ VL - 1\) \* VL \* VL": "room that is not used",
+    },
+    "_update.pxd": {
+        r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
+    },
     "kernels/activations.h": {
         r"for \(; i \+ VL < n; i \+= VL\)": "the tail does the same with a whole vector",
     },
@@ -70,6 +83,13 @@ EXPLAINED = {
     },
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
+    },
+    "kernels/team.h": {
+        r"&team->cut, 2, ": "asked only whether it is 0",
+    },
+    "kernels/vector.h": {
+        r"^    for \(int i = 1; i < VL; i\+\+\)$": OF_BASELINE,
+        r"^    return ([ac] . [ab] . [bc]);$": OF_BASELINE,
     },
 }
 
