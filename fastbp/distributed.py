@@ -230,13 +230,16 @@ class Group:
     def agree(self, call, settings, digests=None):
         """ValueError on every rank where they are not called alike: a dict by name, the same names on all.
 
-        digests: those of `own_digests`, gathered already.
+        digests: those of `own_digests`, gathered already; always in the last places of a message, its errors being in
+        the first, so that a rank that is somewhere else can take neither for the other.
         """
-        digests = self.gather(*own_digests(call, settings))[:, :2] if digests is None else digests
+        if digests is None:
+            digests = self.gather(*[0] * (SLOTS - 2), *own_digests(call, settings))[:, -2:]
         if (digests == digests[0]).all():
             return
         if (digests[:, 0] != digests[0, 0]).any():
-            raise self.alike(ValueError(f"the ranks must call the same function; rank {self.rank} called {call}"))
+            error = ValueError(f"the ranks must call the same function; rank {self.rank} called {call}")
+            raise self.alike(error) if digests.all() else error     # who has sent no digest does not know
         settings = settings | COMMON
         names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
         here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)

@@ -52,7 +52,7 @@ class Shard:
         self.parts, told = ([], (0,) * 5) if error is not None else prepared
         rows = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
         group.settle(rows[:, 0], error)
-        group.agree(call, settings, rows[:, 6:8])
+        group.agree(call, settings, rows[:, -2:])
         some = rows[rows[:, 1] > 0]
         if not len(some):
             raise group.alike(ValueError(f"{name} has 0 rows on every rank; at least one example is needed"))
