@@ -38,7 +38,7 @@ def test_what_is_explained_is_a_line_of_that_module(mutate_python):
     for module, reasons in mutate_python.EXPLAINED.items():
         source = (ROOT / "fastbp" / f"{module}.py").read_text()
         for pattern, why in reasons.items():
-            assert re.search(pattern.partition(" => ")[0], source), (module, pattern)
+            assert re.search(pattern.partition(" => ")[0], source, re.M), (module, pattern)
             assert why
 
 
