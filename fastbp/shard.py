@@ -88,9 +88,7 @@ class Shard:
         return cost
 
     def accuracy(self, outputs):
-        """Share of the examples in the right class; outputs(data) are the h of a part."""
-        if self.classes is None:
-            return None
+        """Share of the examples in the right class, where there are any; outputs(data) are the h of a part."""
         right = self.group.add(lambda i: self.parts[i].right(outputs(self.parts[i])) if self.parts[i].m else 0.0)
         return right / self.weight
 

@@ -88,7 +88,9 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
 }
 # module -> regular expression of the mutated line, " => " and one of what becomes of it where that matters -> why no
 # test can tell
+SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
+    "lanes": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
     "training": {
         r"^LARGE = 8 => ": "a threshold of speed: both ways sum to the same but for rounding",
         r"np\.zeros\(2 \* _epoch.groups => \( ?3 ": "scratch of the core: what is longer does as well",
