@@ -458,7 +458,7 @@ def test_chunks_and_memory_maps_give_the_bits_of_arrays(tmp_path, lengths, sync_
 
     def on_rank(comm, form):
         net, own = network(), shards(300, lengths)[comm.Get_rank()]
-        settings = {"epochs": 3, "batch_size": 20, "comm": comm, "seed": 2, "window": 60, "sync_every": sync_every}
+        settings = {"epochs": 3, "batch_size": 21, "comm": comm, "seed": 2, "window": 60, "sync_every": sync_every}
         if form == "chunks":
             def chunks():
                 for i in range(0, own.stop - own.start, 37):
