@@ -823,6 +823,20 @@ def test_different_parts_start_values_and_kinds_of_Y_are_errors_on_all():
             assert text in str(error)
 
 
+def test_a_shard_tells_the_examples_and_the_weight_of_all_ranks():
+    from fastbp.shard import Shard
+
+    X, y = digits(61)
+    w, net = 0.5 + np.arange(61) % 3, network()
+
+    def on_rank(comm):
+        own = distributed.rows(61, comm)
+        shard = Shard(Group(comm), lambda: net.data(X[own], y[own], w[own]), "test", {})
+        return shard.m, shard.weight, shard.scale, shard.classes, shard.labels, shard.w
+
+    assert all_of(3, on_rank) == [(61, w.sum(), 1.0, "labels", True, True)] * 3
+
+
 def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are():
     """0.5 on one rank only: that is no classification"""
     X, Y = np.ones((4, 2)), np.array([[0.0], [1.0], [0.5], [1.0]])
