@@ -829,12 +829,14 @@ def test_a_shard_tells_the_examples_and_the_weight_of_all_ranks():
     X, y = digits(61)
     w, net = 0.5 + np.arange(61) % 3, network()
 
-    def on_rank(comm):
+    def on_rank(comm, kind, weighted):
         own = distributed.rows(61, comm)
-        shard = Shard(Group(comm), lambda: net.data(X[own], y[own], w[own]), "test", {})
+        Y = y if kind == "labels" else np.eye(10)[y]
+        shard = Shard(Group(comm), lambda: net.data(X[own], Y[own], w[own] if weighted else None), "test", {})
         return shard.m, shard.weight, shard.scale, shard.classes, shard.labels, shard.w
 
-    assert all_of(3, on_rank) == [(61, w.sum(), 1.0, "labels", True, True)] * 3
+    assert all_of(3, lambda comm: on_rank(comm, "labels", True)) == [(61, w.sum(), 1.0, "labels", True, True)] * 3
+    assert all_of(3, lambda comm: on_rank(comm, "one_hot", False)) == [(61, 61.0, 1.0, "one_hot", None, None)] * 3
 
 
 def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are():
