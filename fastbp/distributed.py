@@ -107,7 +107,7 @@ class Group:
         self.settle(everywhere[:, 2], error)
         self.parts, self.own = count, count // self.size
         self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
-        if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
+        if self.parts % self.size or self.own & (self.own - 1) or not self.own:
             raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
         if len(set(everywhere[:, 1])) > 1:
             raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")

@@ -6,7 +6,7 @@ from . import distributed
 from .data import Data
 from .reduction import Part, Sum
 
-KINDS = (None, "binary", "one_hot", "labels", "none here")
+KINDS = (None, "binary", "one_hot", "labels")
 
 
 class Shard:
@@ -98,8 +98,8 @@ class Shard:
 
 
 def kind(data):
-    """Number of the data's kind of classes; the last one where there are no examples to tell."""
-    return KINDS.index(data.classes) if data.m else len(KINDS) - 1
+    """Number of the data's kind of classes; above all of them where there are no examples to tell."""
+    return KINDS.index(data.classes) if data.m else len(KINDS)
 
 
 def part(data, first, last):

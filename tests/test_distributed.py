@@ -115,6 +115,14 @@ def test_settings_are_told_apart_by_value_and_never_by_address():
     assert digest([1, 2]) != digest([2, 1])
 
 
+def test_digests_take_48_bits():
+    from fastbp.describe import digest
+
+    found = [digest(i) for i in range(300)]
+    assert 2**47 < max(found) < 2**48
+    assert len(set(found)) == 300
+
+
 def test_settings_are_looked_into_four_objects_deep():
     from fastbp.describe import DEPTH, describe
 
@@ -122,6 +130,7 @@ def test_settings_are_looked_into_four_objects_deep():
         return within([value], depth - 1) if depth else value
 
     assert DEPTH == 4
+    assert describe({1: {2: {3: {4: fastbp.Adam(1e-3)}}}}) == "{1: {2: {3: {4: fastbp.optimizers.Adam}}}}"
     assert describe(within(fastbp.Adam(1e-3), 2)) != describe(within(fastbp.Adam(2e-3), 2))
     assert describe(within(fastbp.Adam(1e-3), 4)) == "((((fastbp.optimizers.Adam))))"
     assert describe(fastbp.schedules.Constant(0.5)) == "fastbp.schedules.Constant{learning_rate: 0.5}"

@@ -103,6 +103,13 @@ def test_an_epoch_reports_after_each_of_its_pieces(form, monkeypatch):
     assert seen == [(0, 8), (0, 16), (0, 20), (1, None), (1, 8), (1, 16), (1, 20), (2, None)]
 
 
+def test_a_line_is_of_the_last_epoch():
+    history = fastbp.History(J=[4.0, 3.0, 2.0], val_J=[5.0, 6.0, 7.0], val_accuracy=[0.1, 0.2, 0.25],
+                             seconds=[1.0, 4.0, 2.0], examples=100, metrics={"mae": [0.5, 0.75, 0.875], "mse": []})
+    assert progress.line(history) == (
+        "J 2.00000, val_J 7.00000, val_accuracy 25.00 %, mae 0.875, 50 examples/s")
+
+
 def test_elsewhere_plain_lines_and_about_ten_of_them(history):
     stream = io.StringIO()
     with progress.bar(200, stream) as report:

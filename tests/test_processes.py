@@ -189,8 +189,8 @@ while caught < 60:
     net = fastbp.Network([200, 64, 10], output="softmax", dtype="f4", seed=0)
     trainer = fastbp.Trainer(net, fastbp.Adam(1e-3))
     hit.clear()
-    signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-4, 6e-3))
     try:
+        signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-4, 6e-3))
         while not hit:
             trainer.epoch(X, labels, batch_size=batch_size)
     except KeyboardInterrupt:

@@ -5,16 +5,18 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 sklearn = pytest.importorskip("sklearn", minversion="1.7")
 
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_iris, make_regression  # noqa: E402
-from sklearn.exceptions import ConvergenceWarning  # noqa: E402
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning  # noqa: E402
 from sklearn.linear_model import HuberRegressor, QuantileRegressor  # noqa: E402
+from sklearn.model_selection import train_test_split  # noqa: E402
 
 import fastbp  # noqa: E402
-from fastbp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastbp.sklearn import MLPClassifier, MLPRegressor, inputs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -38,6 +40,88 @@ def weights(estimator):
 
 def regressor(loss, **parameters):
     return MLPRegressor(loss, (9,), random_state=0, **PARAMETERS.get(loss, {}), **parameters)
+
+
+def test_a_column_of_targets_is_taken_as_a_vector_with_a_warning():
+    expected = regressor("squared_error", max_iter=2).fit(X_reg, y_reg)
+    e = regressor("squared_error", max_iter=2)
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        e.fit(X_reg, y_reg[:, np.newaxis])
+    assert (weights(e) == weights(expected)).all()
+    assert e.predict(X_reg).shape == y_reg.shape
+    c = MLPClassifier(5, random_state=0, max_iter=2)
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        c.fit(X_iris, y_iris[:, np.newaxis])
+    assert (weights(c) == weights(MLPClassifier(5, random_state=0, max_iter=2).fit(X_iris, y_iris))).all()
+
+
+def test_lbfgs_that_converges_says_nothing_and_one_that_does_not_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        MLPRegressor("squared_error", (), solver="lbfgs", random_state=0, max_iter=500).fit(X_reg, y_reg)
+    with pytest.warns(ConvergenceWarning, match=r"after 2 iteration\(s\) \(status=1\)"):
+        MLPRegressor("squared_error", (9,), solver="lbfgs", random_state=0, max_iter=2).fit(X_reg, y_reg)
+
+
+def test_early_stopping_counts_epochs_without_progress_and_keeps_the_best_weights():
+    scores, seen = iter([0.1, 0.2, 0.3, 0.3, 0.2, 0.3, 0.9]), []
+    e = MLPClassifier(5, random_state=0, early_stopping=True, n_iter_no_change=2, tol=0.01, max_iter=20,
+                      scoring=lambda *_: next(scores), callbacks=lambda e: seen.append(weights(e)))
+    e.fit(X_iris, y_iris)
+    assert e.n_iter_ == 6       # the third in a row that is no better
+    assert e.validation_scores_ == [0.1, 0.2, 0.3, 0.3, 0.2, 0.3]
+    assert e.best_validation_score_ == 0.3
+    assert (weights(e) == seen[2]).all()
+
+
+def test_a_score_that_is_the_loss_is_that_of_its_epoch():
+    e = MLPClassifier(5, random_state=0, early_stopping=True, max_iter=4, scoring="loss").fit(X_iris, y_iris)
+    assert e.validation_scores_ == [-loss for loss in e.validation_loss_curve_]
+    assert len(set(e.validation_scores_)) == 4
+
+
+@pytest.mark.parametrize("y", [y_iris[:100], np.array(["a", "b"])[y_iris[:100]], y_iris[50:] - 1], ids=str)
+def test_two_classes_are_held_out_in_their_shares(y):
+    X, held = X_iris[:100], []
+    e = MLPClassifier(3, random_state=0, early_stopping=True, max_iter=1, validation_fraction=0.1,
+                      scoring=lambda e, X, y: held.append(y) or 0.0)
+    rare = np.r_[0:50, 50:70]
+    e.fit(X[rare], y[rare])
+    _, expected = train_test_split(y[rare], random_state=np.random.RandomState(0), test_size=0.1, stratify=y[rare])
+    assert sorted(np.unique(held[0], return_counts=True)[1]) == sorted(np.unique(expected, return_counts=True)[1])
+
+
+def test_in_a_warm_start_the_classes_stay_the_same_and_held_out_ones_may_be_fewer():
+    e = MLPClassifier(5, random_state=0, max_iter=2, warm_start=True).fit(X_iris, y_iris)
+    with pytest.raises(ValueError, match="same classes as in the previous call to fit"):
+        e.fit(X_iris[:100], y_iris[:100])
+    e.fit(X_iris, y_iris, X_val=X_iris[:50], y_val=y_iris[:50])
+    with pytest.raises(ValueError, match="classes not in"):
+        e.fit(X_iris, y_iris, X_val=X_iris[:50], y_val=y_iris[:50] + 7)
+
+
+def test_only_true_from_a_callback_ends_a_fit():
+    for answer, epochs in ((True, 1), (1, 3), (None, 3), ("stop", 3)):
+        e = MLPClassifier(5, random_state=0, max_iter=3, callbacks=lambda e, answer=answer: answer)
+        assert e.fit(X_iris, y_iris).n_iter_ == epochs
+
+
+@pytest.mark.parametrize("w", [["a"] * 150, [[1.0]] * 150, [1.0] * 149, [{}] * 150])
+def test_weights_that_are_none_are_named(w):
+    with pytest.raises((ValueError, TypeError), match="(?i)sample.weight"):
+        MLPClassifier(5).fit(X_iris, y_iris, sample_weight=w)
+
+
+@pytest.mark.parametrize("rows", [1, 32])
+def test_a_sparse_X_is_dense_by_no_more_rows_than_there_is_room_for(rows, monkeypatch):
+    seen = []
+    X = sp.csr_array(np.where(np.abs(X_iris) < 0.5, 0, X_iris))
+    monkeypatch.setattr(inputs, "DENSE", rows * X.shape[1] * 8)
+    real = inputs.Data
+    monkeypatch.setattr(inputs, "Data", lambda *given: seen.append(len(given[2])) or real(*given))
+    MLPClassifier(5, random_state=0, max_iter=1, batch_size=16).fit(X, y_iris)
+    assert max(seen) == max(rows, 16)
+    assert sum(seen) == 150
 
 
 @pytest.mark.parametrize("weighted", [False, True])
