@@ -108,7 +108,7 @@ def test_only_true_from_a_callback_ends_a_fit():
 
 @pytest.mark.parametrize("w", [["a"] * 150, [[1.0]] * 150, [1.0] * 149, [{}] * 150])
 def test_weights_that_are_none_are_named(w):
-    with pytest.raises((ValueError, TypeError), match="(?i)sample.weight"):
+    with pytest.raises((ValueError, TypeError), match=r"(?i)sample.weight"):
         MLPClassifier(5).fit(X_iris, y_iris, sample_weight=w)
 
 

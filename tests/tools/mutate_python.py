@@ -90,7 +90,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
 # test can tell
 SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
-    "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "of systems that do not tell; any constant does"},
+    "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "any constant does where none is told"},
     "sklearn/classifier": {r"np\.isfinite\(w\) & \(w >= 0\) => \*": "of true and false they are the same"},
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
     "lanes": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
