@@ -66,7 +66,8 @@ def test_help_explains_every_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--epochs", "-1"], ["--dtype", "float16"], ["--optimizer", "nonsense"], ["--nonsense"]]
+    "arguments", [["--epochs", "-1"], ["--dtype", "float16"], ["--optimizer", "nonsense"], ["--nonsense"],
+                  ["--layers", "8,x"], ["--batch-size", "0"], ["--patience", "0"], ["--seed", "-1"]]
 )
 def test_wrong_options_are_refused_without_a_traceback(arguments, tmp_path):
     done = subprocess.run(

@@ -124,6 +124,71 @@ def test_a_sparse_X_is_dense_by_no_more_rows_than_there_is_room_for(rows, monkey
     assert sum(seen) == 150
 
 
+def test_learning_rates_follow_their_schedules():
+    e = MLPClassifier(5, random_state=0, max_iter=3).fit(X_iris, y_iris)
+    t = e._optimizer.state["t"]
+    assert t == 3
+    assert e._optimizer.learning_rate == pytest.approx(0.001 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t), rel=1e-14)
+    e = MLPClassifier(5, solver="sgd", learning_rate="invscaling", learning_rate_init=0.2, power_t=0.25, random_state=0,
+                      max_iter=3).fit(X_iris, y_iris)
+    assert e.t_ == 450
+    assert e._optimizer.learning_rate == pytest.approx(0.2 / 451**0.25, rel=1e-14)
+
+
+def test_an_adaptive_learning_rate_falls_to_a_fifth_until_it_is_too_small(capsys):
+    e = MLPClassifier(5, solver="sgd", learning_rate="adaptive", learning_rate_init=1e-4, tol=10, n_iter_no_change=1,
+                      random_state=0, max_iter=50, verbose=True).fit(X_iris, y_iris)
+    assert e.n_iter_ == 9       # the first is progress; then every two: 2e-5, 4e-6, 8e-7, the end
+    assert e._optimizer.learning_rate == pytest.approx(8e-7, rel=1e-12)
+    assert capsys.readouterr().out.rstrip().endswith("Learning rate too small. Stopping.")
+
+
+def test_weights_of_held_out_examples_alone_teach_nothing():
+    """and no division by their sum of 0"""
+    held = []
+    e = MLPClassifier(5, random_state=0, early_stopping=True, max_iter=1, alpha=0,
+                      scoring=lambda e, X, y, sample_weight=None: held.append(X) or 0.0)
+    start = weights(clone(e).fit(X_iris, y_iris, sample_weight=np.ones(150)))
+    assert not (weights(e.fit(X_iris, y_iris)) == 0).all()
+    w = (X_iris[:, np.newaxis] == held[0]).all(axis=2).any(axis=1).astype(float)
+    assert 0 < w.sum() < 30
+    seen = []
+    e.set_params(callbacks=lambda e: seen.append(weights(e))).fit(X_iris, y_iris, sample_weight=w)
+    assert e.loss_ == 0
+    assert not (seen[0] == start).all()
+
+
+@pytest.mark.parametrize(("parameter", "wrong", "right"), [
+    ("alpha", [-1e-9], [0]), ("batch_size", [0], [1]), ("learning_rate_init", [0], [1e-9]), ("power_t", [-0.1], [0]),
+    ("max_iter", [0], [1]), ("tol", [-1e-9], [0]), ("momentum", [-0.1, 1.1], [0, 1]),
+    ("validation_fraction", [-0.1, 1.0], [0.1, 0.5]), ("beta_1", [-0.5, 1.0], [0, 0.99]),
+    ("beta_2", [-0.5, 1.0], [0.5, 0.9999]), ("epsilon", [0], [1e-12]), ("n_iter_no_change", [0], [1, np.inf]),
+    ("max_fun", [0], [1]), ("dropout", [-0.1, 1.0], [0, 0.9]), ("clip_norm", [0, -1], [1e-9, None]),
+    ("n_threads", [0], [1, None]), ("hidden_layer_sizes", [0, [5, 0]], [1, []]),
+])
+def test_each_parameter_is_taken_up_to_its_bounds(parameter, wrong, right):
+    def fit(value):
+        solver = "sgd" if parameter in ("momentum", "power_t") else "adam"
+        given = {"max_iter": 1, "random_state": 0, "solver": solver, "hidden_layer_sizes": 3, parameter: value}
+        return MLPClassifier(**given).fit(X_iris[:20], y_iris[40:60])
+
+    for value in right:
+        assert np.isfinite(weights(fit(value))).all()
+    for value in wrong:
+        with pytest.raises(ValueError, match=parameter):
+            fit(value)
+
+
+def test_packed_loss_and_gradient_are_each_others_for_several_targets():
+    """the loss is a mean over the targets too, the gradient is not"""
+    Y = np.column_stack([y_reg, y_reg**2 / 4, -y_reg])
+    e = regressor("squared_error", max_iter=1, alpha=0).fit(X_reg, Y)
+    packed, step = weights(e), 1e-6 * np.random.RandomState(1).standard_normal(len(weights(e)))
+    _, D = e._loss_grad_lbfgs(packed, X_reg, Y, None)
+    up, down = (e._loss_grad_lbfgs(packed + sign * step, X_reg, Y, None)[0] for sign in (1, -1))
+    assert 3 * (up - down) == pytest.approx(2 * D @ step, rel=1e-5)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])

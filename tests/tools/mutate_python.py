@@ -84,7 +84,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "sklearn/model": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py"],
     "sklearn/quick": ["test_sklearn_estimators.py", "test_sklearn_engine.py"],
     "sklearn/regressor": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py"],
-    "sklearn/stochastic": ["test_sklearn_engine.py", "test_sklearn_additions.py", "test_sklearn_estimators.py"],
+    "sklearn/stochastic": ["test_sklearn_engine.py", "test_sklearn_additions.py", "test_sklearn_estimators.py",
+                           "test_sklearn_reach.py"],
 }
 # module -> regular expression of the mutated line, " => " and one of what becomes of it where that matters -> why no
 # test can tell
@@ -92,6 +93,10 @@ SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
     "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "any constant does where none is told"},
     "sklearn/classifier": {r"np\.isfinite\(w\) & \(w >= 0\) => \*": "of true and false they are the same"},
+    "sklearn/stochastic": {
+        r"divisor == 1 or => divisor < ": "the longer way sums to the same but for rounding",
+        r"trainer\.batch_lam == 0 => batch_lam <= 0": "it is never negative",
+    },
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
     "lanes": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
     "training": {
