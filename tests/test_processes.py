@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import threads
+from fastbp import blas, threads
 
 SIZES = (60, 80, 10)
 
@@ -62,6 +62,30 @@ def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
     expected = trained()
     fastbp.Network([3, 2]).cost_and_gradient(np.ones((5, 3)), np.ones((5, 2)))
     assert run_in_fork(trained) == expected
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_blas_is_held_to_one_thread_has_as_many_as_before():
+    before = [library.get_num_threads() for library in blas.libraries()]
+
+    def told():
+        inside = [library.get_num_threads() for library in blas.libraries()]
+        with blas.single_thread():
+            held = [library.get_num_threads() for library in blas.libraries()]
+        return bytes(inside + held + [library.get_num_threads() for library in blas.libraries()])
+
+    try:
+        for library in blas.libraries():
+            library.set_num_threads(2)
+        with blas.single_thread():
+            found = run_in_fork(told)
+            assert {library.get_num_threads() for library in blas.libraries()} == {1}
+    finally:
+        for library, n in zip(blas.libraries(), before, strict=True):
+            library.set_num_threads(n)
+    n = len(before)
+    assert list(found) == [2] * n + [1] * n + [2] * n
 
 
 @needs_fork
