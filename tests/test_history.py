@@ -33,6 +33,13 @@ def test_columns_are_one_value_an_epoch_by_name(history):
     assert "enough" in repr(history)
 
 
+def test_what_a_history_lacks_is_not_shown():
+    assert repr(fastbp.History()) == "History(0 epochs)"
+    assert repr(fastbp.History(J=[2.0, 0.5], seconds=[1.0, 1.0])) == "History(2 epochs, J 2 -> 0.5)"
+    assert repr(fastbp.History(J=[2.0], val_J=[3.0], val_accuracy=[0.5], metrics={"mae": [1.5], "r2": []})) == (
+        "History(1 epochs, J 2 -> 2, val_J 3, val_accuracy 0.5000, mae 1.5)")
+
+
 def test_history_becomes_a_table(history):
     pytest.importorskip("pandas")
     frame = history.to_frame()

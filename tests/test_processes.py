@@ -66,6 +66,19 @@ def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
 
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_crew_in_a_forked_child_is_the_child_alone():
+    def told():
+        result = crew.in_step(lambda budget, team, member: (member, 7))
+        done = []
+        crew.share(lambda task, member: done.append(member), range(3))
+        return bytes([*result, crew.n, *done])
+
+    with threads.Crew(2) as crew:
+        assert list(run_in_fork(told)) == [0, 7, 1, 0, 0, 0]
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_blas_is_held_to_one_thread_has_as_many_as_before():
     before = [library.get_num_threads() for library in blas.libraries()]
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import HuberRegressor, QuantileRegressor  # noqa: E402
 from sklearn.model_selection import train_test_split  # noqa: E402
 
 import fastbp  # noqa: E402
-from fastbp.sklearn import MLPClassifier, MLPRegressor, inputs  # noqa: E402
+from fastbp.sklearn import MLPClassifier, MLPRegressor, inputs, lbfgs  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -98,6 +98,103 @@ def test_in_a_warm_start_the_classes_stay_the_same_and_held_out_ones_may_be_fewe
     e.fit(X_iris, y_iris, X_val=X_iris[:50], y_val=y_iris[:50])
     with pytest.raises(ValueError, match="classes not in"):
         e.fit(X_iris, y_iris, X_val=X_iris[:50], y_val=y_iris[:50] + 7)
+
+
+class Counting(fastbp.optimizers.Optimizer):
+    """theta := theta - 0.1 D; its state is a list"""
+
+    def init(self, theta):
+        return [0]
+
+    def update(self, theta, D, state):
+        state[0] += 1
+        theta -= 0.1 * D
+
+
+def test_a_state_that_is_no_dict_goes_on_after_weights_were_assigned():
+    e = MLPClassifier(5, solver=Counting(), random_state=0, max_iter=2).fit(X_iris, y_iris)
+    assert e._optimizer.state == [2]
+    e.coefs_ = [W.copy() for W in e.coefs_]
+    e.partial_fit(X_iris, y_iris)
+    assert e._optimizer.state == [3]
+
+
+def test_verbose_says_each_iteration_and_score(capsys):
+    e = MLPClassifier(5, random_state=0, max_iter=2, early_stopping=True, verbose=True).fit(X_iris, y_iris)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line for i in range(2) for line in (
+        f"Iteration {i + 1}, loss = {e.loss_curve_[i]:.8f}", f"Validation score: {e.validation_scores_[i]:f}")]
+    MLPClassifier(5, solver="lbfgs", random_state=0, max_iter=2, verbose=True).fit(X_iris, y_iris)
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["Iteration 1", "Iteration 2"]
+
+
+def test_an_old_scipy_is_told_to_be_silent(monkeypatch):
+    seen = []
+    real = lbfgs.minimize
+
+    def look(*given, options, **named):
+        seen.append(options.pop("iprint"))
+        return real(*given, options=options, **named)
+
+    monkeypatch.setattr(lbfgs, "OLD_SCIPY", True)
+    monkeypatch.setattr(lbfgs, "minimize", look)
+    for verbose in (False, True):
+        MLPClassifier(5, solver="lbfgs", random_state=0, max_iter=2, verbose=verbose).fit(X_iris, y_iris)
+    assert seen == [-1, 1]
+
+
+@pytest.mark.parametrize("when", [1, 3])
+def test_ctrl_c_in_lbfgs_keeps_the_best_so_far(when, monkeypatch):
+    calls, real = [], lbfgs.Objective.__call__
+
+    def interrupted(self, theta):
+        calls.append(theta)
+        if len(calls) == when:
+            raise KeyboardInterrupt
+        return real(self, theta)
+
+    monkeypatch.setattr(lbfgs.Objective, "__call__", interrupted)
+    e = MLPClassifier(5, solver="lbfgs", random_state=0)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        e.fit(X_iris, y_iris)
+    assert np.isfinite(weights(e)).all()
+    assert hasattr(e, "loss_") == (when > 1)
+
+
+@pytest.mark.parametrize(("change", "error", "said"), [
+    ({"hidden_layer_sizes": [2.5]}, TypeError, "hidden_layer_sizes must hold whole numbers"),
+    ({"solver": fastbp.Adam}, (TypeError, ValueError), "solver"), ({"alpha": np.inf}, ValueError, "alpha"),
+    ({"class_weight": {0: -1.0}}, ValueError, "class_weight"), ({"init": 3.0}, (TypeError, ValueError), "init"),
+    ({"class_weight": {0: np.nan}}, ValueError, "class_weight"),
+    ({"init": [[], [], []]}, ValueError, "init must be a name or a pair"),
+    ({"init": [[np.full((4, 5), np.nan), np.zeros((5, 3))], [np.zeros(5), np.zeros(3)]]}, ValueError, "finite"),
+    ({"init": [[np.zeros((4, 5))], [np.zeros(5)]]}, ValueError, "init must hold arrays of the shapes"),
+])
+def test_what_no_fit_can_begin_with_is_named(change, error, said):
+    with pytest.raises(error, match=said):
+        MLPClassifier(**{"hidden_layer_sizes": 5, "random_state": 0, **change}).fit(X_iris, y_iris)
+
+
+def test_labels_that_cannot_be_sorted_and_early_stopping_of_parts_are_named():
+    with pytest.raises((TypeError, ValueError), match=r"labels|strings|unknown"):
+        MLPClassifier(5).fit(X_iris, np.array([1, "a", None] * 50, dtype=object))
+    with pytest.raises(ValueError, match="partial_fit does not support early_stopping"):
+        MLPClassifier(5, early_stopping=True).partial_fit(X_iris, y_iris, classes=[0, 1, 2])
+
+
+def test_too_few_examples_to_hold_out_are_named():
+    with pytest.raises(ValueError, match="The validation set is too small"):
+        MLPRegressor("squared_error", 3, early_stopping=True).fit(X_reg[:8], y_reg[:8])
+
+
+def test_weights_assigned_that_fit_no_network_are_named():
+    e = MLPClassifier(5, random_state=0, max_iter=1).fit(X_iris, y_iris)
+    e.coefs_ = [*e.coefs_, np.zeros((3, 3))]
+    with pytest.raises(ValueError, match=r"one array \(k, n\) and one \(n,\) for each layer"):
+        e.predict(X_iris)
+    e.coefs_ = [e.coefs_[0], np.zeros((4, 3))]
+    with pytest.raises(ValueError, match=r"coefs_\[1\] has shape \(4, 3\)"):
+        e.predict(X_iris)
 
 
 def test_only_true_from_a_callback_ends_a_fit():
