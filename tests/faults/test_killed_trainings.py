@@ -1,5 +1,6 @@
 """A training killed at any moment, by any signal, and started again as often as it takes ends with the same bits."""
 
+import os
 import random
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from children import run
 
 import fastbp
 from fastbp import checkpoint
@@ -111,3 +113,103 @@ def test_fault_48_a_reader_beside_the_training_always_sees_a_whole_network(tmp_p
     process.communicate()
     assert len(seen) > 3
     assert all(np.isfinite(np.frombuffer(theta, np.float32)).all() for theta in seen)
+
+
+# a training forked again and again, which tells each checkpoint that is finished, until SIGKILL
+FORKING = """
+import os, random, signal, sys, time
+import numpy as np, fastbp
+from fastbp import checkpoint
+
+path, kills = sys.argv[1], int(sys.argv[2])
+folder = os.path.dirname(path)
+rng = np.random.default_rng(1)
+X = rng.standard_normal((160, 20)).astype(np.float32)
+Y = (X[:, :3] @ rng.standard_normal((3, 4))).argmax(axis=1)
+write = checkpoint.Checkpoint._write
+
+def train(path, every, tell=None):
+    def telling(self, training):
+        write(self, training)
+        if tell is not None:
+            os.write(tell, bytes(self._key[:2]))       # epoch, examples of the next one: each below 256
+    checkpoint.Checkpoint._write = telling
+    net = fastbp.Network([20, 500, 4], activation="relu", output="softmax", dtype=np.float32, seed=0)
+    history = fastbp.train(net, X, Y, epochs=25, batch_size=16, seed=3, dropout=0.1, optimizer="adam",
+                           checkpoint=path, checkpoint_every=every, resume=True)
+    return net.theta.tobytes(), history.J
+
+def killed(path, longest=None):
+    "Fork a training and kill it: (what it told at last, how it ended, after how many seconds)"
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            train(path, (1, "batches"), writer)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    begun = time.monotonic()
+    if longest:
+        time.sleep(dice.uniform(0, longest))
+    else:
+        for _ in range(4):       # until it has told so many
+            os.read(reader, 2)
+    took = time.monotonic() - begun
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reader, "rb") as pipe:
+        return tuple(pipe.read()[-2:]), status, took
+
+dice = random.Random(0)
+expected = train(path + "whole", (10**6, "epochs"))
+longest = sorted(killed(path + "pace")[2] for _ in range(5))[2]      # however slow the machine is
+for name in os.listdir(folder):
+    os.unlink(os.path.join(folder, name))
+count = middle = ended = 0
+while count < kills:
+    each, seen = f"{path}{ended}", (0, 0)
+    while count < kills:
+        told, status, _ = killed(each, longest)
+        if status == 0:
+            break
+        assert status == signal.SIGKILL, status
+        count += 1
+        left = [name for name in os.listdir(folder) if name.startswith(".fastbp-")]
+        assert len(left) <= 1
+        for name in left:       # it was in the middle of one
+            middle += 1
+            os.unlink(os.path.join(folder, name))
+        if not os.path.exists(each):
+            assert not told and seen == (0, 0)
+            continue
+        kept = checkpoint.read(each).key[:2]
+        assert kept >= max(told, seen), "a finished checkpoint is lost"
+        seen = kept
+    assert train(each, (10**6, "epochs")) == expected, "the bits differ"
+    ended += 1
+print(count, middle, ended)
+"""
+
+
+def kill_forked(folder, kills):
+    """How many were killed, how many of these in the middle of writing, how many trainings came to their end"""
+    return tuple(map(int, run(FORKING, folder / "t", kills, timeout=3000).split()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_2000_kills_and_goes_on_to_the_same_bits(tmp_path):
+    killed, middle, ended = kill_forked(tmp_path, 2000)
+    assert killed == 2000
+    assert middle > 60
+    assert ended > 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_20000_kills(tmp_path):
+    killed, middle, ended = kill_forked(tmp_path, 20_000)
+    print(f"{killed} kills, {middle} in the middle of writing, {ended} trainings ended")
+    assert killed == 20_000
+    assert middle > 600
