@@ -64,6 +64,27 @@ def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
     assert run_in_fork(trained) == expected
 
 
+def test_blas_has_its_threads_back_when_the_last_holder_leaves():
+    def numbers():
+        return {library.get_num_threads() for library in blas.libraries()}
+
+    before = [library.get_num_threads() for library in blas.libraries()]
+    try:
+        for library in blas.libraries():
+            library.set_num_threads(2)
+        first, second = blas.single_thread(), blas.single_thread()
+        first.__enter__()
+        second.__enter__()
+        assert numbers() == {1}
+        first.__exit__(None, None, None)
+        assert numbers() == {1}
+        second.__exit__(None, None, None)
+        assert numbers() == {2}
+    finally:
+        for library, n in zip(blas.libraries(), before, strict=True):
+            library.set_num_threads(n)
+
+
 @needs_fork
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_crew_in_a_forked_child_is_the_child_alone():
