@@ -166,6 +166,7 @@ def test_ctrl_c_in_lbfgs_keeps_the_best_so_far(when, monkeypatch):
     ({"solver": fastbp.Adam}, (TypeError, ValueError), "solver"), ({"alpha": np.inf}, ValueError, "alpha"),
     ({"class_weight": {0: -1.0}}, ValueError, "class_weight"), ({"init": 3.0}, (TypeError, ValueError), "init"),
     ({"class_weight": {0: np.nan}}, ValueError, "class_weight"),
+    ({"alpha": 10**400}, ValueError, "alpha must be less than"),
     ({"init": [[], [], []]}, ValueError, "init must be a name or a pair"),
     ({"init": [[np.full((4, 5), np.nan), np.zeros((5, 3))], [np.zeros(5), np.zeros(3)]]}, ValueError, "finite"),
     ({"init": [[np.zeros((4, 5))], [np.zeros(5)]]}, ValueError, "init must hold arrays of the shapes"),
@@ -207,6 +208,25 @@ def test_only_true_from_a_callback_ends_a_fit():
 def test_weights_that_are_none_are_named(w):
     with pytest.raises((ValueError, TypeError), match=r"(?i)sample.weight"):
         MLPClassifier(5).fit(X_iris, y_iris, sample_weight=w)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_sparse_parts_without_weight_are_left_out_and_tiny_weights_are_weights(solver, monkeypatch):
+    X = np.where(np.abs(X_iris) < 0.5, 0, X_iris)
+    w = np.repeat([1.0, 0.0, 2.0], 50)
+    e = MLPClassifier(5, solver=solver, random_state=0, max_iter=3, batch_size=10, shuffle=False, alpha=0)
+    dense = weights(clone(e).fit(X, y_iris, sample_weight=w))
+    monkeypatch.setattr(inputs, "DENSE", 10 * X.shape[1] * 8)
+    for scale in (1.0, 1e-250):
+        found = weights(clone(e).fit(sp.csr_array(X), y_iris, sample_weight=w * scale))
+        np.testing.assert_allclose(found, dense, rtol=1e-7, atol=1e-9)
+
+
+def test_a_cell_is_named_where_it_can_be_read():
+    assert inputs.first_bad_cell(np.array([[1.0, np.inf]]), "X") == "X[0, 1]"
+    assert inputs.first_bad_cell(sp.csr_array(np.array([[0.0, 1.0], [np.nan, 0.0]])), "X") == "X[1, 0]"
+    for array in (np.array(["a", None], dtype=object), np.zeros((2, 2)), sp.csr_array(np.eye(2))):
+        assert inputs.first_bad_cell(array, "X") is None
 
 
 @pytest.mark.parametrize("rows", [1, 32])
