@@ -1,6 +1,7 @@
 """Losses, dropout and clipping of the engine in the estimators, held against scikit-learn where it has the same."""
 
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.linear_model import HuberRegressor, QuantileRegressor  # noqa: E402
 from sklearn.model_selection import train_test_split  # noqa: E402
 
 import fastbp  # noqa: E402
-from fastbp.sklearn import MLPClassifier, MLPRegressor, inputs, lbfgs  # noqa: E402
+from fastbp.sklearn import MLPClassifier, MLPRegressor, inputs, lbfgs, stochastic  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -220,6 +221,27 @@ def test_sparse_parts_without_weight_are_left_out_and_tiny_weights_are_weights(s
     for scale in (1.0, 1e-250):
         found = weights(clone(e).fit(sp.csr_array(X), y_iris, sample_weight=w * scale))
         np.testing.assert_allclose(found, dense, rtol=1e-7, atol=1e-9)
+
+
+def test_without_joblib_nobody_has_granted_threads(monkeypatch):
+    monkeypatch.delitem(sys.modules, "joblib.parallel", raising=False)
+    assert stochastic.allowed_threads(None) is None
+    assert stochastic.allowed_threads(np.int64(3)) == 3
+
+
+def test_weights_that_a_callback_leaves_infinite_are_an_error():
+    e = MLPClassifier(5, random_state=0, max_iter=1, callbacks=lambda e: e.coefs_[0].fill(np.inf))
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        e.fit(X_iris, y_iris)
+
+
+def test_a_warm_start_from_wider_weights_keeps_the_best_of_these():
+    wide = MLPClassifier(7, random_state=1, max_iter=1).fit(X_iris, y_iris)
+    e = MLPClassifier(5, random_state=0, max_iter=2, early_stopping=True, warm_start=True).fit(X_iris, y_iris)
+    e.coefs_, e.intercepts_ = ([a.copy() for a in each] for each in (wide.coefs_, wide.intercepts_))
+    e.set_params(hidden_layer_sizes=7).fit(X_iris, y_iris)
+    assert [W.shape for W in e._best_coefs] == [(4, 7), (7, 3)]
+    assert (weights(e) == np.concatenate([a.ravel() for a in e._best_coefs + e._best_intercepts])).all()
 
 
 def test_a_cell_is_named_where_it_can_be_read():
