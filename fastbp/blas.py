@@ -57,5 +57,5 @@ def _after_fork():
     _holders, _saved = 0, []
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that cannot fork have none)
     os.register_at_fork(after_in_child=_after_fork)

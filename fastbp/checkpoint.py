@@ -147,7 +147,7 @@ class Checkpoint:
         self._written = self._started = time.monotonic()
 
 
-def keeper(path, every, resume, rng, rank=0):
+def keeper(path, every, resume, rng, rank):
     """(what keeps the training, the training that was kept and is to go on: None where there is none); of several ranks
     the first writes and reads."""
     resume, (every, unit) = checks.flag(resume, "resume"), _checked_every(every)

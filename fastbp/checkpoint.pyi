@@ -51,7 +51,7 @@ class Checkpoint:
     def rescue(self, training: Training, error: BaseException) -> None: ...
 
 def keeper(
-    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator, rank: int = 0
+    path: _Path | None, every: _Every, resume: _Flag, rng: np.random.Generator, rank: int
 ) -> tuple[Nothing | Checkpoint, Kept | None]: ...
 def conditions(
     training: Training, *, batch_size: int, shuffle: bool, validation_split: float, data: Data | Shard | None

@@ -68,9 +68,8 @@ class Data:
         return "one_hot" if Y.shape[1] > 1 and ((high == Y).sum(axis=1) == 1).all() else "binary"
 
     def accuracy(self, h):
-        """Share of the examples, by weight, that the outputs h (m, K) put into the right class; None for regression."""
-        right = self._right(h)
-        return None if right is None else float(np.average(right, weights=None if self.w is None else self.w[:, 0]))
+        """Share of the examples, by weight, that the outputs h (m, K) put into the right class, where there are any."""
+        return float(np.average(self._right(h), weights=None if self.w is None else self.w[:, 0]))
 
     def right(self, h):
         """Sum of the weights of the examples that the outputs h (m, K) put into the right class."""
@@ -78,12 +77,9 @@ class Data:
         return float(right.sum() if self.w is None else self.w[right, 0].sum(dtype=np.float64))
 
     def _right(self, h):
-        """Which examples are in the right class; None for regression"""
-        kind = self.classes
-        if kind is None:
-            return None
-        if kind == "binary":
+        """Which examples are in the right class"""
+        if self.classes == "binary":
             middle = (self.plan.lowest + self.plan.highest) / 2
             return ((h >= middle) == (self.dense >= middle)).all(axis=1)
-        labels = self.labels if kind == "labels" else self.dense.argmax(axis=1)
+        labels = self.labels if self.classes == "labels" else self.dense.argmax(axis=1)
         return h.argmax(axis=1) == labels

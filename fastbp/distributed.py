@@ -106,7 +106,7 @@ class Group:
         self.settle(everywhere[:, 2], error)
         self.parts, self.own = count, count // self.size
         self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
-        if self.own * self.size != self.parts or self.own & (self.own - 1) or not self.own:
+        if self.parts % self.size or self.own & (self.own - 1) or not self.own:
             raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
         if len(set(everywhere[:, 1])) > 1:
             raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")
@@ -229,13 +229,16 @@ class Group:
     def agree(self, call, settings, digests=None):
         """ValueError on every rank where they are not called alike: a dict by name, the same names on all.
 
-        digests: those of `own_digests`, gathered already.
+        digests: those of `own_digests`, gathered already; always in the last places of a message, its errors being in
+        the first, so that a rank that is somewhere else can take neither for the other.
         """
-        digests = self.gather(*own_digests(call, settings))[:, :2] if digests is None else digests
+        if digests is None:
+            digests = self.gather(*[0] * (SLOTS - 2), *own_digests(call, settings))[:, -2:]
         if (digests == digests[0]).all():
             return
         if (digests[:, 0] != digests[0, 0]).any():
-            raise self.alike(ValueError(f"the ranks must call the same function; rank {self.rank} called {call}"))
+            error = ValueError(f"the ranks must call the same function; rank {self.rank} called {call}")
+            raise self.alike(error) if digests.all() else error     # who has sent no digest does not know
         settings = settings | COMMON
         names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
         here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)

@@ -86,7 +86,7 @@ class Lanes:
 
     def __init__(self, group, feeds, shares, window, m=None, weight=None, nothing=None):
         self.group, self.window, self.m, self.weight = group, window, m, weight
-        self._feeds, self._shares, self.brought = feeds, shares, 0
+        self._feeds, self._shares = feeds, shares
         self._nothing = nothing     # data of no rows
 
     def epoch(self, rng, steps_done, steps):

@@ -67,7 +67,7 @@ class Sum:
         if error is None:
             further, error = attempt(extra)
         if error is None:
-            numbers[:4] = mine.cost, mine.weight, MORE * mine.more, seen
+            numbers[:4] = mine.cost, mine.weight, MORE if mine.more else 0, seen
             numbers[4:] = further
         else:
             own[: self.n], numbers[2] = 0, FAILED
@@ -75,15 +75,15 @@ class Sum:
         self._add()
         numbers = self._numbers()
         costs, weights, flags, marks = numbers[:, :4].T.tolist()
-        if max(flags) >= FAILED:
-            group.settle([flag >= FAILED for flag in flags], error)
+        if FAILED in flags:
+            group.settle([flag == FAILED for flag in flags], error)
         if marks.count(marks[0]) < len(marks):
             other = next(r for r, mark in enumerate(marks) if mark != marks[0])
             raise group.alike(ValueError(
                 f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer "
                 "on one rank, or the ranks' processors round differently"))
         self.extra = numbers[:, 4:]
-        return pair_by_pair(costs), pair_by_pair(weights), max(flags) == MORE
+        return pair_by_pair(costs), pair_by_pair(weights), MORE in flags
 
     def _parts(self, part, first, last, Delta, depth):
         """The parts first .. last, a power of two of them, added in pairs."""

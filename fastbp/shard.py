@@ -6,7 +6,7 @@ from . import distributed
 from .data import Data
 from .reduction import Part, Sum
 
-KINDS = (None, "binary", "one_hot", "labels", "none here")
+KINDS = (None, "binary", "one_hot", "labels")
 
 
 class Shard:
@@ -52,7 +52,7 @@ class Shard:
         self.parts, told = ([], (0,) * 5) if error is not None else prepared
         rows = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
         group.settle(rows[:, 0], error)
-        group.agree(call, settings, rows[:, 6:8])
+        group.agree(call, settings, rows[:, -2:])
         some = rows[rows[:, 1] > 0]
         if not len(some):
             raise group.alike(ValueError(f"{name} has 0 rows on every rank; at least one example is needed"))
@@ -88,9 +88,7 @@ class Shard:
         return cost
 
     def accuracy(self, outputs):
-        """Share of the examples in the right class; outputs(data) are the h of a part."""
-        if self.classes is None:
-            return None
+        """Share of the examples in the right class, where there are any; outputs(data) are the h of a part."""
         right = self.group.add(lambda i: self.parts[i].right(outputs(self.parts[i])) if self.parts[i].m else 0.0)
         return right / self.weight
 
@@ -100,8 +98,8 @@ class Shard:
 
 
 def kind(data):
-    """Number of the data's kind of classes; the last one where there are no examples to tell."""
-    return KINDS.index(data.classes) if data.m else len(KINDS) - 1
+    """Number of the data's kind of classes; above all of them where there are no examples to tell."""
+    return KINDS.index(data.classes) if data.m else len(KINDS)
 
 
 def part(data, first, last):

@@ -53,7 +53,7 @@ def encode(value, name, arrays, depth=0):
 def _put(array, name, arrays):
     """The name in `arrays` of a copy"""
     key = name if NAME.fullmatch(name) and name not in arrays else f"array.{len(arrays)}"
-    arrays[key] = np.array(array, order="C", subok=False)
+    arrays[key] = np.array(array, order="C")
     return key
 
 

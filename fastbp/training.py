@@ -113,7 +113,7 @@ class Trainer:
         self._taken = np.zeros(1, np.int64)     # steps so far, counted in compiled code where the rule is compiled
         # Alone, and a step takes too short a time to give up the GIL
         self._quick = not self.group.together and net.n_parameters <= gradient.SMALL
-        self._stepper = None        # made for the settings it was made with
+        self._stepper = self._settings = self._made_for = None      # made for the settings it was made with
         self._set_masks()
 
     weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")

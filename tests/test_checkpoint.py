@@ -488,6 +488,39 @@ def test_a_trainer_restored_takes_the_steps_that_the_saved_one_would_have_taken(
     assert (fastbp.load(path).theta != first.net.theta).any()
 
 
+class Hesitant(fastbp.SGD):
+    """Once it is armed, an interrupt comes when its momentum is set"""
+
+    armed = False
+
+    def __setattr__(self, name, value):
+        if name == "momentum" and Hesitant.armed:
+            Hesitant.armed = False
+            raise KeyboardInterrupt
+        super().__setattr__(name, value)
+
+
+def test_a_trainer_is_restored_whole_or_not_at_all(tmp_path):
+    data = examples()
+    kept, other = (fastbp.Trainer(network(seed=i), Hesitant(0.1 * (1 + i), 0.9), l1=0.01 * i) for i in (0, 1))
+    for trainer in (kept, other, other):
+        trainer.epoch(data["X"], data["Y"], batch_size=10)
+    kept.save(tmp_path / "t")
+
+    def all_of(trainer):
+        return (trainer.optimizer.learning_rate, trainer.l1, trainer.state["t"], trainer.state["v"].tobytes(),
+                trainer.net.theta.tobytes())
+
+    before = all_of(other)
+    Hesitant.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        other.restore(tmp_path / "t")
+    assert not Hesitant.armed
+    assert all_of(other) == before != all_of(kept)
+    other.restore(tmp_path / "t")
+    assert all_of(other) == all_of(kept)
+
+
 def test_a_learning_rate_changed_on_the_way_is_restored(tmp_path):
     data, path = examples(), tmp_path / "t"
     first = fastbp.Trainer(network(), fastbp.SGD(0.1, 0.9))

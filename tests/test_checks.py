@@ -310,3 +310,29 @@ def test_bad_out_is_refused_by_cost_and_gradient(out):
 )
 def test_bad_out_is_refused_by_predict(out):
     refused(lambda: P.network().predict(P.X, out=out), r"\bout\b")
+
+
+class Sparse:
+    def toarray(self):
+        return np.eye(2)
+
+
+@pytest.mark.parametrize(("call", "error", "said"), [
+    (lambda net: net.predict(Sparse()), TypeError, r"X is sparse \(Sparse\); pass X\.toarray\(\)"),
+    (lambda net: fastbp.metrics.mse(np.zeros((2, 2)), np.zeros((3, 2))), ValueError, r"Y must have shape \(2, 2\)"),
+    (lambda net: fastbp.metrics.mse(np.zeros((2, 2)), np.array([[0, 1], [0, np.nan]])), ValueError,
+     r"First at Y\[1, 1\]"),
+    (lambda net: fastbp.metrics.mse(np.zeros(2), np.zeros(2)), ValueError, r"h must have shape \(m, K\)"),
+    (lambda net: fastbp.callbacks.Logging(logger=3), TypeError, "logger must be a name or a logging.Logger"),
+    (lambda net: fastbp.Network([2, 1], init=[np.zeros((1, 3))], eps=0.1), ValueError, "eps goes with"),
+    (lambda net: net.__setstate__(net.__getstate__() | {"loss_parameters": 3}), TypeError, "loss_parameters must be"),
+    (lambda net: fastbp.Network([2**31 - 2] * 4), ValueError, "more parameters than memory can hold"),
+    (lambda net: fastbp.train(net, [(np.eye(2), [0, 1], np.full(2, 1e-300))], epochs=1), ValueError,
+     "sample_weight of chunk 0 must not be that extreme"),
+])
+def test_what_is_of_no_use_is_named_and_nothing_has_changed(call, error, said):
+    net = fastbp.Network([2, 1], seed=0)
+    before = net.theta.copy()
+    with pytest.raises(error, match=said):
+        call(net)
+    assert (net.theta == before).all()

@@ -80,6 +80,24 @@ def test_members_join_later_and_change_no_bit(monkeypatch):
     assert trained(0.0)[0] == theta
 
 
+def test_where_there_is_one_processor_no_thread_is_moved(monkeypatch):
+    monkeypatch.setattr(threads, "_allowed", lambda: {3})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: pytest.fail("the thread was moved"), raising=False)
+    threads.spread(1)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_crew_that_is_told_to_stop_begins_no_other_task(n):
+    done = []
+    with threads.Crew(n) as crew:
+        def work(task, member):
+            done.append(task)
+            crew.team.want_stop()
+
+        crew.share(work, range(100))
+    assert 1 <= len(done) <= n
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no processors")
 def test_members_are_spread_over_the_processors_and_stay_free_to_be_moved():
     allowed, seen = os.sched_getaffinity(0), []

@@ -109,6 +109,32 @@ def test_settings_are_told_apart_by_value_and_never_by_address():
     assert digest(np.float32(1)) == digest(1.0) != digest("1.0")
     assert digest({"a": 1, "b": [2, None]}) == digest({"b": (2, None), "a": 1})
     assert digest(np.zeros(3)) != digest(np.zeros(3, np.float32))
+    assert digest(np.zeros(3)) == digest(np.zeros(3)) != digest(np.zeros((3, 1)))
+    assert digest(fastbp.Adam) == digest(fastbp.Adam) != digest(fastbp.SGD)
+    assert digest(digits) == digest(digits) != digest(network)
+    assert digest({3, "a", 1.5}) == digest({"a", 1.5, 3}) != digest({3, "a"})
+    assert digest([1, 2]) != digest([2, 1])
+
+
+def test_digests_take_48_bits():
+    from fastbp.describe import digest
+
+    found = [digest(i) for i in range(300)]
+    assert 2**47 < max(found) < 2**48
+    assert len(set(found)) == 300
+
+
+def test_settings_are_looked_into_four_objects_deep():
+    from fastbp.describe import DEPTH, describe
+
+    def within(value, depth):
+        return within([value], depth - 1) if depth else value
+
+    assert DEPTH == 4
+    assert describe({1: {2: {3: {4: fastbp.Adam(1e-3)}}}}) == "{1: {2: {3: {4: fastbp.optimizers.Adam}}}}"
+    assert describe(within(fastbp.Adam(1e-3), 2)) != describe(within(fastbp.Adam(2e-3), 2))
+    assert describe(within(fastbp.Adam(1e-3), 4)) == "((((fastbp.optimizers.Adam))))"
+    assert describe(fastbp.schedules.Constant(0.5)) == "fastbp.schedules.Constant{learning_rate: 0.5}"
 
 
 # ---------------------------------------------------------------- sums
@@ -153,6 +179,25 @@ def test_shards_may_be_unequal_and_empty(lengths):
     assert results[0][0] == pytest.approx(J, rel=1e-13)
     assert distance(results[0][1], D) < 1e-13
     assert results[0][2:] == pytest.approx(net.evaluate(X, y), rel=1e-13)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", Plain()])
+def test_a_batch_of_which_a_rank_has_only_weights_of_0_is_stepped_along_what_the_others_bring(optimizer):
+    X, y = digits(60)
+    w = np.where(np.arange(60) < 20, 0.0, 1 + np.arange(60) % 3)       # the first rank's first 20 of 30
+
+    def on_rank(comm):
+        own, net = distributed.rows(60, comm), network()
+        J = fastbp.Trainer(net, optimizer, comm=comm, weight_decay=1e-3).epoch(
+            X[own], y[own], sample_weight=w[own], batch_size=20)
+        return J, net.theta
+
+    alone = network()
+    order = np.arange(60).reshape(2, 3, 10).transpose(1, 0, 2).ravel()
+    J = fastbp.Trainer(alone, optimizer, weight_decay=1e-3).epoch(X, y, sample_weight=w, batch_size=20, order=order)
+    for got in all_of(2, on_rank):
+        assert got[0] == pytest.approx(J, rel=1e-13)
+        assert distance(got[1], alone.theta) < 1e-12
 
 
 def test_a_rank_may_have_only_weights_of_0_but_not_all_of_them():
@@ -423,7 +468,7 @@ def test_chunks_and_memory_maps_give_the_bits_of_arrays(tmp_path, lengths, sync_
 
     def on_rank(comm, form):
         net, own = network(), shards(300, lengths)[comm.Get_rank()]
-        settings = {"epochs": 3, "batch_size": 20, "comm": comm, "seed": 2, "window": 60, "sync_every": sync_every}
+        settings = {"epochs": 3, "batch_size": 21, "comm": comm, "seed": 2, "window": 60, "sync_every": sync_every}
         if form == "chunks":
             def chunks():
                 for i in range(0, own.stop - own.start, 37):
@@ -733,13 +778,37 @@ def test_different_settings_on_different_ranks_are_an_error_on_all_that_names_th
         assert f"the ranks differ in {setting}" in str(error)
 
 
-def test_different_functions_parts_start_values_and_kinds_of_Y_are_errors_on_all():
+def test_ranks_that_call_different_functions_are_told_so(capfd):
+    X, y = digits(90)
+
+    def on_rank(comm):
+        return fastbp.Trainer(network(), comm=comm) if comm.Get_rank() else network().cost_and_gradient(X, y, comm=comm)
+
+    for rank, error in enumerate(ranks(2, on_rank)):
+        assert isinstance(error, ValueError), error
+        assert str(error) == f"the ranks must call the same function; rank {rank} called {['Network', 'Trainer'][rank]}"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_rank_that_is_somewhere_else_where_it_cannot_see_it_is_aborted(capfd):
+    def on_rank(comm):
+        group = Group(comm)
+        with group.guard():
+            if comm.Get_rank():
+                group.agree("train", {})
+            for _ in range(2):
+                group.section(lambda: None)
+
+    waiting, found = ranks(2, on_rank)
+    assert isinstance(waiting, threading.BrokenBarrierError)
+    assert isinstance(found, ValueError)
+    assert str(found) == "the ranks must call the same function; rank 1 called train"
+    assert "fastbp: rank 1 of 2 ends all" in capfd.readouterr().err
+
+
+def test_different_parts_start_values_and_kinds_of_Y_are_errors_on_all():
     X, y = digits(90)
     one_hot = np.eye(10)[y]
-
-    def functions(comm):
-        net = network()
-        return fastbp.Trainer(net, comm=comm) if comm.Get_rank() else net.cost_and_gradient(X, y, comm=comm)
 
     def kinds(comm):
         return network().cost_and_gradient(X, [y, one_hot][comm.Get_rank()], comm=comm)
@@ -750,10 +819,34 @@ def test_different_functions_parts_start_values_and_kinds_of_Y_are_errors_on_all
         (kinds, "Y must hold labels on every rank, or targets on every rank"),
         (lambda comm: network().cost(X, y, sample_weight=np.full(90, 1e-30**comm.Get_rank()), comm=comm),
          "sample_weight must not be that extreme"),
+        (lambda comm: fastbp.Trainer(network(), comm=comm).epoch(X, y, sample_weight=np.full(90, 1e-300)),
+         "sample_weight must not be that extreme"),
+        (lambda comm: fastbp.Trainer(network(), comm=comm).epoch(X[:0], y[:0]), "X has no rows on any rank"),
+        (lambda comm: fastbp.Trainer(network(), comm=comm).epoch(X, y, sample_weight=np.zeros(90)), "weights sum to 0"),
+        (lambda comm: fastbp.train(network(), X, y, validation_data=(X, y), validation_split=0.1, epochs=1, comm=comm),
+         "validation_data and validation_split exclude each other"),
+        (lambda comm: fastbp.train(network(), lambda: [(X, y)], epochs=1, comm=Group(comm, parts=4)),
+         "chunks cannot be cut into several parts a rank"),
     ):
         for error in ranks(2, on_rank):
             assert isinstance(error, ValueError), error
             assert text in str(error)
+
+
+def test_a_shard_tells_the_examples_and_the_weight_of_all_ranks():
+    from fastbp.shard import Shard
+
+    X, y = digits(61)
+    w, net = 0.5 + np.arange(61) % 3, network()
+
+    def on_rank(comm, kind, weighted):
+        own = distributed.rows(61, comm)
+        Y = y if kind == "labels" else np.eye(10)[y]
+        shard = Shard(Group(comm), lambda: net.data(X[own], Y[own], w[own] if weighted else None), "test", {})
+        return shard.m, shard.weight, shard.scale, shard.classes, shard.labels, shard.w
+
+    assert all_of(3, lambda comm: on_rank(comm, "labels", True)) == [(61, w.sum(), 1.0, "labels", True, True)] * 3
+    assert all_of(3, lambda comm: on_rank(comm, "one_hot", False)) == [(61, 61.0, 1.0, "one_hot", None, None)] * 3
 
 
 def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are():

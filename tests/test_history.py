@@ -33,6 +33,13 @@ def test_columns_are_one_value_an_epoch_by_name(history):
     assert "enough" in repr(history)
 
 
+def test_what_a_history_lacks_is_not_shown():
+    assert repr(fastbp.History()) == "History(0 epochs)"
+    assert repr(fastbp.History(J=[2.0, 0.5], seconds=[1.0, 1.0])) == "History(2 epochs, J 2 -> 0.5)"
+    assert repr(fastbp.History(J=[2.0], val_J=[3.0], val_accuracy=[0.5], metrics={"mae": [1.5], "r2": []})) == (
+        "History(1 epochs, J 2 -> 2, val_J 3, val_accuracy 0.5000, mae 1.5)")
+
+
 def test_history_becomes_a_table(history):
     pytest.importorskip("pandas")
     frame = history.to_frame()
@@ -101,6 +108,13 @@ def test_an_epoch_reports_after_each_of_its_pieces(form, monkeypatch):
     data = (p.X, p.Y) if form == "windows" else ([(p.X, p.Y)],)
     fastbp.train(p.network(), *data, epochs=2, batch_size=4, window=8, progress=True)
     assert seen == [(0, 8), (0, 16), (0, 20), (1, None), (1, 8), (1, 16), (1, 20), (2, None)]
+
+
+def test_a_line_is_of_the_last_epoch():
+    history = fastbp.History(J=[4.0, 3.0, 2.0], val_J=[5.0, 6.0, 7.0], val_accuracy=[0.1, 0.2, 0.25],
+                             seconds=[1.0, 4.0, 2.0], examples=100, metrics={"mae": [0.5, 0.75, 0.875], "mse": []})
+    assert progress.line(history) == (
+        "J 2.00000, val_J 7.00000, val_accuracy 25.00 %, mae 0.875, 50 examples/s")
 
 
 def test_elsewhere_plain_lines_and_about_ten_of_them(history):

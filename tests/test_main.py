@@ -50,6 +50,41 @@ def test_without_tqdm_and_matplotlib_lines_are_printed_and_nothing_else_happens(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_picture_that_cannot_be_saved_is_said_and_the_rest_goes_on(tmp_path):
+    pytest.importorskip("matplotlib")
+    out, _ = run("--epochs", "1", "--layers", "5", "--picture", "curve.nonsense", cwd=tmp_path)
+    assert "learning curve: not drawn" in out
+    assert re.fullmatch(ACCURACY, out.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--picture", "no/such/curve.png"], "there is no folder"), (["--layers", "0"], "fastbp: "),
+    (["--layers", "5", "--optimizer", "sgd", "--learning-rate", "nan"], "learning.rate"),
+])
+def test_what_cannot_be_done_is_said_in_a_line(arguments, said, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "fastbp", *arguments], capture_output=True, text=True, timeout=100, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert re.search(said, done.stderr.splitlines()[-1])
+
+
+def test_mpi_without_mpi4py_names_the_extra(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import sys; sys.modules['mpi4py'] = None\n"
+                           "from fastbp.__main__ import main; main(['--mpi'])"], capture_output=True, text=True,
+                          timeout=100, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'fastbp[mpi]'" in done.stderr.splitlines()[-1]
+
+
+def test_config_is_shown_and_nothing_trained(capsys):
+    from fastbp.__main__ import main
+
+    assert main(["--config"]) == 0
+    assert "instruction set" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_same_seed_prints_the_same_accuracy(dtype, tmp_path):
     first, second = (
@@ -66,7 +101,8 @@ def test_help_explains_every_option(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--epochs", "-1"], ["--dtype", "float16"], ["--optimizer", "nonsense"], ["--nonsense"]]
+    "arguments", [["--epochs", "-1"], ["--dtype", "float16"], ["--optimizer", "nonsense"], ["--nonsense"],
+                  ["--layers", "8,x"], ["--batch-size", "0"], ["--patience", "0"], ["--seed", "-1"]]
 )
 def test_wrong_options_are_refused_without_a_traceback(arguments, tmp_path):
     done = subprocess.run(

@@ -45,6 +45,30 @@ def test_minimize_trains_a_hidden_layer_to_scipys_result(method):
         assert result.fun == pytest.approx(expected.fun, rel=1e-6)
 
 
+@pytest.mark.parametrize(("settings", "error", "said"), [
+    ({"method": "Newton-CG"}, ValueError, "method is 'Newton-CG'; accepted are"), ({"method": 3}, ValueError, "method"),
+    ({"n_threads": 0}, ValueError, "n_threads"), ({"tol": -1.0}, ValueError, "tol"),
+    ({"callback": 3}, TypeError, "callback must be callable"), ({"options": []}, TypeError, "options must be a dict"),
+    ({"maxiter": 0}, ValueError, "maxiter"), ({"weight_decay": -1.0}, ValueError, "weight_decay"),
+])
+def test_bad_settings_are_named_and_nothing_has_changed(settings, error, said):
+    p = problem()
+    net = p.network()
+    with pytest.raises(error, match=said):
+        fastbp.minimize(net, p.X, p.Y, **settings)
+    assert (net.theta == p.theta).all()
+
+
+def test_what_a_callback_raises_arrives():
+    p = problem()
+
+    def fail(theta):
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        fastbp.minimize(p.network(), p.X, p.Y, callback=fail, n_threads=1, tol=1e-9)
+
+
 def test_minimize_calls_back_with_the_parameters():
     p = problem()
     seen = []

@@ -31,6 +31,13 @@ def test_a_scikit_learn_that_is_too_old_is_refused_with_its_version():
     assert said == "ImportError: fastbp.sklearn needs scikit-learn 1.7 or newer; installed is 1.6.2"
 
 
+@pytest.mark.parametrize("version", ["1.7.0", "1.10.dev0", "2.0.0rc1"])
+def test_a_scikit_learn_that_is_new_enough_is_taken_however_its_version_is_written(version):
+    pytest.importorskip("sklearn")
+    done = run(f"import sklearn; sklearn.__version__ = {version!r}; import fastbp.sklearn")
+    assert done.returncode == 0, done.stderr
+
+
 def test_estimators_do_without_the_callbacks_of_a_newer_scikit_learn():
     pytest.importorskip("sklearn")
     done = run("import sys, sklearn.neural_network; sys.modules['sklearn.callback'] = None\n"

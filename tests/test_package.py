@@ -28,6 +28,35 @@ def test_version_is_the_installed_one():
     assert fastbp.__version__ == importlib.metadata.version("fastbp")
 
 
+def test_plot_is_imported_where_it_is_asked_for_and_what_is_not_there_is_named():
+    pytest.importorskip("matplotlib")
+    python("import fastbp, sys; assert 'fastbp.plot' not in sys.modules\n"
+           "assert fastbp.plot is sys.modules['fastbp.plot']")
+    with pytest.raises(AttributeError, match="module 'fastbp' has no attribute 'plots'"):
+        fastbp.plots  # noqa: B018
+
+
+@pytest.mark.parametrize(("what", "said"), [
+    ("cannot import name '_kernels'", "ImportError: fastbp is not compiled here"),
+    ("libm.so.6: not found", "ImportError: libm.so.6"),
+])
+def test_an_import_of_the_source_folder_says_what_to_do_and_other_errors_pass(what, said):
+    code = f"""
+import builtins
+real = builtins.__import__
+def failing(name, globals=None, locals=None, names=(), level=0):
+    if level and names == ("_kernels",):
+        raise ImportError({what!r})
+    return real(name, globals, locals, names, level)
+builtins.__import__ = failing
+import fastbp
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert said in done.stderr.splitlines()[-1]
+    assert ("pip install -e ." in done.stderr.splitlines()[-1]) == ("_kernels" in what)
+
+
 def test_show_config_tells_the_kernels_in_use(capsys):
     told = fastbp.show_config()
     text = str(told) + capsys.readouterr().out
@@ -54,8 +83,9 @@ def test_every_public_name_is_documented():
             assert getattr(fastbp.Network, name).__doc__, name
 
 
-def test_import_is_quick():
+def test_import_is_quick(monkeypatch):
     """Under 50 ms of this process beyond scipy.linalg.cython_blas; the best of five, since the machine may be busy"""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, it is not
     code = (
         "import time, scipy.linalg.cython_blas\nt = time.process_time()\nimport fastbp\nprint(time.process_time() - t)"
     )

@@ -10,6 +10,7 @@ from test_checks import refused
 import fastbp
 
 plot = pytest.importorskip("fastbp.plot", exc_type=ImportError)
+QuadContourSet = pytest.importorskip("matplotlib.contour").QuadContourSet
 X, Y = np.random.default_rng(0).standard_normal((40, 2)), np.arange(40) % 3
 
 
@@ -98,6 +99,24 @@ def test_decision_boundary_shows_the_examples_of_every_class():
     net, y = network(K=14), np.arange(40) % 14
     ax = plot.decision_boundary(net, X, y, points=20)
     assert sum(len(each.get_offsets()) for each in ax.collections if each.get_label()[0] != "_") == 40
+
+
+def test_where_an_output_is_on_one_side_of_the_middle_there_is_no_line():
+    net = network(1)
+    net.Theta[-1][:, 0] = 30.0
+    lines = [sum(isinstance(each, QuadContourSet) for each in plot.decision_boundary(n, X, Y % 2, points=9).collections)
+             for n in (net, network(1))]
+    assert lines == [0, 1]
+
+
+@pytest.mark.parametrize(("K", "ticks", "numbers"), [(20, True, True), (21, False, True), (30, False, True),
+                                                     (31, False, False)])
+def test_a_confusion_matrix_of_many_classes_has_room_for_what_it_shows(K, ticks, numbers):
+    y = np.arange(40) % K
+    ax = plot.confusion_matrix(network(K), X, y)
+    assert (list(ax.get_xticks()) == list(range(K))) == (list(ax.get_yticks()) == list(range(K))) == ticks
+    assert bool(ax.texts) == numbers
+    assert ax.get_images()[0].get_array().shape == (K, K)
 
 
 @pytest.mark.parametrize("K", [1, 3])

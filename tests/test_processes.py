@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import threads
+from fastbp import blas, threads
 
 SIZES = (60, 80, 10)
 
@@ -62,6 +62,64 @@ def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
     expected = trained()
     fastbp.Network([3, 2]).cost_and_gradient(np.ones((5, 3)), np.ones((5, 2)))
     assert run_in_fork(trained) == expected
+
+
+def test_blas_has_its_threads_back_when_the_last_holder_leaves():
+    def numbers():
+        return {library.get_num_threads() for library in blas.libraries()}
+
+    before = [library.get_num_threads() for library in blas.libraries()]
+    try:
+        for library in blas.libraries():
+            library.set_num_threads(2)
+        first, second = blas.single_thread(), blas.single_thread()
+        first.__enter__()
+        second.__enter__()
+        assert numbers() == {1}
+        first.__exit__(None, None, None)
+        assert numbers() == {1}
+        second.__exit__(None, None, None)
+        assert numbers() == {2}
+    finally:
+        for library, n in zip(blas.libraries(), before, strict=True):
+            library.set_num_threads(n)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_crew_in_a_forked_child_is_the_child_alone():
+    def told():
+        result = crew.in_step(lambda budget, team, member: (member, 7))
+        done = []
+        crew.share(lambda task, member: done.append(member), range(3))
+        return bytes([*result, crew.n, *done])
+
+    with threads.Crew(2) as crew:
+        assert list(run_in_fork(told)) == [0, 7, 1, 0, 0, 0]
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_blas_is_held_to_one_thread_has_as_many_as_before():
+    before = [library.get_num_threads() for library in blas.libraries()]
+
+    def told():
+        inside = [library.get_num_threads() for library in blas.libraries()]
+        with blas.single_thread():
+            held = [library.get_num_threads() for library in blas.libraries()]
+        return bytes(inside + held + [library.get_num_threads() for library in blas.libraries()])
+
+    try:
+        for library in blas.libraries():
+            library.set_num_threads(2)
+        with blas.single_thread():
+            found = run_in_fork(told)
+            assert {library.get_num_threads() for library in blas.libraries()} == {1}
+    finally:
+        for library, n in zip(blas.libraries(), before, strict=True):
+            library.set_num_threads(n)
+    n = len(before)
+    assert list(found) == [2] * n + [1] * n + [2] * n
 
 
 @needs_fork
@@ -189,8 +247,8 @@ while caught < 60:
     net = fastbp.Network([200, 64, 10], output="softmax", dtype="f4", seed=0)
     trainer = fastbp.Trainer(net, fastbp.Adam(1e-3))
     hit.clear()
-    signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-4, 6e-3))
     try:
+        signal.setitimer(signal.ITIMER_REAL, dice.uniform(1e-4, 6e-3))
         while not hit:
             trainer.epoch(X, labels, batch_size=batch_size)
     except KeyboardInterrupt:

@@ -411,3 +411,52 @@ def test_a_hundred_steps_are_torchs(rule, clip):
     finally:
         torch.set_default_dtype(before)
     assert distance(ours, theirs) < 1e-12
+
+
+class Duck:
+    """theta := theta - 0.1 D, with the two methods that an optimizer must have and no more"""
+
+    def init(self, theta):
+        return {}
+
+    def update(self, theta, D, state):
+        theta -= 0.1 * D
+
+
+def test_an_optimizer_needs_two_methods_alone_and_takes_no_rates():
+    p = problem((3, 2), m=6)
+    trainer, twin = fastbp.Trainer(p.network(), Duck()), fastbp.Trainer(p.network(), fastbp.SGD(0.1))
+    assert not trainer.compiled
+    for each in (trainer, twin):
+        each.epoch(p.X, p.Y, batch_size=4)
+    np.testing.assert_allclose(trainer.net.theta, twin.net.theta, rtol=1e-12)
+    with pytest.raises(ValueError, match="rates need an optimizer with a compiled rule"):
+        trainer._epoch(trainer.net.data(p.X, p.Y), 4, rates=[0.1, 0.2])
+    for rates in ([0.1], [0.1, -0.1], [0.1, np.nan]):
+        with pytest.raises(ValueError, match="rates must be 2 finite numbers"):
+            twin._epoch(twin.net.data(p.X, p.Y), 4, rates=rates)
+
+
+class Proxy:
+    """An optimizer behind another object"""
+
+    def __init__(self, rule):
+        self.rule = rule
+
+    def __getattr__(self, name):
+        return getattr(vars(self)["rule"], name)
+
+
+def test_an_optimizer_behind_another_object_is_a_rule_in_python():
+    p = problem((3, 2), m=6)
+    trainer, twin = fastbp.Trainer(p.network(), Proxy(fastbp.SGD(0.1))), fastbp.Trainer(p.network(), fastbp.SGD(0.1))
+    assert (trainer.compiled, twin.compiled) == (False, True)
+    for each in (trainer, twin):
+        each.epoch(p.X, p.Y, batch_size=4)
+    np.testing.assert_allclose(trainer.net.theta, twin.net.theta, rtol=1e-12)
+
+
+def test_an_order_must_hold_an_example():
+    p = problem((3, 2), m=6)
+    with pytest.raises(ValueError, match="order is empty"):
+        fastbp.Trainer(p.network(), "sgd").epoch(p.X, p.Y, order=np.zeros(0, int))

@@ -161,6 +161,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     assert path.exists()
 
 
+NUMBERS = {"n_iter_": 1, "t_": 180, "loss_": 1.0, "best_loss_": None, "best_validation_score_": 0.5,
+           "_no_improvement_count": 0}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [("order", np.zeros(180, np.int64), "each example once"), ("order", np.arange(180.0), "each example once"),
@@ -168,7 +172,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
      ("best_theta", None, "best_theta"), ("best_theta", np.zeros(3), "best_theta"), ("stopped", 1, "stopped"),
      ("curves", {}, "curves"), ("curves", {"loss_curve_": None, "validation_scores_": 1, "validation_loss_curve_": 1},
                                 "curves"),
-     ("numbers", [], "numbers"), ("draws", {"bit_generator": "PCG64"}, "generator"), ("parameters", 3, "parameters"),
+     ("numbers", [], "numbers"), ("numbers", NUMBERS | {"t_": 1.5}, "counts must be whole"),
+     ("numbers", NUMBERS | {"n_iter_": -1}, "counts must be whole"),
+     ("numbers", NUMBERS | {"loss_": 1}, "floating-point"), ("draws", {"bit_generator": "PCG64"}, "generator"),
+     ("draws", np.random.PCG64(1).state, "draws are of another"), ("parameters", 3, "parameters"),
      ("parameters", {}, "is of another fit"), ("data", None, "is of another fit"), ("more", 1, "fields")],
 )
 def test_a_file_that_makes_no_sense_is_refused(name, value, words, tmp_path):

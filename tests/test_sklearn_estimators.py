@@ -50,6 +50,48 @@ def fitted(case, **parameters):
 # one row at a time
 
 
+def test_a_row_whose_labels_are_a_list_or_in_a_batch_of_one_is_learnt_from_too():
+    by_array, by_list, by_one = (fitted("three classes", batch_size=size) for size in ("auto", "auto", 1))
+    one_by_one = fitted("three classes", batch_size=1)
+    for i in range(3):
+        by_array.partial_fit(X_iris[i : i + 1], y_iris[i : i + 1])
+        by_list.partial_fit(X_iris[i : i + 1], [int(y_iris[i])])
+        by_one.partial_fit(X_iris[i : i + 1], y_iris[i : i + 1])
+        one_by_one.partial_fit(X_iris[i : i + 1], [int(y_iris[i])])
+    assert (weights(by_array) == weights(by_list)).all()
+    assert (weights(by_one) == weights(one_by_one)).all()
+
+
+@pytest.mark.parametrize(("size", "quick"), [("auto", True), (1, True), (2, False), (3, False)])
+def test_a_row_goes_the_quick_way_where_it_is_a_batch(size, quick):
+    estimator = fitted("three classes", batch_size=size)
+    X, y = X_iris[:1].copy(), y_iris[:1].copy()
+    if not quick:
+        with pytest.warns(UserWarning, match="larger than sample size"):
+            estimator.partial_fit(X, y)
+        return
+    assert quick_module.partial_fit(estimator, X, y) is True
+    assert quick_module.partial_fit(estimator, X[0], y) is False
+    assert quick_module.partial_fit(estimator, X, [0]) is False
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_callbacks_see_rows_one_at_a_time(quick):
+    seen = []
+    estimator = fitted("three classes").set_params(callbacks=[lambda e: seen.append(e.n_iter_)])
+    for i in range(3):
+        y = y_iris[i : i + 1]
+        estimator.partial_fit(X_iris[i : i + 1], y if quick else y.tolist())
+    assert seen == [1, 1, 1]
+
+
+def test_a_label_beyond_the_last_of_many_classes_is_named():
+    X = np.arange(600.0).reshape(300, 2) / 600
+    estimator = MLPClassifier(2, max_iter=1, random_state=0).fit(X, np.arange(300))
+    with pytest.raises(ValueError, match=r"classes not in `self\.classes_`"):
+        estimator.partial_fit(X[:1], np.array([300]))
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("case", CASES)

@@ -273,6 +273,17 @@ def test_a_history_with_other_columns_is_refused(path):
         go_on(network())
 
 
+@pytest.mark.parametrize("name", ["history.J", "history.seconds", "history.val_J", "history.metrics.accuracy"])
+@pytest.mark.parametrize("odd", [np.float64(0.5), np.zeros((1, 1)), np.zeros(1, np.float32), np.zeros(1, np.int64)])
+def test_a_column_of_a_history_is_a_vector_of_float64(path, name, odd):
+    go_on = trained(path)
+    arrays, meta = container.read(path)
+    assert name in arrays
+    container.write(path, {**arrays, name: np.asarray(odd)}, meta)
+    with pytest.raises(fastbp.FormatError, match="history must hold lists of numbers"):
+        go_on(network())
+
+
 def test_numbers_of_numpy_are_kept_as_numbers(path):
     first = fastbp.Trainer(network(), fastbp.Adam(0.01))
     first.optimizer.learning_rate = np.float64(0.25)

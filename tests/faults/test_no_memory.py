@@ -33,10 +33,11 @@ ESTIMATORS = ["fit", "partial_fit"] if importlib.util.find_spec("sklearn") else 
 
 def trials(kind, stride, operations, timeout=100, **environment):
     """(tried, MemoryErrors) in all"""
+    unmeasured = {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", HERE / "no_memory.py", kind, str(stride), *operations],
         capture_output=True, text=True, timeout=timeout, check=False,
-        env={**os.environ, "PYTHONPATH": HELPERS, **environment},
+        env={**unmeasured, "PYTHONPATH": HELPERS, **environment},
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     print(done.stdout)

@@ -3,8 +3,9 @@
     python tests/tools/sanitize.py address,undefined
     python tests/tools/sanitize.py thread --isa avx2 -- tests/test_processes.py -k fault_14
 
-A copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: in this one, and used again) and
-its tests run for every instruction set of this processor. Exit status 1 where a test fails or a sanitizer reports
+For each of them a copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: below this one,
+and used again) and its tests run for every instruction set of this processor. Two at once are two runs: beside libasan
+GCC's libubsan follows no log_path, and what it prints is lost among what pytest captures. Exit status 1 where a test fails or a sanitizer reports
 anything, in a child process too: reports go to files, whatever a test makes of its output.
 
 Python, NumPy and SciPy are not instrumented. Of their locks the thread sanitizer sees those of pthreads and semaphores,
@@ -28,22 +29,25 @@ PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 ISAS = ("avx512", "avx2", "baseline")
 
 
-def environment(sanitizers, logs, first_only=False):
+def environment(sanitizer, logs, first_only=False):
     """Reports in files logs/report.*; an address error ends the process, others only with first_only"""
     to = f"log_path={logs}/report"
-    if "thread" in sanitizers:
+    if sanitizer == "thread":
         return {
             "LD_PRELOAD": trees.runtime("libtsan.so"), "OPENBLAS_NUM_THREADS": "1",
             # CPython takes its locks in whatever order it likes, under the GIL
             "TSAN_OPTIONS": f"{to}:exitcode=0:die_after_fork=0:history_size=5:detect_deadlocks=0"
                             f":halt_on_error={first_only:d}",
         }
+    if sanitizer == "undefined":
+        return {
+            "LD_PRELOAD": trees.runtime("libubsan.so"),
+            "UBSAN_OPTIONS": f"{to}:print_stacktrace=1:halt_on_error={first_only:d}",
+        }
     return {
         # leaks: CPython leaves at exit what it made at start
         "ASAN_OPTIONS": f"{to}:detect_leaks=0:detect_stack_use_after_return=1",
-        "UBSAN_OPTIONS": f"{to}:print_stacktrace=1:halt_on_error={first_only:d}",
-        "LD_PRELOAD": trees.runtime("libasan.so") if "address" in sanitizers else trees.runtime("libubsan.so"),
-        "PYTHONMALLOC": "malloc",
+        "LD_PRELOAD": trees.runtime("libasan.so"), "PYTHONMALLOC": "malloc",
     }
 
 
@@ -57,17 +61,17 @@ def summaries(text):
     return re.findall(r"^(?:SUMMARY: .*|\S+: runtime error: .*)$", text, re.M)
 
 
-def built(folder, sanitizers):
+def built(folder, sanitizer):
     """A copy of the tree in the folder, with what of it was built before"""
-    tree = trees.copy(folder)
-    trees.build(tree, FASTBP_SANITIZE=sanitizers)
+    tree = trees.copy(Path(folder) / sanitizer)
+    trees.build(tree, FASTBP_SANITIZE=sanitizer)
     return tree
 
 
-def run(tree, sanitizers, isa, command, first_only=False, **options):
+def run(tree, sanitizer, isa, command, first_only=False, **options):
     """A command of Python in the tree, ["-m", "pytest", ...] -> its exit status and the reports"""
     with tempfile.TemporaryDirectory() as logs:
-        variables = environment(sanitizers, logs, first_only) | {"FASTBP_ISA": isa}
+        variables = environment(sanitizer, logs, first_only) | {"FASTBP_ISA": isa}
         done = trees.run(tree, [sys.executable, *command], variables, **options)
         return done.returncode, reports(logs)
 
@@ -80,7 +84,7 @@ def available():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("sanitizers", help="address,undefined or thread")
+    parser.add_argument("sanitizers", help="address, undefined, thread, or several with commas between")
     parser.add_argument("--isa", nargs="+", default=available(), choices=ISAS)
     parser.add_argument("--keep", metavar="FOLDER")
     parser.add_argument("tests", nargs="*", help="arguments of pytest, after --; else the tests of the compiled core")
@@ -88,12 +92,14 @@ def main():
     tests = arguments.tests or [f"tests/{name}" for name in CORE + TOGETHER] + ["-k", HERE]
     bad = 0
     with tempfile.TemporaryDirectory() as temporary:
-        tree = built(arguments.keep or temporary, arguments.sanitizers)
-        for isa in arguments.isa:
-            status, text = run(tree, arguments.sanitizers, isa, [*PYTEST, *tests])
-            found = summaries(text)
-            print(text, *[f"{isa}: pytest ended with {status}, {len(found)} reports", *found], sep="\n", flush=True)
-            bad += status != 0 or bool(text.strip())
+        for sanitizer in arguments.sanitizers.split(","):
+            tree = built(arguments.keep or temporary, sanitizer)
+            for isa in arguments.isa:
+                status, text = run(tree, sanitizer, isa, [*PYTEST, *tests])
+                found = summaries(text)
+                print(text, *[f"{sanitizer}, {isa}: pytest ended with {status}, {len(found)} reports", *found],
+                      sep="\n", flush=True)
+                bad += status != 0 or bool(text.strip())
     return 1 if bad else 0
 
 

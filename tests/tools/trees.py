@@ -41,18 +41,23 @@ def copy(folder):
     return Path(folder)
 
 
-def run(tree, command, environment=None, **options):
-    """The command in the tree, with the tree's fastbp before any other"""
+def environment(tree):
+    """In which the tree's fastbp comes before any other"""
+    return os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run(tree, command, more=None, **options):
+    """The command in the tree, with the tree's fastbp before any other; more: variables of the environment"""
     return subprocess.run(
-        [str(each) for each in command], cwd=tree, check=False, text=True,
-        env=os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"} | (environment or {}), **options,
+        [str(each) for each in command], cwd=tree, check=False, text=True, env=environment(tree) | (more or {}),
+        **options,
     )
 
 
-def build(tree, **environment):
+def build(tree, **more):
     """The extensions of the tree, in place; what the compiler printed"""
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
-    done = run(tree, command, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = run(tree, command, more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
         raise RuntimeError(f"the build failed:\n{done.stdout[-5000:]}")
     return done.stdout
