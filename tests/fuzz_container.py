@@ -2,8 +2,7 @@
 
     python -m venv fuzz && fuzz/bin/pip install atheris -e .
     fuzz/bin/python tests/fuzz_container.py -max_total_time=300 found/
-    fuzz/bin/python tests/fuzz_container.py -merge=1 few/ found/    # the fewest that reach as much
-    fuzz/bin/python tests/fuzz_container.py --keep few/             # as tests/golden/corpus.zip, which the tests read
+    fuzz/bin/python tests/fuzz_container.py --keep found/       # as tests/golden/corpus.zip, which the tests read
 
 An input is a file as it stands, one that gets its checksum, or header and data that get length, padding and checksum,
 so that the fuzzer also comes to what lies behind those. The golden files are put into the corpus in each of the forms.
@@ -86,7 +85,7 @@ def keep(folder):
 
 def fuzz(arguments):
     folders = [Path(word) for word in arguments[1:] if not word.startswith("-")]
-    if folders and folders[0].is_dir() and "-merge=1" not in arguments:
+    if folders and folders[0].is_dir():
         for golden in GOLDEN.glob("*.fastbp"):
             for i, seed in enumerate(inputs_of(golden.read_bytes())):
                 (folders[0] / f"{golden.stem}-{i}").write_bytes(seed)

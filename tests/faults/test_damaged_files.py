@@ -9,6 +9,7 @@ import random
 import time
 import tracemalloc
 
+import fuzz_container
 import numpy as np
 import pytest
 import second_reader
@@ -142,6 +143,14 @@ def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole
         assert net.predict(np.zeros(net.layer_sizes[0])).shape == (net.layer_sizes[-1],)
         assert sum(T.size for T in net.Theta) == len(net.theta)
     assert loaded > 8 * 8       # at least the bits of theta's numbers
+
+
+def test_fault_43_what_millions_of_tries_of_a_fuzzer_have_kept_is_refused_or_whole():
+    """Each of these reached a line or branch that none before it had"""
+    kept = fuzz_container.corpus()
+    assert len(kept) > 150
+    for data in kept.values():
+        fuzz_container.one_input(data)      # raises whatever is no FormatError
 
 
 @pytest.mark.parametrize("reader", [container.parse, None], ids=["ours", "second"])

@@ -5,8 +5,8 @@
 
 For each of them a copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: below this one,
 and used again) and its tests run for every instruction set of this processor. Two at once are two runs: beside libasan
-GCC's libubsan follows no log_path, and what it prints is lost among what pytest captures. Exit status 1 where a test fails or a sanitizer reports
-anything, in a child process too: reports go to files, whatever a test makes of its output.
+GCC's libubsan follows no log_path, and what it prints is lost among what pytest captures. Exit status 1 where a test
+fails or a sanitizer reports anything, in a child process too: reports go to files, whatever a test makes of its output.
 
 Python, NumPy and SciPy are not instrumented. Of their locks the thread sanitizer sees those of pthreads and semaphores,
 which are all that CPython 3.11 has; OpenBLAS, whose threads meet by other means, is held to one thread. Nothing is
