@@ -110,3 +110,11 @@ def test_members_are_spread_over_the_processors_and_stay_free_to_be_moved():
     worker.start()
     worker.join()
     assert seen == [allowed] == [os.sched_getaffinity(0)]
+
+
+def test_the_choice_is_told_the_steps_that_were_done(monkeypatch):
+    told = []
+    monkeypatch.setattr(threads.Choice, "took", lambda self, n, steps, seconds: told.append((n, steps)))
+    crew = threads.Crew(2, alone=60.0)
+    assert crew.in_step(lambda budget, team, member: (0.5, 9, 4)) == (0.5, 9, 4)
+    assert told == [(1, 4)]

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from fastbp import __main__
+
 BLOCKED = "import sys, runpy; sys.modules.update(tqdm=None, matplotlib=None); sys.argv[0] = 'fastbp'; "
 BLOCKED += "runpy.run_module('fastbp', run_name='__main__', alter_sys=True)"
 ACCURACY = r"held-out accuracy: (\d+\.\d) %"
@@ -111,3 +113,8 @@ def test_wrong_options_are_refused_without_a_traceback(arguments, tmp_path):
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert arguments[0].strip("-") in done.stderr
+
+
+def test_a_fifth_of_the_digits_is_held_out():
+    (X, y), (held_X, held_y) = __main__.split(0)
+    assert (len(X), len(y), len(held_X), len(held_y)) == (1797 - 360, 1797 - 360, 360, 360)

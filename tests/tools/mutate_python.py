@@ -91,6 +91,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
 # test can tell
 SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
+    "__main__": {r"comm\.Get_rank\(\) == 0 => <= 0": "a rank is never negative"},
     "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "any constant does where none is told"},
     "sklearn/classifier": {r"np\.isfinite\(w\) & \(w >= 0\) => \*": "of true and false they are the same"},
     "sklearn/stochastic": {
@@ -98,6 +99,10 @@ EXPLAINED = {
         r"trainer\.batch_lam == 0 => batch_lam <= 0": "it is never negative",
     },
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
+    "threads": {
+        r"^TRIAL, LEAST => TRIAL": "lengths of trials: a matter of speed",
+        r"strict=True => strict=False": "there are as many members as n says",
+    },
     "lanes": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
     "training": {
         r"^LARGE = 8 => ": "a threshold of speed: both ways sum to the same but for rounding",
