@@ -76,8 +76,8 @@ def test_what_is_fitted_has_its_names_and_types(name, solver, early_stopping):
      ("batch_size", "all"), ("learning_rate", "cosine"), ("learning_rate_init", 0), ("power_t", -0.1), ("max_iter", 0),
      ("shuffle", "yes"), ("random_state", -1), ("tol", -1), ("verbose", "yes"), ("warm_start", "yes"),
      ("momentum", 1.1), ("nesterovs_momentum", "yes"), ("early_stopping", "yes"), ("validation_fraction", 1.0),
-     ("beta_1", 1.0), ("beta_1", -0.1), ("beta_2", -0.1), ("beta_2", 1.0), ("epsilon", 0), ("n_iter_no_change", 0), ("n_iter_no_change", 2.5),
-     ("max_fun", 0)],
+     ("beta_1", 1.0), ("beta_1", -0.1), ("beta_2", -0.1), ("beta_2", 1.0), ("epsilon", 0), ("n_iter_no_change", 0),
+     ("n_iter_no_change", 2.5), ("max_fun", 0)],
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_values_that_it_refuses_are_refused(name, parameter, value):
