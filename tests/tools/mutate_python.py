@@ -94,6 +94,7 @@ EXPLAINED = {
     "blas": {r"_holders == 0 => <= 0": "there are never fewer than none"},
     "checks": {r"a\.ndim == 1 and K > 1 => ndim <= 1": "of 0 dimensions it was refused before"},
     "__main__": {r"comm\.Get_rank\(\) == 0 => <= 0": "a rank is never negative"},
+    "datasets/__init__": {r"allow_pickle=False => True": "there is none in the file that the package brings"},
     "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "any constant does where none is told"},
     "sklearn/classifier": {r"np\.isfinite\(w\) & \(w >= 0\) => \*": "of true and false they are the same"},
     "sklearn/stochastic": {
