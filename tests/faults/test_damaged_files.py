@@ -110,7 +110,7 @@ def test_fault_43_every_flipped_bit_of_the_golden_files_is_found(file):
 
 
 def test_fault_45_the_byte_that_is_not_utf_8_is_told():
-    assert refused(forged(b'{"a":"\xff"}', pad=False)).startswith("byte 14: the header is not UTF-8")
+    assert refused(forged(b'{"a":"\xff"}')) == "byte 14: the header is not UTF-8"
 
 
 def test_fault_43_a_wrong_checksum_is_told_with_the_right_one():
