@@ -113,3 +113,11 @@ def test_zeros_without_a_hidden_layer_and_single_units_are_fine():
 def test_none_is_no_way_to_start():
     with pytest.raises(TypeError, match=r"init must be one of .* got None"):
         fastbp.Network([3, 2], init=None)
+
+
+def test_matrices_of_several_shapes_may_stand_in_an_array_of_objects():
+    Theta = [np.arange(9.0).reshape(3, 3), np.arange(4.0).reshape(1, 4)]
+    held = np.empty(2, object)
+    held[:] = Theta
+    net = fastbp.Network([2, 3, 1], init=held)
+    assert all((own == given).all() for own, given in zip(net.Theta, Theta, strict=True))

@@ -15,6 +15,8 @@ P = rng.dirichlet(np.ones(3), m)
 LABELS = rng.integers(0, 3, m)
 YES = rng.integers(0, 2, m)
 MANY = rng.integers(0, 2, (m, 3)).astype(float)
+FEW = MANY * [1, 1, 0]      # rows that sum to 0, 1 and 2
+WHOLE = rng.integers(0, 2, (m, 3)).astype(np.uint8)
 REAL, TRUE = rng.standard_normal((m, 2)), rng.standard_normal((m, 2))
 
 CASES = [
@@ -23,6 +25,7 @@ CASES = [
     ("accuracy", P[:, :1], YES, lambda s, w: s.accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("accuracy", 2 * P[:, :1] - 1, 2 * YES - 1, lambda s, w: s.accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("accuracy", P, MANY, lambda s, w: s.accuracy_score(MANY, P >= 0.5, sample_weight=w)),
+    ("accuracy", P, FEW, lambda s, w: s.accuracy_score(FEW, P >= 0.5, sample_weight=w)),
     ("balanced_accuracy", P, LABELS,
      lambda s, w: s.balanced_accuracy_score(LABELS, P.argmax(axis=1), sample_weight=w)),
     ("balanced_accuracy", P, np.eye(3)[LABELS],
@@ -30,6 +33,7 @@ CASES = [
     ("balanced_accuracy", P[:, :1], YES, lambda s, w: s.balanced_accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("mse", REAL, TRUE, lambda s, w: s.mean_squared_error(TRUE, REAL, sample_weight=w)),
     ("mse", P, LABELS, lambda s, w: s.mean_squared_error(np.eye(3)[LABELS], P, sample_weight=w)),
+    ("mse", WHOLE, LABELS, lambda s, w: s.mean_squared_error(np.eye(3)[LABELS], WHOLE.astype(float), sample_weight=w)),
     ("rmse", REAL[:, :1], TRUE[:, 0],
      lambda s, w: s.mean_squared_error(TRUE[:, 0], REAL[:, 0], sample_weight=w) ** 0.5),
     ("mae", REAL, TRUE, lambda s, w: s.mean_absolute_error(TRUE, REAL, sample_weight=w)),

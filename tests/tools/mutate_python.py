@@ -42,7 +42,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "distributed": ["test_distributed.py"],
     "feed": ["test_loop.py", "test_training.py"],
     "files": ["test_files.py", "faults/test_damaged_files.py"],
-    "fullbatch": ["test_minimize.py"],
+    "fullbatch": ["test_minimize.py", "test_distributed.py"],
     "gradient": ["test_gradient.py", "test_network.py", "test_processes.py", "test_large.py"],
     "history": ["test_history.py"],
     "initialize": ["test_initialize.py", "test_network.py"],
