@@ -25,7 +25,6 @@ CASES = [
     ("accuracy", P[:, :1], YES, lambda s, w: s.accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("accuracy", 2 * P[:, :1] - 1, 2 * YES - 1, lambda s, w: s.accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("accuracy", P, MANY, lambda s, w: s.accuracy_score(MANY, P >= 0.5, sample_weight=w)),
-    ("accuracy", P, FEW, lambda s, w: s.accuracy_score(FEW, P >= 0.5, sample_weight=w)),
     ("balanced_accuracy", P, LABELS,
      lambda s, w: s.balanced_accuracy_score(LABELS, P.argmax(axis=1), sample_weight=w)),
     ("balanced_accuracy", P, np.eye(3)[LABELS],
@@ -33,7 +32,7 @@ CASES = [
     ("balanced_accuracy", P[:, :1], YES, lambda s, w: s.balanced_accuracy_score(YES, P[:, 0] >= 0.5, sample_weight=w)),
     ("mse", REAL, TRUE, lambda s, w: s.mean_squared_error(TRUE, REAL, sample_weight=w)),
     ("mse", P, LABELS, lambda s, w: s.mean_squared_error(np.eye(3)[LABELS], P, sample_weight=w)),
-    ("mse", WHOLE, LABELS, lambda s, w: s.mean_squared_error(np.eye(3)[LABELS], WHOLE.astype(float), sample_weight=w)),
+    ("mae", WHOLE, LABELS, lambda s, w: s.mean_absolute_error(np.eye(3)[LABELS], WHOLE.astype(float), sample_weight=w)),
     ("rmse", REAL[:, :1], TRUE[:, 0],
      lambda s, w: s.mean_squared_error(TRUE[:, 0], REAL[:, 0], sample_weight=w) ** 0.5),
     ("mae", REAL, TRUE, lambda s, w: s.mean_absolute_error(TRUE, REAL, sample_weight=w)),
@@ -41,6 +40,8 @@ CASES = [
     ("r2", REAL[:, :1], np.ones(m), lambda s, w: s.r2_score(np.ones(m), REAL[:, 0], sample_weight=w)),
     ("log_loss", P, LABELS, lambda s, w: s.log_loss(LABELS, P, sample_weight=w)),
     ("log_loss", P, np.eye(3)[LABELS], lambda s, w: s.log_loss(LABELS, P, sample_weight=w)),
+    ("cross_entropy", P, FEW,
+     lambda s, w: np.average(-(FEW * np.log(P) + (1 - FEW) * np.log(1 - P)).sum(axis=1), weights=w)),
     ("cross_entropy", P[:, :1], YES, lambda s, w: s.log_loss(YES, P[:, 0], sample_weight=w)),
 ]  # fmt: skip
 
