@@ -64,6 +64,7 @@ OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 EXPLAINED = {
     "_backprop.pxd": {
         r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
+        r"float32, float64 and uint8": "a word of a message",
         r"total \+= p\.s\[l\] \* p\.s\[l \+ 1\]": "how many panels at once changes no bit",
     },
     "_epoch.pyx": {
