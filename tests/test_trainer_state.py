@@ -212,7 +212,7 @@ def test_fault_41_a_state_that_makes_no_trainer_is_refused_and_changes_nothing(k
     going.step(X, Y)
     before, kept = vars(going).copy(), going.__getstate__()
     theta = going.net.theta.tobytes()
-    with pytest.raises((ValueError, TypeError), match="net|optimizer|dropout|n_threads|settings|state"):
+    with pytest.raises((ValueError, TypeError), match=r"net|optimizer|dropout|n_threads|settings|state"):
         going.__setstate__({**kept, key: value})
     assert vars(going) == before
     assert going.net.theta.tobytes() == theta
