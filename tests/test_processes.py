@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import fastbp
 from fastbp import blas, threads
@@ -62,6 +64,18 @@ def test_fault_1_a_child_forked_after_a_training_trains_to_the_same_bits():
     expected = trained()
     fastbp.Network([3, 2]).cost_and_gradient(np.ones((5, 3)), np.ones((5, 2)))
     assert run_in_fork(trained) == expected
+
+
+@pytest.mark.parametrize(("files", "chosen"), [
+    (["/lib/numpy.libs/libblas.so", "/lib/scipy.libs/libblas.so"], [1]),
+    (["/usr/lib/libblas.so", "/opt/libblas.so"], [0, 1]),       # SciPy brings none of its own
+])
+def test_blas_is_the_one_that_scipy_brings(files, chosen, monkeypatch):
+    loaded = [SimpleNamespace(filepath=file) for file in files]
+    controller = SimpleNamespace(select=lambda user_api: SimpleNamespace(lib_controllers=loaded))
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: controller)
+    monkeypatch.setattr(blas, "_found", None)
+    assert blas.libraries() == [loaded[i] for i in chosen]
 
 
 def test_blas_has_its_threads_back_when_the_last_holder_leaves():

@@ -7,6 +7,7 @@ from reference import PAIRS
 from test_checks import REFUSED, refused
 
 import fastbp
+from fastbp import checks
 from fastbp.optimizers import RPROP, Adagrad, Nadam
 
 P = problem()
@@ -182,3 +183,13 @@ def test_what_is_no_network_is_refused(function):
     options = {"optimizer": fastbp.SGD(0.1), "epochs": 1} if function == "train" else {}
     for net in (None, [3, 2], fastbp.Network):
         refused(lambda net=net: getattr(fastbp, function)(net, P.X, P.Y, **options), "net")
+
+
+@pytest.mark.parametrize(("bounds", "value", "interval"), [
+    ({}, -1, r"\[0, inf\)"), ({"open_low": True}, 0, r"\(0, inf\)"), ({"high": 1}, 1, r"\[0, 1\)"),
+    ({"low": -1, "high": 2, "open_high": False}, 3, r"\[-1, 2\]"),
+])
+def test_an_interval_is_told_as_it_is(bounds, value, interval):
+    with pytest.raises(ValueError, match=f"^rate must be in {interval}; got {value}$"):
+        checks.number(value, "rate", **bounds)
+    assert checks.number(0.5, "rate", **bounds) == 0.5

@@ -120,6 +120,7 @@ def test_fault_29_labels_and_order_may_lie_at_any_address():
     moved, straight = trainer(), trainer()
     moved.epoch(X, raw, order=order)
     straight.epoch(X, labels, order=np.arange(30)[::-1])
+    assert moved.step(X, raw) == straight.step(X, labels)
     np.testing.assert_array_equal(moved.net.theta, straight.net.theta)
 
 

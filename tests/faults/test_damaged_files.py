@@ -109,6 +109,13 @@ def test_fault_43_every_flipped_bit_of_the_golden_files_is_found(file):
                 second_reader.read(bytes(changed))
 
 
+def test_fault_43_a_wrong_checksum_is_told_with_the_right_one():
+    data = SMALL.read_bytes()
+    changed = data[:-1] + bytes([data[-1] ^ 1])
+    assert f"{changed[-32:].hex()}, is not the SHA-256 of the {len(data) - 32} bytes before, {data[-32:].hex()}" in (
+        refused(changed))
+
+
 def test_fault_43_every_truncation_and_every_byte_more_is_found(quick_folder):
     data, path = SMALL.read_bytes(), quick_folder / "damaged.fastbp"
     for n in range(len(data)):

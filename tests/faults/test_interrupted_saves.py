@@ -122,6 +122,19 @@ class Failing:
         return counting
 
 
+def test_a_file_under_way_in_the_place_of_a_private_one_is_private(quick_folder):
+    (quick_folder / "net").write_bytes(b"old")
+
+    def chunks():
+        temporary, = temporaries(quick_folder)
+        seen.append(stat.S_IMODE((quick_folder / temporary).stat().st_mode))
+        yield b"new"
+
+    seen = []
+    atomic.replace(quick_folder / "net", chunks())
+    assert seen == [0o600]
+
+
 @pytest.mark.parametrize("error", FATAL)
 @pytest.mark.parametrize("old", [True, False], ids=["over an old file", "a new file"])
 def test_fault_47_each_system_call_may_fail_and_the_old_file_is_whole(old, error, quick_folder, monkeypatch):

@@ -91,6 +91,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
 # test can tell
 SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
+    "blas": {r"_holders == 0 => <= 0": "there are never fewer than none"},
+    "checks": {r"a\.ndim == 1 and K > 1 => ndim <= 1": "of 0 dimensions it was refused before"},
     "__main__": {r"comm\.Get_rank\(\) == 0 => <= 0": "a rank is never negative"},
     "distributed": {r"hasattr\(os, .sched_getaffinity.\) else 0 => else ": "any constant does where none is told"},
     "sklearn/classifier": {r"np\.isfinite\(w\) & \(w >= 0\) => \*": "of true and false they are the same"},
