@@ -289,9 +289,12 @@ def _place(comm):
                    if not callable(getattr(comm, name, None))]:
         raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
     try:
-        return int(comm.Get_rank()), int(comm.Get_size())
+        (rank, size), why = (int(comm.Get_rank()), int(comm.Get_size())), None
     except Exception as error:
-        raise ValueError(f"comm must be a communicator with ranks, this process among them; got {comm!r}") from error
+        (rank, size), why = (0, 0), error
+    if not 0 <= rank < size:
+        raise ValueError(f"comm must be a communicator with ranks, this process among them; got {comm!r}") from why
+    return rank, size
 
 
 def cuts(m, n):

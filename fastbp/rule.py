@@ -74,13 +74,16 @@ def start(optimizer, theta, plan):
     return state
 
 
-def check_state(optimizer, state, theta):
-    """The state of a compiled rule, as `init` makes it: it is written to where it lies."""
+def check_state(optimizer, state, theta, others=()):
+    """The state of a compiled rule, as `init` makes it, with such other entries: it is written to where it lies."""
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])
     if missing := [name for name in expected if name not in state and name != "bias"]:
         raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(expected)}")
+    if unknown := [name for name in state if name not in expected and name not in others]:
+        raise ValueError(f"state has {', '.join(map(str, unknown))}; {type(optimizer).__name__} has only "
+                         f"{', '.join([*expected, *others])} here")
     checks.count(state["t"], "state['t']", low=0)
     for slot in optimizer.slots:
         checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")

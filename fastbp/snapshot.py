@@ -107,7 +107,7 @@ FROM_ARRAY = {
 def fields(value, names, where):
     """value, a dict of exactly these fields."""
     if not isinstance(value, dict) or value.keys() != set(names):
-        found = ", ".join(sorted(value)) if isinstance(value, dict) else repr(value)
+        found = ", ".join(sorted(map(str, value))) if isinstance(value, dict) else repr(value)
         raise FormatError(f"{where} must have the fields {', '.join(sorted(names))}; it has {found:.200}")
     return value
 

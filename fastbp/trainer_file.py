@@ -1,6 +1,5 @@
 """What the next step of a trainer goes on from, in a file and in a pickle."""
 
-from copy import deepcopy
 from dataclasses import asdict
 
 from . import checks, container, files, snapshot
@@ -45,8 +44,8 @@ def state(trainer):
 
 
 def own(kept):
-    """(arguments of a Trainer, settings, state) of what pickle and copy keep, shared with nobody; a ValueError or
-    TypeError where it is no such dict."""
+    """(arguments of a Trainer, settings, state) of what pickle and copy keep; a ValueError or TypeError where it is no
+    such dict."""
     if not isinstance(kept, dict):
         raise TypeError(f"the state of a Trainer must be a dict; got {type(kept).__name__}")
     if kept.keys() != STATE:
@@ -57,4 +56,4 @@ def own(kept):
     arguments = {"net": checks.network(kept["net"]), "optimizer": kept["optimizer"], "n_threads": kept["n_threads"]}
     if kept["dropout"]:
         arguments["input_dropout"], *arguments["dropout"] = kept["dropout"]
-    return deepcopy((arguments, kept["settings"], kept["state"]))
+    return arguments, kept["settings"], kept["state"]

@@ -1,5 +1,7 @@
 """The steps of a training: what is decided once per batch or epoch."""
 
+from copy import deepcopy
+
 import numpy as np
 
 from . import _epoch, _kernels, checks, distributed, gradient, optimizers, snapshot, threads, trainer_file
@@ -65,7 +67,8 @@ class Trainer:
     -----
     A step takes a few microseconds where X is a C-contiguous array of the network's dtype and Y one too (or int64
     labels); everything else is converted first. One trainer is for one thread at a time. Its pickles and copies have a
-    network, optimizer and state of their own, and go on to the same bits.
+    network, optimizer and state of their own, and go on to the same bits; what is pickled or copied together with them
+    (the network, in a tuple or dict) stays one. Attributes of your own they have not.
 
     Examples
     --------
@@ -143,7 +146,9 @@ class Trainer:
     @state.setter
     def state(self, value):
         if self._rule:
-            check_state(self.optimizer, value, self._theta)
+            check_state(self.optimizer, value, self._theta, ("dropout_seed", "dropout_t") if self.dropout else ())
+            if "bias" in self._state:       # the network's, whatever the training
+                value = {**value, "bias": self._state["bias"]}
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self._taken[0] = value["t"] if self._rule else t
         self._state, self._stepper, self._dropout_seed = value, None, seed
@@ -245,10 +250,18 @@ class Trainer:
         """What pickle and copy keep: all that the next step goes on from."""
         return trainer_file.state(self)
 
+    def __copy__(self):
+        return deepcopy(self)
+
     def __setstate__(self, kept):
-        """Become the trainer of a state, which is checked as arguments are, before anything has changed."""
+        """Become the trainer of a state, which is checked as arguments are, before anything has changed.
+
+        It is kept, not copied: a network that is pickled beside its trainer is still the trainer's.
+        """
         arguments, settings, state = trainer_file.own(kept)
-        twin = Trainer(**arguments)
+        optimizer = arguments["optimizer"]
+        twin = Trainer(**{**arguments, "optimizer": deepcopy(optimizer)})   # init may write into one in Python
+        twin.optimizer = twin.optimizer if isinstance(optimizer, str) else optimizer
         twin._regularisation = snapshot.regularisation_for(twin, settings)
         twin.state = snapshot.state_for(twin, state)
         self.__dict__ = vars(twin)

@@ -100,6 +100,26 @@ def test_parts_that_are_no_number_on_one_rank_are_raised_on_all():
     told(ranks(2, lambda comm: Group(comm, parts=[2, "two"][comm.Get_rank()])), TypeError, "parts must be")
 
 
+class Elsewhere(Serial):
+    """Not of this process"""
+
+    def __init__(self, rank, size):
+        self.place = rank, size
+
+    def Get_rank(self):
+        return self.place[0]
+
+    def Get_size(self):
+        return self.place[1]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (-1, 2), (2, 2), (None, 1), (0, "two")])
+@pytest.mark.parametrize("use", [Group, lambda comm: fastbp.distributed.rows(10, comm)])
+def test_a_communicator_without_this_process_is_refused(use, place):
+    with pytest.raises(ValueError, match="comm must be a communicator with ranks, this process among them"):
+        use(Elsewhere(*place))
+
+
 def test_settings_are_told_apart_by_value_and_never_by_address():
     from fastbp.describe import digest
 

@@ -201,7 +201,8 @@ BAD = [
     ("net", None), ("net", fastbp.Network([3, 4, 2])), ("optimizer", None), ("optimizer", fastbp.SGD),
     ("dropout", None), ("dropout", [0.5]), ("dropout", [0.5, 2.0]), ("dropout", "0"), ("n_threads", 0),
     ("n_threads", 1.5), ("settings", None), ("settings", {}), ("settings", {**NONE, "c": (-1.0, 0.0)}),
-    ("settings", {**NONE, "l1": np.nan}), ("state", None), ("state", {}), ("state", {**MOMENTS, "t": -1}),
+    ("settings", {**NONE, "l1": np.nan}), ("settings", {1: 0, "c": 0}), ("state", None), ("state", {}),
+    ("state", {1: 0, "t": 0}), ("state", {**MOMENTS, "t": -1}), ("state", {**MOMENTS, "more": 0}),
     ("state", {**MOMENTS, "m": np.zeros(31)}), ("state", {**MOMENTS, "m": np.zeros(32, "f4")}),
 ]
 
@@ -212,7 +213,7 @@ def test_fault_41_a_state_that_makes_no_trainer_is_refused_and_changes_nothing(k
     going.step(X, Y)
     before, kept = vars(going).copy(), going.__getstate__()
     theta = going.net.theta.tobytes()
-    with pytest.raises((ValueError, TypeError)):
+    with pytest.raises((ValueError, TypeError), match=r"net|optimizer|dropout|n_threads|settings|state"):
         going.__setstate__({**kept, key: value})
     assert vars(going) == before
     assert going.net.theta.tobytes() == theta
@@ -220,8 +221,58 @@ def test_fault_41_a_state_that_makes_no_trainer_is_refused_and_changes_nothing(k
         with pytest.raises((ValueError, TypeError), match="state of a Trainer must"):
             fastbp.Trainer.__new__(fastbp.Trainer).__setstate__(bad)
     twin = fastbp.Trainer.__new__(fastbp.Trainer)
-    twin.__setstate__(kept)
+    twin.__setstate__(copy.deepcopy(kept))
     assert twin.step(X, Y) == going.step(X, Y)
+
+
+@pytest.mark.parametrize("twin_of", [copy.deepcopy, lambda kept: pickle.loads(pickle.dumps(kept))])
+def test_network_and_optimizer_beside_their_trainer_are_still_its_own_in_a_pickle_or_copy(twin_of):
+    first = trainer()
+    twin = twin_of({"net": first.net, "trainer": first, "optimizer": first.optimizer})
+    assert twin["net"] is twin["trainer"].net is not first.net
+    assert twin["optimizer"] is twin["trainer"].optimizer is not first.optimizer
+    before = twin["net"].theta.copy()
+    twin["trainer"].step(X, Y)
+    assert (twin["net"].theta != before).any()
+
+
+class Counting(Plain):
+    """A rule that keeps a count and an array in itself, which init begins anew"""
+
+    def init(self, theta):
+        self.t, self.v = 0, np.zeros_like(theta)
+        return {}
+
+    def update(self, theta, D, state):
+        self.t += 1
+        self.v += (D - self.v) / self.t
+        theta -= self.learning_rate * self.v
+
+
+def test_what_a_rule_keeps_in_itself_is_in_pickles_and_copies():
+    first = trainer(Counting())
+    first.epoch(X, Y, batch_size=7)
+    twins = [pickle.loads(pickle.dumps(first)), copy.copy(first), copy.deepcopy(first)]
+    expected = first.epoch(X, Y, batch_size=7), first.optimizer.t
+    assert [(twin.epoch(X, Y, batch_size=7), twin.optimizer.t) for twin in twins] == [expected] * 3
+
+
+def test_every_state_that_may_be_put_back_can_be_copied_and_kept_in_a_file(tmp_path):
+    first = trainer(fastbp.AdamW(0.01))
+    first.step(X, Y)
+    bias, state = first.state["bias"], {name: value for name, value in first.state.items() if name != "bias"}
+    for given in (state, {**state, "bias": bias[::-1]}):
+        first.state = given
+        np.testing.assert_array_equal(first.state["bias"], bias)
+        twin, restored = copy.copy(first), trainer(fastbp.AdamW(0.01))
+        first.save(tmp_path / "trainer")
+        restored.restore(tmp_path / "trainer")
+        assert first.step(X, Y) == twin.step(X, Y) == restored.step(X, Y)
+    before = vars(first).copy()
+    for unknown in ("more", "dropout_t"):
+        with pytest.raises(ValueError, match=f"state has {unknown}; AdamW has only t, m, v, bias here"):
+            first.state = {**first.state, unknown: 1}
+    assert vars(first) == before
 
 
 def test_a_trainer_of_several_ranks_is_neither_pickled_nor_copied():
