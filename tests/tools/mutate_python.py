@@ -102,6 +102,11 @@ EXPLAINED = {
         r"trainer\.batch_lam == 0 => batch_lam <= 0": "it is never negative",
     },
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
+    "plan": {r"sum\(sizes\) > 16 \* CACHED => ": "a threshold of speed: both ways give the same bits"},
+    "plot": {
+        r"reshape\(len\(X\), -1\) => ~1": "to NumPy any negative length is the one that is left",
+        r"\"linewidths\": 0\.6 => ": "how wide a line is",
+    },
     "threads": {
         r"^TRIAL, LEAST => TRIAL": "lengths of trials: a matter of speed",
         r"strict=True => strict=False": "there are as many members as n says",
