@@ -150,3 +150,9 @@ def test_every_schedule_asks_for_a_finite_rate_above_zero(name, rate):
     settings = vars(EXAMPLES[name]) | {"learning_rate": rate}
     accepted = inspect.signature(type(EXAMPLES[name])).parameters
     refused(lambda: type(EXAMPLES[name])(**{key: settings[key] for key in accepted}), "learning_rate")
+
+
+def test_a_cycle_that_rises_in_its_first_step_begins_at_the_top():
+    cycle = schedules.OneCycle(0.5, steps=4, rise=0.25)
+    assert cycle(0) == 0.5
+    assert cycle(3) == pytest.approx(0.5 / 25 / 1e4)

@@ -193,3 +193,13 @@ def test_an_interval_is_told_as_it_is(bounds, value, interval):
     with pytest.raises(ValueError, match=f"^rate must be in {interval}; got {value}$"):
         checks.number(value, "rate", **bounds)
     assert checks.number(0.5, "rate", **bounds) == 0.5
+
+
+def test_settings_are_equal_where_class_and_values_are():
+    class Other(fastbp.SGD):
+        pass
+
+    assert fastbp.SGD(0.1) == fastbp.SGD(0.1)
+    for other in (fastbp.SGD(0.2), fastbp.SGD(0.1, momentum=0.9), Other(0.1), fastbp.Adam(0.1), "sgd", None):
+        assert fastbp.SGD(0.1) != other
+    assert fastbp.schedules.Cosine(0.1, 10) == fastbp.schedules.Cosine(0.1, 10) != fastbp.schedules.Cosine(0.1, 11)

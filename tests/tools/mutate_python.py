@@ -107,6 +107,10 @@ EXPLAINED = {
         r"reshape\(len\(X\), -1\) => ~1": "to NumPy any negative length is the one that is left",
         r"\"linewidths\": 0\.6 => ": "how wide a line is",
     },
+    "regularisation": {
+        r"self\.l1 == self\.batch_lam == 0 => batch_lam == -1|l1 < ": "never true: the longer way sums to the same",
+    },
+    "standardise": {r"w\[:, 0\] => w\[:, ?-1\]": "there is one column"},
     "threads": {
         r"^TRIAL, LEAST => TRIAL": "lengths of trials: a matter of speed",
         r"strict=True => strict=False": "there are as many members as n says",
