@@ -344,6 +344,9 @@ class Trainer:
     def _compiled_rule(self, scale):
         """What compiled steps are told of the optimizer and of what is done to D, weights being in units of scale."""
         first, *others = self.optimizer.settings()
+        if missing := [slot for slot in self.optimizer.slots if slot not in self._state]:
+            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, which this training has "
+                             "begun without; begin with a momentum above 0, or put a state with it back")
         return _epoch.Rule(
             self.net.plan.code, _kernels.rules[self._rule],
             np.array([0.0 if callable(first) else first, *others], np.float64), self._regularisation.code(scale),

@@ -37,6 +37,18 @@ def test_step_follows_a_changed_weight_decay_and_refuses_a_bad_one():
         stepped.weight_decay = -1
 
 
+@pytest.mark.parametrize("go_on", [lambda t: t.step(X, Y), lambda t: t.epoch(X, Y, batch_size=7)])
+def test_a_momentum_that_the_training_has_no_state_for_is_named(go_on):
+    going = trainer(fastbp.SGD(0.1))
+    going.step(X, Y)
+    before, going.optimizer.momentum = going.net.theta.copy(), 0.9
+    with pytest.raises(ValueError, match=r"momentum=0\.9.* needs v in the state"):
+        go_on(going)
+    np.testing.assert_array_equal(going.net.theta, before)
+    going.optimizer.momentum = 0.0
+    go_on(going)
+
+
 def test_a_state_put_back_is_the_state_that_steps_go_on_from():
     first = trainer()
     for _ in range(5):
