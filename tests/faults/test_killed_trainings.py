@@ -203,7 +203,7 @@ def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_2000_kills_a
     killed, middle, ended = kill_forked(tmp_path, 2000)
     assert killed == 2000
     assert middle > 10
-    assert ended > 3
+    assert ended >= 1
 
 
 @pytest.mark.slow
