@@ -84,16 +84,15 @@ def accumulate_range(plan, theta, examples, first, last, work, Delta, crew=threa
     Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
 
     def accumulate_shard(i, member):
-        (at, end), own, into = ranges[i], work[member], Deltas[i]
-        partial = np.zeros_like(Delta) if end - at > run else into
+        (begin, end), own, into = ranges[i], work[member], Deltas[i]
+        at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
         while at < end and not crew.team.stopping:
-            stop = min(at + run, end)
-            while at < stop and not crew.team.stopping:
-                costs[i], at = _backprop.accumulate(
-                    plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
-                    threads.SLICE, crew.team,
-                )
-            if partial is not into:
+            stop = min(at - (at - begin) % run + run, end)      # of the run under way
+            costs[i], at = _backprop.accumulate(
+                plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
+                threads.SLICE, crew.team,
+            )
+            if at == stop and partial is not into:
                 into += partial
                 partial[:] = 0
 
