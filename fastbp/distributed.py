@@ -288,10 +288,11 @@ def _place(comm):
     if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
                    if not callable(getattr(comm, name, None))]:
         raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
+    rank, size, why = 0, 0, None
     try:
-        (rank, size), why = (int(comm.Get_rank()), int(comm.Get_size())), None
+        rank, size = int(comm.Get_rank()), int(comm.Get_size())
     except Exception as error:
-        (rank, size), why = (0, 0), error
+        why = error
     if not 0 <= rank < size:
         raise ValueError(f"comm must be a communicator with ranks, this process among them; got {comm!r}") from why
     return rank, size
