@@ -246,6 +246,14 @@ def dictionary(value, name):
     return value
 
 
+def members(value, names, name):
+    """A dict of exactly these keys."""
+    if dictionary(value, name).keys() != names:
+        raise ValueError(f"{name} must have the keys {', '.join(sorted(names))}; "
+                         f"got {', '.join(sorted(map(str, value)))}")
+    return value
+
+
 def generator(seed):
     """numpy's Generator from None (fresh entropy), a whole number, a SeedSequence or a Generator."""
     try:

@@ -163,11 +163,7 @@ class Network:
 
     def _restore(self, state, own):
         """`own` makes of theta, and of start values, what this network may keep: a copy, or the array itself."""
-        if not isinstance(state, dict):
-            raise TypeError(f"the state of a Network must be a dict; got {type(state).__name__}")
-        if state.keys() != STATE:
-            raise ValueError(f"the state of a Network must have the keys {', '.join(sorted(STATE))}; "
-                             f"got {', '.join(sorted(map(str, state)))}")
+        checks.members(state, STATE, "the state of a Network")
         parameters = state["loss_parameters"]
         if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
             raise TypeError(f"loss_parameters must be a dict by name; got {parameters!r:.200}")

@@ -46,11 +46,7 @@ def state(trainer):
 def own(kept):
     """(arguments of a Trainer, settings, state) of what pickle and copy keep; a ValueError or TypeError where it is no
     such dict."""
-    if not isinstance(kept, dict):
-        raise TypeError(f"the state of a Trainer must be a dict; got {type(kept).__name__}")
-    if kept.keys() != STATE:
-        raise ValueError(f"the state of a Trainer must have the keys {', '.join(sorted(STATE))}; "
-                         f"got {', '.join(sorted(map(str, kept)))}")
+    checks.members(kept, STATE, "the state of a Trainer")
     if not isinstance(kept["dropout"], (list, tuple)):
         raise TypeError(f"dropout must be a list of rates; got {kept['dropout']!r:.200}")
     arguments = {"net": checks.network(kept["net"]), "optimizer": kept["optimizer"], "n_threads": kept["n_threads"]}
