@@ -199,11 +199,14 @@ def kill_forked(folder, kills):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_2000_kills_and_goes_on_to_the_same_bits(tmp_path):
+def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_2000_kills_and_goes_on_to_the_same_bits(
+    tmp_path, monkeypatch
+):
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, a fork takes most of the time it has
     killed, middle, ended = kill_forked(tmp_path, 2000)
     assert killed == 2000
-    assert middle > 10
-    assert ended >= 1
+    assert middle > 60
+    assert ended > 3
 
 
 @pytest.mark.slow
@@ -212,4 +215,4 @@ def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_20000_kills(
     killed, middle, ended = kill_forked(tmp_path, 20_000)
     print(f"{killed} kills, {middle} in the middle of writing, {ended} trainings ended")
     assert killed == 20_000
-    assert middle > 100
+    assert middle > 600
