@@ -1,8 +1,11 @@
-"""Communicators for tests: of one rank, and of several threads of this process."""
+"""Communicators for tests, of one rank and of several threads of this process, and what those tests share."""
 
 import threading
 
 import numpy as np
+
+import fastbp
+from fastbp.distributed import RankError
 
 TIMEOUT = 20  # seconds after which a rank that waits for another is a failure
 
@@ -113,3 +116,47 @@ def all_of(size, function, kind=Threads):
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+class Plain(fastbp.optimizers.Optimizer):
+    """A rule in Python alone"""
+
+    def __init__(self, rate=0.2):
+        self.learning_rate = rate
+
+    def init(self, theta):
+        return {"t": 0, "mean": np.zeros_like(theta)}
+
+    def update(self, theta, D, state):
+        state["t"] += 1
+        state["mean"] += 0.1 * (D - state["mean"])
+        theta -= self.learning_rate * state["mean"]
+
+
+def digits(m=400):
+    X, y = fastbp.datasets.load_digits()
+    return X[:m] / 16, y[:m]
+
+
+def network(seed=0, dtype=np.float64, sizes=(64, 12, 10), **settings):
+    return fastbp.Network(sizes, activation="tanh", output="softmax", dtype=dtype, seed=seed, **settings)
+
+
+def same(results):
+    """Is each of these tuples of numbers and arrays the first one, to the bit?"""
+    first = results[0]
+    return all(np.array_equal(a, b) for other in results[1:] for a, b in zip(first, other, strict=True))
+
+
+def told(results, error, text, failed=1):
+    """The failed rank has its own error, the others a RankError that names it"""
+    for rank, result in enumerate(results):
+        if rank == failed:
+            assert isinstance(result, error), result
+            assert text in str(result)
+            assert f"on rank {rank} of {len(results)}" in result.__notes__[0]
+        else:
+            assert isinstance(result, RankError), result
+            assert f"rank {failed} of {len(results)} failed: {error.__name__}" in str(result)
+            assert text in str(result)
+            assert result.rank == failed

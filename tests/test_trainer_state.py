@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from communicators import Serial
+from communicators import Plain, Serial
 
 import fastbp
 
@@ -169,20 +169,6 @@ def test_one_row_has_the_same_bits_whatever_its_layout():
 
 
 # ---------------------------------------------------------------- pickle and copy
-
-
-class Plain(fastbp.optimizers.Optimizer):
-    """A rule in Python alone"""
-
-    def __init__(self, rate=0.2):
-        self.learning_rate = rate
-
-    def init(self, theta):
-        return {"mean": np.zeros_like(theta)}
-
-    def update(self, theta, D, state):
-        state["mean"] += 0.1 * (D - state["mean"])
-        theta -= self.learning_rate * state["mean"]
 
 
 RULES = [
