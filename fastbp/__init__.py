@@ -21,16 +21,16 @@ except ImportError as error:
 
 from . import callbacks, datasets, distributed, metrics, optimizers, schedules
 from .config import __version__, show_config
-from .container import FormatError
-from .files import load, save
+from .files.container import FormatError
+from .files.network import load, save
 from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
-from .loop import DivergenceError, train
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
-from .training import Trainer
+from .training.loop import DivergenceError, train
+from .training.trainer import Trainer
 from .verify import selftest
 
 __all__ = [

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import SGD, Adam, Network, check_gradient, datasets, distributed, show_config, train
+from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
 from .callbacks import EarlyStopping
+from .distributed import group as distributed
 
 OPTIMIZERS = {
     "adam": lambda rate: Adam(2e-3 if rate is None else rate),

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from .checks import _Floats
+from ._types import Floats
 
 @disjoint_base
 class Examples:
@@ -14,7 +14,7 @@ class Examples:
         X: NDArray[Any],
         Y: NDArray[Any] | None = None,
         labels: NDArray[np.int64] | None = None,
-        w: _Floats | None = None,
+        w: Floats | None = None,
         order: NDArray[np.int64] | None = None,
     ) -> Examples: ...
     @property
@@ -36,50 +36,50 @@ class Team:
 @disjoint_base
 class Predictor:
     def __new__(
-        cls, plan: NDArray[np.int64], theta: _Floats, work: _Floats, B: int, array: type,
+        cls, plan: NDArray[np.int64], theta: Floats, work: Floats, B: int, array: type,
         empty: Callable[..., NDArray[Any]],
     ) -> Predictor: ...
-    def predict(self, x: object, out: object) -> _Floats | None: ...
+    def predict(self, x: object, out: object) -> Floats | None: ...
 
 def lead(put: Callable[[Any], None], job: Any, finished: Callable[[], Any], stop: Callable[[], None]) -> None: ...
-def panel(theta: _Floats) -> int: ...
+def panel(theta: Floats) -> int: ...
 def predict(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     examples: Examples,
     first: int,
     last: int,
-    work: _Floats,
+    work: Floats,
     B: int,
-    out: _Floats,
+    out: Floats,
     budget: float,
     team: Team,
 ) -> int: ...
-def layer(unit: int, work: _Floats, B: int, out: _Floats) -> None: ...
+def layer(unit: int, work: Floats, B: int, out: Floats) -> None: ...
 def accumulate(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     examples: Examples,
     first: int,
     last: int,
-    work: _Floats,
+    work: Floats,
     B: int,
     costs: NDArray[np.float64],
     each: NDArray[np.float64],
-    Delta: _Floats,
+    Delta: Floats,
     cost: float,
     budget: float,
     team: Team,
 ) -> tuple[float, int]: ...
 def accumulate_per_example(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     examples: Examples,
     first: int,
     last: int,
-    work: _Floats,
+    work: Floats,
     B: int,
-    Delta: _Floats,
+    Delta: Floats,
     cost: float,
     budget: float,
 ) -> tuple[float, int]: ...

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from ._backprop import Examples, Team
-from .checks import _Floats
+from ._types import Floats
 
 @final
 class Rule:
@@ -16,7 +16,7 @@ class Rule:
         rule: int,
         settings: NDArray[np.float64],
         regularisation: NDArray[np.float64],
-        slots: Sequence[_Floats],
+        slots: Sequence[Floats],
         scalars: NDArray[np.float64],
         taken: NDArray[np.int64],
         sums: NDArray[np.float64],
@@ -25,15 +25,15 @@ class Rule:
 def groups(plan: NDArray[np.int64]) -> int: ...
 def step(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     m_b: float,
     rule: Rule,
     rates: NDArray[np.float64],
-    Delta: _Floats,
+    Delta: Floats,
 ) -> float: ...
 def steps(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     examples: Examples,
     m: int,
     batch_size: int,
@@ -41,8 +41,8 @@ def steps(
     last: int,
     rule: Rule,
     rates: NDArray[np.float64],
-    Delta: _Floats,
-    work: _Floats,
+    Delta: Floats,
+    work: Floats,
     B: int,
     costs: NDArray[np.float64],
     each: NDArray[np.float64],
@@ -54,30 +54,30 @@ def steps(
 ) -> tuple[float, float, int, int]: ...
 def online_steps(
     plan: NDArray[np.int64],
-    theta: _Floats,
+    theta: Floats,
     examples: Examples,
     first: int,
     last: int,
     rule: Rule,
     rates: NDArray[np.float64],
-    work: _Floats,
+    work: Floats,
     B: int,
-    packed: _Floats,
+    packed: Floats,
     total: float,
     weight: float,
     budget: float,
     stride: int,
 ) -> tuple[float, float, int]: ...
-def packed_size(plan: NDArray[np.int64], theta: _Floats) -> int: ...
+def packed_size(plan: NDArray[np.int64], theta: Floats) -> int: ...
 
 @disjoint_base
 class Stepper:
     def __new__(
         cls,
         plan: NDArray[np.int64],
-        theta: _Floats,
-        Delta: _Floats,
-        work: _Floats,
+        theta: Floats,
+        Delta: Floats,
+        work: Floats,
         B: int,
         costs: NDArray[np.float64],
         rule: Rule,

@@ -8,10 +8,14 @@ theta at the last finished step and reaches the caller of `train`.
 """
 
 import logging
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 
-from . import checks, metrics
+from . import metrics
+from ._types import Count, Flag, Number, Watched
+from .engine import checks
 
 
 class Callback:
@@ -33,21 +37,21 @@ class Callback:
     ('J is below 0.01', True)
     """
 
-    def on_train_begin(self, training):
+    def on_train_begin(self, training: Watched) -> None:
         """Before the first epoch; here a callback forgets what it knew of another training."""
 
-    def on_epoch_end(self, training):
+    def on_epoch_end(self, training: Watched) -> None:
         """After each epoch and what is measured then: ``training.history`` has its values."""
 
-    def on_train_end(self, training):
+    def on_train_end(self, training: Watched) -> None:
         """After the last epoch, or when training was stopped; not after an exception."""
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
         Who defines it defines `load_state` too."""
         return {}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go on from there, after `on_train_begin`; a KeyError, TypeError or ValueError where it is no such state."""
 
 
@@ -66,7 +70,10 @@ class _Watcher(Callback):
         What is better; None: "max" for accuracies and r2, else "min".
     """
 
-    def __init__(self, monitor, patience, min_delta, mode):
+    def __init__(
+        self, monitor: str | Callable[[Watched], Any], patience: Count, min_delta: Number,
+        mode: Literal["min", "max"] | None,
+    ) -> None:
         if not (isinstance(monitor, str) or callable(monitor)):
             raise TypeError("monitor must be the name of a list of the history, such as 'val_J', or a function of the "
                             f"training; got {monitor!r}")
@@ -84,7 +91,7 @@ class _Watcher(Callback):
                              f"{', '.join(training.history.columns)}")
         self.best, self.best_epoch, self.waited = self.sign * np.inf, 0, 0
 
-    def better(self, training):
+    def better(self, training: Watched) -> bool:
         """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
         named = isinstance(self.monitor, str)
         value = training.history[self.monitor][-1] if named else checks.value(self.monitor(training), self.name)
@@ -128,7 +135,10 @@ class EarlyStopping(_Watcher):
         Counted from 1; 0 where there is none.
     """
 
-    def __init__(self, monitor="val_J", patience=10, min_delta=0.0, mode=None, restore_best=True):
+    def __init__(
+        self, monitor: str | Callable[[Watched], Any] = "val_J", patience: Count = 10, min_delta: Number = 0.0,
+        mode: Literal["min", "max"] | None = None, restore_best: Flag = True,
+    ) -> None:
         super().__init__(monitor, patience, min_delta, mode)
         self.restore_best = checks.flag(restore_best, "restore_best")
 
@@ -179,7 +189,10 @@ class ReduceOnPlateau(_Watcher):
     The optimizer's ``learning_rate`` has to be a number, not a function of the step. It stays as it is at the end.
     """
 
-    def __init__(self, monitor="val_J", patience=5, factor=0.1, min_delta=0.0, mode=None, least=0.0, cooldown=0):
+    def __init__(
+        self, monitor: str | Callable[[Watched], Any] = "val_J", patience: Count = 5, factor: Number = 0.1,
+        min_delta: Number = 0.0, mode: Literal["min", "max"] | None = None, least: Number = 0.0, cooldown: Count = 0,
+    ) -> None:
         super().__init__(monitor, patience, min_delta, mode)
         self.factor = checks.number(factor, "factor", high=1, open_low=True)
         self.least = checks.number(least, "least")
@@ -213,7 +226,10 @@ class ReduceOnPlateau(_Watcher):
 class Logging(Callback):
     """A line for every so many epochs, and for the last, to a logger of the standard library; of rank 0 alone."""
 
-    def __init__(self, logger="fastbp", level=logging.INFO, every=1):
+    def __init__(
+        self, logger: str | logging.Logger | logging.LoggerAdapter[Any] = "fastbp", level: int = logging.INFO,
+        every: Count = 1,
+    ) -> None:
         self.logger = logging.getLogger(logger) if isinstance(logger, str) else logger
         if not (callable(getattr(self.logger, "log", None)) and callable(getattr(self.logger, "isEnabledFor", None))):
             raise TypeError(f"logger must be a name or a logging.Logger; got {logger!r}")
@@ -221,7 +237,7 @@ class Logging(Callback):
         self.every = checks.count(every, "every")
 
     def on_epoch_end(self, training):
-        from .progress import line
+        from .training.progress import line
 
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
         if due and training.rank == 0 and self.logger.isEnabledFor(self.level):
@@ -235,11 +251,11 @@ class Logging(Callback):
 class _Function:
     """A plain function as a callback."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[[Watched], Any]) -> None:
         self.on_epoch_end = function
 
 
-def check(callbacks):
+def check(callbacks: object) -> list[Any]:
     """The callbacks as a list."""
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")

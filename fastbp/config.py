@@ -12,12 +12,12 @@ from . import _kernels
 __version__ = version("fastbp")
 
 
-def show_config():
+def show_config() -> dict[str, str | int | None]:
     """Print versions, instruction set and BLAS of this installation, and return them as a dict.
 
     FASTBP_ISA in the environment, read at import, forces one of the instruction sets available.
     """
-    from . import blas, threads
+    from .engine import blas, threads
 
     config = {
         "fastbp": __version__,

@@ -1,24 +1,34 @@
 """SciPy's optimizers on the full batch: J and D are what scipy.optimize.minimize(jac=True) asks for."""
 
+from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import ArrayLike
+from scipy.optimize import OptimizeResult
 
-from . import blas, checks, distributed, gradient
-from .data import Data
-from .initialize import warn_if_equal_units
-from .regularisation import Regularisation
-from .shard import Shard
+from ._types import Comm, Count, Number, PerLayer
+from .distributed import group as distributed
+from .distributed.group import Group
+from .distributed.shard import Shard
+from .engine import blas, checks
+from .engine.data import Data
+from .engine.initialize import warn_if_equal_units
+from .engine.regularisation import Regularisation
+from .network import Network
 
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
 METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
 
 
 def minimize(
-    net, X, Y, *, method="L-BFGS-B", weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, maxiter=200, tol=None,
-    callback=None, options=None, n_threads=None, comm=None,
-):
+    net: Network, X: ArrayLike, Y: ArrayLike, *, method: str = "L-BFGS-B", weight_decay: PerLayer = 0.0,
+    lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None, maxiter: Count = 200,
+    tol: Number | None = None, callback: Callable[..., object] | None = None, options: dict[str, Any] | None = None,
+    n_threads: Count | None = None, comm: Comm | Group | None = None,
+) -> OptimizeResult:
     """Minimise J over all examples with a gradient method of SciPy.
 
     Parameters
@@ -85,7 +95,7 @@ def minimize(
         group.section(lambda: warn_if_equal_units(net, stacklevel=4) if group.rank == 0 else None)
 
         def objective(x):
-            J, D = gradient.cost_and_gradient(net.plan, x.astype(net.dtype, copy=False), data, added, n_threads)
+            J, D = objective.cost_and_gradient(x.astype(net.dtype, copy=False), data, added, n_threads)
             return J, D.astype(np.float64, copy=False)
 
         limit = "maxfun" if method.upper() == "TNC" else "maxiter"

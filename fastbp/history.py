@@ -1,6 +1,7 @@
 """What a training leaves behind: one value an epoch."""
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -26,36 +27,36 @@ class History:
         Why a callback ended the training; None where all epochs were run.
     """
 
-    J: list = field(default_factory=list)
-    val_J: list | None = None
-    val_accuracy: list | None = None
-    seconds: list = field(default_factory=list)
+    J: list[float] = field(default_factory=list)
+    val_J: list[float] | Any = None
+    val_accuracy: list[float] | Any = None
+    seconds: list[float] = field(default_factory=list)
     examples: int = 0
-    metrics: dict = field(default_factory=dict)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
     stopped: str | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.J)
 
     @property
-    def columns(self):
+    def columns(self) -> dict[str, list[float]]:
         """All lists by name."""
         named = {"J": self.J, "val_J": self.val_J, "val_accuracy": self.val_accuracy, **self.metrics,
                  "seconds": self.seconds}
         return {name: values for name, values in named.items() if values is not None}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[float]:
         if name not in self.columns:
             raise KeyError(f"{name!r} was not measured; there are {', '.join(self.columns)}")
         return self.columns[name]
 
     @property
-    def examples_per_second(self):
+    def examples_per_second(self) -> float:
         """Over all epochs, validation not counted."""
         total = sum(self.seconds)
         return self.examples * len(self.J) / total if total else 0.0
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """A pandas DataFrame: a row an epoch (counted from 1), a column a list. Needs pandas."""
         try:
             import pandas
@@ -63,13 +64,13 @@ class History:
             raise ImportError("to_frame needs pandas (pip install pandas); history.columns is a plain dict") from error
         return pandas.DataFrame(self.columns, index=pandas.RangeIndex(1, len(self) + 1, name="epoch"))
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Any:
         """`fastbp.plot.learning_curve` of this history. Needs matplotlib."""
         from .plot import learning_curve
 
         return learning_curve(self, ax)
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """A dict of copies that JSON can hold; ``History(**state)`` is the history again."""
         return asdict(self)
 

@@ -4,11 +4,15 @@ h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,
 What does not go together is a ValueError or TypeError that names the argument; outputs may be infinite or NaN.
 """
 
+from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from . import checks
+from .engine import checks
+from .engine.data import Data
 
 
 def _metric(function):
@@ -28,14 +32,14 @@ def _metric(function):
 
 
 @_metric
-def accuracy(h, Y, sample_weight=None):
+def accuracy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Share of the examples in the right class: by the largest output for labels and for rows with one largest target
     each, else by every output on the right side of the middle (0 where a target is negative, else 1/2)."""
     return _mean(_right(h, Y), sample_weight)
 
 
 @_metric
-def balanced_accuracy(h, Y, sample_weight=None):
+def balanced_accuracy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Mean over the classes of the share of their examples in the right class: recall, averaged."""
     right, of = _right(h, Y), _classes(h, Y)
     w = np.ones(len(right)) if sample_weight is None else np.asarray(sample_weight, float)
@@ -44,25 +48,25 @@ def balanced_accuracy(h, Y, sample_weight=None):
 
 
 @_metric
-def mse(h, Y, sample_weight=None):
+def mse(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """mean (h - y)^2, over examples and outputs"""
     return _mean(((h - _targets(h, Y)) ** 2).mean(axis=1, dtype=np.float64), sample_weight)
 
 
 @_metric
-def rmse(h, Y, sample_weight=None):
+def rmse(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """sqrt(mse)"""
     return mse(h, Y, sample_weight) ** 0.5
 
 
 @_metric
-def mae(h, Y, sample_weight=None):
+def mae(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """mean |h - y|, over examples and outputs"""
     return _mean(np.abs(h - _targets(h, Y)).mean(axis=1, dtype=np.float64), sample_weight)
 
 
 @_metric
-def r2(h, Y, sample_weight=None):
+def r2(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight, float)
@@ -73,7 +77,7 @@ def r2(h, Y, sample_weight=None):
 
 
 @_metric
-def cross_entropy(h, Y, sample_weight=None):
+def cross_entropy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """-log of the probability given to the right answer, mean over the examples; probabilities are kept eps from 0 and
     1, as in scikit-learn's log_loss. (J is computed from z(L) and needs no such care.)"""
     eps = np.finfo(h.dtype).eps
@@ -89,7 +93,7 @@ NAMED["log_loss"] = cross_entropy
 HIGHER = ("accuracy", "balanced_accuracy", "r2")  # is better
 
 
-def resolve(metrics):
+def resolve(metrics: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[..., float]]:
     """{name: function(h, Y, sample_weight)} from a list of names and functions of (h, Y)."""
     if isinstance(metrics, str) or not isinstance(metrics, (list, tuple)):
         raise TypeError(f"metrics must be a list of names or functions of (h, Y); got {metrics!r}")
@@ -114,7 +118,7 @@ def _unweighted(function, name):
     return lambda h, Y, sample_weight=None: checks.value(function(h, Y), f"the metric {name}")
 
 
-def check_classes(functions, data):
+def check_classes(functions: dict[str, Callable[..., float]], data: Data | None) -> None:
     """Metrics of classes need classes."""
     wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
     if wanted and data is not None and data.classes is None:

@@ -1,13 +1,18 @@
 """The network: its parameters by the textbook's names, and what can be computed from them."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self, SupportsIndex
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import checks, distributed, gradient, initialize, regularisation
-from .data import Data
-from .plan import Plan
-from .shard import Shard
+from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
+from .distributed import group as distributed
+from .distributed.group import Group
+from .distributed.shard import Shard
+from .engine import checks, initialize, objective, regularisation, sums
+from .engine.data import Data
+from .engine.plan import Plan
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
@@ -16,7 +21,7 @@ class Evaluation(NamedTuple):
     """What `Network.evaluate` returns; accuracy is None for regression."""
 
     cost: float
-    accuracy: float | None
+    accuracy: float | Any
 
 
 class Network:
@@ -71,9 +76,12 @@ class Network:
     """
 
     def __init__(
-        self, layer_sizes, *, activation="sigmoid", output="sigmoid", loss="cross_entropy", huber_delta=None,
-        quantile=None, dtype=np.float64, init="glorot_uniform", eps=None, seed=None,
-    ):
+        self, layer_sizes: Iterable[SupportsIndex], *, activation: str | list[str] | tuple[str, ...] = "sigmoid",
+        output: str = "sigmoid", loss: str = "cross_entropy", huber_delta: Number | None = None,
+        quantile: Number | None = None, dtype: DTypeLike = np.float64,
+        init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform", eps: Number | None = None,
+        seed: Seed = None,
+    ) -> None:
         plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
         dtype = _dtype(dtype)
         self._hold(plan, np.zeros(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
@@ -83,9 +91,9 @@ class Network:
         """All that a network is; theta (n_parameters,) becomes its own."""
         self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
         self._Theta = plan.views(theta)
-        self._predict_row = gradient.row_predictor(plan, theta)
+        self._predict_row = sums.row_predictor(plan, theta)
 
-    def initialize(self, seed=None):
+    def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
         rng = checks.generator(seed)
         self._theta[:] = initialize.draw(self._init, self._eps, self._plan, self._theta.dtype, rng)
@@ -93,59 +101,59 @@ class Network:
             initialize.warn_if_equal_units(self)
 
     @property
-    def theta(self):
+    def theta(self) -> Floats:
         return self._theta
 
     @theta.setter
-    def theta(self, values):
+    def theta(self, values: ArrayLike) -> None:
         self._theta[:] = checks.parameters(values, self._plan, self.dtype)
 
     @property
-    def Theta(self):
+    def Theta(self) -> tuple[Floats, ...]:
         return self._Theta
 
     @property
-    def plan(self):
+    def plan(self) -> Plan:
         """Layout and functions, as the layers below know them."""
         return self._plan
 
     @property
-    def layer_sizes(self):
+    def layer_sizes(self) -> tuple[int, ...]:
         return self._plan.layer_sizes
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         return self._plan.n_parameters
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[np.floating[Any]]:
         return self._theta.dtype
 
     @property
-    def activation(self):
+    def activation(self) -> tuple[str, ...]:
         """g of each hidden layer, a tuple of names."""
         return self._plan.activations
 
     @property
-    def output(self):
+    def output(self) -> str:
         return self._plan.output
 
     @property
-    def loss(self):
+    def loss(self) -> str:
         return self._plan.loss
 
     @property
-    def loss_parameters(self):
+    def loss_parameters(self) -> dict[str, float]:
         """The parameter of the loss as {name: value}, such as {"huber_delta": 1.0}; empty where it has none."""
         return dict(self._plan.loss_parameters)
 
-    def copy(self, dtype=None):
+    def copy(self, dtype: DTypeLike | None = None) -> Self:
         """A network of its own with the same parameters, in another dtype if one is given."""
         twin = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__() | ({} if dtype is None else {"dtype": dtype}))
         return twin
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What pickle, copy and files keep; a theta that is not finite is a ValueError here, not where it is read."""
         return self._settings() | {"init": self._init, "theta": self._check_theta()}
 
@@ -157,7 +165,7 @@ class Network:
             "init": self._init if isinstance(self._init, str) else None, "eps": self._eps,
         }
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Become the network of a state, which is checked as arguments are, before anything has changed."""
         self._restore(state, np.array)
 
@@ -182,7 +190,7 @@ class Network:
         return (f"Network({list(self.layer_sizes)}, {hidden}output={self.output!r}, loss={self.loss!r}, {parameters}"
                 f"dtype={self.dtype.name})")
 
-    def summary(self):
+    def summary(self) -> str:
         """The layers as a table: units, function, shape of Theta, parameters."""
         lines = [f"{'layer':>5} {'units':>7}  {'function':<12} {'Theta':<14} {'parameters':>10}"]
         functions = ["input", *self.activation, self.output]
@@ -195,7 +203,10 @@ class Network:
                      f"{self._theta.nbytes / 1024:.1f} KiB")
         return "\n".join(lines)
 
-    def data(self, X, Y, sample_weight=None, names=("X", "Y", "sample_weight")):
+    def data(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
+        names: Sequence[str] = ("X", "Y", "sample_weight"),
+    ) -> Data:
         """X, Y and weights checked against this network, for many evaluations on the same examples."""
         return Data(self._plan, self.dtype, X, Y, sample_weight, names)
 
@@ -227,20 +238,23 @@ class Network:
                 raise ValueError("out must not be a part of net.theta")
             if np.may_share_memory(out, rows):
                 rows = rows.copy()
-        gradient.predict(self._plan, self._theta, rows, out.reshape(len(rows), K))
+        sums.predict(self._plan, self._theta, rows, out.reshape(len(rows), K))
         return out
 
-    def activations(self, X):
+    def activations(self, X: ArrayLike) -> list[Floats]:
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
         rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
         self._check_theta()
-        return [rows.astype(self.dtype), *gradient.trace(self._plan, self._theta, rows)]
+        return [rows.astype(self.dtype), *sums.trace(self._plan, self._theta, rows)]
 
-    def deltas(self, X, Y):
+    def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
         """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
-        return gradient.trace_back(self._plan, self._check_theta(), self.data(X, Y))
+        theta, data = self._check_theta(), self.data(X, Y)
+        return sums.trace_back(self._plan, theta, data.examples(), data.m)
 
-    def accumulate(self, X, Y, per_example=False, *, sample_weight=None):
+    def accumulate(
+        self, X: ArrayLike, Y: ArrayLike, per_example: Flag = False, *, sample_weight: ArrayLike | None = None,
+    ) -> tuple[float, tuple[Floats, ...]]:
         """The sums over the examples: forward, delta, Delta(l) += delta(l+1) [1, a(l)]'.
 
         Parameters
@@ -257,7 +271,10 @@ class Network:
         per_example = checks.flag(per_example, "per_example")
         theta, data = self._check_theta(), self.data(X, Y, sample_weight)
         Delta = np.zeros_like(theta)
-        cost = gradient.accumulate(self._plan, theta, data, Delta, per_example)
+        if per_example:
+            cost = sums.accumulate_per_example(self._plan, theta, data.examples(), data.m, Delta)
+        else:
+            cost = data.accumulate(theta, Delta)
         if data.scale != 1:
             Delta *= Delta.dtype.type(data.scale)
         return cost * data.scale, self._plan.views(Delta)
@@ -308,22 +325,26 @@ class Network:
         group = distributed.group(comm)
         with group.guard():
             theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group, out)
-            J, D = gradient.cost_and_gradient(self._plan, theta, data, penalties, n_threads)
+            J, D = objective.cost_and_gradient(theta, data, penalties, n_threads)
         if out is None:
             return J, D
         out[:] = D
         return J, out
 
     def cost(
-        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, n_threads=None, comm=None
-    ):
+        self, X: ArrayLike, Y: ArrayLike, *, theta: ArrayLike | None = None, weight_decay: PerLayer = 0.0,
+        lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None,
+        n_threads: Count | None = None, comm: Comm | Group | None = None,
+    ) -> float:
         """J alone; arguments as for `cost_and_gradient`."""
         group = distributed.group(comm)
         with group.guard():
             theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group)
-            return gradient.cost(self._plan, theta, data, penalties, n_threads)
+            return objective.cost(theta, data, penalties, n_threads)
 
-    def evaluate(self, X, Y, *, sample_weight=None, comm=None):
+    def evaluate(
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, comm: Comm | Group | None = None,
+    ) -> Evaluation:
         """The mean cost without penalty and, for classes, the share of the examples put into the right one.
 
         Right means: the largest output (labels, or one 1 a row); every output on the right side of the middle of
@@ -335,10 +356,10 @@ class Network:
         with group.guard():
             return self.evaluate_data(self._shard(group, X, Y, sample_weight, self._theta, self._check_theta, {}))
 
-    def evaluate_data(self, data):
+    def evaluate_data(self, data: Data | Shard) -> Evaluation:
         """The same for data checked before, see `data`."""
         self._check_theta()
-        cost = gradient.cost(self._plan, self._theta, data, regularisation.none(self._plan))
+        cost = objective.cost(self._theta, data, regularisation.none(self._plan))
         if data.classes is None:
             return Evaluation(cost, None)
         if isinstance(data, Shard):
@@ -347,7 +368,7 @@ class Network:
 
     def _outputs(self, data):
         h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
-        gradient.predict(self._plan, self._theta, data.X, h)
+        sums.predict(self._plan, self._theta, data.X, h)
         return h
 
     def _check_theta(self):

@@ -8,10 +8,13 @@ runs whole epochs and is tested against the Python below.
 `learning_rate` is a number, or a function of the steps taken so far that returns one: t = 0 before the first step.
 """
 
-import numpy as np
 
-from . import checks
-from .rule import Optimizer
+import numpy as np
+from numpy.typing import DTypeLike
+
+from ._types import Flag, Number, Rate, Rule, RuleName
+from .base import Optimizer
+from .engine import checks
 
 
 class SGD(Optimizer):
@@ -28,7 +31,7 @@ class SGD(Optimizer):
 
     compiled = "sgd"
 
-    def __init__(self, learning_rate=0.1, momentum=0.0, nesterov=False):
+    def __init__(self, learning_rate: Rate = 0.1, momentum: Number = 0.0, nesterov: Flag = False) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.momentum = checks.number(momentum, "momentum", high=1, open_high=False)
         self.nesterov = checks.flag(nesterov, "nesterov")
@@ -36,7 +39,7 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum above 0; got momentum 0")
 
     @property
-    def slots(self):
+    def slots(self) -> tuple[str, ...]:
         return ("v",) if self.momentum else ()
 
     def update(self, theta, D, state):
@@ -76,7 +79,10 @@ class Adam(Optimizer):
     compiled = "adam"
     slots = ("m", "v")
 
-    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, epsilon_hat=False):
+    def __init__(
+        self, learning_rate: Rate = 0.001, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
+        epsilon_hat: Flag = False,
+    ) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.beta_1 = checks.number(beta_1, "beta_1", high=1)
         self.beta_2 = checks.number(beta_2, "beta_2", high=1)
@@ -120,7 +126,10 @@ class AdamW(Adam):
 
     compiled = "adamw"
 
-    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, weight_decay=0.01):
+    def __init__(
+        self, learning_rate: Rate = 0.001, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
+        weight_decay: Number = 0.01,
+    ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
         self.weight_decay = checks.number(weight_decay, "weight_decay")
 
@@ -156,7 +165,10 @@ class Nadam(Optimizer):
     compiled = "nadam"
     slots = ("m", "v")
 
-    def __init__(self, learning_rate=2e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, momentum_decay=4e-3):
+    def __init__(
+        self, learning_rate: Rate = 0.002, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
+        momentum_decay: Number = 0.004,
+    ) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.beta_1 = checks.number(beta_1, "beta_1", high=1)
         self.beta_2 = checks.number(beta_2, "beta_2", high=1)
@@ -202,14 +214,16 @@ class RMSprop(Optimizer):
 
     compiled = "rmsprop"
 
-    def __init__(self, learning_rate=1e-3, decay=0.9, epsilon=1e-8, momentum=0.0):
+    def __init__(
+        self, learning_rate: Rate = 0.001, decay: Number = 0.9, epsilon: Number = 1e-08, momentum: Number = 0.0,
+    ) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.decay = checks.number(decay, "decay", high=1)
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
         self.momentum = checks.number(momentum, "momentum", high=1, open_high=False)
 
     @property
-    def slots(self):
+    def slots(self) -> tuple[str, ...]:
         return ("v", "b") if self.momentum else ("v",)
 
     def update(self, theta, D, state):
@@ -246,7 +260,7 @@ class Adagrad(Optimizer):
     compiled = "adagrad"
     slots = ("v",)
 
-    def __init__(self, learning_rate=0.01, initial=0.0, epsilon=1e-10):
+    def __init__(self, learning_rate: Rate = 0.01, initial: Number = 0.0, epsilon: Number = 1e-10) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.initial = checks.number(initial, "initial")
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
@@ -284,7 +298,10 @@ class RPROP(Optimizer):
     compiled = "rprop"
     slots = ("last", "step")
 
-    def __init__(self, learning_rate=0.01, eta_minus=0.5, eta_plus=1.2, least=1e-6, most=50.0):
+    def __init__(
+        self, learning_rate: Number = 0.01, eta_minus: Number = 0.5, eta_plus: Number = 1.2, least: Number = 1e-06,
+        most: Number = 50.0,
+    ) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.eta_minus = checks.number(eta_minus, "eta_minus", high=1, open_low=True, open_high=False)
         self.eta_plus = checks.number(eta_plus, "eta_plus", low=1)
@@ -312,7 +329,7 @@ class RPROP(Optimizer):
 NAMED = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
 
 
-def resolve(optimizer, dtype):
+def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
     """An optimizer from an instance or a name (with the defaults), fit for parameters of this dtype."""
     if isinstance(optimizer, str):
         if optimizer not in NAMED:

@@ -6,11 +6,16 @@ a cell ends with the Axes, ``ax.figure.savefig(path)`` keeps them.
 
 import io
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from . import checks
+from ._types import Count
+from .engine import checks
 from .metrics import HIGHER
+from .network import Network
 
 try:
     from matplotlib.axes import Axes
@@ -36,7 +41,7 @@ def _axes(ax, figsize):
     return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
-def learning_curve(history, ax=None):
+def learning_curve(history: Any, ax: Any = None) -> Any:
     """J and the validation's cost by epoch; accuracies and r2, where measured, on a second scale. The legend stands
     below, so that it hides nothing (within, in Axes of a figure that has no layout engine to make room for it).
 
@@ -84,7 +89,7 @@ def learning_curve(history, ax=None):
     return ax
 
 
-def first_layer_images(net, shape, columns=None, ax=None):
+def first_layer_images(net: Network, shape: tuple[int, int], columns: Count | None = None, ax: Any = None) -> Any:
     """The weights into each unit of the second layer as an image, biases left out; blue negative, red positive.
 
     Parameters
@@ -121,7 +126,7 @@ def first_layer_images(net, shape, columns=None, ax=None):
     return ax
 
 
-def decision_boundary(net, X, y, ax=None, points=200):
+def decision_boundary(net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, points: Count = 200) -> Any:
     """What a network of two inputs says over the plane, with the examples.
 
     Parameters
@@ -213,7 +218,9 @@ def _colours(n):
     return np.array([named(i / (n - 1))[:3] for i in range(n)])
 
 
-def confusion_matrix(net, X, y, ax=None, names=None):
+def confusion_matrix(
+    net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, names: Sequence[str] | None = None,
+) -> Any:
     """How often examples of each class (row) were put into each class (column).
 
     Parameters

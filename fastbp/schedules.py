@@ -7,14 +7,15 @@ follows a monitored value instead of t is `callbacks.ReduceOnPlateau`.
 
 import math
 
-from . import checks
-from .settings import Settings
+from ._types import Count, Flag, Number
+from .base import Settings
+from .engine import checks
 
 
 class Schedule(Settings):
     """Base of the schedules."""
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         """The learning rate of the step after t steps."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(t)")
 
@@ -22,7 +23,7 @@ class Schedule(Settings):
 class Constant(Schedule):
     """rate(t) = learning_rate"""
 
-    def __init__(self, learning_rate):
+    def __init__(self, learning_rate: Number) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
 
     def __call__(self, t):
@@ -41,7 +42,7 @@ class Step(Schedule):
         In (0, 1].
     """
 
-    def __init__(self, learning_rate, every, factor=0.1):
+    def __init__(self, learning_rate: Number, every: Count, factor: Number = 0.1) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.every = checks.count(every, "every")
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
@@ -60,7 +61,7 @@ class Exponential(Schedule):
         In (0, 1]; 0.5 ** (1 / n) halves the rate every n steps.
     """
 
-    def __init__(self, learning_rate, factor):
+    def __init__(self, learning_rate: Number, factor: Number) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
 
@@ -80,7 +81,7 @@ class InverseScaling(Schedule):
         0.5 as scikit-learn's power_t; above 0.5 and at most 1 the sums of the theorem converge.
     """
 
-    def __init__(self, learning_rate, power=0.5):
+    def __init__(self, learning_rate: Number, power: Number = 0.5) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.power = checks.number(power, "power")
 
@@ -111,7 +112,10 @@ class Cosine(Schedule):
         Each T is `growth` times the last.
     """
 
-    def __init__(self, learning_rate, steps, least=0.0, warmup=0, restarts=False, growth=1):
+    def __init__(
+        self, learning_rate: Number, steps: Count, least: Number = 0.0, warmup: Count = 0, restarts: Flag = False,
+        growth: Count = 1,
+    ) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.steps = checks.count(steps, "steps")
         self.least = checks.number(least, "least", high=self.learning_rate, open_high=False)
@@ -150,7 +154,10 @@ class OneCycle(Schedule):
         At least 1.
     """
 
-    def __init__(self, learning_rate, steps, rise=0.3, start_divisor=25.0, end_divisor=1e4):
+    def __init__(
+        self, learning_rate: Number, steps: Count, rise: Number = 0.3, start_divisor: Number = 25.0,
+        end_divisor: Number = 10000.0,
+    ) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.steps = checks.count(steps, "steps", low=2)
         self.rise = checks.number(rise, "rise", high=1, open_low=True)
@@ -166,6 +173,6 @@ class OneCycle(Schedule):
         return between(self.learning_rate, start / self.end_divisor, (min(t, last) - top) / (last - top))
 
 
-def between(start, end, share):
+def between(start: float, end: float, share: float) -> float:
     """From start (share 0) to end (share 1) along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,10 +1,13 @@
 """Inputs of mean 0 and standard deviation 1: the moments of the training rows, kept for all later ones."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from . import checks
+from .engine import checks
+from .network import Network
 
 LOST = 1e-3  # of the scale of a column: what rounding may take before a warning
 ROWS = 4096  # looked at together: a memory map is read through once a pass, never copied
@@ -43,7 +46,7 @@ class Standardise:
     True
     """
 
-    def __init__(self, X, sample_weight=None):
+    def __init__(self, X: ArrayLike, sample_weight: ArrayLike | None = None) -> None:
         X = self._rows(X, None)
         w, _ = checks.weights(sample_weight, len(X), np.float64)
         w = np.ones(len(X)) if w is None else w[:, 0]
@@ -59,7 +62,7 @@ class Standardise:
         for a in (mean, scale):
             a.setflags(write=False)
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self._keep(state["mean"], state["scale"])
 
     @staticmethod
@@ -75,11 +78,11 @@ class Standardise:
         blocks = range(0, len(X), ROWS)
         return sum(w[i : i + ROWS] @ function(X[i : i + ROWS].astype(np.float64)) for i in blocks)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
         """(x - mean) / scale of each row, or of one row; float32 stays float32, all else becomes float64."""
         return self._apply(X, lambda x: (x - self.mean) / self.scale)
 
-    def inverse(self, X):
+    def inverse(self, X: ArrayLike) -> NDArray[Any]:
         """x scale + mean of each row, or of one row: back from `transform`."""
         return self._apply(X, lambda x: x * self.scale + self.mean)
 
@@ -91,7 +94,7 @@ class Standardise:
             out[i : i + ROWS] = function(rows[i : i + ROWS].astype(np.float64))
         return out[0] if one_row else out
 
-    def fold(self, net):
+    def fold(self, net: Network) -> Network:
         """A copy of the network that takes inputs as they are: Theta(1)_ij / scale_j, and in the bias column
         Theta(1)_i0 - sum_j Theta(1)_ij mean_j / scale_j.
 
@@ -111,7 +114,7 @@ class Standardise:
 
         return _with_first(net, folded)
 
-    def unfold(self, net):
+    def unfold(self, net: Network) -> Network:
         """A copy of a folded network that takes `transform` of the inputs again, to go on training it."""
         def unfolded(Theta):
             Theta[:, 0] += Theta[:, 1:] @ self.mean

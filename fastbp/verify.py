@@ -1,18 +1,20 @@
 """Is the arithmetic right on this machine, with this BLAS? Products of every length of a tail against plain sums."""
 
+
 import numpy as np
 
-from . import _kernels, blas
+from . import _kernels
+from .engine import blas
 from .network import Network
 from .optimizers import SGD
-from .training import Trainer
+from .training.trainer import Trainer
 
 TAIL = 67  # lengths 1 .. TAIL leave every remainder behind vectors and tiles
 LARGE = (700, 500, 3)  # a layer beyond the second-level cache goes another way
 TOLERANCE = 1000  # eps; plain and compiled sums differ by some ten, a term left out by thousands
 
 
-def selftest():
+def selftest() -> dict[str, str | float]:
     """Compare what is computed here with plain sums in double precision; a second or less.
 
     For float32 and float64, in networks of 1 to 67 inputs, hidden units and examples and in a large one: predictions of

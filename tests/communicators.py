@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 import fastbp
-from fastbp.distributed import RankError
+from fastbp.distributed.group import RankError
 
 TIMEOUT = 20  # seconds after which a rank that waits for another is a failure
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastbp import gradient, threads
+from fastbp.engine import sums as gradient
+from fastbp.engine import threads
 
 try:
     import hypothesis

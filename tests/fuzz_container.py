@@ -27,7 +27,10 @@ with instrumented:
     import numpy as np
 
     import fastbp
-    from fastbp import FormatError, checkpoint, container, files
+    from fastbp import FormatError
+    from fastbp.files import container
+    from fastbp.files import network as files
+    from fastbp.training import checkpoint
 
 AS_IT_STANDS, SEALED, FRAMED = b"a", b"s", b"f"
 

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import callbacks, checkpoint, container, schedules, threads
+from fastbp import callbacks, schedules
+from fastbp.engine import threads
+from fastbp.files import container
+from fastbp.training import checkpoint
 
 OPTIMIZERS = {
     "sgd": lambda: fastbp.SGD(0.05),

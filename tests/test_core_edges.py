@@ -13,7 +13,8 @@ import pytest
 from helpers import DTYPES, problem
 
 import fastbp
-from fastbp import _backprop, _epoch, _kernels, gradient
+from fastbp import _backprop, _epoch, _kernels
+from fastbp.engine import sums as gradient
 
 LARGE = (530, 520, 9)       # more weights in a layer than the second-level cache holds: cut into pieces
 

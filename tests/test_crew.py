@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import threads
+from fastbp.engine import threads
 
 
 def simulated(steps, seconds_of, call=1e9, alone=threads.ALONE_FIRST):

@@ -10,7 +10,7 @@ from helpers import DTYPES, distance, tolerance
 
 import fastbp
 from fastbp import callbacks, distributed
-from fastbp.distributed import Group
+from fastbp.distributed.group import Group
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop", fastbp.SGD(0.1, momentum=0.9)]
 
@@ -89,7 +89,7 @@ def test_a_communicator_without_this_process_is_refused(use, place):
 
 
 def test_settings_are_told_apart_by_value_and_never_by_address():
-    from fastbp.describe import digest
+    from fastbp.distributed.describe import digest
 
     assert digest(fastbp.Adam(1e-3)) == digest(fastbp.Adam(1e-3)) != digest(fastbp.Adam(2e-3))
     assert digest(fastbp.schedules.Cosine(0.1, steps=5)) == digest(fastbp.schedules.Cosine(0.1, steps=5))
@@ -105,7 +105,7 @@ def test_settings_are_told_apart_by_value_and_never_by_address():
 
 
 def test_digests_take_48_bits():
-    from fastbp.describe import digest
+    from fastbp.distributed.describe import digest
 
     found = [digest(i) for i in range(300)]
     assert 2**47 < max(found) < 2**48
@@ -113,7 +113,7 @@ def test_digests_take_48_bits():
 
 
 def test_settings_are_looked_into_four_objects_deep():
-    from fastbp.describe import DEPTH, describe
+    from fastbp.distributed.describe import DEPTH, describe
 
     def within(value, depth):
         return within([value], depth - 1) if depth else value
@@ -212,7 +212,7 @@ def test_costs_of_any_size_arrive_as_they_are_in_float32():
     values = [1e-300, -3.5, 1e300, np.pi, 2.0**-1074, 0.0, -0.1]
 
     def on_rank(comm):
-        from fastbp.reduction import Part, Sum
+        from fastbp.distributed.sum import Part, Sum
 
         total = Sum(Group(comm), 3, np.float32, extra=1)
         sums = total(np.zeros(4), lambda i, Delta: (Delta.fill(1), Part(0.1, 3.0, comm.Get_rank() == 1))[1],
@@ -227,7 +227,7 @@ def test_costs_of_any_size_arrive_as_they_are_in_float32():
 
 def test_infinite_and_missing_costs_arrive_too():
     def on_rank(comm):
-        from fastbp.reduction import Part, Sum
+        from fastbp.distributed.sum import Part, Sum
 
         value = [1.0, np.inf][comm.Get_rank()]
         return Sum(Group(comm), 1, np.float32)(np.zeros(2), lambda i, Delta: (Delta.fill(0), Part(value, 1))[1])[0]

@@ -9,7 +9,7 @@ from communicators import Plain, Serial, Threads, all_of, digits, network, ranks
 
 import fastbp
 from fastbp import distributed
-from fastbp.distributed import Group
+from fastbp.distributed.group import Group
 
 
 @pytest.mark.parametrize("call", ["cost_and_gradient", "cost", "evaluate", "minimize", "train", "step", "epoch"])
@@ -214,7 +214,7 @@ def test_different_parts_start_values_and_kinds_of_Y_are_errors_on_all():
 
 
 def test_a_shard_tells_the_examples_and_the_weight_of_all_ranks():
-    from fastbp.shard import Shard
+    from fastbp.distributed.shard import Shard
 
     X, y = digits(61)
     w, net = 0.5 + np.arange(61) % 3, network()

@@ -12,7 +12,8 @@ from reference import Textbook, draws, mask_factors
 from test_checks import refused
 
 import fastbp
-from fastbp import gradient, threads
+from fastbp.engine import sums as gradient
+from fastbp.engine import threads
 
 RATES = (0.2, 0.5, 0.25)  # of a problem with two hidden layers: inputs, a(2), a(3)
 SIZES = (6, 9, 7, 3)

@@ -18,7 +18,7 @@ from helpers import DTYPES, NAMES
 from reference import PAIRS
 
 import fastbp
-from fastbp import container
+from fastbp.files import container
 
 KINDS = ("?", "u1", "i4", "u4", "i8", "u8", "f4", "f8")
 

@@ -10,7 +10,7 @@ from golden_files import COUNTED, GOLDEN, NOTES, X, Y, eighths
 from test_snapshot import alike
 
 import fastbp
-from fastbp import checkpoint
+from fastbp.training import checkpoint
 
 TRAINING, TRAINER = GOLDEN / "training_float32.fastbp", GOLDEN / "trainer_float64.fastbp"
 
@@ -140,8 +140,8 @@ def test_a_second_reader_finds_the_same_in_golden_trainings():
     ({"more": 1}, "the fields must be .*; they are .*more"),
 ])
 def test_fault_50_a_newer_file_is_refused_in_so_many_words(path, golden, change, said):
-    arrays, meta = fastbp.container.read(golden)
-    fastbp.container.write(path, arrays, {**meta, **change})
+    arrays, meta = fastbp.files.container.read(golden)
+    fastbp.files.container.write(path, arrays, {**meta, **change})
     with pytest.raises(fastbp.FormatError, match=said):
         fastbp.load(path)
     if golden == TRAINING:

@@ -12,7 +12,7 @@ import pytest
 from helpers import problem
 
 import fastbp
-from fastbp import feed, progress
+from fastbp.training import feed, progress
 
 
 @pytest.fixture

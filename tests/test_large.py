@@ -9,7 +9,7 @@ import pytest
 from helpers import DTYPES, distance, problem, tolerance
 
 import fastbp
-from fastbp import threads
+from fastbp.engine import threads
 
 DEEP = (1100, 130, 70, 5)       # more inputs than one piece of the summed index, more units than one group of rows
 LARGE = (530, 520, 9)           # more weights in a layer than the second-level cache holds

@@ -8,8 +8,8 @@ import pytest
 
 import fastbp
 from fastbp import callbacks
-from fastbp import feed as feeds
-from fastbp.data import Data
+from fastbp.engine.data import Data
+from fastbp.training import feed as feeds
 
 
 def digits(m=300):

@@ -65,7 +65,7 @@ def test_show_config_tells_the_kernels_in_use(capsys):
     assert len(lines) == len(told)
     assert told["instruction set"] == fastbp._kernels.isa
     assert told["fastbp"] == fastbp.__version__
-    assert told["blas"].split()[0] == fastbp.blas.libraries()[0].internal_api
+    assert told["blas"].split()[0] == fastbp.engine.blas.libraries()[0].internal_api
 
 
 def test_package_is_typed_and_its_compiled_modules_have_stubs():

@@ -15,7 +15,7 @@ import pytest
 import threadpoolctl
 
 import fastbp
-from fastbp import blas, threads
+from fastbp.engine import blas, threads
 
 SIZES = (60, 80, 10)
 

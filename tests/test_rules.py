@@ -6,7 +6,8 @@ import reference_rules as oracle
 from helpers import DTYPES, distance, problem, tolerance
 
 import fastbp
-from fastbp import _kernels, optimizers, threads
+from fastbp import _kernels, optimizers
+from fastbp.engine import threads
 
 RULES = {
     "sgd": (lambda a=0.1: fastbp.SGD(a), lambda a=0.1: oracle.SGD(a)),

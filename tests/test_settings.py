@@ -7,7 +7,7 @@ from reference import PAIRS
 from test_checks import REFUSED, refused
 
 import fastbp
-from fastbp import checks
+from fastbp.engine import checks
 from fastbp.optimizers import RPROP, Adagrad, Nadam
 
 P = problem()

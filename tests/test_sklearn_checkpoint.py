@@ -14,8 +14,9 @@ from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression  # noqa: E402
 
 import fastbp  # noqa: E402
-from fastbp import container, trainer_file  # noqa: E402
+from fastbp.files import container  # noqa: E402
 from fastbp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastbp.training import trainer_file  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -390,7 +390,7 @@ def test_fault_38_weights_are_repetitions_in_float32(case, solver):
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_never_change_a_bit(n_threads, monkeypatch):
     for name in ("SHARED", "SHARED_CALL", "ALONE_FIRST"):
-        monkeypatch.setattr(f"fastbp.threads.{name}", 0)
+        monkeypatch.setattr(f"fastbp.engine.threads.{name}", 0)
     one = fitted("three classes", max_iter=10)
     np.testing.assert_array_equal(weights(fitted("three classes", max_iter=10, n_threads=n_threads)), weights(one))
 

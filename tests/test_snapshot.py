@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import FormatError, container, snapshot
+from fastbp import FormatError
+from fastbp.files import container, values
+from fastbp.training import states
 
 Pair = namedtuple("Pair", "x y")
 
@@ -19,10 +21,10 @@ def tmp_path(quick_folder):
 def there_and_back(tmp_path, value):
     """The value out of a file"""
     arrays = {}
-    container.write(tmp_path / "v", arrays, {"value": snapshot.encode(value, "value", arrays)})
+    container.write(tmp_path / "v", arrays, {"value": values.encode(value, "value", arrays)})
     arrays, meta = container.read(tmp_path / "v")
-    value = snapshot.decode(meta["value"], arrays)
-    snapshot.nothing_left(arrays)
+    value = values.decode(meta["value"], arrays)
+    values.nothing_left(arrays)
     return value
 
 
@@ -69,9 +71,9 @@ def test_a_value_comes_back_as_it_was(tmp_path, value):
 
 def test_what_is_kept_is_a_copy():
     a, arrays = np.zeros(3), {}
-    kept = snapshot.encode({"a": a, "turned": np.asfortranarray(np.zeros((2, 2)))}, "v", arrays)
+    kept = values.encode({"a": a, "turned": np.asfortranarray(np.zeros((2, 2)))}, "v", arrays)
     a[:] = 7
-    assert not snapshot.decode(kept, arrays)["a"].any()
+    assert not values.decode(kept, arrays)["a"].any()
 
 
 def test_arrays_in_other_layouts_have_their_values_back(tmp_path):
@@ -104,7 +106,7 @@ def itself():
 def test_what_cannot_be_kept_is_named(tmp_path, value, error, said):
     arrays = {}
     with pytest.raises(error, match=said):
-        container.write(tmp_path / "v", arrays, {"v": snapshot.encode(value, "v", arrays)})
+        container.write(tmp_path / "v", arrays, {"v": values.encode(value, "v", arrays)})
     assert not list(tmp_path.iterdir())
 
 
@@ -117,21 +119,21 @@ def test_what_cannot_be_kept_is_named(tmp_path, value, error, said):
 def test_what_stands_for_no_value_is_refused(value):
     arrays = {"a": np.zeros(2), "b": np.zeros((2, 2)), "c": np.zeros(2, bool)}
     with pytest.raises(FormatError, match="stands for no value"):
-        snapshot.decode(value, arrays)
+        values.decode(value, arrays)
 
 
 # ---------------------------------------------------------------- generators
 
 
-@pytest.mark.parametrize("kind", snapshot.GENERATORS)
+@pytest.mark.parametrize("kind", values.GENERATORS)
 def test_a_generator_comes_back_wherever_it_stands(tmp_path, kind):
     rng = np.random.Generator(getattr(np.random, kind)(3))
     for draw in (lambda: rng.random(3), lambda: rng.integers(9, dtype=np.uint32), lambda: rng.permutation(1000)):
         draw()
-        twin = snapshot.to_generator(there_and_back(tmp_path, snapshot.of_generator(rng)))
+        twin = values.to_generator(there_and_back(tmp_path, values.of_generator(rng)))
         assert twin.integers(2**40, size=50).tolist() == np.random.Generator(
-            snapshot.to_generator(snapshot.of_generator(rng)).bit_generator).integers(2**40, size=50).tolist()
-        assert snapshot._same(snapshot.of_generator(rng), there_and_back(tmp_path, snapshot.of_generator(rng)))
+            values.to_generator(values.of_generator(rng)).bit_generator).integers(2**40, size=50).tolist()
+        assert values._same(values.of_generator(rng), there_and_back(tmp_path, values.of_generator(rng)))
 
 
 ODD = [None, True, -1, 0, 1, 3, 10**30, 1.5, float("nan"), "", "MT19937", b"", [], [1], {}, {"state": 1}, (1, 2),
@@ -149,13 +151,13 @@ def replaced(state):
     yield {**state, "more": 1}
 
 
-@pytest.mark.parametrize("kind", snapshot.GENERATORS)
+@pytest.mark.parametrize("kind", values.GENERATORS)
 def test_fault_43_a_state_that_is_none_of_its_kind_is_refused(kind):
     tried = refused = 0
     for state in replaced(getattr(np.random, kind)(0).state):
         tried += 1
         try:
-            rng = snapshot.to_generator(state)
+            rng = values.to_generator(state)
         except FormatError:
             refused += 1
         else:
@@ -171,18 +173,18 @@ def test_fault_43_a_generator_never_draws_from_behind_its_state(kind, most):
     part, name = (state["state"], "pos") if kind == "MT19937" else (state, "buffer_pos")
     for good in (0, most):
         part[name] = good
-        snapshot.to_generator(state).random(9)
+        values.to_generator(state).random(9)
     for bad in (-1, most + 1, most + 100, 2**31 - 1):
         part[name] = bad
         with pytest.raises(FormatError, match=name):
-            snapshot.to_generator(state)
+            values.to_generator(state)
 
 
 @pytest.mark.parametrize("state", [*ODD, {"bit_generator": "Random"}, {"bit_generator": ["PCG64"]}],
                          ids=lambda state: f"{state!r:.30}")
 def test_what_is_no_state_at_all_is_refused(state):
     with pytest.raises(FormatError, match="generator"):
-        snapshot.to_generator(state)
+        values.to_generator(state)
 
 
 # ---------------------------------------------------------------- optimizers
@@ -264,10 +266,10 @@ def test_a_network_is_the_same_in_all_that_steps_depend_on(change, said):
         change = {**change, "loss": "squared_error", "huber_delta": None}
     now = fastbp.Network(**{**settings, **change})
     if said is None:
-        snapshot.same_network(now, kept)
+        states.same_network(now, kept)
         return
     with pytest.raises(ValueError, match=f"the network's {said} "):
-        snapshot.same_network(now, kept)
+        states.same_network(now, kept)
 
 
 class Twin(Own):

@@ -4,16 +4,17 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Digits(NamedTuple):
     """What `load_digits` returns."""
 
-    X: np.ndarray
-    y: np.ndarray
+    X: NDArray[np.uint8]
+    y: NDArray[np.int64]
 
 
-def load_digits():
+def load_digits() -> Digits:
     """1797 handwritten digits as images of 8 x 8 pixels.
 
     Returns

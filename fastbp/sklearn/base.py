@@ -10,8 +10,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _kernels, checks, initialize, optimizers
-from ..plan import FUNCTION_ALIASES
+from .. import _kernels, optimizers
+from ..engine import checks, initialize
+from ..engine.plan import FUNCTION_ALIASES
 from . import callbacks, fitting, inputs, lbfgs, messages, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint

@@ -4,8 +4,10 @@ import time
 
 import numpy as np
 
-from .. import atomic, checks, container, snapshot, trainer_file
-from ..container import FormatError
+from ..engine import checks
+from ..files import atomic, container, values
+from ..files.container import FormatError
+from ..training import states, trainer_file
 
 UNITS = ("epochs", "seconds")
 NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count")
@@ -93,14 +95,14 @@ class Kept:
     def __init__(self, path, trainer, estimator, data):
         notes = trainer.notes
         with container.located(path):
-            snapshot.fields(notes, FIELDS, "notes")
+            values.fields(notes, FIELDS, "notes")
             if not isinstance(notes["parameters"], dict):
                 raise FormatError("parameters must be a dict")
         now = {**_parameters(estimator), "data": data, "estimator": type(estimator).__name__}
         then = {**notes["parameters"], "data": notes["data"], "estimator": notes["estimator"]}
-        with snapshot.of_another(path, "fit"):
+        with states.of_another(path, "fit"):
             for name in sorted(now.keys() | then.keys()):
-                snapshot.same(name, now.get(name), then.get(name))
+                states.same(name, now.get(name), then.get(name))
         with container.located(path):
             self._check(notes, estimator, data)
         self.trainer, self.notes = trainer, notes
@@ -108,8 +110,8 @@ class Kept:
 
     def _check(self, notes, estimator, data):
         e, numbers, curves = estimator, notes["numbers"], notes["curves"]
-        snapshot.fields(numbers, NUMBERS, "numbers")
-        snapshot.fields(curves, CURVES, "curves")
+        values.fields(numbers, NUMBERS, "numbers")
+        values.fields(curves, CURVES, "curves")
         kinds = {name: (int,) if name in COUNTS else (float, type(None)) for name in NUMBERS}
         if not all(type(numbers[name]) in kinds[name] for name in NUMBERS) or min(numbers[name] for name in COUNTS) < 0:
             raise FormatError("numbers: counts must be whole, the others floating-point")
@@ -122,7 +124,7 @@ class Kept:
         best, theta = notes["best_theta"], e._optimizer.trainer.net.theta
         if not (_is_vector(best, theta.dtype) and len(best) == len(theta) if e.early_stopping else best is None):
             raise FormatError("best_theta does not fit the network")
-        self._generator = snapshot.to_generator(notes["draws"])
+        self._generator = values.to_generator(notes["draws"])
         if notes["draws"]["bit_generator"] != e._random_state.get_state(legacy=False)["bit_generator"]:
             raise FormatError("draws are of another generator than random_state")
         if numbers["n_iter_"] > e.max_iter:
@@ -159,7 +161,7 @@ def describe(X, y, w, validation):
 def _parameters(estimator):
     """Those that decide the bits, as JSON; numbers as they are, all else by its repr."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
-    return snapshot.of_optimizer(type(estimator)(**parameters))["settings"]
+    return states.of_optimizer(type(estimator)(**parameters))["settings"]
 
 
 def _draws(random_state):

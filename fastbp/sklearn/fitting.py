@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, r2_score
 from sklearn.model_selection import train_test_split
 
-from .. import gradient, regularisation, threads
+from ..engine import objective, regularisation, threads
 from . import callbacks, messages
 from .checkpoint import NOTHING, describe
 from .inputs import TrainingSet, outputs
@@ -41,7 +41,7 @@ class Validation:
         """Mean cost, as scikit-learn counts it, without the penalty."""
         plan, theta, total = self.model.net.plan, self.model.net.theta, 0.0
         for data, _ in self.set.parts(self.set.m):
-            total += gradient.cost(plan, theta, data, regularisation.none(plan)) * data.weight * data.scale
+            total += objective.cost(theta, data, regularisation.none(plan)) * data.weight * data.scale
         return total / self.set.weight / self.estimator._loss_divisor()
 
     def score(self, loss):

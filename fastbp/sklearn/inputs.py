@@ -4,8 +4,8 @@ import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..checks import readable
-from ..data import Data
+from ..engine.checks import readable
+from ..engine.data import Data
 from ..network import Network
 
 DENSE = 2**27  # bytes of a sparse X held dense at a time

@@ -7,9 +7,10 @@ import scipy  # type: ignore[import-untyped]
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 from scipy.special import expit  # type: ignore[import-untyped]
 
-from .. import _backprop, blas, gradient
-from ..plan import Plan
-from ..regularisation import Regularisation
+from .. import _backprop
+from ..engine import blas, sums
+from ..engine.plan import Plan
+from ..engine.regularisation import Regularisation
 from . import callbacks, messages
 from .inputs import TrainingSet
 from .model import packed_places
@@ -45,9 +46,9 @@ class Objective:
         D, cost = np.zeros_like(theta), 0.0
         for data, _ in self.training.parts(self.training.m):
             part = D if data.scale == 1 else np.zeros_like(theta)
-            sums = np.zeros(-(-data.m // self.panel) if self.plan.loss == "cross_entropy" else 0)
-            total = gradient.accumulate(self.plan, theta, data, part, False, self.n_threads, sums)
-            cost += self._clipped(theta, data, total, sums) * data.scale
+            each = np.zeros(-(-data.m // self.panel) if self.plan.loss == "cross_entropy" else 0)
+            total = data.accumulate(theta, part, self.n_threads, each)
+            cost += self._clipped(theta, data, total, each) * data.scale
             if part is not D:
                 D += data.scale * part
         D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
@@ -56,7 +57,7 @@ class Objective:
             self.best = J, theta.copy()
         return J, D
 
-    def _clipped(self, theta, data, cost, sums):
+    def _clipped(self, theta, data, cost, each):
         """The sum of the costs as scikit-learn counts it: from the probability p of what is right, at least eps.
 
         Its line search sees log(eps) where an example costs more, and with sigmoids the digits that 1 - p has lost.
@@ -64,13 +65,13 @@ class Objective:
         """
         wrong = EPS if self.plan.output == "softmax" else LOST
         least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
-        panels = np.flatnonzero(~(sums <= -np.log(wrong) * least))
+        panels = np.flatnonzero(~(each <= -np.log(wrong) * least))
         if not len(panels):
             return cost
         rows = (panels[:, np.newaxis] * self.panel + np.arange(self.panel)).ravel()
         rows = rows[rows < data.m]
         h = np.empty((len(rows), self.plan.layer_sizes[-1]))
-        gradient.predict(self._predicted, theta, data.X[rows], h)
+        sums.predict(self._predicted, theta, data.X[rows], h)
         if data.labels is not None:
             p = np.take_along_axis(h, data.labels[rows, np.newaxis], axis=1)
         else:
@@ -78,7 +79,7 @@ class Objective:
         if p.min() >= wrong:
             return cost
         costs = -np.log(np.clip(p, EPS, 1 - EPS))
-        return float((costs if data.w is None else data.w[rows] * costs).sum() + np.delete(sums, panels).sum())
+        return float((costs if data.w is None else data.w[rows] * costs).sum() + np.delete(each, panels).sum())
 
 
 def full_batch(estimator, model, X, y, target, w):

@@ -5,7 +5,8 @@ from operator import is_
 
 import numpy as np
 
-from .. import _kernels, gradient
+from .. import _kernels
+from ..engine import sums
 from ..network import Network
 
 LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
@@ -35,7 +36,7 @@ class Model:
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
-        self._predict_row = gradient.row_predictor(self.net.plan, self.net.theta)
+        self._predict_row = sums.row_predictor(self.net.plan, self.net.theta)
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
@@ -87,7 +88,7 @@ class Model:
         """h (m, K) for rows that can be read as they are."""
         plan, theta = self.net.plan, self.net.theta
         h = np.empty((len(X), plan.layer_sizes[-1]), self.net.dtype)
-        gradient.predict(plan, theta, X, h)
+        sums.predict(plan, theta, X, h)
         return h
 
 

@@ -7,9 +7,10 @@ from multiprocessing import parent_process
 
 import numpy as np
 
-from .. import gradient, optimizers, threads
+from .. import optimizers
+from ..engine import sums, threads
 from ..optimizers import SGD, Adam
-from ..training import Trainer
+from ..training.trainer import Trainer
 
 
 def rule(estimator):
@@ -129,7 +130,7 @@ class Stochastic:
 
     def crew(self, n_threads, rows, batches):
         """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""
-        return threads.crew(n_threads, gradient.operations(self.trainer.net.plan, rows), batches)
+        return threads.crew(n_threads, sums.operations(self.trainer.net.plan, rows), batches)
 
 
 def allowed_threads(n_threads):

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 import fastbp
-from fastbp import optimizers, threads
+from fastbp import optimizers
+from fastbp.engine import threads
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((24, 6)), np.arange(24) % 3

@@ -16,7 +16,9 @@ import second_reader
 from golden_files import GOLDEN
 
 import fastbp
-from fastbp import FormatError, container, files
+from fastbp import FormatError
+from fastbp.files import container
+from fastbp.files import network as files
 
 SMALL = GOLDEN / "no_hidden_float32.fastbp"
 OTHERS = sorted(set(GOLDEN.glob("*.fastbp")) - {SMALL})

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import callbacks, container, snapshot
+from fastbp import callbacks
+from fastbp.files import container, values
 
 ODD = [None, True, -1, 0, 3, 2**70, 1e308, -0.5, "", "x", [], [1], {}, {"dict": {}}, {"array": "theta"}, {"array": "x"},
        {"float": "nan"}, {"float": 1}, [None, None]]
@@ -141,7 +142,7 @@ def float_array(arrays, name, values):
 TRAININGS = {
     "must hold two states$": lambda arrays, meta: meta["generator"].pop(),
     "two states of one kind": lambda arrays, meta: meta["generator"].__setitem__(
-        0, snapshot.encode(np.random.SFC64(0).state, "g", arrays)),
+        0, values.encode(np.random.SFC64(0).state, "g", arrays)),
     "other columns": lambda arrays, meta: (arrays.pop("history.val_J"), meta["history"]["dict"].update(val_J=None)),
     "not as many": lambda arrays, meta: meta["callbacks"].pop(),
     "callback 1, ReduceOnPlateau": lambda arrays, meta: meta["callbacks"][1]["dict"].pop("cooling"),
@@ -246,7 +247,7 @@ def state_of(kind, **changed):
 def test_generators_that_would_read_beyond_their_state_are_refused(path, states, said):
     go_on = trained(path)
     arrays, meta = container.read(path)
-    container.write(path, arrays, {**meta, "generator": snapshot.encode(states, "generator", arrays)})
+    container.write(path, arrays, {**meta, "generator": values.encode(states, "generator", arrays)})
     with pytest.raises(fastbp.FormatError, match=said):
         go_on(network())
 
@@ -256,7 +257,7 @@ def test_generators_that_would_read_beyond_their_state_are_refused(path, states,
 ])
 def test_generators_at_the_ends_of_their_state_are_read(kind, end):
     kept = state_of(kind, **end)
-    again = snapshot.to_generator(kept)
+    again = values.to_generator(kept)
     twin = np.random.Generator(getattr(np.random, kind)(0))
     twin.bit_generator.state = kept
     assert (again.integers(0, 2**60, 700) == twin.integers(0, 2**60, 700)).all()
@@ -265,9 +266,9 @@ def test_generators_at_the_ends_of_their_state_are_read(kind, end):
 def test_a_history_with_other_columns_is_refused(path):
     go_on = trained(path)
     arrays, meta = container.read(path)
-    history = snapshot.decode(meta["history"], arrays)
+    history = values.decode(meta["history"], arrays)
     history["val_accuracy"] = None
-    meta["history"] = snapshot.encode(history, "history", arrays)
+    meta["history"] = values.encode(history, "history", arrays)
     container.write(path, arrays, meta)
     with pytest.raises(fastbp.FormatError, match="other columns"):
         go_on(network())

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import atomic, container
+from fastbp.files import atomic, container
 
 CALLS = ["open", "write", "fsync", "fchmod", "replace", "close", "stat", "readlink", "urandom"]
 FATAL = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES]

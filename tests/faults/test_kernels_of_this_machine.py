@@ -11,7 +11,8 @@ import pytest
 from children import HELPERS, run
 
 import fastbp
-from fastbp import gradient, verify
+from fastbp import verify
+from fastbp.engine import sums as gradient
 
 CORES = ["Haswell", "Sandybridge", "Nehalem"]
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels of OpenBLAS for x86-64")
@@ -29,7 +30,7 @@ def test_fault_17_every_product_at_every_length_of_a_tail_is_that_of_plain_sums(
 @x86
 @pytest.mark.parametrize("core", CORES)
 def test_fault_17_blas_for_other_processors_passes_the_selftest_too(core):
-    code = REPORT + "; print(*{library.architecture for library in fastbp.blas.libraries()})"
+    code = REPORT + "; print(*{library.architecture for library in fastbp.engine.blas.libraries()})"
     numbers, architecture = run(code, OPENBLAS_CORETYPE=core).splitlines()
     if architecture != core:
         pytest.skip(f"this BLAS has no kernels for {core}: {architecture}")

@@ -12,7 +12,7 @@ import pytest
 from children import run
 
 import fastbp
-from fastbp import checkpoint
+from fastbp.training import checkpoint
 
 PROGRAM = """
 import signal, sys, time

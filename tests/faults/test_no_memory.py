@@ -18,7 +18,7 @@ import pytest
 from children import HELPERS
 
 import fastbp
-from fastbp import container
+from fastbp.files import container
 
 pytest.importorskip("_testcapi", reason="this Python comes without _testcapi.set_nomemory")
 HERE = Path(__file__).parent

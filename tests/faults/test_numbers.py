@@ -12,8 +12,9 @@ from helpers import DTYPES, problem
 from reference import ACTIVATIONS, PAIRS
 
 import fastbp
-from fastbp import gradient, optimizers
-from fastbp.plan import BLAS_LIMIT, Plan
+from fastbp import optimizers
+from fastbp.engine import sums as gradient
+from fastbp.engine.plan import BLAS_LIMIT, Plan
 
 # ---------------------------------------------------------------- 18, 19, 20: what lies in buffers before
 

@@ -11,7 +11,7 @@ import pytest
 from children import run
 
 import fastbp
-from fastbp import quota, threads
+from fastbp.engine import quota, threads
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -1,0 +1,69 @@
+"""The bases of update rules and schedules: they hold settings and nothing else."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import checks
+
+
+class Settings:
+    """Compared and shown by its attributes."""
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    __hash__ = None
+
+
+class Optimizer(Settings):
+    """Base of the update rules.
+
+    To write one, define `init` and `update` (a subclass, or any object that has both):
+
+    >>> import numpy as np, fastbp
+    >>> class SignDescent(fastbp.optimizers.Optimizer):
+    ...     '''theta := theta - step sign(D)'''
+    ...     def __init__(self, step):
+    ...         self.step = step
+    ...     def init(self, theta):
+    ...         return {"t": 0}
+    ...     def update(self, theta, D, state):
+    ...         state["t"] += 1
+    ...         theta -= self.step * np.sign(D)
+    >>> net = fastbp.Network([2, 1], seed=0)
+    >>> X, Y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])
+    >>> history = fastbp.train(net, X, Y, optimizer=SignDescent(0.01), epochs=100)
+    >>> history.J[-1] < history.J[0]
+    True
+    """
+
+    compiled = None  # name of the rule in src/kernels/names.h
+    slots = ()  # names of the state's arrays, in the order of the compiled rule
+
+    def init(self, theta: NDArray[Any]) -> dict[str, Any]:
+        """The state of one training: a dict of the step count t and arrays like theta.
+
+        What else a rule keeps from step to step is a float64 array `scalars`. Where the state has an entry `bias`, the
+        trainer puts the indices of the biases in theta there.
+        """
+        return {"t": 0, **{slot: np.zeros_like(theta) for slot in self.slots}}
+
+    def update(self, theta: NDArray[Any], D: NDArray[Any], state: dict[str, Any]) -> None:
+        """Change theta (n_parameters,) and the state in place, given D (n_parameters,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define update(theta, D, state)")
+
+    def rate(self, state: dict[str, Any]) -> float:
+        """The learning rate of the next step."""
+        if callable(self.learning_rate):
+            return float(checks.rates(self.learning_rate, state["t"], 1)[0])
+        return self.learning_rate
+
+    def settings(self) -> tuple[Any, ...]:
+        """The numbers of the compiled rule in its order, the learning rate first (or the function that gives it)."""
+        raise NotImplementedError(f"{type(self).__name__} names a compiled rule but not its settings")

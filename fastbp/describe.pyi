@@ -1,6 +1,0 @@
-from typing import Final
-
-DEPTH: Final[int]
-
-def describe(value: object, depth: int = ...) -> str: ...
-def digest(value: object) -> int: ...

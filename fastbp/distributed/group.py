@@ -1,0 +1,342 @@
+"""Ranks that train together: processes under `mpiexec`, each with rows of its own.
+
+A rank does its part of the work in a section, and every section ends in one collective call that all ranks make. What
+one rank raises inside is carried to that call and raised on all. fastbp never imports mpi4py: a communicator is any
+object with the methods Get_rank, Get_size, Allreduce and Bcast of one, on NumPy arrays.
+"""
+
+import os
+import pickle
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _kernels
+from .._types import Array, Comm, Value
+from ..config import __version__
+from ..engine import checks, threads
+from .describe import digest
+
+COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
+CALLS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+HEARD = 0.3  # seconds until mpiexec has passed on what was printed: it drops the rest where a rank aborts
+SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
+
+
+class RankError(RuntimeError):
+    """Another rank failed; `rank` is which, and the message says how."""
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank
+
+
+class Alone:
+    """One process that knows of no others: what a `Group` does, at no cost."""
+
+    rank, size, parts, own, together = 0, 1, 1, 1, False
+    guard = nullcontext
+
+    def first(self, i: int = 0) -> int:
+        return i
+
+    def section(self, function: Callable[[], Value]) -> Value:
+        return function()
+
+    def first_of(self, *values: Any) -> tuple[Any, ...]:
+        return values
+
+    def generator(self, rng: np.random.Generator) -> np.random.Generator:
+        return rng
+
+    def agreed(self, *reasons: str | None) -> tuple[str | None, ...]:
+        return reasons
+
+    def alike(self, error: BaseException) -> BaseException:
+        return error
+
+    def threads(self, n_threads: int | None) -> int | None:
+        return n_threads
+
+    def conditions(self, _: int | None) -> dict[str, Any]:
+        return {}
+
+    def any_has(self, has: Callable[[str], bool]) -> dict[str, bool]:
+        return {name: has(name) for name in CALLS}
+
+    def unchanged(self, theta: NDArray[Any]) -> None:
+        pass
+
+
+ALONE = Alone()
+
+
+class Group:
+    """The ranks of a communicator, and how their sums are added.
+
+    Parameters
+    ----------
+    comm : communicator
+        As of mpi4py, for instance ``MPI.COMM_WORLD``.
+    parts : int, optional
+        Results shall depend on this number instead of on the number of ranks: the rows are cut into so many parts, each
+        rank holding its share of them, and what is summed over the parts is added in one fixed order, pair by pair. So
+        1, 2 and 4 ranks with parts=4 give the same bits. The number of ranks times a power of two. None: one part a
+        rank, and the communicator's own order of addition.
+
+    Attributes
+    ----------
+    rank, size : int
+    parts, own : int
+        All parts, and how many of them each rank holds.
+    """
+
+    together = True     # there may be others
+
+    def __init__(self, comm: Comm, parts: int | None = None) -> None:
+        self.comm, (self.rank, self.size) = comm, _place(comm)
+        self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
+        count, error = attempt(lambda: self.size if parts is None else checks.count(parts, "parts"))
+        bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        place = digest((socket.gethostname(), bound_to))
+        everywhere = self.gather(place, 0 if error is not None else count, error is not None)
+        self.settle(everywhere[:, 2], error)
+        self.parts, self.own = count, count // self.size
+        self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
+        if self.parts % self.size or self.own & (self.own - 1) or not self.own:
+            raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
+        if len(set(everywhere[:, 1])) > 1:
+            raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")
+
+    def threads(self, n_threads: int | None) -> int:
+        """n_threads, or, for None, as many as there are processors for each rank"""
+        return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
+
+    def conditions(self, sync_every: int | None) -> dict[str, Any]:
+        """What a training that goes on from a checkpoint must have in common with the one kept: the number of ranks
+        alone where there is no fixed order"""
+        return {"parts": self.parts, "fixed order": self.fixed, "sync_every": sync_every}
+
+    def first(self, i: int = 0) -> int:
+        """The number of this rank's part i among all parts."""
+        return self.rank * self.own + i
+
+    def gather(self, *values: float) -> NDArray[np.float64]:
+        """(size, SLOTS): up to SLOTS float64 of each rank, zeros after them; any value arrives as it is."""
+        mine = np.zeros((self.size, SLOTS))
+        mine[self.rank, : len(values)] = values
+        return self.exchange(mine)
+
+    def exchange(self, mine: Array) -> Array:
+        """Arrays that are zeros but for this rank's part of them, put together; as whole numbers, so that no bit of
+        any value changes."""
+        total = np.empty_like(mine)
+        self.comm.Allreduce(mine.view(f"i{mine.itemsize}"), total.view(f"i{mine.itemsize}"))
+        return total
+
+    def section(self, function: Callable[[], Value]) -> Value:
+        """function() on every rank; what it raises on one is raised on all."""
+        result, error = attempt(function)
+        self.settle(self.gather(error is not None)[:, 0], error)
+        return result
+
+    def add(self, value: Callable[[int], float]) -> float:
+        """value(i) of each of this rank's parts i, summed over all parts in their fixed order; a section."""
+        mine, error = attempt(lambda: float(pair_by_pair([value(i) for i in range(self.own)])))
+        rows = self.gather(error is not None, 0.0 if error is not None else mine)
+        self.settle(rows[:, 0], error)
+        return pair_by_pair(rows[:, 1].tolist())
+
+    def concatenate(self, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """make() of each rank, arrays of the same dtype and columns where they have rows, one after the other; a
+        section."""
+        mine, error = attempt(lambda: np.ascontiguousarray(make()))
+        sizes = self.gather(error is not None, 0 if error is not None else len(mine))
+        self.settle(sizes[:, 0], error)
+        ends = np.cumsum(sizes[:, 1]).astype(int)
+        if not sizes[:, 1].all():   # a rank without rows cannot know their form
+            form = self.tell(int(sizes[:, 1].argmax()), " ".join(map(str, (mine.dtype.str, *mine.shape[1:]))))
+            dtype, *columns = form.split()
+            mine = mine if len(mine) else np.empty((0, *map(int, columns)), dtype)
+        whole = np.zeros((ends[-1], *mine.shape[1:]), mine.dtype)
+        whole[ends[self.rank] - len(mine) : ends[self.rank]] = mine
+        return self.exchange(whole)
+
+    def agreed(self, *reasons: str | None) -> tuple[str | None, ...]:
+        """Each of the reasons, text or None, as the first rank has it that has one."""
+        rows = self.gather(*(reason is not None for reason in reasons))
+        return tuple(self.tell(int(rows[:, i].argmax()), reason) if rows[:, i].any() else None
+                     for i, reason in enumerate(reasons))
+
+    def first_of(self, *values: Any) -> tuple[Any, ...]:
+        """The values of rank 0, copies of them on the others."""
+        raw, error = attempt(lambda: pickle.dumps(values) if self.rank == 0 else b"")
+        self.section(lambda: reraise(error))
+        length = self.share(np.array([len(raw)], np.int64))
+        raw = self.share(np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy())
+        return values if self.rank == 0 else pickle.loads(raw.tobytes())
+
+    def share(self, array: Array) -> Array:
+        """array := that of rank 0"""
+        self.comm.Bcast(array, root=0)
+        return array
+
+    def tell(self, root: int, text: str) -> str:
+        """The text of rank `root`."""
+        raw = text.encode(errors="replace") if self.rank == root else b""
+        length = np.array([len(raw)], np.int64)
+        self.comm.Bcast(length, root=root)
+        buffer = np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy()
+        self.comm.Bcast(buffer, root=root)
+        return buffer.tobytes().decode(errors="replace")
+
+    def generator(self, rng: np.random.Generator) -> np.random.Generator:
+        """A generator of random numbers that all ranks have alike, begun by a number that rank 0's draws"""
+        return np.random.default_rng(int(self.share(np.array([rng.integers(2**63)], np.int64))[0]))
+
+    def any_has(self, has: Callable[[str], bool]) -> dict[str, bool]:
+        """{name: has it any rank?} of the methods of callbacks"""
+        rows = self.gather(*(has(name) for name in CALLS))
+        return {name: bool(rows[:, i].any()) for i, name in enumerate(CALLS)}
+
+    def unchanged(self, theta: NDArray[Any]) -> None:
+        """ValueError on every rank where the last callbacks have changed theta on some ranks only"""
+        if len(set(self.gather(digest(theta))[:, 0])) > 1:
+            raise self.alike(ValueError("theta differs between the ranks: a callback that changes it must be given on "
+                                        "all of them"))
+
+    def settle(self, failed: NDArray[Any], error: BaseException | None) -> None:
+        """After a collective call in which each rank told whether it failed: raise on all ranks, or go on."""
+        failed = np.flatnonzero(failed)
+        if not len(failed):
+            return
+        first = int(failed[0])
+        text = self.tell(first, "".join(traceback.format_exception_only(error)).strip() if error is not None else "")
+        if error is None:
+            error = RankError(f"rank {first} of {self.size} failed: {text}", first)
+        else:
+            error.add_note(f"on rank {self.rank} of {self.size}")
+        raise self.alike(error)
+
+    def alike(self, error: BaseException) -> BaseException:
+        """The error, which every rank is about to raise."""
+        self._raised = error
+        return error
+
+    def agree(self, call: str, settings: Mapping[str, object], digests: NDArray[np.float64] | None = None) -> None:
+        """ValueError on every rank where they are not called alike: a dict by name, the same names on all.
+
+        digests: those of `own_digests`, gathered already; always in the last places of a message, its errors being in
+        the first, so that a rank that is somewhere else can take neither for the other.
+        """
+        if digests is None:
+            digests = self.gather(*[0] * (SLOTS - 2), *own_digests(call, settings))[:, -2:]
+        if (digests == digests[0]).all():
+            return
+        if (digests[:, 0] != digests[0, 0]).any():
+            error = ValueError(f"the ranks must call the same function; rank {self.rank} called {call}")
+            raise self.alike(error) if digests.all() else error     # who has sent no digest does not know
+        settings = settings | COMMON
+        names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
+        here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)
+        raise self.alike(ValueError(
+            f"{call}: the ranks differ in {', '.join(names)}; on rank {self.rank} of {self.size}: {here}"))
+
+    @contextmanager
+    def guard(self) -> AbstractContextManager[None]:
+        """Around all that the ranks do together. An error that not all know of would leave the others waiting for
+        ever: it is printed, and the communicator aborts, if it can."""
+        try:
+            yield
+        except BaseException as error:
+            if error is not self._raised and self.size > 1 and callable(getattr(self.comm, "Abort", None)):
+                traceback.print_exc()
+                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
+                      file=sys.stderr, flush=True)
+                try:
+                    time.sleep(HEARD)
+                finally:
+                    self.comm.Abort(1)
+            raise
+
+
+def group(comm: Comm | Group | Alone | None) -> Group | Alone:
+    """The Group of a communicator, a Group itself, or ALONE for None."""
+    return ALONE if comm is None else comm if isinstance(comm, (Group, Alone)) else Group(comm)
+
+
+def rows(m: int, comm: Comm | Group) -> slice:
+    """The rows of m examples that this rank takes, as a slice: equal shares up to one row, in the order of the ranks.
+
+    With `Group(comm, parts)` the parts are the same ones whatever the number of ranks.
+    """
+    if isinstance(comm, Group):
+        rank, parts, own = comm.rank, comm.parts, comm.own
+    else:
+        (rank, parts), own = _place(comm), 1
+    ends = cuts(checks.count(m, "m", low=0), parts)
+    return slice(ends[rank * own], ends[(rank + 1) * own])
+
+
+def _place(comm):
+    """(rank, size)"""
+    if isinstance(comm, type):
+        raise TypeError(f"comm must be a communicator as of mpi4py; got the class {comm.__name__}")
+    if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
+                   if not callable(getattr(comm, name, None))]:
+        raise TypeError(f"comm must be a communicator as of mpi4py; {type(comm).__name__} has no {', '.join(missing)}")
+    rank, size, why = 0, 0, None
+    try:
+        rank, size = int(comm.Get_rank()), int(comm.Get_size())
+    except Exception as error:
+        why = error
+    if not 0 <= rank < size:
+        raise ValueError(f"comm must be a communicator with ranks, this process among them; got {comm!r}") from why
+    return rank, size
+
+
+def cuts(m: int, n: int) -> list[int]:
+    """Where m rows are cut into n parts: the first m mod n have one row more. A rank that holds some of the parts
+    finds them again from its number of rows alone."""
+    return [i * (m // n) + min(i, m % n) for i in range(n + 1)]
+
+
+def ranges(m: int, n: int) -> list[tuple[int, int]]:
+    return list(pairwise(cuts(m, n)))
+
+
+def own_digests(call: str, settings: Mapping[str, object]) -> tuple[int, int]:
+    return digest(call), digest(settings | COMMON)
+
+
+def reraise(error: BaseException | None) -> None:
+    if error is not None:
+        raise error
+
+
+def attempt(function: Callable[[], Value]) -> tuple[Value | None, BaseException | None]:
+    """(its result, None), or (None, what it raised)"""
+    try:
+        return function(), None
+    except BaseException as error:
+        return None, error
+
+
+def pair_by_pair(values: list[Value]) -> Value:
+    """((v0 + v1) + (v2 + v3)) + ...: neighbours, then neighbours of these; arrays are added in place of the first."""
+    while len(values) > 1:
+        sums = []
+        for i in range(0, len(values) - 1, 2):
+            a = values[i]
+            a += values[i + 1]
+            sums.append(a)
+        values = sums + values[len(sums) * 2 :]
+    return values[0]

@@ -1,0 +1,119 @@
+"""One rank's rows of data that lie on all ranks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._types import Count, Floats
+from ..engine.data import Data
+from . import group as distributed
+from .group import Group
+from .sum import Part, Sum
+
+KINDS = (None, "binary", "one_hot", "labels")
+
+
+class Shard:
+    """What a rank holds of the examples, cut into its parts; made on all ranks together.
+
+    Parameters
+    ----------
+    group : Group
+    make : callable
+        Returns this rank's rows as Data, possibly none; or a list of Data, its parts.
+    call, settings
+        What all ranks must have in common: the name of a function and a dict.
+    name : str
+        Of the argument that is empty where all ranks' rows are.
+
+    Attributes
+    ----------
+    parts : list of Data
+    m : int
+        Examples of all ranks.
+    weight : float
+        The m of the formulas, of all ranks.
+    scale : float
+        1
+    classes : "labels", "one_hot", "binary" or None
+        Of all ranks, as for `Data`.
+    labels, w : True or None
+        Has any rank labels, or weights?
+    """
+
+    scale = 1.0
+
+    def __init__(
+        self, group: Group, make: Callable[[], Data | list[Data]], call: str, settings: Mapping[str, object],
+        name: str = "X",
+    ) -> None:
+        def prepare():
+            data = make()
+            parts = data if isinstance(data, list) else [
+                part(data, first, last) for first, last in distributed.ranges(data.m, group.own)]
+            weight = distributed.pair_by_pair([each.weight for each in parts])
+            return parts, (sum(each.m for each in parts), weight, any(each.scale != 1 for each in parts),
+                           min(kind(each) for each in parts), any(each.w is not None for each in parts))
+
+        prepared, error = distributed.attempt(prepare)
+        self.parts, told = ([], (0,) * 5) if error is not None else prepared
+        rows = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
+        group.settle(rows[:, 0], error)
+        group.agree(call, settings, rows[:, -2:])
+        some = rows[rows[:, 1] > 0]
+        if not len(some):
+            raise group.alike(ValueError(f"{name} has 0 rows on every rank; at least one example is needed"))
+        self.group, self.m, self.weight = group, int(rows[:, 1].sum()), distributed.pair_by_pair(rows[:, 2].tolist())
+        self.classes, self.w = KINDS[int(some[:, 4].min())], True if some[:, 5].any() else None
+        if not self.weight:
+            raise group.alike(ValueError("sample_weight must have a positive sum over all ranks"))
+        if rows[:, 3].any():
+            raise group.alike(ValueError("sample_weight must not be that extreme on several ranks; divide all by their "
+                                         "mean first"))
+        labels = some[:, 4] == KINDS.index("labels")
+        if labels.any() and not labels.all():
+            raise group.alike(ValueError("Y must hold labels on every rank, or targets on every rank"))
+        self.labels = True if labels.all() else None
+        for each in self.parts:
+            each.classes = self.classes
+        self.plan, self._sums = self.parts[0].plan, {}
+
+    def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float:
+        """Delta += the sum over all examples; returns the sum of their costs."""
+        n_threads = self.group.threads(n_threads)
+        key = len(Delta), Delta.dtype
+        if key not in self._sums:
+            self._sums[key] = Sum(self.group, *key)
+        total = self._sums[key]
+
+        def sum_of(i, into):
+            into[:] = 0
+            data = self.parts[i]
+            return Part(data.accumulate(theta, into, n_threads) if data.weight else 0.0, data.weight)
+
+        cost, _, _ = total(theta, sum_of)
+        Delta += total.Delta
+        return cost
+
+    def accuracy(self, outputs: Callable[[Data], Floats]) -> float:
+        """Share of the examples in the right class, where there are any; outputs(data) are the h of a part."""
+        right = self.group.add(lambda i: self.parts[i].right(outputs(self.parts[i])) if self.parts[i].m else 0.0)
+        return right / self.weight
+
+    def together(self, values: Callable[[Data, None], NDArray[Any]]) -> NDArray[Any]:
+        """values(data, None), an array of a row an example, of all parts of all ranks one after the other."""
+        return self.group.concatenate(lambda: np.concatenate([values(data, None) for data in self.parts]))
+
+
+def kind(data: Data) -> int:
+    """Number of the data's kind of classes; above all of them where there are no examples to tell."""
+    return KINDS.index(data.classes) if data.m else len(KINDS)
+
+
+def part(data: Data, first: int, last: int) -> Data:
+    """The rows first .. last as data of their own, views of these."""
+    own = Data.of(data.plan, *(a if a is None else a[first:last] for a in (data.X, data.dense, data.labels, data.w)))
+    own.scale = data.scale
+    return own

@@ -1,0 +1,137 @@
+"""The sum of a step over all ranks: one flat buffer, one Allreduce.
+
+    Delta (n,) | cost, weight, flags, fingerprint of theta and more of rank 0 | the same of rank 1 | ...
+
+Each rank writes its own numbers, float64, among zeros, so that they arrive as they are; in a float32 buffer as four
+whole numbers below 2^16 each.
+"""
+
+import zlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .._types import Floats
+from .group import Group, attempt, pair_by_pair
+
+MORE, FAILED = 1, 2  # flags of a rank: it has more to come; it raised
+SAMPLE = 64  # values of theta that its fingerprint looks at, about
+
+
+class Part(NamedTuple):
+    """What one part brings to a step, beside its Delta."""
+
+    cost: float = 0.0
+    weight: float = 0.0
+    more: bool = False
+
+
+class Sum:
+    """Delta, cost and weight over all parts of a group.
+
+    Parameters
+    ----------
+    group : Group
+    n : int
+        Length of Delta.
+    dtype : of Delta
+    extra : int
+        Further numbers of each rank.
+
+    Attributes
+    ----------
+    Delta : (n,)
+        The sum of the last call; the caller may write into it.
+    extra : (size, extra)
+        The ranks' further numbers of the last call.
+    """
+
+    def __init__(self, group: Group, n: int, dtype: DTypeLike, extra: int = 0) -> None:
+        self.group, self.n, self._count = group, n, 4 + extra
+        self._width = self._count * (8 // np.dtype(dtype).itemsize) ** 2    # values that hold a rank's numbers
+        used = n + group.size * self._width
+        self._own = np.zeros(-(-used // group.size) * group.size, dtype)    # in equal segments, one a rank
+        self._all = self._own if group.size == 1 else np.empty_like(self._own)
+        self._in_order = group.fixed and group.size > 1
+        self._received = np.empty((group.size, len(self._own) // group.size), dtype) if self._in_order else None
+        self._others = []       # Delta of the parts that wait to be added
+        self.Delta = self._all[:n]
+
+    def __call__(
+        self, theta: Floats, part: Callable[[int, Floats], Part], extra: Callable[[], Any] = lambda: (),
+    ) -> tuple[float, float, bool]:
+        """(cost, weight, has any part more to come?) over all parts; a section.
+
+        part(i, Delta) writes Delta (n,) of this rank's part i, and returns its Part; extra() is asked after them.
+        """
+        group, own, seen = self.group, self._own, fingerprint(theta)
+        mine, error = attempt(lambda: self._parts(part, 0, group.own, own[: self.n], 0))
+        numbers = np.zeros(self._count)
+        if error is None:
+            further, error = attempt(extra)
+        if error is None:
+            numbers[:4] = mine.cost, mine.weight, MORE if mine.more else 0, seen
+            numbers[4:] = further
+        else:
+            own[: self.n], numbers[2] = 0, FAILED
+        self._place(numbers)
+        self._add()
+        numbers = self._numbers()
+        costs, weights, flags, marks = numbers[:, :4].T.tolist()
+        if FAILED in flags:
+            group.settle([flag == FAILED for flag in flags], error)
+        if marks.count(marks[0]) < len(marks):
+            other = next(r for r, mark in enumerate(marks) if mark != marks[0])
+            raise group.alike(ValueError(
+                f"theta of rank {other} is not that of rank 0: something has changed it, or a setting of the optimizer "
+                "on one rank, or the ranks' processors round differently"))
+        self.extra = numbers[:, 4:]
+        return pair_by_pair(costs), pair_by_pair(weights), MORE in flags
+
+    def _parts(self, part, first, last, Delta, depth):
+        """The parts first .. last, a power of two of them, added in pairs."""
+        if last - first == 1:
+            return Part(*part(first, Delta))
+        if len(self._others) == depth:
+            self._others.append(np.empty_like(Delta))
+        other, middle = self._others[depth], (first + last) // 2
+        a = self._parts(part, first, middle, Delta, depth + 1)
+        b = self._parts(part, middle, last, other, depth + 1)
+        Delta += other
+        return Part(a.cost + b.cost, a.weight + b.weight, a.more or b.more)
+
+    def _place(self, numbers):
+        """The numbers of this rank, among the zeros that were there from the beginning"""
+        places = self._own[self.n :]
+        at = self.group.rank * self._width
+        places[at : at + self._width] = numbers if places.itemsize == 8 else numbers.view(np.uint16)
+
+    def _numbers(self):
+        """(size, 4 + extra)"""
+        size = self.group.size
+        places = self._all[self.n : self.n + size * self._width]
+        if places.itemsize == 4:
+            places = places.astype(np.uint16).view(np.float64)
+        return places.reshape(size, self._count).copy()
+
+    def _add(self):
+        """_all := the sum of _own over the ranks"""
+        comm = self.group.comm
+        if self.group.size == 1:
+            return
+        if not self._in_order:
+            comm.Allreduce(self._own, self._all)
+        elif hasattr(comm, "Alltoall") and hasattr(comm, "Allgather"):
+            comm.Alltoall(self._own, self._received)    # segment r of all ranks goes to rank r
+            comm.Allgather(pair_by_pair(list(self._received)), self._all)
+        else:
+            gathered = np.zeros((self.group.size, len(self._own)), self._own.dtype)
+            gathered[self.group.rank] = self._own
+            self._all[:] = pair_by_pair(list(self.group.exchange(gathered)))
+
+
+def fingerprint(theta: NDArray[Any]) -> int:
+    """Of a sample of theta: a change that training makes shows nearly everywhere."""
+    return zlib.crc32(theta[:: max(1, len(theta) // SAMPLE)].tobytes())

@@ -1,0 +1,1 @@
+"""The arithmetic of one network: layout, data, sums over examples, threads. It knows no loop, files or ranks."""

@@ -1,0 +1,365 @@
+"""All checking of input: every array and number from outside passes here once, before anything has changed.
+
+Errors name the argument, what was received and what is accepted. Arrays come back as the compiled core reads
+them: float32, float64 or uint8, native byte order, aligned, contiguous within a row; no copy where they are so.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import _kernels
+from .._types import Array, Count, Flag, Floats, Layout, Number, PerLayer, Rate, Seed
+
+LARGEST = sys.float_info.max
+MOST = 2**63 - 1  # that compiled code counts up to
+READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
+
+
+def array(value: ArrayLike, name: str) -> NDArray[Any]:
+    """value as an ndarray of real numbers, of any dtype and layout."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+    try:
+        a = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    if a.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {a.dtype}")
+    return a
+
+
+def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """The 2-D array as the compiled core reads it; converted to dtype only where it cannot be read as it lies."""
+    if a.dtype == bool:
+        a = a.view(np.uint8)
+    if a.dtype in READ_AS_IS and a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == a.itemsize):
+        return a
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return np.array(a, dtype=dtype, order="C", copy=True, subok=False)
+
+
+def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) -> None:
+    """No NaN, no infinity, nothing that dtype cannot hold; else the first such cell is named."""
+    if a.dtype.kind != "f":
+        return
+    flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
+    if flat >= 0:
+        i, j = divmod(flat, a.shape[1])
+        what = "NaN" if math.isnan(a[i, j]) else f"infinity or a value too large for {np.dtype(dtype).name}"
+        cell = f"{name}[{j}]" if one_row else f"{name}[{i}, {j}]"
+        raise ValueError(f"Input {name} contains {what}. First at {cell}.")
+
+
+def inputs(
+    X: ArrayLike, columns: int, dtype: DTypeLike, name: str = "X", empty: bool = False,
+) -> tuple[NDArray[Any], bool]:
+    """Examples, one a row: (m, columns), or (columns,) for one; at least one row unless `empty`.
+
+    Returns the readable 2-D array and whether it was 1-D.
+    """
+    a = array(X, name)
+    if a.ndim not in (1, 2):
+        raise ValueError(f"{name} must be 2-D, (m, {columns}), or one row of {columns}; got shape {a.shape}")
+    one_row = a.ndim == 1
+    rows = a[np.newaxis] if one_row else a
+    if rows.shape[1] != columns:
+        raise ValueError(f"{name} has {rows.shape[1]} columns, but the network has {columns} inputs; shape {a.shape}")
+    if rows.shape[0] == 0 and not empty:
+        raise ValueError(f"{name} has 0 rows; at least one example is needed")
+    rows = readable(rows, dtype)
+    finite(rows, dtype, name, one_row)
+    return rows, one_row
+
+
+def targets(
+    Y: ArrayLike, m: int, plan: Layout, dtype: DTypeLike, name: str = "Y",
+) -> tuple[NDArray[Any], None] | tuple[None, NDArray[np.int64]]:
+    """Targets (m, K), or (m,) for K = 1, or labels (m,): returns (dense (m, K) or None, labels (m,) int64 or None)."""
+    a = array(Y, name)
+    K = plan.layer_sizes[-1]
+    if a.ndim == 0 or a.shape[0] != m:
+        raise ValueError(f"{name} has shape {a.shape}, but X has {m} rows")
+    if a.ndim == 1 and K > 1:
+        return None, _labels(a, K, plan, name)
+    if a.shape not in ((m, K), (m,)):
+        labels = " or integer labels (m,)" if K > 1 else " or (m,)"
+        raise ValueError(f"{name} must have shape ({m}, {K}){labels}; got {a.shape}")
+    vector = a.ndim == 1
+    a = readable(a.reshape(m, K) if vector else a, dtype)
+    finite(a, dtype, name)
+    if m == 0:
+        return a, None
+    if a.dtype.kind == "f" or plan.highest < 255:
+        low, high = a.min(), a.max()
+        if low < plan.lowest or high > plan.highest:
+            i, j = np.argwhere((a < plan.lowest) | (a > plan.highest))[0]
+            cell = f"{name}[{i}]" if vector else f"{name}[{i}, {j}]"
+            raise ValueError(
+                f"{cell} is {a[i, j]}, which the output {plan.output!r} cannot reach: "
+                f"{name} must lie in [{plan.lowest:g}, {plan.highest:g}]"
+            )
+    if (plan.output, plan.loss) == ("softmax", "cross_entropy"):
+        off = np.abs(a.sum(axis=1, dtype=np.float64) - 1)
+        i = int(off.argmax())
+        if off[i] > (1e-4 if dtype == np.float32 else 1e-6):
+            raise ValueError(
+                f"{name}[{i}] sums to {a[i].sum(dtype=np.float64):.9g}; with softmax and cross_entropy each row of "
+                f"{name} must sum to 1"
+            )
+    return a, None
+
+
+def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
+    """Answers to outputs h (m, K): integer labels 0 .. K-1 (m,), else numbers (m, K), or (m,) for K = 1."""
+    a = array(Y, name)
+    if a.shape not in ((m, K), (m,)):
+        raise ValueError(f"{name} must have shape ({m}, {K}) or ({m},), since h has shape ({m}, {K}); got {a.shape}")
+    if a.ndim == 1 and K > 1:
+        _in_classes(a, K, name)
+    elif a.dtype.kind == "f" and not np.isfinite(a).all():
+        i = np.argwhere(~np.isfinite(a))[0]
+        raise ValueError(f"Input {name} contains NaN or infinity. First at {name}[{', '.join(map(str, i))}].")
+    return a
+
+
+def _labels(a, K, plan, name):
+    if plan.output not in ("softmax", "sigmoid", "tanh"):
+        raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
+    _in_classes(a, K, name)
+    return np.require(a, dtype=np.int64, requirements=["C", "A"])
+
+
+def _in_classes(a, K, name):
+    if a.dtype.kind == "f":
+        raise ValueError(
+            f"{name} has shape {a.shape} and dtype {a.dtype}; labels must be integers 0 to {K - 1}, "
+            f"targets must have shape (m, {K})"
+        )
+    if a.size and (a.min() < 0 or a.max() >= K):
+        i = int(np.flatnonzero((a < 0) | (a >= K))[0])
+        raise ValueError(f"{name}[{i}] is {a[i]}; labels must be integers 0 to {K - 1}")
+
+
+def weights(
+    sample_weight: ArrayLike | None, m: int, dtype: DTypeLike, name: str = "sample_weight", empty: bool = False,
+) -> tuple[Floats | None, float]:
+    """Weights of the examples (m,), finite, none negative, not all zero unless `empty`.
+
+    Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
+    are scaled to about 1, since all but the plain sums depend on their ratios alone.
+    """
+    if sample_weight is None:
+        return None, 1.0
+    a = array(sample_weight, name)
+    if a.shape != (m,):
+        raise ValueError(f"{name} must have shape ({m},), one for each row of X; got {a.shape}")
+    if a.size and a.min() < 0:
+        i = int(np.flatnonzero(a < 0)[0])
+        raise ValueError(f"{name}[{i}] is {a[i]}; weights must not be negative")
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
+        finite(w.reshape(1, m), dtype, name, one_row=True)
+        total = w.sum(dtype=np.float64)
+    if empty and total == 0:
+        return w, 1.0
+    if not 0 < total < math.inf:
+        raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
+    exponent = math.frexp(float(w.max()))[1]
+    if abs(exponent) < 60:
+        return w, 1.0
+    return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
+
+
+def network(net: Any) -> Any:
+    """A fastbp.Network."""
+    if not (hasattr(net, "plan") and isinstance(getattr(net, "theta", None), np.ndarray)):
+        raise TypeError(f"net must be a fastbp.Network; got {net!r}")
+    return net
+
+
+def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "theta") -> Floats:
+    """Flat parameters (n_parameters,), finite, in dtype: a contiguous array, no copy where it is one."""
+    a = array(theta, name)
+    if a.shape != (plan.n_parameters,):
+        raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        a = np.require(a, dtype=dtype, requirements=["C", "A"]).view(np.ndarray)
+    finite(a[np.newaxis], dtype, name, one_row=True)
+    return a
+
+
+def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out") -> Array:
+    """An array of the caller's that results are written into."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be an ndarray; got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{name} must have shape {shape} and dtype {np.dtype(dtype).name}; "
+                         f"got shape {out.shape} and dtype {out.dtype}")
+    if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
+    return out
+
+
+def number(
+    value: Number, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
+    open_high: bool = True,
+) -> float:
+    """A finite real number in an interval, as float."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    try:
+        value = float(value)
+    except OverflowError:   # a whole number beyond float64
+        value = math.inf if value > 0 else -math.inf
+    inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
+    if not inside:
+        interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise ValueError(f"{name} must be in {interval}; got {value:g}")
+    return value
+
+
+def value(result: object, name: str) -> float:
+    """What a function of the caller's returned, as float; any number, NaN and infinities too."""
+    try:
+        return float(result)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
+
+
+def count(value: Count, name: str, *, low: int = 1) -> int:
+    """A whole number of at least `low`, as int; one that compiled code can hold."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}; got {value}")
+    if value > MOST:
+        raise ValueError(f"{name} must be less than 2^63; got {value}")
+    return int(value)
+
+
+def flag(value: Flag, name: str) -> bool:
+    """True or False, as bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def dictionary(value: Any, name: str) -> dict[str, Any]:
+    """A dict."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dict; got {type(value).__name__}")
+    return value
+
+
+def members(value: Any, names: set[str], name: str) -> dict[str, Any]:
+    """A dict of exactly these keys."""
+    if dictionary(value, name).keys() != names:
+        raise ValueError(f"{name} must have the keys {', '.join(sorted(names))}; "
+                         f"got {', '.join(sorted(map(str, value)))}")
+    return value
+
+
+def generator(seed: Seed) -> np.random.Generator:
+    """numpy's Generator from None (fresh entropy), a whole number, a SeedSequence or a Generator."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        accepted = "None, a whole number of at least 0 or a numpy Generator"
+        raise type(error)(f"seed must be {accepted}; got {seed!r}") from None
+
+
+def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -> tuple[float, ...]:
+    """c of docs/math.md for each of n Theta, from one number or n of them, or from the course's lambda: c = lam / m."""
+    if isinstance(weight_decay, (list, tuple)) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim):
+        if len(weight_decay) != n:
+            raise ValueError(
+                f"weight_decay must be a number, or one for each Theta, {n} of them; got {len(weight_decay)}"
+            )
+        c = tuple(number(value, f"weight_decay[{l}]") for l, value in enumerate(weight_decay))
+    else:
+        c = (number(weight_decay, "weight_decay"),) * n
+    if lam is None:
+        return c
+    if any(c):
+        raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) are the same thing; give one of them")
+    return (number(lam, "lam") / m,) * n
+
+
+def limit(value: Number | None, name: str) -> float:
+    """A positive number, infinity for None."""
+    return math.inf if value is None else number(value, name, open_low=True)
+
+
+def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], float]:
+    """A positive number, or a function of the number of steps taken."""
+    if callable(value) and not isinstance(value, type):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number or a function of the step; got {value!r}")
+    return number(value, name, open_low=True)
+
+
+def rates(function: Callable[[int], Number], first: int, n: int, name: str = "learning_rate") -> NDArray[np.float64]:
+    """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
+    values = [function(t) for t in range(first, first + n)]
+    for t, value in enumerate(values, first):
+        if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
+            raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
+        if not 0 <= value <= LARGEST:
+            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value!r:.60}")
+    return np.array(values, np.float64)
+
+
+def given_rates(rates: ArrayLike, n: int, rule: str | None) -> NDArray[np.float64]:
+    """Learning rates of n steps, for a compiled rule."""
+    if rule is None:
+        raise ValueError("rates need an optimizer with a compiled rule")
+    a = array(rates, "rates")
+    if a.shape != (n,) or not (np.isfinite(a) & (a >= 0)).all():
+        raise ValueError(f"rates must be {n} finite numbers of at least 0, one a batch; got {rates!r}")
+    return np.require(a, dtype=np.float64, requirements=["C", "A"])
+
+
+def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[np.int64]:
+    """Indices of examples, each in 0 .. m - 1, as contiguous int64."""
+    a = array(order, name)
+    if a.dtype.kind not in "iu" or a.ndim != 1:
+        raise ValueError(f"{name} must be a 1-D array of integers; got shape {a.shape} and dtype {a.dtype}")
+    if a.size == 0:
+        raise ValueError(f"{name} is empty")
+    a = np.array(a)     # our own: nobody may change it while it is followed
+    if a.min() < 0 or a.max() >= m:
+        i = int(np.flatnonzero((a < 0) | (a >= m))[0])
+        raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
+    return a.astype(np.int64, order="C", copy=False)
+
+
+def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tuple[float, ...]:
+    """The rates of a(1) .. a(L-1), each in [0, 1): of the inputs, then of each hidden layer; () where nothing drops."""
+    if isinstance(dropout, (list, tuple)) or (isinstance(dropout, np.ndarray) and dropout.ndim == 1):
+        if len(dropout) != hidden:
+            raise ValueError(f"dropout has {len(dropout)} rates; the network has {hidden} hidden layers")
+        rates = [number(rate, f"dropout[{i}]", high=1) for i, rate in enumerate(dropout)]
+    else:
+        rates = [number(dropout, "dropout", high=1)] * hidden
+        if dropout and not hidden:
+            raise ValueError(f"dropout is {dropout:g}, but there is no hidden layer; input_dropout drops inputs")
+    rates = (number(input_dropout, "input_dropout", high=1), *rates)
+    return rates if any(rates) else ()
+
+
+def masks(state: Mapping[str, Any]) -> tuple[int, int]:
+    """Seed of the masks and their step count, from the state of a training with dropout."""
+    for name in ("dropout_seed", "dropout_t"):
+        if name not in state:
+            raise ValueError(f"state has no {name!r}, which a training with dropout goes on from")
+    seed, t = (count(state[name], f"state[{name!r}]", low=0) for name in ("dropout_seed", "dropout_t"))
+    return seed, t

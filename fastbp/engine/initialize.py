@@ -1,0 +1,93 @@
+"""How the parameters start."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .._types import Floats, Net, Number
+from . import checks
+from .plan import Plan
+
+DEFAULT_EPS = {"glorot_uniform": None, "he_normal": None, "normal": 0.01, "uniform": 0.12}
+
+
+def check(
+    init: str | NDArray[Any] | list[Any] | tuple[Any, ...], eps: Number | None, plan: Plan, dtype: DTypeLike,
+) -> tuple[str | Floats, float | None]:
+    """(name, eps) of a scheme, or (the flat start values, None)."""
+    if isinstance(init, str):
+        if init not in DEFAULT_EPS:
+            raise ValueError(f"init is {init!r}; accepted are {', '.join(DEFAULT_EPS)}, or start values")
+        if eps is None:
+            return init, DEFAULT_EPS[init]
+        if DEFAULT_EPS[init] is None:
+            raise ValueError(f"eps goes with init='normal' or 'uniform'; init is {init!r}")
+        return init, checks.number(eps, "eps")
+    if init is None:
+        raise TypeError(f"init must be one of {', '.join(DEFAULT_EPS)}, or start values; got None")
+    if eps is not None:
+        raise ValueError("eps goes with init='normal' or 'uniform'; init holds start values")
+    if isinstance(init, np.ndarray) and init.ndim == 1 and init.dtype != object:
+        return checks.parameters(init, plan, dtype, "init").copy(), None
+    if isinstance(init, (list, tuple)) and all(np.isscalar(value) for value in init):
+        return checks.parameters(init, plan, dtype, "init").copy(), None
+    return _from_matrices(init, plan, dtype), None
+
+
+def _from_matrices(init, plan, dtype):
+    if not isinstance(init, (list, tuple, np.ndarray)):
+        raise TypeError(f"init must be one of {', '.join(DEFAULT_EPS)}, or start values; got {init!r}")
+    if len(init) != len(plan.shapes):
+        raise ValueError(f"init has {len(init)} matrices; the network has {len(plan.shapes)} Theta")
+    for l, (Theta, shape) in enumerate(zip(init, plan.shapes, strict=True)):
+        given = checks.array(Theta, f"init[{l}]").shape
+        if given != shape:
+            raise ValueError(f"init[{l}] must have shape {shape}; got {given}")
+    return checks.parameters(np.concatenate([np.ravel(Theta) for Theta in init]), plan, dtype, "init").copy()
+
+
+def draw(init: str | Floats, eps: float | None, plan: Plan, dtype: DTypeLike, rng: np.random.Generator) -> Floats:
+    """theta by the scheme, layer by layer.
+
+    glorot_uniform: U(-r, r), r = sqrt(6 / (s_l + s_{l+1})) (Glorot & Bengio 2010), biases 0
+    he_normal: N(0, 2 / s_l) (He et al. 2015), biases 0
+    normal: N(0, eps^2) (UFLDL), biases drawn too;  uniform: U(-eps, eps) (Ng), biases drawn too
+    """
+    if not isinstance(init, str):
+        return init
+    theta = np.empty(plan.n_parameters, np.float64)
+    for Theta, (n, columns) in zip(plan.views(theta), plan.shapes, strict=True):
+        k = columns - 1
+        if init == "glorot_uniform":
+            Theta[:] = rng.uniform(-1, 1, Theta.shape) * np.sqrt(6 / (k + n))
+            Theta[:, 0] = 0
+        elif init == "he_normal":
+            Theta[:] = rng.standard_normal(Theta.shape) * np.sqrt(2 / k)
+            Theta[:, 0] = 0
+        elif init == "normal":
+            Theta[:] = eps * rng.standard_normal(Theta.shape)
+        else:
+            Theta[:] = eps * rng.uniform(-1, 1, Theta.shape)
+    return theta.astype(dtype)
+
+
+def warn_if_equal_units(net: Net, stacklevel: int = 3) -> None:
+    """Warn where two hidden units have the same weights in and out: their gradients are the same for ever."""
+    for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
+        if len(before) < 2:
+            continue
+        outgoing = after[:, 1:].T
+        sums = before.sum(axis=1) + outgoing.sum(axis=1)
+        if len(np.unique(sums)) == len(sums):       # cheap, and almost always enough
+            continue
+        units = np.hstack([before, outgoing])
+        equal = len(units) - len(np.unique(units, axis=0))
+        if equal:
+            warnings.warn(
+                f"{equal} of the {len(units)} units of hidden layer {l} start equal to another one: they get the "
+                "same gradient and stay equal for ever. Start from small random values (init=...).",
+                UserWarning, stacklevel=stacklevel + 1,
+            )
+            return

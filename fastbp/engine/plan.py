@@ -1,0 +1,190 @@
+"""The layout of a network: how theta is cut into layers, and what the compiled core is told of it."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Self, SupportsIndex, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _kernels
+from .._types import Number
+from . import checks
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+FUNCTION_ALIASES = {"logistic": "sigmoid", "linear": "identity", "swish": "silu"}
+LOSS_ALIASES = {
+    "log_loss": "cross_entropy",
+    "binary_crossentropy": "cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "mse": "squared_error",
+    "mae": "absolute_error",
+    "pinball": "quantile",
+}
+BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
+SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
+CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
+WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
+
+
+def _named(name, value, accepted):
+    """The code of a name from a closed set, aliases resolved."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
+    known = (LOSS_ALIASES if name == "loss" else FUNCTION_ALIASES).get(value, value)
+    if known not in accepted:
+        raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
+    return known
+
+
+class Plan:
+    """Layer sizes and functions of a network, checked, with their places in theta and in a workspace.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+        Units s_l of each layer, input and output included, bias not counted.
+    activations : tuple of str
+        One for each hidden layer.
+    output, loss : str
+    loss_parameters : dict
+        Name and value of the loss's own parameter; empty where it has none.
+    shapes : list of (rows, columns)
+        Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
+    offsets : list of int
+        Where each begins in theta; the last entry is the number of parameters.
+    dropout : tuple of float
+        Rates of a(1) .. a(L-1) where this is the plan of a training with dropout (`dropping`), else empty.
+    code : ndarray of int64, (8, L + 1), with dropout (10, L + 1)
+        The same for the compiled core; src/_backprop.pxd says what stands where.
+    units : int
+        Values that one example needs in the workspace.
+    """
+
+    def __init__(
+        self, layer_sizes: Iterable[SupportsIndex], activation: str | list[str] | tuple[str, ...], output: str,
+        loss: str, **parameters: Number | None,
+    ) -> None:
+        self.layer_sizes = _sizes(layer_sizes)
+        hidden = len(self.layer_sizes) - 2
+        names = [activation] * hidden if isinstance(activation, str) else activation
+        if isinstance(activation, str):
+            _named("activation", activation, _kernels.activations)  # also where no layer uses it
+        elif not isinstance(activation, (list, tuple)):
+            raise TypeError(f"activation must be a name or a list of names, one a hidden layer; got {activation!r}")
+        if len(names) != hidden:
+            raise ValueError(f"activation has {len(names)} names; the network has {hidden} hidden layers")
+        self.activations = tuple(_named("activation", name, _kernels.activations) for name in names)
+        self.output = _named("output", output, _kernels.outputs)
+        self.loss = _named("loss", loss, _kernels.losses)
+        if (self.output, self.loss) not in _kernels.pairs:
+            accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
+            raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
+        self.loss_parameters = _parameters(self.loss, parameters)
+        if self.output == "softmax" and self.layer_sizes[-1] < 2:
+            raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
+
+        self.shapes = [(n, k + 1) for k, n in pairwise(self.layer_sizes)]
+        self.offsets = [0]
+        for rows, columns in self.shapes:
+            self.offsets.append(self.offsets[-1] + rows * columns)
+        self.lowest, self.highest = _kernels.outputs[self.output][1:]
+        self._encode(())
+
+    def dropping(self, rates: Sequence[float]) -> Self:
+        """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
+        plan = copy.copy(self)
+        plan._encode(rates)
+        return plan
+
+    def set_masks(self, seed: int, step: int, first: int = 0) -> None:
+        """The masks of this step (from 0), whose batch begins at example `first`: 0 <= seed < 2^63."""
+        self.code[2:5, -1] = seed, step, first
+
+    @property
+    def large(self) -> bool:
+        """A layer is too large for the second-level cache, or all of them take long."""
+        sizes = [rows * (columns - 1) for rows, columns in self.shapes]
+        return max(sizes) > CACHED or sum(sizes) > 16 * CACHED
+
+    @property
+    def n_parameters(self) -> int:
+        return self.offsets[-1]
+
+    def _encode(self, dropout):
+        L = len(self.layer_sizes)
+        self.dropout = tuple(dropout)
+        self.code = code = np.zeros((10 if dropout else 8, L + 1), dtype=np.int64)
+        code[0, :L] = self.layer_sizes
+        code[0, L] = -1 if self.output == "tanh" else 0
+        code[1, L] = np.float64(next(iter(self.loss_parameters.values()), 0)).view(np.int64)
+        at = 0
+
+        def take(units):
+            nonlocal at
+            at += units
+            return at - units
+
+        for l, s in enumerate(self.layer_sizes):
+            code[3, l] = take(s + 1) + 1  # the spare unit before a holds the 1 of [1, a]
+            code[6, l] = take(s)
+            if l == 0:
+                continue
+            code[2, l] = self.offsets[l - 1]
+            if l < L - 1:
+                code[1, l], keeps_z = _kernels.activations[self.activations[l - 1]]
+            else:
+                code[1, l], keeps_z = _kernels.outputs[self.output][0], True
+            code[4, l] = take(s) if keeps_z else code[3, l]
+            code[5, l] = take(s)
+        if dropout:
+            code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)
+            code[9] = code[3]
+            for l in np.flatnonzero(dropout[1:]) + 1:
+                code[9, l] = take(self.layer_sizes[l])
+        code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
+        self.units = at
+
+    def block(self, m: int, itemsize: int, panel: int) -> int:
+        """Examples of a block: as many as the workspace holds in cache, between 64 and 512; 512 where a
+        layer's Delta is not in cache either; a multiple of a panel."""
+        fits = max(512 if self.large else 64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
+        return min(fits, -(-m // panel) * panel)
+
+    def views(self, theta: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]:
+        """Theta(1) .. Theta(L-1) as views of the flat theta."""
+        return tuple(
+            theta[begin:end].reshape(shape)
+            for (begin, end), shape in zip(pairwise(self.offsets), self.shapes, strict=True)
+        )
+
+
+def _parameters(loss, given):
+    """The parameter of the loss by name, {} where it has none; None stands for the usual value."""
+    _, name, usual, below = _kernels.losses[loss]
+    for other, value in given.items():
+        if value is not None and other != name:
+            raise ValueError(f"{other} is {value!r}, but the loss {loss!r} has no such parameter")
+    if name is None:
+        return {}
+    value = given.get(name)
+    return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
+
+
+def _sizes(layer_sizes):
+    if isinstance(layer_sizes, (set, frozenset, dict)):
+        raise TypeError(f"layer_sizes must be a list of whole numbers, in order; got {layer_sizes!r}")
+    try:
+        sizes = [size.__index__() for size in layer_sizes]
+    except (TypeError, AttributeError):
+        raise TypeError(f"layer_sizes must be a list of whole numbers; got {layer_sizes!r}") from None
+    if len(sizes) < 2:
+        raise ValueError(f"layer_sizes needs at least an input and an output layer; got {sizes}")
+    for l, size in enumerate(sizes):
+        if not 1 <= size <= BLAS_LIMIT:
+            raise ValueError(f"layer_sizes[{l}] is {size}; accepted are 1 to {BLAS_LIMIT}")
+    if sum(n * (k + 1) for k, n in pairwise(sizes)) > 2**60:
+        raise ValueError(f"layer_sizes {sizes} make more parameters than memory can hold")
+    return tuple(sizes)

@@ -1,0 +1,40 @@
+"""How many processors the control group of this process may keep busy (Linux): less than the machine has, in a
+container with a limit."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path; no controllers in version 2
+
+
+@cache
+def processors() -> float:
+    """The smallest quota of the process's groups and of those around them; infinite where none has one."""
+    return min((quota(folder) for folder in _folders()), default=math.inf)
+
+
+def quota(folder: Path) -> float:
+    """Time over period, of cpu.max (version 2) or cpu.cfs_* (version 1); infinite where there is no limit."""
+    for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            time, period = " ".join((folder / name).read_text() for name in names).split()
+            return int(time) / int(period) if int(time) > 0 < int(period) else math.inf
+        except (OSError, ValueError):   # no such file, or "max"
+            continue
+    return math.inf
+
+
+def _folders():
+    """Of the groups that share out processors, from the process's own up to the root."""
+    try:
+        lines = OWN.read_text().splitlines()
+    except (OSError, ValueError):
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            root = GROUPS / controllers
+            place = root / path.lstrip("/")
+            yield from (folder for folder in (place, *place.parents) if folder.is_relative_to(root))

@@ -1,0 +1,108 @@
+"""What is added to J and to D beyond the examples, and what is done to D before the update rule sees it."""
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._types import Floats, Number, PerLayer
+from . import checks
+from .plan import Plan
+
+
+@dataclass(frozen=True)
+class Regularisation:
+    """Penalties and clipping, checked against one network; the readable twin of src/_update.pxd.
+
+    J += sum_l (c_l/2) sum_ij Theta(l)_ij^2 + l1 sum_lij |Theta(l)_ij|,  D(l) += c_l Theta(l) + l1 sign(Theta(l)),
+    j >= 1; then every D_ij is cut to [-clip_value, clip_value], and D scaled so that |D| <= clip_norm.
+
+    Attributes
+    ----------
+    c : tuple of float
+        One for each Theta.
+    l1 : float
+    batch_lam : float
+        In a batch of weight m_b every c_l is larger by batch_lam / m_b.
+    clip_value, clip_norm : float
+        Infinite where nothing is clipped. The norm is that of all layers together, after clip_value.
+    """
+
+    c: tuple[float, ...]
+    l1: float = 0.0
+    batch_lam: float = 0.0
+    clip_value: float = inf
+    clip_norm: float = inf
+
+    @classmethod
+    def of(
+        cls, plan: Plan, m: float, *, weight_decay: PerLayer = 0.0, lam: Number | None = None, l1: Number = 0.0,
+        batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
+    ) -> Self:
+        """From what a caller wrote; m is the one of lam / m."""
+        c = checks.coefficients(weight_decay, lam, m, len(plan.shapes))
+        return cls(c).with_(l1=l1, batch_lam=batch_lam, clip_value=clip_value, clip_norm=clip_norm)
+
+    def with_(self, **settings: object) -> Self:
+        """The same with other settings, checked."""
+        return replace(self, **{name: CHECKS[name](self, value, name) for name, value in settings.items()})
+
+    @property
+    def decay_alone(self) -> bool:
+        """Is D made of Delta and c alone, the same c for every batch?"""
+        return self.l1 == self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
+
+    def code(self, scale: float = 1.0) -> NDArray[np.float64]:
+        """The same for the compiled core, weights of examples being in units of scale."""
+        return np.array([self.l1, self.batch_lam / scale, self.clip_value, self.clip_norm, *self.c])
+
+    def coefficients(self, m: float) -> list[float]:
+        """c of each Theta in a batch of weight m"""
+        return [c + self.batch_lam / m for c in self.c]
+
+    def penalty(self, plan: Plan, theta: Floats, m: float) -> float:
+        """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum |Theta(l)_ij|, j >= 1"""
+        total = 0.0
+        with np.errstate(over="ignore"):
+            for c, Theta in zip(self.coefficients(m), plan.views(theta), strict=True):
+                if c != 0:
+                    total += 0.5 * c * float(np.sum(np.square(Theta[:, 1:], dtype=np.float64)))
+                if self.l1 != 0:
+                    total += self.l1 * float(np.sum(np.abs(Theta[:, 1:]), dtype=np.float64))
+        return total
+
+    def regularise(self, plan: Plan, theta: Floats, Delta: Floats, m: float, scale: float = 1.0) -> Floats:
+        """D = Delta / m + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / m (j = 0), in place of Delta, clipped.
+
+        Weights of examples, and so m, are in units of scale.
+        """
+        Delta /= m
+        for c, D, Theta in zip(self.coefficients(m * scale), plan.views(Delta), plan.views(theta), strict=True):
+            if c != 0:
+                D[:, 1:] += Theta.dtype.type(c) * Theta[:, 1:]
+            if self.l1 != 0:
+                D[:, 1:] += Theta.dtype.type(self.l1) * np.sign(Theta[:, 1:])
+        if self.clip_value < inf:
+            np.clip(Delta, -self.clip_value, self.clip_value, out=Delta)
+        if self.clip_norm < inf:
+            norm = float(np.sqrt(np.sum(np.square(Delta, dtype=np.float64))))
+            if norm > self.clip_norm:
+                Delta *= Delta.dtype.type(self.clip_norm / norm)
+        return Delta
+
+
+# How each setting that may change between steps is checked.
+CHECKS = {
+    "c": lambda self, value, _: checks.coefficients(value, None, 1, len(self.c)),
+    "l1": lambda _, value, name: checks.number(value, name),
+    "batch_lam": lambda _, value, name: checks.number(value, name),
+    "clip_value": lambda _, value, name: checks.limit(value, name),
+    "clip_norm": lambda _, value, name: checks.limit(value, name),
+}
+
+
+def none(plan: Plan) -> Self:
+    """No penalty, no clipping."""
+    return Regularisation((0.0,) * len(plan.shapes))

@@ -1,0 +1,173 @@
+"""The sums over examples: costs, Delta, predictions; block by block, shard by shard, by the members of a crew."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .. import _backprop
+from .._backprop import Examples
+from .._types import Count, Floats
+from . import blas, threads
+from .plan import Plan
+from .threads import Crew
+
+SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
+SHARDS = 8  # at most; each has a Delta of its own
+SHARD_MEMORY = 2**22  # parameters that all of these may hold together
+RUN = 64  # blocks that are added one by one: the sums of such runs are added next, so that roundings stay few
+NOT_EACH = np.empty(0)
+
+
+class Workspace:
+    """The buffers of one member of a crew: a block of examples, the costs of its panels."""
+
+    def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None:
+        dtype = np.dtype(dtype)
+        self.rows = rows(plan, m, dtype)
+        self.block = aligned(self.rows * plan.units, dtype)
+        self.costs = np.empty(self.rows // _backprop.panel(np.empty(0, dtype)))
+
+
+def rows(plan: Plan, m: int, dtype: DTypeLike) -> int:
+    """Examples of a block of m, or of more."""
+    return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
+
+
+def aligned(n: int, dtype: DTypeLike) -> Floats:
+    """n values that begin at a cache line"""
+    line = 64 // dtype.itemsize
+    buffer = np.empty(n + line, dtype)
+    skip = -(buffer.ctypes.data // dtype.itemsize) % line
+    return buffer[skip : skip + n]
+
+
+def operations(plan: Plan, m: int) -> float:
+    """Floating-point operations of forward, delta and Delta over m examples, about."""
+    return 6.0 * m * plan.n_parameters
+
+
+def _long(plan, m):
+    """Would Ctrl-C have to wait for a block of examples? Then another thread computes, and leaves it undone."""
+    return plan.large and operations(plan, m) >= threads.LONG
+
+
+def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]:
+    """The examples first .. last cut into ranges, each of whole blocks: how many depends on the sizes alone."""
+    blocks = -(-(last - first) // rows)
+    n = max(1, min(SHARDS, blocks // 4, SHARD_MEMORY // plan.n_parameters))
+    cuts = [min(last, first + rows * (blocks * i // n)) for i in range(n + 1)]
+    return list(pairwise(cuts))
+
+
+def accumulate(
+    plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats, n_threads: Count | None = None,
+    each: NDArray[np.float64] = NOT_EACH,
+) -> float:
+    """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: costs alone.
+
+    each: receives the costs of each panel of examples, as many panels as m needs.
+    """
+    n = threads.members(n_threads, operations(plan, m), threads.SHARED_SUM)
+    with threads.Crew(n, apart=_long(plan, m)) as crew:
+        work = [Workspace(plan, m, theta.dtype) for _ in range(n)]
+        return accumulate_range(plan, theta, examples, 0, m, work, Delta, crew, each)
+
+
+def accumulate_range(
+    plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
+    crew: Crew = threads.ALONE, each: NDArray[np.float64] = NOT_EACH,
+) -> float:
+    """The same over the examples first .. last, with a workspace for each member of a crew at hand.
+
+    Each shard is summed on its own, by whichever member is free; the sums are added in the order of the shards.
+    """
+    ranges, run = shards(plan, first, last, work[0].rows), RUN * work[0].rows
+    costs = [0.0] * len(ranges)
+    Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
+
+    def accumulate_shard(i, member):
+        (begin, end), own, into = ranges[i], work[member], Deltas[i]
+        at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
+        while at < end and not crew.team.stopping:
+            stop = min(at - (at - begin) % run + run, end)      # of the run under way
+            costs[i], at = _backprop.accumulate(
+                plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
+                threads.SLICE, crew.team,
+            )
+            if at == stop and partial is not into:
+                into += partial
+                partial[:] = 0
+
+    crew.share(accumulate_shard, range(len(ranges)))
+    for other in Deltas[1:]:
+        Delta += other
+    return sum(costs)
+
+
+def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats) -> float:
+    """The same sums by the textbook's loop, one example at a time."""
+    work = Workspace(plan, 1, theta.dtype)
+    cost, first = 0.0, 0
+    with blas.single_thread():
+        while first < m:
+            cost, first = _backprop.accumulate_per_example(
+                plan.code, theta, examples, first, m, work.block, work.rows, Delta, cost, threads.SLICE
+            )
+    return cost
+
+
+def predict(
+    plan: Plan, theta: Floats, X: NDArray[np.generic], out: Floats, order: NDArray[np.int64] | None = None,
+) -> None:
+    """out (m, K) := h(x) for each row of X, or for those of the indices `order`."""
+    examples, m = _backprop.Examples(X, order=order), len(out)
+    work = Workspace(plan, m, theta.dtype)
+
+    def predict_all(first, _):
+        while first < m and not crew.team.stopping:
+            first = _backprop.predict(
+                plan.code, theta, examples, first, m, work.block, work.rows, out, threads.SLICE, crew.team
+            )
+
+    with threads.Crew(1, apart=True) if _long(plan, m) else threads.ALONE as crew:
+        crew.share(predict_all, [0])
+
+
+def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
+    """predict(x, out): the compiled h(x) of one example, None where fastbp.checks has to look at it first."""
+    if plan.n_parameters > SMALL:
+        return lambda x, out: None
+    work = Workspace(plan, 1, theta.dtype)
+    return _backprop.Predictor(plan.code, theta, work.block, work.rows, np.ndarray, np.empty).predict
+
+
+def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
+    """[a(2), ..., a(L)], each (m, s_l), for the rows of X."""
+    hidden = len(plan.layer_sizes) - 2
+    layers = [np.empty((len(X), s), theta.dtype) for s in plan.layer_sizes[1:]]
+    if len(X) == 0:
+        return layers
+    examples = _backprop.Examples(X)
+    work = Workspace(plan, len(X), theta.dtype)
+    for first in range(0, len(X), work.rows):
+        last = min(first + work.rows, len(X))
+        _backprop.predict(
+            plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0, threads.ALONE.team
+        )
+        for l in range(hidden):
+            _backprop.layer(plan.code[3, l + 1], work.block, work.rows, layers[l][first:last])
+    return layers
+
+
+def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Floats]:
+    """[delta(2), ..., delta(L)], each (m, s_l)."""
+    layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
+    Delta, work = np.zeros_like(theta), Workspace(plan, m, theta.dtype)
+    for first in range(0, m, work.rows):
+        last = min(first + work.rows, m)
+        accumulate_range(plan, theta, examples, first, last, [work], Delta)
+        for l, layer in enumerate(layers, 1):
+            _backprop.layer(plan.code[5, l], work.block, work.rows, layer[first:last])
+    return layers

@@ -1,0 +1,110 @@
+"""JSON as fastbp's files hold it: of bounded depth, no key twice, numbers finite and whole ones of any size exact."""
+
+import json
+import math
+import re
+from typing import Any
+
+MAX_DEPTH = 16  # lists and objects in one another
+MAX_DIGITS = 600  # of a whole number; every setting of Python's own limit lets 640 pass
+
+WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)  # strings, and what is between them
+
+
+class FormatError(ValueError):
+    """A file is damaged, or not one that this version of fastbp reads; the message says where and what."""
+
+
+def check(value: object, where: str, depth: int = 0) -> None:
+    """A ValueError or TypeError that names the first part of `value` that a file cannot hold."""
+    if isinstance(value, str):
+        if not is_unicode(value):
+            raise ValueError(f"{where} is no Unicode text: {value!r}")
+    elif isinstance(value, int):
+        if not -10**MAX_DIGITS < value < 10**MAX_DIGITS:
+            raise ValueError(f"{where} is a number of more than {MAX_DIGITS} digits")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{where} is {value!r}; only finite numbers can be stored here (arrays keep any)")
+    elif isinstance(value, (list, tuple, dict)):
+        if depth == MAX_DEPTH:
+            raise ValueError(f"{where} lies more than {MAX_DEPTH} lists and dicts deep")
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(value, dict):
+                if not isinstance(key, str):
+                    raise TypeError(f"{where} has the key {key!r}; accepted are strings")
+                check(key, f"a key of {where}", depth)
+            check(item, f"{where}[{key!r}]", depth + 1)
+    elif value is not None:
+        raise TypeError(f"{where} is {type(value).__name__}; accepted are None, bool, int, float, str, lists and dicts")
+
+
+def text(value: Any) -> str:
+    """Without spaces, in ASCII."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def is_unicode(value: str) -> bool:
+    """Whether UTF-8 can write the string: no surrogate on its own."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def parse(source: str, where: str, *, depth: int = MAX_DEPTH, start: int = 0, fractions: bool = True) -> Any:
+    """The value of a JSON text, or a FormatError that says `where`, and at which byte counted from `start`."""
+    deepest = level = 0
+    for bracket in ALL_BUT_BRACKETS.sub("", source):
+        level += (bracket in "[{") - (bracket in "]}")
+        deepest = max(deepest, level)
+    if deepest > depth:
+        raise FormatError(f"{where} is nested {deepest} deep; accepted are up to {depth}")
+    try:
+        value = json.loads(
+            source, object_pairs_hook=_members, parse_int=_whole, parse_float=_finite if fractions else _no_number,
+            parse_constant=_no_number,
+        )
+    except json.JSONDecodeError as error:
+        at = start + len(source[:error.pos].encode(errors="surrogatepass"))
+        raise FormatError(f"{where} is no JSON at byte {at}: {error.msg}") from None
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            parts += [*part, *part.values()]
+        elif isinstance(part, list):
+            parts += part
+        elif isinstance(part, str) and not is_unicode(part):
+            raise FormatError(f"{where} holds {part!r:.40}, which is no Unicode text")
+    return value
+
+
+def _members(pairs):
+    members = {}
+    for name, value in pairs:
+        if name in members:
+            raise FormatError(f"{name!r:.200} stands there twice")
+        members[name] = value
+    return members
+
+
+def _whole(digits):
+    if not WHOLE.fullmatch(digits) or len(digits.lstrip("-")) > MAX_DIGITS:
+        raise FormatError(f"{digits[:40]} is not how a whole number of up to {MAX_DIGITS} digits is written")
+    return int(digits)
+
+
+def _finite(digits):
+    value = float(digits)
+    if not math.isfinite(value):
+        raise FormatError(f"{digits[:40]} is no finite number")
+    return value
+
+
+def _no_number(literal):
+    raise FormatError(f"{literal[:40]} is no number that may stand there")

@@ -1,0 +1,189 @@
+"""The state of a training as arrays and JSON, and back: what checkpoints and trainers' files hold."""
+
+import contextlib
+import math
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from inspect import signature
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import optimizers
+from .._types import Path, Rule
+from ..engine import checks
+from ..engine.regularisation import Regularisation
+from ..files import container
+from ..files import network as files
+from ..files.container import FormatError
+from ..files.values import encode, fields
+from ..network import Network
+
+FLAG = (bool, np.bool_)
+
+
+def of_optimizer(optimizer: Rule) -> dict[str, Any]:
+    """Class and settings of an optimizer, as JSON: numbers as they are, schedules and the like by their repr."""
+    cls = type(optimizer)
+    settings = {name: _setting(value) for name, value in getattr(optimizer, "__dict__", {}).items()}
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "settings": settings}
+
+
+def _setting(value):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    text = repr(value)
+    if " at 0x" in text:    # a function, or an object without a repr of its own
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        text = f"{kind.__module__}.{kind.__qualname__}"
+    return text[:1000]
+
+
+def same(name: str, now: Any, then: Any) -> None:
+    """A ValueError that says what was and what is, unless they are equal."""
+    if now != then:
+        raise ValueError(f"it was made with {name} {then!r:.200}; it is {now!r:.200} now")
+
+
+@contextlib.contextmanager
+def of_another(path: Path, what: str) -> AbstractContextManager[None]:
+    """A difference found within names the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{container.shown(path)} is of another {what}: {error}") from None
+
+
+def same_class(optimizer: Rule, kept: dict[str, Any]) -> None:
+    same("optimizer", of_optimizer(optimizer)["class"], kept["class"])
+
+
+def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any]) -> None:
+    """The optimizer has the settings that the kept training began with, or those it had come to."""
+    same_class(optimizer, begun)
+    now, then = of_optimizer(optimizer)["settings"], begun["settings"]
+    if now != last["settings"]:
+        for name in sorted(now.keys() | then.keys()):
+            same(f"the optimizer's {name}", now.get(name), then.get(name))
+
+
+def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, float]:
+    """{name: number} of the settings to be put back; a ValueError where another setting is not as it was at last."""
+    own, now, then = getattr(optimizer, "__dict__", {}), of_optimizer(optimizer)["settings"], last["settings"]
+    numbers = {}
+    for name in sorted(now.keys() | then.keys()):
+        there, value = own.get(name), _number(then.get(name))
+        if _is_number(there) and value is not None and isinstance(there, FLAG) == isinstance(value, FLAG):
+            numbers[name] = type(there)(value) if isinstance(there, np.floating) else value
+        elif now.get(name) != then.get(name):
+            raise ValueError(f"it had come to the optimizer's {name} {then.get(name)!r:.200}; it is "
+                             f"{now.get(name)!r:.200} now, and only numbers are put back")
+    return numbers
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.number, np.bool_))
+
+
+def _number(setting):
+    """What `_setting` has made of a number, None where it was none"""
+    return setting if _is_number(setting) else float(setting) if setting in ("inf", "-inf", "nan") else None
+
+
+def accepted(optimizer: Rule, numbers: dict[str, float]) -> None:
+    """A FormatError unless the rule, where it is one of fastbp's, can have these settings."""
+    if type(optimizer) in optimizers.NAMED.values():
+        names = signature(type(optimizer)).parameters
+        try:
+            type(optimizer)(**{name: value for name, value in {**vars(optimizer), **numbers}.items() if name in names})
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"optimizer: {error}") from None
+
+
+def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
+    """Class and settings as a file has them."""
+    fields(kept, {"class", "settings"}, where)
+    if not isinstance(kept["class"], str) or not isinstance(kept["settings"], dict):
+        raise FormatError(f"{where}: class must be a name and settings a dict")
+    return kept
+
+
+# ---------------------------------------------------------------- trainers
+
+
+class Fit(NamedTuple):
+    """What a trainer goes on from, checked against it."""
+
+    theta: NDArray[Any]
+    state: Any
+    regularisation: Regularisation
+    numbers: dict[str, float]
+    notes: dict[str, Any] | None = None
+
+
+def of_trainer(trainer: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """(arrays, fields) of network, optimizer, the optimizer's state and the settings; a theta that is not finite is a
+    ValueError."""
+    arrays, network = files.pack(trainer.net)
+    arrays = {name: a.copy() for name, a in arrays.items()}
+    settings = asdict(trainer.regularisation)
+    return arrays, {
+        "network": network, "optimizer": of_optimizer(trainer.optimizer),
+        "state": encode(trainer.state, "state", arrays),
+        "settings": encode({**settings, "c": list(settings["c"])}, "settings", arrays),
+    }
+
+
+def fit(trainer: Any, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any) -> Fit:
+    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `trainer` cannot go on with it."""
+    with of_another(path, what):
+        numbers = numbers_of(trainer.optimizer, last)
+    with container.located(path):
+        accepted(trainer.optimizer, numbers)
+        return Fit(net.theta, state_for(trainer, state), regularisation_for(trainer, settings), numbers)
+
+
+def regularisation_for(trainer: Any, settings: Any) -> Regularisation:
+    """The trainer's penalties and clipping with these settings, or a FormatError."""
+    fields(settings, vars(trainer.regularisation), "settings")
+    try:
+        finite = {name: None if value == np.inf else value for name, value in settings.items()}
+        return trainer.regularisation.with_(**finite)
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"settings: {error!s:.200}") from None
+
+
+def state_for(trainer: Any, state: Any) -> Any:
+    """A state fit to take the place of the trainer's own, or a FormatError."""
+    if trainer.compiled:
+        own = trainer.state
+        fields(state, own, "state")
+        for name, value in own.items():
+            kept = state[name]
+            if isinstance(value, np.ndarray):
+                fits = isinstance(kept, np.ndarray) and (kept.shape, kept.dtype) == (value.shape, value.dtype)
+                if name == "bias":
+                    fits = fits and np.array_equal(kept, value)
+            else:
+                fits = type(kept) is int and 0 <= kept < 2**63
+            if not fits:
+                raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
+    elif trainer.dropout:
+        try:
+            checks.masks(state)
+        except (ValueError, TypeError, KeyError) as error:
+            raise FormatError(f"state: {error}") from None
+    return state
+
+
+def same_network(own: Network, kept: Network) -> None:
+    """Both have the same layers, functions and dtype."""
+    for name in ("layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype"):
+        same(f"the network's {name}", *(_plain(getattr(net, name)) for net in (own, kept)))
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value.name if isinstance(value, np.dtype) else value
