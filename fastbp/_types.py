@@ -14,25 +14,38 @@ Rate: TypeAlias = Number | Callable[[int], Number]  # or a function of the steps
 Count: TypeAlias = int | np.integer[Any]
 Flag: TypeAlias = bool | np.bool_
 Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
+Start: TypeAlias = str | NDArray[Any] | list[Any] | tuple[Any, ...]  # the name of a scheme, or start values
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Every: TypeAlias = Count | tuple[Number, Literal["epochs", "batches", "seconds"]]  # when a checkpoint is due
 Examples: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
 RuleName: TypeAlias = Literal["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"]
+State: TypeAlias = dict[str, Any]  # numbers, strings, None, arrays, and lists, tuples and dicts of them
+Arrays: TypeAlias = dict[str, NDArray[Any]]  # of a file
+Classes: TypeAlias = Literal["labels", "one_hot", "binary"]  # how Y names classes: fastbp.engine.classes
 
 Array = TypeVar("Array", bound=NDArray[Any])
+Scalar = TypeVar("Scalar", bound=np.generic)
 Value = TypeVar("Value")
 
 
 class Rule(Protocol):
-    """What ``optimizer=`` accepts: any object with these two methods."""
+    """``optimizer=`` accepts any object with these two methods."""
 
     def init(self, theta: NDArray[Any], /) -> Any: ...
 
     def update(self, theta: NDArray[Any], D: NDArray[Any], state: Any, /) -> object: ...
 
 
+class Metric(Protocol):
+    """A metric of outputs h, targets Y and weights."""
+
+    __name__: str
+
+    def __call__(self, h: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+
+
 class Layout(Protocol):
-    """What the checks of targets and parameters ask of a Plan."""
+    """The part of a `Plan` that checks and penalties use."""
 
     layer_sizes: tuple[int, ...]
     output: str
@@ -43,9 +56,23 @@ class Layout(Protocol):
     @property
     def n_parameters(self) -> int: ...
 
+    def views(self, theta: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]: ...
+
+
+class Sum(Protocol):
+    """J and D are a mean over this: `Data`, or the `Shard` of one rank."""
+
+    @property
+    def plan(self) -> Layout: ...
+
+    @property
+    def weight(self) -> float: ...
+
+    def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float: ...
+
 
 class Net(Protocol):
-    """What the modules below Network ask of one."""
+    """The part of a `Network` that the engine uses."""
 
     @property
     def theta(self) -> NDArray[Any]: ...
@@ -55,7 +82,7 @@ class Net(Protocol):
 
 
 class Comm(Protocol):
-    """A communicator as of mpi4py."""
+    """A communicator of mpi4py, or an object with these methods."""
 
     def Get_rank(self) -> int: ...
 
@@ -67,13 +94,13 @@ class Comm(Protocol):
 
 
 class Readable(Protocol):
-    """An open file, or what reads like one."""
+    """An open binary file."""
 
     def readinto(self, buffer: Any, /) -> int | None: ...
 
 
 class Watched(Protocol):
-    """What a callback sees of a training under way; docs of `fastbp.callbacks`."""
+    """The running training that a callback receives; see `fastbp.callbacks`."""
 
     net: Any
     trainer: Any

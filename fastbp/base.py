@@ -1,30 +1,31 @@
-"""The bases of update rules and schedules: they hold settings and nothing else."""
+"""The bases of update rules and schedules, objects that hold settings alone."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ._types import Floats, Number, State
 from .engine import checks
 
 
 class Settings:
-    """Compared and shown by its attributes."""
+    """Objects with equal attributes are equal; `repr` shows the attributes."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({settings})"
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Optimizer(Settings):
     """Base of the update rules.
 
-    To write one, define `init` and `update` (a subclass, or any object that has both):
+    To write one, define `init` and `update`, in a subclass or in any other class:
 
     >>> import numpy as np, fastbp
     >>> class SignDescent(fastbp.optimizers.Optimizer):
@@ -43,27 +44,32 @@ class Optimizer(Settings):
     True
     """
 
-    compiled = None  # name of the rule in src/kernels/names.h
-    slots = ()  # names of the state's arrays, in the order of the compiled rule
+    compiled: ClassVar[str | None] = None  # name of the rule in src/kernels/names.h
+    learning_rate: float | Callable[[int], Number]
 
-    def init(self, theta: NDArray[Any]) -> dict[str, Any]:
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the state's arrays, in the order of the compiled rule."""
+        return ()
+
+    def init(self, theta: Floats) -> State:
         """The state of one training: a dict of the step count t and arrays like theta.
 
-        What else a rule keeps from step to step is a float64 array `scalars`. Where the state has an entry `bias`, the
-        trainer puts the indices of the biases in theta there.
+        Other numbers that a rule keeps from step to step are a float64 array `scalars`. If the state has an entry
+        `bias`, the trainer stores the indices of the biases in theta there.
         """
         return {"t": 0, **{slot: np.zeros_like(theta) for slot in self.slots}}
 
-    def update(self, theta: NDArray[Any], D: NDArray[Any], state: dict[str, Any]) -> None:
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         """Change theta (n_parameters,) and the state in place, given D (n_parameters,)."""
         raise NotImplementedError(f"{type(self).__name__} must define update(theta, D, state)")
 
-    def rate(self, state: dict[str, Any]) -> float:
+    def rate(self, state: State) -> float:
         """The learning rate of the next step."""
         if callable(self.learning_rate):
             return float(checks.rates(self.learning_rate, state["t"], 1)[0])
         return self.learning_rate
 
     def settings(self) -> tuple[Any, ...]:
-        """The numbers of the compiled rule in its order, the learning rate first (or the function that gives it)."""
+        """The numbers of the compiled rule in its order, first the learning rate or the function that returns it."""
         raise NotImplementedError(f"{type(self).__name__} names a compiled rule but not its settings")

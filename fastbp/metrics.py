@@ -1,7 +1,7 @@
-"""What a training may measure beside J, by name: each a function of the outputs, the targets and the weights.
+"""Metrics: functions of the outputs, the targets and the weights, which `train` measures by name.
 
 h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,) labels;  sample_weight : (m,) or None.
-What does not go together is a ValueError or TypeError that names the argument; outputs may be infinite or NaN.
+Arguments that do not fit raise a ValueError or TypeError that names one; outputs may be infinite or NaN.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .engine import checks
+from ._types import Floats, Metric
+from .engine import checks, classes
 from .engine.data import Data
 
 
-def _metric(function):
-    """The function of arguments that are checked first: h (m, K) floats, Y finite, the weights of m examples."""
+def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) -> Metric:
+    """Check the arguments first: h (m, K) floats, Y finite, the weights of m examples."""
 
     @wraps(function)
-    def checked(h, Y, sample_weight=None):
+    def checked(h: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         h = checks.array(h, "h")
         if h.ndim != 2 or 0 in h.shape:
             raise ValueError(f"h must have shape (m, K), m and K at least 1, as predict returns it; got {h.shape}")
@@ -32,44 +33,47 @@ def _metric(function):
 
 
 @_metric
-def accuracy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Share of the examples in the right class: by the largest output for labels and for rows with one largest target
-    each, else by every output on the right side of the middle (0 where a target is negative, else 1/2)."""
+def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
+    """Share of the examples in the right class.
+
+    For labels and for rows with one largest target each, the largest output decides. Else every output must be on the
+    side of the middle that its target is on (0 if a target is negative, else 1/2).
+    """
     return _mean(_right(h, Y), sample_weight)
 
 
 @_metric
-def balanced_accuracy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """Mean over the classes of the share of their examples in the right class: recall, averaged."""
     right, of = _right(h, Y), _classes(h, Y)
-    w = np.ones(len(right)) if sample_weight is None else np.asarray(sample_weight, float)
+    w = np.ones(len(right)) if sample_weight is None else sample_weight
     recalls = [np.average(right[of == k], weights=w[of == k]) for k in np.unique(of[w > 0])]
     return float(np.mean(recalls))
 
 
 @_metric
-def mse(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def mse(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """mean (h - y)^2, over examples and outputs"""
     return _mean(((h - _targets(h, Y)) ** 2).mean(axis=1, dtype=np.float64), sample_weight)
 
 
 @_metric
-def rmse(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def rmse(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """sqrt(mse)"""
     return mse(h, Y, sample_weight) ** 0.5
 
 
 @_metric
-def mae(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """mean |h - y|, over examples and outputs"""
     return _mean(np.abs(h - _targets(h, Y)).mean(axis=1, dtype=np.float64), sample_weight)
 
 
 @_metric
-def r2(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
     Y = _targets(h, Y).astype(np.float64)
-    w = np.ones(len(Y)) if sample_weight is None else np.asarray(sample_weight, float)
+    w = np.ones(len(Y)) if sample_weight is None else sample_weight
     left = w @ (h - Y) ** 2
     spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
     constant = np.where(left == 0, 1.0, 0.0)
@@ -77,9 +81,11 @@ def r2(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) ->
 
 
 @_metric
-def cross_entropy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """-log of the probability given to the right answer, mean over the examples; probabilities are kept eps from 0 and
-    1, as in scikit-learn's log_loss. (J is computed from z(L) and needs no such care.)"""
+def cross_entropy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
+    """-log of the probability of the right answer, mean over the examples.
+
+    Probabilities are clipped to [eps, 1 - eps], as in scikit-learn's log_loss. (J is computed from z(L), unclipped.)
+    """
     eps = np.finfo(h.dtype).eps
     p, Y = np.clip(h.astype(np.float64), eps, 1 - eps), _targets(h, Y)
     cost = -Y * np.log(p)
@@ -88,17 +94,18 @@ def cross_entropy(h: NDArray[Any], Y: ArrayLike, sample_weight: ArrayLike | None
     return _mean(cost.sum(axis=1), sample_weight)
 
 
-NAMED = {f.__name__: f for f in (accuracy, balanced_accuracy, mse, rmse, mae, r2, cross_entropy)}
+NAMED: dict[str, Metric] = {f.__name__: f for f in (accuracy, balanced_accuracy, mse, rmse, mae, r2, cross_entropy)}
 NAMED["log_loss"] = cross_entropy
-HIGHER = ("accuracy", "balanced_accuracy", "r2")  # is better
+HIGHER = ("accuracy", "balanced_accuracy", "r2")  # a higher value is better
 
 
 def resolve(metrics: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[..., float]]:
     """{name: function(h, Y, sample_weight)} from a list of names and functions of (h, Y)."""
     if isinstance(metrics, str) or not isinstance(metrics, (list, tuple)):
         raise TypeError(f"metrics must be a list of names or functions of (h, Y); got {metrics!r}")
-    found = {}
+    found: dict[str, Callable[..., float]] = {}
     for i, metric in enumerate(metrics):
+        function: Callable[..., float]
         if isinstance(metric, str):
             if metric not in NAMED:
                 raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
@@ -114,55 +121,46 @@ def resolve(metrics: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[.
     return found
 
 
-def _unweighted(function, name):
+def _unweighted(function: Callable[..., Any], name: str) -> Callable[..., float]:
     return lambda h, Y, sample_weight=None: checks.value(function(h, Y), f"the metric {name}")
 
 
 def check_classes(functions: dict[str, Callable[..., float]], data: Data | None) -> None:
-    """Metrics of classes need classes."""
+    """A ValueError if a metric of classes is to be measured of data without classes."""
     wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
     if wanted and data is not None and data.classes is None:
         raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
                          "and the high end of what the output reaches")
 
 
-def _mean(values, sample_weight):
+def _mean(values: NDArray[Any], sample_weight: Floats | None) -> float:
     return float(np.average(values, weights=sample_weight))
 
 
-def _is_labels(h, Y):
-    return np.ndim(Y) == 1 and h.shape[1] > 1
+def _is_labels(h: Floats, Y: NDArray[Any]) -> bool:
+    return Y.ndim == 1 and h.shape[1] > 1
 
 
-def _targets(h, Y):
+def _targets(h: Floats, Y: NDArray[Any]) -> NDArray[Any]:
     """Y as (m, K): labels as rows of 0 and 1"""
-    return np.eye(h.shape[1], dtype=h.dtype)[Y] if _is_labels(h, Y) else np.asarray(Y).reshape(h.shape)
+    return np.eye(h.shape[1], dtype=h.dtype)[Y] if _is_labels(h, Y) else Y.reshape(h.shape)
 
 
-def _one_of_many(h, Y):
+def _one_of_many(h: Floats, Y: NDArray[Any]) -> bool:
     """Has each row of the targets (m, K) one right answer, or a distribution over them?"""
     return h.shape[1] > 1 and bool(np.allclose(Y.sum(axis=1), 1, atol=1e-4) and (Y >= 0).all())
 
 
-def _classes(h, Y):
+def _classes(h: Floats, Y: NDArray[Any]) -> NDArray[np.integer[Any]]:
     """The class of each example, as an integer"""
     if _is_labels(h, Y):
-        return np.asarray(Y)
+        return Y
     Y = _targets(h, Y)
-    if h.shape[1] == 1:
-        return (Y[:, 0] >= _middle(Y)).astype(np.int64)
-    return Y.argmax(axis=1)
+    return classes.named(Y, classes.middle_of(Y))
 
 
-def _right(h, Y):
+def _right(h: Floats, Y: NDArray[Any]) -> NDArray[np.bool_]:
     if _is_labels(h, Y):
-        return h.argmax(axis=1) == Y
+        return classes.right(h, Y, "labels", 0.5)
     Y = _targets(h, Y)
-    if h.shape[1] > 1 and ((Y.max() == Y).sum(axis=1) == 1).all():
-        return h.argmax(axis=1) == Y.argmax(axis=1)
-    middle = _middle(Y)
-    return ((h >= middle) == (middle <= Y)).all(axis=1)
-
-
-def _middle(Y):
-    return 0.0 if (Y < 0).any() else 0.5
+    return classes.right(h, Y, "one_hot" if classes.one_hot(Y, Y.max()) else "binary", classes.middle_of(Y))

@@ -1,18 +1,19 @@
-"""Update rules: how theta moves along D.
+"""Update rules: they move theta against the gradient D.
 
 An optimizer holds settings, never state: `init(theta)` returns the state of one training as a dict, and
-`update(theta, D, state)` changes theta and the state in place. Anything with these two methods may be passed as
+`update(theta, D, state)` changes theta and the state in place. Any object with these two methods may be passed as
 `optimizer=`; it is called once a batch. The rules here also have a fused twin in compiled code (`compiled`), which
 runs whole epochs and is tested against the Python below.
 
-`learning_rate` is a number, or a function of the steps taken so far that returns one: t = 0 before the first step.
+`learning_rate` is a number, or a function of the steps taken so far: t = 0 before the first step.
 """
 
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from ._types import Flag, Number, Rate, Rule, RuleName
+from ._types import Flag, Floats, Number, Rate, Rule, RuleName, State
 from .base import Optimizer
 from .engine import checks
 
@@ -26,7 +27,7 @@ class SGD(Optimizer):
     momentum : float
         mu, in [0, 1].
     nesterov : bool
-        Look ahead along v (Nesterov 1983, in the form of Sutskever et al. 2013 that torch.optim.SGD has too).
+        Look ahead along v (Nesterov 1983, in the form of Sutskever et al. 2013 and torch.optim.SGD).
     """
 
     compiled = "sgd"
@@ -42,7 +43,7 @@ class SGD(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("v",) if self.momentum else ()
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         rate = self.rate(state)
         state["t"] += 1
         if not self.momentum:
@@ -53,7 +54,7 @@ class SGD(Optimizer):
         v -= rate * D
         theta += self.momentum * v - rate * D if self.nesterov else v
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.momentum, float(self.nesterov)
 
 
@@ -70,14 +71,14 @@ class Adam(Optimizer):
     beta_1, beta_2 : float
         Decay of the two moments, in [0, 1).
     epsilon : float
-        Beside the corrected root, as in the paper's algorithm 1 and torch.
+        Added to the corrected root, as in the paper's algorithm 1 and torch.
     epsilon_hat : bool
-        epsilon beside the root of v itself, the paper's epsilon hat (end of section 2), as in scikit-learn and Keras:
+        Add epsilon to the root of v itself: the paper's epsilon hat (end of section 2), as in scikit-learn and Keras:
         theta := theta - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
     """
 
     compiled = "adam"
-    slots = ("m", "v")
+    slots: tuple[str, ...] = ("m", "v")
 
     def __init__(
         self, learning_rate: Rate = 0.001, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
@@ -89,7 +90,7 @@ class Adam(Optimizer):
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
         self.epsilon_hat = checks.flag(epsilon_hat, "epsilon_hat")
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         rate = self.rate(state)
         state["t"] += 1
         t, m, v = state["t"], state["m"], state["v"]
@@ -102,7 +103,7 @@ class Adam(Optimizer):
         epsilon = self.epsilon / (1 - self.beta_2**t) ** 0.5 if self.epsilon_hat else self.epsilon
         theta -= rate * mhat / (np.sqrt(vhat) + epsilon)
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.epsilon_hat
 
 
@@ -110,18 +111,18 @@ class AdamW(Adam):
     """theta := theta - learning_rate weight_decay theta, then the step of Adam.
 
     Loshchilov & Hutter, Decoupled weight decay regularization, ICLR 2019, in the form of torch.optim.AdamW. The biases
-    do not decay (torch decays them too, unless they are grouped apart).
+    do not decay (torch decays them too, unless they are in a group of their own).
 
     Parameters
     ----------
     learning_rate, beta_1, beta_2, epsilon
         As for `Adam`.
     weight_decay : float
-        Of this rule alone: no part of J and D, unlike the `weight_decay` of `train`.
+        Unlike the `weight_decay` of `train`, it is no part of J and D.
 
     Notes
     -----
-    Called by hand, `update` spares the biases only where ``state["bias"]`` holds their indices in theta.
+    If you call `update` yourself, put the indices of the biases in theta into ``state["bias"]``: these do not decay.
     """
 
     compiled = "adamw"
@@ -133,16 +134,16 @@ class AdamW(Adam):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
         self.weight_decay = checks.number(weight_decay, "weight_decay")
 
-    def init(self, theta):
+    def init(self, theta: Floats) -> State:
         return {**super().init(theta), "bias": np.empty(0, np.int64)}
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         biases = theta[state["bias"]]
         theta *= 1 - self.rate(state) * self.weight_decay
         theta[state["bias"]] = biases
         super().update(theta, D, state)
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return *super().settings(), self.weight_decay
 
 
@@ -163,7 +164,7 @@ class Nadam(Optimizer):
     """
 
     compiled = "nadam"
-    slots = ("m", "v")
+    slots: tuple[str, ...] = ("m", "v")
 
     def __init__(
         self, learning_rate: Rate = 0.002, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
@@ -175,10 +176,10 @@ class Nadam(Optimizer):
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
         self.momentum_decay = checks.number(momentum_decay, "momentum_decay")
 
-    def init(self, theta):
+    def init(self, theta: Floats) -> State:
         return {**super().init(theta), "scalars": np.ones(1)}  # M_t
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         rate = self.rate(state)
         state["t"] += 1
         t, m, v, M = state["t"], state["m"], state["v"], state["scalars"]
@@ -192,7 +193,7 @@ class Nadam(Optimizer):
         of_D, of_m = float((1 - mu) / (1 - M[0])), float(following / (1 - M[0] * following))
         theta -= rate * (of_D * D + of_m * m) / (np.sqrt(vhat) + self.epsilon)
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.beta_1, self.beta_2, self.epsilon, self.momentum_decay
 
 
@@ -205,9 +206,9 @@ class RMSprop(Optimizer):
     ----------
     learning_rate : float, or a function of the step
     decay : float
-        Of the mean of D^2, in [0, 1); torch's alpha.
+        Decay of the mean of D^2, in [0, 1); torch's alpha.
     epsilon : float
-        Beside the root.
+        Added to the root.
     momentum : float
         mu, in [0, 1].
     """
@@ -226,7 +227,7 @@ class RMSprop(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("v", "b") if self.momentum else ("v",)
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         rate, v = self.rate(state), state["v"]
         state["t"] += 1
         v *= self.decay
@@ -239,7 +240,7 @@ class RMSprop(Optimizer):
         b += D / (np.sqrt(v) + self.epsilon)
         theta -= rate * b
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.decay, self.epsilon, self.momentum
 
 
@@ -254,49 +255,49 @@ class Adagrad(Optimizer):
     initial : float
         v before the first step.
     epsilon : float
-        Beside the root.
+        Added to the root.
     """
 
     compiled = "adagrad"
-    slots = ("v",)
+    slots: tuple[str, ...] = ("v",)
 
     def __init__(self, learning_rate: Rate = 0.01, initial: Number = 0.0, epsilon: Number = 1e-10) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.initial = checks.number(initial, "initial")
         self.epsilon = checks.number(epsilon, "epsilon", open_low=True)
 
-    def init(self, theta):
+    def init(self, theta: Floats) -> State:
         return {**super().init(theta), "v": np.full_like(theta, self.initial)}
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         rate, v = self.rate(state), state["v"]
         state["t"] += 1
         v += D * D
         theta -= rate * D / (np.sqrt(v) + self.epsilon)
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.epsilon
 
 
 class RPROP(Optimizer):
-    """step := eta_plus step where D and the last D have one sign, eta_minus step where they have not, within
-    [least, most];  where they have not D := 0;  theta := theta - sign(D) step.
+    """step := eta_plus step where D and the last D have the same sign, eta_minus step and D := 0 where they have
+    opposite signs, within [least, most];  theta := theta - sign(D) step.
 
-    Igel & Huesken, Empirical evaluation of the improved Rprop learning algorithms, 2003: iRprop-, which is
-    torch.optim.Rprop too. For D of all examples (batch_size=None): between batches signs change by chance.
+    Igel & Huesken, Empirical evaluation of the improved Rprop learning algorithms, 2003: iRprop-, as torch.optim.Rprop.
+    Use it with batch_size=None: the signs of D change by chance from batch to batch.
 
     Parameters
     ----------
     learning_rate : float
-        The step of every parameter at first.
+        The first step of every parameter.
     eta_minus, eta_plus : float
-        In (0, 1], and from 1 on.
+        In (0, 1], and at least 1.
     least, most : float
         Bounds of the steps.
     """
 
     compiled = "rprop"
-    slots = ("last", "step")
+    slots: tuple[str, ...] = ("last", "step")
 
     def __init__(
         self, learning_rate: Number = 0.01, eta_minus: Number = 0.5, eta_plus: Number = 1.2, least: Number = 1e-06,
@@ -308,11 +309,11 @@ class RPROP(Optimizer):
         self.least = checks.number(least, "least", open_low=True)
         self.most = checks.number(most, "most", low=self.least)
 
-    def init(self, theta):
-        with np.errstate(over="ignore"):    # infinite where theta's dtype holds no such number
+    def init(self, theta: Floats) -> State:
+        with np.errstate(over="ignore"):    # infinite if theta's dtype cannot hold the number
             return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
 
-    def update(self, theta, D, state):
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
         state["t"] += 1
         last, step = state["last"], state["step"]
         turn = np.sign(D) * np.sign(last)
@@ -322,15 +323,15 @@ class RPROP(Optimizer):
         last[:] = np.where(turn < 0, 0, D)
         theta -= np.sign(last) * step
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.eta_minus, self.eta_plus, self.least, self.most
 
 
-NAMED = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
+NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
 
 
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
-    """An optimizer from an instance or a name (with the defaults), fit for parameters of this dtype."""
+    """An optimizer for parameters of this dtype, from an instance or from a name (with the defaults)."""
     if isinstance(optimizer, str):
         if optimizer not in NAMED:
             raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance")
@@ -343,7 +344,7 @@ def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
             f"or one of {', '.join(NAMED)}; got {optimizer!r}"
         )
     least = float(np.finfo(dtype).smallest_subnormal)
-    if isinstance(optimizer, tuple(NAMED.values())) and getattr(optimizer, "epsilon", 1) <= least / 2:
+    if isinstance(optimizer, tuple(NAMED.values())) and (epsilon := getattr(optimizer, "epsilon", 1)) <= least / 2:
         name = np.dtype(dtype).name
-        raise ValueError(f"epsilon {optimizer.epsilon:g} is 0 in {name}: a parameter at rest would be divided by 0")
+        raise ValueError(f"epsilon {epsilon:g} is 0 in {name}: a parameter whose D is 0 would become NaN")
     return optimizer

@@ -1,7 +1,7 @@
-"""SciPy's BLAS held to one thread while ours work: more threads change its bits and slow small work down.
+"""Hold SciPy's BLAS to one thread while ours work: more threads change its bits and slow small work down.
 
-One count for the process: the first to enter saves the number of threads and sets 1, the last to leave restores
-it. (Two overlapping threadpoolctl limits would leave the library at one thread for good.)
+The process has one count: the first to enter saves the number of threads and sets 1, the last to leave restores it.
+(Two overlapping threadpoolctl limits would leave the library at one thread for good.)
 """
 
 import os
@@ -9,17 +9,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import scipy.linalg.cython_blas  # noqa: F401  (loads the library that is looked for below)
+import scipy.linalg.cython_blas  # noqa: F401  (loads the library that `libraries` looks for)
 from threadpoolctl import LibController
 
 _lock = threading.Lock()
 _holders = 0
-_saved = []
-_found = None
+_saved: list[tuple[LibController, int]] = []
+_found: list[LibController] | None = None
 
 
 def libraries() -> list[LibController]:
-    """The threadpoolctl controllers of the BLAS that SciPy calls; found once, a scan takes a millisecond."""
+    """The threadpoolctl controllers of the BLAS that SciPy calls; found once, since a scan takes a millisecond."""
     global _found
     if _found is None:
         from threadpoolctl import ThreadpoolController
@@ -49,8 +49,8 @@ def single_thread() -> Iterator[None]:
                     library.set_num_threads(threads)
 
 
-def _after_fork():
-    """In a forked child: whoever held BLAS stayed with the parent"""
+def _after_fork() -> None:
+    """In a forked child: the threads that held BLAS stayed with the parent"""
     global _lock, _holders, _saved
     _lock = threading.Lock()
     if _holders:

@@ -1,7 +1,7 @@
-"""All checking of input: every array and number from outside passes here once, before anything has changed.
+"""Checks of input: every array and number from a caller passes here once, before anything has changed.
 
-Errors name the argument, what was received and what is accepted. Arrays come back as the compiled core reads
-them: float32, float64 or uint8, native byte order, aligned, contiguous within a row; no copy where they are so.
+Errors name the argument, what was received and what is accepted. Arrays come back as the compiled core reads them:
+float32, float64 or uint8, native byte order, aligned, contiguous within a row. An array of this kind is not copied.
 """
 
 import math
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _kernels
-from .._types import Array, Count, Flag, Floats, Layout, Number, PerLayer, Rate, Seed
+from .._types import Array, Floats, Layout, Number, PerLayer, Rate, Seed, Value
 
 LARGEST = sys.float_info.max
-MOST = 2**63 - 1  # that compiled code counts up to
+MOST = 2**63 - 1  # compiled code counts up to it
 READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 
@@ -37,7 +37,7 @@ def array(value: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """The 2-D array as the compiled core reads it; converted to dtype only where it cannot be read as it lies."""
+    """The 2-D array as the compiled core reads it; converted to dtype only where the core cannot read it in place."""
     if a.dtype == bool:
         a = a.view(np.uint8)
     if a.dtype in READ_AS_IS and a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == a.itemsize):
@@ -47,7 +47,7 @@ def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) -> None:
-    """No NaN, no infinity, nothing that dtype cannot hold; else the first such cell is named."""
+    """No NaN, no infinity, no value too large for dtype; the error names the first such cell."""
     if a.dtype.kind != "f":
         return
     flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
@@ -130,14 +130,14 @@ def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
     return a
 
 
-def _labels(a, K, plan, name):
+def _labels(a: NDArray[Any], K: int, plan: Layout, name: str) -> NDArray[np.int64]:
     if plan.output not in ("softmax", "sigmoid", "tanh"):
         raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
     _in_classes(a, K, name)
     return np.require(a, dtype=np.int64, requirements=["C", "A"])
 
 
-def _in_classes(a, K, name):
+def _in_classes(a: NDArray[Any], K: int, name: str) -> None:
     if a.dtype.kind == "f":
         raise ValueError(
             f"{name} has shape {a.shape} and dtype {a.dtype}; labels must be integers 0 to {K - 1}, "
@@ -153,8 +153,8 @@ def weights(
 ) -> tuple[Floats | None, float]:
     """Weights of the examples (m,), finite, none negative, not all zero unless `empty`.
 
-    Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with: extreme weights
-    are scaled to about 1, since all but the plain sums depend on their ratios alone.
+    Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with. Extreme weights
+    are scaled to about 1: everything but the plain sums depends on their ratios alone.
     """
     if sample_weight is None:
         return None, 1.0
@@ -178,7 +178,7 @@ def weights(
     return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
 
 
-def network(net: Any) -> Any:
+def network(net: Value) -> Value:
     """A fastbp.Network."""
     if not (hasattr(net, "plan") and isinstance(getattr(net, "theta", None), np.ndarray)):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
@@ -186,7 +186,7 @@ def network(net: Any) -> Any:
 
 
 def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "theta") -> Floats:
-    """Flat parameters (n_parameters,), finite, in dtype: a contiguous array, no copy where it is one."""
+    """Flat parameters (n_parameters,), finite, in dtype, contiguous; copied only where they are not so already."""
     a = array(theta, name)
     if a.shape != (plan.n_parameters,):
         raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")
@@ -197,7 +197,7 @@ def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "th
 
 
 def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out") -> Array:
-    """An array of the caller's that results are written into."""
+    """The caller's array for results."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{name} must be an ndarray; got {type(out).__name__}")
     if out.shape != shape or out.dtype != dtype:
@@ -209,43 +209,44 @@ def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str
 
 
 def number(
-    value: Number, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
+    value: object, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
     open_high: bool = True,
 ) -> float:
     """A finite real number in an interval, as float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
-        value = float(value)
+        x = float(value)
     except OverflowError:   # a whole number beyond float64
-        value = math.inf if value > 0 else -math.inf
-    inside = (value > low if open_low else value >= low) and (value < high if open_high else value <= high)
+        x = -math.inf if value < 0 else math.inf
+    inside = (x > low if open_low else x >= low) and (x < high if open_high else x <= high)
     if not inside:
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-        raise ValueError(f"{name} must be in {interval}; got {value:g}")
-    return value
+        raise ValueError(f"{name} must be in {interval}; got {x:g}")
+    return x
 
 
-def value(result: object, name: str) -> float:
-    """What a function of the caller's returned, as float; any number, NaN and infinities too."""
+def value(result: Any, name: str) -> float:
+    """The result of a caller's function, as float; any number, NaN and infinities too."""
     try:
         return float(result)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
 
 
-def count(value: Count, name: str, *, low: int = 1) -> int:
-    """A whole number of at least `low`, as int; one that compiled code can hold."""
+def count(value: object, name: str, *, low: int = 1) -> int:
+    """A whole number of at least `low`, as int; compiled code can hold it."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
-    if value < low:
-        raise ValueError(f"{name} must be a whole number of at least {low}; got {value}")
-    if value > MOST:
-        raise ValueError(f"{name} must be less than 2^63; got {value}")
-    return int(value)
+    n = int(value)
+    if n < low:
+        raise ValueError(f"{name} must be a whole number of at least {low}; got {n}")
+    if n > MOST:
+        raise ValueError(f"{name} must be less than 2^63; got {n}")
+    return n
 
 
-def flag(value: Flag, name: str) -> bool:
+def flag(value: object, name: str) -> bool:
     """True or False, as bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False; got {value!r}")
@@ -277,7 +278,7 @@ def generator(seed: Seed) -> np.random.Generator:
 
 
 def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -> tuple[float, ...]:
-    """c of docs/math.md for each of n Theta, from one number or n of them, or from the course's lambda: c = lam / m."""
+    """c of docs/math.md for each of n Theta: one number, or n of them, or c = lam / m with the course's lambda."""
     if isinstance(weight_decay, (list, tuple)) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim):
         if len(weight_decay) != n:
             raise ValueError(
@@ -293,12 +294,12 @@ def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -
     return (number(lam, "lam") / m,) * n
 
 
-def limit(value: Number | None, name: str) -> float:
+def limit(value: object, name: str) -> float:
     """A positive number, infinity for None."""
     return math.inf if value is None else number(value, name, open_low=True)
 
 
-def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], float]:
+def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], Number]:
     """A positive number, or a function of the number of steps taken."""
     if callable(value) and not isinstance(value, type):
         return value
@@ -309,9 +310,10 @@ def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], fl
 
 def rates(function: Callable[[int], Number], first: int, n: int, name: str = "learning_rate") -> NDArray[np.float64]:
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
-    values = [function(t) for t in range(first, first + n)]
+    values: list[Any] = [function(t) for t in range(first, first + n)]
     for t, value in enumerate(values, first):
-        if type(value) is not float and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
+        known = type(value) is float or (isinstance(value, Real) and not isinstance(value, (bool, np.bool_)))
+        if not known:
             raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
         if not 0 <= value <= LARGEST:
             raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value!r:.60}")
@@ -335,7 +337,7 @@ def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[
         raise ValueError(f"{name} must be a 1-D array of integers; got shape {a.shape} and dtype {a.dtype}")
     if a.size == 0:
         raise ValueError(f"{name} is empty")
-    a = np.array(a)     # our own: nobody may change it while it is followed
+    a = np.array(a)     # a copy: the caller cannot change it during the training
     if a.min() < 0 or a.max() >= m:
         i = int(np.flatnonzero((a < 0) | (a >= m))[0])
         raise ValueError(f"{name}[{i}] is {a[i]}; the examples are 0 to {m - 1}")
@@ -343,7 +345,7 @@ def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[
 
 
 def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tuple[float, ...]:
-    """The rates of a(1) .. a(L-1), each in [0, 1): of the inputs, then of each hidden layer; () where nothing drops."""
+    """The rates of a(1) .. a(L-1), each in [0, 1): inputs first, then each hidden layer; () where all are 0."""
     if isinstance(dropout, (list, tuple)) or (isinstance(dropout, np.ndarray) and dropout.ndim == 1):
         if len(dropout) != hidden:
             raise ValueError(f"dropout has {len(dropout)} rates; the network has {hidden} hidden layers")
@@ -352,14 +354,14 @@ def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tupl
         rates = [number(dropout, "dropout", high=1)] * hidden
         if dropout and not hidden:
             raise ValueError(f"dropout is {dropout:g}, but there is no hidden layer; input_dropout drops inputs")
-    rates = (number(input_dropout, "input_dropout", high=1), *rates)
-    return rates if any(rates) else ()
+    rates.insert(0, number(input_dropout, "input_dropout", high=1))
+    return tuple(rates) if any(rates) else ()
 
 
 def masks(state: Mapping[str, Any]) -> tuple[int, int]:
     """Seed of the masks and their step count, from the state of a training with dropout."""
     for name in ("dropout_seed", "dropout_t"):
         if name not in state:
-            raise ValueError(f"state has no {name!r}, which a training with dropout goes on from")
+            raise ValueError(f"state has no {name!r}, which a training with dropout needs to resume")
     seed, t = (count(state[name], f"state[{name!r}]", low=0) for name in ("dropout_seed", "dropout_t"))
     return seed, t

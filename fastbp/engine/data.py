@@ -1,15 +1,15 @@
-"""Examples and targets, checked and coerced once: what every sum over examples is taken over."""
+"""Examples and targets, checked and coerced once: all sums over examples run over them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._backprop import Examples
-from .._types import Count, Floats
-from . import checks, sums
+from .._types import Classes, Count, Floats
+from . import checks, classes, sums
 from .plan import Plan
 
 
@@ -22,30 +22,32 @@ class Data:
     dtype : of the network
     X : (m, s_1);  Y : (m, K), (m,) targets for K = 1, or (m,) labels;  sample_weight : (m,) or None
     shard : bool
-        A share of the examples, others being elsewhere: it may have no rows, or weights of sum 0.
+        The examples of one rank of several: m may be 0, and the sum of the weights too.
 
     Attributes
     ----------
     m : int
         Number of examples.
+    Y : ndarray
+        ``labels`` (m,) int64, or the targets ``dense`` (m, K); the other of the two is None.
     weight : float
         The m of the formulas: number of examples, or the sum of their weights, in units of scale.
     scale : float
         A power of two, 1 but for extreme weights.
     classes : "labels", "one_hot", "binary" or None
-        How an accuracy is counted: by argmax, by every output on the right side, or not at all.
+        How Y names classes (`engine.classes`); None where it does not.
     """
+
+    dense: NDArray[Any] | Any  # None where there are labels
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
         names: Sequence[str] = ("X", "Y", "sample_weight"), shard: bool = False,
     ) -> None:
-        self.plan = plan
-        self.X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
-        self.m = len(self.X)
-        self.dense, self.labels = checks.targets(Y, self.m, plan, dtype, names[1])
-        self.w, self.scale = checks.weights(sample_weight, self.m, dtype, names[2], empty=shard)
-        self.weight = float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
+        X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
+        dense, labels = checks.targets(Y, len(X), plan, dtype, names[1])
+        w, self.scale = checks.weights(sample_weight, len(X), dtype, names[2], empty=shard)
+        self._hold(plan, X, dense, labels, w)
 
     @classmethod
     def of(
@@ -54,9 +56,16 @@ class Data:
     ) -> Self:
         """Data of arrays that were checked before."""
         data = cls.__new__(cls)
-        data.plan, data.X, data.m, data.dense, data.labels, data.w, data.scale = plan, X, len(X), dense, labels, w, 1.0
-        data.weight = float(data.m) if w is None else float(w.sum(dtype=np.float64))
+        data.scale = 1.0
+        data._hold(plan, X, dense, labels, w)
         return data
+
+    def _hold(
+        self, plan: Plan, X: NDArray[Any], dense: NDArray[Any] | None, labels: NDArray[np.int64] | None,
+        w: Floats | None,
+    ) -> None:
+        self.plan, self.X, self.m, self.dense, self.labels, self.w = plan, X, len(X), dense, labels, w
+        self.weight = float(self.m) if w is None else float(w.sum(dtype=np.float64))
 
     @property
     def Y(self) -> NDArray[Any]:
@@ -74,29 +83,19 @@ class Data:
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)
 
     @cached_property
-    def classes(self) -> Literal['labels', 'one_hot', 'binary'] | None:
+    def classes(self) -> Classes | None:
         if self.labels is not None:
             return "labels"
-        Y, low, high = self.dense, self.plan.lowest, self.plan.highest
-        if self.plan.output == "softmax":
-            return "one_hot"
-        if not np.isfinite(high) or not ((low == Y) | (high == Y)).all():
-            return None
-        return "one_hot" if Y.shape[1] > 1 and ((high == Y).sum(axis=1) == 1).all() else "binary"
+        return "one_hot" if self.plan.output == "softmax" else classes.kind(self.Y, self.plan.lowest, self.plan.highest)
 
-    def accuracy(self, h: Floats) -> float:
-        """Share of the examples, by weight, that the outputs h (m, K) put into the right class, where there are any."""
-        return float(np.average(self._right(h), weights=None if self.w is None else self.w[:, 0]))
+    def accuracy(self, outputs: Callable[[Self], Floats]) -> float:
+        """Share of the examples, by weight, that their outputs(data), h (m, K), put into the right class."""
+        return float(np.average(self._right(outputs(self)), weights=None if self.w is None else self.w[:, 0]))
 
     def right(self, h: Floats) -> float:
         """Sum of the weights of the examples that the outputs h (m, K) put into the right class."""
         right = self._right(h)
         return float(right.sum() if self.w is None else self.w[right, 0].sum(dtype=np.float64))
 
-    def _right(self, h):
-        """Which examples are in the right class"""
-        if self.classes == "binary":
-            middle = (self.plan.lowest + self.plan.highest) / 2
-            return ((h >= middle) == (self.dense >= middle)).all(axis=1)
-        labels = self.labels if self.classes == "labels" else self.dense.argmax(axis=1)
-        return h.argmax(axis=1) == labels
+    def _right(self, h: Floats) -> NDArray[np.bool_]:
+        return classes.right(h, self.Y, self.classes, classes.middle(self.plan.lowest, self.plan.highest))

@@ -1,21 +1,19 @@
-"""How the parameters start."""
+"""The start values of the parameters."""
 
 import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-from .._types import Floats, Net, Number
+from .._types import Floats, Net, Number, Start
 from . import checks
 from .plan import Plan
 
-DEFAULT_EPS = {"glorot_uniform": None, "he_normal": None, "normal": 0.01, "uniform": 0.12}
+DEFAULT_EPS: dict[str, float | None] = {"glorot_uniform": None, "he_normal": None, "normal": 0.01, "uniform": 0.12}
 
 
-def check(
-    init: str | NDArray[Any] | list[Any] | tuple[Any, ...], eps: Number | None, plan: Plan, dtype: DTypeLike,
-) -> tuple[str | Floats, float | None]:
+def check(init: Start, eps: Number | None, plan: Plan, dtype: DTypeLike) -> tuple[str | Floats, float | None]:
     """(name, eps) of a scheme, or (the flat start values, None)."""
     if isinstance(init, str):
         if init not in DEFAULT_EPS:
@@ -36,7 +34,7 @@ def check(
     return _from_matrices(init, plan, dtype), None
 
 
-def _from_matrices(init, plan, dtype):
+def _from_matrices(init: Start, plan: Plan, dtype: DTypeLike) -> Floats:
     if not isinstance(init, (list, tuple, np.ndarray)):
         raise TypeError(f"init must be one of {', '.join(DEFAULT_EPS)}, or start values; got {init!r}")
     if len(init) != len(plan.shapes):
@@ -48,8 +46,8 @@ def _from_matrices(init, plan, dtype):
     return checks.parameters(np.concatenate([np.ravel(Theta) for Theta in init]), plan, dtype, "init").copy()
 
 
-def draw(init: str | Floats, eps: float | None, plan: Plan, dtype: DTypeLike, rng: np.random.Generator) -> Floats:
-    """theta by the scheme, layer by layer.
+def draw(init: str | Floats, eps: float | Any, plan: Plan, dtype: DTypeLike, rng: np.random.Generator) -> Floats:
+    """theta by the scheme, layer by layer; eps as `check` returns it.
 
     glorot_uniform: U(-r, r), r = sqrt(6 / (s_l + s_{l+1})) (Glorot & Bengio 2010), biases 0
     he_normal: N(0, 2 / s_l) (He et al. 2015), biases 0
@@ -74,7 +72,7 @@ def draw(init: str | Floats, eps: float | None, plan: Plan, dtype: DTypeLike, rn
 
 
 def warn_if_equal_units(net: Net, stacklevel: int = 3) -> None:
-    """Warn where two hidden units have the same weights in and out: their gradients are the same for ever."""
+    """Warn where two hidden units have the same weights in and out: their gradients stay the same for ever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
         if len(before) < 2:
             continue

@@ -1,21 +1,9 @@
 """J and D: the mean over the examples, and the penalties."""
 
-from typing import Protocol
-
 import numpy as np
 
-from .._types import Count, Floats
-from .plan import Plan
+from .._types import Count, Floats, Sum
 from .regularisation import Regularisation
-
-
-class Sum(Protocol):
-    """What J and D are a mean over: `Data`, or a `Shard` of what lies on several ranks."""
-
-    plan: Plan
-    weight: float
-
-    def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float: ...
 
 
 def cost(theta: Floats, data: Sum, regularisation: Regularisation, n_threads: Count | None = None) -> float:

@@ -1,18 +1,16 @@
-"""The layout of a network: how theta is cut into layers, and what the compiled core is told of it."""
+"""The layout of a network: the places of its layers in theta, and its description for the compiled core."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Self, SupportsIndex, TypeVar
+from typing import Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
-from .._types import Number
+from .._types import Number, Scalar
 from . import checks
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 FUNCTION_ALIASES = {"logistic": "sigmoid", "linear": "identity", "swish": "silu"}
 LOSS_ALIASES = {
@@ -23,14 +21,14 @@ LOSS_ALIASES = {
     "mae": "absolute_error",
     "pinball": "quantile",
 }
-BLAS_LIMIT = 2**31 - 2  # the largest row of Theta that the integer of BLAS counts
+BLAS_LIMIT = 2**31 - 2  # units of the largest layer: BLAS counts in 32 bits
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
-WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: what stays in the second-level cache
+WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the second-level cache
 
 
-def _named(name, value, accepted):
-    """The code of a name from a closed set, aliases resolved."""
+def _named(name: str, value: str, accepted: Collection[str]) -> str:
+    """A name from a closed set, aliases resolved."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
     known = (LOSS_ALIASES if name == "loss" else FUNCTION_ALIASES).get(value, value)
@@ -56,9 +54,9 @@ class Plan:
     offsets : list of int
         Where each begins in theta; the last entry is the number of parameters.
     dropout : tuple of float
-        Rates of a(1) .. a(L-1) where this is the plan of a training with dropout (`dropping`), else empty.
+        Rates of a(1) .. a(L-1) in the plan of a training with dropout (`dropping`), else empty.
     code : ndarray of int64, (8, L + 1), with dropout (10, L + 1)
-        The same for the compiled core; src/_backprop.pxd says what stands where.
+        The same for the compiled core; src/_backprop.pxd describes its rows.
     units : int
         Values that one example needs in the workspace.
     """
@@ -71,7 +69,7 @@ class Plan:
         hidden = len(self.layer_sizes) - 2
         names = [activation] * hidden if isinstance(activation, str) else activation
         if isinstance(activation, str):
-            _named("activation", activation, _kernels.activations)  # also where no layer uses it
+            _named("activation", activation, _kernels.activations)  # checked even if no layer uses it
         elif not isinstance(activation, (list, tuple)):
             raise TypeError(f"activation must be a name or a list of names, one a hidden layer; got {activation!r}")
         if len(names) != hidden:
@@ -100,12 +98,12 @@ class Plan:
         return plan
 
     def set_masks(self, seed: int, step: int, first: int = 0) -> None:
-        """The masks of this step (from 0), whose batch begins at example `first`: 0 <= seed < 2^63."""
+        """Choose the masks of this step (from 0), whose batch begins at example `first`; 0 <= seed < 2^63."""
         self.code[2:5, -1] = seed, step, first
 
     @property
     def large(self) -> bool:
-        """A layer is too large for the second-level cache, or all of them take long."""
+        """Has a layer more weights than the second-level cache holds, or have all layers 16 times as many?"""
         sizes = [rows * (columns - 1) for rows, columns in self.shapes]
         return max(sizes) > CACHED or sum(sizes) > 16 * CACHED
 
@@ -113,7 +111,7 @@ class Plan:
     def n_parameters(self) -> int:
         return self.offsets[-1]
 
-    def _encode(self, dropout):
+    def _encode(self, dropout: Sequence[float]) -> None:
         L = len(self.layer_sizes)
         self.dropout = tuple(dropout)
         self.code = code = np.zeros((10 if dropout else 8, L + 1), dtype=np.int64)
@@ -122,7 +120,7 @@ class Plan:
         code[1, L] = np.float64(next(iter(self.loss_parameters.values()), 0)).view(np.int64)
         at = 0
 
-        def take(units):
+        def take(units: int) -> int:
             nonlocal at
             at += units
             return at - units
@@ -142,14 +140,15 @@ class Plan:
         if dropout:
             code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)
             code[9] = code[3]
-            for l in np.flatnonzero(dropout[1:]) + 1:
-                code[9, l] = take(self.layer_sizes[l])
+            for l, rate in enumerate(dropout[1:], 1):
+                if rate:
+                    code[9, l] = take(self.layer_sizes[l])
         code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
         self.units = at
 
     def block(self, m: int, itemsize: int, panel: int) -> int:
-        """Examples of a block: as many as the workspace holds in cache, between 64 and 512; 512 where a
-        layer's Delta is not in cache either; a multiple of a panel."""
+        """Examples of a block, a multiple of a panel: as many as the workspace holds in cache, between 64 and 512; 512
+        if the network is `large`, whose Delta is not in cache either."""
         fits = max(512 if self.large else 64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
         return min(fits, -(-m // panel) * panel)
 
@@ -161,8 +160,8 @@ class Plan:
         )
 
 
-def _parameters(loss, given):
-    """The parameter of the loss by name, {} where it has none; None stands for the usual value."""
+def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, float]:
+    """The parameter of the loss by name, {} where it has none; None means the usual value."""
     _, name, usual, below = _kernels.losses[loss]
     for other, value in given.items():
         if value is not None and other != name:
@@ -173,7 +172,7 @@ def _parameters(loss, given):
     return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
 
 
-def _sizes(layer_sizes):
+def _sizes(layer_sizes: Iterable[SupportsIndex]) -> tuple[int, ...]:
     if isinstance(layer_sizes, (set, frozenset, dict)):
         raise TypeError(f"layer_sizes must be a list of whole numbers, in order; got {layer_sizes!r}")
     try:

@@ -1,7 +1,10 @@
-"""How many processors the control group of this process may keep busy (Linux): less than the machine has, in a
-container with a limit."""
+"""How many processors the control group of this process may keep busy (Linux).
+
+In a container with a limit these are fewer than the machine has.
+"""
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,8 +29,8 @@ def quota(folder: Path) -> float:
     return math.inf
 
 
-def _folders():
-    """Of the groups that share out processors, from the process's own up to the root."""
+def _folders() -> Iterator[Path]:
+    """The groups that share out processors, from the process's own up to the root"""
     try:
         lines = OWN.read_text().splitlines()
     except (OSError, ValueError):

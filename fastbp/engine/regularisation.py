@@ -1,13 +1,14 @@
-"""What is added to J and to D beyond the examples, and what is done to D before the update rule sees it."""
+"""Penalties added to J and D, and the clipping of D before the update rule."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Floats, Number, PerLayer
+from .._types import Floats, Layout, Number, PerLayer
 from . import checks
 from .plan import Plan
 
@@ -16,8 +17,8 @@ from .plan import Plan
 class Regularisation:
     """Penalties and clipping, checked against one network; the readable twin of src/_update.pxd.
 
-    J += sum_l (c_l/2) sum_ij Theta(l)_ij^2 + l1 sum_lij |Theta(l)_ij|,  D(l) += c_l Theta(l) + l1 sign(Theta(l)),
-    j >= 1; then every D_ij is cut to [-clip_value, clip_value], and D scaled so that |D| <= clip_norm.
+    J += sum_l (c_l/2) sum_ij Theta(l)_ij^2 + l1 sum_lij ``|Theta(l)_ij|``,  D(l) += c_l Theta(l) + l1 sign(Theta(l)),
+    j >= 1; then every D_ij is cut to [-clip_value, clip_value], and D scaled so that ``|D|`` <= clip_norm.
 
     Attributes
     ----------
@@ -41,11 +42,11 @@ class Regularisation:
         cls, plan: Plan, m: float, *, weight_decay: PerLayer = 0.0, lam: Number | None = None, l1: Number = 0.0,
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
     ) -> Self:
-        """From what a caller wrote; m is the one of lam / m."""
+        """From a caller's arguments; m is the one of lam / m."""
         c = checks.coefficients(weight_decay, lam, m, len(plan.shapes))
         return cls(c).with_(l1=l1, batch_lam=batch_lam, clip_value=clip_value, clip_norm=clip_norm)
 
-    def with_(self, **settings: object) -> Self:
+    def with_(self, **settings: Any) -> Self:
         """The same with other settings, checked."""
         return replace(self, **{name: CHECKS[name](self, value, name) for name, value in settings.items()})
 
@@ -55,15 +56,15 @@ class Regularisation:
         return self.l1 == self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
 
     def code(self, scale: float = 1.0) -> NDArray[np.float64]:
-        """The same for the compiled core, weights of examples being in units of scale."""
+        """The same for the compiled core; weights of examples are in units of scale."""
         return np.array([self.l1, self.batch_lam / scale, self.clip_value, self.clip_norm, *self.c])
 
     def coefficients(self, m: float) -> list[float]:
         """c of each Theta in a batch of weight m"""
         return [c + self.batch_lam / m for c in self.c]
 
-    def penalty(self, plan: Plan, theta: Floats, m: float) -> float:
-        """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum |Theta(l)_ij|, j >= 1"""
+    def penalty(self, plan: Layout, theta: Floats, m: float) -> float:
+        """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum ``|Theta(l)_ij|``, j >= 1"""
         total = 0.0
         with np.errstate(over="ignore"):
             for c, Theta in zip(self.coefficients(m), plan.views(theta), strict=True):
@@ -73,7 +74,7 @@ class Regularisation:
                     total += self.l1 * float(np.sum(np.abs(Theta[:, 1:]), dtype=np.float64))
         return total
 
-    def regularise(self, plan: Plan, theta: Floats, Delta: Floats, m: float, scale: float = 1.0) -> Floats:
+    def regularise(self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0) -> Floats:
         """D = Delta / m + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / m (j = 0), in place of Delta, clipped.
 
         Weights of examples, and so m, are in units of scale.
@@ -93,8 +94,8 @@ class Regularisation:
         return Delta
 
 
-# How each setting that may change between steps is checked.
-CHECKS = {
+# The check of each setting that may change between steps.
+CHECKS: dict[str, Callable[[Regularisation, Any, str], Any]] = {
     "c": lambda self, value, _: checks.coefficients(value, None, 1, len(self.c)),
     "l1": lambda _, value, name: checks.number(value, name),
     "batch_lam": lambda _, value, name: checks.number(value, name),
@@ -103,6 +104,6 @@ CHECKS = {
 }
 
 
-def none(plan: Plan) -> Self:
+def none(plan: Plan) -> Regularisation:
     """No penalty, no clipping."""
     return Regularisation((0.0,) * len(plan.shapes))

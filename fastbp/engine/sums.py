@@ -1,7 +1,11 @@
-"""The sums over examples: costs, Delta, predictions; block by block, shard by shard, by the members of a crew."""
+"""The sums over examples: costs, Delta, predictions.
+
+The members of a crew take the shards; a shard is summed block by block.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -16,7 +20,7 @@ from .threads import Crew
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 SHARDS = 8  # at most; each has a Delta of its own
 SHARD_MEMORY = 2**22  # parameters that all of these may hold together
-RUN = 64  # blocks that are added one by one: the sums of such runs are added next, so that roundings stay few
+RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NOT_EACH = np.empty(0)
 
 
@@ -26,7 +30,7 @@ class Workspace:
     def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None:
         dtype = np.dtype(dtype)
         self.rows = rows(plan, m, dtype)
-        self.block = aligned(self.rows * plan.units, dtype)
+        self.block: Floats = aligned(self.rows * plan.units, dtype)
         self.costs = np.empty(self.rows // _backprop.panel(np.empty(0, dtype)))
 
 
@@ -35,7 +39,7 @@ def rows(plan: Plan, m: int, dtype: DTypeLike) -> int:
     return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
 
 
-def aligned(n: int, dtype: DTypeLike) -> Floats:
+def aligned(n: int, dtype: np.dtype[Any]) -> Floats:
     """n values that begin at a cache line"""
     line = 64 // dtype.itemsize
     buffer = np.empty(n + line, dtype)
@@ -48,13 +52,13 @@ def operations(plan: Plan, m: int) -> float:
     return 6.0 * m * plan.n_parameters
 
 
-def _long(plan, m):
-    """Would Ctrl-C have to wait for a block of examples? Then another thread computes, and leaves it undone."""
+def _long(plan: Plan, m: int) -> bool:
+    """Would Ctrl-C have to wait for a block of examples? Then another thread computes it and can be stopped."""
     return plan.large and operations(plan, m) >= threads.LONG
 
 
 def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]:
-    """The examples first .. last cut into ranges, each of whole blocks: how many depends on the sizes alone."""
+    """The examples first .. last in ranges of whole blocks; their number depends on the sizes alone."""
     blocks = -(-(last - first) // rows)
     n = max(1, min(SHARDS, blocks // 4, SHARD_MEMORY // plan.n_parameters))
     cuts = [min(last, first + rows * (blocks * i // n)) for i in range(n + 1)]
@@ -67,7 +71,7 @@ def accumulate(
 ) -> float:
     """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: costs alone.
 
-    each: receives the costs of each panel of examples, as many panels as m needs.
+    each : (panels,), receives the costs of each panel of examples.
     """
     n = threads.members(n_threads, operations(plan, m), threads.SHARED_SUM)
     with threads.Crew(n, apart=_long(plan, m)) as crew:
@@ -79,19 +83,19 @@ def accumulate_range(
     plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
     crew: Crew = threads.ALONE, each: NDArray[np.float64] = NOT_EACH,
 ) -> float:
-    """The same over the examples first .. last, with a workspace for each member of a crew at hand.
+    """The same over the examples first .. last, by a crew with a workspace for each member.
 
-    Each shard is summed on its own, by whichever member is free; the sums are added in the order of the shards.
+    Any free member takes the next shard; the sums of the shards are added in their order.
     """
     ranges, run = shards(plan, first, last, work[0].rows), RUN * work[0].rows
     costs = [0.0] * len(ranges)
     Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
 
-    def accumulate_shard(i, member):
+    def accumulate_shard(i: int, member: int) -> None:
         (begin, end), own, into = ranges[i], work[member], Deltas[i]
         at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
         while at < end and not crew.team.stopping:
-            stop = min(at - (at - begin) % run + run, end)      # of the run under way
+            stop = min(at - (at - begin) % run + run, end)      # the end of the current run
             costs[i], at = _backprop.accumulate(
                 plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
                 threads.SLICE, crew.team,
@@ -125,7 +129,7 @@ def predict(
     examples, m = _backprop.Examples(X, order=order), len(out)
     work = Workspace(plan, m, theta.dtype)
 
-    def predict_all(first, _):
+    def predict_all(first: int, _: int) -> None:
         while first < m and not crew.team.stopping:
             first = _backprop.predict(
                 plan.code, theta, examples, first, m, work.block, work.rows, out, threads.SLICE, crew.team
@@ -136,7 +140,7 @@ def predict(
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
-    """predict(x, out): the compiled h(x) of one example, None where fastbp.checks has to look at it first."""
+    """predict(x, out): the compiled h(x) of one example; None where `checks` has to look at x and out first."""
     if plan.n_parameters > SMALL:
         return lambda x, out: None
     work = Workspace(plan, 1, theta.dtype)

@@ -1,8 +1,8 @@
-"""Who does the work: the calling thread, or a crew of threads.
+"""The work is done by the calling thread, or by a crew of threads.
 
-How many there are never changes a bit. Each training owns its crew for as long as it lasts: two trainings that shared
-one, each waiting for its own members, would wait for ever. Signals reach the calling thread alone; it hands a job over
-whole and waits, so that Ctrl-C can never cut a job between two members.
+The number of threads never changes a bit. Each training owns its crew: two trainings that shared one, each waiting for
+its own members, would wait for ever. Only the calling thread receives signals. It hands a whole job over and waits, so
+that Ctrl-C can never cut a job between two members.
 """
 
 import contextlib
@@ -11,51 +11,51 @@ import time
 from _thread import start_new_thread  # a Thread object would cost more, and swallow a Ctrl-C while it is collected
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from queue import SimpleQueue
 from threading import Lock
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from .._backprop import Team, lead
 from .._types import Count
 from . import checks, quota
 
-Result = TypeVar("Result", bound=tuple[object, ...])
+Result = TypeVar("Result", bound=tuple[Any, ...])
 Task = TypeVar("Task")
 
-# Floating-point operations of a step below which a second thread does not pay; of a whole call, which has to start its
-# crew first: where members meet at barriers, and where each sums on its own; and of a step that would keep Ctrl-C
-# waiting too long in the calling thread; measured on two cores.
+# Floating-point operations from which a second thread pays, measured on two cores: of a step; of a call whose members
+# meet at barriers, and of one whose members sum on their own (both start their crew first).
 SHARED = 2e6
 SHARED_CALL = 5e8
 SHARED_SUM = 1e8
-LONG = 1e8
+LONG = 1e8  # operations of a step that would delay Ctrl-C too much in the calling thread
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-# Seconds that the calling thread works before it starts a crew that meets at barriers: a step of members that wait for
+# Seconds that the calling thread works before it starts a crew that meets at barriers. A step of members that wait for
 # a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their last product.
 ALONE_FIRST = 0.05
-# Seconds that the other number of members is tried for, at most and at least; that a crew has before to come together;
-# that the better one then works, at most; and the share of all working time that trials may take: where the other is
-# the slower, this is all that is lost.
-TRIAL, LEAST, SETTLE, TERM, SHARE = 0.005, 0.0005, 0.0002, 1.0, 0.05
+TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
+SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
+TERM = 1.0  # seconds that the faster number then works, at most
+SHARE = 0.05  # the part of all working time that trials may take: the loss where the other is always slower
 
 
 def cores() -> int:
-    """Processors this process may run on and, by the quota of its control group, keep busy: one at least."""
+    """Processors that this process may use, by its affinity and by the quota of its control group; at least one."""
     n = len(_allowed()) or os.cpu_count() or 1
     return max(1, int(min(n, quota.processors())))
 
 
 def members(n_threads: Count | None, operations: float, least: float = SHARED) -> int:
-    """How many threads work on so many floating-point operations, n_threads at most."""
+    """The number of threads for so many floating-point operations, at most n_threads."""
     limit = cores() if n_threads is None else min(cores(), checks.count(n_threads, "n_threads"))
     return limit if operations >= least else 1
 
 
 def spread(member: int) -> None:
-    """Move the calling thread to the processor of this member, and leave it free to be moved on.
+    """Move the calling thread to the processor of this member; the system may then move it on.
 
-    A thread that is woken may be put where the one that woke it still runs, and there it stays for milliseconds: two
-    members that meet at barriers would take turns on one processor while another stands idle.
+    The system may put a woken thread on the processor of the one that woke it, and leave it there for milliseconds. Two
+    members that meet at barriers would then take turns on one processor while another is idle.
     """
     allowed = sorted(_allowed())
     with contextlib.suppress(OSError):
@@ -64,21 +64,23 @@ def spread(member: int) -> None:
             os.sched_setaffinity(0, allowed)
 
 
-def _allowed():
-    """The processors that the calling thread may run on, where the system tells."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+def _allowed() -> set[int]:
+    """The processors that the calling thread may run on; empty if the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
 class _Job:
-    """A call that another thread makes; its result, or what it raised."""
+    """A call that another thread makes; its result, or its exception."""
 
-    def __init__(self, function):
-        self.function, self.result, self.error = function, None, None
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.result: Any = None
+        self.error: BaseException | None = None
         self._running = Lock()
         self._running.acquire()
-        self.finished = self._running.acquire   # waits until it is
+        self.finished = self._running.acquire   # waits for the end of `run`
 
-    def run(self):
+    def run(self) -> None:
         try:
             self.result = self.function()
         except BaseException as error:
@@ -86,17 +88,17 @@ class _Job:
         self._running.release()
 
 
-def _work(inbox):
-    """Runs the jobs of an inbox one after the other, until it finds None there."""
+def _work(inbox: SimpleQueue[_Job | None]) -> None:
+    """Run the jobs of an inbox one after the other, until it gives None."""
     while (job := inbox.get()) is not None:
         job.run()
 
 
 class Choice:
-    """How many members work in step: n, or one.
+    """The number of members that work in step: n, or one.
 
-    Who meets at barriers waits for the slowest, and on small steps, or on a machine with other work to do, that can be
-    slower than one alone. So each is tried now and then, and the faster works.
+    Members that meet at barriers wait for the slowest. On small steps, or on a busy machine, they can be slower than
+    one alone. So both numbers are tried now and then, and the faster works.
 
     Parameters
     ----------
@@ -108,17 +110,17 @@ class Choice:
     def __init__(self, n: int, alone: float) -> None:
         self.now, self.other = (1, n) if alone > 0 else (n, 1)
         self._worked, self._due = 0.0, alone if alone > 0 else TRIAL
-        self._steps, self._seconds = 0, 0.0     # of `now`, since the last trial
+        self._steps, self._seconds = 0.0, 0.0   # of `now`, since the last trial
         self._settled = 0.0     # seconds that the other has had to come together
-        self._rest, self._rate = 0.0, 0.0   # until when there may be no trial; steps a second of the other in the last
+        self._rest, self._rate = 0.0, 0.0   # no trial before `rest`; steps a second of the other in the last trial
 
     @property
     def trying(self) -> bool:
-        """Is the other to be tried now?"""
+        """Is it time to try the other number?"""
         return self._worked >= self._due and self.now != self.other
 
     def next(self) -> tuple[int, float]:
-        """(members, seconds at most) of the next call"""
+        """(members, most seconds) of the next call"""
         if not self.trying:
             return self.now, max(LEAST, min(self._due - self._worked, TERM / 20))
         if self.other > 1 and not self._settled:
@@ -126,11 +128,11 @@ class Choice:
         return self.other, max(LEAST, min(TRIAL, SHARE * self._worked))
 
     def took(self, n: int, steps: float, seconds: float) -> None:
-        """So many members took so many seconds over so many steps."""
+        """Learn that n members took so many seconds for so many steps."""
         self._worked += seconds
         if n == self.now:
             self._steps, self._seconds = self._steps + steps, self._seconds + seconds
-            if steps < self._rate * seconds:    # slower than the other was
+            if steps < self._rate * seconds:    # slower than the other in its last trial
                 self._due = min(self._due, self._rest)
             return
         if n > 1 and not self._settled:
@@ -151,39 +153,39 @@ class Crew:
     Parameters
     ----------
     n : int
-        Members; fewer where the system grants no more threads.
+        Members; fewer if the system grants no more threads.
     apart : bool
-        Keep the calling thread free to receive Ctrl-C, even with one member: for steps that take long.
+        Keep the calling thread free to receive Ctrl-C, even with one member: for long steps.
     alone : float
-        Seconds that one works in step before there are more; until then, unless apart, no thread is started.
+        Seconds that one member works in step before more are tried; no thread is started until then, unless apart.
     """
 
     def __init__(self, n: int = 1, apart: bool = False, alone: float = 0.0) -> None:
-        self.team = Team(1)     # of each member that works on its own: asked to stop when all are
+        self.team = Team(1)     # of members that work on their own: its stop is a stop for all of them
         self.n = n
         self._apart, self._alone = apart, alone
         self._process = os.getpid()
         self._processors = len(_allowed())
-        self._members = []      # their inboxes
-        self._choice = None
+        self._members: list[SimpleQueue[_Job | None]] = []      # their inboxes
+        self._choice: Choice | None = None
         if alone == 0 or apart:
             self._start()
 
-    def _start(self):
-        """Threads for the members"""
+    def _start(self) -> None:
+        """Start a thread for each member."""
         for _ in range(self.n if self.n > 1 or self._apart else 0):
             self._members.append(SimpleQueue())
             try:
                 start_new_thread(_work, (self._members[-1],))
-            except RuntimeError:    # no more threads to be had
+            except RuntimeError:    # the system grants no more threads
                 self._members.pop()
                 break
         self.n = max(1, len(self._members))
 
     def in_step(self, loop: Callable[[float, Team, int], Result]) -> Result:
-        """loop(budget, team, member) by members together, meeting at barriers; returns its (…, steps done).
+        """loop(budget, team, member) by members that meet at barriers; returns its (…, steps done).
 
-        By as many as are the faster; the bits are the same.
+        `Choice` decides their number; the bits are the same.
         """
         if self.n == 1 and not self._apart:
             return loop(SLICE, Team(1), 0)
@@ -196,13 +198,13 @@ class Crew:
         n, begun, team = min(n, self.n), time.perf_counter(), Team(n)
         spreads = n > 1 and (self._choice.trying or n >= self._processors)
 
-        def part(member):
+        def part(member: int) -> Result:
             try:
                 if spreads:
                     spread(member)
                 return loop(budget, team, member)
             except BaseException:
-                team.abandon()      # nobody waits for this member at the barrier
+                team.abandon()      # the others no longer wait for this member at the barrier
                 raise
 
         if here:
@@ -213,10 +215,10 @@ class Crew:
         return result
 
     def share(self, work: Callable[[Task, int], object], tasks: Iterable[Task]) -> None:
-        """work(task, member) for each of the tasks, by whichever member is free; long work looks at `team`."""
+        """work(task, member) for each task, by any free member; long work must look at `team.stopping`."""
         queue = deque(tasks)
 
-        def part(member):
+        def part(member: int) -> None:
             while not self.team.stopping:
                 try:
                     task = queue.popleft()
@@ -230,17 +232,17 @@ class Crew:
             self.team = Team(1)
             self._lead(lambda: self._by_all(part, self.n), self.team.want_stop)
 
-    def _here(self):
-        """The members, started if need be; none in a child that was forked meanwhile: they stayed with the parent."""
+    def _here(self) -> list[SimpleQueue[_Job | None]]:
+        """The members, started if necessary; none in a forked child, since they stayed with the parent."""
         if self._process != os.getpid():
             self._members, self.n, self._apart = [], 1, False
         elif not self._members:
             self._start()
         return self._members
 
-    def _by_all(self, part, n):
-        """part(member) by members 0 .. n - 1, in the thread of member 0; returns what it returned there."""
-        others = [_Job(lambda member=member: part(member)) for member in range(1, n)]
+    def _by_all(self, part: Callable[[int], Any], n: int) -> Any:
+        """part(member) by members 0 .. n - 1, called in the thread of member 0; returns the result of member 0."""
+        others = [_Job(partial(part, member)) for member in range(1, n)]
         for job, member in zip(others, self._members[1:n], strict=True):
             member.put(job)
         own = _Job(lambda: part(0))
@@ -252,8 +254,8 @@ class Crew:
                 raise job.error
         return own.result
 
-    def _lead(self, function, stop):
-        """function() in the thread of member 0; Ctrl-C here tells it to stop and waits until it has."""
+    def _lead(self, function: Callable[[], Any], stop: Callable[[], None]) -> Any:
+        """function() in the thread of member 0; Ctrl-C here calls stop() and waits for the end of function()."""
         job = _Job(function)
         lead(self._members[0].put, job, job.finished, stop)
         if job.error is not None:
@@ -266,7 +268,7 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.__del__()
 
-    def __del__(self) -> None:  # also where Ctrl-C struck before it was entered
+    def __del__(self) -> None:  # even if Ctrl-C came before `with` was entered
         for member in getattr(self, "_members", ()):
             member.put(None)
 
@@ -275,6 +277,6 @@ ALONE = Crew()
 
 
 def crew(n_threads: Count | None, operations: float, steps: float) -> Crew:
-    """The crew for so many steps of so many floating-point operations each."""
+    """The crew for steps of so many floating-point operations each."""
     n = members(n_threads, operations)
     return Crew(n if operations * steps >= SHARED_CALL else 1, apart=operations >= LONG, alone=ALONE_FIRST)
