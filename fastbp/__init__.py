@@ -23,13 +23,14 @@ from . import callbacks, datasets, distributed, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .files.container import FormatError
 from .files.network import load, save
-from .fullbatch import minimize
 from .gradient import GradientCheck, check_gradient
 from .history import History
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
-from .training.loop import DivergenceError, train
+from .training.loop import DivergenceError
+from .training.minimize import minimize
+from .training.train import train
 from .training.trainer import Trainer
 from .verify import selftest
 

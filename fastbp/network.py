@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
-from .distributed import group as distributed
-from .distributed.group import Group
-from .distributed.shard import Shard
+from .distributed.group import Group, as_group, guard
+from .distributed.shard import Shard, evaluation
 from .engine import checks, initialize, objective, regularisation, sums
 from .engine.data import Data
 from .engine.plan import Plan
@@ -155,9 +154,9 @@ class Network:
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle, copy and files keep; a theta that is not finite is a ValueError here, not where it is read."""
-        return self._settings() | {"init": self._init, "theta": self._check_theta()}
+        return self.settings() | {"init": self._init, "theta": self._check_theta()}
 
-    def _settings(self):
+    def settings(self):
         """The state but for its arrays: JSON; init is None where it is start values."""
         return {
             "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
@@ -322,8 +321,8 @@ class Network:
         RankError
             Another rank has raised one of these.
         """
-        group = distributed.group(comm)
-        with group.guard():
+        group = as_group(comm)
+        with guard(group):
             theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group, out)
             J, D = objective.cost_and_gradient(theta, data, penalties, n_threads)
         if out is None:
@@ -337,8 +336,8 @@ class Network:
         n_threads: Count | None = None, comm: Comm | Group | None = None,
     ) -> float:
         """J alone; arguments as for `cost_and_gradient`."""
-        group = distributed.group(comm)
-        with group.guard():
+        group = as_group(comm)
+        with guard(group):
             theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group)
             return objective.cost(theta, data, penalties, n_threads)
 
@@ -350,11 +349,12 @@ class Network:
         Right means: the largest output (labels, or one 1 a row); every output on the right side of the middle of
         its range (K = 1, or several labels an example). comm as for `cost_and_gradient`: over all ranks' rows.
         """
-        group = distributed.group(comm)
-        if not group.together:
+        group = as_group(comm)
+        if group is None:
             return self.evaluate_data(self.data(X, Y, sample_weight))
-        with group.guard():
-            return self.evaluate_data(self._shard(group, X, Y, sample_weight, self._theta, self._check_theta, {}))
+        with guard(group):
+            _, shard = evaluation(group, self._check_theta, lambda _: self._rows(X, Y, sample_weight), self.settings())
+            return self.evaluate_data(shard)
 
     def evaluate_data(self, data: Data | Shard) -> Evaluation:
         """The same for data checked before, see `data`."""
@@ -362,54 +362,55 @@ class Network:
         cost = objective.cost(self._theta, data, regularisation.none(self._plan))
         if data.classes is None:
             return Evaluation(cost, None)
-        if isinstance(data, Shard):
-            return Evaluation(cost, data.accuracy(self._outputs))
-        return Evaluation(cost, data.accuracy(self._outputs(data)))
+        return Evaluation(cost, data.accuracy(self._outputs))
 
-    def _outputs(self, data):
+    def _outputs(self, data: Data) -> Floats:
         h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
         sums.predict(self._plan, self._theta, data.X, h)
         return h
 
-    def _check_theta(self):
+    def _check_theta(self) -> Floats:
         """theta, finite: its owner may have written anything through the views"""
         return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
 
-    def _evaluate_at(self, X, Y, theta, weight_decay, lam, l1, sample_weight, group, out=None):
+    def _evaluate_at(
+        self, X: ArrayLike, Y: ArrayLike, theta: ArrayLike | None, weight_decay: PerLayer, lam: Number | None,
+        l1: Number, sample_weight: ArrayLike | None, group: Group | None, out: Any = None,
+    ) -> tuple[Floats, Data | Shard, regularisation.Regularisation]:
         """(theta, data, penalties), checked; data is a Shard where there are other ranks"""
-        def penalties(m):
-            return regularisation.Regularisation.of(self._plan, m, weight_decay=weight_decay, lam=lam, l1=l1)
+        settings = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
 
-        def check():
+        def penalties(m: float) -> regularisation.Regularisation:
+            return regularisation.Regularisation.of(self._plan, m, **settings)
+
+        def check(at: Floats) -> None:
             if out is not None:
-                checks.output_array(out, theta.shape, theta.dtype)
+                checks.output_array(out, at.shape, at.dtype)
             penalties(1.0)
 
-        if group.together:
-            theta = group.section(lambda: self._checked(theta))
-            settings = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
-            data = self._shard(group, X, Y, sample_weight, theta, check, settings)
-        else:
-            theta = self._checked(theta)
-            data = Data(self._plan, theta.dtype, X, Y, sample_weight)
-            check()
-        return theta, data, penalties(data.weight * data.scale)
+        def rows(at: Floats) -> Data:
+            check(at)
+            return self._rows(X, Y, sample_weight, at.dtype)
 
-    def _checked(self, theta):
+        data: Data | Shard
+        if group is None:
+            at = self._checked(theta)
+            data = Data(self._plan, at.dtype, X, Y, sample_weight)
+            check(at)
+        else:
+            at, data = evaluation(group, lambda: self._checked(theta), rows, {**self.settings(), **settings})
+        return at, data, penalties(data.weight * data.scale)
+
+    def _rows(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, dtype: Any = None) -> Data:
+        """This rank's rows, possibly none"""
+        return Data(self._plan, self.dtype if dtype is None else dtype, X, Y, sample_weight, shard=True)
+
+    def _checked(self, theta: ArrayLike | None) -> Floats:
         """theta where it is given, else the network's"""
         if theta is None:
             return self._check_theta()
         given = checks.array(theta, "theta").dtype.newbyteorder("=")
         return checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
-
-    def _shard(self, group, X, Y, sample_weight, theta, check, settings):
-        """This rank's rows, after check()"""
-        def make():
-            check()
-            return Data(self._plan, theta.dtype, X, Y, sample_weight, shard=True)
-
-        settings |= {**self._settings(), "init": None, "dtype": theta.dtype.name}
-        return Shard(group, make, "Network", settings)
 
 
 def _dtype(dtype):

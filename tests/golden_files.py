@@ -119,12 +119,11 @@ class Golden:
         history.J, history.seconds, history.examples = [0.75, 0.1], [1.5, 0.25], 18
         history.val_J, history.val_accuracy = [0.5, float("inf")], [0.25, 0.5]
         history.metrics = {"accuracy": [0.5, 0.75], "mae": [0.5, 0.25], "val_mae": [float("nan"), 0.125]}
-        training.position = fastbp.training.checkpoint.Position(8, 3.25, 8.0, 0.125)
+        training.position = fastbp.training.loop.Position(8, 3.25, 8.0, 0.125)
         stopping, counting, _ = training.callbacks
         stopping.best, stopping.best_epoch, stopping.waited = 0.5, 1, 1
         stopping.theta[:] = -eighths(n, np.float32)
         counting.values = COUNTED
-        training.keeper.begin_epoch(training)
         training.pause("for later")
 
 

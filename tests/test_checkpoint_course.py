@@ -10,7 +10,7 @@ import pytest
 import fastbp
 from fastbp import callbacks, schedules
 from fastbp.files import container
-from fastbp.training import checkpoint
+from fastbp.training import checkpoint, steps
 
 M, BATCH = 48, 12
 RNG = np.random.default_rng(3)
@@ -281,8 +281,8 @@ class Interrupts:
 
 
 PLACES = {
-    "in the steps": (fastbp.Trainer, "_steps"), "in the validation": (fastbp.Network, "evaluate_data"),
-    "in the order": (checkpoint.values, "of_generator"), "in a copy": (checkpoint.states, "of_trainer"),
+    "in the steps": (steps.Steps, "take"), "in the validation": (fastbp.Network, "evaluate_data"),
+    "in the order": (checkpoint.values, "of_generator"), "in a copy": (checkpoint.states, "of_steps"),
     "in the write": (container, "write"), "in the digest": (container, "_header"), "in the rename": (os, "replace"),
     "in fsync": (os, "fsync"), "between": (checkpoint.Checkpoint, "after_epoch"),
     "after a piece": (checkpoint.Checkpoint, "after_batches"), "at the end": (checkpoint.Checkpoint, "end"),
@@ -416,7 +416,7 @@ class Clock:
     """Time that goes by as it is looked at, and as states are copied"""
 
     def __init__(self, monkeypatch, look, copy):
-        self.now, self.copies, take = 1e6, 0, checkpoint.states.of_trainer
+        self.now, self.copies, take = 1e6, 0, checkpoint.states.of_steps
 
         def monotonic():
             self.now += look
@@ -427,7 +427,7 @@ class Clock:
             return take(trainer)
 
         monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=monotonic))
-        monkeypatch.setattr(checkpoint.states, "of_trainer", slowly)
+        monkeypatch.setattr(checkpoint.states, "of_steps", slowly)
 
 
 def test_copies_take_a_fiftieth_of_the_time_however_long_one_takes(path, monkeypatch):

@@ -27,13 +27,13 @@ def core(sizes=(40, 24, 3), m=96, dtype=np.float64, labels=None, **options):
     examples = net.data(p.X, p.labels if labels is None else p.Y).examples(None)
     if labels is not None:
         examples = _backprop.Examples(p.X, None, labels)
-    return net, trainer, trainer._compiled_rule(1.0), examples, gradient.Workspace(net.plan, m, net.dtype)
+    return net, trainer, trainer.steps.compiled_rule(1.0), examples, gradient.Workspace(net.plan, m, net.dtype)
 
 
 def steps(net, trainer, rule, examples, work, team, member=0, m=96):
     """One step over all examples"""
     nothing = np.empty(0)
-    return _epoch.steps(net.plan.code, net.theta, examples, m, m, 0, 1, rule, nothing, trainer._Delta, work.block,
+    return _epoch.steps(net.plan.code, net.theta, examples, m, m, 0, 1, rule, nothing, trainer.steps.Delta, work.block,
                         work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, team, member)
 
 
@@ -47,7 +47,7 @@ def accumulate(net, examples, work, team, m=96):
 @pytest.mark.parametrize("clip_norm", [None, 1e-3])
 def test_a_step_that_waits_for_a_missing_member_leaves_theta_alone(clip_norm):
     net, trainer, rule, examples, work = core(clip_norm=clip_norm)
-    before, team, taken = net.theta.copy(), _backprop.Team(2), trainer._taken.copy()
+    before, team, taken = net.theta.copy(), _backprop.Team(2), trainer.steps.taken.copy()
     found = []
     alone = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
     alone.start()
@@ -57,7 +57,7 @@ def test_a_step_that_waits_for_a_missing_member_leaves_theta_alone(clip_norm):
     alone.join(20)
     assert found == [(0.0, 0.0, 0, 0)]
     assert (net.theta == before).all()
-    assert (trainer._taken == taken).all()
+    assert (trainer.steps.taken == taken).all()
 
 
 def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_alone():
@@ -79,10 +79,10 @@ def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_
 @pytest.mark.parametrize(("budget", "done"), [(0.0, 1), (60.0, 12)])
 def test_a_call_returns_after_the_step_in_which_its_time_is_up(budget, done):
     net, trainer, rule, examples, work = core()
-    found = _epoch.steps(net.plan.code, net.theta, examples, 96, 8, 0, 12, rule, np.empty(0), trainer._Delta,
+    found = _epoch.steps(net.plan.code, net.theta, examples, 96, 8, 0, 12, rule, np.empty(0), trainer.steps.Delta,
                          work.block, work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, budget, _backprop.Team(1), 0)
     assert found[1:] == (8.0 * done, done, done)
-    assert trainer._taken[0] == done
+    assert trainer.steps.taken[0] == done
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -92,7 +92,7 @@ def test_a_large_step_asked_to_stop_is_left_undone(dtype):
     team.want_stop()
     assert steps(net, trainer, rule, examples, work, team) == (0.0, 0.0, 0, 0)
     assert (net.theta == before).all()
-    assert trainer._taken[0] == 0
+    assert trainer.steps.taken[0] == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -103,7 +103,7 @@ def test_a_step_of_several_blocks_asked_to_stop_is_left_after_one_of_them(dtype)
     team.want_stop()
     assert steps(net, trainer, rule, examples, work, team, m=2000) == (0.0, 0.0, 0, 0)
     assert (net.theta == before).all()
-    assert trainer._taken[0] == 0
+    assert trainer.steps.taken[0] == 0
 
 
 def test_predictions_asked_to_stop_are_not_said_to_be_done():
@@ -166,7 +166,7 @@ def test_single_examples_that_all_have_weight_zero_teach_nothing(dtype):
     before = net.theta.copy()
     assert online(net, trainer, rule, examples, 0, 96) == (0.0, 0.0, 96)
     assert (net.theta == before).all()
-    assert trainer._taken[0] == 0
+    assert trainer.steps.taken[0] == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -322,16 +322,16 @@ def test_the_quick_ways_take_all_that_needs_no_conversion(dtype):
     wide = np.repeat(p.X, 2, axis=0)
     trainer = fastbp.Trainer(net, "adam")
     trainer.step(p.X, p.Y)
-    assert isinstance(trainer._stepper.step(p.X, p.Y), float)
-    assert isinstance(trainer._stepper.step(wide[::2], p.Y), float)
-    assert isinstance(trainer._stepper.step(p.X, p.labels), float)
-    assert isinstance(trainer._stepper.step(p.X, p.labels.astype(np.longlong)), float)
-    assert isinstance(trainer._stepper.step(p.X[:1], p.labels[:1]), float)
+    assert isinstance(trainer.steps._stepper.step(p.X, p.Y), float)
+    assert isinstance(trainer.steps._stepper.step(wide[::2], p.Y), float)
+    assert isinstance(trainer.steps._stepper.step(p.X, p.labels), float)
+    assert isinstance(trainer.steps._stepper.step(p.X, p.labels.astype(np.longlong)), float)
+    assert isinstance(trainer.steps._stepper.step(p.X[:1], p.labels[:1]), float)
     one = problem((5, 7, 1), dtype=dtype, m=8)
     trainer = fastbp.Trainer(one.network(), "adam")
     for Y in (one.Y, one.Y[:, 0]):
         trainer.step(one.X, Y)
-        assert isinstance(trainer._stepper.step(one.X, Y), float)
+        assert isinstance(trainer.steps._stepper.step(one.X, Y), float)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -343,7 +343,7 @@ def test_the_quick_ways_leave_a_theta_that_is_not_finite_alone(at, dtype):
     trainer.step(p.X, p.Y)
     net.theta[at] = np.nan
     before = net.theta.tobytes()
-    assert trainer._stepper.step(p.X, p.Y) is None
+    assert trainer.steps._stepper.step(p.X, p.Y) is None
     assert net._predict_row(p.X[0], None) is None
     with pytest.raises(ValueError, match="theta"):
         trainer.step(p.X, p.Y)
@@ -363,7 +363,7 @@ def test_vector_functions_are_asked_for_by_name_with_room_for_the_answer():
 def test_sets_of_more_scalars_or_slots_than_there_is_room_for_are_refused():
     net, trainer, _, _, _ = core()
     plan, slots = net.plan.code, [np.zeros_like(net.theta) for _ in range(4)]
-    settings, penalties = np.array([0.1, 0, 0]), trainer._regularisation.code(1.0)
+    settings, penalties = np.array([0.1, 0, 0]), trainer.steps.regularisation.code(1.0)
     for given, scalars in ((slots, np.empty(0)), ([], np.ones(2))):
         with pytest.raises(ValueError, match="room is for"):
             _epoch.Rule(plan, 0, settings, penalties, given, scalars, np.zeros(1, np.int64), np.zeros(64))

@@ -55,9 +55,9 @@ def test_short_trainings_start_no_thread(monkeypatch):
     X, y = rng.standard_normal((4000, 64)), rng.integers(0, 10, 4000)
     net = fastbp.Network([64, 100, 10], output="softmax", loss="cross_entropy", seed=0)
     trainer = fastbp.Trainer(net, "adam", n_threads=2)
-    with threads.crew(2, 1e7, 1e6) as trainer._crew:
-        assert trainer._crew.n == threads.members(2, 1e7)
-        trainer._epoch(net.data(X, y), 200)
+    with threads.crew(2, 1e7, 1e6) as trainer.steps.crew:
+        assert trainer.steps.crew.n == threads.members(2, 1e7)
+        trainer.steps.mean(net.data(X, y), 200)
 
 
 def test_members_join_later_and_change_no_bit(monkeypatch):
@@ -67,11 +67,11 @@ def test_members_join_later_and_change_no_bit(monkeypatch):
     def trained(alone):
         net = fastbp.Network([20, 30, 10], output="softmax", loss="cross_entropy", seed=0)
         trainer, members = fastbp.Trainer(net, "adam"), set()
-        with threads.Crew(2, alone=alone) as trainer._crew:
-            real = trainer._crew._by_all
-            monkeypatch.setattr(trainer._crew, "_by_all", lambda part, n: (members.add(n), real(part, n))[1])
+        with threads.Crew(2, alone=alone) as trainer.steps.crew:
+            real = trainer.steps.crew._by_all
+            monkeypatch.setattr(trainer.steps.crew, "_by_all", lambda part, n: (members.add(n), real(part, n))[1])
             for _ in range(30):
-                trainer._epoch(net.data(X, y), 200)
+                trainer.steps.mean(net.data(X, y), 200)
         return net.theta.tobytes(), members
 
     theta, members = trained(60.0)

@@ -292,8 +292,8 @@ def test_number_of_threads_does_not_change_the_bits(sizes, m, batch_size):
     for n in (1, 2, 3, 8):
         net = p.network()
         trainer, data = fastbp.Trainer(net, "adam", dropout=0.3, input_dropout=0.1, seed=1), net.data(p.X, p.Y)
-        with threads.Crew(n, apart=True) as trainer._crew:
-            J = [trainer._epoch(data, batch_size) for _ in range(3)]
+        with threads.Crew(n, apart=True) as trainer.steps.crew:
+            J = [trainer.steps.mean(data, batch_size) for _ in range(3)]
         bits.add((net.theta.tobytes(), *J))
     assert len(bits) == 1
 

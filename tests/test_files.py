@@ -27,7 +27,7 @@ def state(net):
     """All that makes a network, bit by bit"""
     init = net.__getstate__()["init"]
     start = init if isinstance(init, str) else (init.dtype, init.tobytes())
-    return net._settings(), start, net.theta.dtype, net.theta.tobytes(), type(net)
+    return net.settings(), start, net.theta.dtype, net.theta.tobytes(), type(net)
 
 
 def same(ours, given):
@@ -324,7 +324,7 @@ def test_a_second_reader_finds_the_same_in_golden_files():
     for name, make in NETWORKS.items():
         arrays, meta = second_reader.read((GOLDEN / f"{name}.fastbp").read_bytes())
         net = make()
-        assert meta == {"kind": "network", "version": 1, "network": net._settings()}
+        assert meta == {"kind": "network", "version": 1, "network": net.settings()}
         assert np.array(arrays["theta"][2], net.dtype).tobytes() == net.theta.tobytes()
     arrays, meta = second_reader.read((GOLDEN / "values.fastbp").read_bytes())
     assert same(meta, VALUES[1])
@@ -354,7 +354,7 @@ def test_safetensors_reads_our_files():
 def test_what_safetensors_writes_with_our_checksum_is_read(path):
     numpy = pytest.importorskip("safetensors.numpy")
     net = fastbp.Network([4, 8, 3], seed=0)
-    metadata = {"fastbp_format": "1", "kind": '"network"', "version": "1", "network": json.dumps(net._settings())}
+    metadata = {"fastbp_format": "1", "kind": '"network"', "version": "1", "network": json.dumps(net.settings())}
     data = numpy.save({"theta": net.theta, "sha256": np.zeros(32, np.uint8)}, metadata)
     path.write_bytes(data[:-32] + hashlib.sha256(data[:-32]).digest())
     assert state(fastbp.load(path)) == state(net)

@@ -42,8 +42,8 @@ def test_members_share_a_large_network_and_change_no_bit(batch_size):
     for n in (1, 2, 3):
         net = p.network()
         trainer, data = fastbp.Trainer(net, "adam", weight_decay=1e-3), net.data(p.X, p.labels)
-        with threads.Crew(n, apart=True) as trainer._crew:
-            J = trainer._epoch(data, batch_size)
+        with threads.Crew(n, apart=True) as trainer.steps.crew:
+            J = trainer.steps.mean(data, batch_size)
         bits.add((net.theta.tobytes(), J))
     assert len(bits) == 1
 

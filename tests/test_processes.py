@@ -187,14 +187,14 @@ def test_fault_14_any_number_of_members_gives_the_same_bits_and_they_all_work(ba
         net = fastbp.Network(SIZES, activation="relu", output="softmax", dtype=np.float32, seed=0)
         trainer, data = fastbp.Trainer(net, "adam", weight_decay=1e-3), net.data(X, labels)
         seen = set()
-        with threads.Crew(n, apart=True) as trainer._crew:
-            by_all = trainer._crew._by_all
+        with threads.Crew(n, apart=True) as trainer.steps.crew:
+            by_all = trainer.steps.crew._by_all
 
             def noted(part, members, by_all=by_all, seen=seen):
                 return by_all(lambda member: (seen.add(threading.get_ident()), part(member))[1], members)
 
-            monkeypatch.setattr(trainer._crew, "_by_all", noted)
-            J = [trainer._epoch(data, batch_size) for _ in range(3)]
+            monkeypatch.setattr(trainer.steps.crew, "_by_all", noted)
+            J = [trainer.steps.mean(data, batch_size) for _ in range(3)]
         bits.add((net.theta.tobytes(), *J))
         workers[n] = seen
     assert len(bits) == 1
@@ -329,14 +329,14 @@ while time.time() < deadline:
     data = net.data(X, labels)
     sender = threading.Thread(target=burst, args=(dice.uniform(1e-3, 8e-3), dice.randint(1, 6)))
     crew = threads.Crew(2)
-    trainer._crew = crew
+    trainer.steps.crew = crew
     ended = False
     while not ended:    # signals may go on after the first was answered
         try:
             if sender.ident is None:
                 sender.start()
             while sender.is_alive():
-                trainer._epoch(data, 200)
+                trainer.steps.mean(data, 200)
             ended = True
         except KeyboardInterrupt:
             try:

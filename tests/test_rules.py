@@ -432,10 +432,10 @@ def test_an_optimizer_needs_two_methods_alone_and_takes_no_rates():
         each.epoch(p.X, p.Y, batch_size=4)
     np.testing.assert_allclose(trainer.net.theta, twin.net.theta, rtol=1e-12)
     with pytest.raises(ValueError, match="rates need an optimizer with a compiled rule"):
-        trainer._epoch(trainer.net.data(p.X, p.Y), 4, rates=[0.1, 0.2])
+        trainer.steps.mean(trainer.net.data(p.X, p.Y), 4, rates=[0.1, 0.2])
     for rates in ([0.1], [0.1, -0.1], [0.1, np.nan]):
         with pytest.raises(ValueError, match="rates must be 2 finite numbers"):
-            twin._epoch(twin.net.data(p.X, p.Y), 4, rates=rates)
+            twin.steps.mean(twin.net.data(p.X, p.Y), 4, rates=rates)
 
 
 class Proxy:

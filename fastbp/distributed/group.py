@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,6 @@ from ..engine import checks, threads
 from .describe import digest
 
 COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
-CALLS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 HEARD = 0.3  # seconds until mpiexec has passed on what was printed: it drops the rest where a rank aborts
 SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
 
@@ -37,46 +36,6 @@ class RankError(RuntimeError):
     def __init__(self, message: str, rank: int | None = None) -> None:
         super().__init__(message)
         self.rank = rank
-
-
-class Alone:
-    """One process that knows of no others: what a `Group` does, at no cost."""
-
-    rank, size, parts, own, together = 0, 1, 1, 1, False
-    guard = nullcontext
-
-    def first(self, i: int = 0) -> int:
-        return i
-
-    def section(self, function: Callable[[], Value]) -> Value:
-        return function()
-
-    def first_of(self, *values: Any) -> tuple[Any, ...]:
-        return values
-
-    def generator(self, rng: np.random.Generator) -> np.random.Generator:
-        return rng
-
-    def agreed(self, *reasons: str | None) -> tuple[str | None, ...]:
-        return reasons
-
-    def alike(self, error: BaseException) -> BaseException:
-        return error
-
-    def threads(self, n_threads: int | None) -> int | None:
-        return n_threads
-
-    def conditions(self, _: int | None) -> dict[str, Any]:
-        return {}
-
-    def any_has(self, has: Callable[[str], bool]) -> dict[str, bool]:
-        return {name: has(name) for name in CALLS}
-
-    def unchanged(self, theta: NDArray[Any]) -> None:
-        pass
-
-
-ALONE = Alone()
 
 
 class Group:
@@ -99,8 +58,6 @@ class Group:
         All parts, and how many of them each rank holds.
     """
 
-    together = True     # there may be others
-
     def __init__(self, comm: Comm, parts: int | None = None) -> None:
         self.comm, (self.rank, self.size) = comm, _place(comm)
         self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
@@ -119,11 +76,6 @@ class Group:
     def threads(self, n_threads: int | None) -> int:
         """n_threads, or, for None, as many as there are processors for each rank"""
         return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
-
-    def conditions(self, sync_every: int | None) -> dict[str, Any]:
-        """What a training that goes on from a checkpoint must have in common with the one kept: the number of ranks
-        alone where there is no fixed order"""
-        return {"parts": self.parts, "fixed order": self.fixed, "sync_every": sync_every}
 
     def first(self, i: int = 0) -> int:
         """The number of this rank's part i among all parts."""
@@ -202,10 +154,10 @@ class Group:
         """A generator of random numbers that all ranks have alike, begun by a number that rank 0's draws"""
         return np.random.default_rng(int(self.share(np.array([rng.integers(2**63)], np.int64))[0]))
 
-    def any_has(self, has: Callable[[str], bool]) -> dict[str, bool]:
-        """{name: has it any rank?} of the methods of callbacks"""
-        rows = self.gather(*(has(name) for name in CALLS))
-        return {name: bool(rows[:, i].any()) for i, name in enumerate(CALLS)}
+    def any_of(self, flags: Mapping[str, bool]) -> dict[str, bool]:
+        """{name: is it True on any rank?} of up to SLOTS flags, the same names on all ranks."""
+        rows = self.gather(*flags.values())
+        return {name: bool(rows[:, i].any()) for i, name in enumerate(flags)}
 
     def unchanged(self, theta: NDArray[Any]) -> None:
         """ValueError on every rank where the last callbacks have changed theta on some ranks only"""
@@ -268,9 +220,22 @@ class Group:
             raise
 
 
-def group(comm: Comm | Group | Alone | None) -> Group | Alone:
-    """The Group of a communicator, a Group itself, or ALONE for None."""
-    return ALONE if comm is None else comm if isinstance(comm, (Group, Alone)) else Group(comm)
+@overload
+def as_group(comm: Comm | Group) -> Group: ...
+
+
+@overload
+def as_group(comm: None) -> None: ...
+
+
+def as_group(comm: Comm | Group | None) -> Group | None:
+    """The Group of a communicator, or the Group itself; None for None."""
+    return comm if comm is None or isinstance(comm, Group) else Group(comm)
+
+
+def guard(group: Group | None) -> AbstractContextManager[None]:
+    """`Group.guard`, or nothing where there is no group."""
+    return nullcontext() if group is None else group.guard()
 
 
 def rows(m: int, comm: Comm | Group) -> slice:

@@ -68,7 +68,7 @@ class Checkpoint:
         if not self.resume:
             return None
         try:
-            kept = trainer_file.read(self.path, estimator._optimizer.trainer)
+            kept = trainer_file.read(self.path, estimator._optimizer.trainer.steps)
         except FileNotFoundError:
             return None
         return Kept(self.path, kept, estimator, data)
@@ -142,7 +142,7 @@ class Kept:
     def into(self, estimator):
         """Make the fit of this estimator the one that was kept."""
         e, notes = estimator, self.notes
-        e._optimizer.trainer._go_on(self.trainer)
+        e._optimizer.trainer.steps.become(self.trainer)
         for name, value in notes["numbers"].items():
             setattr(e, name, value)
         for name, a in notes["curves"].items():

@@ -120,11 +120,11 @@ class Stochastic:
         for data, order_of in training.parts(batch_size, order):
             m = data.m if order_of is None else len(order_of)
             if data.w is None and (divisor == 1 or trainer.batch_lam == 0):
-                total += m * trainer._epoch(data, batch_size, order_of) / divisor
+                total += m * trainer.steps.mean(data, batch_size, order_of) / divisor
             elif data.w is None or (data.w if order_of is None else data.w[order_of]).any():
                 rows = np.diff([*range(0, m, batch_size), m])
                 each = np.zeros((len(rows), 2))
-                trainer._epoch(data, batch_size, order_of, each=each)
+                trainer.steps.mean(data, batch_size, order_of, each)
                 total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
 

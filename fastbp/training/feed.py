@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .._types import Examples
 from ..engine.data import Data
 from ..network import Network
+from .arguments import Arguments
+
+Columns = tuple[Any, ...]  # X, dense targets, labels, weights: arrays, or None where there is none
 
 WINDOW = 8192  # examples of a window of chunks, unless the caller says otherwise
 PIECE = 2**16  # examples whose order is drawn at a time, or one window
@@ -139,22 +142,25 @@ class Stream:
                              "iterator, or an object with __iter__")
 
 
-def stream(
-    net: Network, X: Any, batch_size: int | None, shuffle: bool, window: int | None, sample_weight: ArrayLike | None,
-    split: float, lam: float | None, shard: bool = False,
-) -> Stream:
-    """A feed of chunks; what needs all examples at once is refused."""
+def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None) -> Stream:
+    """A feed of chunks; what needs all examples at once is refused.
+
+    batch_size: of this part of a batch, where other ranks have the others.
+    """
+    X = asked.X
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
         raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
                         f"each epoch, or a function that returns an iterator of them; got {type(X).__name__}")
-    if batch_size is None:
+    if asked.batch_size is None:
         raise ValueError("batch_size must be a number where X yields chunks")
     instead = {"sample_weight": "chunks (X, Y, sample_weight)", "validation_split": "validation_data",
                "lam": "weight_decay"}
-    for name, given in zip(instead, (sample_weight is not None, split, lam is not None), strict=True):
-        if given:
+    given = asked.sample_weight is not None, asked.validation_split, asked.lam is not None
+    for name, is_given in zip(instead, given, strict=True):
+        if is_given:
             raise ValueError(f"{name} needs all examples at once; with chunks give {instead[name]}")
-    return Stream(net, X, batch_size, shuffle, window, shard)
+    size = asked.batch_size if batch_size is None else batch_size
+    return Stream(asked.net, X, size, asked.shuffle, asked.window, shard)
 
 
 def split(net: Network, data: Data, share: float, rng: np.random.Generator) -> tuple[Data, NDArray[np.int64]]:
@@ -180,26 +186,24 @@ def validation(net: Network, validation_data: Examples | None, shard: bool = Fal
     return Data(net.plan, net.dtype, *validation_data, *(None,) * (3 - len(validation_data)), names, shard)
 
 
-def sources(
-    net: Network, X: Any, Y: Any, sample_weight: ArrayLike | None, batch_size: int | None, shuffle: bool,
-    window: int | None, share: float, validation_data: Examples | None, rng: np.random.Generator, lam: float | None,
-) -> tuple[Arrays | Stream, Data | None, Data | None]:
+def sources(asked: Arguments, rng: np.random.Generator) -> tuple[Arrays | Stream, Data | None, Data | None]:
     """(the feed, the validation, all examples: None of chunks)"""
-    held = validation(net, validation_data)
+    net, share = asked.net, asked.validation_split
+    held = validation(net, asked.validation_data)
     if held is not None and share:
         raise ValueError("validation_data and validation_split exclude each other; give one of them")
-    if Y is None:
-        return stream(net, X, batch_size, shuffle, window, sample_weight, share, lam), held, None
-    data, chosen = net.data(X, Y, sample_weight), None
+    if asked.Y is None:
+        return stream(asked), held, None
+    data, chosen = net.data(asked.X, asked.Y, asked.sample_weight), None
     if share:
         held, chosen = split(net, data, share, rng)
-    return Arrays(data, batch_size, shuffle, window, chosen), held, data
+    return Arrays(data, asked.batch_size, asked.shuffle, asked.window, chosen), held, data
 
 
-def _whole(window, batch_size):
+def _whole(window: int, batch_size: int) -> int:
     """window, rounded up to whole batches"""
     return -(-window // batch_size) * batch_size
 
 
-def _cut(part, first, last):
+def _cut(part: Columns, first: int, last: int) -> Columns:
     return tuple(a if a is None else a[first:last] for a in part)

@@ -5,7 +5,7 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from ..files import network as files
 from ..files.container import FormatError
 from ..files.values import encode, fields
 from ..network import Network
+from .steps import Fit, Steps
 
 FLAG = (bool, np.bool_)
 
@@ -114,52 +115,42 @@ def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- trainers
 
 
-class Fit(NamedTuple):
-    """What a trainer goes on from, checked against it."""
-
-    theta: NDArray[Any]
-    state: Any
-    regularisation: Regularisation
-    numbers: dict[str, float]
-    notes: dict[str, Any] | None = None
-
-
-def of_trainer(trainer: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """(arrays, fields) of network, optimizer, the optimizer's state and the settings; a theta that is not finite is a
     ValueError."""
-    arrays, network = files.pack(trainer.net)
+    arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
-    settings = asdict(trainer.regularisation)
+    settings = asdict(steps.regularisation)
     return arrays, {
-        "network": network, "optimizer": of_optimizer(trainer.optimizer),
-        "state": encode(trainer.state, "state", arrays),
+        "network": network, "optimizer": of_optimizer(steps.optimizer),
+        "state": encode(steps.state, "state", arrays),
         "settings": encode({**settings, "c": list(settings["c"])}, "settings", arrays),
     }
 
 
-def fit(trainer: Any, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any) -> Fit:
-    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `trainer` cannot go on with it."""
+def fit(steps: Steps, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any) -> Fit:
+    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `steps` cannot go on with it."""
     with of_another(path, what):
-        numbers = numbers_of(trainer.optimizer, last)
+        numbers = numbers_of(steps.optimizer, last)
     with container.located(path):
-        accepted(trainer.optimizer, numbers)
-        return Fit(net.theta, state_for(trainer, state), regularisation_for(trainer, settings), numbers)
+        accepted(steps.optimizer, numbers)
+        return Fit(net.theta, state_for(steps, state), regularisation_for(steps, settings), numbers)
 
 
-def regularisation_for(trainer: Any, settings: Any) -> Regularisation:
+def regularisation_for(steps: Steps, settings: Any) -> Regularisation:
     """The trainer's penalties and clipping with these settings, or a FormatError."""
-    fields(settings, vars(trainer.regularisation), "settings")
+    fields(settings, vars(steps.regularisation), "settings")
     try:
         finite = {name: None if value == np.inf else value for name, value in settings.items()}
-        return trainer.regularisation.with_(**finite)
+        return steps.regularisation.with_(**finite)
     except (ValueError, TypeError) as error:
         raise FormatError(f"settings: {error!s:.200}") from None
 
 
-def state_for(trainer: Any, state: Any) -> Any:
+def state_for(steps: Steps, state: Any) -> Any:
     """A state fit to take the place of the trainer's own, or a FormatError."""
-    if trainer.compiled:
-        own = trainer.state
+    if steps.compiled:
+        own = steps.state
         fields(state, own, "state")
         for name, value in own.items():
             kept = state[name]
@@ -171,7 +162,7 @@ def state_for(trainer: Any, state: Any) -> Any:
                 fits = type(kept) is int and 0 <= kept < 2**63
             if not fits:
                 raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
-    elif trainer.dropout:
+    elif steps.dropout:
         try:
             checks.masks(state)
         except (ValueError, TypeError, KeyError) as error:

@@ -9,21 +9,21 @@ from ..files import container, values
 from ..files import network as files
 from ..files.container import FormatError
 from . import states
-from .states import Fit
+from .steps import Fit, Steps
 
 STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state"}  # what a pickle keeps
 
 
-def save(path: Path, trainer: Any, notes: dict[str, Any] | None) -> None:
+def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
     notes = checks.dictionary({} if notes is None else notes, "notes")
-    arrays, fields = states.of_trainer(trainer)
+    arrays, fields = states.of_steps(steps)
     container.write(path, arrays, {
-        **files.kind("trainer"), **fields, "dropout": list(trainer.dropout),
+        **files.kind("trainer"), **fields, "dropout": list(steps.dropout),
         "notes": values.encode(notes, "notes", arrays),
     })
 
 
-def read(path: Path, trainer: Any) -> Fit:
+def read(path: Path, steps: Steps) -> Fit:
     """What `trainer` goes on from, with the notes; or a ValueError that says why it cannot go on from this file."""
     arrays, meta = container.read(path)
     with container.located(path):
@@ -34,19 +34,16 @@ def read(path: Path, trainer: Any) -> Fit:
         if not isinstance(notes, dict):
             raise FormatError(f"notes must be a dict; it is {notes!r:.60}")
     with states.of_another(path, "trainer"):
-        states.same_network(trainer.net, net)
-        states.same_class(trainer.optimizer, last)
-        states.same("dropout", list(trainer.dropout), meta["dropout"])
-    return states.fit(trainer, path, "trainer", net, last, state, settings)._replace(notes=notes)
+        states.same_network(steps.net, net)
+        states.same_class(steps.optimizer, last)
+        states.same("dropout", list(steps.dropout), meta["dropout"])
+    return states.fit(steps, path, "trainer", net, last, state, settings)._replace(notes=notes)
 
 
-def state(trainer: Any) -> dict[str, Any]:
+def state(steps: Steps) -> dict[str, Any]:
     """What pickle and copy keep."""
-    if trainer.group.together:
-        raise TypeError("a Trainer of several ranks cannot be pickled or copied, its communicator belongs to this "
-                        "process; save and restore keep what it goes on from")
-    return {"net": trainer.net, "optimizer": trainer.optimizer, "dropout": list(trainer.dropout),
-            "n_threads": trainer.n_threads, "settings": asdict(trainer.regularisation), "state": trainer.state}
+    return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
+            "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -454,7 +454,7 @@ def state_of(value):
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes() if value.dtype != object else repr(value)
     if isinstance(value, fastbp.Network):
-        return state_of(value.theta), repr(value._settings())
+        return state_of(value.theta), repr(value.settings())
     if isinstance(value, fastbp.Trainer):
         settings = (value.weight_decay, value.l1, value.batch_lam, value.clip_value, value.clip_norm, value.dropout)
         return state_of(value.state), repr(settings), repr(value.optimizer)

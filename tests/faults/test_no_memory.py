@@ -18,6 +18,7 @@ import pytest
 from children import HELPERS
 
 import fastbp
+from fastbp.training.steps import Steps
 from fastbp.files import container
 
 pytest.importorskip("_testcapi", reason="this Python comes without _testcapi.set_nomemory")
@@ -95,7 +96,7 @@ def test_a_trainer_is_restored_whole_or_not_at_all(tmp_path, monkeypatch):
 
     trainer(0.1, 3).save(tmp_path / "trainer")
     one, twin = trainer(0.2, 1), trainer(0.2, 1)
-    become, calls = fastbp.Trainer._become, []
+    become, calls = Steps._become, []
 
     def interrupted(self, numbers, regularisation, state, theta):
         calls.append(1)
@@ -103,7 +104,7 @@ def test_a_trainer_is_restored_whole_or_not_at_all(tmp_path, monkeypatch):
         if len(calls) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastbp.Trainer, "_become", interrupted)
+    monkeypatch.setattr(Steps, "_become", interrupted)
     with pytest.raises(KeyboardInterrupt):
         one.restore(tmp_path / "trainer")
     assert (one.optimizer, one.weight_decay, one.state["t"]) == (twin.optimizer, 0.2, 1)

@@ -42,8 +42,8 @@ for dtype in (np.float32, np.float64):
         fastbp.train(net, X, labels, optimizer="adam", epochs=2, batch_size=5, dropout=0.5, clip_norm=1.0)
         trainer = fastbp.Trainer(net, "adam")
         trainer.step(X[:5].copy(), labels[:5].copy())
-        with threads.Crew(3, apart=True) as trainer._crew:
-            trainer._epoch(net.data(X, labels), 16)
+        with threads.Crew(3, apart=True) as trainer.steps.crew:
+            trainer.steps.mean(net.data(X, labels), 16)
         path = os.path.join(tempfile.mkdtemp(), "net.fastbp")
         fastbp.save(path, net)
         assert fastbp.load(path).predict(X).tobytes() == net.predict(X).tobytes()

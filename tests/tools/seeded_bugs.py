@@ -34,12 +34,12 @@ rng = np.random.default_rng(0)
 X, labels = rng.standard_normal((600, 1100)).astype("f4"), rng.integers(0, 10, 600)
 net = fastbp.Network([1100, 1000, 700, 10], activation="relu", output="softmax", dtype="f4", seed=0)
 trainer = fastbp.Trainer(net, fastbp.SGD(1e-9))
-with fastbp.engine.threads.Crew(2, apart=True) as trainer._crew:
+with fastbp.engine.threads.Crew(2, apart=True) as trainer.steps.crew:
     for k in range(20):     # two members leave their work undone
         signal.setitimer(signal.ITIMER_REAL, 0.05 + 0.05 * k)
         try:
             while True:
-                trainer._epoch(net.data(X, labels), 300)
+                trainer.steps.mean(net.data(X, labels), 300)
         except KeyboardInterrupt:
             pass
 """

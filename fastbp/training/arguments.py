@@ -1,0 +1,61 @@
+"""The arguments of `train` as one object, from which the stages of a training are made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from .. import callbacks as calls
+from .. import metrics as measures
+from .._types import Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
+from ..engine import checks
+from ..network import Network
+
+
+@dataclass
+class Arguments:
+    """What `train` was called with; see there. `check` has to come first."""
+
+    net: Network
+    X: Any
+    Y: ArrayLike | None
+    optimizer: Rule | RuleName
+    epochs: Count
+    batch_size: Any
+    weight_decay: PerLayer
+    lam: Number | None
+    penalties: dict[str, Any]
+    """l1, clip_value, clip_norm"""
+    dropout: PerLayer
+    input_dropout: Number
+    sample_weight: ArrayLike | None
+    shuffle: Flag
+    window: Any
+    validation_data: Examples | None
+    validation_split: Any
+    metrics: Sequence[str | Callable[..., Any]]
+    callbacks: Any
+    seed: Seed
+    progress: Flag
+    n_threads: Count | None
+    checkpoint: Path | None
+    checkpoint_every: Every
+    resume: Flag
+    sync_every: Count | None
+
+    def check(self) -> None:
+        """Each argument by itself; numbers become Python's, metrics functions by name, callbacks objects with methods,
+        the seed a generator."""
+        def count(name: str) -> int | None:
+            value = getattr(self, name)
+            return None if value is None else checks.count(value, name)
+
+        checks.network(self.net)
+        self.epochs = checks.count(self.epochs, "epochs")
+        self.batch_size, self.window = count("batch_size"), count("window")
+        self.shuffle, self.progress = checks.flag(self.shuffle, "shuffle"), checks.flag(self.progress, "progress")
+        self.validation_split = checks.number(self.validation_split, "validation_split", high=1)
+        self.functions: dict[str, Callable[..., float]] = measures.resolve(self.metrics)
+        self.callbacks = calls.check(self.callbacks)
+        self.rng = checks.generator(self.seed)

@@ -1,0 +1,100 @@
+"""The ways in which a call takes its steps: in compiled code, by sweeps over one example, by ranges, in Python.
+
+Each takes the steps of `Batches` and returns the sums of m_b J and of m_b, begun with those of the batches before.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _epoch
+from .._backprop import Examples
+from ..engine import sums, threads
+
+
+class Batches(NamedTuple):
+    """The examples of one call, how they are cut into batches, and the sums so far."""
+
+    examples: Examples
+    m: int
+    size: int
+    """Examples of a batch; the last one may be shorter."""
+    rates: NDArray[np.float64]
+    """Learning rates of the steps; empty where the rule has its own."""
+    scale: float
+    """Weights of examples are in units of it."""
+    each: NDArray[np.float64]
+    """(batches, 2) or empty: receives the mean cost and the penalty of each batch."""
+    total: float
+    weight: float
+    """Sums of m_b J and of m_b over the batches before these."""
+
+
+def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
+    """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
+    examples, m, size, rates, scale, each, total, weight = batches
+    code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
+    work = steps.workspaces(size, 1)[0]
+    batch, n = 0, -(-m // size)
+    while batch < n:
+        total, weight, batch, _ = steps.crew.in_step(
+            lambda budget, team, member, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
+                _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.rows,
+                             work.costs, each, *so_far, budget, team, member)
+            )
+        )
+    return total, weight
+
+
+def online(steps: Any, batches: Batches) -> tuple[float, float]:
+    """Plain SGD, one example a step: the fused sweeps."""
+    examples, m, _, rates, scale, _, total, weight = batches
+    plan, rule, before = steps.net.plan, steps.compiled_rule(scale), int(steps.taken[0])
+    work = sums.Workspace(plan, 1, steps.theta.dtype)
+    work.block[:] = 0
+    packed = sums.aligned(_epoch.packed_size(plan.code, steps.theta), steps.theta.dtype)
+    stride = max(1, int(1e6 / sums.operations(plan, 1)))
+    done = 0
+    while done < m:
+        total, weight, done = _epoch.online_steps(
+            plan.code, steps.theta, examples, done, m, rule, rates[steps.taken[0] - before :], work.block,
+            work.rows, packed, total, weight, threads.SLICE, stride,
+        )
+    return total, weight
+
+
+def large(steps: Any, batches: Batches) -> tuple[float, float]:
+    """Batches of many blocks: Delta range by range, then the compiled step."""
+    code, rule, before = steps.net.plan.code, steps.compiled_rule(batches.scale), int(steps.taken[0])
+
+    def learn(m_b: float) -> float:
+        return _epoch.step(code, steps.theta, m_b, rule, batches.rates[steps.taken[0] - before :], steps.Delta)
+
+    return _accumulated(steps, batches, learn)
+
+
+def python(steps: Any, batches: Batches) -> tuple[float, float]:
+    """The update rule in Python, one crossing a batch."""
+    return _accumulated(steps, batches, lambda m_b: steps.learn(m_b, batches.scale))
+
+
+def _accumulated(steps: Any, batches: Batches, learn: Callable[[float], float]) -> tuple[float, float]:
+    """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
+    examples, m, size, _, _, each, total, weight = batches
+    work = steps.workspaces(size, steps.crew.n)
+    for first in range(0, m, size):
+        last = min(first + size, m)
+        m_b = examples.weight(first, last)
+        if m_b == 0:    # nothing to learn from: no step
+            continue
+        steps.Delta[:] = 0
+        steps.set_masks(first)
+        cost = sums.accumulate_range(steps.plan, steps.theta, examples, first, last, work, steps.Delta, steps.crew)
+        penalty = learn(m_b)
+        if len(each):
+            each[first // size] = cost / m_b, penalty
+        total += cost + m_b * penalty
+        weight += m_b
+    return total, weight

@@ -1,0 +1,81 @@
+"""The minimisation of J over all examples as SciPy's optimizers see it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..engine import checks, objective
+from ..engine.initialize import warn_if_equal_units
+from ..engine.regularisation import Regularisation
+from ..network import Network
+
+# Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
+METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
+
+
+@dataclass
+class Problem:
+    """What `minimize` was called with, and its stages."""
+
+    net: Network
+    X: ArrayLike
+    Y: ArrayLike
+    sample_weight: ArrayLike | None
+    method: Any
+    penalties: dict[str, Any]
+    """weight_decay, lam, l1"""
+    maxiter: Any
+    tol: Any
+    callback: Callable[..., Any] | None
+    options: dict[str, Any] | None
+    n_threads: Any
+
+    def solve(self) -> Any:
+        start = self.check()
+        data = self.net.data(self.X, self.Y, self.sample_weight)
+        warn_if_equal_units(self.net, stacklevel=3)
+        return self.finish(self.search(start, data))
+
+    def check(self) -> NDArray[np.float64]:
+        """All but the data; returns the theta to begin with."""
+        net, method = checks.network(self.net), self.method
+        if not isinstance(method, str) or method.lower() not in [name.lower() for name in METHODS]:
+            raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
+        self.maxiter = checks.count(self.maxiter, "maxiter")
+        if self.n_threads is not None:
+            checks.count(self.n_threads, "n_threads")
+        if self.tol is not None:
+            self.tol = checks.number(self.tol, "tol")
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable; got {self.callback!r}")
+        if self.options is not None and not isinstance(self.options, dict):
+            raise TypeError(f"options must be a dict; got {self.options!r}")
+        self.regularisation(1.0)
+        return checks.parameters(net.theta, net.plan, net.dtype, "net.theta").astype(np.float64)
+
+    def regularisation(self, m: float) -> Regularisation:
+        return Regularisation.of(self.net.plan, m, **self.penalties)
+
+    def search(self, start: NDArray[np.float64], data: objective.Sum) -> Any:
+        """What SciPy's optimizer finds"""
+        from scipy.optimize import minimize
+
+        dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
+
+        def J_and_D(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            J, D = objective.cost_and_gradient(x.astype(dtype, copy=False), data, regularisation, self.n_threads)
+            return J, D.astype(np.float64, copy=False)
+
+        limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
+        return minimize(
+            J_and_D, start, jac=True, method=self.method, tol=self.tol, callback=self.callback,
+            options={limit: self.maxiter, **(self.options or {})},
+        )
+
+    def finish(self, result: Any) -> Any:
+        """theta := the best found"""
+        self.net.theta = result.x
+        return result

@@ -1,0 +1,207 @@
+"""A training of several ranks: its stages and its hooks, each in a section that all ranks end alike."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._types import Comm
+from ...distributed.group import Group, as_group
+from ...history import History
+from ...network import Network
+from .. import checkpoint, measures
+from ..arguments import Arguments
+from ..hooks import Callbacks, Hooks, Keeper, hidden
+from ..kept import Kept
+from ..loop import DivergenceError, Piece, Training
+from ..measures import Answers, Functions, Measures
+from ..start import Start
+from ..trainer import Trainer
+from . import feed
+
+
+class RankStart(Start):
+    """`Start` on every rank. Rank 0 alone reads and writes files and shows progress."""
+
+    deeper = 4
+
+    def __init__(self, asked: Arguments, comm: Comm | Group) -> None:
+        super().__init__(asked)
+        self.group = self.comm = as_group(comm)
+        self.processes = self.group.size
+
+    def run(self) -> History:
+        with self.group.guard():
+            history = super().run()
+            self.group.unchanged(self.asked.net.theta)
+        return history
+
+    def check(self) -> None:
+        self.group.section(super().check)
+        self.asked.rng = self.group.generator(self.asked.rng)
+
+    def look_for_checkpoint(self) -> None:
+        asked = self.asked
+        if self.group.rank:
+            self.group.section(lambda: checkpoint.check(asked.checkpoint, asked.checkpoint_every, asked.resume))
+        else:
+            self.group.section(super().look_for_checkpoint)
+        self.kept, = self.group.first_of(self.kept if self.group.rank == 0 else None)
+        if self.group.rank:
+            self.keeper = Follower(self.kept)
+        self.rng = asked.rng if self.kept is None else self.kept.rewound()
+
+    def sources(self) -> tuple[Any, Any, Any]:
+        return feed.sources(self.asked, self.rng, self.group)
+
+    def coefficients(self, weight: float) -> None:
+        self.group.section(lambda: super(RankStart, self).coefficients(weight))
+
+    def training_of(self, trainer: Trainer) -> Training:
+        asked = self.asked
+        measured = RankMeasures(asked.functions, self.source, self.validation)
+        measured.group = self.group
+        return RankTraining(
+            trainer, self.source, self.batch_size, measured, asked.callbacks, asked.rng, asked.epochs)
+
+    def hooks_of(self, show: Any) -> Hooks:
+        callbacks = Callbacks(self.asked.callbacks)
+        shows = show if self.group.rank == 0 else hidden
+        return RankHooks(shows, Callbacks(self.asked.callbacks, self.group.any_of(callbacks.has)), self.keeper,
+                         self.group, self.asked.sync_every or 1)
+
+    def admit(self) -> None:
+        if self.kept is not None or self.group.rank == 0:
+            self.group.section(super().admit)
+        else:
+            self.group.section(lambda: None)
+
+
+class Follower(Keeper):
+    """The checkpoint as the ranks see it that do not write it."""
+
+    def __init__(self, kept: Kept | None) -> None:
+        self.kept = kept
+
+    def begin(self, training: Training) -> None:
+        if self.kept is not None:
+            self.kept.into(training)
+
+
+class RankHooks(Hooks):
+    """Each hook in a section. What follows a step is done in the section of the next one: there is one sum a step."""
+
+    def __init__(self, show: Any, callbacks: Callbacks, keeper: Keeper, group: Group, sync_every: int) -> None:
+        super().__init__(show, callbacks, keeper)
+        self.group, self._sync_every, self._due = group, sync_every, False
+
+    def begin(self, training: Training) -> None:
+        self.call("on_train_begin", training)
+        self.group.section(lambda: self.keeper.begin(training))
+
+    def after_batches(self, training: Training, piece: Piece) -> None:
+        self._due = True
+        if self.watched and piece.weight:
+            self.call("on_batch_end", training)
+
+    def before_step(self, training: Training) -> None:
+        """What was left to do after the step before; in the section of this one"""
+        if self._due:
+            self._due = False
+            self.report(training.history, training.position.examples)
+            self.keeper.after_batches(training, self._sync_every)
+
+    def after_epoch(self, training: Training) -> None:
+        self._due = False
+        self.group.section(lambda: self.report(training.history))
+        self.call("on_epoch_end", training)
+        self.group.section(lambda: self.keeper.after_epoch(training))
+
+    def call(self, name: str, training: Training) -> None:
+        if not self.callbacks.has[name]:
+            return
+        self.group.section(lambda: self.callbacks.call(name, training))
+        training.history.stopped, training.paused = self.group.agreed(training.history.stopped, training.paused)
+
+    @contextmanager
+    def around(self, training: Training) -> Iterator[None]:
+        with self._show(training) as self.report:
+            try:
+                yield
+                self.group.section(lambda: self.keeper.end(training))
+            except BaseException as error:
+                self.keeper.rescue(training, error)
+                raise
+
+
+class RankTraining(Training):
+    """A training whose steps are those of all ranks; everything that callbacks see is the same on each."""
+
+    def __init__(self, trainer: Trainer, *others: Any) -> None:
+        super().__init__(trainer, *others)
+        self._ranks: Any = trainer.driver
+        self.group: Group = self._ranks.group
+        self.rank = self.group.rank
+
+    def steps(self, hooks: RankHooks) -> Iterator[Piece]:   # type: ignore[override]
+        position, sync_every = self.position, self._ranks.sync_every or 1
+        began = time.perf_counter() - position.seconds
+
+        def prepare() -> Iterator[Any]:
+            return self.feed.epoch(self.rng, position.examples // self.batch_size, sync_every)
+
+        for cost, weight in self._ranks.steps(prepare, lambda: hooks.before_step(self), hooks.watched):
+            position.cost, position.weight = position.cost + cost, position.weight + weight
+            position.examples += sync_every * self.batch_size
+            position.seconds = time.perf_counter() - began
+            if hooks.watched and weight:
+                self.J = cost / weight
+            yield Piece(sync_every, weight)
+
+    @contextmanager
+    def finite(self) -> Iterator[None]:
+        try:
+            with super().finite():
+                yield
+                told = self.group.gather(self.position.seconds, self.feed.brought)
+                self.position.seconds = told[0, 0]      # the same on all ranks: callbacks see it
+                self._passed = int(told[:, 1].sum())
+        except DivergenceError as error:
+            self.group.alike(error)
+            raise
+
+
+class RankMeasures(Measures):
+    """The measures of the examples of all ranks, the same values on each."""
+
+    group: Group
+
+    def __init__(self, functions: Functions, source: Any, validation: Any) -> None:
+        super().__init__(functions, source, validation)
+        self._answers: dict[int, Answers] = {}
+
+    def values(self, functions: Functions, h: NDArray[Any], answers: Answers) -> dict[str, float]:
+        return self.group.section(lambda: super(RankMeasures, self).values(functions, h, answers))
+
+    def outputs(self, net: Network, source: Any) -> NDArray[Any]:
+        return source.together(lambda data, rows: measures.outputs(net, data, rows))
+
+    def answers(self, source: Any) -> Answers:
+        if id(source) not in self._answers:
+            self._answers[id(source)] = source.together(_targets), source.together(_weights)
+        return self._answers[id(source)]
+
+
+def _targets(data: Any, rows: NDArray[np.int64] | None) -> NDArray[Any]:
+    """Labels, or targets in one dtype whatever each rank's were"""
+    Y = measures.of_rows(data.Y, rows)
+    return Y if data.labels is not None else Y.astype(np.float64)
+
+
+def _weights(data: Any, rows: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    if data.w is None:
+        return np.ones(data.m if rows is None else len(rows))
+    return measures.of_rows(data.w[:, 0], rows).astype(float)

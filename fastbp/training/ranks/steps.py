@@ -1,0 +1,261 @@
+"""The steps that several ranks take together: a layer over the `Steps` of each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ... import _epoch
+from ..._types import Comm, Count, Value
+from ...distributed.group import Group, as_group, attempt, ranges, reraise
+from ...distributed.sum import Part, Sum
+from ...engine import checks, sums, threads
+from ...engine.data import Data
+from ..steps import Fit, Steps
+from . import batches
+from .batches import Batch
+
+NONE = np.empty(0)
+
+
+class RankSteps:
+    """The steps of all ranks as one; theta and masks begin as those of rank 0.
+
+    Either each step is the same one on every rank, along the D of all ranks' batches; or, with `sync_every`, each rank
+    takes so many of its own, and theta and the optimizer's arrays are averaged, by the weight of the examples seen.
+
+    Parameters
+    ----------
+    comm : communicator or Group
+    make : callable
+        Makes the Steps of this rank for a number of threads.
+    n_threads, sync_every
+        As for `Trainer`.
+
+    Attributes
+    ----------
+    own : Steps
+        Of this rank.
+    """
+
+    def __init__(
+        self, comm: Comm | Group, make: Callable[[int | None], Steps], n_threads: Count | None,
+        sync_every: Count | None,
+    ) -> None:
+        group = self.group = as_group(comm)
+
+        def begin() -> Steps:
+            steps = make(group.threads(n_threads))
+            self.sync_every = None if sync_every is None else checks.count(sync_every, "sync_every")
+            if sync_every is not None and group.own > 1:
+                raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
+            return steps
+
+        with group.guard():
+            self.own = group.section(begin)
+            self._start_alike()
+            self._make_sum()
+
+    def _make_sum(self) -> None:
+        """What the ranks bring to a sum, and what they learn from it"""
+        group, theta = self.group, self.own.theta
+        self._widest, self._told = 2, None      # batch of this rank so far; settings of the compiled rule
+        self._rule: Any = None
+        if self.sync_every is None:
+            self._sum = Sum(group, len(theta), theta.dtype)
+            self.own.Delta = self._sum.Delta
+            self._bring, self._learn, self._further = self._bring_batch, self._step, tuple
+        else:
+            n = sum(a.size for a in self._averaged())
+            self._sum = Sum(group, n, theta.dtype, extra=1 + len(self._scalars))
+            self._bring, self._learn, self._further = self._bring_steps, self._average, self._progress
+
+    def _start_alike(self) -> None:
+        """theta and masks := those of rank 0, which all ranks train with the same settings"""
+        group, own = self.group, self.own
+        group.agree("Trainer", {
+            **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
+            "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
+            "parts": group.parts, "fixed order": group.fixed,
+        })
+        group.share(own.theta)
+        seed = int(group.share(np.array([own.dropout_seed], np.int64))[0])
+        group.section(lambda: own.restart(seed))
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What a training that resumes must have in common with the one kept: the number of ranks only where there is
+        no fixed order"""
+        return {"parts": self.group.parts, "fixed order": self.group.fixed, "sync_every": self.sync_every}
+
+    def once(self, function: Callable[[], Value]) -> Value | None:
+        """function(), by rank 0 alone; what it raises is raised on all ranks"""
+        with self.group.guard():
+            return self.group.section(lambda: function() if self.group.rank == 0 else None)
+
+    def resume(self, read: Callable[[], Fit]) -> Fit:
+        """Resume on all ranks from what read() returns on rank 0, and return it."""
+        group = self.group
+        with group.guard():
+            fit, = group.first_of(group.section(lambda: read() if group.rank == 0 else None))
+            group.section(lambda: self.own.become(fit))
+        return fit
+
+    def quick(self, X: Any, Y: Any) -> None:
+        """None: a step of several ranks has a sum in it"""
+
+    def epoch(
+        self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> float:
+        """`Trainer.epoch`, each rank with its own rows"""
+        group, total, weight = self.group, 0.0, 0.0
+        with group.guard(), ExitStack() as stack:
+
+            def prepare() -> list[Iterator[Batch]]:
+                size = None if batch_size is None else checks.count(batch_size, "batch_size")
+                batches.check_batch_size(size, group)
+                data, rows = self._rows(X, Y, sample_weight, order)
+                longest = max(1, len(rows) // group.own)
+                longest = longest if size is None else min(longest, batches.share(size, group, 0))
+                self.own.crew = stack.enter_context(threads.crew(
+                    self.own.n_threads, sums.operations(self.own.net.plan, longest), max(1, len(rows) / longest)))
+                return list(self._cut(data, rows, size))
+
+            for m_b_J, m_b in self.steps(prepare):
+                total, weight = total + m_b_J, weight + m_b
+            if not weight:
+                raise group.alike(ValueError("X has no rows on any rank, or their weights sum to 0"))
+        return total / weight
+
+    def _rows(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, order: ArrayLike | None,
+    ) -> tuple[Data, NDArray[np.int64]]:
+        """This rank's examples, and their indices in order"""
+        net = self.own.net
+        data = Data(net.plan, net.dtype, X, Y, sample_weight, shard=True)
+        checks.parameters(self.own.theta, net.plan, net.dtype, "net.theta")
+        if data.scale != 1:
+            raise ValueError("sample_weight must not be that extreme; divide all by their mean first")
+        return data, np.arange(data.m) if order is None or not data.m else checks.order_of_examples(order, data.m)
+
+    def _cut(self, data: Data, rows: NDArray[np.int64], size: int | None) -> Iterator[Iterator[Batch]]:
+        """The batches of each of this rank's parts"""
+        for i, (first, last) in enumerate(ranges(len(rows), self.group.own)):
+            pieces = [(data, rows[first:last])] if last > first else ()
+            yield batches.batches(
+                pieces, batches.share(size, self.group, i), last - first, steps=self.sync_every or 1)
+
+    def steps(
+        self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None,
+        watched: bool = False,
+    ) -> Iterator[tuple[float, float]]:
+        """Steps until no part has more to come; yields (m_b J, m_b) after each, penalty included.
+
+        prepare() returns the batches of each of this rank's parts, before() is called ahead of each step: both in a
+        section. What a rule in Python raises goes into the next one; where ranks do more between the steps (`watched`,
+        the same on all), and after the last, into one of its own.
+        """
+        brought: list[Iterator[Batch]] | None = None
+        error, more = None, True
+
+        def part(i: int, into: NDArray[Any]) -> Part:
+            nonlocal brought
+            if i == 0:
+                reraise(error)
+                if before is not None:
+                    before()
+                brought = list(prepare()) if brought is None else brought
+                self._ask()
+            batch = next(brought[i], None)      # type: ignore[index]
+            into[:] = 0
+            return Part() if batch is None else self._bring(i, batch, into)
+
+        while more:
+            self._begun = int(self.own.taken[0])
+            cost, m_b, more = self._sum(self.own.theta, part, self._further)
+            if not m_b:     # nothing to learn from: no step
+                yield 0.0, 0.0
+                continue
+            penalty, error = attempt(lambda m_b=m_b: self._learn(m_b))
+            if watched or not more:
+                if not self.own.compiled:
+                    self.group.section(lambda error=error: reraise(error))
+                reraise(error)      # the others are not told: the guard ends them
+            if error is None:
+                yield cost + m_b * penalty, m_b     # type: ignore[operator]
+
+    # ------------------------------------------------------------ the same step on every rank
+
+    def _bring_batch(self, i: int, batch: Batch, Delta: NDArray[Any]) -> Part:
+        """Delta := the sum over a batch of this rank's part i"""
+        own, first, last = self.own, batch.first, batch.last
+        m_b = batch.examples.weight(first, last)
+        if not m_b:
+            return Part(more=batch.more)
+        own.set_masks(first, self.group.first(i))
+        self._widest = max(self._widest, last - first)
+        work = own.workspaces(self._widest, own.crew.n)
+        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
+        return Part(cost, m_b, batch.more)
+
+    def _ask(self) -> None:
+        """The compiled rule of the next step, and its learning rate; they raise here all that they can raise"""
+        own = self.own
+        if not own.compiled or self.sync_every is not None:
+            return
+        told = own.optimizer.settings(), own.regularisation, own.kept
+        if self._told is None or told[:2] != self._told[:2] or told[2] is not self._told[2]:
+            self._told, self._rule = told, own.compiled_rule(1.0)
+        self._rate = own.rates(1)
+
+    def _step(self, m_b: float) -> float:
+        """The step; returns the penalty before it"""
+        own = self.own
+        if not own.compiled:
+            return own.learn(m_b)
+        return _epoch.step(own.net.plan.code, own.theta, m_b, self._rule, self._rate, own.Delta)
+
+    # ------------------------------------------------------------ steps of each rank's own, then an average
+
+    def _bring_steps(self, _: int, batch: Batch, into: NDArray[Any]) -> Part:
+        """Steps of this rank alone; into := what is averaged, times the weight of their examples"""
+        cost, weight = self.own.take(batch.data, batch.size, batch.indices)
+        at = 0
+        for a in self._averaged():
+            np.multiply(a.ravel(), weight, out=into[at : at + a.size], casting="same_kind")
+            at += a.size
+        return Part(cost, weight, batch.more)
+
+    def _progress(self) -> tuple[float, ...]:
+        """Steps since the last average, and what depends on their number alone"""
+        return int(self.own.taken[0]) - self._begun, *self._scalars
+
+    def _average(self, m_b: float) -> float:
+        """theta and the optimizer's arrays := their averages; the count of steps that of the rank that took most"""
+        at, ahead = 0, self._sum.extra[self._sum.extra[:, 0].argmax()]
+        for a in self._averaged():
+            np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
+            at += a.size
+        own = self.own
+        own.taken[0] = self._begun + int(ahead[0])
+        self._scalars[:] = ahead[1:]
+        if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:
+            own.kept["t"] = int(own.taken[0])
+        return 0.0      # it is in the cost of the steps
+
+    @property
+    def _scalars(self) -> NDArray[np.float64]:
+        own = self.own
+        return own.kept["scalars"] if own.compiled and "scalars" in own.kept else NONE
+
+    def _averaged(self) -> list[NDArray[Any]]:
+        """theta, and what the optimizer keeps in arrays of floating-point numbers"""
+        own = self.own
+        if own.compiled:
+            return [own.theta, *(own.kept[slot] for slot in own.optimizer.slots)]
+        kept = own.kept if isinstance(own.kept, dict) else {}
+        return [own.theta, *(kept[name] for name in sorted(kept)
+                             if isinstance(kept[name], np.ndarray) and kept[name].dtype.kind == "f")]

@@ -1,0 +1,120 @@
+"""The stages from the arguments of `train` to a training under way. Each checks what it needs before it changes it."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from .. import metrics
+from ..engine import checks, sums, threads
+from ..engine.initialize import warn_if_equal_units
+from ..history import History
+from . import checkpoint, feed, progress
+from .arguments import Arguments
+from .hooks import Callbacks, Hooks, hidden
+from .loop import Training, run
+from .measures import Measures
+from .trainer import Trainer
+
+
+class Start:
+    """A training of one process, stage by stage.
+
+    Attributes
+    ----------
+    rng : numpy Generator
+        The training begins with it: the caller's own, or one as a kept training began with it.
+    kept : Kept or None
+        The training of the checkpoint that is resumed.
+    """
+
+    comm: Any = None
+    deeper = 0      # calls between `train` and the stages, beyond those of one process
+
+    def __init__(self, asked: Arguments) -> None:
+        self.asked = asked
+
+    def run(self) -> History:
+        self.check()
+        self.look_for_checkpoint()
+        self.gather()
+        self.make()
+        self.begin()
+        self.loop()
+        return self.training.history
+
+    def check(self) -> None:
+        """What can be refused before the data are looked at"""
+        self.asked.check()
+
+    def look_for_checkpoint(self) -> None:
+        asked = self.asked
+        self.keeper, self.kept = checkpoint.keeper(asked.checkpoint, asked.checkpoint_every, asked.resume, asked.rng)
+        self.rng = asked.rng if self.kept is None else self.kept.rewound()
+
+    def gather(self) -> None:
+        """Where the examples come from, and what is held out"""
+        self.source, self.validation, self.data = self.sources()
+        self.m, weight = (np.inf, 1.0) if self.data is None else (self.source.m, self.source.weight)
+        self.batch_size = self.m if self.asked.batch_size is None else min(self.asked.batch_size, self.m)
+        self.coefficients(weight)
+
+    def sources(self) -> tuple[Any, Any, Any]:
+        return feed.sources(self.asked, self.rng)
+
+    def coefficients(self, weight: float) -> None:
+        """c of each Theta; and metrics of classes need classes"""
+        asked, functions = self.asked, self.asked.functions
+        if functions and self.data is None and self.validation is None:
+            raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
+        metrics.check_classes(functions, self.validation if self.data is None else self.data)
+        self.c = checks.coefficients(asked.weight_decay, asked.lam, weight, len(asked.net.plan.shapes))
+
+    def make(self) -> None:
+        """The trainer, the training and its hooks"""
+        asked = self.asked
+        trainer = Trainer(
+            asked.net, asked.optimizer, weight_decay=self.c, dropout=asked.dropout, input_dropout=asked.input_dropout,
+            seed=self.rng, n_threads=asked.n_threads, comm=self.comm, sync_every=asked.sync_every, **asked.penalties,
+        )
+        self.training = self.training_of(trainer)
+        self.hooks = self.hooks_of(self.show if asked.progress else hidden)
+        self.conditions: dict[str, Any] = {}
+        if asked.checkpoint is not None or self.kept is not None:
+            self.conditions = checkpoint.conditions(self.training, asked, self.batch_size, self.data)
+            self.keeper.conditions = self.conditions
+
+    def training_of(self, trainer: Trainer) -> Training:
+        asked = self.asked
+        measures = Measures(asked.functions, self.source, self.validation)
+        return Training(trainer, self.source, self.batch_size, measures, asked.callbacks, asked.rng, asked.epochs)
+
+    def hooks_of(self, show: Any) -> Hooks:
+        return Hooks(show, Callbacks(self.asked.callbacks), self.keeper)
+
+    def show(self, training: Training) -> AbstractContextManager[progress.Report]:
+        return progress.bar(training.epochs, done=training.epoch)
+
+    def begin(self) -> None:
+        """The first checkpoint is written, or the training is resumed; callbacks begin."""
+        self.admit()
+        self.hooks.begin(self.training)
+
+    def admit(self) -> None:
+        """Is the kept training this one? A new one should not start from equal units."""
+        if self.kept is not None:
+            self.kept.check(self.training, self.conditions)
+        else:
+            warn_if_equal_units(self.asked.net, stacklevel=5 + self.deeper)
+
+    def loop(self) -> None:
+        """All epochs"""
+        training, steps = self.training, self.training.trainer.steps
+        operations = sums.operations(self.asked.net.plan, self.batch_size / self.processes)
+        batches = self.asked.epochs * self.m / self.batch_size
+        with threads.crew(steps.n_threads, operations, batches) as steps.crew, self.hooks.around(training):
+            run(training, self.hooks)
+        training.close()
+        self.hooks.end(training)
+
+    processes = 1

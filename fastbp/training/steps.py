@@ -1,0 +1,289 @@
+"""The steps of a training in this process: theta, Delta, the optimizer's state, and how a step is taken."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _epoch, _kernels, optimizers
+from .._types import Count, Number, PerLayer, Rule, RuleName, Seed
+from ..engine import checks, sums, threads
+from ..engine.data import Data
+from ..engine.regularisation import Regularisation
+from ..network import Network
+from . import kinds
+from .rule import check_state, compiled_rule, start
+
+LARGE = 8  # blocks of a batch from which it is summed range by range
+APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
+ONLINE = 2**23  # parameters up to which the sweeps over one example are used
+NO_RATES = np.empty(0)
+NOT_EACH = np.empty((0, 2))
+ndarray = np.ndarray
+
+
+class Fit(NamedTuple):
+    """All that the next step depends on, checked against the `Steps` that resume from it."""
+
+    theta: NDArray[Any]
+    state: Any
+    regularisation: Regularisation
+    numbers: dict[str, Any]
+    """Settings of the optimizer that are numbers."""
+    notes: dict[str, Any] | None = None
+
+
+class Steps:
+    """One training under way: the parameters, what its steps need from call to call, and the steps.
+
+    Parameters
+    ----------
+    net, optimizer, dropout, input_dropout, seed, n_threads
+        As for `Trainer`.
+    penalties
+        weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
+
+    Attributes
+    ----------
+    plan : Plan
+        Of the network; with dropout also the masks of the next step.
+    theta, Delta : (n_parameters,)
+    kept : Any
+        The optimizer's state as it lies in memory; `state` is the same with its counts up to date.
+    taken : (1,) int64
+        Steps so far, counted in compiled code where the rule is compiled.
+    compiled : str or None
+        Name of the optimizer's compiled twin.
+    crew : Crew
+        Who computes; whoever calls `take` sets it.
+    """
+
+    def __init__(
+        self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
+        seed: Seed = None, n_threads: Count | None = None, **penalties: Any,
+    ) -> None:
+        self.net = checks.network(net)
+        self._optimizer = optimizers.resolve(optimizer, net.dtype)
+        self._regularisation = Regularisation.of(net.plan, 1, **penalties)
+        self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
+        self.plan = net.plan.dropping(rates) if rates else net.plan
+        self.dropout_seed = int(rng.integers(2**63)) if rates else 0
+        self.theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+        self.kept = start(self._optimizer, self.theta, net.plan)
+        self.Delta = np.empty_like(self.theta)
+        self.compiled = compiled_rule(self._optimizer)
+        self.taken = np.zeros(1, np.int64)
+        self.crew = threads.ALONE
+        self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
+        # A step takes too short a time to give up the GIL
+        self._quick = self.compiled is not None and net.n_parameters <= sums.SMALL
+        self._stepper: _epoch.Stepper | None = None
+        self._settings: Any = None      # of the stepper; None where its learning rate is asked for at every step
+        self._made_for: Any = None
+        self.set_masks()
+
+    # ------------------------------------------------------------ settings and state
+
+    @property
+    def optimizer(self) -> Any:
+        return self._optimizer
+
+    def put_optimizer(self, optimizer: Rule) -> None:
+        """Have this object in the place of its equal: whoever holds it may change its settings."""
+        self._optimizer = optimizer
+
+    @property
+    def regularisation(self) -> Regularisation:
+        return self._regularisation
+
+    @regularisation.setter
+    def regularisation(self, value: Regularisation) -> None:
+        self._regularisation, self._stepper = value, None
+
+    @property
+    def dropout(self) -> tuple[float, ...]:
+        """The rates of a(1) .. a(L-1); empty without dropout."""
+        return self.plan.dropout
+
+    @property
+    def state(self) -> Any:
+        """The optimizer's state; of a compiled rule with the step count, with dropout also with that of the masks."""
+        if self.compiled:
+            self.kept["t"] = int(self.taken[0])
+        if self.dropout:
+            self.kept |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+        return self.kept
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        if self.compiled:
+            check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else ())
+            if "bias" in self.kept:     # the network's, whatever the training
+                value = {**value, "bias": self.kept["bias"]}
+        seed, t = checks.masks(value) if self.dropout else (0, 0)
+        self.taken[0] = value["t"] if self.compiled else t
+        self.kept, self._stepper, self.dropout_seed = value, None, seed
+        self.set_masks()
+
+    def restart(self, seed: int) -> None:
+        """The state of a training that begins at the present theta, its masks drawn from this seed."""
+        self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
+        self.set_masks()
+
+    def set_masks(self, first: int = 0, part: int = 0) -> None:
+        """Set the masks of the next step for the part of this number, whose batch begins at example `first`."""
+        if self.dropout:
+            seed = (self.dropout_seed + part * APART) % 2**63   # no two parts drop alike
+            self.plan.set_masks(seed, int(self.taken[0]), first)
+
+    def become(self, fit: Fit) -> None:
+        """Resume from all of it or, where Ctrl-C or a lack of memory comes between, from nothing."""
+        now = {name: getattr(self.optimizer, name) for name in fit.numbers}
+        before = Fit(self.theta.copy(), self.state, self._regularisation, now)
+        try:
+            self._become(fit)
+        except BaseException:
+            self._become(before)
+            raise
+
+    def _become(self, fit: Fit) -> None:
+        for name, value in fit.numbers.items():
+            setattr(self.optimizer, name, value)
+        self._regularisation, self.state = fit.regularisation, fit.state
+        self.theta[:] = fit.theta
+
+    # ------------------------------------------------------------ steps
+
+    def quick(self, X: Any, Y: Any) -> float | None:
+        """One step; returns J before it, or None with nothing done where the arrays have to be checked first."""
+        if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
+            return None
+        settings = self._optimizer.settings()
+        if self._stepper is None or settings != self._settings:
+            self._prepare(settings)
+        return self._stepper.step(X, Y)     # type: ignore[union-attr]
+
+    def _prepare(self, settings: tuple[Any, ...]) -> None:
+        """A stepper for these settings; before every step where the learning rate is a function."""
+        plan = self.plan
+        if self._stepper is None or settings != self._made_for:
+            work = sums.Workspace(plan, 64, self.theta.dtype)
+            self._stepper = _epoch.Stepper(
+                plan.code, self.theta, self.Delta, work.block, work.rows, work.costs, self.compiled_rule(1.0),
+                plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+            )
+        self._made_for = self._settings = settings
+        if callable(settings[0]):
+            self._settings, self._stepper.rate = None, self.rates(1)[0]
+
+    def epoch(
+        self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
+        sample_weight: ArrayLike | None,
+    ) -> float:
+        """`Trainer.epoch`"""
+        batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
+        data = self.net.data(X, Y, sample_weight)
+        checks.parameters(self.theta, self.net.plan, self.net.dtype, "net.theta")
+        if order is not None:
+            order = checks.order_of_examples(order, data.m)
+        m = data.m if order is None else len(order)
+        rows = m if batch_size is None else min(batch_size, m)
+        with threads.crew(self.n_threads, sums.operations(self.net.plan, rows), m / rows) as self.crew:
+            return self.mean(data, max(m, 2) if batch_size is None else batch_size, order)
+
+    def mean(
+        self, data: Data, batch_size: int, order: NDArray[np.int64] | None = None,
+        each: NDArray[np.float64] = NOT_EACH,
+    ) -> float:
+        """One pass over the examples; returns its mean J."""
+        total, weight = self.take(data, batch_size, order, each=each)
+        return total / weight
+
+    def take(
+        self, data: Data, batch_size: int, order: NDArray[np.int64] | None = None, *, rates: ArrayLike | None = None,
+        before: tuple[float, float] = (0.0, 0.0), each: NDArray[np.float64] = NOT_EACH,
+    ) -> tuple[float, float]:
+        """The steps of an epoch, or of a piece of one that is cut between batches: the bits are the same.
+
+        Parameters
+        ----------
+        rates : array of float, optional
+            Learning rates of the steps, at least one a batch; None asks the optimizer.
+        before : (float, float)
+            The sums of the pieces before this one.
+        each : (batches, 2), zeros
+            Receives the mean cost and the penalty of each batch; nothing where the weights of a batch sum to 0.
+
+        Returns
+        -------
+        (float, float)
+            The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale.
+        """
+        m = data.m if order is None else len(order)
+        size = min(batch_size, m)       # a short piece goes the way of a whole one: `batch_size` decides
+        n = -(-m // size)
+        given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
+        batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, *before)
+        if self.compiled is None:
+            return kinds.python(self, batches)
+        if batch_size == 1 and self._online and not len(each):
+            return kinds.online(self, batches)
+        if batch_size > LARGE * sums.rows(self.plan, batch_size, self.theta.dtype):
+            return kinds.large(self, batches)
+        return kinds.compiled(self, batches)
+
+    @property
+    def _online(self) -> bool:
+        """Have the fused sweeps this rule? They copy theta once a call: not for the largest."""
+        return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
+                and not self.dropout and self.net.n_parameters <= ONLINE)
+
+    def rates(self, n: int) -> NDArray[np.float64]:
+        """The learning rates of the next n steps; empty where it is the same for all, or Python's to ask for."""
+        rate = self._optimizer.settings()[0] if self.compiled else None
+        return checks.rates(rate, int(self.taken[0]), n) if callable(rate) else NO_RATES
+
+    def compiled_rule(self, scale: float) -> _epoch.Rule:
+        """The optimizer and the regularisation for compiled steps, weights being in units of scale."""
+        rate, *others = self._optimizer.settings()
+        if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
+            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, which this training has "
+                             "begun without; begin with a momentum above 0, or put a state with it back")
+        code = self.net.plan.code
+        return _epoch.Rule(
+            code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
+            self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
+            self.kept.get("scalars", NO_RATES), self.taken, np.zeros(2 * _epoch.groups(code)),
+        )
+
+    def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
+        """One for each of n members, kept from call to call."""
+        size, works = self._works
+        if size != batch_size or len(works) < n:
+            works = [sums.Workspace(self.plan, batch_size, self.theta.dtype) for _ in range(n)]
+            self._works = (batch_size, works)
+        return works
+
+    def learn(self, m_b: float, scale: float = 1.0) -> float:
+        """A step of an update rule in Python along D of the summed Delta; returns the penalty before it."""
+        plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
+        penalty = regularisation.penalty(plan, theta, m_b * scale)
+        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale)
+        self.optimizer.update(theta, D, self.kept)
+        self.taken[0] += 1
+        return penalty
+
+    # ------------------------------------------------------------ one process is all there is
+
+    conditions: dict[str, Any] = {}     # noqa: RUF012  (of nothing but the steps themselves)
+
+    def once(self, function: Any) -> Any:
+        """function(), by one process alone"""
+        return function()
+
+    def resume(self, read: Any) -> Any:
+        """Resume from what read() returns, a `states.Fit`, and return it."""
+        fit = read()
+        self.become(fit)
+        return fit
