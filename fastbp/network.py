@@ -378,7 +378,7 @@ class Network:
         l1: Number, sample_weight: ArrayLike | None, group: Group | None, out: Any = None,
     ) -> tuple[Floats, Data | Shard, regularisation.Regularisation]:
         """(theta, data, penalties), checked; data is a Shard where there are other ranks"""
-        settings = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
+        settings: dict[str, Any] = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
 
         def penalties(m: float) -> regularisation.Regularisation:
             return regularisation.Regularisation.of(self._plan, m, **settings)

@@ -10,7 +10,7 @@ from helpers import DTYPES, distance, tolerance
 
 import fastbp
 from fastbp import callbacks, distributed
-from fastbp.distributed.group import Group
+from fastbp.distributed.group import Group, pair_by_pair, ranges
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop", fastbp.SGD(0.1, momentum=0.9)]
 
@@ -32,7 +32,7 @@ def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number
             own = all_of(p, lambda comm, m=m: distributed.rows(m, Group(comm, parts=4)))
             assert [i for each in own for i in range(m)[each]] == list(range(m))
             cut[p] = [first + each.start for each in own
-                      for first, _ in distributed.ranges(each.stop - each.start, 4 // p)]
+                      for first, _ in ranges(each.stop - each.start, 4 // p)]
         assert cut[1] == cut[2] == cut[4]
 
 
@@ -43,7 +43,7 @@ def test_sums_are_added_pair_by_pair():
 
     expectations = {1: "a", 2: "(a+b)", 3: "((a+b)+c)", 4: "((a+b)+(c+d))", 7: "(((a+b)+(c+d))+((e+f)+g))"}
     for n, expected in expectations.items():
-        assert distributed.pair_by_pair([Term(letter) for letter in "abcdefg"[:n]]) == expected
+        assert pair_by_pair([Term(letter) for letter in "abcdefg"[:n]]) == expected
 
 
 @pytest.mark.parametrize("comm", [3, object(), "world", np.zeros(3), Serial])

@@ -10,7 +10,7 @@ from golden_files import COUNTED, GOLDEN, NOTES, X, Y, eighths
 from test_snapshot import alike
 
 import fastbp
-from fastbp.training import checkpoint
+from fastbp.training import checkpoint, loop
 
 TRAINING, TRAINER = GOLDEN / "training_float32.fastbp", GOLDEN / "trainer_float64.fastbp"
 
@@ -42,7 +42,7 @@ def test_fault_50_all_fields_of_a_golden_checkpoint_are_read():
         "J": [0.75, 0.1], "val_J": [0.5, float("inf")], "val_accuracy": [0.25, 0.5], "seconds": [1.5, 0.25],
         "examples": 18, "metrics": {"accuracy": [0.5, 0.75], "mae": [0.5, 0.25], "val_mae": [float("nan"), 0.125]},
         "stopped": None})
-    assert kept.position == checkpoint.Position(8, 3.25, 8.0, 0.125)
+    assert kept.position == loop.Position(8, 3.25, 8.0, 0.125)
     stopping, counting = kept.callbacks
     alike(stopping, {"best": 0.5, "best_epoch": 1, "waited": 1, "theta": -theta})
     alike(counting, COUNTED)

@@ -162,7 +162,7 @@ def test_epoch_tells_cost_and_penalty_of_each_batch(rule, batch_size, weighted):
     order[batch_size : 2 * batch_size] = np.arange(batch_size, 2 * batch_size)      # a batch without weight
     parts = [order[at : at + batch_size] for at in range(0, m, batch_size)]
     each, expected = np.zeros((len(parts), 2)), np.zeros((len(parts), 2))
-    whole._epoch(nets[0].data(X, Y, w), batch_size, order, each=each)
+    whole.steps.mean(nets[0].data(X, Y, w), batch_size, order, each=each)
     for i, part in enumerate(parts):
         m_b = len(part) if w is None else w[part].sum()
         if m_b == 0:

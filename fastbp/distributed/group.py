@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any, overload
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels
-from .._types import Array, Comm, Value
+from .._types import Array, Comm, Count, Value
 from ..config import __version__
 from ..engine import checks, threads
 from .describe import digest
@@ -60,7 +60,8 @@ class Group:
 
     def __init__(self, comm: Comm, parts: int | None = None) -> None:
         self.comm, (self.rank, self.size) = comm, _place(comm)
-        self.fixed, self._raised = parts is not None, None      # the error that every rank knows of
+        self.fixed = parts is not None
+        self._raised: BaseException | None = None       # the error that every rank knows of
         count, error = attempt(lambda: self.size if parts is None else checks.count(parts, "parts"))
         bound_to = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         place = digest((socket.gethostname(), bound_to))
@@ -73,7 +74,7 @@ class Group:
         if len(set(everywhere[:, 1])) > 1:
             raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")
 
-    def threads(self, n_threads: int | None) -> int:
+    def threads(self, n_threads: Count | None) -> Count:
         """n_threads, or, for None, as many as there are processors for each rank"""
         return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
 
@@ -141,9 +142,9 @@ class Group:
         self.comm.Bcast(array, root=0)
         return array
 
-    def tell(self, root: int, text: str) -> str:
+    def tell(self, root: int, text: str | None) -> str:
         """The text of rank `root`."""
-        raw = text.encode(errors="replace") if self.rank == root else b""
+        raw = (text or "").encode(errors="replace") if self.rank == root else b""
         length = np.array([len(raw)], np.int64)
         self.comm.Bcast(length, root=root)
         buffer = np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy()
@@ -196,14 +197,14 @@ class Group:
         if (digests[:, 0] != digests[0, 0]).any():
             error = ValueError(f"the ranks must call the same function; rank {self.rank} called {call}")
             raise self.alike(error) if digests.all() else error     # who has sent no digest does not know
-        settings = settings | COMMON
+        settings = {**settings, **COMMON}
         names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
         here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)
         raise self.alike(ValueError(
             f"{call}: the ranks differ in {', '.join(names)}; on rank {self.rank} of {self.size}: {here}"))
 
     @contextmanager
-    def guard(self) -> AbstractContextManager[None]:
+    def guard(self) -> Iterator[None]:
         """Around all that the ranks do together. An error that not all know of would leave the others waiting for
         ever: it is printed, and the communicator aborts, if it can."""
         try:
@@ -216,7 +217,7 @@ class Group:
                 try:
                     time.sleep(HEARD)
                 finally:
-                    self.comm.Abort(1)
+                    self.comm.Abort(1)      # type: ignore[attr-defined]  (not every communicator has it)
             raise
 
 
@@ -235,7 +236,9 @@ def as_group(comm: Comm | Group | None) -> Group | None:
 
 def guard(group: Group | None) -> AbstractContextManager[None]:
     """`Group.guard`, or nothing where there is no group."""
-    return nullcontext() if group is None else group.guard()
+    if group is None:
+        return nullcontext()
+    return group.guard()
 
 
 def rows(m: int, comm: Comm | Group) -> slice:
@@ -279,7 +282,7 @@ def ranges(m: int, n: int) -> list[tuple[int, int]]:
 
 
 def own_digests(call: str, settings: Mapping[str, object]) -> tuple[int, int]:
-    return digest(call), digest(settings | COMMON)
+    return digest(call), digest({**settings, **COMMON})
 
 
 def reraise(error: BaseException | None) -> None:
@@ -287,7 +290,7 @@ def reraise(error: BaseException | None) -> None:
         raise error
 
 
-def attempt(function: Callable[[], Value]) -> tuple[Value | None, BaseException | None]:
+def attempt(function: Callable[[], Value]) -> tuple[Any, BaseException | None]:
     """(its result, None), or (None, what it raised)"""
     try:
         return function(), None
@@ -295,7 +298,7 @@ def attempt(function: Callable[[], Value]) -> tuple[Value | None, BaseException 
         return None, error
 
 
-def pair_by_pair(values: list[Value]) -> Value:
+def pair_by_pair(values: list[Any]) -> Any:
     """((v0 + v1) + (v2 + v3)) + ...: neighbours, then neighbours of these; arrays are added in place of the first."""
     while len(values) > 1:
         sums = []

@@ -49,7 +49,7 @@ class Shard:
         self, group: Group, make: Callable[[], Data | list[Data]], call: str, settings: Mapping[str, object],
         name: str = "X",
     ) -> None:
-        def prepare():
+        def prepare() -> Any:
             data = make()
             parts = data if isinstance(data, list) else [
                 part(data, first, last) for first, last in distributed.ranges(data.m, group.own)]
@@ -78,7 +78,8 @@ class Shard:
         self.labels = True if labels.all() else None
         for each in self.parts:
             each.classes = self.classes
-        self.plan, self._sums = self.parts[0].plan, {}
+        self.plan = self.parts[0].plan
+        self._sums: dict[Any, Sum] = {}
 
     def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float:
         """Delta += the sum over all examples; returns the sum of their costs."""
@@ -114,7 +115,8 @@ def kind(data: Data) -> int:
 
 def part(data: Data, first: int, last: int) -> Data:
     """The rows first .. last as data of their own, views of these."""
-    own = Data.of(data.plan, *(a if a is None else a[first:last] for a in (data.X, data.dense, data.labels, data.w)))
+    columns: Any = [a if a is None else a[first:last] for a in (data.X, data.dense, data.labels, data.w)]
+    own = Data.of(data.plan, *columns)
     own.scale = data.scale
     return own
 

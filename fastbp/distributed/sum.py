@@ -55,8 +55,8 @@ class Sum:
         self._own = np.zeros(-(-used // group.size) * group.size, dtype)    # in equal segments, one a rank
         self._all = self._own if group.size == 1 else np.empty_like(self._own)
         self._in_order = group.fixed and group.size > 1
-        self._received = np.empty((group.size, len(self._own) // group.size), dtype) if self._in_order else None
-        self._others = []       # Delta of the parts that wait to be added
+        self._received = np.empty((group.size if self._in_order else 0, len(self._own) // group.size), dtype)
+        self._others: list[NDArray[Any]] = []       # Delta of the parts that wait to be added
         self.Delta = self._all[:n]
 
     def __call__(
@@ -81,7 +81,7 @@ class Sum:
         numbers = self._numbers()
         costs, weights, flags, marks = numbers[:, :4].T.tolist()
         if FAILED in flags:
-            group.settle([flag == FAILED for flag in flags], error)
+            group.settle(np.array([flag == FAILED for flag in flags]), error)
         if marks.count(marks[0]) < len(marks):
             other = next(r for r, mark in enumerate(marks) if mark != marks[0])
             raise group.alike(ValueError(
@@ -118,14 +118,14 @@ class Sum:
 
     def _add(self):
         """_all := the sum of _own over the ranks"""
-        comm = self.group.comm
+        comm: Any = self.group.comm
         if self.group.size == 1:
             return
         if not self._in_order:
             comm.Allreduce(self._own, self._all)
         elif hasattr(comm, "Alltoall") and hasattr(comm, "Allgather"):
             comm.Alltoall(self._own, self._received)    # segment r of all ranks goes to rank r
-            comm.Allgather(pair_by_pair(list(self._received)), self._all)
+            comm.Allgather(pair_by_pair([*self._received]), self._all)
         else:
             gathered = np.zeros((self.group.size, len(self._own)), self._own.dtype)
             gathered[self.group.rank] = self._own

@@ -10,6 +10,7 @@ from .. import callbacks as calls
 from .. import metrics as measures
 from .._types import Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..engine import checks
+from ..engine.data import Data
 from ..network import Network
 
 
@@ -21,7 +22,7 @@ class Arguments:
     X: Any
     Y: ArrayLike | None
     optimizer: Rule | RuleName
-    epochs: Count
+    epochs: Any
     batch_size: Any
     weight_decay: PerLayer
     lam: Number | None
@@ -30,7 +31,7 @@ class Arguments:
     dropout: PerLayer
     input_dropout: Number
     sample_weight: ArrayLike | None
-    shuffle: Flag
+    shuffle: Any
     window: Any
     validation_data: Examples | None
     validation_split: Any
@@ -42,7 +43,12 @@ class Arguments:
     checkpoint: Path | None
     checkpoint_every: Every
     resume: Flag
-    sync_every: Count | None
+    sync_every: Any
+
+    def data(self, shard: bool) -> Data:
+        """X, Y and sample_weight, checked; shard: possibly no rows, other ranks having theirs"""
+        Y: Any = self.Y
+        return Data(self.net.plan, self.net.dtype, self.X, Y, self.sample_weight, shard=shard)
 
     def check(self) -> None:
         """Each argument by itself; numbers become Python's, metrics functions by name, callbacks objects with methods,

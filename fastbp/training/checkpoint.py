@@ -1,10 +1,10 @@
 """Checkpoints of a training under way: when a copy is taken, and when it is written."""
 
 import time
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._types import Every, Flag, Path
 from ..callbacks import Callback
@@ -15,9 +15,10 @@ from . import states
 from .arguments import Arguments
 from .hooks import Keeper
 from .kept import Kept, keeping, read
-from .loop import DivergenceError, Training
+from .loop import DivergenceError, Position, Training
 
 UNITS = ("epochs", "batches", "seconds")
+Key = tuple[int, int, str | None]  # which state it is: epochs, examples, why it stopped
 LEAST, SHARE = 0.02, 50  # seconds between two copies of a state: these, and so many times what copying takes
 
 
@@ -46,16 +47,17 @@ class Checkpoint(Keeper):
     def __init__(self, path: Path, every: float, unit: str, rng: np.random.Generator, kept: Kept | None) -> None:
         self.path, self.every, self.unit, self.kept = path, every, unit, kept
         self._generator = values.of_generator(rng)
-        self._copy, self._copied, self._pause = None, 0.0, LEAST
-        self._written, self._key, self._since = 0.0, None, 0
+        self._copy: tuple[dict[str, NDArray[Any]], dict[str, Any], Key] | None = None
+        self._key: Key | None = None    # of the state in the file
+        self._copied, self._pause, self._written, self._since = 0.0, LEAST, 0.0, 0
         self._batches = 1       # of a piece, where it is time that counts
 
     def begin(self, training: Training) -> None:
         """Resume, or write the first one, so that what cannot be kept, or written, shows before the first step."""
         if self.kept is not None:
-            self.kept.into(training)
             self._generator, self.conditions = self.kept.generator, self.kept.conditions
-            self._key, self._written = self.kept.key, time.monotonic()
+            self._key, self._written = self.kept.key, time.monotonic()      # into() may stop the kept history
+            self.kept.into(training)
         self.before_epoch(training)
         if self.kept is None:
             self._take(training)
@@ -69,7 +71,7 @@ class Checkpoint(Keeper):
     @property
     def batches(self) -> int:
         """How many are run in a piece"""
-        return max(1, self.every - self._since) if self.unit == "batches" else self._batches
+        return max(1, int(self.every) - self._since) if self.unit == "batches" else self._batches
 
     def after_batches(self, training: Training, batches: int) -> None:
         """A piece of an epoch is done: take a copy, and write it, if it is time."""
@@ -109,12 +111,12 @@ class Checkpoint(Keeper):
         except Exception as other:
             error.add_note(f"and the checkpoint could not be written: {other}")
 
-    def _due(self, now):
+    def _due(self, now: float) -> bool:
         if self.unit == "seconds":
             return now - self._written >= self.every
         return self.unit == "batches" and self._since >= self.every
 
-    def _take(self, training):
+    def _take(self, training: Training) -> bool:
         """Copy all that the training goes on from; False within an epoch in which theta is no longer finite: that is no
         state to go on from, and the epoch ends with an error."""
         begun = time.monotonic()
@@ -135,7 +137,8 @@ class Checkpoint(Keeper):
         self._pause = max(LEAST, SHARE * (self._copied - begun))
         return True
 
-    def _write(self, training):
+    def _write(self, training: Training) -> None:
+        assert self._copy is not None
         arrays, meta, key = self._copy
         container.write(self.path, arrays, meta)
         self._copy, self._key, self._since = None, key, 0
@@ -170,8 +173,7 @@ def _checked_every(every: Every) -> tuple[float, str]:
     return checks.count(n, "checkpoint_every"), unit
 
 
-def _key(training):
-    """Which state it is"""
+def _key(training: Training) -> Key:
     return training.epoch, training.position.examples, training.history.stopped
 
 
@@ -185,9 +187,10 @@ def _columns(history):
     return arrays(vars(history))
 
 
-def _plain(position):
+def _plain(position: Position) -> dict[str, Any]:
     """As a dict of numbers of Python's"""
-    return {field.name: field.type(getattr(position, field.name)) for field in fields(position)}
+    return {"examples": int(position.examples), "cost": float(position.cost), "weight": float(position.weight),
+            "seconds": float(position.seconds)}
 
 
 def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:

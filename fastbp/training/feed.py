@@ -84,7 +84,8 @@ class Stream:
 
     def _windows(self):
         """Windows (X, dense, labels, w), checked already, each written over the last; the last one a shorter one"""
-        held, filled = (None,) * 4, 0
+        held: Columns = (None,) * 4
+        filled = 0
         for part in self._chunks():
             at, m = 0, len(part[0])
             while at < m:
@@ -128,7 +129,7 @@ class Stream:
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
             names = [f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")]
-            data = Data(self.net.plan, self.net.dtype, *chunk, *(None,) * (3 - len(chunk)), names, self.shard)
+            data = Data(self.net.plan, self.net.dtype, *chunk, names=names, shard=self.shard)   # type: ignore[misc]
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
             part = (data.X, data.dense, data.labels, data.w)
@@ -183,7 +184,7 @@ def validation(net: Network, validation_data: Examples | None, shard: bool = Fal
             f"validation_data must be (X, Y) or (X, Y, sample_weight); got {type(validation_data).__name__}"
         )
     names = [f"validation_data {name}" for name in ("X", "Y", "sample_weight")]
-    return Data(net.plan, net.dtype, *validation_data, *(None,) * (3 - len(validation_data)), names, shard)
+    return Data(net.plan, net.dtype, *validation_data, names=names, shard=shard)   # type: ignore[misc]
 
 
 def sources(asked: Arguments, rng: np.random.Generator) -> tuple[Arrays | Stream, Data | None, Data | None]:
@@ -194,7 +195,7 @@ def sources(asked: Arguments, rng: np.random.Generator) -> tuple[Arrays | Stream
         raise ValueError("validation_data and validation_split exclude each other; give one of them")
     if asked.Y is None:
         return stream(asked), held, None
-    data, chosen = net.data(asked.X, asked.Y, asked.sample_weight), None
+    data, chosen = asked.data(shard=False), None
     if share:
         held, chosen = split(net, data, share, rng)
     return Arrays(data, asked.batch_size, asked.shuffle, asked.window, chosen), held, data

@@ -12,8 +12,12 @@ EVENTS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 class Keeper:
     """No checkpoint. What `checkpoint.Checkpoint` defines does nothing here."""
 
-    batches: int | None = None      # between two calls of after_batches; None: as many as there are
     conditions: dict[str, Any]
+
+    @property
+    def batches(self) -> int | None:
+        """How many are run between two calls of after_batches; None: as many as there are."""
+        return None
 
     def begin(self, training: Any) -> None: ...
 

@@ -42,7 +42,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
         total, weight, batch, _ = steps.crew.in_step(
             lambda budget, team, member, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
                 _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.rows,
-                             work.costs, each, *so_far, budget, team, member)
+                             work.costs, each, so_far[0], so_far[1], budget, team, member)
             )
         )
     return total, weight

@@ -96,7 +96,8 @@ class Training:
         self.net: Network = trainer.net
         self.trainer, self.feed, self.batch_size, self.callbacks = trainer, feed, batch_size, callbacks
         self.rng, self.epochs, self.J = rng, epochs, np.nan
-        self.position, self.paused = Position(), None
+        self.position = Position()
+        self.paused: str | None = None
         self.history = History(examples=feed.m or 0)
         self._measures, self._passed = measures, 0      # examples in the pieces of the epoch so far
         measures.begin(self.history)
@@ -122,7 +123,7 @@ class Training:
     def pause(self, reason: str) -> None:
         """Leave off after this epoch or, in on_batch_end, after this batch, to be resumed from the checkpoint. The
         history says nothing of an epoch that is not finished."""
-        self.paused: str | None = str(reason)
+        self.paused = str(reason)
 
     @property
     def goes_on(self) -> bool:

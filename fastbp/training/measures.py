@@ -46,9 +46,9 @@ class Measures:
         """One more value in each column."""
         if self.validation is not None:
             result = net.evaluate_data(self.validation)
-            history.val_J.append(result.cost)                   # type: ignore[union-attr]
+            history.val_J.append(result.cost)
             if result.accuracy is not None:
-                history.val_accuracy.append(result.accuracy)    # type: ignore[union-attr]
+                history.val_accuracy.append(result.accuracy)
             self._apply(net, self.validation, history, "val_")
         if self.functions and self.feed.m:
             self._apply(net, self.feed, history, "")

@@ -59,7 +59,7 @@ class Problem:
     def regularisation(self, m: float) -> Regularisation:
         return Regularisation.of(self.net.plan, m, **self.penalties)
 
-    def search(self, start: NDArray[np.float64], data: objective.Sum) -> Any:
+    def search(self, start: NDArray[np.float64], data: Any) -> Any:
         """What SciPy's optimizer finds"""
         from scipy.optimize import minimize
 

@@ -29,6 +29,9 @@ class Start:
     """
 
     comm: Any = None
+    processes = 1
+    m: Any                  # examples in an epoch; infinite of chunks
+    batch_size: Any
     deeper = 0      # calls between `train` and the stages, beyond those of one process
 
     def __init__(self, asked: Arguments) -> None:
@@ -56,7 +59,8 @@ class Start:
         """Where the examples come from, and what is held out"""
         self.source, self.validation, self.data = self.sources()
         self.m, weight = (np.inf, 1.0) if self.data is None else (self.source.m, self.source.weight)
-        self.batch_size = self.m if self.asked.batch_size is None else min(self.asked.batch_size, self.m)
+        asked = self.asked.batch_size
+        self.batch_size = self.m if asked is None else min(asked, self.m)
         self.coefficients(weight)
 
     def sources(self) -> tuple[Any, Any, Any]:
@@ -110,11 +114,9 @@ class Start:
     def loop(self) -> None:
         """All epochs"""
         training, steps = self.training, self.training.trainer.steps
-        operations = sums.operations(self.asked.net.plan, self.batch_size / self.processes)
+        operations = sums.operations(self.asked.net.plan, 1) * self.batch_size / self.processes
         batches = self.asked.epochs * self.m / self.batch_size
         with threads.crew(steps.n_threads, operations, batches) as steps.crew, self.hooks.around(training):
             run(training, self.hooks)
         training.close()
         self.hooks.end(training)
-
-    processes = 1

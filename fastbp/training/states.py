@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import asdict
 from inspect import signature
 from typing import Any
@@ -50,7 +50,7 @@ def same(name: str, now: Any, then: Any) -> None:
 
 
 @contextlib.contextmanager
-def of_another(path: Path, what: str) -> AbstractContextManager[None]:
+def of_another(path: Path, what: str) -> Iterator[None]:
     """A difference found within names the file."""
     try:
         yield
@@ -71,7 +71,7 @@ def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any])
             same(f"the optimizer's {name}", now.get(name), then.get(name))
 
 
-def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, float]:
+def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
     """{name: number} of the settings to be put back; a ValueError where another setting is not as it was at last."""
     own, now, then = getattr(optimizer, "__dict__", {}), of_optimizer(optimizer)["settings"], last["settings"]
     numbers = {}
@@ -94,7 +94,7 @@ def _number(setting):
     return setting if _is_number(setting) else float(setting) if setting in ("inf", "-inf", "nan") else None
 
 
-def accepted(optimizer: Rule, numbers: dict[str, float]) -> None:
+def accepted(optimizer: Rule, numbers: dict[str, Any]) -> None:
     """A FormatError unless the rule, where it is one of fastbp's, can have these settings."""
     if type(optimizer) in optimizers.NAMED.values():
         names = signature(type(optimizer)).parameters

@@ -63,7 +63,7 @@ class Steps:
         seed: Seed = None, n_threads: Count | None = None, **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
-        self._optimizer = optimizers.resolve(optimizer, net.dtype)
+        self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
         self._regularisation = Regularisation.of(net.plan, 1, **penalties)
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
@@ -246,6 +246,7 @@ class Steps:
 
     def compiled_rule(self, scale: float) -> _epoch.Rule:
         """The optimizer and the regularisation for compiled steps, weights being in units of scale."""
+        assert self.compiled is not None
         rate, *others = self._optimizer.settings()
         if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
             raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, which this training has "

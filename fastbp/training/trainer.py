@@ -210,7 +210,7 @@ class Trainer:
         OSError
             It cannot be opened or read.
         """
-        return self.driver.resume(lambda: trainer_file.read(path, self.steps)).notes
+        return self.driver.resume(lambda: trainer_file.read(path, self.steps)).notes or {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy keep: all that the next step goes on from."""

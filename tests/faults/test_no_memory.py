@@ -18,8 +18,8 @@ import pytest
 from children import HELPERS
 
 import fastbp
-from fastbp.training.steps import Steps
 from fastbp.files import container
+from fastbp.training.steps import Steps
 
 pytest.importorskip("_testcapi", reason="this Python comes without _testcapi.set_nomemory")
 HERE = Path(__file__).parent

@@ -1,6 +1,7 @@
 """Where the examples of an epoch come from on several ranks, and what is held out."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class RankFeed:
     """
 
     def __init__(
-        self, group: Group, feeds: list[Arrays | Stream | None], shares: list[int | None], window: int | None,
-        m: int | None = None, weight: float | None = None, nothing: Data | None = None,
+        self, group: Group, feeds: list[Any], shares: list[int | None], window: int | None,
+        m: int | None = None, weight: float | None = None, nothing: Any = None,
     ) -> None:
         self.group, self.window, self.m, self.weight = group, window, m, weight
         self._feeds, self._shares = feeds, shares
@@ -75,13 +76,13 @@ def sources(
     settings = _agreed(asked, group)
     held = None
     if asked.validation_data is not None:
-        held = Shard(group, lambda: feed.validation(asked.net, asked.validation_data, shard=True), "train", settings,
+        held = Shard(group, lambda: _held_out(asked), "train", settings,
                      "validation_data X")
     if asked.Y is None:
         return _of_chunks(asked, group), held, None
     net, steps = asked.net, asked.sync_every or 1
     shard = Shard(
-        group, lambda: Data(net.plan, net.dtype, asked.X, asked.Y, asked.sample_weight, shard=True), "train", settings)
+        group, lambda: asked.data(shard=True), "train", settings)
     rows: list[Any] = [None] * group.own
     if asked.validation_split:
         key = int(rng.integers(2**63))
@@ -91,13 +92,22 @@ def sources(
         rows = [others for _, others in divided]
         held = Shard(group, lambda: [kept for kept, _ in divided], "train", settings)
     shares = [batches.share(asked.batch_size, group, i) for i in range(group.own)]
-    feeds: list[Arrays | Stream | None] = group.section(lambda: [
+    feeds: list[Any] = group.section(lambda: [
         Arrays(each, None if size is None else size * steps, asked.shuffle, asked.window, kept) if each.m else None
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
-    m, weight = (group.add(lambda i, name=name: getattr(feeds[i], name) if feeds[i] else 0.0)
-                 for name in ("m", "weight"))
+    m, weight = (group.add(partial(_of_part, feeds, name)) for name in ("m", "weight"))
     nothing = part(shard.parts[0], 0, 0)
     return RankFeed(group, feeds, shares, asked.window, int(m), weight, nothing), held, shard
+
+
+def _of_part(feeds: list[Any], name: str, i: int) -> float:
+    """An attribute of the feed of part i; 0 where it has no examples"""
+    return getattr(feeds[i], name) if feeds[i] else 0.0
+
+
+def _held_out(asked: Arguments) -> Any:
+    """This rank's rows of the validation data"""
+    return feed.validation(asked.net, asked.validation_data, shard=True)
 
 
 def _agreed(asked: Arguments, group: Group) -> dict[str, Any]:

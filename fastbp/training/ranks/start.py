@@ -21,6 +21,7 @@ from ..measures import Answers, Functions, Measures
 from ..start import Start
 from ..trainer import Trainer
 from . import feed
+from .steps import RankSteps
 
 
 class RankStart(Start):
@@ -142,8 +143,9 @@ class RankTraining(Training):
 
     def __init__(self, trainer: Trainer, *others: Any) -> None:
         super().__init__(trainer, *others)
-        self._ranks: Any = trainer.driver
-        self.group: Group = self._ranks.group
+        assert isinstance(trainer.driver, RankSteps)
+        self._ranks = trainer.driver
+        self.group = self._ranks.group
         self.rank = self.group.rank
 
     def steps(self, hooks: RankHooks) -> Iterator[Piece]:   # type: ignore[override]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class RankSteps:
     """
 
     def __init__(
-        self, comm: Comm | Group, make: Callable[[int | None], Steps], n_threads: Count | None,
+        self, comm: Comm | Group, make: Callable[[Count | None], Steps], n_threads: Count | None,
         sync_every: Count | None,
     ) -> None:
         group = self.group = as_group(comm)
@@ -61,12 +62,16 @@ class RankSteps:
     def _make_sum(self) -> None:
         """What the ranks bring to a sum, and what they learn from it"""
         group, theta = self.group, self.own.theta
-        self._widest, self._told = 2, None      # batch of this rank so far; settings of the compiled rule
+        self._widest = 2        # batch of this rank so far
+        self._told: Any = None  # settings of the compiled rule
         self._rule: Any = None
+        self._bring: Callable[[int, Batch, NDArray[Any]], Part]
+        self._learn: Callable[[float], float]
+        self._further: Callable[[], tuple[float, ...]]
         if self.sync_every is None:
             self._sum = Sum(group, len(theta), theta.dtype)
             self.own.Delta = self._sum.Delta
-            self._bring, self._learn, self._further = self._bring_batch, self._step, tuple
+            self._bring, self._learn, self._further = self._bring_batch, self._step, lambda: ()
         else:
             n = sum(a.size for a in self._averaged())
             self._sum = Sum(group, n, theta.dtype, extra=1 + len(self._scalars))
@@ -179,13 +184,13 @@ class RankSteps:
             if not m_b:     # nothing to learn from: no step
                 yield 0.0, 0.0
                 continue
-            penalty, error = attempt(lambda m_b=m_b: self._learn(m_b))
+            penalty, error = attempt(partial(self._learn, m_b))
             if watched or not more:
                 if not self.own.compiled:
-                    self.group.section(lambda error=error: reraise(error))
+                    self.group.section(partial(reraise, error))
                 reraise(error)      # the others are not told: the guard ends them
             if error is None:
-                yield cost + m_b * penalty, m_b     # type: ignore[operator]
+                yield cost + m_b * penalty, m_b
 
     # ------------------------------------------------------------ the same step on every rank
 
