@@ -56,7 +56,11 @@ class Steps:
         Name of the optimizer's compiled twin.
     crew : Crew
         Who computes; whoever calls `take` sets it.
+    part : int
+        Number of this process's part of the examples, 0 where it has them all.
     """
+
+    part = 0
 
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
@@ -131,9 +135,10 @@ class Steps:
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
         self.set_masks()
 
-    def set_masks(self, first: int = 0, part: int = 0) -> None:
+    def set_masks(self, first: int = 0, part: int | None = None) -> None:
         """Set the masks of the next step for the part of this number, whose batch begins at example `first`."""
         if self.dropout:
+            part = self.part if part is None else part
             seed = (self.dropout_seed + part * APART) % 2**63   # no two parts drop alike
             self.plan.set_masks(seed, int(self.taken[0]), first)
 

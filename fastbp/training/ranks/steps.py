@@ -86,6 +86,7 @@ class RankSteps:
             "parts": group.parts, "fixed order": group.fixed,
         })
         group.share(own.theta)
+        own.part = group.first()
         seed = int(group.share(np.array([own.dropout_seed], np.int64))[0])
         group.section(lambda: own.restart(seed))
 
