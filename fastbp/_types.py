@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.floating[Any]]  # float32 or float64, as the network
+Doubles: TypeAlias = NDArray[np.float64]
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 PerLayer: TypeAlias = Number | Sequence[Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a layer
 Rate: TypeAlias = Number | Callable[[int], Number]  # or a function of the steps taken

@@ -1,5 +1,6 @@
-"""The byte format of fastbp's files, under its documented name; the code is in `fastbp.files.container`."""
+"""The byte format of fastbp's files, under its documented name. The code is in `fastbp.files.container`."""
 
-from .files.container import FormatError, read, write
+from .files.container import read, write
+from .files.strict_json import FormatError
 
 __all__ = ["FormatError", "read", "write"]

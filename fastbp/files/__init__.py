@@ -1,6 +1,6 @@
-"""Files: the byte format, and the network in it. Nothing read is executed."""
+"""Files: the byte format, and a network in it. Reading executes nothing."""
 
-from .container import FormatError
 from .network import load, save
+from .strict_json import FormatError
 
 __all__ = ["FormatError", "load", "save"]

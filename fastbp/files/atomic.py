@@ -1,6 +1,6 @@
-"""Files replaced as a whole: whoever opens the path sees the old file or the new one, and never a part of either.
+"""Atomic replacement of files: a reader sees the old file or the new one, never a part of either.
 
-A temporary file in the same folder, fsync, rename over the target, fsync of the folder.
+Write a temporary file in the same folder, fsync it, rename it over the target, fsync the folder.
 """
 
 import contextlib
@@ -8,37 +8,39 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from typing import Any
 
 from .._types import Path
 
-MAX_LINKS = 40  # symbolic links followed to a target, as Linux does
-UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)  # of fsync on the folders of some network file systems
+MAX_LINKS = 40  # symbolic links on the way to a target, as in Linux
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)  # fsync of a folder on some network file systems
 
 
 def checked(path: Path) -> str | bytes:
     """path as str or bytes."""
     try:
-        path = os.fspath(path)
+        name = os.fspath(path)
     except TypeError:
         raise TypeError(f"path must be a str, bytes or os.PathLike; got {path!r}") from None
-    if (b"\0" if isinstance(path, bytes) else "\0") in path:
-        raise ValueError(f"path must not hold a NUL character; got {path!r}")
     try:
-        os.fsencode(path)
+        encoded = os.fsencode(name)
     except UnicodeEncodeError as error:
-        raise ValueError(f"path must be a name that this system can encode; got {path!r} ({error})") from None
-    return path
+        raise ValueError(f"path must be a name that this system can encode; got {name!r} ({error})") from None
+    if b"\0" in encoded:
+        raise ValueError(f"path must not hold a NUL character; got {name!r}")
+    return name
 
 
 def absolute(path: Path) -> str | bytes:
-    """path as str or bytes that names the same file wherever the process goes."""
-    path = checked(path)
-    folder = os.getcwdb if isinstance(path, bytes) else os.getcwd
-    return path if os.path.isabs(path) else os.path.join(folder(), path)
+    """path as str or bytes that names the same file after a change of the working folder."""
+    name = checked(path)
+    if os.path.isabs(name):
+        return name
+    return os.path.join(os.getcwdb(), name) if isinstance(name, bytes) else os.path.join(os.getcwd(), name)
 
 
 def regular(status: os.stat_result, path: Path) -> None:
-    """An OSError unless `status` is that of an ordinary file."""
+    """Raise an OSError unless `status` is that of an ordinary file."""
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(status.st_mode):
@@ -46,22 +48,21 @@ def regular(status: os.stat_result, path: Path) -> None:
 
 
 def replace(path: Path, chunks: Iterable[bytes]) -> None:
-    """Write the chunks (bytes) into a file that takes the place of `path`.
+    """Write the chunks into a file that replaces `path`.
 
-    A symbolic link stays and the file it points to is replaced; mode and, where permitted, owner of an old file are
-    kept; hard links go on pointing to the old file. Any failure, an exception out of `chunks` included, leaves the old
-    file as it was and removes the temporary one (.fastbp-*.tmp; a killed process may leave its own behind). Only where
-    the last fsync, that of the folder, fails, the new file is in place though the OSError says that it may not outlive
-    a power cut.
+    A symbolic link stays: the file that it points to is replaced. The new file keeps the mode of the old one and, if
+    permitted, its owner; hard links still point to the old file. Any failure, even an exception in `chunks`, leaves the
+    old file unchanged and removes the temporary one (.fastbp-*.tmp; a killed process may leave one behind). Only if the
+    last fsync fails, that of the folder, the new file is in place; it may not survive a power cut.
 
     Raises
     ------
     OSError
-        As the system reports it; also where path is not a regular file.
+        As the system reports it; also if path is not a regular file.
     """
-    target = _target(path)
-    folder, name = os.path.split(target)
-    folder = os.open(folder or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
+    target = _target(os.fspath(path))
+    place, name = os.path.split(target)
+    folder = os.open(place or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _replace(folder, name, target, chunks)
         _sync(folder)
@@ -73,8 +74,8 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
         os.close(folder)
 
 
-def _target(path):
-    """The file that path names, behind symbolic links."""
+def _target(path: Any) -> Any:
+    """The file that path names, after all symbolic links; str or bytes"""
     start = path
     for _ in range(MAX_LINKS):
         if not os.path.islink(path):
@@ -83,12 +84,12 @@ def _target(path):
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), start)
 
 
-def _replace(folder, name, target, chunks):
-    try:
+def _replace(folder: int, name: str | bytes, target: str | bytes, chunks: Iterable[bytes]) -> None:
+    """Write a temporary file in the folder and rename it to `name`."""
+    old = None
+    with contextlib.suppress(FileNotFoundError):
         old = os.stat(target)
-    except FileNotFoundError:
-        old = None
-    else:
+    if old is not None:
         regular(old, target)
     temporary = f".fastbp-{os.getpid()}-{os.urandom(8).hex()}.tmp"
     try:
@@ -100,8 +101,8 @@ def _replace(folder, name, target, chunks):
         raise
 
 
-def _write(folder, temporary, old, chunks):
-    """Create the temporary file, synced and closed, with the mode of the old one (a new one: of the umask)."""
+def _write(folder: int, temporary: str, old: os.stat_result | None, chunks: Iterable[bytes]) -> None:
+    """Create the temporary file, synced and closed, with the mode of the old one, or by the umask."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     file = os.open(temporary, flags, 0o666 if old is None else 0o600, dir_fd=folder)
     try:
@@ -118,10 +119,10 @@ def _write(folder, temporary, old, chunks):
         with contextlib.suppress(OSError):
             os.close(file)
         raise
-    os.close(file)  # may be the first to hear of a full disk
+    os.close(file)  # it may be the first call that reports a full disk
 
 
-def _sync(folder):
+def _sync(folder: int) -> None:
     try:
         os.fsync(folder)
     except OSError as error:
@@ -129,8 +130,8 @@ def _sync(folder):
             raise
 
 
-def _some(file, rest):
-    """The number of bytes written, at least one."""
+def _some(file: int, rest: memoryview) -> int:
+    """Write some of the bytes; their number, 0 only after a signal."""
     try:
         written = os.write(file, rest)
     except InterruptedError:

@@ -1,8 +1,8 @@
-"""The byte format of fastbp's files: named arrays and named JSON values under one checksum, whole or refused.
+"""The byte format of fastbp's files: named arrays and named JSON values under one checksum.
 
 docs/file_format.md specifies it. A file is a safetensors file: the length of a JSON header, the header, the bytes of
-the arrays without a gap; the last array is the SHA-256 of all bytes before it. Reading executes nothing, and allocates
-for an array only after the header has been held against the size of the file.
+the arrays without a gap; the last array is the SHA-256 of all bytes before it. Reading executes nothing, and compares
+the header with the size of the file before it allocates arrays. A damaged file is refused.
 """
 
 import contextlib
@@ -10,20 +10,19 @@ import hashlib
 import math
 import os
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._types import Path, Readable
+from .._types import Arrays, Path, Readable, State
 from . import atomic, strict_json
-from .strict_json import FormatError
+from .strict_json import FormatError as FormatError  # also read from here
 
 VERSION = 1
 MAX_HEADER = 2**20  # bytes
-MAX_DIMENSIONS = 32  # of an array: what NumPy 1 can hold
-CHUNK = 2**20  # bytes hashed while they are in cache
+MAX_DIMENSIONS = 32  # of an array, as in NumPy 1
+CHUNK = 2**20  # bytes that are hashed while they are in cache
 
 DTYPES = {
     name: np.dtype(code)
@@ -38,25 +37,25 @@ METADATA = "__metadata__"
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
-def write(path: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
-    """Write arrays and values into a file that replaces `path` as a whole, see `fastbp.atomic.replace`.
+def write(path: Path, arrays: Arrays, meta: State) -> None:
+    """Write arrays and values into a file that replaces `path` atomically, see `files.atomic.replace`.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     arrays : dict of str to ndarray
         bool, uint8, int32, uint32, int64, uint64, float32 or float64, any shape and layout; NaN and infinities are
-        kept bit by bit. Names are of letters, digits and ``_ . -``, at most 100, the first a letter or ``_``.
+        kept bit by bit. A name has at most 100 letters, digits and ``_ . -``, the first a letter or ``_``.
     meta : dict of str to value
-        None, bool, int (up to 600 digits), finite float, str, and lists, tuples (which come back as lists) and dicts
-        of them, at most 16 deep; all together, with the names and shapes of the arrays, under 1 MiB. Names as above.
+        None, bool, int (up to 600 digits), finite float, str, and lists, tuples (read as lists) and dicts of them, at
+        most 16 deep. The header, with the names and shapes of the arrays, is below 1 MiB. Names as above.
 
     Raises
     ------
     ValueError, TypeError
         Naming the entry, before anything has been written.
     OSError
-        From the file system; the old file is as it was.
+        From the file system; the old file is unchanged.
     """
     path = atomic.checked(path)
     arrays = _storable_arrays(arrays)
@@ -64,23 +63,23 @@ def write(path: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> 
     atomic.replace(path, _chunks(header, arrays))
 
 
-def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def read(path: Path) -> tuple[Arrays, State]:
     """The arrays and values of a file that `write` made.
 
     Returns
     -------
     (dict of str to ndarray, dict of str to value)
-        The arrays, fresh and in native byte order, by falling size of their items; meta as it was given.
+        The arrays, fresh, in native byte order, ordered by falling size of their items; meta as it was given.
 
     Raises
     ------
     FormatError
-        The file is damaged, or not of this format and version; nothing of it is returned.
+        The file is damaged, or has another format or version.
     OSError
-        It cannot be opened or read, or is no regular file.
+        The file cannot be opened or read, or is no regular file.
     """
     path = atomic.checked(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)     # or the open of a FIFO would wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)     # else the open of a FIFO would wait for a writer
     try:
         status = os.fstat(descriptor)
         atomic.regular(status, path)
@@ -91,8 +90,8 @@ def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def located(path: Path) -> AbstractContextManager[None]:
-    """What is found wrong within, a FormatError, names the file."""
+def located(path: Path) -> Iterator[None]:
+    """Put the path in front of the message of a FormatError raised inside the block."""
     try:
         yield
     except FormatError as error:
@@ -100,14 +99,14 @@ def located(path: Path) -> AbstractContextManager[None]:
 
 
 def shown(path: Path) -> str:
-    """The path as text, whatever its bytes are."""
+    """The path as text, even if its bytes are not."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _named(name, what):
+def _named(name: object, what: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"a name in {what} must be a string; got {name!r}")
     if not NAME.fullmatch(name) or name in (MARK, DIGEST, METADATA):
@@ -118,11 +117,11 @@ def _named(name, what):
     return name
 
 
-def _storable_arrays(arrays):
-    """In the order and the form of the file: large items first, so that each array is aligned; little-endian."""
+def _storable_arrays(arrays: Arrays) -> Arrays:
+    """The arrays as in the file: large items first, so that each array is aligned; little-endian."""
     if not isinstance(arrays, dict):
         raise TypeError(f"arrays must be a dict of ndarrays; got {type(arrays).__name__}")
-    storable = {}
+    storable: Arrays = {}
     for name, a in arrays.items():
         _named(name, "arrays")
         if not isinstance(a, np.ndarray) or isinstance(a, np.ma.MaskedArray):
@@ -137,7 +136,7 @@ def _storable_arrays(arrays):
     return dict(sorted(storable.items(), key=lambda item: -item[1].itemsize))
 
 
-def _storable_meta(meta):
+def _storable_meta(meta: State) -> dict[str, str]:
     """Each value as JSON text."""
     if not isinstance(meta, dict):
         raise TypeError(f"meta must be a dict; got {type(meta).__name__}")
@@ -146,9 +145,10 @@ def _storable_meta(meta):
     return {name: strict_json.text(value) for name, value in meta.items()}
 
 
-def _header(arrays, meta):
+def _header(arrays: Arrays, meta: dict[str, str]) -> bytes:
     """Length and header, padded with spaces so that the arrays begin at a multiple of 8."""
-    header, at = {METADATA: {MARK: str(VERSION), **meta}}, 0
+    header: dict[str, Any] = {METADATA: {MARK: str(VERSION), **meta}}
+    at = 0
     for name, a in (*arrays.items(), (DIGEST, np.empty(32, np.uint8))):
         header[name] = {"dtype": CODES[a.dtype.str], "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
         at += a.nbytes
@@ -161,8 +161,9 @@ def _header(arrays, meta):
     return len(text).to_bytes(8, "little") + text
 
 
-def _chunks(header, arrays):
-    """The bytes of the file. Each chunk is a copy: what is hashed is what is written, whoever writes into the array."""
+def _chunks(header: bytes, arrays: Arrays) -> Iterator[bytes]:
+    """The bytes of the file. Each chunk is a copy, so that the hashed bytes are the written ones even if somebody
+    changes the array meanwhile."""
     digest = _Sha256(header)
     yield header
     for a in arrays.values():
@@ -177,8 +178,8 @@ def _chunks(header, arrays):
 # ---------------------------------------------------------------- reading
 
 
-def parse(file: Readable, size: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The same of an open file of `size` bytes: anything with readinto."""
+def parse(file: Readable, size: int) -> tuple[Arrays, State]:
+    """The same of an open file of `size` bytes, an object with readinto."""
     digest, length = _Sha256(), bytearray(8)
     if size < 8:
         raise FormatError(f"the file of {size} bytes ends within the length of the header, bytes 0 to 7")
@@ -194,7 +195,7 @@ def parse(file: Readable, size: int) -> tuple[dict[str, NDArray[Any]], dict[str,
     meta = _check_metadata(header.pop(METADATA, None))
     described = _check_arrays(header, size - 8 - n)
 
-    arrays = {}
+    arrays: Arrays = {}
     for name, (dtype, shape) in described.items():
         a = arrays[name] = np.empty(shape, dtype)
         data = a.reshape(-1).view(np.uint8)
@@ -211,25 +212,25 @@ def parse(file: Readable, size: int) -> tuple[dict[str, NDArray[Any]], dict[str,
 
 
 class _Sha256:
-    """The checksum. OpenSSL's want of memory is a ValueError of hashlib's, and would pass for a damaged file."""
+    """The checksum. If OpenSSL has no memory, hashlib raises a ValueError, which would pass for a damaged file."""
 
-    def __init__(self, data=b""):
+    def __init__(self, data: bytes = b"") -> None:
         self._hash = self._of_openssl(hashlib.sha256, data)
         self.update = self._hash.update
 
-    def digest(self):
+    def digest(self) -> bytes:
         return self._of_openssl(self._hash.digest)
 
     @staticmethod
-    def _of_openssl(call, *arguments):
+    def _of_openssl(call: Callable[..., Any], *arguments: bytes) -> Any:
         try:
             return call(*arguments)
         except ValueError as error:
             raise MemoryError(f"SHA-256: {error}") from None
 
 
-def _fill(file, buffer, digest):
-    """The next len(buffer) bytes of the file, and into the digest."""
+def _fill(file: Readable, buffer: Any, digest: _Sha256) -> None:
+    """Read the next len(buffer) bytes of the file into the buffer and the digest."""
     rest = memoryview(buffer)
     while rest:
         n = file.readinto(rest[:CHUNK])
@@ -239,19 +240,18 @@ def _fill(file, buffer, digest):
         rest = rest[n:]
 
 
-def _parse_header(data):
+def _parse_header(data: bytearray) -> dict[str, Any]:
     if not data.startswith(b"{"):
         raise FormatError("byte 8: the header must begin with '{'")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise FormatError(f"byte {8 + error.start}: the header is not UTF-8") from None
-    return strict_json.parse(text, "the header", depth=3, start=8, fractions=False)
+    header: dict[str, Any] = strict_json.parse(text, "the header", depth=3, start=8, fractions=False)
+    return header
 
 
-
-
-def _check_metadata(metadata):
+def _check_metadata(metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict) or MARK not in metadata:
         raise FormatError(f"this is not a file of fastbp: its header has no {MARK} in {METADATA}")
     if metadata[MARK] != str(VERSION):
@@ -264,9 +264,10 @@ def _check_metadata(metadata):
     return {name: text for name, text in metadata.items() if name != MARK}
 
 
-def _check_arrays(header, size):
+def _check_arrays(header: dict[str, Any], size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
     """(dtype, shape) of each array but the digest: in order, without gap or overlap, to the end of the file."""
-    described, at = {}, 0
+    described: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+    at = 0
     for name, entry in header.items():
         if not NAME.fullmatch(name) or name == MARK:
             raise FormatError(f"an array has the name {name!r:.200}, which is not accepted")
@@ -285,7 +286,7 @@ def _check_arrays(header, size):
     return described
 
 
-def _check_array(name, entry):
+def _check_array(name: str, entry: object) -> tuple[np.dtype[Any], tuple[int, ...], list[int]]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise FormatError(f"array {name!r} must be described by dtype, shape and data_offsets alone")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

@@ -1,17 +1,16 @@
-"""What stands in fastbp's files: a network, and what its training goes on from. How it stands there, byte by byte, is
-`fastbp.container`'s."""
+"""Save and load a network, alone or with the state of its training. `files.container` writes the bytes."""
 
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .._types import Path
+from .._types import Arrays, Path, State
 from ..network import STATE, Network
 from . import container
-from .container import FormatError
+from .strict_json import FormatError
 
-# What a file may hold, the version of its fields, and which these are beside kind, version and network.
-KINDS = {
+# The kinds of files: the version of the fields, and the fields beside kind, version and network.
+KINDS: dict[str, tuple[int, set[str]]] = {
     "network": (1, set()),
     "trainer": (1, {"optimizer", "state", "settings", "dropout", "notes"}),
     "training": (1, {"conditions", "optimizer", "state", "settings", "history", "callbacks", "generator", "position"}),
@@ -20,23 +19,23 @@ SETTINGS = STATE - {"theta"}
 
 
 def save(path: Path, net: Network) -> None:
-    """Write a network into a file, which replaces `path` as a whole: whoever reads sees the old file or the new one.
+    """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
-    All of it is kept, bit by bit: layer sizes, functions, dtype, how it is initialised, theta.
+    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
-        An old file keeps its mode; a symbolic link stays, and the file it points to is replaced.
+        An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
     net : Network
 
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, before anything has been written; also where theta is not finite: no method of a network
-        works with it, and it should not take the place of one that does.
+        Naming the argument, before anything has been written. A theta that is not finite is an error too: it must not
+        replace a network that works.
     OSError
-        As the system reports it (no such folder, no space left, not a regular file, ...); an old file is as it was.
+        As the system reports it (no such folder, no space left, not a regular file, ...); an old file is unchanged.
 
     Notes
     -----
@@ -57,15 +56,15 @@ def save(path: Path, net: Network) -> None:
 
 
 def load(path: Path) -> Network:
-    """The network of a file that `save`, `Trainer.save` or a training's checkpoint made. Nothing in it is executed.
+    """The network in a file of `save`, of `Trainer.save` or of a training's checkpoint. Reading executes nothing.
 
     Raises
     ------
     FormatError
-        A ValueError that says what is wrong and where: the file is damaged (any changed or missing byte is found), of
-        a newer version, or holds no network.
+        A ValueError: the file is damaged (any changed or missing byte is found), has a newer version, or holds no
+        network. The message tells the place and the reason.
     OSError
-        It cannot be opened or read, or is no regular file.
+        The file cannot be opened or read, or is no regular file.
     """
     arrays, meta = container.read(path)
     with container.located(path):
@@ -74,12 +73,12 @@ def load(path: Path) -> Network:
 
 
 def kind(name: str) -> dict[str, Any]:
-    """What a file of this kind says of itself"""
+    """The fields kind and version of a file of this kind"""
     return {"kind": name, "version": KINDS[name][0]}
 
 
-def checked(meta: dict[str, Any], *kinds: str) -> None:
-    """The values of a file: of one of these kinds, of the version known here, with the fields of that."""
+def checked(meta: State, *kinds: str) -> None:
+    """A FormatError unless the file is of one of these kinds, of the known version, with the fields of its kind."""
     if meta.get("kind") not in kinds:
         raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {', '.join(map(repr, kinds))}")
     version, names = KINDS[meta["kind"]]
@@ -90,8 +89,8 @@ def checked(meta: dict[str, Any], *kinds: str) -> None:
                           f"they are {', '.join(sorted(meta)):.200}")
 
 
-def of_kind(arrays: dict[str, NDArray[Any]], meta: dict[str, Any], kind: str) -> Network:
-    """The network of a file of this kind; its arrays are taken out of `arrays`."""
+def of_kind(arrays: Arrays, meta: State, kind: str) -> Network:
+    """The network of a file of this kind; its arrays are removed from `arrays`."""
     checked(meta, kind)
     own = _own(arrays)
     for name in own:
@@ -99,19 +98,19 @@ def of_kind(arrays: dict[str, NDArray[Any]], meta: dict[str, Any], kind: str) ->
     return unpack(own, meta["network"])
 
 
-def _own(arrays):
+def _own(arrays: Arrays) -> Arrays:
     """The arrays of the network"""
     return {name: arrays[name] for name in ("theta", "init") if name in arrays}
 
 
-def pack(net: Network) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """(arrays, settings) of a network, as a file keeps them: theta, init where it is values; the rest as JSON."""
-    settings, state = net._settings(), net.__getstate__()
+def pack(net: Network) -> tuple[Arrays, State]:
+    """(arrays, settings) of a network for a file: theta, and init if it holds start values; the rest as JSON."""
+    settings, state = net.settings(), net.__getstate__()
     return {name: state[name] for name in ("theta", "init") if not isinstance(state[name], str)}, settings
 
 
-def unpack(arrays: dict[str, NDArray[Any]], settings: Any) -> Network:
-    """The network of exactly these arrays, which become its own, and settings; FormatError where they make none."""
+def unpack(arrays: Arrays, settings: Any) -> Network:
+    """The network of exactly these arrays, which it keeps, and settings; a FormatError if they do not fit."""
     if not isinstance(settings, dict) or settings.keys() != SETTINGS:
         found = ", ".join(sorted(settings)) if isinstance(settings, dict) else repr(settings)
         raise FormatError(f"network must have the fields {', '.join(sorted(SETTINGS))}; it has {found:.200}")
@@ -135,10 +134,10 @@ def unpack(arrays: dict[str, NDArray[Any]], settings: Any) -> Network:
         net._restore({**settings, "init": init, **arrays}, own=_same)
     except (ValueError, TypeError) as error:
         raise FormatError(f"network: {error!s:.500}") from None
-    if net._settings() != settings:     # an alias, or a value that is implied
-        raise FormatError(f"network is {settings!s:.500}; written by fastbp it is {net._settings()!s:.500}")
+    if net.settings() != settings:     # an alias, or a value that is implied
+        raise FormatError(f"network is {settings!s:.500}; written by fastbp it is {net.settings()!s:.500}")
     return net
 
 
-def _same(array):
+def _same(array: NDArray[Any]) -> NDArray[Any]:
     return array

@@ -1,23 +1,23 @@
-"""JSON as fastbp's files hold it: of bounded depth, no key twice, numbers finite and whole ones of any size exact."""
+"""The JSON of fastbp's files: of bounded depth, without repeated keys, with finite numbers and exact integers."""
 
 import json
 import math
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_DEPTH = 16  # lists and objects in one another
-MAX_DIGITS = 600  # of a whole number; every setting of Python's own limit lets 640 pass
+MAX_DIGITS = 600  # of a whole number; Python's own limit is never below 640
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
-ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)  # strings, and what is between them
+ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)  # strings, and the text between them
 
 
 class FormatError(ValueError):
-    """A file is damaged, or not one that this version of fastbp reads; the message says where and what."""
+    """A file is damaged, or this version of fastbp cannot read it; the message tells the place and the reason."""
 
 
 def check(value: object, where: str, depth: int = 0) -> None:
-    """A ValueError or TypeError that names the first part of `value` that a file cannot hold."""
+    """Raise a ValueError or TypeError that names the first part of `value` that a file cannot hold."""
     if isinstance(value, str):
         if not is_unicode(value):
             raise ValueError(f"{where} is no Unicode text: {value!r}")
@@ -29,7 +29,7 @@ def check(value: object, where: str, depth: int = 0) -> None:
             raise ValueError(f"{where} is {value!r}; only finite numbers can be stored here (arrays keep any)")
     elif isinstance(value, (list, tuple, dict)):
         if depth == MAX_DEPTH:
-            raise ValueError(f"{where} lies more than {MAX_DEPTH} lists and dicts deep")
+            raise ValueError(f"{where} is nested more than {MAX_DEPTH} lists and dicts deep")
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(value, dict):
                 if not isinstance(key, str):
@@ -41,12 +41,12 @@ def check(value: object, where: str, depth: int = 0) -> None:
 
 
 def text(value: Any) -> str:
-    """Without spaces, in ASCII."""
+    """The JSON text of a value, without spaces, in ASCII."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def is_unicode(value: str) -> bool:
-    """Whether UTF-8 can write the string: no surrogate on its own."""
+    """Can UTF-8 encode the string? It cannot encode lone surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -55,7 +55,7 @@ def is_unicode(value: str) -> bool:
 
 
 def parse(source: str, where: str, *, depth: int = MAX_DEPTH, start: int = 0, fractions: bool = True) -> Any:
-    """The value of a JSON text, or a FormatError that says `where`, and at which byte counted from `start`."""
+    """The value of a JSON text; a FormatError names `where`, and the byte counted from `start`."""
     deepest = level = 0
     for bracket in ALL_BUT_BRACKETS.sub("", source):
         level += (bracket in "[{") - (bracket in "]}")
@@ -84,8 +84,8 @@ def parse(source: str, where: str, *, depth: int = MAX_DEPTH, start: int = 0, fr
     return value
 
 
-def _members(pairs):
-    members = {}
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
             raise FormatError(f"{name!r:.200} stands there twice")
@@ -93,18 +93,18 @@ def _members(pairs):
     return members
 
 
-def _whole(digits):
+def _whole(digits: str) -> int:
     if not WHOLE.fullmatch(digits) or len(digits.lstrip("-")) > MAX_DIGITS:
-        raise FormatError(f"{digits[:40]} is not how a whole number of up to {MAX_DIGITS} digits is written")
+        raise FormatError(f"{digits[:40]} is not the JSON form of a whole number of up to {MAX_DIGITS} digits")
     return int(digits)
 
 
-def _finite(digits):
+def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
         raise FormatError(f"{digits[:40]} is no finite number")
     return value
 
 
-def _no_number(literal):
-    raise FormatError(f"{literal[:40]} is no number that may stand there")
+def _no_number(literal: str) -> NoReturn:
+    raise FormatError(f"{literal[:40]} is no number that is accepted here")

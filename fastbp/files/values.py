@@ -1,29 +1,30 @@
-"""Values and NumPy's generators as arrays and JSON, and back. Nothing read is executed."""
+"""Convert values and NumPy's generators to arrays and JSON, and back. Reading executes nothing."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .container import NAME, FormatError
-from .strict_json import MAX_DEPTH
+from .._types import Arrays
+from .container import NAME
+from .strict_json import MAX_DEPTH, FormatError
 
 GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")  # of numpy.random
-POSITIONS = {"MT19937": ("state", "pos", 624), "Philox": (None, "buffer_pos", 4)}  # numpy reads from there unchecked
-LONG = 100  # items of a list of numbers from which it is kept as an array: a header has an end
+POSITIONS = {"MT19937": ("state", "pos", 624), "Philox": (None, "buffer_pos", 4)}  # unchecked by numpy
+LONG = 100  # a list of this many numbers or more becomes an array, since the header has a maximal size
 
 
-def encode(value: Any, name: str, arrays: dict[str, NDArray[Any]], depth: int = 0) -> Any:
-    """value as JSON that `decode` turns back exactly; copies of its arrays go into `arrays`, named after `name`.
+def encode(value: Any, name: str, arrays: Arrays, depth: int = 0) -> Any:
+    """JSON that `decode` turns into value again, exactly; copies of its arrays go into `arrays`, named after `name`.
 
-    None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these with strings as keys: each
-    comes back as the type it was, since steps in Python may depend on it. How it stands there: docs/file_format.md.
+    Values are None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts (by strings) of these. Each
+    keeps its type, since steps in Python may depend on it. docs/file_format.md describes the JSON.
     """
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
-        turned = value.flags.f_contiguous and not value.flags.c_contiguous  # sums and products follow the layout
+        turned = value.flags.f_contiguous and not value.flags.c_contiguous  # the layout decides the order of sums
         return {"transposed": _put(value.T, name, arrays)} if turned else {"array": _put(value, name, arrays)}
     if isinstance(value, np.generic) and not isinstance(value, (str, bytes)):
         return {"scalar": _put(value, name, arrays)}
@@ -32,10 +33,10 @@ def encode(value: Any, name: str, arrays: dict[str, NDArray[Any]], depth: int = 
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if kind not in (list, tuple, dict):
-        raise TypeError(f"{name} is a {kind.__name__}; what can be kept are None, numbers, strings, arrays, and lists, "
-                        "tuples and dicts of these")
+        raise TypeError(f"{name} is a {kind.__name__}; accepted are None, numbers, strings, arrays, and lists, tuples "
+                        "and dicts of these")
     if depth == MAX_DEPTH:
-        raise ValueError(f"{name} lies more than {MAX_DEPTH} lists and dicts deep")
+        raise ValueError(f"{name} is nested more than {MAX_DEPTH} lists and dicts deep")
     if kind is dict:
         return {"dict": {_key(key, name): encode(item, f"{name}.{key}", arrays, depth + 1)
                          for key, item in value.items()}}
@@ -45,15 +46,15 @@ def encode(value: Any, name: str, arrays: dict[str, NDArray[Any]], depth: int = 
     return items if kind is list else {"tuple": items}
 
 
-def _put(array, name, arrays):
-    """The name in `arrays` of a copy"""
+def _put(array: Any, name: str, arrays: Arrays) -> str:
+    """Put a copy into `arrays`; its name there"""
     key = name if NAME.fullmatch(name) and name not in arrays else f"array.{len(arrays)}"
     arrays[key] = np.array(array, order="C")
     return key
 
 
-def _of_one_kind(values):
-    """How an array holds all of a list as they are, None where it cannot"""
+def _of_one_kind(values: list[Any]) -> str | None:
+    """The form in which an array holds the whole list exactly; None if it cannot"""
     kind, *others = set(map(type, values))
     if others:
         return None
@@ -62,14 +63,14 @@ def _of_one_kind(values):
     return "list" if kind is float or (kind is int and -2**63 <= min(values) <= max(values) < 2**63) else None
 
 
-def _key(key, name):
+def _key(key: object, name: str) -> str:
     if not isinstance(key, str):
         raise TypeError(f"{name} has the key {key!r}; accepted are strings")
     return key
 
 
-def decode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """The value again; its arrays are taken out of `arrays`."""
+def decode(value: Any, arrays: Arrays) -> Any:
+    """The value from its JSON; its arrays are removed from `arrays`."""
     if isinstance(value, list):
         return [decode(item, arrays) for item in value]
     if not isinstance(value, dict):
@@ -86,11 +87,12 @@ def decode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
             return tuple(decode(item, arrays) for item in content)
         if kind == "dict" and isinstance(content, dict):
             return {key: decode(item, arrays) for key, item in content.items()}
-    raise FormatError(f"{value!r:.200} stands for no value, or for an array that is not there, is not of that kind, or "
-                      "stands there twice")
+    raise FormatError(f"{value!r:.200} stands for no value; if it names an array, that is missing, of another kind or "
+                      "used twice")
 
 
-FROM_ARRAY = {
+# form: (does an array have this form?, the value of the array)
+FROM_ARRAY: dict[str, tuple[Callable[[NDArray[Any]], bool], Callable[[NDArray[Any]], Any]]] = {
     "array": (lambda a: True, lambda a: a),
     "transposed": (lambda a: a.ndim > 1, lambda a: a.T),
     "scalar": (lambda a: a.ndim == 0, lambda a: a[()]),
@@ -100,15 +102,15 @@ FROM_ARRAY = {
 
 
 def fields(value: Any, names: Iterable[str], where: str) -> dict[str, Any]:
-    """value, a dict of exactly these fields."""
+    """value, if it is a dict of exactly these fields; else a FormatError."""
     if not isinstance(value, dict) or value.keys() != set(names):
         found = ", ".join(sorted(map(str, value))) if isinstance(value, dict) else repr(value)
         raise FormatError(f"{where} must have the fields {', '.join(sorted(names))}; it has {found:.200}")
     return value
 
 
-def nothing_left(arrays: dict[str, NDArray[Any]]) -> None:
-    """Each array of a file is a part of something"""
+def nothing_left(arrays: Arrays) -> None:
+    """A FormatError if a file has arrays that are no part of a value."""
     if arrays:
         raise FormatError(f"nothing is known of the arrays {', '.join(sorted(arrays)):.200}")
 
@@ -116,11 +118,11 @@ def nothing_left(arrays: dict[str, NDArray[Any]]) -> None:
 # ---------------------------------------------------------------- generators
 
 
-def of_generator(rng: np.random.Generator) -> dict[str, Any]:
+def of_generator(rng: np.random.Generator) -> Mapping[str, Any]:
     """The state of numpy's Generator."""
     kind = type(rng.bit_generator).__name__
     if kind not in GENERATORS:
-        raise ValueError(f"seed is a Generator on {kind}; those that can be kept are on {', '.join(GENERATORS)}")
+        raise ValueError(f"seed is a Generator with {kind}; accepted are {', '.join(GENERATORS)}")
     return rng.bit_generator.state
 
 
@@ -140,12 +142,12 @@ def to_generator(state: Any) -> np.random.Generator:
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"generator, {kind}: {error!r:.200}") from None
     if not whole:
-        raise FormatError(f"generator: this is no state of {kind}")
+        raise FormatError(f"generator: the state does not fit {kind}")
     return np.random.Generator(bits)
 
 
-def _same(a, b):
-    """Equal, arrays of a too, whose twins in b may be lists."""
+def _same(a: Any, b: Any) -> bool:
+    """Equal values; arrays in a may be lists in b."""
     if isinstance(a, Mapping):
         return isinstance(b, dict) and a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
     return np.shape(a) == np.shape(b) and bool(np.all(a == np.asarray(b)) if np.shape(a) else a == b)
