@@ -1,10 +1,10 @@
-"""What looks on while a network is trained, and may change its course.
+"""Callbacks: they watch a training and may change its course.
 
-A callback is any object with one or more of the methods of `Callback`; each gets the `Training` under way, with
+A callback is any object with one or more of the methods of `Callback`. Each method gets the running `Training`, with
 ``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished), ``epochs``, ``J`` (of the last epoch; in
-`on_batch_end` of the last batch) and ``stop(reason)``. A plain function is an `on_epoch_end`. `on_batch_end` costs a
-crossing into compiled code a batch, so it is called only where a callback has defined it. What a callback raises leaves
-theta at the last finished step and reaches the caller of `train`.
+`on_batch_end` of the last batch) and ``stop(reason)``. A plain function is called as `on_epoch_end`. `on_batch_end`
+costs a crossing into compiled code a batch, so it is called only if a callback defines it. If a callback raises, theta
+stays at the last finished step, and the exception reaches the caller of `train`.
 """
 
 import logging
@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from . import metrics
-from ._types import Count, Flag, Number, Watched
+from ._types import Count, Flag, Number, State, Watched
 from .engine import checks
+from .history import line
 
 
 class Callback:
@@ -38,37 +39,27 @@ class Callback:
     """
 
     def on_train_begin(self, training: Watched) -> None:
-        """Before the first epoch; here a callback forgets what it knew of another training."""
+        """Before the first epoch. Forget all other trainings here."""
 
     def on_epoch_end(self, training: Watched) -> None:
-        """After each epoch and what is measured then: ``training.history`` has its values."""
+        """After each epoch and its measurements, which are in ``training.history``."""
 
     def on_train_end(self, training: Watched) -> None:
-        """After the last epoch, or when training was stopped; not after an exception."""
+        """After the last epoch, or after a stop; not after an exception."""
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint has to keep: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
-        Who defines it defines `load_state` too."""
+    def state(self) -> State:
+        """The state for a checkpoint: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
+
+        If you define it, define `load_state` too.
+        """
         return {}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from there, after `on_train_begin`; a KeyError, TypeError or ValueError where it is no such state."""
+    def load_state(self, state: State) -> None:
+        """Resume from the state, after `on_train_begin`; raise KeyError, TypeError or ValueError if it does not fit."""
 
 
 class _Watcher(Callback):
-    """Compares a list of the history with its best value so far.
-
-    Parameters
-    ----------
-    monitor : str or callable
-        A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
-    patience : int
-        Epochs without a better value that are put up with.
-    min_delta : float
-        What a value has to be better by.
-    mode : "min" or "max", optional
-        What is better; None: "max" for accuracies and r2, else "min".
-    """
+    """Compares a list of the history with its best value so far; the parameters are those of `EarlyStopping`."""
 
     def __init__(
         self, monitor: str | Callable[[Watched], Any], patience: Count, min_delta: Number,
@@ -85,54 +76,56 @@ class _Watcher(Callback):
         higher = self.name.removeprefix("val_") in metrics.HIGHER if mode is None else mode == "max"
         self.sign = -1.0 if higher else 1.0
 
-    def on_train_begin(self, training):
+    def on_train_begin(self, training: Watched) -> None:
         if isinstance(self.monitor, str) and self.monitor not in training.history.columns:
             raise ValueError(f"{type(self).__name__}: monitor {self.monitor!r} is not measured; there are "
                              f"{', '.join(training.history.columns)}")
         self.best, self.best_epoch, self.waited = self.sign * np.inf, 0, 0
 
     def better(self, training: Watched) -> bool:
-        """Has the last epoch the best value? Counts the epochs since; NaN is never better."""
-        named = isinstance(self.monitor, str)
-        value = training.history[self.monitor][-1] if named else checks.value(self.monitor(training), self.name)
+        """Has the last epoch the best value? Else it counts as waited; NaN is never better."""
+        if isinstance(self.monitor, str):
+            value = training.history[self.monitor][-1]
+        else:
+            value = checks.value(self.monitor(training), self.name)
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
         self.waited += 1
         return False
 
-    def state(self):
+    def state(self) -> State:
         best = self.best if np.isfinite(self.best) else None
         return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
 
-    def load_state(self, state):
+    def load_state(self, state: State) -> None:
         best = state["best"]
         self.best = self.sign * np.inf if best is None else checks.number(best, "best", low=-np.inf)
         self.best_epoch, self.waited = (checks.count(state[name], name, low=0) for name in ("best_epoch", "waited"))
 
 
 class EarlyStopping(_Watcher):
-    """Stop when a value has not become better for more than `patience` epochs (Prechelt 1998).
+    """Stop when a value has not improved for more than `patience` epochs (Prechelt 1998).
 
     Parameters
     ----------
     monitor : str or callable
         A list of the history: "J", "val_J", "val_accuracy", or a metric by its name; or a function of the training.
     patience : int
-        Epochs without a better value that are put up with; the next one is the last.
+        Stop after `patience` + 1 epochs in a row without improvement.
     min_delta : float
-        What a value has to be better by.
+        An improvement must be larger than this.
     mode : "min" or "max", optional
-        What is better; None: "max" for accuracies and r2, else "min".
+        Whether the lower or the higher value is better; None: "max" for accuracies and r2, else "min".
     restore_best : bool
-        At the end theta is that of the best epoch, whether training was stopped or not.
+        Restore the theta of the best epoch at the end, even after all epochs.
 
     Attributes
     ----------
     best : float
         The best value.
     best_epoch : int
-        Counted from 1; 0 where there is none.
+        Counted from 1; 0 before the first.
     """
 
     def __init__(
@@ -142,25 +135,25 @@ class EarlyStopping(_Watcher):
         super().__init__(monitor, patience, min_delta, mode)
         self.restore_best = checks.flag(restore_best, "restore_best")
 
-    def on_train_begin(self, training):
+    def on_train_begin(self, training: Watched) -> None:
         super().on_train_begin(training)
         self.theta = training.net.theta.copy()
 
-    def on_epoch_end(self, training):
+    def on_epoch_end(self, training: Watched) -> None:
         if self.better(training):
             if self.restore_best:
                 np.copyto(self.theta, training.net.theta)
         elif self.waited > self.patience:
-            training.stop(f"{self.name} is not better than in epoch {self.best_epoch}")
+            training.stop(f"{self.name} has not improved since epoch {self.best_epoch}")
 
-    def on_train_end(self, training):
+    def on_train_end(self, training: Watched) -> None:
         if self.restore_best and self.best_epoch:
             np.copyto(training.net.theta, self.theta)
 
-    def state(self):
+    def state(self) -> State:
         return {**super().state(), "theta": self.theta.copy() if self.restore_best and self.best_epoch else None}
 
-    def load_state(self, state):
+    def load_state(self, state: State) -> None:
         super().load_state(state)
         if state["theta"] is not None:
             theta = checks.output_array(state["theta"], self.theta.shape, self.theta.dtype, "theta")
@@ -169,7 +162,7 @@ class EarlyStopping(_Watcher):
 
 
 class ReduceOnPlateau(_Watcher):
-    """Multiply the learning rate by `factor` when a value has not become better for more than `patience` epochs.
+    """Multiply the learning rate by `factor` when a value has not improved for more than `patience` epochs.
 
     torch's ReduceLROnPlateau with an absolute threshold.
 
@@ -180,13 +173,13 @@ class ReduceOnPlateau(_Watcher):
     factor : float
         In (0, 1).
     least : float
-        The learning rate does not fall below it.
+        Lower bound of the learning rate.
     cooldown : int
-        Epochs after a fall that do not count.
+        Epochs after a reduction that do not count as waited.
 
     Notes
     -----
-    The optimizer's ``learning_rate`` has to be a number, not a function of the step. It stays as it is at the end.
+    The optimizer's ``learning_rate`` must be a number, not a function of the step. The last one stays in the optimizer.
     """
 
     def __init__(
@@ -198,14 +191,14 @@ class ReduceOnPlateau(_Watcher):
         self.least = checks.number(least, "least")
         self.cooldown = checks.count(cooldown, "cooldown", low=0)
 
-    def on_train_begin(self, training):
+    def on_train_begin(self, training: Watched) -> None:
         super().on_train_begin(training)
         rate = getattr(training.optimizer, "learning_rate", None)
         if rate is None or callable(rate):
             raise ValueError(f"ReduceOnPlateau needs an optimizer with a number as learning_rate; it is {rate!r}")
         self.cooling = 0
 
-    def on_epoch_end(self, training):
+    def on_epoch_end(self, training: Watched) -> None:
         self.better(training)
         if self.cooling:
             self.cooling, self.waited = self.cooling - 1, 0
@@ -215,16 +208,16 @@ class ReduceOnPlateau(_Watcher):
             optimizer.learning_rate = min(rate, max(self.least, rate * self.factor))
             self.cooling, self.waited = self.cooldown, 0
 
-    def state(self):
+    def state(self) -> State:
         return {**super().state(), "cooling": self.cooling}
 
-    def load_state(self, state):
+    def load_state(self, state: State) -> None:
         super().load_state(state)
         self.cooling = checks.count(state["cooling"], "cooling", low=0)
 
 
 class Logging(Callback):
-    """A line for every so many epochs, and for the last, to a logger of the standard library; of rank 0 alone."""
+    """Log a line every `every` epochs and after the last one, on rank 0, with a logger of the standard library."""
 
     def __init__(
         self, logger: str | logging.Logger | logging.LoggerAdapter[Any] = "fastbp", level: int = logging.INFO,
@@ -236,14 +229,12 @@ class Logging(Callback):
         self.level = checks.count(level, "level", low=0)
         self.every = checks.count(every, "every")
 
-    def on_epoch_end(self, training):
-        from .training.progress import line
-
+    def on_epoch_end(self, training: Watched) -> None:
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
         if due and training.rank == 0 and self.logger.isEnabledFor(self.level):
             self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
 
-    def on_train_end(self, training):
+    def on_train_end(self, training: Watched) -> None:
         if training.history.stopped and training.rank == 0:
             self.logger.log(self.level, "stopped after epoch %d: %s", training.epoch, training.history.stopped)
 

@@ -1,4 +1,4 @@
-"""What this installation is made of."""
+"""The parts of this installation: versions, instruction set, BLAS."""
 
 import platform
 import sys
@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 
 from . import _kernels
+from .engine import blas, threads
 
 __version__ = version("fastbp")
 
@@ -15,11 +16,9 @@ __version__ = version("fastbp")
 def show_config() -> dict[str, str | int | None]:
     """Print versions, instruction set and BLAS of this installation, and return them as a dict.
 
-    FASTBP_ISA in the environment, read at import, forces one of the instruction sets available.
+    The environment variable FASTBP_ISA forces one of the available instruction sets; it is read at import.
     """
-    from .engine import blas, threads
-
-    config = {
+    config: dict[str, str | int | None] = {
         "fastbp": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -1,22 +1,23 @@
-"""The check of D by differences of J."""
+"""Check D against differences of J."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ._types import Count, Number, PerLayer, Seed
+from ._types import Count, Doubles, Floats, Number, PerLayer, Seed
 from .engine import checks, objective
 from .engine.regularisation import Regularisation
 from .network import Network
 
 
 class GradientCheck(NamedTuple):
-    """What check_gradient returns."""
+    """The result of `check_gradient`."""
 
     relative_difference: float
-    analytic: NDArray[np.float64]
-    numeric: NDArray[np.float64]
+    analytic: Doubles
+    numeric: Doubles
 
 
 def check_gradient(
@@ -24,31 +25,31 @@ def check_gradient(
     l1: Number = 0.0, sample_weight: ArrayLike | None = None, directions: Count | None = None, h: Number = 1e-05,
     seed: Seed = 0,
 ) -> GradientCheck:
-    """Hold D against central differences of J: (J(theta + h u) - J(theta - h u)) / 2h.
+    """Compare D with central differences of J: (J(theta + h u) - J(theta - h u)) / 2h.
 
     Parameters
     ----------
     net : Network
-        Left as it is. A float32 network is checked through a float64 copy.
+        It stays unchanged. A float32 network is checked through a float64 copy.
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`.
     directions : int, optional
         Compare along this many random directions u of length 1 instead of along every coordinate.
     h : float
-        The step; 1e-5 suits float64. Away from the kinks of relu, |Theta_ij| and their like the truncation is O(h^2).
+        The step; 1e-5 suits float64. Its error is O(h^2), except at the kinks of relu, ``|Theta_ij|`` and the like.
     seed : int
-        Of the random directions.
+        Seed of the random directions.
 
     Returns
     -------
     GradientCheck
-        ``(relative_difference, analytic, numeric)``, the difference as |analytic - numeric| / |analytic + numeric|
-        (norms), 0 where both are 0; the gradients are (n_parameters,) or (directions,).
+        ``(relative_difference, analytic, numeric)``: the difference is ``|analytic - numeric| / |analytic + numeric|``
+        (norms), 0 if both are 0; the gradients are (n_parameters,) or (directions,).
 
     Notes
     -----
-    Ng, Machine Learning, lecture 9 (gradient checking). One more evaluation of J costs two forward passes, so all
-    coordinates of a large network take long: use `directions`.
+    Ng, Machine Learning, lecture 9 (gradient checking). Each coordinate or direction costs two forward passes over all
+    examples: use `directions` for large networks.
     """
     checks.network(net)
     h = checks.number(h, "h", open_low=True)
@@ -57,16 +58,16 @@ def check_gradient(
     theta, n = net64.theta, net64.n_parameters
     data = net64.data(X, Y, sample_weight)
     penalties = Regularisation.of(net64.plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1)
-    D = objective.cost_and_gradient(theta, data, penalties)[1]
+    D = objective.cost_and_gradient(theta, data, penalties)[1].astype(np.float64, copy=False)
+    along: Iterable[Doubles]
     if directions is None:
-        along = _unit_vectors(n)
-        analytic = D
+        along, analytic = _unit_vectors(n), D
     else:
-        along = rng.standard_normal((checks.count(directions, "directions"), n))
-        along /= np.linalg.norm(along, axis=1, keepdims=True)
-        analytic = along @ D
+        U = rng.standard_normal((checks.count(directions, "directions"), n))
+        U /= np.linalg.norm(U, axis=1, keepdims=True)
+        along, analytic = U, U @ D
 
-    def J(at):
+    def J(at: Floats) -> float:
         return objective.cost(at, data, penalties)
 
     numeric = np.array([(J(theta + h * u) - J(theta - h * u)) / (2 * h) for u in along])
@@ -75,7 +76,7 @@ def check_gradient(
     return GradientCheck(float(difference / size) if size else float(difference), analytic, numeric)
 
 
-def _unit_vectors(n):
+def _unit_vectors(n: int) -> Iterator[Doubles]:
     u = np.zeros(n)
     for i in range(n):
         u[i] = 1

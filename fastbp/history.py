@@ -1,4 +1,4 @@
-"""What a training leaves behind: one value an epoch."""
+"""The course of a training, one value an epoch."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -6,25 +6,24 @@ from typing import Any
 
 @dataclass
 class History:
-    """The course of a training, one entry an epoch; ``history["val_J"]`` is the list of that name.
+    """Lists of one entry an epoch; ``history["val_J"]`` is the list of that name.
 
     Attributes
     ----------
     J : list of float
-        Mean of the batches' J, weighted by their examples, penalty included; each at the theta its step began with.
+        Mean of the batches' J, weighted by their examples, with penalty; each at the theta before its step.
     val_J : list of float or None
         Mean cost of the validation data after the epoch, without penalty; None without validation data.
     val_accuracy : list of float or None
-        Share of the validation data in the right class after the epoch; None without, or for regression.
+        Share of the validation data in the right class after the epoch; None without such data, or for regression.
     metrics : dict of str to list of float
-        What else was measured after the epoch: each metric of the training data by its name, of the validation data
-        with val_ before it.
+        Metrics after the epoch: of the training data by name, of the validation data by val_ and the name.
     seconds : list of float
-        Time of the epoch, validation not counted.
+        Time of the epoch without validation.
     examples : int
         Examples in an epoch.
     stopped : str or None
-        Why a callback ended the training; None where all epochs were run.
+        The reason why a callback ended the training; None after all epochs.
     """
 
     J: list[float] = field(default_factory=list)
@@ -52,12 +51,12 @@ class History:
 
     @property
     def examples_per_second(self) -> float:
-        """Over all epochs, validation not counted."""
+        """Over all epochs, without validation."""
         total = sum(self.seconds)
         return self.examples * len(self.J) / total if total else 0.0
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame: a row an epoch (counted from 1), a column a list. Needs pandas."""
+        """A pandas DataFrame with a row for each epoch (from 1) and a column for each list. Needs pandas."""
         try:
             import pandas
         except ImportError as error:
@@ -71,10 +70,10 @@ class History:
         return learning_curve(self, ax)
 
     def state(self) -> dict[str, Any]:
-        """A dict of copies that JSON can hold; ``History(**state)`` is the history again."""
+        """A dict of copies that JSON can hold; ``History(**state)`` restores the history."""
         return asdict(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         if not self.J:
             return "History(0 epochs)"
         parts = [f"{len(self.J)} epochs", f"J {self.J[0]:.4g} -> {self.J[-1]:.4g}"]
@@ -86,3 +85,24 @@ class History:
         if self.stopped:
             parts.append(f"stopped: {self.stopped}")
         return f"History({', '.join(parts)})"
+
+
+def latest(history: History) -> list[str]:
+    """The values of the last epoch, each as words."""
+    parts = [f"J {history.J[-1]:.5f}"]
+    if history.val_J:
+        parts.append(f"val_J {history.val_J[-1]:.5f}")
+    if history.val_accuracy:
+        parts.append(f"val_accuracy {100 * history.val_accuracy[-1]:.2f} %")
+    parts += [f"{name} {values[-1]:.5g}" for name, values in history.metrics.items() if values]
+    return parts
+
+
+def rate(history: History) -> float:
+    """Examples per second in the last epoch."""
+    return history.examples / history.seconds[-1] if history.seconds[-1] else 0.0
+
+
+def line(history: History) -> str:
+    """The values and the rate of the last epoch, as one line."""
+    return ", ".join([*latest(history), f"{rate(history):,.0f} examples/s"])

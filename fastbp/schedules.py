@@ -1,8 +1,8 @@
 """Learning rates as functions of the step: ``fastbp.Adam(schedules.Cosine(1e-3, steps=10_000))``.
 
-A schedule is called with t, the steps taken so far (0 before the first), and returns the rate of the next one; an
-optimizer takes any function of that kind. A step is a batch: an epoch has ceil(m / batch_size) of them. One that
-follows a monitored value instead of t is `callbacks.ReduceOnPlateau`.
+A schedule is called with t, the steps taken so far (0 before the first), and returns the rate of the next step. An
+optimizer takes any function of this kind. A step is a batch: an epoch has ceil(m / batch_size) of them.
+`callbacks.ReduceOnPlateau` follows a monitored value instead of t.
 """
 
 import math
@@ -26,7 +26,7 @@ class Constant(Schedule):
     def __init__(self, learning_rate: Number) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         return self.learning_rate
 
 
@@ -37,7 +37,7 @@ class Step(Schedule):
     ----------
     learning_rate : float
     every : int
-        Steps from one fall to the next.
+        Steps from one reduction to the next.
     factor : float
         In (0, 1].
     """
@@ -47,7 +47,7 @@ class Step(Schedule):
         self.every = checks.count(every, "every")
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         return self.learning_rate * self.factor ** (t // self.every)
 
 
@@ -65,7 +65,7 @@ class Exponential(Schedule):
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         return self.learning_rate * self.factor**t
 
 
@@ -78,14 +78,14 @@ class InverseScaling(Schedule):
     ----------
     learning_rate : float
     power : float
-        0.5 as scikit-learn's power_t; above 0.5 and at most 1 the sums of the theorem converge.
+        0.5 as scikit-learn's power_t; the theorem needs a power in (0.5, 1].
     """
 
     def __init__(self, learning_rate: Number, power: Number = 0.5) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.power = checks.number(power, "power")
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         return self.learning_rate / (t + 1) ** self.power
 
 
@@ -99,15 +99,15 @@ class Cosine(Schedule):
     Parameters
     ----------
     learning_rate : float
-        The highest.
+        The highest rate.
     steps : int
-        T, of the first fall if there are several; warm-up not counted.
+        T of the first cycle, without the warm-up.
     least : float
-        Reached after T steps, and kept where there are no restarts.
+        The rate after T steps, and later if there are no restarts.
     warmup : int
-        Steps of the rise before.
+        Steps of the warm-up.
     restarts : bool
-        Begin again at learning_rate after T steps.
+        Restart at learning_rate after T steps.
     growth : int
         Each T is `growth` times the last.
     """
@@ -123,7 +123,7 @@ class Cosine(Schedule):
         self.restarts = checks.flag(restarts, "restarts")
         self.growth = checks.count(growth, "growth")
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         if t < self.warmup:
             return self.learning_rate * (t + 1) / self.warmup
         t, T = t - self.warmup, self.steps
@@ -137,17 +137,17 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """From learning_rate / start_divisor up to learning_rate in a share `rise` of the steps, then down to
+    """From learning_rate / start_divisor up to learning_rate in a fraction `rise` of the steps, then down to
     learning_rate / start_divisor / end_divisor, both along a cosine.
 
-    Smith & Topin, Super-convergence, 2018; in the form of torch's OneCycleLR (momentum stays as it is).
+    Smith & Topin, Super-convergence, 2018; in the form of torch's OneCycleLR, with constant momentum.
 
     Parameters
     ----------
     learning_rate : float
-        The highest.
+        The highest rate.
     steps : int
-        Of the whole cycle; later ones keep the last rate.
+        Steps of the cycle; later steps keep the last rate.
     rise : float
         In (0, 1).
     start_divisor, end_divisor : float
@@ -164,7 +164,7 @@ class OneCycle(Schedule):
         self.start_divisor = checks.number(start_divisor, "start_divisor", low=1)
         self.end_divisor = checks.number(end_divisor, "end_divisor", low=1)
 
-    def __call__(self, t):
+    def __call__(self, t: int) -> float:
         top, last = self.rise * self.steps - 1, self.steps - 1
         start = self.learning_rate / self.start_divisor
         if t <= top:
@@ -173,6 +173,6 @@ class OneCycle(Schedule):
         return between(self.learning_rate, start / self.end_divisor, (min(t, last) - top) / (last - top))
 
 
-def between(start: float, end: float, share: float) -> float:
-    """From start (share 0) to end (share 1) along half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def between(start: float, end: float, fraction: float) -> float:
+    """From start (fraction 0) to end (fraction 1) along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

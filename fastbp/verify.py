@@ -1,35 +1,40 @@
-"""Is the arithmetic right on this machine, with this BLAS? Products of every length of a tail against plain sums."""
+"""Is the arithmetic right on this machine, with this BLAS? Compare products of all small sizes with plain sums."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from . import _kernels
+from ._types import Doubles
 from .engine import blas
 from .network import Network
 from .optimizers import SGD
 from .training.trainer import Trainer
 
-TAIL = 67  # lengths 1 .. TAIL leave every remainder behind vectors and tiles
-LARGE = (700, 500, 3)  # a layer beyond the second-level cache goes another way
-TOLERANCE = 1000  # eps; plain and compiled sums differ by some ten, a term left out by thousands
+TAIL = 67  # lengths 1 .. TAIL have every remainder by the sizes of vectors and tiles
+LARGE = (700, 500, 3)  # a layer larger than the second-level cache takes another path
+TOLERANCE = 1000  # eps; plain and compiled sums differ by about ten, a missing term makes thousands
 
 
 def selftest() -> dict[str, str | float]:
-    """Compare what is computed here with plain sums in double precision; a second or less.
+    """Compare results of this machine with plain sums in double precision, in a second or less.
 
-    For float32 and float64, in networks of 1 to 67 inputs, hidden units and examples and in a large one: predictions of
-    many rows and of one, sums over the examples by blocks and one by one (gemv and ger of BLAS), an epoch of single
-    steps. Wrong kernels for a new processor are known of every BLAS; a virtual machine may claim instructions it lacks.
+    The networks are float32 and float64, with 1 to 67 inputs, hidden units and examples; one is large. The results are
+    predictions of many rows and of one, sums over the examples by blocks and one by one (gemv and ger of BLAS), and an
+    epoch of single steps. Every BLAS has shipped wrong kernels for a new processor, and a virtual machine may claim
+    instructions it lacks.
 
     Returns
     -------
     dict
-        The instruction set, the BLAS, and for each dtype the largest difference found, in units of its eps.
+        The instruction set, the BLAS, and for each dtype the largest difference, in units of its eps.
 
     Raises
     ------
     ArithmeticError
-        Naming what differs, by how much, and in which network.
+        Results differ; the message names the operation, the difference and the network.
 
     Examples
     --------
@@ -38,8 +43,10 @@ def selftest() -> dict[str, str | float]:
     >>> report["float64"] < 1000
     True
     """
-    found = {"instruction set": _kernels.isa,
-             "blas": ", ".join(f"{each.internal_api} {each.version}" for each in blas.libraries())}
+    found: dict[str, str | float] = {
+        "instruction set": _kernels.isa,
+        "blas": ", ".join(f"{each.internal_api} {each.version}" for each in blas.libraries()),
+    }
     for dtype in (np.float32, np.float64):
         eps, worst = float(np.finfo(dtype).eps), 0.0
         sizes = [((i, TAIL + 1 - i, 1 + i % 7), 1 + i * 29 % TAIL) for i in range(1, TAIL + 1)]
@@ -56,8 +63,8 @@ def selftest() -> dict[str, str | float]:
     return found
 
 
-def _results(layers, m, dtype):
-    """(what, as computed here, as plain sums have it) of a network without functions: products alone."""
+def _results(layers: Sequence[int], m: int, dtype: DTypeLike) -> Iterator[tuple[str, NDArray[Any], Doubles]]:
+    """(operation, result here, result of plain sums) for a network without functions: products alone."""
     rng = np.random.default_rng([m, *layers])
     net = Network(layers, activation="identity", output="identity", loss="squared_error", dtype=dtype, init="normal",
                   eps=0.5, seed=rng)
@@ -80,25 +87,25 @@ def _results(layers, m, dtype):
         yield "an epoch of single steps", got, expected
 
 
-def _product(A, B):
-    """A B' by NumPy's pairwise sums of elementwise products, for which no BLAS is called"""
+def _product(A: Doubles, B: Doubles) -> Doubles:
+    """A B' by NumPy's pairwise sums of elementwise products, without BLAS"""
     return np.stack([np.sum(a * B, axis=1) for a in A])
 
 
-def _with_bias(A):
+def _with_bias(A: Doubles) -> Doubles:
     return np.hstack([np.ones((len(A), 1)), A])
 
 
-def _forward(Theta, X):
+def _forward(Theta: list[Doubles], X: NDArray[Any]) -> list[Doubles]:
     A = [X.astype(np.float64)]
     for T in Theta:
         A.append(_product(_with_bias(A[-1]), T))
     return A
 
 
-def _backward(Theta, A, delta):
+def _backward(Theta: list[Doubles], A: list[Doubles], delta: Doubles) -> list[Doubles]:
     """Delta(l) = delta(l+1)' [1, A(l)];  delta(l) = delta(l+1) Theta(l) without the bias"""
-    Delta = []
+    Delta: list[Doubles] = []
     for T, a in zip(Theta[::-1], A[-2::-1], strict=True):
         Delta.insert(0, _product(delta.T, _with_bias(a).T))
         delta = _product(delta, T[:, 1:].T)

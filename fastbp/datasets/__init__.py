@@ -1,4 +1,4 @@
-"""Data that comes with the package."""
+"""Data sets in the package."""
 
 from importlib.resources import files
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Digits(NamedTuple):
-    """What `load_digits` returns."""
+    """The result of `load_digits`."""
 
     X: NDArray[np.uint8]
     y: NDArray[np.int64]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _kernels
-from .._types import Array, Floats, Layout, Number, PerLayer, Rate, Seed, Value
+from .._types import Array, Doubles, Floats, Layout, Number, PerLayer, Rate, Seed, Value
 
 LARGEST = sys.float_info.max
 MOST = 2**63 - 1  # compiled code counts up to it
@@ -308,7 +308,7 @@ def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], Nu
     return number(value, name, open_low=True)
 
 
-def rates(function: Callable[[int], Number], first: int, n: int, name: str = "learning_rate") -> NDArray[np.float64]:
+def rates(function: Callable[[int], Number], first: int, n: int, name: str = "learning_rate") -> Doubles:
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
     values: list[Any] = [function(t) for t in range(first, first + n)]
     for t, value in enumerate(values, first):
@@ -320,7 +320,7 @@ def rates(function: Callable[[int], Number], first: int, n: int, name: str = "le
     return np.array(values, np.float64)
 
 
-def given_rates(rates: ArrayLike, n: int, rule: str | None) -> NDArray[np.float64]:
+def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
     """Learning rates of n steps, for a compiled rule."""
     if rule is None:
         raise ValueError("rates need an optimizer with a compiled rule")

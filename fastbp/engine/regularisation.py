@@ -6,9 +6,8 @@ from math import inf
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._types import Floats, Layout, Number, PerLayer
+from .._types import Doubles, Floats, Layout, Number, PerLayer
 from . import checks
 from .plan import Plan
 
@@ -55,7 +54,7 @@ class Regularisation:
         """Is D made of Delta and c alone, the same c for every batch?"""
         return self.l1 == self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
 
-    def code(self, scale: float = 1.0) -> NDArray[np.float64]:
+    def code(self, scale: float = 1.0) -> Doubles:
         """The same for the compiled core; weights of examples are in units of scale."""
         return np.array([self.l1, self.batch_lam / scale, self.clip_value, self.clip_norm, *self.c])
 

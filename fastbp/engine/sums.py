@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _backprop
 from .._backprop import Examples
-from .._types import Count, Floats
+from .._types import Count, Doubles, Floats
 from . import blas, threads
 from .plan import Plan
 from .threads import Crew
@@ -67,7 +67,7 @@ def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]
 
 def accumulate(
     plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats, n_threads: Count | None = None,
-    each: NDArray[np.float64] = NOT_EACH,
+    each: Doubles = NOT_EACH,
 ) -> float:
     """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: costs alone.
 
@@ -81,7 +81,7 @@ def accumulate(
 
 def accumulate_range(
     plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
-    crew: Crew = threads.ALONE, each: NDArray[np.float64] = NOT_EACH,
+    crew: Crew = threads.ALONE, each: Doubles = NOT_EACH,
 ) -> float:
     """The same over the examples first .. last, by a crew with a workspace for each member.
 
