@@ -15,7 +15,6 @@ from ..history import History
 from ..network import Network
 from .hooks import Hooks
 from .measures import Measures
-from .trainer import Trainer
 
 
 class DivergenceError(ArithmeticError):
@@ -90,7 +89,7 @@ class Training:
     rank = 0
 
     def __init__(
-        self, trainer: Trainer, feed: Any, batch_size: int, measures: Measures, callbacks: list[Any],
+        self, trainer: Any, feed: Any, batch_size: int, measures: Measures, callbacks: list[Any],
         rng: np.random.Generator, epochs: int,
     ) -> None:
         self.net: Network = trainer.net

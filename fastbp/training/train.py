@@ -10,8 +10,12 @@ from ..distributed.group import Group
 from ..history import History
 from ..network import Network
 from .arguments import Arguments
-from .ranks.start import RankStart
+from .ranks.start import RankStages
 from .start import Start
+
+
+class RankStart(RankStages, Start):
+    """The stages on every rank."""
 
 
 def train(

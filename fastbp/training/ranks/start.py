@@ -18,16 +18,20 @@ from ..hooks import Callbacks, Hooks, Keeper, hidden
 from ..kept import Kept
 from ..loop import DivergenceError, Piece, Training
 from ..measures import Answers, Functions, Measures
-from ..start import Start
-from ..trainer import Trainer
 from . import feed
 from .steps import RankSteps
 
+# `Start`, in front of which `train` puts the class below. Importing it here would draw a circle.
+Stages: Any = object
 
-class RankStart(Start):
+
+class RankStages(Stages):
     """`Start` on every rank. Rank 0 alone reads and writes files and shows progress."""
 
     deeper = 4
+    keeper: Any
+    kept: Any
+    rng: Any
 
     def __init__(self, asked: Arguments, comm: Comm | Group) -> None:
         super().__init__(asked)
@@ -59,9 +63,9 @@ class RankStart(Start):
         return feed.sources(self.asked, self.rng, self.group)
 
     def coefficients(self, weight: float) -> None:
-        self.group.section(lambda: super(RankStart, self).coefficients(weight))
+        self.group.section(lambda: super(RankStages, self).coefficients(weight))
 
-    def training_of(self, trainer: Trainer) -> Training:
+    def training_of(self, trainer: Any) -> Training:
         asked = self.asked
         measured = RankMeasures(asked.functions, self.source, self.validation)
         measured.group = self.group
@@ -141,10 +145,9 @@ class RankHooks(Hooks):
 class RankTraining(Training):
     """A training whose steps are those of all ranks; everything that callbacks see is the same on each."""
 
-    def __init__(self, trainer: Trainer, *others: Any) -> None:
+    def __init__(self, trainer: Any, *others: Any) -> None:
         super().__init__(trainer, *others)
-        assert isinstance(trainer.driver, RankSteps)
-        self._ranks = trainer.driver
+        self._ranks: RankSteps = trainer.driver
         self.group = self._ranks.group
         self.rank = self.group.rank
 
