@@ -1,45 +1,51 @@
-"""python -m fastbp: train a network on the embedded digits and show what it learns."""
+"""python -m fastbp: train a network on the digits of the package and print its accuracy."""
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import SGD, Adam, Network, check_gradient, datasets, show_config, train
+from ._types import Doubles
+from .base import Optimizer
 from .callbacks import EarlyStopping
 from .distributed import group as distributed
+from .history import History
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[float | None], Optimizer]] = {
     "adam": lambda rate: Adam(2e-3 if rate is None else rate),
     "sgd": lambda rate: SGD(0.05 if rate is None else rate, momentum=0.9),
 }
 
 
-def arguments(argv):
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m fastbp",
-        description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI): 1437 to learn from, 360 held out.",
+        description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI): 1437 for training, 360 held out.",
     )
 
-    def option(name, default, text, **kind):
+    def option(name: str, default: object, text: str, **kind: Any) -> None:
         parser.add_argument(name, default=default, help=f"{text} (default: {default})", **kind)
 
     option("--layers", "100", "units of the hidden layers, '' for none", metavar="N,N")
-    option("--activation", "relu", "of the hidden layers")
+    option("--activation", "relu", "activation of the hidden layers")
     option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
-    option("--learning-rate", None, "0.002 for adam, 0.05 for sgd (momentum 0.9) where none is given", type=float)
-    option("--epochs", 200, "passes over the training digits, at most", type=int)
-    option("--patience", 10, "epochs without a better validation to put up with; the best weights count", type=int)
+    option("--learning-rate", None, "learning rate; None means 0.002 for adam, 0.05 for sgd (momentum 0.9)", type=float)
+    option("--epochs", 200, "most passes over the training digits", type=int)
+    option("--patience", 10, "stop after more epochs in a row without improvement; keep the best weights", type=int)
     option("--batch-size", 32, "examples of a step", type=int)
     option("--weight-decay", 1e-4, "c: the penalty is (c/2) sum Theta^2", type=float)
-    option("--dtype", "float32", "of the network", choices=["float32", "float64"])
-    option("--seed", 0, "of the split, the start values and the order", type=int)
-    option("--picture", "fastbp-curve.png", "learning curve, drawn where matplotlib is installed; '' for none",
+    option("--dtype", "float32", "dtype of the network", choices=["float32", "float64"])
+    option("--seed", 0, "seed for the split, the start values and shuffling", type=int)
+    option("--picture", "fastbp-curve.png", "file of the learning curve, which needs matplotlib; '' for none",
            metavar="FILE")
-    parser.add_argument("--mpi", action="store_true", help="of the processes of mpiexec, each learns from its share")
+    parser.add_argument("--mpi", action="store_true", help="split the rows over the processes of mpiexec")
     parser.add_argument("--config", action="store_true", help="print versions and instruction set, and stop")
     options = parser.parse_args(argv)
     try:
@@ -56,16 +62,16 @@ def arguments(argv):
     return options
 
 
-def split(seed, held_out=360):
-    """(X, y) to learn from and (X, y) held out, X scaled to [0, 1]."""
-    X, y = datasets.load_digits()
-    order = np.random.default_rng(seed).permutation(len(X))
-    X, y = X[order] / 16, y[order]
+def split(seed: int, held_out: int = 360) -> tuple[tuple[Doubles, NDArray[np.int64]], ...]:
+    """(X, y) for training and (X, y) held out, X scaled to [0, 1]."""
+    grey, digits = datasets.load_digits()
+    order = np.random.default_rng(seed).permutation(len(grey))
+    X, y = grey[order] / 16, digits[order]
     return (X[held_out:], y[held_out:]), (X[:held_out], y[:held_out])
 
 
-def draw(history, path):
-    """The learning curve as a picture; says so where matplotlib is missing."""
+def draw(history: History, path: str) -> None:
+    """Save the learning curve as a picture, or print why there is none."""
     try:
         from . import plot
     except ImportError:
@@ -73,15 +79,16 @@ def draw(history, path):
         return
     ax = plot.learning_curve(history)
     ax.set_title("fastbp on the UCI digits")
+    figure: Any = ax.figure
     try:
-        ax.figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:      # a folder not writeable, a suffix unknown
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:      # the folder is not writeable, or the suffix unknown
         print(f"learning curve: not drawn, {error}")
         return
     print(f"learning curve: {Path(path).resolve()}")
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     if options.config:
         show_config()
@@ -93,17 +100,17 @@ def main(argv=None):
     return 0
 
 
-def world():
+def world() -> Any:
     """The communicator of all processes under mpiexec."""
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:    # not installed, or no MPI library
+    except (ImportError, RuntimeError) as error:    # mpi4py or the MPI library is missing
         sys.exit(f"fastbp: --mpi needs mpi4py and an MPI library (pip install 'fastbp[mpi]'): {error}")
     return MPI.COMM_WORLD
 
 
-def run(options, comm=None, first=True):
-    """Train and show what was learned: of several processes each takes its share of the rows, and the first shows."""
+def run(options: argparse.Namespace, comm: Any = None, first: bool = True) -> None:
+    """Train and print the results. Each of several processes has a part of the rows; only the first prints."""
     optimizer = OPTIMIZERS[options.optimizer](options.learning_rate)
     (X, y), held_out = split(options.seed)
     own = slice(None) if comm is None else distributed.rows(len(X), comm)

@@ -45,6 +45,18 @@ class Metric(Protocol):
     def __call__(self, h: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
 
 
+class Course(Protocol):
+    """A `History`."""
+
+    J: list[float]
+    val_J: Any
+
+    def __len__(self) -> int: ...
+
+    @property
+    def columns(self) -> dict[str, list[float]]: ...
+
+
 class Layout(Protocol):
     """The part of a `Plan` that checks and penalties use."""
 

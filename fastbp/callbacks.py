@@ -16,7 +16,6 @@ import numpy as np
 from . import metrics
 from ._types import Count, Flag, Number, State, Watched
 from .engine import checks
-from .history import line
 
 
 class Callback:
@@ -232,7 +231,7 @@ class Logging(Callback):
     def on_epoch_end(self, training: Watched) -> None:
         due = training.epoch % self.every == 0 or training.epoch == training.epochs
         if due and training.rank == 0 and self.logger.isEnabledFor(self.level):
-            self.logger.log(self.level, "epoch %d: %s", training.epoch, line(training.history))
+            self.logger.log(self.level, "epoch %d: %s", training.epoch, training.history.line())
 
     def on_train_end(self, training: Watched) -> None:
         if training.history.stopped and training.rank == 0:

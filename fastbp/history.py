@@ -55,6 +55,24 @@ class History:
         total = sum(self.seconds)
         return self.examples * len(self.J) / total if total else 0.0
 
+    @property
+    def last_rate(self) -> float:
+        """Examples per second in the last epoch."""
+        return self.examples / self.seconds[-1] if self.seconds[-1] else 0.0
+
+    def latest(self) -> list[str]:
+        """The values of the last epoch as words, such as "J 0.12345"."""
+        parts = [f"J {self.J[-1]:.5f}"]
+        if self.val_J:
+            parts.append(f"val_J {self.val_J[-1]:.5f}")
+        if self.val_accuracy:
+            parts.append(f"val_accuracy {100 * self.val_accuracy[-1]:.2f} %")
+        return parts + [f"{name} {values[-1]:.5g}" for name, values in self.metrics.items() if values]
+
+    def line(self) -> str:
+        """The values and the rate of the last epoch in one line."""
+        return ", ".join([*self.latest(), f"{self.last_rate:,.0f} examples/s"])
+
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row for each epoch (from 1) and a column for each list. Needs pandas."""
         try:
@@ -85,24 +103,3 @@ class History:
         if self.stopped:
             parts.append(f"stopped: {self.stopped}")
         return f"History({', '.join(parts)})"
-
-
-def latest(history: History) -> list[str]:
-    """The values of the last epoch, each as words."""
-    parts = [f"J {history.J[-1]:.5f}"]
-    if history.val_J:
-        parts.append(f"val_J {history.val_J[-1]:.5f}")
-    if history.val_accuracy:
-        parts.append(f"val_accuracy {100 * history.val_accuracy[-1]:.2f} %")
-    parts += [f"{name} {values[-1]:.5g}" for name, values in history.metrics.items() if values]
-    return parts
-
-
-def rate(history: History) -> float:
-    """Examples per second in the last epoch."""
-    return history.examples / history.seconds[-1] if history.seconds[-1] else 0.0
-
-
-def line(history: History) -> str:
-    """The values and the rate of the last epoch, as one line."""
-    return ", ".join([*latest(history), f"{rate(history):,.0f} examples/s"])

@@ -1,7 +1,7 @@
 """Pictures of trainings and networks: each function draws into `ax`, or a new figure, and returns the Axes.
 
-Needs matplotlib (pip install 'fastbp[plot]'). New figures belong to nobody's pyplot state: a notebook shows them where
-a cell ends with the Axes, ``ax.figure.savefig(path)`` keeps them.
+The module needs matplotlib (pip install 'fastbp[plot]'). It does not use pyplot: a notebook shows a new figure if the
+cell ends with the Axes, and ``ax.figure.savefig(path)`` saves it.
 """
 
 import io
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ._types import Count
-from .engine import checks
+from ._types import Count, Course, Doubles
+from .engine import checks, classes
 from .metrics import HIGHER
 from .network import Network
 
@@ -29,21 +29,23 @@ MANY = 10  # classes that a legend names
 
 
 class _Picture(Axes):
-    """Axes of a new figure, which a notebook shows whole, whether pyplot is there or not."""
+    """Axes of a new figure, which a notebook shows as a whole, even without pyplot."""
 
-    def _repr_png_(self):
+    def _repr_png_(self) -> bytes:
+        figure: Any = self.figure
         page = io.BytesIO()
-        self.figure.savefig(page, format="png")
+        figure.savefig(page, format="png")
         return page.getvalue()
 
 
-def _axes(ax, figsize):
+def _axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
     return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
-def learning_curve(history: Any, ax: Any = None) -> Any:
-    """J and the validation's cost by epoch; accuracies and r2, where measured, on a second scale. The legend stands
-    below, so that it hides nothing (within, in Axes of a figure that has no layout engine to make room for it).
+def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
+    """J and the cost of the validation data by epoch; accuracies and r2 have a second scale.
+
+    The legend is below the Axes and hides nothing; without a layout engine in the figure it is inside.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def learning_curve(history: Any, ax: Any = None) -> Any:
     Returns
     -------
     Axes
-        Of the costs; the second scale is ``ax.figure.axes[-1]``.
+        The Axes of the costs; the second scale is ``ax.figure.axes[-1]``.
     """
     if not len(history):
         raise ValueError("history has 0 epochs; there is nothing to draw")
@@ -68,35 +70,38 @@ def learning_curve(history: Any, ax: Any = None) -> Any:
                 markeredgewidth=1.5, label=f"lowest, epoch {best + 1}", zorder=3)
         costs += history.val_J
     ax.set(xlabel="epoch", ylabel="cost", yscale="log" if min(costs) > 0 and max(costs) > 3 * min(costs) else "linear")
-    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    ticks: Any = ax.xaxis.get_major_locator()
+    ticks.set_params(integer=True, min_n_ticks=1)
     ax.grid(alpha=0.25)
     lines = ax.get_lines()
-    shares = {name: values for name, values in history.columns.items() if name.removeprefix("val_") in HIGHER}
-    if shares:
-        right, floor = ax.twinx(), min(min(values) for values in shares.values())
-        for (name, values), style in zip(shares.items(), ("--", ":", "-.", (0, (1, 3))) * 2, strict=False):
+    scores = {name: values for name, values in history.columns.items() if name.removeprefix("val_") in HIGHER}
+    if scores:
+        right, floor = ax.twinx(), min(min(values) for values in scores.values())
+        for (name, values), style in zip(scores.items(), ("--", ":", "-.", (0, (1, 3))) * 2, strict=False):
             of = "validation" if name.startswith("val_") else "training"
             lines += right.plot(epochs, values, color=GREEN, linestyle=style, marker=marker,
                                 label=f"{name.removeprefix('val_').replace('_', ' ')}, {of}")
-        right.set(ylabel=" and ".join(dict.fromkeys(name.removeprefix("val_").replace("_", " ") for name in shares)),
+        right.set(ylabel=" and ".join(dict.fromkeys(name.removeprefix("val_").replace("_", " ") for name in scores)),
                   ylim=(max(-1.0, floor - 0.05 * (1 - floor) - 0.002), 1.002))
-    # so far under the axis that its ticks and its label have room
-    below = {} if ax.figure.get_layout_engine() is None else {
+    # below the ticks and the label of the axis
+    below: dict[str, Any] = {} if ax.figure.get_layout_engine() is None else {
         "loc": "upper center", "ncols": 2 if len(lines) == 4 else 3, "frameon": False, "bbox_to_anchor": (0.5, 0),
         "bbox_transform": ax.transAxes + ScaledTranslation(0, -34 / 72, ax.figure.dpi_scale_trans),
     }  # fmt: skip
-    ax.legend(lines, [line.get_label() for line in lines], **below)
+    ax.legend(lines, [str(line.get_label()) for line in lines], **below)
     return ax
 
 
-def first_layer_images(net: Network, shape: tuple[int, int], columns: Count | None = None, ax: Any = None) -> Any:
-    """The weights into each unit of the second layer as an image, biases left out; blue negative, red positive.
+def first_layer_images(
+    net: Network, shape: tuple[int, int], columns: Count | None = None, ax: Axes | None = None,
+) -> Axes:
+    """The weights into each unit of the second layer as an image, without biases; blue is negative, red positive.
 
     Parameters
     ----------
     net : Network
     shape : (height, width)
-        Of an input image, height * width = s_1.
+        The shape of an input image, height * width = s_1.
     columns : int, optional
         Images in a row.
     ax : matplotlib Axes, optional
@@ -104,7 +109,7 @@ def first_layer_images(net: Network, shape: tuple[int, int], columns: Count | No
     Returns
     -------
     Axes
-        One, with all images side by side on one colour scale.
+        One Axes with all images on one colour scale.
     """
     W = checks.network(net).Theta[0][:, 1:]
     height, width = (checks.count(side, f"shape[{i}]") for i, side in enumerate(shape))
@@ -126,19 +131,21 @@ def first_layer_images(net: Network, shape: tuple[int, int], columns: Count | No
     return ax
 
 
-def decision_boundary(net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, points: Count = 200) -> Any:
-    """What a network of two inputs says over the plane, with the examples.
+def decision_boundary(
+    net: Network, X: ArrayLike, y: ArrayLike, ax: Axes | None = None, points: Count = 200,
+) -> Axes:
+    """The outputs of a network of two inputs over the plane, with the examples.
 
     Parameters
     ----------
     net : Network
-        s_1 = 2. With one output its level is drawn as colour, and the boundary at the middle of its range (of the
-        targets', where it has none) as a line; with several the class of the largest, paler where the second is near.
+        s_1 = 2. The colour of one output is its level, and the boundary is a line at the middle of its range (or of the
+        range of y, if the output has none). The colour of several is that of the largest, paler where another is near.
     X : (m, 2)
-    y : (m,) classes; for one output also targets (m, 1), which are coloured as its level is
+    y : (m,) classes; for one output also targets (m, 1), which have the colour of their level
     ax : matplotlib Axes, optional
     points : int
-        Of the grid along each side.
+        Points of the grid along each side.
 
     Returns
     -------
@@ -146,10 +153,37 @@ def decision_boundary(net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, 
     """
     if checks.network(net).layer_sizes[0] != 2:
         raise ValueError(f"net must have 2 inputs; it has {net.layer_sizes[0]}")
-    X, points = np.asarray(X, dtype=float), checks.count(points, "points", low=2)
+    points, K = checks.count(points, "points", low=2), net.layer_sizes[-1]
+    X, y = _examples(X, y, K)
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.08 * np.where(high > low, high - low, 1)
+    u, v = (np.linspace(a, b, points) for a, b in zip(low - margin, high + margin, strict=True))
+    h = net.predict(np.column_stack([each.ravel() for each in np.meshgrid(u, v)]))
+    ax, values = _axes(ax, (5, 4.5)), np.unique(y)
+    colours = _colours(max(2, K, min(len(values), MANY)))
+    shades = None
+    if K == 1:
+        shades = _level(ax, net, h.reshape(points, points), y, u, v, colours)
+    else:
+        _regions(ax, h, u, v, colours)
+    dots: dict[str, Any] = {"s": 60 if len(X) < 20 else 16, "edgecolors": "white", "linewidths": 0.6}
+    if shades and len(values) > MANY:   # no classes: targets on the scale of h
+        ax.scatter(X[:, 0], X[:, 1], c=y, **shades, **dots | {"edgecolors": "dimgrey"})
+    else:
+        for i, value in enumerate(values):
+            of = y == value
+            ax.scatter(X[of, 0], X[of, 1], color=colours[i if shades else int(value)], label=f"{value:g}", **dots)
+        if len(values) <= MANY:
+            ax.legend(title="y", fontsize=8)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
+    return ax
+
+
+def _examples(X: ArrayLike, y: ArrayLike, K: int) -> tuple[Doubles, NDArray[Any]]:
+    """X (m, 2), and the class of each example, or its target if K = 1; checked"""
+    X, y = np.asarray(X, dtype=float), checks.array(y, "y")
     if X.ndim != 2 or X.shape[1] != 2 or not len(X):
         raise ValueError(f"X must have shape (m, 2); got {X.shape}")
-    y, K = checks.array(y, "y"), net.layer_sizes[-1]
     if y.shape not in ((len(X),), (len(X), K)):
         raise ValueError(f"y must have shape ({len(X)},) or ({len(X)}, {K}); got {y.shape}")
     y = y.reshape(len(X), -1)
@@ -157,59 +191,45 @@ def decision_boundary(net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, 
     values = np.unique(y)
     if K > 1 and not (np.isin(values, range(K)).all()):
         raise ValueError(f"y must be classes 0 to {K - 1}; got {values[0]:g} to {values[-1]:g}")
-    low, high = X.min(axis=0), X.max(axis=0)
-    margin = 0.08 * np.where(high > low, high - low, 1)
-    u, v = (np.linspace(a, b, points) for a, b in zip(low - margin, high + margin, strict=True))
-    h = net.predict(np.column_stack([each.ravel() for each in np.meshgrid(u, v)]))
-    ax, dots = _axes(ax, (5, 4.5)), {"s": 60 if len(X) < 20 else 16, "edgecolors": "white", "linewidths": 0.6}
-    place = {"origin": "lower", "extent": (u[0], u[-1], v[0], v[-1]), "aspect": "auto", "interpolation": "bilinear"}
-    colours = _colours(max(2, K, min(len(values), MANY)))
-    if K == 1:
-        shades = _level(ax, net, h.reshape(points, points), y, u, v, colours, place)
-    else:
-        shades = None
-        _regions(ax, h, u, v, colours, place)
-    if shades and len(values) > MANY:   # no classes: targets on the scale of h
-        ax.scatter(*X.T, c=y, **shades, **dots | {"edgecolors": "dimgrey"})
-    else:
-        for i, value in enumerate(values):
-            of = y == value
-            ax.scatter(*X[of].T, color=colours[i if shades else int(value)], label=f"{value:g}", **dots)
-        if len(values) <= MANY:
-            ax.legend(title="y", fontsize=8)
-    ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(u[0], u[-1]), ylim=(v[0], v[-1]))
-    return ax
+    return X, y
 
 
-def _level(ax, net, level, y, u, v, colours, place):
-    """The one output as colour, the middle of its range as a line; the scale of the colours"""
+def _place(u: Doubles, v: Doubles) -> dict[str, Any]:
+    """Where and how an image lies over the grid"""
+    return {"origin": "lower", "extent": (u[0], u[-1], v[0], v[-1]), "aspect": "auto", "interpolation": "bilinear"}
+
+
+def _level(
+    ax: Axes, net: Network, level: NDArray[Any], y: NDArray[Any], u: Doubles, v: Doubles, colours: Doubles,
+) -> dict[str, Any]:
+    """Draw the one output as colour, the middle of its range as a line; returns the scale of the colours"""
     from matplotlib.colors import LinearSegmentedColormap
 
     limits = net.plan.lowest, net.plan.highest
     if not np.isfinite(limits).all():
         limits = float(y.min()), float(max(y.max(), np.nextafter(y.min(), np.inf)))
-    shades = {"cmap": LinearSegmentedColormap.from_list("level", [colours[0], "white", colours[1]]),
+    shades: dict[str, Any] = {"cmap": LinearSegmentedColormap.from_list("level", [colours[0], "white", colours[1]]),
               "vmin": limits[0], "vmax": limits[1]}  # fmt: skip
-    ax.figure.colorbar(ax.imshow(level, alpha=0.6, **shades, **place), ax=ax, label="h(x)")
-    middle = sum(limits) / 2
+    ax.figure.colorbar(ax.imshow(level, alpha=0.6, **shades, **_place(u, v)), ax=ax, label="h(x)")
+    middle = classes.middle(*limits)
     if level.min() < middle < level.max():
         ax.contour(u, v, level, levels=[middle], colors="black", linewidths=1.2)
     return shades
 
 
-def _regions(ax, h, u, v, colours, place):
-    """The class of the largest output as colour, with its borders"""
+def _regions(ax: Axes, h: NDArray[Any], u: Doubles, v: Doubles, colours: Doubles) -> None:
+    """Draw the class of the largest output as colour, with its borders"""
     best, shape = h.argmax(axis=1), (len(v), len(u))
     first, second = np.sort(h, axis=1)[:, :-3:-1].T
     sure = 0.15 + 0.45 * np.clip(first - second, 0, 1)
-    ax.imshow((1 - sure[:, None] * (1 - colours[best])).reshape(*shape, 3), **place)
+    ax.imshow((1 - sure[:, None] * (1 - colours[best])).reshape(*shape, 3), **_place(u, v))
     for k in np.unique(best)[1:]:
         ahead = h[:, k] - np.delete(h, k, axis=1).max(axis=1)
         ax.contour(u, v, ahead.reshape(shape), levels=[0], colors="black", linewidths=0.8)
 
 
-def _colours(n):
-    """n colours (n, 3) that can be told apart"""
+def _colours(n: int) -> Doubles:
+    """n distinct colours (n, 3)"""
     import matplotlib
 
     named = matplotlib.colormaps["tab10" if n <= MANY else "turbo"]
@@ -219,9 +239,9 @@ def _colours(n):
 
 
 def confusion_matrix(
-    net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, names: Sequence[str] | None = None,
-) -> Any:
-    """How often examples of each class (row) were put into each class (column).
+    net: Network, X: ArrayLike, y: ArrayLike, ax: Axes | None = None, names: Sequence[str] | None = None,
+) -> Axes:
+    """Counts of the examples of each class (row) by their predicted class (column).
 
     Parameters
     ----------
@@ -230,12 +250,12 @@ def confusion_matrix(
     y : (m,) integer labels; for one output 0 or 1
     ax : matplotlib Axes, optional
     names : list of str, optional
-        Of the classes.
+        Names of the classes.
 
     Returns
     -------
     Axes
-        Counts in the cells, shares of the row as colour.
+        The cells show counts; the colour is the fraction of the row.
     """
     h, y = checks.network(net).predict(np.atleast_2d(np.asarray(X))), np.asarray(y)
     K = max(2, h.shape[1])
@@ -243,16 +263,15 @@ def confusion_matrix(
         raise ValueError(f"y must be {len(h)} integers in 0 .. {K - 1}; got shape {y.shape} and dtype {y.dtype}")
     if names is not None and len(names) != K:
         raise ValueError(f"names must have {K} entries, one a class; got {len(names)}")
-    middle = (net.plan.lowest + net.plan.highest) / 2
-    said = (h[:, 0] >= middle).astype(int) if h.shape[1] == 1 else h.argmax(axis=1)
+    said = classes.named(h, classes.middle(net.plan.lowest, net.plan.highest))
     counts = np.zeros((K, K), np.int64)
     np.add.at(counts, (y.astype(int), said), 1)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax = _axes(ax, (min(10, 1.8 + 0.45 * K), min(9.5, 1.3 + 0.45 * K)))
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     if K <= 30:
         for i, j in np.argwhere(counts):
-            shade = "white" if shares[i, j] > 0.5 else "black"
+            shade = "white" if fractions[i, j] > 0.5 else "black"
             ax.text(j, i, counts[i, j], ha="center", va="center", fontsize=8, color=shade)
     if names is not None:
         ax.set_xticks(range(K), names, rotation=45, ha="right", rotation_mode="anchor")

@@ -18,8 +18,8 @@ ROWS = 4096  # of a block: a memory map is read block by block in each pass, nev
 class Standardise:
     """x -> (x - mean) / scale, with mean and standard deviation of each column of X.
 
-    A network trained on `transform(X)` needs `transform` of all later inputs. `fold` puts the moments into Theta(1) of a
-    copy: it takes raw inputs, and files and pickles keep the moments. `unfold` it before you resume training, since
+    A network trained on `transform(X)` needs `transform` of all later inputs. `fold` puts the moments into Theta(1) of
+    a copy: it takes raw inputs, and files and pickles keep the moments. `unfold` it before you resume training, since
     steps on raw inputs would go astray.
 
     Parameters
@@ -108,8 +108,8 @@ class Standardise:
         j, eps = int(ratio.argmax()), float(np.finfo(self._own(net).dtype).eps)
         if ratio[j] * eps > LOST:
             warnings.warn(
-                f"column {j} has a mean of {ratio[j]:.2g} times its scale: a folded {net.dtype.name} network knows it only "
-                f"to about {ratio[j] * eps:.1g} of the scale; fold net.copy(np.float64)", stacklevel=2,
+                f"column {j} has a mean of {ratio[j]:.2g} times its scale: a folded {net.dtype.name} network knows it "
+                f"only to about {ratio[j] * eps:.1g} of the scale; fold net.copy(np.float64)", stacklevel=2,
             )
 
         def folded(Theta: Doubles) -> None:
