@@ -10,7 +10,7 @@ from helpers import DTYPES, distance, tolerance
 
 import fastbp
 from fastbp import callbacks, distributed
-from fastbp.distributed.group import Group, pair_by_pair, ranges
+from fastbp.distributed.group import Group, bounds, pair_by_pair
 
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop", fastbp.SGD(0.1, momentum=0.9)]
 
@@ -32,7 +32,7 @@ def test_rows_are_shared_out_in_order_and_parts_are_the_same_ones_for_any_number
             own = all_of(p, lambda comm, m=m: distributed.rows(m, Group(comm, parts=4)))
             assert [i for each in own for i in range(m)[each]] == list(range(m))
             cut[p] = [first + each.start for each in own
-                      for first, _ in ranges(each.stop - each.start, 4 // p)]
+                      for first, _ in bounds(each.stop - each.start, 4 // p)]
         assert cut[1] == cut[2] == cut[4]
 
 

@@ -1,11 +1,11 @@
-"""Settings as text that is the same in every process: to compare what ranks were called with."""
+"""Settings as text that is the same in every process, to compare the arguments of the ranks."""
 
 import hashlib
 from types import BuiltinFunctionType, FunctionType, MethodType
 
 import numpy as np
 
-DEPTH = 4  # of objects inside objects that are looked into
+DEPTH = 4  # levels of objects inside objects that are described
 
 
 def describe(value: object, depth: int = DEPTH) -> str:
@@ -26,11 +26,11 @@ def describe(value: object, depth: int = DEPTH) -> str:
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {describe(value[key], depth - 1)}' for key in sorted(value, key=str))}}}"
     if isinstance(value, (list, tuple, set, frozenset)):
-        parts = [describe(part, depth - 1) for part in value]
-        return f"({', '.join(sorted(parts) if isinstance(value, (set, frozenset)) else parts)})"
+        items = [describe(item, depth - 1) for item in value]
+        return f"({', '.join(sorted(items) if isinstance(value, (set, frozenset)) else items)})"
     return f"{name}{describe(getattr(value, '__dict__', {}), depth - 1)}"
 
 
 def digest(value: object) -> int:
-    """A whole number below 2^48 that two descriptions share only by chance."""
+    """A whole number below 2^48; different descriptions have the same one only by chance."""
     return int.from_bytes(hashlib.blake2b(describe(value).encode(), digest_size=6).digest())

@@ -1,8 +1,8 @@
-"""Ranks that train together: processes under `mpiexec`, each with rows of its own.
+"""Ranks that train together: processes under `mpiexec`, each with its own rows.
 
-A rank does its part of the work in a section, and every section ends in one collective call that all ranks make. What
-one rank raises inside is carried to that call and raised on all. fastbp never imports mpi4py: a communicator is any
-object with the methods Get_rank, Get_size, Allreduce and Bcast of one, on NumPy arrays.
+Each rank works in sections. A section ends in one collective call that all ranks make, so that an error inside it on
+one rank is raised on all. fastbp never imports mpi4py: a communicator is any object with the methods Get_rank,
+Get_size, Allreduce and Bcast on NumPy arrays.
 """
 
 import os
@@ -25,13 +25,13 @@ from ..config import __version__
 from ..engine import checks, threads
 from .describe import digest
 
-COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # for equal bits
-HEARD = 0.3  # seconds until mpiexec has passed on what was printed: it drops the rest where a rank aborts
-SLOTS = 8  # numbers of a rank in a small message: all have one size, so that two of them never go amiss
+COMMON = {"fastbp": __version__, "numpy": np.__version__, "instruction set": _kernels.isa}  # equal bits need the same
+HEARD = 0.3  # seconds in which mpiexec passes on printed text; it drops the rest when a rank aborts
+SLOTS = 8  # numbers of a rank in a small message; the size is fixed, so that any two small messages match
 
 
 class RankError(RuntimeError):
-    """Another rank failed; `rank` is which, and the message says how."""
+    """Another rank failed: `rank` is its number, the message says how."""
 
     def __init__(self, message: str, rank: int | None = None) -> None:
         super().__init__(message)
@@ -44,18 +44,18 @@ class Group:
     Parameters
     ----------
     comm : communicator
-        As of mpi4py, for instance ``MPI.COMM_WORLD``.
+        Of mpi4py, for instance ``MPI.COMM_WORLD``.
     parts : int, optional
-        Results shall depend on this number instead of on the number of ranks: the rows are cut into so many parts, each
-        rank holding its share of them, and what is summed over the parts is added in one fixed order, pair by pair. So
-        1, 2 and 4 ranks with parts=4 give the same bits. The number of ranks times a power of two. None: one part a
-        rank, and the communicator's own order of addition.
+        Makes results independent of the number of ranks: 1, 2 and 4 ranks with parts=4 give the same bits. The rows
+        are cut into this many parts, and each rank holds equally many of them. Sums over the parts are added pair by
+        pair in one fixed order. It must be the number of ranks times a power of two. None: one part a rank, and the
+        communicator's own order of addition.
 
     Attributes
     ----------
     rank, size : int
     parts, own : int
-        All parts, and how many of them each rank holds.
+        The number of parts, and how many of them each rank holds.
     """
 
     def __init__(self, comm: Comm, parts: int | None = None) -> None:
@@ -75,42 +75,40 @@ class Group:
             raise ValueError(f"parts must be the same on all ranks; it is {everywhere[:, 1].astype(int).tolist()}")
 
     def threads(self, n_threads: Count | None) -> Count:
-        """n_threads, or, for None, as many as there are processors for each rank"""
+        """n_threads; for None the number of processors for each rank."""
         return max(1, threads.cores() // self._crowd) if n_threads is None else n_threads
 
-    def first(self, i: int = 0) -> int:
+    def part_number(self, i: int = 0) -> int:
         """The number of this rank's part i among all parts."""
         return self.rank * self.own + i
 
     def gather(self, *values: float) -> NDArray[np.float64]:
-        """(size, SLOTS): up to SLOTS float64 of each rank, zeros after them; any value arrives as it is."""
+        """(size, SLOTS): up to SLOTS float64 of each rank, bit for bit, then zeros."""
         mine = np.zeros((self.size, SLOTS))
         mine[self.rank, : len(values)] = values
         return self.exchange(mine)
 
     def exchange(self, mine: Array) -> Array:
-        """Arrays that are zeros but for this rank's part of them, put together; as whole numbers, so that no bit of
-        any value changes."""
+        """Sum over the ranks arrays that are zero but where this rank writes; as integers, so that no bit changes."""
         total = np.empty_like(mine)
         self.comm.Allreduce(mine.view(f"i{mine.itemsize}"), total.view(f"i{mine.itemsize}"))
         return total
 
     def section(self, function: Callable[[], Value]) -> Value:
-        """function() on every rank; what it raises on one is raised on all."""
+        """function() on every rank; an error on one rank is raised on all."""
         result, error = attempt(function)
         self.settle(self.gather(error is not None)[:, 0], error)
         return result
 
     def add(self, value: Callable[[int], float]) -> float:
-        """value(i) of each of this rank's parts i, summed over all parts in their fixed order; a section."""
+        """Sum value(i) over all parts in their fixed order, in a section; i is one of this rank's parts."""
         mine, error = attempt(lambda: float(pair_by_pair([value(i) for i in range(self.own)])))
-        rows = self.gather(error is not None, 0.0 if error is not None else mine)
-        self.settle(rows[:, 0], error)
-        return pair_by_pair(rows[:, 1].tolist())
+        told = self.gather(error is not None, 0.0 if error is not None else mine)
+        self.settle(told[:, 0], error)
+        return pair_by_pair(told[:, 1].tolist())
 
     def concatenate(self, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """make() of each rank, arrays of the same dtype and columns where they have rows, one after the other; a
-        section."""
+        """Concatenate make() of all ranks, in a section; arrays that have rows agree in dtype and columns."""
         mine, error = attempt(lambda: np.ascontiguousarray(make()))
         sizes = self.gather(error is not None, 0 if error is not None else len(mine))
         self.settle(sizes[:, 0], error)
@@ -124,21 +122,21 @@ class Group:
         return self.exchange(whole)
 
     def agreed(self, *reasons: str | None) -> tuple[str | None, ...]:
-        """Each of the reasons, text or None, as the first rank has it that has one."""
-        rows = self.gather(*(reason is not None for reason in reasons))
-        return tuple(self.tell(int(rows[:, i].argmax()), reason) if rows[:, i].any() else None
+        """For each reason the text of the first rank that has one, or None."""
+        told = self.gather(*(reason is not None for reason in reasons))
+        return tuple(self.tell(int(told[:, i].argmax()), reason) if told[:, i].any() else None
                      for i, reason in enumerate(reasons))
 
     def first_of(self, *values: Any) -> tuple[Any, ...]:
-        """The values of rank 0, copies of them on the others."""
+        """The values of rank 0; the other ranks receive copies."""
         raw, error = attempt(lambda: pickle.dumps(values) if self.rank == 0 else b"")
         self.section(lambda: reraise(error))
-        length = self.share(np.array([len(raw)], np.int64))
-        raw = self.share(np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy())
+        length = self.broadcast(np.array([len(raw)], np.int64))
+        raw = self.broadcast(np.frombuffer(raw.ljust(int(length[0])), np.uint8).copy())
         return values if self.rank == 0 else pickle.loads(raw.tobytes())
 
-    def share(self, array: Array) -> Array:
-        """array := that of rank 0"""
+    def broadcast(self, array: Array) -> Array:
+        """array := the array of rank 0; returns it."""
         self.comm.Bcast(array, root=0)
         return array
 
@@ -152,22 +150,22 @@ class Group:
         return buffer.tobytes().decode(errors="replace")
 
     def generator(self, rng: np.random.Generator) -> np.random.Generator:
-        """A generator of random numbers that all ranks have alike, begun by a number that rank 0's draws"""
-        return np.random.default_rng(int(self.share(np.array([rng.integers(2**63)], np.int64))[0]))
+        """The same generator on all ranks, seeded by a number that the rng of rank 0 draws."""
+        return np.random.default_rng(int(self.broadcast(np.array([rng.integers(2**63)], np.int64))[0]))
 
     def any_of(self, flags: Mapping[str, bool]) -> dict[str, bool]:
-        """{name: is it True on any rank?} of up to SLOTS flags, the same names on all ranks."""
-        rows = self.gather(*flags.values())
-        return {name: bool(rows[:, i].any()) for i, name in enumerate(flags)}
+        """{name: is the flag True on any rank?} for up to SLOTS flags, whose names are the same on all ranks."""
+        told = self.gather(*flags.values())
+        return {name: bool(told[:, i].any()) for i, name in enumerate(flags)}
 
     def unchanged(self, theta: NDArray[Any]) -> None:
-        """ValueError on every rank where the last callbacks have changed theta on some ranks only"""
+        """ValueError on every rank if the last callbacks changed theta on some ranks only."""
         if len(set(self.gather(digest(theta))[:, 0])) > 1:
             raise self.alike(ValueError("theta differs between the ranks: a callback that changes it must be given on "
                                         "all of them"))
 
     def settle(self, failed: NDArray[Any], error: BaseException | None) -> None:
-        """After a collective call in which each rank told whether it failed: raise on all ranks, or go on."""
+        """Raise on all ranks if one failed; each has told so in a collective call."""
         failed = np.flatnonzero(failed)
         if not len(failed):
             return
@@ -180,15 +178,15 @@ class Group:
         raise self.alike(error)
 
     def alike(self, error: BaseException) -> BaseException:
-        """The error, which every rank is about to raise."""
+        """Note that every rank is about to raise this error; returns it."""
         self._raised = error
         return error
 
     def agree(self, call: str, settings: Mapping[str, object], digests: NDArray[np.float64] | None = None) -> None:
-        """ValueError on every rank where they are not called alike: a dict by name, the same names on all.
+        """ValueError on every rank unless all make this call with these settings; the names are the same on all.
 
-        digests: those of `own_digests`, gathered already; always in the last places of a message, its errors being in
-        the first, so that a rank that is somewhere else can take neither for the other.
+        digests: `own_digests` of all ranks, if they are gathered already. They stand last in a message and errors
+        first, so that a rank in another call mistakes neither for the other.
         """
         if digests is None:
             digests = self.gather(*[0] * (SLOTS - 2), *own_digests(call, settings))[:, -2:]
@@ -196,7 +194,7 @@ class Group:
             return
         if (digests[:, 0] != digests[0, 0]).any():
             error = ValueError(f"the ranks must call the same function; rank {self.rank} called {call}")
-            raise self.alike(error) if digests.all() else error     # who has sent no digest does not know
+            raise self.alike(error) if digests.all() else error     # a rank that sent no digest does not know
         settings = {**settings, **COMMON}
         names = [name for name in settings if len(set(self.gather(digest(settings[name]))[:, 0])) > 1]
         here = ", ".join(f"{name}={settings[name]!r:.200}" for name in names)
@@ -205,19 +203,20 @@ class Group:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around all that the ranks do together. An error that not all know of would leave the others waiting for
-        ever: it is printed, and the communicator aborts, if it can."""
+        """Guard all that the ranks do together. An error that some do not know of would leave them waiting for ever:
+        it is printed, and the communicator aborts if it can."""
         try:
             yield
         except BaseException as error:
-            if error is not self._raised and self.size > 1 and callable(getattr(self.comm, "Abort", None)):
+            abort = getattr(self.comm, "Abort", None)
+            if error is not self._raised and self.size > 1 and callable(abort):
                 traceback.print_exc()
                 print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
                       file=sys.stderr, flush=True)
                 try:
                     time.sleep(HEARD)
                 finally:
-                    self.comm.Abort(1)      # type: ignore[attr-defined]  (not every communicator has it)
+                    abort(1)
             raise
 
 
@@ -235,16 +234,16 @@ def as_group(comm: Comm | Group | None) -> Group | None:
 
 
 def guard(group: Group | None) -> AbstractContextManager[None]:
-    """`Group.guard`, or nothing where there is no group."""
+    """`Group.guard`; nothing without a group."""
     if group is None:
         return nullcontext()
     return group.guard()
 
 
 def rows(m: int, comm: Comm | Group) -> slice:
-    """The rows of m examples that this rank takes, as a slice: equal shares up to one row, in the order of the ranks.
+    """The slice of m examples that this rank takes: equally many up to one row, in the order of the ranks.
 
-    With `Group(comm, parts)` the parts are the same ones whatever the number of ranks.
+    With `Group(comm, parts)` the parts do not depend on the number of ranks.
     """
     if isinstance(comm, Group):
         rank, parts, own = comm.rank, comm.parts, comm.own
@@ -254,8 +253,8 @@ def rows(m: int, comm: Comm | Group) -> slice:
     return slice(ends[rank * own], ends[(rank + 1) * own])
 
 
-def _place(comm):
-    """(rank, size)"""
+def _place(comm: Any) -> tuple[int, int]:
+    """(rank, size) of this process, checked."""
     if isinstance(comm, type):
         raise TypeError(f"comm must be a communicator as of mpi4py; got the class {comm.__name__}")
     if missing := [name for name in ("Get_rank", "Get_size", "Allreduce", "Bcast")
@@ -272,26 +271,29 @@ def _place(comm):
 
 
 def cuts(m: int, n: int) -> list[int]:
-    """Where m rows are cut into n parts: the first m mod n have one row more. A rank that holds some of the parts
-    finds them again from its number of rows alone."""
+    """The n + 1 ends of n parts of m rows; the first m mod n parts have one row more. A rank finds its parts again
+    from its number of rows alone."""
     return [i * (m // n) + min(i, m % n) for i in range(n + 1)]
 
 
-def ranges(m: int, n: int) -> list[tuple[int, int]]:
+def bounds(m: int, n: int) -> list[tuple[int, int]]:
+    """(first row, last row + 1) of each of n parts of m rows."""
     return list(pairwise(cuts(m, n)))
 
 
 def own_digests(call: str, settings: Mapping[str, object]) -> tuple[int, int]:
+    """Digests of the name of a call, and of its settings and COMMON."""
     return digest(call), digest({**settings, **COMMON})
 
 
 def reraise(error: BaseException | None) -> None:
+    """Raise the error, if there is one."""
     if error is not None:
         raise error
 
 
 def attempt(function: Callable[[], Value]) -> tuple[Any, BaseException | None]:
-    """(its result, None), or (None, what it raised)"""
+    """(the result of function(), None), or (None, its error)."""
     try:
         return function(), None
     except BaseException as error:
@@ -299,7 +301,7 @@ def attempt(function: Callable[[], Value]) -> tuple[Any, BaseException | None]:
 
 
 def pair_by_pair(values: list[Any]) -> Any:
-    """((v0 + v1) + (v2 + v3)) + ...: neighbours, then neighbours of these; arrays are added in place of the first."""
+    """((v0 + v1) + (v2 + v3)) + ...: neighbours, then neighbouring sums; arrays are added in place."""
     while len(values) > 1:
         sums = []
         for i in range(0, len(values) - 1, 2):

@@ -16,17 +16,17 @@ KINDS = (None, "binary", "one_hot", "labels")
 
 
 class Shard:
-    """What a rank holds of the examples, cut into its parts; made on all ranks together.
+    """One rank's rows of the examples, cut into its parts; all ranks make it together.
 
     Parameters
     ----------
     group : Group
     make : callable
-        Returns this rank's rows as Data, possibly none; or a list of Data, its parts.
+        Returns this rank's rows as Data, possibly none, or its parts as a list of Data.
     call, settings
-        What all ranks must have in common: the name of a function and a dict.
+        The name of a function and a dict; they must be the same on all ranks.
     name : str
-        Of the argument that is empty where all ranks' rows are.
+        The argument to name in the error if no rank has rows.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class Shard:
     m : int
         Examples of all ranks.
     weight : float
-        The m of the formulas, of all ranks.
+        m of the formulas, over all ranks.
     scale : float
-        1
+        Always 1.
     classes : "labels", "one_hot", "binary" or None
         Of all ranks, as for `Data`.
     labels, w : True or None
-        Has any rank labels, or weights?
+        True if the examples have labels, or if any rank has weights.
     """
 
     scale = 1.0
@@ -52,24 +52,25 @@ class Shard:
         def prepare() -> Any:
             data = make()
             parts = data if isinstance(data, list) else [
-                part(data, first, last) for first, last in distributed.ranges(data.m, group.own)]
+                part(data, first, last) for first, last in distributed.bounds(data.m, group.own)]
             weight = distributed.pair_by_pair([each.weight for each in parts])
             return parts, (sum(each.m for each in parts), weight, any(each.scale != 1 for each in parts),
                            min(kind(each) for each in parts), any(each.w is not None for each in parts))
 
         prepared, error = distributed.attempt(prepare)
         self.parts, told = ([], (0,) * 5) if error is not None else prepared
-        rows = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
-        group.settle(rows[:, 0], error)
-        group.agree(call, settings, rows[:, -2:])
-        some = rows[rows[:, 1] > 0]
+        everywhere = group.gather(error is not None, *told, *distributed.own_digests(call, settings))
+        group.settle(everywhere[:, 0], error)
+        group.agree(call, settings, everywhere[:, -2:])
+        some = everywhere[everywhere[:, 1] > 0]     # the ranks that have examples
         if not len(some):
             raise group.alike(ValueError(f"{name} has 0 rows on every rank; at least one example is needed"))
-        self.group, self.m, self.weight = group, int(rows[:, 1].sum()), distributed.pair_by_pair(rows[:, 2].tolist())
+        self.group, self.m = group, int(everywhere[:, 1].sum())
+        self.weight = distributed.pair_by_pair(everywhere[:, 2].tolist())
         self.classes, self.w = KINDS[int(some[:, 4].min())], True if some[:, 5].any() else None
         if not self.weight:
             raise group.alike(ValueError("sample_weight must have a positive sum over all ranks"))
-        if rows[:, 3].any():
+        if everywhere[:, 3].any():
             raise group.alike(ValueError("sample_weight must not be that extreme on several ranks; divide all by their "
                                          "mean first"))
         labels = some[:, 4] == KINDS.index("labels")
@@ -89,7 +90,7 @@ class Shard:
             self._sums[key] = Sum(self.group, *key)
         total = self._sums[key]
 
-        def sum_of(i, into):
+        def sum_of(i: int, into: Floats) -> Part:
             into[:] = 0
             data = self.parts[i]
             return Part(data.accumulate(theta, into, n_threads) if data.weight else 0.0, data.weight)
@@ -99,22 +100,22 @@ class Shard:
         return cost
 
     def accuracy(self, outputs: Callable[[Data], Floats]) -> float:
-        """Share of the examples in the right class, where there are any; outputs(data) are the h of a part."""
+        """The fraction of all ranks' examples in the right class; outputs(data) returns h of a part."""
         right = self.group.add(lambda i: self.parts[i].right(outputs(self.parts[i])) if self.parts[i].m else 0.0)
         return right / self.weight
 
     def together(self, values: Callable[[Data, None], NDArray[Any]]) -> NDArray[Any]:
-        """values(data, None), an array of a row an example, of all parts of all ranks one after the other."""
+        """Concatenate values(data, None), one row an example, over all parts of all ranks."""
         return self.group.concatenate(lambda: np.concatenate([values(data, None) for data in self.parts]))
 
 
 def kind(data: Data) -> int:
-    """Number of the data's kind of classes; above all of them where there are no examples to tell."""
+    """The index of the data's classes in KINDS; len(KINDS) without examples."""
     return KINDS.index(data.classes) if data.m else len(KINDS)
 
 
 def part(data: Data, first: int, last: int) -> Data:
-    """The rows first .. last as data of their own, views of these."""
+    """The rows first .. last - 1 as Data of views."""
     columns: Any = [a if a is None else a[first:last] for a in (data.X, data.dense, data.labels, data.w)]
     own = Data.of(data.plan, *columns)
     own.scale = data.scale
@@ -124,6 +125,6 @@ def part(data: Data, first: int, last: int) -> Data:
 def evaluation(
     group: Group, theta: Callable[[], Floats], rows: Callable[[Floats], Data], settings: Mapping[str, object],
 ) -> tuple[Floats, Shard]:
-    """theta() of this rank, and the Shard of rows(theta): all ranks evaluate a network with these settings there."""
+    """(theta() of this rank, the Shard of rows(theta)); all ranks evaluate a network with these settings there."""
     at = group.section(theta)
     return at, Shard(group, lambda: rows(at), "Network", {**settings, "init": None, "dtype": at.dtype.name})

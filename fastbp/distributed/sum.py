@@ -2,8 +2,8 @@
 
     Delta (n,) | cost, weight, flags, fingerprint of theta and more of rank 0 | the same of rank 1 | ...
 
-Each rank writes its own numbers, float64, among zeros, so that they arrive as they are; in a float32 buffer as four
-whole numbers below 2^16 each.
+Each rank writes its float64 numbers among zeros, so that the sum leaves them unchanged. A float32 buffer holds each
+number as four whole numbers below 2^16.
 """
 
 import zlib
@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .._types import Floats
+from .._types import Doubles, Floats
 from .group import Group, attempt, pair_by_pair
 
-MORE, FAILED = 1, 2  # flags of a rank: it has more to come; it raised
-SAMPLE = 64  # values of theta that its fingerprint looks at, about
+MORE, FAILED = 1, 2  # flags of a rank: it has more batches; it raised an error
+SAMPLE = 64  # the fingerprint looks at about so many values of theta
 
 
 class Part(NamedTuple):
-    """What one part brings to a step, beside its Delta."""
+    """The numbers that one part brings to a step, beside its Delta; more: has it more batches?"""
 
     cost: float = 0.0
     weight: float = 0.0
@@ -36,7 +36,8 @@ class Sum:
     group : Group
     n : int
         Length of Delta.
-    dtype : of Delta
+    dtype
+        Of Delta.
     extra : int
         Further numbers of each rank.
 
@@ -62,9 +63,9 @@ class Sum:
     def __call__(
         self, theta: Floats, part: Callable[[int, Floats], Part], extra: Callable[[], Any] = lambda: (),
     ) -> tuple[float, float, bool]:
-        """(cost, weight, has any part more to come?) over all parts; a section.
+        """Sum over all parts, in a section; returns (cost, weight, has any part more batches?).
 
-        part(i, Delta) writes Delta (n,) of this rank's part i, and returns its Part; extra() is asked after them.
+        part(i, Delta) writes Delta (n,) of this rank's part i and returns its Part. extra() is called after them.
         """
         group, own, seen = self.group, self._own, fingerprint(theta)
         mine, error = attempt(lambda: self._parts(part, 0, group.own, own[: self.n], 0))
@@ -90,8 +91,8 @@ class Sum:
         self.extra = numbers[:, 4:]
         return pair_by_pair(costs), pair_by_pair(weights), MORE in flags
 
-    def _parts(self, part, first, last, Delta, depth):
-        """The parts first .. last, a power of two of them, added in pairs."""
+    def _parts(self, part: Callable[[int, Floats], Part], first: int, last: int, Delta: Floats, depth: int) -> Part:
+        """Add the parts first .. last - 1, a power of two of them, in pairs; Delta := their sum."""
         if last - first == 1:
             return Part(*part(first, Delta))
         if len(self._others) == depth:
@@ -102,22 +103,22 @@ class Sum:
         Delta += other
         return Part(a.cost + b.cost, a.weight + b.weight, a.more or b.more)
 
-    def _place(self, numbers):
-        """The numbers of this rank, among the zeros that were there from the beginning"""
+    def _place(self, numbers: Doubles) -> None:
+        """Write the numbers of this rank; the places of the others stay zero."""
         places = self._own[self.n :]
         at = self.group.rank * self._width
         places[at : at + self._width] = numbers if places.itemsize == 8 else numbers.view(np.uint16)
 
-    def _numbers(self):
-        """(size, 4 + extra)"""
+    def _numbers(self) -> Doubles:
+        """The numbers of all ranks, (size, 4 + extra)."""
         size = self.group.size
         places = self._all[self.n : self.n + size * self._width]
         if places.itemsize == 4:
             places = places.astype(np.uint16).view(np.float64)
         return places.reshape(size, self._count).copy()
 
-    def _add(self):
-        """_all := the sum of _own over the ranks"""
+    def _add(self) -> None:
+        """_all := the sum of _own over the ranks."""
         comm: Any = self.group.comm
         if self.group.size == 1:
             return
@@ -133,5 +134,5 @@ class Sum:
 
 
 def fingerprint(theta: NDArray[Any]) -> int:
-    """Of a sample of theta: a change that training makes shows nearly everywhere."""
+    """The CRC-32 of a sample of theta; a step changes nearly every value, so a sample shows it."""
     return zlib.crc32(theta[:: max(1, len(theta) // SAMPLE)].tobytes())

@@ -33,7 +33,7 @@ def share(batch_size: int | None, group: Group, i: int) -> int | None:
     """Examples of a batch that this rank's part i brings: equal shares, up to one; None: all it has."""
     if batch_size is None:
         return None
-    return batch_size // group.parts + (group.first(i) < batch_size % group.parts)
+    return batch_size // group.parts + (group.part_number(i) < batch_size % group.parts)
 
 
 def check_batch_size(batch_size: int | None, group: Group) -> None:

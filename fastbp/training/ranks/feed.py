@@ -52,7 +52,7 @@ class RankFeed:
         are a batch. The order of each part is drawn from a number that rng, the same on all ranks, draws."""
         key, self.brought = int(rng.integers(2**63)), 0
         for i, (source, size) in enumerate(zip(self._feeds, self._shares, strict=True)):
-            pieces = () if source is None else source.pieces(np.random.default_rng([key, self.group.first(i)]))
+            pieces = () if source is None else source.pieces(np.random.default_rng([key, self.group.part_number(i)]))
             m = 0 if source is None else source.m
             yield batches.batches(self._counted(pieces), size, m, 0 if size is None else steps_done * size, steps)
 
@@ -87,7 +87,7 @@ def sources(
     if asked.validation_split:
         key = int(rng.integers(2**63))
         divided = group.section(lambda: [
-            feed.split(net, each, asked.validation_split, np.random.default_rng([key, group.first(i)])) if each.m
+            feed.split(net, each, asked.validation_split, np.random.default_rng([key, group.part_number(i)])) if each.m
             else (each, np.arange(0)) for i, each in enumerate(shard.parts)])
         rows = [others for _, others in divided]
         held = Shard(group, lambda: [kept for kept, _ in divided], "train", settings)

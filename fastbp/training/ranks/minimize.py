@@ -49,7 +49,7 @@ class RankProblem:
         }
         data = Shard(self.group, lambda: Data(net.plan, net.dtype, p.X, p.Y, p.sample_weight, shard=True), "minimize",
                      settings)
-        self.group.share(start)
+        self.group.broadcast(start)
         return data
 
 

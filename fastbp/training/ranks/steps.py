@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ... import _epoch
 from ..._types import Comm, Count, Value
-from ...distributed.group import Group, as_group, attempt, ranges, reraise
+from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
 from ...engine import checks, sums, threads
 from ...engine.data import Data
@@ -85,9 +85,9 @@ class RankSteps:
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
             "parts": group.parts, "fixed order": group.fixed,
         })
-        group.share(own.theta)
-        own.part = group.first()
-        seed = int(group.share(np.array([own.dropout_seed], np.int64))[0])
+        group.broadcast(own.theta)
+        own.part = group.part_number()
+        seed = int(group.broadcast(np.array([own.dropout_seed], np.int64))[0])
         group.section(lambda: own.restart(seed))
 
     @property
@@ -149,7 +149,7 @@ class RankSteps:
 
     def _cut(self, data: Data, rows: NDArray[np.int64], size: int | None) -> Iterator[Iterator[Batch]]:
         """The batches of each of this rank's parts"""
-        for i, (first, last) in enumerate(ranges(len(rows), self.group.own)):
+        for i, (first, last) in enumerate(bounds(len(rows), self.group.own)):
             pieces = [(data, rows[first:last])] if last > first else ()
             yield batches.batches(
                 pieces, batches.share(size, self.group, i), last - first, steps=self.sync_every or 1)
@@ -201,7 +201,7 @@ class RankSteps:
         m_b = batch.examples.weight(first, last)
         if not m_b:
             return Part(more=batch.more)
-        own.set_masks(first, self.group.first(i))
+        own.set_masks(first, self.group.part_number(i))
         self._widest = max(self._widest, last - first)
         work = own.workspaces(self._widest, own.crew.n)
         cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
