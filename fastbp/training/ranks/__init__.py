@@ -1,1 +1,1 @@
-"""Several ranks that train together: their batches, their steps, their training; a layer over those of one process."""
+"""The training of several ranks: their batches, steps and hooks, a layer over those of one process."""

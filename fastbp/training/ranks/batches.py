@@ -12,8 +12,10 @@ from ...engine.data import Data
 
 
 class Batch(NamedTuple):
-    """The examples first .. last of `data` in this order (None: as they lie), `size` of them or more a step; has the
-    part more to come?"""
+    """The examples first .. last - 1 of `data` in `order` (None: unshuffled), for a step or several of `size` examples.
+
+    more: has the part more batches?
+    """
 
     data: Data
     order: NDArray[np.int64] | None
@@ -25,32 +27,32 @@ class Batch(NamedTuple):
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """Of the examples in data"""
+        """Of the examples in `data`."""
         return np.arange(self.first, self.last) if self.order is None else self.order[self.first : self.last]
 
 
 def share(batch_size: int | None, group: Group, i: int) -> int | None:
-    """Examples of a batch that this rank's part i brings: equal shares, up to one; None: all it has."""
+    """The examples of a batch that this rank's part i brings, equally many up to one; None: all it has."""
     if batch_size is None:
         return None
     return batch_size // group.parts + (group.part_number(i) < batch_size % group.parts)
 
 
 def check_batch_size(batch_size: int | None, group: Group) -> None:
-    """An example of each part, at least."""
+    """A batch has at least one example of each part."""
     if batch_size is not None and batch_size < group.parts:
-        raise ValueError(f"batch_size is that of all {group.parts} parts together, and must be at least {group.parts}; "
-                         f"got {batch_size}")
+        raise ValueError(f"batch_size counts the examples of all {group.parts} parts and must be at least "
+                         f"{group.parts}; got {batch_size}")
 
 
 def batches(
     pieces: Iterable[tuple[Data, NDArray[np.int64] | None]], size: int | None, m: int | None = None, skip: int = 0,
     steps: int = 1,
 ) -> Iterator[Batch]:
-    """The Batches of an epoch of a part, `steps` times `size` examples each and less at the end of a piece.
+    """The batches of one part in an epoch: `steps` times `size` examples each, fewer at the end of a piece.
 
-    pieces: (data, order) as of a feed; m: examples in all, None where that is not known, and then `more` is True; skip:
-    examples at the beginning that are left out.
+    pieces: (data, order) of a feed. m: the number of examples; if it is unknown (None), `more` is always True.
+    skip: examples left out at the beginning.
     """
     done = 0
     for data, order in pieces:

@@ -1,4 +1,4 @@
-"""Where the examples of an epoch come from on several ranks, and what is held out."""
+"""The examples of an epoch on several ranks, and those held out."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,26 +17,26 @@ from . import batches
 
 
 class RankFeed:
-    """Where the examples of an epoch come from, on all ranks: what `feed.Arrays` and `feed.Stream` are for one.
+    """The feed of several ranks, made of an `Arrays` or `Stream` for each part of this rank.
 
     Parameters
     ----------
     group : Group
     feeds : list
-        A feed for each part of this rank; None where a part has no examples.
+        The feed of each part; None if it has no examples.
     shares : list
-        Examples of each part in a batch.
+        The share of each part.
     window : int or None
-        As it was given to `train`.
+        As for `train`.
 
     Attributes
     ----------
     m : int or None
-        Examples of all ranks in an epoch; None of chunks.
+        Examples of all ranks in an epoch; None for chunks.
     weight : float or None
         Sum of their weights.
     brought : int
-        Examples of this rank in the pieces of the epoch so far.
+        Examples of this rank in the epoch so far.
     """
 
     def __init__(
@@ -48,8 +48,10 @@ class RankFeed:
         self._nothing = nothing     # data of no rows
 
     def epoch(self, rng: np.random.Generator, steps_done: int, steps: int) -> Iterator[Iterator[batches.Batch]]:
-        """The batches of the next epoch, an iterator for each part; steps_done at its beginning are left out, `steps`
-        are a batch. The order of each part is drawn from a number that rng, the same on all ranks, draws."""
+        """For each part an iterator of its batches of the next epoch, each of `steps` steps.
+
+        The first `steps_done` steps are left out. rng is the same on all ranks: it draws a key for the parts' orders.
+        """
         key, self.brought = int(rng.integers(2**63)), 0
         for i, (source, size) in enumerate(zip(self._feeds, self._shares, strict=True)):
             pieces = () if source is None else source.pieces(np.random.default_rng([key, self.group.part_number(i)]))
@@ -57,12 +59,13 @@ class RankFeed:
             yield batches.batches(self._counted(pieces), size, m, 0 if size is None else steps_done * size, steps)
 
     def _counted(self, pieces: Any) -> Iterator[Any]:
+        """These pieces; counts their examples."""
         for data, order in pieces:
             self.brought += data.m if order is None else len(order)
             yield data, order
 
     def together(self, values: Callable[[Data, NDArray[np.int64] | None], NDArray[Any]]) -> NDArray[Any]:
-        """values(data, rows) of the examples of all ranks' parts, one after the other"""
+        """Concatenate values(data, rows) over all parts of all ranks."""
         return self.group.concatenate(lambda: np.concatenate(
             [values(each.data, each.rows) for each in self._feeds if each is not None]
             or [values(self._nothing, None)]))
@@ -71,18 +74,15 @@ class RankFeed:
 def sources(
     asked: Arguments, rng: np.random.Generator, group: Group,
 ) -> tuple[RankFeed, Shard | None, Shard | None]:
-    """What `feed.sources` gives, for the rows that each rank has: a RankFeed, and Shards of what is held out and of
-    all."""
+    """(the feed, the validation, all examples: None for chunks), as `feed.sources`, of all ranks."""
     settings = _agreed(asked, group)
     held = None
     if asked.validation_data is not None:
-        held = Shard(group, lambda: _held_out(asked), "train", settings,
-                     "validation_data X")
+        held = Shard(group, lambda: _held_out(asked), "train", settings, "validation_data X")
     if asked.Y is None:
         return _of_chunks(asked, group), held, None
     net, steps = asked.net, asked.sync_every or 1
-    shard = Shard(
-        group, lambda: asked.data(shard=True), "train", settings)
+    shard = Shard(group, lambda: asked.data(shard=True), "train", settings)
     rows: list[Any] = [None] * group.own
     if asked.validation_split:
         key = int(rng.integers(2**63))
@@ -101,17 +101,17 @@ def sources(
 
 
 def _of_part(feeds: list[Any], name: str, i: int) -> float:
-    """An attribute of the feed of part i; 0 where it has no examples"""
+    """An attribute of the feed of part i; 0 if it has no examples."""
     return getattr(feeds[i], name) if feeds[i] else 0.0
 
 
 def _held_out(asked: Arguments) -> Any:
-    """This rank's rows of the validation data"""
+    """This rank's rows of the validation data."""
     return feed.validation(asked.net, asked.validation_data, shard=True)
 
 
 def _agreed(asked: Arguments, group: Group) -> dict[str, Any]:
-    """What all ranks must have in common, once they have"""
+    """The settings that all ranks must have in common, checked."""
     settings = {
         "epochs": asked.epochs, "metrics": list(asked.functions), "sync_every": asked.sync_every,
         **asked.net.settings(), "init": None, "batch_size": asked.batch_size, "shuffle": asked.shuffle,
@@ -130,7 +130,7 @@ def _agreed(asked: Arguments, group: Group) -> dict[str, Any]:
 
 
 def _of_chunks(asked: Arguments, group: Group) -> RankFeed:
-    """Each rank's own chunks, a part a rank, cut into windows of whole rounds of sync_every batches"""
+    """Each rank's own chunks, one part a rank; a window holds whole rounds of sync_every batches."""
     def make() -> tuple[int | None, Stream]:
         if group.own > 1:
             raise ValueError("chunks cannot be cut into several parts a rank; parts must be the number of ranks")

@@ -1,4 +1,4 @@
-"""The minimisation of J over the examples of several ranks: each runs the same optimizer on the J and D of all."""
+"""`minimize` on several ranks: each runs the same optimizer on J and D over the rows of all."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,12 +18,13 @@ from ..problem import Problem
 
 
 class RankProblem:
-    """`Problem` on every rank, with its own rows."""
+    """`Problem` on every rank, each with its own rows."""
 
     def __init__(self, problem: Problem, comm: Comm | Group) -> None:
         self.problem, self.group = problem, as_group(comm)
 
     def solve(self) -> Any:
+        """All stages; returns SciPy's result."""
         problem, group = self.problem, self.group
         with group.guard():
             start = group.section(problem.check)
@@ -33,14 +34,14 @@ class RankProblem:
             try:
                 result = problem.search(start, data)
             except Exception as error:
-                if not isinstance(error, MemoryError):      # of this rank alone
-                    group.alike(error)      # SciPy goes the same way on every rank
+                if not isinstance(error, MemoryError):      # a MemoryError is this rank's alone
+                    group.alike(error)      # SciPy takes the same course on every rank
                 raise
             group.agree("minimize", {"result.x": result.x})
             return problem.finish(result)
 
     def _shard(self, start: NDArray[np.float64]) -> Shard:
-        """This rank's rows; start := that of rank 0"""
+        """The shard of this rank; start := that of rank 0."""
         p, net = self.problem, self.problem.net
         settings = {
             "method": p.method, **p.penalties, "maxiter": p.maxiter, "tol": p.tol, "options": p.options,
@@ -54,7 +55,7 @@ class RankProblem:
 
 
 def _of_all(group: Group, callback: Callable[..., Any] | None) -> Callable[..., bool] | None:
-    """The callback of each rank, those that have none among them, as a section; what stops one stops all."""
+    """Call each rank's callback, if it has one, in a section; a stop on one rank stops all."""
     if not group.agreed(None if callback is None else "there is one")[0]:
         return None
 

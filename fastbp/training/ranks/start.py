@@ -1,4 +1,4 @@
-"""A training of several ranks: its stages and its hooks, each in a section that all ranks end alike."""
+"""A training on several ranks: its stages and its hooks, each in a section."""
 
 import time
 from collections.abc import Iterator
@@ -49,6 +49,7 @@ class RankStages(Stages):
         self.asked.rng = self.group.generator(self.asked.rng)
 
     def look_for_checkpoint(self) -> None:
+        """Rank 0 reads the file; the others receive the kept training."""
         asked = self.asked
         if self.group.rank:
             self.group.section(lambda: checkpoint.check(asked.checkpoint, asked.checkpoint_every, asked.resume))
@@ -67,8 +68,7 @@ class RankStages(Stages):
 
     def training_of(self, trainer: Any) -> Training:
         asked = self.asked
-        measured = RankMeasures(asked.functions, self.source, self.validation)
-        measured.group = self.group
+        measured = RankMeasures(self.group, asked.functions, self.source, self.validation)
         return RankTraining(
             trainer, self.source, self.batch_size, measured, asked.callbacks, asked.rng, asked.epochs)
 
@@ -86,7 +86,7 @@ class RankStages(Stages):
 
 
 class Follower(Keeper):
-    """The checkpoint as the ranks see it that do not write it."""
+    """The checkpoint on the ranks that do not write it; they only resume."""
 
     def __init__(self, kept: Kept | None) -> None:
         self.kept = kept
@@ -97,7 +97,7 @@ class Follower(Keeper):
 
 
 class RankHooks(Hooks):
-    """Each hook in a section. What follows a step is done in the section of the next one: there is one sum a step."""
+    """Each hook in a section. The hooks after a step wait for the section of the next step: one sum a step."""
 
     def __init__(self, show: Any, callbacks: Callbacks, keeper: Keeper, group: Group, sync_every: int) -> None:
         super().__init__(show, callbacks, keeper)
@@ -113,7 +113,7 @@ class RankHooks(Hooks):
             self.call("on_batch_end", training)
 
     def before_step(self, training: Training) -> None:
-        """What was left to do after the step before; in the section of this one"""
+        """The hooks that the last step left waiting; called in the section of this step."""
         if self._due:
             self._due = False
             self.report(training.history, training.position.examples)
@@ -126,6 +126,7 @@ class RankHooks(Hooks):
         self.group.section(lambda: self.keeper.after_epoch(training))
 
     def call(self, name: str, training: Training) -> None:
+        """Call the callbacks of all ranks; a stop or pause on one rank holds on all."""
         if not self.callbacks.has[name]:
             return
         self.group.section(lambda: self.callbacks.call(name, training))
@@ -143,7 +144,7 @@ class RankHooks(Hooks):
 
 
 class RankTraining(Training):
-    """A training whose steps are those of all ranks; everything that callbacks see is the same on each."""
+    """A training by the steps of all ranks; callbacks see the same on each."""
 
     def __init__(self, trainer: Any, *others: Any) -> None:
         super().__init__(trainer, *others)
@@ -180,12 +181,11 @@ class RankTraining(Training):
 
 
 class RankMeasures(Measures):
-    """The measures of the examples of all ranks, the same values on each."""
+    """Measures over the examples of all ranks; the values are the same on each."""
 
-    group: Group
-
-    def __init__(self, functions: Functions, source: Any, validation: Any) -> None:
+    def __init__(self, group: Group, functions: Functions, source: Any, validation: Any) -> None:
         super().__init__(functions, source, validation)
+        self.group = group
         self._answers: dict[int, Answers] = {}
 
     def values(self, functions: Functions, h: NDArray[Any], answers: Answers) -> dict[str, float]:
@@ -201,12 +201,13 @@ class RankMeasures(Measures):
 
 
 def _targets(data: Any, rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    """Labels, or targets in one dtype whatever each rank's were"""
+    """Labels, or targets as float64: the dtypes of the ranks may differ."""
     Y = measures.of_rows(data.Y, rows)
     return Y if data.labels is not None else Y.astype(np.float64)
 
 
 def _weights(data: Any, rows: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    """Weights, 1 on ranks that have none."""
     if data.w is None:
         return np.ones(data.m if rows is None else len(rows))
     return measures.of_rows(data.w[:, 0], rows).astype(float)

@@ -22,10 +22,10 @@ NONE = np.empty(0)
 
 
 class RankSteps:
-    """The steps of all ranks as one; theta and masks begin as those of rank 0.
+    """The steps of all ranks; theta and masks start as those of rank 0.
 
-    Either each step is the same one on every rank, along the D of all ranks' batches; or, with `sync_every`, each rank
-    takes so many of its own, and theta and the optimizer's arrays are averaged, by the weight of the examples seen.
+    Every rank takes the same step, along the D of all ranks' batches. With `sync_every` each rank takes so many steps
+    alone; then theta and the optimizer's arrays are averaged, weighted by the examples seen.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ class RankSteps:
             self._make_sum()
 
     def _make_sum(self) -> None:
-        """What the ranks bring to a sum, and what they learn from it"""
+        """Choose what the ranks add up, and the step they take from the sum."""
         group, theta = self.group, self.own.theta
-        self._widest = 2        # batch of this rank so far
-        self._told: Any = None  # settings of the compiled rule
+        self._widest = 2        # examples of this rank's largest batch so far
+        self._told: Any = None  # the settings that `_rule` was made for
         self._rule: Any = None
         self._bring: Callable[[int, Batch, NDArray[Any]], Part]
         self._learn: Callable[[float], float]
@@ -78,7 +78,7 @@ class RankSteps:
             self._bring, self._learn, self._further = self._bring_steps, self._average, self._progress
 
     def _start_alike(self) -> None:
-        """theta and masks := those of rank 0, which all ranks train with the same settings"""
+        """theta and masks := those of rank 0, if all ranks have the same settings."""
         group, own = self.group, self.own
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
@@ -92,12 +92,12 @@ class RankSteps:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What a training that resumes must have in common with the one kept: the number of ranks only where there is
-        no fixed order"""
+        """What a resumed training must have in common with the kept one; without a fixed order parts is the number of
+        ranks."""
         return {"parts": self.group.parts, "fixed order": self.group.fixed, "sync_every": self.sync_every}
 
     def once(self, function: Callable[[], Value]) -> Value | None:
-        """function(), by rank 0 alone; what it raises is raised on all ranks"""
+        """function() on rank 0 alone; its error is raised on all ranks."""
         with self.group.guard():
             return self.group.section(lambda: function() if self.group.rank == 0 else None)
 
@@ -110,13 +110,13 @@ class RankSteps:
         return fit
 
     def quick(self, X: Any, Y: Any) -> None:
-        """None: a step of several ranks has a sum in it"""
+        """None: ranks have no quick step, since they must add up Delta."""
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> float:
-        """`Trainer.epoch`, each rank with its own rows"""
+        """`Trainer.epoch`, each rank with its own rows."""
         group, total, weight = self.group, 0.0, 0.0
         with group.guard(), ExitStack() as stack:
 
@@ -139,7 +139,7 @@ class RankSteps:
     def _rows(
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, order: ArrayLike | None,
     ) -> tuple[Data, NDArray[np.int64]]:
-        """This rank's examples, and their indices in order"""
+        """(this rank's examples, their indices in order)."""
         net = self.own.net
         data = Data(net.plan, net.dtype, X, Y, sample_weight, shard=True)
         checks.parameters(self.own.theta, net.plan, net.dtype, "net.theta")
@@ -148,7 +148,7 @@ class RankSteps:
         return data, np.arange(data.m) if order is None or not data.m else checks.order_of_examples(order, data.m)
 
     def _cut(self, data: Data, rows: NDArray[np.int64], size: int | None) -> Iterator[Iterator[Batch]]:
-        """The batches of each of this rank's parts"""
+        """The batches of each of this rank's parts."""
         for i, (first, last) in enumerate(bounds(len(rows), self.group.own)):
             pieces = [(data, rows[first:last])] if last > first else ()
             yield batches.batches(
@@ -158,11 +158,11 @@ class RankSteps:
         self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None,
         watched: bool = False,
     ) -> Iterator[tuple[float, float]]:
-        """Steps until no part has more to come; yields (m_b J, m_b) after each, penalty included.
+        """Take steps until no part has more batches; yields (m_b J, m_b) after each, penalty included.
 
-        prepare() returns the batches of each of this rank's parts, before() is called ahead of each step: both in a
-        section. What a rule in Python raises goes into the next one; where ranks do more between the steps (`watched`,
-        the same on all), and after the last, into one of its own.
+        prepare() returns the batches of each of this rank's parts; before() is called before each step; both run in a
+        section. An error of a rule in Python is raised in the section of the next step. After the last step, or if the
+        ranks work between steps (`watched`, the same on all), it has a section of its own.
         """
         brought: list[Iterator[Batch]] | None = None
         error, more = None, True
@@ -189,14 +189,14 @@ class RankSteps:
             if watched or not more:
                 if not self.own.compiled:
                     self.group.section(partial(reraise, error))
-                reraise(error)      # the others are not told: the guard ends them
+                reraise(error)      # the other ranks do not know: the guard ends them
             if error is None:
                 yield cost + m_b * penalty, m_b
 
     # ------------------------------------------------------------ the same step on every rank
 
     def _bring_batch(self, i: int, batch: Batch, Delta: NDArray[Any]) -> Part:
-        """Delta := the sum over a batch of this rank's part i"""
+        """Delta := the sum over a batch of this rank's part i."""
         own, first, last = self.own, batch.first, batch.last
         m_b = batch.examples.weight(first, last)
         if not m_b:
@@ -208,7 +208,7 @@ class RankSteps:
         return Part(cost, m_b, batch.more)
 
     def _ask(self) -> None:
-        """The compiled rule of the next step, and its learning rate; they raise here all that they can raise"""
+        """Make the compiled rule and the learning rate of the next step, so that their errors come before it."""
         own = self.own
         if not own.compiled or self.sync_every is not None:
             return
@@ -218,7 +218,7 @@ class RankSteps:
         self._rate = own.rates(1)
 
     def _step(self, m_b: float) -> float:
-        """The step; returns the penalty before it"""
+        """Take the step; returns the penalty before it."""
         own = self.own
         if not own.compiled:
             return own.learn(m_b)
@@ -227,7 +227,7 @@ class RankSteps:
     # ------------------------------------------------------------ steps of each rank's own, then an average
 
     def _bring_steps(self, _: int, batch: Batch, into: NDArray[Any]) -> Part:
-        """Steps of this rank alone; into := what is averaged, times the weight of their examples"""
+        """Take this rank's own steps; into := the arrays to average, times the weight of their examples."""
         cost, weight = self.own.take(batch.data, batch.size, batch.indices)
         at = 0
         for a in self._averaged():
@@ -236,11 +236,11 @@ class RankSteps:
         return Part(cost, weight, batch.more)
 
     def _progress(self) -> tuple[float, ...]:
-        """Steps since the last average, and what depends on their number alone"""
+        """Steps since the last average, and the scalars that depend only on the number of steps."""
         return int(self.own.taken[0]) - self._begun, *self._scalars
 
     def _average(self, m_b: float) -> float:
-        """theta and the optimizer's arrays := their averages; the count of steps that of the rank that took most"""
+        """theta and the optimizer's arrays := their averages; the step count := the largest of any rank."""
         at, ahead = 0, self._sum.extra[self._sum.extra[:, 0].argmax()]
         for a in self._averaged():
             np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
@@ -250,15 +250,16 @@ class RankSteps:
         self._scalars[:] = ahead[1:]
         if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:
             own.kept["t"] = int(own.taken[0])
-        return 0.0      # it is in the cost of the steps
+        return 0.0      # the cost of the steps includes the penalty
 
     @property
     def _scalars(self) -> NDArray[np.float64]:
+        """The scalars of a compiled rule; empty if it has none."""
         own = self.own
         return own.kept["scalars"] if own.compiled and "scalars" in own.kept else NONE
 
     def _averaged(self) -> list[NDArray[Any]]:
-        """theta, and what the optimizer keeps in arrays of floating-point numbers"""
+        """theta and the floating-point arrays of the optimizer's state."""
         own = self.own
         if own.compiled:
             return [own.theta, *(own.kept[slot] for slot in own.optimizer.slots)]
