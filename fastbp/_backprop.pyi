@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._types import Floats
+from ._types import Doubles, Floats
 
 @disjoint_base
 class Examples:
@@ -64,8 +64,8 @@ def accumulate(
     last: int,
     work: Floats,
     B: int,
-    costs: NDArray[np.float64],
-    each: NDArray[np.float64],
+    costs: Doubles,
+    each: Doubles,
     Delta: Floats,
     cost: float,
     budget: float,

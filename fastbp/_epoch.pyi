@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from ._backprop import Examples, Team
-from ._types import Floats
+from ._types import Doubles, Floats
 
 @final
 class Rule:
@@ -14,12 +14,12 @@ class Rule:
         cls,
         plan: NDArray[np.int64],
         rule: int,
-        settings: NDArray[np.float64],
-        regularisation: NDArray[np.float64],
+        settings: Doubles,
+        regularisation: Doubles,
         slots: Sequence[Floats],
-        scalars: NDArray[np.float64],
+        scalars: Doubles,
         taken: NDArray[np.int64],
-        sums: NDArray[np.float64],
+        sums: Doubles,
     ) -> Rule: ...
 
 def groups(plan: NDArray[np.int64]) -> int: ...
@@ -28,7 +28,7 @@ def step(
     theta: Floats,
     m_b: float,
     rule: Rule,
-    rates: NDArray[np.float64],
+    rates: Doubles,
     Delta: Floats,
 ) -> float: ...
 def steps(
@@ -40,12 +40,12 @@ def steps(
     first: int,
     last: int,
     rule: Rule,
-    rates: NDArray[np.float64],
+    rates: Doubles,
     Delta: Floats,
     work: Floats,
     B: int,
-    costs: NDArray[np.float64],
-    each: NDArray[np.float64],
+    costs: Doubles,
+    each: Doubles,
     total: float,
     weight: float,
     budget: float,
@@ -59,7 +59,7 @@ def online_steps(
     first: int,
     last: int,
     rule: Rule,
-    rates: NDArray[np.float64],
+    rates: Doubles,
     work: Floats,
     B: int,
     packed: Floats,
@@ -79,7 +79,7 @@ class Stepper:
         Delta: Floats,
         work: Floats,
         B: int,
-        costs: NDArray[np.float64],
+        costs: Doubles,
         rule: Rule,
         lowest: float,
         highest: float,

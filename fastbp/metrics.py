@@ -44,7 +44,7 @@ def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) ->
 
 @_metric
 def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """Mean over the classes of the share of their examples in the right class: recall, averaged."""
+    """Recall, averaged over the classes: the share of the examples of a class that are in the right class."""
     right, of = _right(h, Y), _classes(h, Y)
     w = np.ones(len(right)) if sample_weight is None else sample_weight
     recalls = [np.average(right[of == k], weights=w[of == k]) for k in np.unique(of[w > 0])]
@@ -130,7 +130,7 @@ def check_classes(functions: dict[str, Callable[..., float]], data: Data | None)
     wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
     if wanted and data is not None and data.classes is None:
         raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
-                         "and the high end of what the output reaches")
+                         "and the high end of the output's range")
 
 
 def _mean(values: NDArray[Any], sample_weight: Floats | None) -> float:

@@ -37,7 +37,7 @@ def array(value: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """The 2-D array as the compiled core reads it; converted to dtype only where the core cannot read it in place."""
+    """The 2-D array as the compiled core reads it; converted to dtype only if the core cannot read it in place."""
     if a.dtype == bool:
         a = a.view(np.uint8)
     if a.dtype in READ_AS_IS and a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == a.itemsize):
@@ -47,7 +47,7 @@ def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) -> None:
-    """No NaN, no infinity, no value too large for dtype; the error names the first such cell."""
+    """No NaN, no infinity, no value too large for dtype; the error names the first one."""
     if a.dtype.kind != "f":
         return
     flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
@@ -186,7 +186,7 @@ def network(net: Value) -> Value:
 
 
 def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "theta") -> Floats:
-    """Flat parameters (n_parameters,), finite, in dtype, contiguous; copied only where they are not so already."""
+    """Flat parameters (n_parameters,), finite, in dtype, contiguous; copied only if they are not so already."""
     a = array(theta, name)
     if a.shape != (plan.n_parameters,):
         raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")

@@ -1,8 +1,9 @@
-"""Which examples are in the right class, and of which class they are.
+"""The classes of examples, and whether outputs name the right ones.
 
-h : (m, K) outputs;  Y : (m,) labels 0 .. K-1, or (m, K) targets;  middle : between low and high, the values of a target
-that say no and yes. Classes are named by labels ("labels"), by one high target a row ("one_hot"), or by each target of
-its own ("binary").
+h : (m, K) outputs;  Y : (m,) labels 0 .. K-1, or (m, K) targets, each low (no) or high (yes).
+
+Y names classes in one of three ways: "labels"; "one_hot", one high target a row; "binary", any number of high targets a
+row, or one column. An output or a target says yes if it is at least the middle of low and high.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from .._types import Classes
 
 
 def kind(Y: NDArray[Any], low: float, high: float) -> Classes | None:
-    """How targets (m, K) name classes; None where one of them is neither low nor high."""
+    """How targets (m, K) name classes; None if one of them is neither low nor high."""
     if not np.isfinite(high) or not (np.equal(Y, low) | np.equal(Y, high)).all():
         return None
     return "one_hot" if one_hot(Y, high) else "binary"
@@ -27,12 +28,12 @@ def one_hot(Y: NDArray[Any], high: float) -> bool:
 
 
 def middle(low: float, high: float) -> float:
-    """The boundary between no and yes; an output or a target that lies on it says yes."""
+    """The boundary between no and yes."""
     return (low + high) / 2
 
 
 def middle_of(Y: NDArray[Any]) -> float:
-    """The middle, from the targets alone: of -1 and 1 where one is negative, else of 0 and 1."""
+    """The middle, from the targets alone: of -1 and 1 if one is negative, else of 0 and 1."""
     return middle(-1.0 if (Y < 0).any() else 0.0, 1.0)
 
 
@@ -40,10 +41,10 @@ def right(
     h: NDArray[Any], Y: NDArray[Any], classes: Classes | None, middle: float,
     yes: Callable[[NDArray[Any], float], NDArray[np.bool_]] = np.greater_equal,
 ) -> NDArray[np.bool_]:
-    """Which examples (m,) are in the right class.
+    """Is each example (m,) in the right class?
 
-    "labels" and "one_hot": the largest output is that of the class. "binary": every output is on the side of the middle
-    that its target is on; `yes` tells the upper side (scikit-learn's predictions take np.greater).
+    For "labels" and "one_hot" the largest output must be that of the class. For "binary" every output must say the same
+    as its target: `yes` compares them with the middle (np.greater for scikit-learn, which needs more than the middle).
     """
     if classes == "binary":
         return (yes(h, middle) == yes(Y, middle)).all(axis=1)
@@ -51,7 +52,7 @@ def right(
 
 
 def named(values: NDArray[Any], middle: float) -> NDArray[np.int64]:
-    """The class (m,) that each row of outputs or targets (m, K) names: the largest; for K = 1 the side, 0 or 1."""
+    """The class (m,) of each row of outputs or targets (m, K): its largest column; for K = 1 yes is 1, no is 0."""
     if values.shape[1] == 1:
         return (values[:, 0] >= middle).astype(np.int64)
     return values.argmax(axis=1)

@@ -35,10 +35,10 @@ class Data:
     scale : float
         A power of two, 1 but for extreme weights.
     classes : "labels", "one_hot", "binary" or None
-        How Y names classes (`engine.classes`); None where it does not.
+        How Y names classes (`engine.classes`); None if it does not.
     """
 
-    dense: NDArray[Any] | Any  # None where there are labels
+    dense: NDArray[Any] | Any  # None if there are labels
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,

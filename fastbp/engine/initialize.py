@@ -72,7 +72,7 @@ def draw(init: str | Floats, eps: float | Any, plan: Plan, dtype: DTypeLike, rng
 
 
 def warn_if_equal_units(net: Net, stacklevel: int = 3) -> None:
-    """Warn where two hidden units have the same weights in and out: their gradients stay the same for ever."""
+    """Warn if two hidden units have the same weights in and out: their gradients stay the same for ever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
         if len(before) < 2:
             continue

@@ -48,7 +48,7 @@ class Plan:
         One for each hidden layer.
     output, loss : str
     loss_parameters : dict
-        Name and value of the loss's own parameter; empty where it has none.
+        Name and value of the loss's own parameter; empty if it has none.
     shapes : list of (rows, columns)
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
@@ -161,7 +161,7 @@ class Plan:
 
 
 def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, float]:
-    """The parameter of the loss by name, {} where it has none; None means the usual value."""
+    """The parameter of the loss by name, {} if it has none; None means the usual value."""
     _, name, usual, below = _kernels.losses[loss]
     for other, value in given.items():
         if value is not None and other != name:

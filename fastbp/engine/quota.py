@@ -14,12 +14,12 @@ OWN = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path; no contr
 
 @cache
 def processors() -> float:
-    """The smallest quota of the process's groups and of those around them; infinite where none has one."""
+    """The smallest quota of the process's groups and of those around them; infinite if none has one."""
     return min((quota(folder) for folder in _folders()), default=math.inf)
 
 
 def quota(folder: Path) -> float:
-    """Time over period, of cpu.max (version 2) or cpu.cfs_* (version 1); infinite where there is no limit."""
+    """Time over period, of cpu.max (version 2) or cpu.cfs_* (version 1); infinite if there is no limit."""
     for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         try:
             time, period = " ".join((folder / name).read_text() for name in names).split()

@@ -27,7 +27,7 @@ class Regularisation:
     batch_lam : float
         In a batch of weight m_b every c_l is larger by batch_lam / m_b.
     clip_value, clip_norm : float
-        Infinite where nothing is clipped. The norm is that of all layers together, after clip_value.
+        Infinite if nothing is clipped. The norm is that of all layers together, after clip_value.
     """
 
     c: tuple[float, ...]

@@ -18,8 +18,8 @@ from .plan import Plan
 from .threads import Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
-SHARDS = 8  # at most; each has a Delta of its own
-SHARD_MEMORY = 2**22  # parameters that all of these may hold together
+SHARDS = 8  # the most shards of a sum; each has a Delta of its own
+SHARD_MEMORY = 2**22  # parameters in the Deltas of all shards together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NOT_EACH = np.empty(0)
 
@@ -35,7 +35,7 @@ class Workspace:
 
 
 def rows(plan: Plan, m: int, dtype: DTypeLike) -> int:
-    """Examples of a block of m, or of more."""
+    """Examples of a block, if there are m or more in all."""
     return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
 
 
@@ -48,7 +48,7 @@ def aligned(n: int, dtype: np.dtype[Any]) -> Floats:
 
 
 def operations(plan: Plan, m: int) -> float:
-    """Floating-point operations of forward, delta and Delta over m examples, about."""
+    """Approximate number of floating-point operations of forward, delta and Delta over m examples."""
     return 6.0 * m * plan.n_parameters
 
 
@@ -140,7 +140,7 @@ def predict(
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
-    """predict(x, out): the compiled h(x) of one example; None where `checks` has to look at x and out first."""
+    """predict(x, out): the compiled h(x) of one example; None if `checks` has to look at x and out first."""
     if plan.n_parameters > SMALL:
         return lambda x, out: None
     work = Workspace(plan, 1, theta.dtype)

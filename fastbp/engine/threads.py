@@ -36,7 +36,7 @@ ALONE_FIRST = 0.05
 TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
 TERM = 1.0  # seconds that the faster number then works, at most
-SHARE = 0.05  # the part of all working time that trials may take: the loss where the other is always slower
+SHARE = 0.05  # part of all working time for trials: the loss if the other is always slower
 
 
 def cores() -> int:

@@ -122,9 +122,9 @@ def unpack(arrays: Arrays, settings: Any) -> Network:
     if dtype not in ("float32", "float64"):
         raise FormatError(f"network, dtype is {dtype!r:.60}; accepted are 'float32' and 'float64'")
     if init is not None and not isinstance(init, str):
-        raise FormatError(f"network, init is {init!r:.60}; accepted are the name of a scheme, or null beside an array")
+        raise FormatError(f"network, init is {init!r:.60}; accepted are the name of a scheme, or null with an array")
     if arrays.keys() != ({"theta", "init"} if init is None else {"theta"}):
-        raise FormatError(f"the arrays must be theta, and init where network, init is null (it is {init!r:.60}); "
+        raise FormatError(f"the arrays must be theta, and init if network, init is null (it is {init!r:.60}); "
                           f"they are {', '.join(sorted(arrays)):.200}")
     for name, a in arrays.items():
         if a.dtype.name != dtype:
