@@ -290,7 +290,7 @@ def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -
     if lam is None:
         return c
     if any(c):
-        raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) are the same thing; give one of them")
+        raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) set the same coefficient; give one of them")
     return (number(lam, "lam") / m,) * n
 
 
