@@ -264,7 +264,7 @@ def test_a_pause_after_an_epoch_is_one_too(tmp_path):
 @pytest.mark.parametrize("at", [1, 4, 6, 8])
 def test_an_exception_has_the_last_state_written(tmp_path, monkeypatch, error, at):
     monkeypatch.setattr(checkpoint, "LEAST", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0.0)
+    monkeypatch.setattr(checkpoint, "TIMES", 0.0)
     calls = itertools.count(1)
 
     class Raise:
@@ -283,7 +283,7 @@ def test_an_exception_has_the_last_state_written(tmp_path, monkeypatch, error, a
 
 def test_what_a_failing_disk_says_stands_beside_the_exception_and_hides_it_not(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "LEAST", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0.0)
+    monkeypatch.setattr(checkpoint, "TIMES", 0.0)
 
     def fail(training):
         if training.epoch == 2:

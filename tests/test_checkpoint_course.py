@@ -26,7 +26,7 @@ def path(quick_folder):
 @pytest.fixture
 def each_state_is_copied(monkeypatch):
     monkeypatch.setattr(checkpoint, "LEAST", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", 0.0)
+    monkeypatch.setattr(checkpoint, "TIMES", 0.0)
 
 
 def network(seed=0, dtype=np.float64):

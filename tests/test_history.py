@@ -113,7 +113,7 @@ def test_an_epoch_reports_after_each_of_its_pieces(form, monkeypatch):
 def test_a_line_is_of_the_last_epoch():
     history = fastbp.History(J=[4.0, 3.0, 2.0], val_J=[5.0, 6.0, 7.0], val_accuracy=[0.1, 0.2, 0.25],
                              seconds=[1.0, 4.0, 2.0], examples=100, metrics={"mae": [0.5, 0.75, 0.875], "mse": []})
-    assert progress.line(history) == (
+    assert history.line() == (
         "J 2.00000, val_J 7.00000, val_accuracy 25.00 %, mae 0.875, 50 examples/s")
 
 

@@ -1,4 +1,4 @@
-"""The arguments of `train` as one object, from which the stages of a training are made."""
+"""The arguments of `train` as one object, which the stages of a training read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .. import callbacks as calls
-from .. import metrics as measures
+from .. import callbacks, metrics
 from .._types import Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..engine import checks
 from ..engine.data import Data
@@ -16,7 +15,7 @@ from ..network import Network
 
 @dataclass
 class Arguments:
-    """What `train` was called with; see there. `check` has to come first."""
+    """The arguments of `train`, described there; `check` comes first."""
 
     net: Network
     X: Any
@@ -46,13 +45,12 @@ class Arguments:
     sync_every: Any
 
     def data(self, shard: bool) -> Data:
-        """X, Y and sample_weight, checked; shard: possibly no rows, other ranks having theirs"""
+        """X, Y and sample_weight, checked; shard: they are one rank's rows, possibly none."""
         Y: Any = self.Y
         return Data(self.net.plan, self.net.dtype, self.X, Y, self.sample_weight, shard=shard)
 
     def check(self) -> None:
-        """Each argument by itself; numbers become Python's, metrics functions by name, callbacks objects with methods,
-        the seed a generator."""
+        """Check each argument by itself. Numbers become Python's, metrics a dict of functions, the seed a generator."""
         def count(name: str) -> int | None:
             value = getattr(self, name)
             return None if value is None else checks.count(value, name)
@@ -62,6 +60,6 @@ class Arguments:
         self.batch_size, self.window = count("batch_size"), count("window")
         self.shuffle, self.progress = checks.flag(self.shuffle, "shuffle"), checks.flag(self.progress, "progress")
         self.validation_split = checks.number(self.validation_split, "validation_split", high=1)
-        self.functions: dict[str, Callable[..., float]] = measures.resolve(self.metrics)
-        self.callbacks = calls.check(self.callbacks)
+        self.functions: dict[str, Callable[..., float]] = metrics.resolve(self.metrics)
+        self.callbacks = callbacks.check(self.callbacks)
         self.rng = checks.generator(self.seed)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training under way: when a copy is taken, and when it is written."""
+"""Checkpoints of a training: when its state is copied, and when the copy is written."""
 
 import time
 from typing import Any
@@ -11,6 +11,7 @@ from ..callbacks import Callback
 from ..engine import checks
 from ..files import atomic, container, values
 from ..files import network as files
+from ..history import History
 from . import states
 from .arguments import Arguments
 from .hooks import Keeper
@@ -18,15 +19,15 @@ from .kept import Kept, keeping, read
 from .loop import DivergenceError, Position, Training
 
 UNITS = ("epochs", "batches", "seconds")
-Key = tuple[int, int, str | None]  # which state it is: epochs, examples, why it stopped
-LEAST, SHARE = 0.02, 50  # seconds between two copies of a state: these, and so many times what copying takes
+Key = tuple[int, int, str | None]  # tells states apart: epochs, examples, why it stopped
+LEAST, TIMES = 0.02, 50  # seconds between two copies of the state: at least these, and so many times those of a copy
 
 
 class Checkpoint(Keeper):
-    """The file of a training, written every so many epochs, batches or seconds, as a whole.
+    """The file of a training, written atomically every so many epochs, batches or seconds.
 
-    Between these a copy of the state is held in memory, never older than about 20 ms or 50 times what copying takes: an
-    exception (Ctrl-C, a callback's, a full memory) has the last one written.
+    In between, memory holds a copy of the state. Its age is at most about 20 ms, or 50 times what copying takes. After
+    an exception (Ctrl-C, a callback, a full memory) the last copy is written.
 
     Parameters
     ----------
@@ -36,12 +37,12 @@ class Checkpoint(Keeper):
     rng : numpy Generator
         The training begins with it.
     kept : Kept, optional
-        The training in the file, which is resumed.
+        The training in the file, to be resumed.
 
     Attributes
     ----------
     conditions : dict
-        What has to be the same in a training that resumes from the file.
+        What must be the same in a training that resumes from the file.
     """
 
     def __init__(self, path: Path, every: float, unit: str, rng: np.random.Generator, kept: Kept | None) -> None:
@@ -50,10 +51,10 @@ class Checkpoint(Keeper):
         self._copy: tuple[dict[str, NDArray[Any]], dict[str, Any], Key] | None = None
         self._key: Key | None = None    # of the state in the file
         self._copied, self._pause, self._written, self._since = 0.0, LEAST, 0.0, 0
-        self._batches = 1       # of a piece, where it is time that counts
+        self._batches = 1       # of a piece, unless the unit is batches
 
     def begin(self, training: Training) -> None:
-        """Resume, or write the first one, so that what cannot be kept, or written, shows before the first step."""
+        """Resume, or write the first checkpoint: errors of keeping and writing come before the first step."""
         if self.kept is not None:
             self._generator, self.conditions = self.kept.generator, self.kept.conditions
             self._key, self._written = self.kept.key, time.monotonic()      # into() may stop the kept history
@@ -64,17 +65,17 @@ class Checkpoint(Keeper):
             self._write(training)
 
     def before_epoch(self, training: Training) -> None:
-        """The order of the epoch is drawn from the generator as it is now."""
+        """Keep the generator that the order of the epoch will be drawn from."""
         self._epoch_generator = values.of_generator(training.rng)
         self._started = time.monotonic()
 
     @property
     def batches(self) -> int:
-        """How many are run in a piece"""
+        """How many batches a piece has."""
         return max(1, int(self.every) - self._since) if self.unit == "batches" else self._batches
 
     def after_batches(self, training: Training, batches: int) -> None:
-        """A piece of an epoch is done: take a copy, and write it, if it is time."""
+        """Copy the state after a piece of an epoch, and write it, if due."""
         if training.history.stopped is not None:    # the epoch ends here: `end` writes that
             return
         now = time.monotonic()
@@ -89,7 +90,7 @@ class Checkpoint(Keeper):
             self._write(training)
 
     def after_epoch(self, training: Training) -> None:
-        """The same between two epochs"""
+        """Copy the state between two epochs, and write it, if due."""
         now = time.monotonic()
         epochs = self._key is None or training.epoch - self._key[0] >= self.every
         due = epochs if self.unit == "epochs" else self._due(now)
@@ -97,13 +98,12 @@ class Checkpoint(Keeper):
             self._write(training)
 
     def end(self, training: Training) -> None:
-        """The last state is written, unless it is there."""
+        """Write the last state, unless the file has it."""
         if self._key != _key(training) and self._take(training):
             self._write(training)
 
     def rescue(self, training: Training, error: BaseException) -> None:
-        """Write the last copy after an exception; what that raises is noted on the error. Nothing where the
-        training diverged."""
+        """Write the last copy after an exception, unless it is a divergence. If that fails, the error gets a note."""
         if self._copy is None or isinstance(error, DivergenceError):
             return
         try:
@@ -112,13 +112,14 @@ class Checkpoint(Keeper):
             error.add_note(f"and the checkpoint could not be written: {other}")
 
     def _due(self, now: float) -> bool:
+        """Is it time to write, in batches or seconds?"""
         if self.unit == "seconds":
             return now - self._written >= self.every
         return self.unit == "batches" and self._since >= self.every
 
     def _take(self, training: Training) -> bool:
-        """Copy all that the training goes on from; False within an epoch in which theta is no longer finite: that is no
-        state to go on from, and the epoch ends with an error."""
+        """Copy everything needed to resume. False if theta is not finite within an epoch: that epoch ends with an
+        error, and nothing can resume from it."""
         begun = time.monotonic()
         if training.position.examples and not np.isfinite(training.net.theta).all():
             return False
@@ -134,10 +135,11 @@ class Checkpoint(Keeper):
         }
         self._copy = arrays, meta, _key(training)
         self._copied = time.monotonic()
-        self._pause = max(LEAST, SHARE * (self._copied - begun))
+        self._pause = max(LEAST, TIMES * (self._copied - begun))
         return True
 
     def _write(self, training: Training) -> None:
+        """Write the last copy."""
         assert self._copy is not None
         arrays, meta, key = self._copy
         container.write(self.path, arrays, meta)
@@ -146,7 +148,7 @@ class Checkpoint(Keeper):
 
 
 def keeper(path: Path | None, every: Every, resume: Flag, rng: np.random.Generator) -> tuple[Keeper, Kept | None]:
-    """(the checkpoint of the training, the training in its file that is to be resumed or None)."""
+    """(the checkpoint, the training in its file if it is to be resumed)."""
     resumes, number, unit = check(path, every, resume)
     if path is None:
         return Keeper(), None
@@ -156,14 +158,15 @@ def keeper(path: Path | None, every: Every, resume: Flag, rng: np.random.Generat
 
 
 def check(path: Path | None, every: Every, resume: Flag) -> tuple[bool, float, str]:
-    """(resume, how often a checkpoint is due, in which unit)"""
+    """(resume, number, unit): a checkpoint is due every so many units."""
     resumes, (number, unit) = checks.flag(resume, "resume"), _checked_every(every)
     if path is None and resumes:
-        raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+        raise ValueError("resume=True needs the file to resume from; got checkpoint=None")
     return resumes, number, unit
 
 
 def _checked_every(every: Every) -> tuple[float, str]:
+    """(number, unit) of checkpoint_every."""
     n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
     if unit not in UNITS:
         raise ValueError(f"checkpoint_every must be a number of epochs, or a pair such as (500, 'batches') or "
@@ -177,30 +180,30 @@ def _key(training: Training) -> Key:
     return training.epoch, training.position.examples, training.history.stopped
 
 
-def _columns(history):
-    """The history with arrays for its lists"""
-    def arrays(value):
+def _columns(history: History) -> dict[str, Any]:
+    """The history as a dict, with arrays instead of lists."""
+    def arrays(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: arrays(item) for name, item in value.items()}
         return np.array(value, np.float64) if isinstance(value, list) else value
 
-    return arrays(vars(history))
+    return {name: arrays(value) for name, value in vars(history).items()}
 
 
 def _plain(position: Position) -> dict[str, Any]:
-    """As a dict of numbers of Python's"""
+    """The position as a dict of Python's numbers."""
     return {"examples": int(position.examples), "cost": float(position.cost), "weight": float(position.weight),
             "seconds": float(position.seconds)}
 
 
 def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:
-    """What two trainings must have in common to be one, beside the network, as JSON. data: None for chunks"""
+    """What a resumed training must have like the kept one, beside the network, as JSON; data: None for chunks."""
     trainer, feed, validation = training.trainer, training.feed, training.validation
     for each in keeping(training.callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
-            raise TypeError(f"{type(each).__name__} has state() for a checkpoint to keep, and must have "
-                            "load_state(state) to go on from there")
+            raise TypeError(f"{type(each).__name__} has state(), which checkpoints keep, and so must have "
+                            "load_state(state) to resume from it")
     return {
         "optimizer": states.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,
@@ -214,4 +217,5 @@ def conditions(training: Training, asked: Arguments, batch_size: int, data: Any)
 
 
 def _json(value: Any) -> Any:
+    """A tuple as a list, as JSON has it."""
     return list(value) if isinstance(value, tuple) else value

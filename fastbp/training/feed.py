@@ -1,7 +1,7 @@
-"""Where the examples of an epoch come from, and in which order: arrays, or chunks of what does not fit into memory.
+"""The examples of an epoch and their order: from arrays, or from chunks of data larger than memory.
 
-A feed yields (data, order) pieces of an epoch, each but the last a whole number of batches: the steps are the same
-ones, cut into calls.
+A feed yields the pieces (data, order) of an epoch. Each but the last holds whole batches, so that the pieces do not
+change the steps.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,14 +15,14 @@ from ..engine.data import Data
 from ..network import Network
 from .arguments import Arguments
 
-Columns = tuple[Any, ...]  # X, dense targets, labels, weights: arrays, or None where there is none
+Columns = tuple[Any, ...]  # X, dense targets, labels, weights: arrays or None
 
-WINDOW = 8192  # examples of a window of chunks, unless the caller says otherwise
-PIECE = 2**16  # examples whose order is drawn at a time, or one window
+WINDOW = 8192  # examples in a window of chunks by default
+PIECE = 2**16  # the order is drawn for so many examples at a time, or for one window if that is larger
 
 
 class Arrays:
-    """The examples `rows` of data (None: all of them); shuffled whole, or within windows of so many.
+    """The examples `rows` of data (None: all), shuffled as a whole or within windows of so many.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Arrays:
         self.window = self.m if window is None else _whole(window, batch_size)
 
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[Data, NDArray[np.int64] | None]]:
-        """(data, order) of the next epoch"""
+        """(data, order) of the next epoch."""
         if not self.shuffle:
             yield self.data, self.rows
             return
@@ -59,10 +59,10 @@ class Arrays:
 
 
 class Stream:
-    """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from what a function returns, anew each epoch.
+    """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from a function that returns one, anew each epoch.
 
-    Windows are put together from them: views where a chunk holds one whole, else copies, so that a source may write
-    its next chunk over the last. One window is held, and one chunk. A shard, other ranks having theirs, may have none.
+    They are cut and joined into windows. A window within one chunk is a view, any other a copy, so that a source may
+    write its next chunk over the last. Memory holds one window and one chunk. The shard of a rank may have no chunks.
     """
 
     m = weight = None
@@ -75,26 +75,26 @@ class Stream:
         self.window = _whole(WINDOW if window is None else window, batch_size)
 
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[Data, NDArray[np.int64] | None]]:
-        """(data, order) of the next epoch"""
+        """(data, order) of the next epoch."""
         for window in self._windows():
             data = Data.of(self.net.plan, *window)
             order = rng.permutation(data.m) if self.shuffle else None
             if data.weight:
                 yield data, order
 
-    def _windows(self):
-        """Windows (X, dense, labels, w), checked already, each written over the last; the last one a shorter one"""
+    def _windows(self) -> Iterator[Columns]:
+        """The windows (X, dense, labels, w), each written over the one before; the last may be shorter."""
         held: Columns = (None,) * 4
         filled = 0
-        for part in self._chunks():
-            at, m = 0, len(part[0])
+        for chunk in self._chunks():
+            at, m = 0, len(chunk[0])
             while at < m:
                 n = min(self.window - filled, m - at)
                 if n == self.window:
-                    yield _cut(part, at, at + n)
+                    yield _cut(chunk, at, at + n)
                 else:
-                    held = tuple(self._room(a, filled, filled + n, b) for a, b in zip(held, part, strict=True))
-                    for a, b in zip(held, part, strict=True):
+                    held = tuple(self._room(a, filled, filled + n, b) for a, b in zip(held, chunk, strict=True))
+                    for a, b in zip(held, chunk, strict=True):
                         if b is not None:
                             a[filled : filled + n] = b[at : at + n]
                     filled += n
@@ -105,23 +105,23 @@ class Stream:
         if filled:
             yield _cut(held, 0, filled)
 
-    def _room(self, held, filled, rows, like):
-        """held, or a copy, at least so long and of a dtype that holds the rows of `like` too; None for None"""
+    def _room(self, held: Any, filled: int, n: int, like: Any) -> Any:
+        """Room for n rows: `held`, or a longer copy, whose dtype holds the values of `like` too; None for None."""
         if like is None:
             return None
         dtype = like.dtype if held is None else np.promote_types(held.dtype, like.dtype)
-        if held is not None and len(held) >= rows and held.dtype == dtype:
+        if held is not None and len(held) >= n and held.dtype == dtype:
             return held
         length = self.window    # halved: growing from half, never more than one window is written to
-        while length > rows and (length + 1) // 2 >= rows:
+        while length > n and (length + 1) // 2 >= n:
             length = (length + 1) // 2
-        room = np.empty((length, *like.shape[1:]), dtype)
+        room: NDArray[Any] = np.empty((length, *like.shape[1:]), dtype)
         if filled:
             room[:filled] = held[:filled]
         return room
 
-    def _chunks(self):
-        """The chunks, checked"""
+    def _chunks(self) -> Iterator[Columns]:
+        """The chunks, checked."""
         kind, i, source = None, -1, self.source() if callable(self.source) else self.source
         if not hasattr(source, "__iter__"):
             raise TypeError(f"X must return an iterator of chunks (X, Y); it returned {source!r}")
@@ -132,28 +132,28 @@ class Stream:
             data = Data(self.net.plan, self.net.dtype, *chunk, names=names, shard=self.shard)   # type: ignore[misc]
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
-            part = (data.X, data.dense, data.labels, data.w)
-            present = [a is not None for a in part]
+            columns = (data.X, data.dense, data.labels, data.w)
+            present = [a is not None for a in columns]
             if kind not in (None, present):
-                raise ValueError(f"chunk {i} must have labels, targets and weights as the chunks before it have them")
+                raise ValueError(f"chunk {i} must have labels or targets, and weights or none, like those before it")
             kind = present
-            yield part
+            yield columns
         if i < 0 and not self.shard:
             raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
                              "iterator, or an object with __iter__")
 
 
 def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None) -> Stream:
-    """A feed of chunks; what needs all examples at once is refused.
+    """A feed of chunks; arguments that need all examples at once are refused.
 
-    batch_size: of this part of a batch, where other ranks have the others.
+    batch_size: this rank's share of it, if there are several ranks.
     """
     X = asked.X
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
-        raise TypeError("Y may be left out only where X is an iterable of chunks (X, Y) that can be gone through anew "
-                        f"each epoch, or a function that returns an iterator of them; got {type(X).__name__}")
+        raise TypeError("without Y, X must be an iterable of chunks (X, Y) that starts anew each epoch, or a function "
+                        f"that returns an iterator of them; got {type(X).__name__}")
     if asked.batch_size is None:
-        raise ValueError("batch_size must be a number where X yields chunks")
+        raise ValueError("batch_size must be a number where X yields chunks; got None")
     instead = {"sample_weight": "chunks (X, Y, sample_weight)", "validation_split": "validation_data",
                "lam": "weight_decay"}
     given = asked.sample_weight is not None, asked.validation_split, asked.lam is not None
@@ -164,11 +164,11 @@ def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None)
     return Stream(asked.net, X, size, asked.shuffle, asked.window, shard)
 
 
-def split(net: Network, data: Data, share: float, rng: np.random.Generator) -> tuple[Data, NDArray[np.int64]]:
-    """(the examples kept for validation as data, the indices of the others)"""
-    order, kept = rng.permutation(data.m), round(share * data.m)
+def split(net: Network, data: Data, fraction: float, rng: np.random.Generator) -> tuple[Data, NDArray[np.int64]]:
+    """(the examples held out for validation, the indices of the others)."""
+    order, kept = rng.permutation(data.m), round(fraction * data.m)
     if not 0 < kept < data.m:
-        raise ValueError(f"validation_split {share:g} of {data.m} examples leaves nothing to "
+        raise ValueError(f"validation_split {fraction:g} of {data.m} examples leaves nothing to "
                          f"{'train on' if kept else 'validate with'}")
     held, rest = np.sort(order[:kept]), np.sort(order[kept:])
     w = None if data.w is None else data.w[held, 0] * data.scale
@@ -176,7 +176,7 @@ def split(net: Network, data: Data, share: float, rng: np.random.Generator) -> t
 
 
 def validation(net: Network, validation_data: Examples | None, shard: bool = False) -> Data | None:
-    """validation_data as Data, a share of them where other ranks have more; None where there is none"""
+    """validation_data as Data, or None; shard: they are one rank's rows, possibly none."""
     if validation_data is None:
         return None
     if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
@@ -188,23 +188,24 @@ def validation(net: Network, validation_data: Examples | None, shard: bool = Fal
 
 
 def sources(asked: Arguments, rng: np.random.Generator) -> tuple[Arrays | Stream, Data | None, Data | None]:
-    """(the feed, the validation, all examples: None of chunks)"""
-    net, share = asked.net, asked.validation_split
+    """(the feed, the validation, all examples: None for chunks)."""
+    net, fraction = asked.net, asked.validation_split
     held = validation(net, asked.validation_data)
-    if held is not None and share:
+    if held is not None and fraction:
         raise ValueError("validation_data and validation_split exclude each other; give one of them")
     if asked.Y is None:
         return stream(asked), held, None
     data, chosen = asked.data(shard=False), None
-    if share:
-        held, chosen = split(net, data, share, rng)
+    if fraction:
+        held, chosen = split(net, data, fraction, rng)
     return Arrays(data, asked.batch_size, asked.shuffle, asked.window, chosen), held, data
 
 
 def _whole(window: int, batch_size: int) -> int:
-    """window, rounded up to whole batches"""
+    """window, rounded up to whole batches."""
     return -(-window // batch_size) * batch_size
 
 
-def _cut(part: Columns, first: int, last: int) -> Columns:
-    return tuple(a if a is None else a[first:last] for a in part)
+def _cut(columns: Columns, first: int, last: int) -> Columns:
+    """Rows first .. last - 1 of each column, as views."""
+    return tuple(a if a is None else a[first:last] for a in columns)

@@ -1,4 +1,4 @@
-"""What stands around the steps: the progress shown, the callbacks, the checkpoint, called in this order."""
+"""The hooks around the steps: progress, callbacks and checkpoint, called in this order."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -10,13 +10,13 @@ EVENTS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
 class Keeper:
-    """No checkpoint. What `checkpoint.Checkpoint` defines does nothing here."""
+    """No checkpoint: the methods of `checkpoint.Checkpoint`, which do nothing here."""
 
     conditions: dict[str, Any]
 
     @property
     def batches(self) -> int | None:
-        """How many are run between two calls of after_batches; None: as many as there are."""
+        """How many batches run between two calls of after_batches; None: any number."""
         return None
 
     def begin(self, training: Any) -> None: ...
@@ -39,7 +39,7 @@ class Callbacks:
     ----------
     callbacks : list
     has : dict of bool
-        Which events somebody waits for; by default one of these callbacks.
+        Which events have a callback; by default one of these.
     """
 
     def __init__(self, callbacks: list[Any], has: Mapping[str, bool] | None = None) -> None:
@@ -47,10 +47,11 @@ class Callbacks:
         self.has = {name: self.any_has(name) for name in EVENTS} if has is None else has
 
     def any_has(self, name: str) -> bool:
+        """Has one of these callbacks this method?"""
         return any(callable(getattr(each, name, None)) for each in self._callbacks)
 
     def call(self, name: str, training: Any) -> None:
-        """The method of this name of all callbacks that have it."""
+        """Call this method of all callbacks that have it."""
         if self.has[name]:
             for callback in self._callbacks:
                 method = getattr(callback, name, None)
@@ -59,12 +60,12 @@ class Callbacks:
 
 
 class Hooks:
-    """The three around the loop of one process.
+    """Progress, callbacks and checkpoint around the loop of one process.
 
     Parameters
     ----------
     show : callable
-        Returns a context manager that shows a training as it goes on, by the `Report` it yields.
+        Returns for a training a context manager, which yields the `Report` that shows it.
     callbacks : Callbacks
     keeper : Keeper
         The checkpoint, or none.
@@ -72,7 +73,7 @@ class Hooks:
     Attributes
     ----------
     watched : bool
-        Does a callback look on after each batch?
+        Is there a callback after each batch?
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Hooks:
 
     @property
     def batches(self) -> int | None:
-        """How many batches may be run before after_batches is called again; None: any number."""
+        """How many batches run between two calls of after_batches; None: any number."""
         return 1 if self.watched else self.keeper.batches
 
     def begin(self, training: Any) -> None:
@@ -112,7 +113,7 @@ class Hooks:
 
     @contextmanager
     def around(self, training: Any) -> Iterator[None]:
-        """Around all epochs. Whatever ends them, the checkpoint holds how far they came."""
+        """Show all epochs; however they end, the checkpoint holds their last state."""
         with self._show(training) as self.report:
             try:
                 yield

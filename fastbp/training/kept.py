@@ -17,7 +17,7 @@ from .loop import Position, Training
 
 
 class Kept:
-    """A training as a file has it, checked as far as that can be done without the training that is to go on.
+    """A training read from a file, checked as far as possible without the training that will resume it.
 
     Attributes
     ----------
@@ -48,14 +48,15 @@ class Kept:
 
     @property
     def key(self) -> tuple[int, int, str | None]:
+        """Tells states apart: epochs, examples, why it stopped."""
         return len(self.history), self.position.examples, self.history.stopped
 
     def rewound(self) -> np.random.Generator:
-        """A generator as the kept training began with it."""
+        """A generator in the state that the kept training began with."""
         return values.to_generator(self.generator)
 
     def check(self, training: Training, now: dict[str, Any]) -> None:
-        """A ValueError that says what differs, unless `training`, with conditions `now`, is the one that was kept."""
+        """Raise a ValueError that names the difference unless `training`, with conditions `now`, is the kept one."""
         with states.of_another(self.path, "training"):
             states.same_network(training.net, self.net)
             states.same_optimizer(training.optimizer, self.begun, self.last)
@@ -75,19 +76,19 @@ class Kept:
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training: Training) -> None:
-        """Make `training`, which has begun, the one that was kept; theta last."""
-        states = () if looks_on(training) else self.callbacks
+        """Put the kept state into `training`, which has begun; theta last."""
+        kept = () if looks_on(training) else self.callbacks
         with container.located(self.path):
-            for i, (callback, state) in enumerate(zip(keeping(training.callbacks), states, strict=True)):
+            for i, (callback, state) in enumerate(zip(keeping(training.callbacks), kept, strict=True)):
                 try:
                     callback.load_state(state)
                 except (KeyError, TypeError, ValueError) as error:
                     raise FormatError(f"callback {i}, {type(callback).__name__}: {error!r:.200}") from error
         stopped, training.history = training.history.stopped, self.history
-        if stopped is not None:     # by a callback that has just begun
+        if stopped is not None:     # by a callback in on_train_begin
             self.history.stopped = stopped
         if type(training.rng.bit_generator).__name__ == self.epoch_generator["bit_generator"]:
-            training.rng.bit_generator.state = self.epoch_generator     # the caller's own
+            training.rng.bit_generator.state = self.epoch_generator     # the caller's generator, in place
         else:
             training.rng = values.to_generator(self.epoch_generator)
         training.position = self.position
@@ -95,7 +96,7 @@ class Kept:
 
 
 def read(path: Path) -> Kept | None:
-    """The training of a file; None where there is no such file."""
+    """The training of a file; None if there is no such file."""
     try:
         arrays, meta = container.read(path)
     except FileNotFoundError:
@@ -103,7 +104,8 @@ def read(path: Path) -> Kept | None:
     return Kept(path, arrays, meta)
 
 
-def _history(kept):
+def _history(kept: Any) -> History:
+    """The history of a file, checked."""
     values.fields(kept, asdict(History()), "history")
     metrics, columns = kept["metrics"], ("J", "val_J", "val_accuracy", "seconds")
     if not isinstance(metrics, dict):
@@ -119,7 +121,8 @@ def _history(kept):
                       if name != "metrics"}, metrics={name: a.tolist() for name, a in metrics.items()})
 
 
-def _position(value):
+def _position(value: Any) -> Position:
+    """The position of a file, checked."""
     values.fields(value, asdict(Position()), "position")
     if type(value["examples"]) is not int or value["examples"] < 0:
         raise FormatError("position, examples must be a whole number")
@@ -128,12 +131,12 @@ def _position(value):
     return Position(**value)
 
 
-def keeping(callbacks):
-    """Those that count something"""
+def keeping(callbacks: list[Any]) -> list[Any]:
+    """The callbacks that have a state to keep."""
     return [each for each in callbacks
             if callable(getattr(each, "state", None)) and getattr(type(each), "state", None) is not Callback.state]
 
 
-def looks_on(training):
-    """Is this a rank that leaves the callbacks that count to rank 0?"""
+def looks_on(training: Training) -> bool:
+    """Does this rank leave the callbacks that have a state to rank 0?"""
     return training.rank > 0 and not keeping(training.callbacks)

@@ -1,6 +1,6 @@
-"""The ways in which a call takes its steps: in compiled code, by sweeps over one example, by ranges, in Python.
+"""The ways to take steps: in compiled code, by sweeps over one example, by ranges of a batch, in Python.
 
-Each takes the steps of `Batches` and returns the sums of m_b J and of m_b, begun with those of the batches before.
+Each takes the steps of `Batches` and returns the sums of m_b J and of m_b, over these batches and those before.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from ..engine import sums, threads
 
 
 class Batches(NamedTuple):
-    """The examples of one call, how they are cut into batches, and the sums so far."""
+    """The examples of one call, how batches cut them, and the sums so far."""
 
     examples: Examples
     m: int
     size: int
     """Examples of a batch; the last one may be shorter."""
     rates: NDArray[np.float64]
-    """Learning rates of the steps; empty where the rule has its own."""
+    """Learning rates of the steps; empty if the rule has its own."""
     scale: float
     """Weights of examples are in units of it."""
     each: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Batches(NamedTuple):
 
 
 def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
-    """All steps in compiled code; the calling thread is back in Python at least every 20 ms."""
+    """All steps in compiled code, which returns to Python at least every 20 ms."""
     examples, m, size, rates, scale, each, total, weight = batches
     code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
     work = steps.workspaces(size, 1)[0]
@@ -49,7 +49,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
 
 
 def online(steps: Any, batches: Batches) -> tuple[float, float]:
-    """Plain SGD, one example a step: the fused sweeps."""
+    """Plain SGD with one example a step, by fused sweeps."""
     examples, m, _, rates, scale, _, total, weight = batches
     plan, rule, before = steps.net.plan, steps.compiled_rule(scale), int(steps.taken[0])
     work = sums.Workspace(plan, 1, steps.theta.dtype)
@@ -81,7 +81,7 @@ def python(steps: Any, batches: Batches) -> tuple[float, float]:
 
 
 def _accumulated(steps: Any, batches: Batches, learn: Callable[[float], float]) -> tuple[float, float]:
-    """Delta of each batch, then learn(m_b): a step along D that returns the penalty before it."""
+    """Sum Delta over each batch, then learn(m_b): it takes the step and returns the penalty before it."""
     examples, m, size, _, _, each, total, weight = batches
     work = steps.workspaces(size, steps.crew.n)
     for first in range(0, m, size):

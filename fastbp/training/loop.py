@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, and what is measured between them. It knows neither files nor ranks."""
+"""The training loop: epochs of steps, and measures between them. It knows neither files nor ranks."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .measures import Measures
 
 
 class DivergenceError(ArithmeticError):
-    """J or theta became infinite or NaN; theta holds its last finite state, `history` the epochs before."""
+    """J or theta became infinite or NaN. theta is as before that epoch; `history` holds the epochs before."""
 
     def __init__(self, message: str, history: History | None = None) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ DivergenceError.__module__ = "fastbp"
 
 
 def run(training: "Training", hooks: Hooks) -> None:
-    """Epoch after epoch: its steps, then the measures, each followed by the hooks."""
+    """Run the epochs: steps, then measures, each followed by the hooks."""
     while training.goes_on:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
         with training.finite():                 # else theta is put back: DivergenceError
@@ -37,7 +37,7 @@ def run(training: "Training", hooks: Hooks) -> None:
                 hooks.after_batches(training, piece)
                 if training.left_off:           # stop() or pause()
                     break
-        if training.is_paused:                  # the history says nothing of a part of an epoch
+        if training.is_paused:                  # the history has only whole epochs
             return
         training.record()
         training.measure()
@@ -45,7 +45,10 @@ def run(training: "Training", hooks: Hooks) -> None:
 
 
 class Piece(NamedTuple):
-    """Steps that were taken between two looks of the hooks: how many batches, and the sum of their weights."""
+    """The batches run between two looks of the hooks: how many, and their weight.
+
+    If no callback watches each batch, weight is that of the whole epoch so far.
+    """
 
     batches: int
     weight: float
@@ -53,7 +56,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Position:
-    """Where in an epoch a training stands: examples done, sums of m_b J and of m_b over their batches, seconds."""
+    """How far an epoch has come: examples, sums of m_b J and of m_b over their batches, seconds."""
 
     examples: int = 0
     cost: float = 0.0
@@ -70,20 +73,20 @@ class Training:
     trainer : Trainer
     optimizer : Optimizer
     history : History
-        Of the epochs finished.
+        Of the finished epochs.
     epoch, epochs : int
-        How many epochs are finished, and how many there are to be.
+        The number of finished epochs, and of all epochs.
     J : float
         Of the last epoch; in `on_batch_end` of the last batch, before its step.
     rng : numpy Generator
-        Draws the orders to come.
+        Draws the order of each further epoch.
     callbacks : list
     position : Position
-        Where in an epoch the training stands.
+        How far the current epoch has come.
     paused : str or None
-        Why it is left off for now.
+        Why the training is paused.
     rank : int
-        Of this process; 0 where there is only one. Each rank has its callbacks, and those of one may stop all.
+        Of this process; 0 if there is only one. A callback on one rank can stop all.
     """
 
     rank = 0
@@ -112,16 +115,16 @@ class Training:
 
     @property
     def validation(self) -> Any:
-        """The validation examples, checked; None where there are none."""
+        """The validation examples, checked, or None."""
         return self._measures.validation
 
     def stop(self, reason: str) -> None:
-        """End the training after this epoch, or, in on_batch_end, after this batch; `history.stopped` tells why."""
+        """Stop after this epoch or, in on_batch_end, after this batch; `history.stopped` holds the reason."""
         self.history.stopped = str(reason).encode(errors="backslashreplace").decode()   # a checkpoint keeps Unicode
 
     def pause(self, reason: str) -> None:
-        """Leave off after this epoch or, in on_batch_end, after this batch, to be resumed from the checkpoint. The
-        history says nothing of an epoch that is not finished."""
+        """Pause after this epoch or, in on_batch_end, after this batch; the checkpoint can be resumed. The history has
+        only whole epochs."""
         self.paused = str(reason)
 
     @property
@@ -130,14 +133,16 @@ class Training:
 
     @property
     def left_off(self) -> bool:
+        """Stopped or paused?"""
         return self.history.stopped is not None or self.paused is not None
 
     @property
     def is_paused(self) -> bool:
+        """Paused, and not stopped?"""
         return self.paused is not None and self.history.stopped is None
 
     def steps(self, hooks: Hooks) -> Iterator[Piece]:
-        """The steps of an epoch, from where it stands: all that no hook has to look between in one call."""
+        """Take the steps of an epoch from its position on; one call takes all between two looks of the hooks."""
         skip, self._passed = self.position.examples, 0
         began = time.perf_counter() - self.position.seconds
         for data, order in self.feed.pieces(self.rng):
@@ -146,15 +151,15 @@ class Training:
             while first < m:
                 batches = hooks.batches
                 last = m if batches is None else min(m, first + batches * self.batch_size)
-                weight = self._take(data, _part(order, first, last, m), hooks.watched)
+                weight = self._take(data, _between(order, first, last, m), hooks.watched)
                 self.position.examples += last - first
                 self.position.seconds = time.perf_counter() - began
                 yield Piece(-(-(last - first) // self.batch_size), weight)
                 first = last
 
     def _take(self, data: Data, order: NDArray[np.int64] | None, watched: bool) -> float:
-        """Steps in the order of these examples; returns the weight of the batches since the epoch began or, where
-        callbacks watch each batch, of this one."""
+        """Take steps over these examples in order; returns the weight of the epoch so far or, if callbacks watch each
+        batch, of this batch."""
         position, steps = self.position, self.trainer.steps
         if not watched:
             before = position.cost, position.weight
@@ -167,7 +172,7 @@ class Training:
 
     @contextmanager
     def finite(self) -> Iterator[None]:
-        """Around the steps of an epoch. Where J or theta is not finite after them, theta becomes what it was before."""
+        """Guard the steps of an epoch: if J or theta is not finite after them, theta becomes what it was before."""
         np.copyto(self._before, self.net.theta)
         yield
         self.history.examples = self.feed.m or self._passed
@@ -180,27 +185,28 @@ class Training:
             )
 
     def _mean(self) -> float:
-        """J of the epoch's batches"""
+        """J of the epoch's batches."""
         return self.position.cost / self.position.weight if self.position.weight else 0.0
 
     def record(self) -> None:
-        """The epoch is finished: J and its seconds into the history."""
+        """Write J and the seconds of the finished epoch into the history."""
         self.J = self._mean()
         self.history.J.append(self.J)
         self.history.seconds.append(self.position.seconds)
         self.position = Position()
 
     def measure(self) -> None:
+        """Fill the other columns of the history."""
         self._measures.take(self.net, self.history)
 
     def close(self) -> None:
-        """The training has ended; the history says so too where it was paused."""
+        """End the training; if it was paused, the history says why."""
         if self.is_paused:
             self.history.stopped = self.paused
 
 
-def _part(order: NDArray[np.int64] | None, first: int, last: int, m: int) -> NDArray[np.int64] | None:
-    """The examples first .. last of m in their order; None: as they lie"""
+def _between(order: NDArray[np.int64] | None, first: int, last: int, m: int) -> NDArray[np.int64] | None:
+    """The order of the examples first .. last - 1 of m; None: unshuffled."""
     if (first, last) == (0, m):
         return order
     return np.arange(first, last) if order is None else order[first:last]

@@ -1,4 +1,4 @@
-"""What is measured after each epoch: the cost and accuracy of the validation, and the metrics."""
+"""Measures after each epoch: cost and accuracy on the validation data, and the metrics."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +16,14 @@ Answers = tuple[NDArray[Any], NDArray[Any] | None]
 
 
 class Measures:
-    """Which columns of the history are filled after an epoch, and from what.
+    """Fills the columns of the history after each epoch.
 
     Parameters
     ----------
     functions : dict
-        The metrics, functions of (h, Y, sample_weight) by name.
+        The metrics by name, functions of (h, Y, sample_weight).
     feed : Arrays or Stream
-        The training examples; metrics of chunks are not measured.
+        The training examples; chunks have no metrics.
     validation : Data, optional
     """
 
@@ -31,7 +31,7 @@ class Measures:
         self.functions, self.feed, self.validation = functions, feed, validation
 
     def begin(self, history: History) -> None:
-        """The columns, empty."""
+        """Make the columns, empty."""
         validation = self.validation
         if validation is not None:
             history.val_J = []
@@ -43,7 +43,7 @@ class Measures:
                 history.metrics[f"val_{name}"] = []
 
     def take(self, net: Network, history: History) -> None:
-        """One more value in each column."""
+        """Append a value to each column."""
         if self.validation is not None:
             result = net.evaluate_data(self.validation)
             history.val_J.append(result.cost)
@@ -54,34 +54,37 @@ class Measures:
             self._apply(net, self.feed, history, "")
 
     def _apply(self, net: Network, source: Any, history: History, prefix: str) -> None:
-        """The metrics over a source of examples"""
+        """Append the metrics over a source of examples."""
         wanted = {name: f for name, f in self.functions.items() if prefix + name in history.metrics}
         if wanted:
             for name, value in self.values(wanted, self.outputs(net, source), self.answers(source)).items():
                 history.metrics[prefix + name].append(value)
 
     def values(self, functions: Functions, h: NDArray[Any], answers: Answers) -> dict[str, float]:
+        """The value of each metric."""
         return {name: function(h, *answers) for name, function in functions.items()}
 
     def outputs(self, net: Network, source: Any) -> NDArray[Any]:
-        """h (m, K) of the examples"""
+        """h (m, K) of the examples."""
         return outputs(net, *self._examples(source))
 
     def answers(self, source: Any) -> Answers:
-        """Labels or targets, and weights, of the examples"""
+        """(labels or targets, weights) of the examples."""
         data, rows = self._examples(source)
         return of_rows(data.Y, rows), None if data.w is None else of_rows(data.w[:, 0], rows)
 
     def _examples(self, source: Any) -> tuple[Data, NDArray[np.int64] | None]:
+        """(data, rows) of a source; rows None: all."""
         return (source, None) if source is self.validation else (source.data, source.rows)
 
 
 def outputs(net: Network, data: Data, rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    """h (m, K) of these rows of the data; None: of all"""
+    """h (m, K) of these rows of the data; None: of all."""
     h = np.empty((data.m if rows is None else len(rows), net.layer_sizes[-1]), net.dtype)
     sums.predict(net.plan, net.theta, data.X, h, rows)
     return h
 
 
 def of_rows(a: NDArray[Any], rows: NDArray[np.int64] | None) -> NDArray[Any]:
+    """These rows of a; None: all, not copied."""
     return a if rows is None else a[rows]

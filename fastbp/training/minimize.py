@@ -1,4 +1,4 @@
-"""SciPy's optimizers on the full batch: J and D are what scipy.optimize.minimize(jac=True) asks for."""
+"""SciPy's optimizers on the full batch: scipy.optimize.minimize(jac=True) on J and D."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,25 +23,24 @@ def minimize(
     Parameters
     ----------
     net : Network
-        Its theta becomes the best found; in float32 too SciPy works in float64.
+        Its theta becomes the best found. SciPy works in float64, for float32 too.
     X, Y, weight_decay, lam, l1, sample_weight
-        As for `Network.cost_and_gradient`. With l1 J has kinks that these methods do not know of: Theta_ij come near
-        0, not to it.
+        As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
         L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr.
     maxiter : int
-        Iterations at most (for TNC function evaluations).
+        The largest number of iterations (for TNC of function evaluations).
     tol : float, optional
         Passed to SciPy.
     callback : callable, optional
-        Called after each iteration as SciPy documents it for the method; StopIteration stops.
+        Called after each iteration, as SciPy documents for the method; StopIteration stops.
     options : dict, optional
         Further options of the method.
     n_threads : int, optional
         At most this many threads.
     comm : communicator, or fastbp.distributed.Group, optional
-        Of mpi4py: each rank passes its own rows, and runs the same optimizer on the J and D of all, from rank 0's
-        theta; StopIteration on one rank stops all. docs/distributed.md
+        Of mpi4py. Each rank passes its own rows and runs the same optimizer on J and D of all rows, from rank 0's
+        theta. StopIteration on one rank stops all. See docs/distributed.md.
 
     Returns
     -------

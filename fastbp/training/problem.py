@@ -1,4 +1,4 @@
-"""The minimisation of J over all examples as SciPy's optimizers see it."""
+"""The stages of `minimize`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
 
 @dataclass
 class Problem:
-    """What `minimize` was called with, and its stages."""
+    """The arguments of `minimize`, and its stages."""
 
     net: Network
     X: ArrayLike
@@ -34,13 +34,14 @@ class Problem:
     n_threads: Any
 
     def solve(self) -> Any:
+        """All stages; returns SciPy's result."""
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
         warn_if_equal_units(self.net, stacklevel=3)
         return self.finish(self.search(start, data))
 
     def check(self) -> NDArray[np.float64]:
-        """All but the data; returns the theta to begin with."""
+        """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
         if not isinstance(method, str) or method.lower() not in [name.lower() for name in METHODS]:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
@@ -57,10 +58,11 @@ class Problem:
         return checks.parameters(net.theta, net.plan, net.dtype, "net.theta").astype(np.float64)
 
     def regularisation(self, m: float) -> Regularisation:
+        """The penalties of a cost over m examples."""
         return Regularisation.of(self.net.plan, m, **self.penalties)
 
     def search(self, start: NDArray[np.float64], data: Any) -> Any:
-        """What SciPy's optimizer finds"""
+        """SciPy's result from this start."""
         from scipy.optimize import minimize
 
         dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
@@ -76,6 +78,6 @@ class Problem:
         )
 
     def finish(self, result: Any) -> Any:
-        """theta := the best found"""
+        """theta := the best found; returns the result."""
         self.net.theta = result.x
         return result

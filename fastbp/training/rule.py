@@ -1,4 +1,4 @@
-"""What a training asks of an update rule: its compiled twin, and its state."""
+"""The compiled twin of an update rule, and its state."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..engine.plan import Plan
 
 
 def compiled_rule(optimizer: Rule) -> str | None:
-    """The name of the optimizer's compiled twin; None where a subclass or the instance has changed what it knows of."""
+    """The name of the optimizer's compiled twin; None if a subclass or the instance overrides any of `known`."""
     known = {"compiled", "slots", "init", "rate", "update", "settings"}
     if known & getattr(optimizer, "__dict__", {}).keys():
         return None
@@ -22,7 +22,7 @@ def compiled_rule(optimizer: Rule) -> str | None:
 
 
 def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
-    """The state of a training of a network with this plan, the indices of its biases where the rule asks for them."""
+    """A new state for a network with this plan; "bias" becomes the indices of its biases, if the rule has it."""
     state = optimizer.init(theta)
     if isinstance(state, dict) and "bias" in state:
         layers = zip(plan.offsets, plan.shapes, strict=False)
@@ -33,7 +33,7 @@ def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
 def check_state(
     optimizer: Any, state: dict[str, Any], theta: NDArray[Any], others: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The state of a compiled rule, as `init` makes it, with such other entries: it is written to where it lies."""
+    """The state of a compiled rule, as `init` makes it, with such other entries; steps write into it in place."""
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])

@@ -1,4 +1,4 @@
-"""The stages from the arguments of `train` to a training under way. Each checks what it needs before it changes it."""
+"""The stages of `train`, from its arguments to the loop. Each checks its input before it changes anything."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -23,21 +23,22 @@ class Start:
     Attributes
     ----------
     rng : numpy Generator
-        The training begins with it: the caller's own, or one as a kept training began with it.
+        The training begins with it: the caller's, or one in the state that the kept training began with.
     kept : Kept or None
-        The training of the checkpoint that is resumed.
+        The training to be resumed.
     """
 
     comm: Any = None
     processes = 1
-    m: Any                  # examples in an epoch; infinite of chunks
+    m: Any                  # examples in an epoch; infinite for chunks
     batch_size: Any
-    deeper = 0      # calls between `train` and the stages, beyond those of one process
+    deeper = 0      # calls between `train` and a stage beyond those of one process, for the place of warnings
 
     def __init__(self, asked: Arguments) -> None:
         self.asked = asked
 
     def run(self) -> History:
+        """All stages."""
         self.check()
         self.look_for_checkpoint()
         self.gather()
@@ -47,16 +48,17 @@ class Start:
         return self.training.history
 
     def check(self) -> None:
-        """What can be refused before the data are looked at"""
+        """Check all arguments but the data."""
         self.asked.check()
 
     def look_for_checkpoint(self) -> None:
+        """Read the training to be resumed, if there is one."""
         asked = self.asked
         self.keeper, self.kept = checkpoint.keeper(asked.checkpoint, asked.checkpoint_every, asked.resume, asked.rng)
         self.rng = asked.rng if self.kept is None else self.kept.rewound()
 
     def gather(self) -> None:
-        """Where the examples come from, and what is held out"""
+        """Make the feed and the validation."""
         self.source, self.validation, self.data = self.sources()
         self.m, weight = (np.inf, 1.0) if self.data is None else (self.source.m, self.source.weight)
         asked = self.asked.batch_size
@@ -64,10 +66,11 @@ class Start:
         self.coefficients(weight)
 
     def sources(self) -> tuple[Any, Any, Any]:
+        """(the feed, the validation, all examples: None for chunks)."""
         return feed.sources(self.asked, self.rng)
 
     def coefficients(self, weight: float) -> None:
-        """c of each Theta; and metrics of classes need classes"""
+        """c of each Theta; also checks that the metrics suit the examples."""
         asked, functions = self.asked, self.asked.functions
         if functions and self.data is None and self.validation is None:
             raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
@@ -75,7 +78,7 @@ class Start:
         self.c = checks.coefficients(asked.weight_decay, asked.lam, weight, len(asked.net.plan.shapes))
 
     def make(self) -> None:
-        """The trainer, the training and its hooks"""
+        """Make the trainer, the training and its hooks."""
         asked = self.asked
         trainer = Trainer(
             asked.net, asked.optimizer, weight_decay=self.c, dropout=asked.dropout, input_dropout=asked.input_dropout,
@@ -100,19 +103,19 @@ class Start:
         return progress.bar(training.epochs, done=training.epoch)
 
     def begin(self) -> None:
-        """The first checkpoint is written, or the training is resumed; callbacks begin."""
+        """Begin the callbacks, then write the first checkpoint or resume."""
         self.admit()
         self.hooks.begin(self.training)
 
     def admit(self) -> None:
-        """Is the kept training this one? A new one should not start from equal units."""
+        """Check that the kept training is this one; warn if a new one starts from equal units."""
         if self.kept is not None:
             self.kept.check(self.training, self.conditions)
         else:
             warn_if_equal_units(self.asked.net, stacklevel=5 + self.deeper)
 
     def loop(self) -> None:
-        """All epochs"""
+        """Run all epochs."""
         training, steps = self.training, self.training.trainer.steps
         operations = sums.operations(self.asked.net.plan, 1) * self.batch_size / self.processes
         batches = self.asked.epochs * self.m / self.batch_size

@@ -25,13 +25,14 @@ FLAG = (bool, np.bool_)
 
 
 def of_optimizer(optimizer: Rule) -> dict[str, Any]:
-    """Class and settings of an optimizer, as JSON: numbers as they are, schedules and the like by their repr."""
+    """Class and settings of an optimizer as JSON: numbers by value, schedules and other objects by their repr."""
     cls = type(optimizer)
     settings = {name: _setting(value) for name, value in getattr(optimizer, "__dict__", {}).items()}
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "settings": settings}
 
 
-def _setting(value):
+def _setting(value: Any) -> Any:
+    """A setting of an optimizer as JSON."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
@@ -44,14 +45,14 @@ def _setting(value):
 
 
 def same(name: str, now: Any, then: Any) -> None:
-    """A ValueError that says what was and what is, unless they are equal."""
+    """Raise a ValueError with both values unless they are equal."""
     if now != then:
         raise ValueError(f"it was made with {name} {then!r:.200}; it is {now!r:.200} now")
 
 
 @contextlib.contextmanager
 def of_another(path: Path, what: str) -> Iterator[None]:
-    """A difference found within names the file."""
+    """Name the file in a ValueError raised within."""
     try:
         yield
     except ValueError as error:
@@ -59,11 +60,12 @@ def of_another(path: Path, what: str) -> Iterator[None]:
 
 
 def same_class(optimizer: Rule, kept: dict[str, Any]) -> None:
+    """The optimizer has the class that was kept."""
     same("optimizer", of_optimizer(optimizer)["class"], kept["class"])
 
 
 def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any]) -> None:
-    """The optimizer has the settings that the kept training began with, or those it had come to."""
+    """The optimizer has the settings that the kept training began with, or its last ones."""
     same_class(optimizer, begun)
     now, then = of_optimizer(optimizer)["settings"], begun["settings"]
     if now != last["settings"]:
@@ -72,7 +74,7 @@ def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any])
 
 
 def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
-    """{name: number} of the settings to be put back; a ValueError where another setting is not as it was at last."""
+    """{name: number} of the settings to put back; a ValueError if any other setting is not the last one kept."""
     own, now, then = getattr(optimizer, "__dict__", {}), of_optimizer(optimizer)["settings"], last["settings"]
     numbers = {}
     for name in sorted(now.keys() | then.keys()):
@@ -85,17 +87,17 @@ def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number, np.bool_))
 
 
-def _number(setting):
-    """What `_setting` has made of a number, None where it was none"""
+def _number(setting: Any) -> Any:
+    """The number of which `_setting` made this; None if it was no number."""
     return setting if _is_number(setting) else float(setting) if setting in ("inf", "-inf", "nan") else None
 
 
 def accepted(optimizer: Rule, numbers: dict[str, Any]) -> None:
-    """A FormatError unless the rule, where it is one of fastbp's, can have these settings."""
+    """Raise a FormatError if a rule of fastbp does not accept these settings."""
     if type(optimizer) in optimizers.NAMED.values():
         names = signature(type(optimizer)).parameters
         try:
@@ -105,7 +107,7 @@ def accepted(optimizer: Rule, numbers: dict[str, Any]) -> None:
 
 
 def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
-    """Class and settings as a file has them."""
+    """Class and settings of an optimizer from a file."""
     fields(kept, {"class", "settings"}, where)
     if not isinstance(kept["class"], str) or not isinstance(kept["settings"], dict):
         raise FormatError(f"{where}: class must be a name and settings a dict")
@@ -116,8 +118,7 @@ def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
 
 
 def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """(arrays, fields) of network, optimizer, the optimizer's state and the settings; a theta that is not finite is a
-    ValueError."""
+    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite."""
     arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
     settings = asdict(steps.regularisation)
@@ -129,7 +130,7 @@ def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def fit(steps: Steps, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any) -> Fit:
-    """What was kept as a `Fit`; a ValueError (another `what`) or FormatError where `steps` cannot go on with it."""
+    """The kept state as a `Fit`; a ValueError (of another `what`) or FormatError if `steps` cannot resume from it."""
     with of_another(path, what):
         numbers = numbers_of(steps.optimizer, last)
     with container.located(path):
@@ -148,7 +149,7 @@ def regularisation_for(steps: Steps, settings: Any) -> Regularisation:
 
 
 def state_for(steps: Steps, state: Any) -> Any:
-    """A state fit to take the place of the trainer's own, or a FormatError."""
+    """The state, if these steps can resume from it; else a FormatError."""
     if steps.compiled:
         own = steps.state
         fields(state, own, "state")
@@ -176,5 +177,6 @@ def same_network(own: Network, kept: Network) -> None:
         same(f"the network's {name}", *(_plain(getattr(net, name)) for net in (own, kept)))
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
+    """A tuple as a list, a dtype by name."""
     return list(value) if isinstance(value, tuple) else value.name if isinstance(value, np.dtype) else value

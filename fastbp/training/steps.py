@@ -1,12 +1,13 @@
 """The steps of a training in this process: theta, Delta, the optimizer's state, and how a step is taken."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, _kernels, optimizers
-from .._types import Count, Number, PerLayer, Rule, RuleName, Seed
+from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
 from ..engine import checks, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
@@ -14,16 +15,16 @@ from ..network import Network
 from . import kinds
 from .rule import check_state, compiled_rule, start
 
-LARGE = 8  # blocks of a batch from which it is summed range by range
+LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
-ONLINE = 2**23  # parameters up to which the sweeps over one example are used
+ONLINE = 2**23  # most parameters for the sweeps over one example
 NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
 ndarray = np.ndarray
 
 
 class Fit(NamedTuple):
-    """All that the next step depends on, checked against the `Steps` that resume from it."""
+    """Everything the next step depends on, checked against the `Steps` that resume from it."""
 
     theta: NDArray[Any]
     state: Any
@@ -34,7 +35,7 @@ class Fit(NamedTuple):
 
 
 class Steps:
-    """One training under way: the parameters, what its steps need from call to call, and the steps.
+    """The parameters of a training, its state from step to step, and the steps.
 
     Parameters
     ----------
@@ -49,15 +50,15 @@ class Steps:
         Of the network; with dropout also the masks of the next step.
     theta, Delta : (n_parameters,)
     kept : Any
-        The optimizer's state as it lies in memory; `state` is the same with its counts up to date.
+        The optimizer's state in memory; `state` is the same with its counts up to date.
     taken : (1,) int64
-        Steps so far, counted in compiled code where the rule is compiled.
+        Steps so far; compiled code counts those of a compiled rule.
     compiled : str or None
         Name of the optimizer's compiled twin.
     crew : Crew
-        Who computes; whoever calls `take` sets it.
+        The threads that compute; the caller of `take` sets it.
     part : int
-        Number of this process's part of the examples, 0 where it has them all.
+        Number of this rank's first part; 0 in one process.
     """
 
     part = 0
@@ -80,10 +81,10 @@ class Steps:
         self.taken = np.zeros(1, np.int64)
         self.crew = threads.ALONE
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
-        # A step takes too short a time to give up the GIL
+        # a step is too short to release the GIL
         self._quick = self.compiled is not None and net.n_parameters <= sums.SMALL
         self._stepper: _epoch.Stepper | None = None
-        self._settings: Any = None      # of the stepper; None where its learning rate is asked for at every step
+        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._made_for: Any = None
         self.set_masks()
 
@@ -94,7 +95,7 @@ class Steps:
         return self._optimizer
 
     def put_optimizer(self, optimizer: Rule) -> None:
-        """Have this object in the place of its equal: whoever holds it may change its settings."""
+        """Replace the optimizer by this equal one, whose owner may change its settings."""
         self._optimizer = optimizer
 
     @property
@@ -112,7 +113,7 @@ class Steps:
 
     @property
     def state(self) -> Any:
-        """The optimizer's state; of a compiled rule with the step count, with dropout also with that of the masks."""
+        """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
         if self.compiled:
             self.kept["t"] = int(self.taken[0])
         if self.dropout:
@@ -123,7 +124,7 @@ class Steps:
     def state(self, value: Any) -> None:
         if self.compiled:
             check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else ())
-            if "bias" in self.kept:     # the network's, whatever the training
+            if "bias" in self.kept:     # depends on the network alone
                 value = {**value, "bias": self.kept["bias"]}
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
@@ -131,19 +132,19 @@ class Steps:
         self.set_masks()
 
     def restart(self, seed: int) -> None:
-        """The state of a training that begins at the present theta, its masks drawn from this seed."""
+        """Start from the present theta with a new state, and masks drawn from this seed."""
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
         self.set_masks()
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
-        """Set the masks of the next step for the part of this number, whose batch begins at example `first`."""
+        """Set the masks of the next step for the part of this number; its batch begins at example `first`."""
         if self.dropout:
             part = self.part if part is None else part
             seed = (self.dropout_seed + part * APART) % 2**63   # no two parts drop alike
             self.plan.set_masks(seed, int(self.taken[0]), first)
 
     def become(self, fit: Fit) -> None:
-        """Resume from all of it or, where Ctrl-C or a lack of memory comes between, from nothing."""
+        """Resume from it; if Ctrl-C or a lack of memory interrupts this, everything stays as it was."""
         now = {name: getattr(self.optimizer, name) for name in fit.numbers}
         before = Fit(self.theta.copy(), self.state, self._regularisation, now)
         try:
@@ -161,7 +162,7 @@ class Steps:
     # ------------------------------------------------------------ steps
 
     def quick(self, X: Any, Y: Any) -> float | None:
-        """One step; returns J before it, or None with nothing done where the arrays have to be checked first."""
+        """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
         if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
             return None
         settings = self._optimizer.settings()
@@ -170,7 +171,7 @@ class Steps:
         return self._stepper.step(X, Y)     # type: ignore[union-attr]
 
     def _prepare(self, settings: tuple[Any, ...]) -> None:
-        """A stepper for these settings; before every step where the learning rate is a function."""
+        """Make a stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         if self._stepper is None or settings != self._made_for:
             work = sums.Workspace(plan, 64, self.theta.dtype)
@@ -186,7 +187,7 @@ class Steps:
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
         sample_weight: ArrayLike | None,
     ) -> float:
-        """`Trainer.epoch`"""
+        """`Trainer.epoch` in this process."""
         batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
         data = self.net.data(X, Y, sample_weight)
         checks.parameters(self.theta, self.net.plan, self.net.dtype, "net.theta")
@@ -195,13 +196,15 @@ class Steps:
         m = data.m if order is None else len(order)
         rows = m if batch_size is None else min(batch_size, m)
         with threads.crew(self.n_threads, sums.operations(self.net.plan, rows), m / rows) as self.crew:
-            return self.mean(data, max(m, 2) if batch_size is None else batch_size, order)
+            return self.mean(data, batch_size, order)
 
     def mean(
-        self, data: Data, batch_size: int, order: NDArray[np.int64] | None = None,
+        self, data: Data, batch_size: int | None = None, order: NDArray[np.int64] | None = None,
         each: NDArray[np.float64] = NOT_EACH,
     ) -> float:
         """One pass over the examples; returns its mean J."""
+        if batch_size is None:
+            batch_size = max(2, data.m if order is None else len(order))
         total, weight = self.take(data, batch_size, order, each=each)
         return total / weight
 
@@ -209,7 +212,7 @@ class Steps:
         self, data: Data, batch_size: int, order: NDArray[np.int64] | None = None, *, rates: ArrayLike | None = None,
         before: tuple[float, float] = (0.0, 0.0), each: NDArray[np.float64] = NOT_EACH,
     ) -> tuple[float, float]:
-        """The steps of an epoch, or of a piece of one that is cut between batches: the bits are the same.
+        """The steps of an epoch, or of a piece of one; cuts between batches change no bit.
 
         Parameters
         ----------
@@ -218,7 +221,7 @@ class Steps:
         before : (float, float)
             The sums of the pieces before this one.
         each : (batches, 2), zeros
-            Receives the mean cost and the penalty of each batch; nothing where the weights of a batch sum to 0.
+            Receives the mean cost and the penalty of each batch, unless its weights sum to 0.
 
         Returns
         -------
@@ -226,7 +229,7 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale.
         """
         m = data.m if order is None else len(order)
-        size = min(batch_size, m)       # a short piece goes the way of a whole one: `batch_size` decides
+        size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
         given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, *before)
@@ -240,22 +243,22 @@ class Steps:
 
     @property
     def _online(self) -> bool:
-        """Have the fused sweeps this rule? They copy theta once a call: not for the largest."""
+        """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
                 and not self.dropout and self.net.n_parameters <= ONLINE)
 
     def rates(self, n: int) -> NDArray[np.float64]:
-        """The learning rates of the next n steps; empty where it is the same for all, or Python's to ask for."""
+        """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
         rate = self._optimizer.settings()[0] if self.compiled else None
         return checks.rates(rate, int(self.taken[0]), n) if callable(rate) else NO_RATES
 
     def compiled_rule(self, scale: float) -> _epoch.Rule:
-        """The optimizer and the regularisation for compiled steps, weights being in units of scale."""
+        """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
         rate, *others = self._optimizer.settings()
         if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
-            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, which this training has "
-                             "begun without; begin with a momentum above 0, or put a state with it back")
+            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, but this training started "
+                             "without; start with a momentum above 0, or assign a state that has it")
         code = self.net.plan.code
         return _epoch.Rule(
             code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
@@ -264,7 +267,7 @@ class Steps:
         )
 
     def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
-        """One for each of n members, kept from call to call."""
+        """A workspace for each of n members, kept from call to call."""
         size, works = self._works
         if size != batch_size or len(works) < n:
             works = [sums.Workspace(self.plan, batch_size, self.theta.dtype) for _ in range(n)]
@@ -272,7 +275,7 @@ class Steps:
         return works
 
     def learn(self, m_b: float, scale: float = 1.0) -> float:
-        """A step of an update rule in Python along D of the summed Delta; returns the penalty before it."""
+        """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it."""
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         penalty = regularisation.penalty(plan, theta, m_b * scale)
         D = regularisation.regularise(plan, theta, self.Delta, m_b, scale)
@@ -282,14 +285,14 @@ class Steps:
 
     # ------------------------------------------------------------ one process is all there is
 
-    conditions: dict[str, Any] = {}     # noqa: RUF012  (of nothing but the steps themselves)
+    conditions: dict[str, Any] = {}     # noqa: RUF012  (those of ranks; none here)
 
-    def once(self, function: Any) -> Any:
-        """function(), by one process alone"""
+    def once(self, function: Callable[[], Value]) -> Value | None:
+        """function(); of several ranks one alone calls it."""
         return function()
 
-    def resume(self, read: Any) -> Any:
-        """Resume from what read() returns, a `states.Fit`, and return it."""
+    def resume(self, read: Callable[[], Fit]) -> Fit:
+        """Resume from what read() returns, and return it."""
         fit = read()
         self.become(fit)
         return fit

@@ -1,4 +1,4 @@
-"""What the next step of a trainer goes on from, in a file and in a pickle."""
+"""The state of a trainer in a file and in a pickle: everything needed to resume."""
 
 from dataclasses import asdict
 from typing import Any
@@ -15,6 +15,7 @@ STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state"}  # wha
 
 
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
+    """Write the state and the notes atomically."""
     notes = checks.dictionary({} if notes is None else notes, "notes")
     arrays, fields = states.of_steps(steps)
     container.write(path, arrays, {
@@ -24,7 +25,7 @@ def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
 
 
 def read(path: Path, steps: Steps) -> Fit:
-    """What `trainer` goes on from, with the notes; or a ValueError that says why it cannot go on from this file."""
+    """The state in a file, with its notes; a ValueError that says why, if these steps cannot resume from it."""
     arrays, meta = container.read(path)
     with container.located(path):
         net = files.of_kind(arrays, meta, "trainer")
@@ -41,14 +42,13 @@ def read(path: Path, steps: Steps) -> Fit:
 
 
 def state(steps: Steps) -> dict[str, Any]:
-    """What pickle and copy keep."""
+    """The dict that pickle and copy keep."""
     return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
             "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """(arguments of a Trainer, settings, state) of what pickle and copy keep; a ValueError or TypeError where it is no
-    such dict."""
+    """(arguments of a Trainer, settings, state) from the dict that pickle and copy keep, checked."""
     checks.members(kept, STATE, "the state of a Trainer")
     if not isinstance(kept["dropout"], (list, tuple)):
         raise TypeError(f"dropout must be a list of rates; got {kept['dropout']!r:.200}")
