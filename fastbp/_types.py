@@ -106,6 +106,18 @@ class Comm(Protocol):
     def Bcast(self, buf: Any, root: int = 0) -> object: ...
 
 
+class Library(Protocol):
+    """threadpoolctl's controller of a BLAS."""
+
+    internal_api: str
+    version: str | None
+    filepath: str
+
+    def get_num_threads(self) -> int: ...
+
+    def set_num_threads(self, num_threads: int) -> object: ...
+
+
 class Readable(Protocol):
     """An open binary file."""
 

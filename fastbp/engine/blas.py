@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import scipy.linalg.cython_blas  # noqa: F401  (loads the library that `libraries` looks for)
-from threadpoolctl import LibController
+
+from .._types import Library
 
 _lock = threading.Lock()
 _holders = 0
-_saved: list[tuple[LibController, int]] = []
-_found: list[LibController] | None = None
+_saved: list[tuple[Library, int]] = []
+_found: list[Library] | None = None
 
 
-def libraries() -> list[LibController]:
+def libraries() -> list[Library]:
     """The threadpoolctl controllers of the BLAS that SciPy calls; found once, since a scan takes a millisecond."""
     global _found
     if _found is None:
