@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastbp.engine import sums as gradient
-from fastbp.engine import threads
+from fastbp.engine import sums, threads
 
 try:
     import hypothesis
@@ -34,7 +33,7 @@ if threading.gettrace():    # coverage.py follows the threads that `threading` s
     threads.start_new_thread = lambda function, arguments: _start(_traced, (function, *arguments))
 
 if "asan" in os.environ.get("LD_PRELOAD", ""):      # a buffer ends where it ends, with no room left by its alignment
-    gradient.aligned = np.empty
+    sums.aligned = np.empty
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from helpers import DTYPES, problem
 
 import fastbp
 from fastbp import _backprop, _epoch, _kernels
-from fastbp.engine import sums as gradient
+from fastbp.engine import sums
 
 LARGE = (530, 520, 9)       # more weights in a layer than the second-level cache holds: cut into pieces
 
@@ -27,7 +27,7 @@ def core(sizes=(40, 24, 3), m=96, dtype=np.float64, labels=None, **options):
     examples = net.data(p.X, p.labels if labels is None else p.Y).examples(None)
     if labels is not None:
         examples = _backprop.Examples(p.X, None, labels)
-    return net, trainer, trainer.steps.compiled_rule(1.0), examples, gradient.Workspace(net.plan, m, net.dtype)
+    return net, trainer, trainer.steps.compiled_rule(1.0), examples, sums.Workspace(net.plan, m, net.dtype)
 
 
 def steps(net, trainer, rule, examples, work, team, member=0, m=96):
@@ -67,7 +67,7 @@ def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_
     found = []
     first = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
     first.start()
-    accumulate(net, examples, gradient.Workspace(net.plan, 96, net.dtype), team)
+    accumulate(net, examples, sums.Workspace(net.plan, 96, net.dtype), team)
     time.sleep(0.05)
     assert first.is_alive()     # at the second barrier
     team.abandon()
@@ -131,14 +131,14 @@ def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed
     twin, *_ = core(sizes, dtype=dtype)
     data = _backprop.Examples(problem(sizes, "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X, Y)
     own = fastbp.Trainer(twin, fastbp.SGD(0.1))
-    steps(twin, own, own._compiled_rule(1.0), data, gradient.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
+    steps(twin, own, own.steps.compiled_rule(1.0), data, sums.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
     assert (net.theta == twin.theta).all()
 
 
 def online(net, trainer, rule, examples, first, last):
-    work = gradient.Workspace(net.plan, 1, net.dtype)
+    work = sums.Workspace(net.plan, 1, net.dtype)
     work.block[:] = 0
-    packed = gradient.aligned(_epoch.packed_size(net.plan.code, net.theta), net.dtype)
+    packed = sums.aligned(_epoch.packed_size(net.plan.code, net.theta), net.dtype)
     nothing = np.empty(0)
     return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, nothing, work.block, work.rows,
                                packed, 0.0, 0.0, 60.0, 1000)
@@ -253,7 +253,7 @@ NOTHING_BEHIND = """
 import ctypes, mmap
 import numpy as np
 import fastbp
-from fastbp import gradient
+from fastbp.engine import sums
 
 libc, kept, page = ctypes.CDLL(None, use_errno=True), [], mmap.PAGESIZE
 
@@ -275,7 +275,7 @@ def placed(values):
     return array
 
 
-gradient.aligned = guarded
+sums.aligned = guarded
 rng = np.random.default_rng(0)
 for dtype in (np.float32, np.float64):
     for sizes in ([1, 1], [3, 5, 2], [16, 16, 16], [35, 33, 9, 3], [70, 6, 17], [4, 7], [9, 13], [5, 29]):
@@ -285,7 +285,7 @@ for dtype in (np.float32, np.float64):
             out, order = guarded(Y.shape, dtype), placed(rng.permutation(m))
             net = fastbp.Network(sizes, activation="silu", dtype=dtype, seed=0)
             theta = placed(net.theta)
-            predict_row = gradient.row_predictor(net.plan, theta)
+            predict_row = sums.row_predictor(net.plan, theta)
             assert (predict_row(X[-1], out[-1]) == net.predict(X)[-1]).all()
             given = [(X, Y), (X[:, : sizes[0]], labels % max(sizes[-1], 2)), (X.astype(float), Y.astype("f4"))]
             for A, B in given:

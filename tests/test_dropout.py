@@ -12,11 +12,15 @@ from reference import Textbook, draws, mask_factors
 from test_checks import refused
 
 import fastbp
-from fastbp.engine import sums as gradient
+from fastbp.engine import sums as core
 from fastbp.engine import threads
 
 RATES = (0.2, 0.5, 0.25)  # of a problem with two hidden layers: inputs, a(2), a(3)
 SIZES = (6, 9, 7, 3)
+
+
+def over(plan, theta, data, Delta):
+    return core.accumulate(plan, theta, data.examples(), data.m, Delta)
 
 
 def sums(p, rates, seed=5, step=3, theta=None, Y=None, w=None):
@@ -26,7 +30,7 @@ def sums(p, rates, seed=5, step=3, theta=None, Y=None, w=None):
     plan.set_masks(seed, step)
     theta = net.theta if theta is None else theta
     Delta = np.zeros_like(theta)
-    cost = gradient.accumulate(plan, theta, net.data(p.X, p.Y if Y is None else Y, w), Delta)
+    cost = over(plan, theta, net.data(p.X, p.Y if Y is None else Y, w), Delta)
     return cost, Delta
 
 
@@ -41,7 +45,7 @@ def kept(rate, units, m, seed, step, dtype):
         w = np.zeros(m)
         w[i] = 1
         Delta = np.zeros_like(net.theta)
-        gradient.accumulate(plan, net.theta, net.data(np.zeros((m, 1)), np.zeros((m, units)), w), Delta)
+        over(plan, net.theta, net.data(np.zeros((m, 1)), np.zeros((m, units)), w), Delta)
         factors.append(plan.views(Delta)[1][:, 0])
     return np.array(factors)
 
@@ -370,10 +374,10 @@ def test_predictions_and_evaluations_drop_nothing():
 
 def test_training_without_dropout_needs_no_memory_for_it():
     net = fastbp.Network([20, 1000, 5], seed=0)
-    without, with_it = (gradient.Workspace(plan, 64, net.dtype).block.nbytes
+    without, with_it = (core.Workspace(plan, 64, net.dtype).block.nbytes
                         for plan in (net.plan, net.plan.dropping([0.0, 0.5])))
     assert with_it - without == 64 * 1000 * 8
-    assert gradient.Workspace(fastbp.Trainer(net)._plan, 64, net.dtype).block.nbytes == without
+    assert core.Workspace(fastbp.Trainer(net).steps.plan, 64, net.dtype).block.nbytes == without
     X, Y = np.ones((3000, 20)), np.ones((3000, 5))
     tracemalloc.start()
     fastbp.train(net, X, Y, epochs=1, dropout=0.5, seed=0)

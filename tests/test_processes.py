@@ -306,7 +306,7 @@ def test_a_system_without_more_threads_works_with_those_it_grants(monkeypatch):
 BURSTS = """
 import os, random, signal, threading, time
 import numpy as np, fastbp
-from fastbp import threads
+from fastbp.engine import threads
 
 rng, dice = np.random.default_rng(0), random.Random(0)
 X, labels = rng.standard_normal((3000, 60)).astype("f4"), rng.integers(0, 10, 3000)

@@ -113,8 +113,8 @@ def test_python_form_of_the_rule_is_the_compiled_one(rule, option, dtype):
     p = problem(SIZES, m=30, dtype=dtype)
     compiled = trainer(p, rule, **OPTIONS[option])
     python = trainer(p, rule, in_python(RULES[rule][0]()), **OPTIONS[option])
-    assert compiled._rule
-    assert python._rule is None
+    assert compiled.steps.compiled
+    assert python.steps.compiled is None
     for _ in range(3):
         J = compiled.epoch(p.X, p.Y, batch_size=8)
         assert python.epoch(p.X, p.Y, batch_size=8) == pytest.approx(J, rel=tolerance(dtype, "training"))
@@ -289,7 +289,7 @@ def test_bad_learning_rates_of_a_function_are_named_before_the_epoch_or_the_step
     p = problem(m=24)
     going = trainer(p, "adam", twin(fastbp.Adam(lambda t: 0.1 if t < 2 else value)))
     message = r"learning_rate\(2\)"
-    if going._rule:
+    if going.steps.compiled:
         with pytest.raises((ValueError, TypeError), match=message):
             going.epoch(p.X, p.Y, batch_size=6)
         assert going.net.theta.tobytes() == p.theta.tobytes()

@@ -54,7 +54,7 @@ def fit_estimator(i):
     MLPClassifier((4,), max_iter=2, n_iter_no_change=5, random_state=i).fit(X, y)
 
 def fit_with_two_threads(i):
-    from fastbp import threads
+    from fastbp.engine import threads
     crew, threads.crew = threads.crew, lambda *_: threads.Crew(2)
     try:
         fit(i)

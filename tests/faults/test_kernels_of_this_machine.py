@@ -12,7 +12,7 @@ from children import HELPERS, run
 
 import fastbp
 from fastbp import verify
-from fastbp.engine import sums as gradient
+from fastbp.engine import sums
 
 CORES = ["Haswell", "Sandybridge", "Nehalem"]
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels of OpenBLAS for x86-64")
@@ -60,8 +60,8 @@ def test_fault_17_the_tests_of_the_compiled_core_pass_with_blas_for_other_proces
 @pytest.mark.parametrize("way", ["blocks", "one by one", "rows", "a row", "steps"])
 def test_fault_17_a_wrong_sum_anywhere_is_found(way, monkeypatch):
     """One number in one tail, wrong by a thousandth"""
-    right = {"blocks": gradient.accumulate_range, "rows": gradient.predict,
-             "one by one": gradient._accumulate_per_example}
+    right = {"blocks": sums.accumulate_range, "rows": sums.predict,
+             "one by one": sums.accumulate_per_example}
     if way == "blocks":
         def accumulate_range(plan, theta, examples, first, last, work, Delta, *others):
             cost = right[way](plan, theta, examples, first, last, work, Delta, *others)
@@ -69,22 +69,22 @@ def test_fault_17_a_wrong_sum_anywhere_is_found(way, monkeypatch):
                 Delta[0] *= 1.001
             return cost
 
-        monkeypatch.setattr(gradient, "accumulate_range", accumulate_range)
+        monkeypatch.setattr(sums, "accumulate_range", accumulate_range)
     elif way == "one by one":
-        def accumulate(plan, theta, data, Delta):
-            cost = right[way](plan, theta, data, Delta)
+        def accumulate(plan, theta, examples, m, Delta):
+            cost = right[way](plan, theta, examples, m, Delta)
             if plan.layer_sizes[0] == 67:
                 Delta[-1] *= 1.001
             return cost
 
-        monkeypatch.setattr(gradient, "_accumulate_per_example", accumulate)
+        monkeypatch.setattr(sums, "accumulate_per_example", accumulate)
     elif way == "rows":
         def predict(plan, theta, X, out):
             right[way](plan, theta, X, out)
             if len(X) == 7:
                 out[-1, -1] += 0.01 * np.abs(out).max()
 
-        monkeypatch.setattr(gradient, "predict", predict)
+        monkeypatch.setattr(sums, "predict", predict)
     elif way == "a row":
         predict_one = verify.Network.predict
 

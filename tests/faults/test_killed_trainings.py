@@ -119,7 +119,7 @@ def test_fault_48_a_reader_beside_the_training_always_sees_a_whole_network(tmp_p
 FORKING = """
 import os, random, signal, sys, time
 import numpy as np, fastbp
-from fastbp import checkpoint
+from fastbp.training import checkpoint
 
 path, kills = sys.argv[1], int(sys.argv[2])
 folder = os.path.dirname(path)

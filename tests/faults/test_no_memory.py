@@ -98,9 +98,9 @@ def test_a_trainer_is_restored_whole_or_not_at_all(tmp_path, monkeypatch):
     one, twin = trainer(0.2, 1), trainer(0.2, 1)
     become, calls = Steps._become, []
 
-    def interrupted(self, numbers, regularisation, state, theta):
+    def interrupted(self, fit):
         calls.append(1)
-        become(self, numbers, regularisation, state, theta)
+        become(self, fit)
         if len(calls) == 1:
             raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from reference import ACTIVATIONS, PAIRS
 
 import fastbp
 from fastbp import optimizers
-from fastbp.engine import sums as gradient
+from fastbp.engine import sums
 from fastbp.engine.plan import BLAS_LIMIT, Plan
 
 # ---------------------------------------------------------------- 18, 19, 20: what lies in buffers before
@@ -60,7 +60,7 @@ def test_fault_19_nothing_depends_on_what_lies_in_a_buffer_before(output, loss, 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fault_18_blas_leaves_no_nan_of_the_old_result_behind(dtype, monkeypatch):
     """gemv with beta = 0 into NaN, at every length"""
-    workspace, made = gradient.Workspace, []
+    workspace, made = sums.Workspace, []
 
     def poisoned(*args):
         made.append(workspace(*args))
@@ -71,7 +71,7 @@ def test_fault_18_blas_leaves_no_nan_of_the_old_result_behind(dtype, monkeypatch
         p = problem((n, 68 - n, 2), "identity", "identity", "squared_error", m=2, dtype=dtype)
         net = p.network()
         with monkeypatch.context() as patch:
-            patch.setattr(gradient, "Workspace", poisoned)
+            patch.setattr(sums, "Workspace", poisoned)
             _, Delta = net.accumulate(p.X, p.Y, per_example=True)
         assert all(np.isfinite(each).all() for each in Delta)
     assert len(made) == 67
@@ -86,9 +86,9 @@ def test_fault_20_parameters_full_of_nan_crash_no_kernel(value, dtype):
         net, theta = p.network(), np.full_like(p.theta, value)
         data, Delta = net.data(p.X, p.Y), np.zeros_like(theta)
         h = np.empty((70, sizes[-1]), dtype)
-        gradient.predict(net.plan, theta, data.X, h)
-        for per_example in (False, True):
-            cost = gradient.accumulate(net.plan, theta, data, Delta, per_example)
+        sums.predict(net.plan, theta, data.X, h)
+        for accumulate in (sums.accumulate, sums.accumulate_per_example):
+            cost = accumulate(net.plan, theta, data.examples(), data.m, Delta)
         assert value == np.inf or (np.isnan(h).all() and np.isnan(cost))
 
 

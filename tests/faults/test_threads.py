@@ -103,7 +103,7 @@ done.set()
 watcher.join()
 print(threads.cores(), most - before)
 """
-    code = "import os\nfrom fastbp import threads\n" + code
+    code = "import os\nfrom fastbp.engine import threads\n" + code
     enter = f"open({str(group_of_one_processor)!r}, 'w').write(str(__import__('os').getpid()))\n"
     assert run(enter + code) == "1 1"       # the watcher
 
