@@ -152,8 +152,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         name, output = type(self).__name__, self._output()
         if hidden != sizes and hidden != vars(self).get("_drawn_hidden", hidden):
             raise ValueError(
-                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but this {name} continues with weights whose hidden "
-                f"layers are {tuple(sizes)}. Set hidden_layer_sizes={tuple(sizes)} to continue, or warm_start=False to "
+                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but this {name} continues with weights of hidden "
+                f"layers {tuple(sizes)}. Set hidden_layer_sizes={tuple(sizes)} to continue, or warm_start=False to "
                 "fit new weights"
             )
         if n_outputs != K:

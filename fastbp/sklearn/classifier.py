@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
+from scipy.special import expit  # type: ignore[import-untyped]
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
@@ -14,6 +15,8 @@ from . import fitting, inputs
 from .base import BaseMLP
 from .labels import Labels, binarizer_of
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
+
+LOST = 1e-3     # 1 - p below which more than its last three digits are lost
 
 
 class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
@@ -315,9 +318,12 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             return h
         if len(self.classes_) == 1:
             return np.ones_like(h)
-        both = np.empty((len(h), 2), h.dtype)
-        np.subtract(1, h[:, 0], out=both[:, 0])
-        both[:, 1] = h[:, 0]
+        both = np.hstack([1 - h, h])
+        lost = both[:, 0] < LOST
+        if self.out_activation_ == "logistic" and lost.any():
+            some = isinstance(X, np.ndarray)
+            z = self._logits(X[lost] if some else X)
+            both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
         return both
 
     def predict_log_proba(self, X: Any) -> np.ndarray:

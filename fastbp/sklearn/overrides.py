@@ -40,7 +40,7 @@ def _private(classes):
 THEIRS = _private([BaseMultilayerPerceptron, MLPClassifier, MLPRegressor]) - HONOURED
 
 
-ORIGINALS = {}      # class of fastbp -> its own private methods, of those of scikit-learn's
+ORIGINALS: dict[type, dict[str, object]] = {}      # class of fastbp -> name of a private method -> what it was
 
 
 def adopt(cls, theirs):
