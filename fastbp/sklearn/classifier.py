@@ -346,7 +346,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if self.out_activation_ == "softmax":
-            return log_softmax(z)
+            return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))
         return log_sigmoids(z, self._outputs(X)) if z.shape[1] > 1 else np.hstack([log_sigmoid(-z), log_sigmoid(z)])
 
     def __sklearn_tags__(self):

@@ -31,7 +31,7 @@ class Model:
         activation, output, loss, settings = functions
         pair = FUNCTION_ALIASES.get(output, output), LOSS_ALIASES.get(loss, loss)
         self._apply = None      # h of z, where the engine's own output is z
-        if pair not in _kernels.pairs:
+        if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
             self._apply = FUNCTIONS[named(output)]
             output, loss, settings = "identity", "squared_error", {}
         self.net = Network(
