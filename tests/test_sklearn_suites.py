@@ -54,6 +54,8 @@ OF_ALL = ("metaestimators_metadata_routing", "metadata_routing", "docstrings", "
 
 @pytest.mark.parametrize("names", [OF_ALL, pytest.param(("common",), marks=pytest.mark.slow)])
 def test_no_test_of_all_estimators_fails_that_its_own_classes_pass(names):
+    if "docstrings" in names:
+        pytest.importorskip("numpydoc")
     modules = [f"sklearn.tests.test_{name}" for name in names
                if importlib.util.find_spec(f"sklearn.tests.test_{name}")]
     ran = pytest_run(True, modules, "-k", "MLP")

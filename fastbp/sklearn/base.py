@@ -257,23 +257,17 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     def _announce(self, y, classes):
         """The first call of partial_fit names the classes."""
 
-    def _outputs(self, X):
-        """h (m, K) for X as it comes in."""
+    def _outputs(self, X, of="outputs"):
+        """h (m, K) for X as it comes in; of="logits": z(L)."""
         known = vars(self)
         model = known.get("_fastbp_model")
         if model is not None and "feature_names_in_" not in known and model.is_of(*self._weights()):
-            h = model.quick_outputs(X)
+            h = model.quick_outputs(X) if of == "outputs" else model.quick_logits(X)
             if h is not None:
                 return h
         check_is_fitted(self)
         X = inputs.checked(self, X, reset=False)
-        return inputs.outputs(self._model_of_weights(), X)
-
-    def _logits(self, X):
-        """z(L) (m, K) for X as it comes in."""
-        check_is_fitted(self)
-        X = inputs.checked(self, X, reset=False)
-        return inputs.outputs(self._model_of_weights(), X, of="logits")
+        return inputs.outputs(self._model_of_weights(), X, of)
 
     def input_gradient(self, X: Any) -> np.ndarray:
         """Compute derivatives of the outputs with respect to the inputs.

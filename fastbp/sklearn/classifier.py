@@ -318,11 +318,13 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             return h
         if len(self.classes_) == 1:
             return np.ones_like(h)
-        both = np.hstack([1 - h, h])
+        both = np.empty((len(h), 2), h.dtype)
+        np.subtract(1, h[:, 0], out=both[:, 0])
+        both[:, 1] = h[:, 0]
         lost = both[:, 0] < LOST
         if self.out_activation_ == "logistic" and lost.any():
             some = isinstance(X, np.ndarray)
-            z = self._logits(X[lost] if some else X)
+            z = self._outputs(X[lost] if some else X, of="logits")
             both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
         return both
 
@@ -342,7 +344,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         overridden = type(self).predict_proba is not MLPClassifier.predict_proba
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
-        z = self._logits(X)
+        z = self._outputs(X, of="logits")
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if self.out_activation_ == "softmax":

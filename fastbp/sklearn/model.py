@@ -1,5 +1,6 @@
 """The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
 
+from functools import cached_property
 from operator import is_
 
 import numpy as np
@@ -92,6 +93,10 @@ class Model:
             return None if h is None else h.reshape(1, -1)
         return self.outputs(X) if self.can_read(X) else None
 
+    def quick_logits(self, X):
+        """z(L) (m, K) as `quick_outputs` gives h."""
+        return self.logits(X) if self.can_read(X) else None
+
     def outputs(self, X):
         """h (m, K) for rows that can be read as they are."""
         h = self._predicted(X, self.net.plan)
@@ -99,17 +104,18 @@ class Model:
 
     def logits(self, X):
         """z(L) (m, K) for rows that can be read as they are."""
-        return self._predicted(X, self._linear())
+        return self._predicted(X, self._linear)
 
     def trace(self, X):
         """[a(2), ..., a(L-1), z(L)] for rows that can be read as they are."""
-        return gradient.trace(self._linear(), self.net.theta, X)
+        return gradient.trace(self._linear, self.net.theta, X)
 
     def _predicted(self, X, plan):
         h = np.empty((len(X), plan.layer_sizes[-1]), self.net.dtype)
         gradient.predict(plan, self.net.theta, X, h)
         return h
 
+    @cached_property
     def _linear(self):
         """The same plan without a function of the outputs."""
         plan = self.net.plan
