@@ -373,3 +373,15 @@ def test_fault_72_a_pickle_stops_growing():
         return len(pickle.dumps(estimator))
 
     assert abs(size(3000) - size(200)) < 100
+    whole = MLPRegressor(**SETTINGS).fit(X_reg, y_reg)
+    again = pickle.loads(pickle.dumps(whole))
+    assert again.loss_curve_ == whole.loss_curve_
+    assert {type(loss) for loss in again.loss_curve_} == {np.float64}
+    whole.loss_curve_ = whole.loss_curve_ * 1000
+    assert len(pickle.dumps(whole)) < 8.1 * 10_000 + 6000
+    old = dict(vars(whole))
+    del old["curve_length"]     # a pickle of a release without this parameter
+    restored = MLPRegressor.__new__(MLPRegressor)
+    restored.__setstate__(old)
+    assert restored.get_params()["curve_length"] is None
+    restored.partial_fit(X_reg, y_reg)

@@ -40,6 +40,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     loss_: float
     loss_curve_: list[float]
     n_iter_: int
+    curve_length: int | None = None     # where an older pickle has no such parameter
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -115,7 +116,14 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_fastbp_model", None)       # made again from coefs_ and intercepts_
+        if isinstance(state.get("loss_curve_"), list):      # half the bytes of a list of numpy.float64
+            state["loss_curve_"] = np.array(state["loss_curve_"], np.float64)
         return state
+
+    def __setstate__(self, state):
+        if isinstance(state.get("loss_curve_"), np.ndarray):
+            state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
+        super().__setstate__(state)
 
     @property
     def _best_coefs(self):

@@ -1,7 +1,5 @@
 """Subclasses that override scikit-learn's private methods: `_init_coef` is honoured, the others are refused by name."""
 
-from functools import cache
-
 import numpy as np
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron, MLPClassifier, MLPRegressor
 
@@ -40,43 +38,37 @@ def _private(classes):
 THEIRS = _private([BaseMultilayerPerceptron, MLPClassifier, MLPRegressor]) - HONOURED
 
 
-ORIGINALS: dict[type, dict[str, object]] = {}      # class of fastbp -> name of a private method -> what it was
+ORIGINALS: dict[type, dict[str, object]] = {}   # class of fastbp -> name of a private method -> what it was
+NAMES: dict[type, set[str]] = {}                # class of fastbp -> private names that no class of scikit-learn has
 
 
 def adopt(cls, theirs):
     """Make `cls` a virtual subclass of scikit-learn's class, and remember its private methods as they are now."""
     theirs.register(cls)
+    shared = _private(base for base in cls.__mro__ if base.__module__.startswith("sklearn."))
     for base in _ours(cls):
-        ORIGINALS[base] = {name: vars(base).get(name) for name in THEIRS}
+        ORIGINALS[base] = {name: getattr(base, name, None) for name in THEIRS}
+        NAMES[base] = _private(_ours(base)) - shared - THEIRS - HONOURED
 
 
-@cache
 def _ours(cls):
     return [base for base in cls.__mro__ if base.__module__.startswith("fastbp.sklearn.")]
-
-
-@cache
-def _names(cls):
-    """Private names that fastbp's classes behind `cls` define, and none of scikit-learn's."""
-    return _private(_ours(cls)) - _private(base for base in cls.__mro__ if base.__module__.startswith("sklearn.")) - (
-        THEIRS | HONOURED)
 
 
 def check(estimator):
     """A TypeError for a private method that a subclass, a mixin or the instance overrides and nothing calls."""
     cls = type(estimator)
     first = _ours(cls)[0]
-    for own in [vars(estimator), *(vars(base) for base in cls.__mro__[: cls.__mro__.index(first)])]:
-        for name in own:
-            if name in THEIRS:
-                _refuse(cls, first, name)
-            if name in _names(cls):
-                raise TypeError(f"{cls.__name__} overrides {name}, a private name of fastbp's {first.__name__}; "
-                                "use another name")
-    for base in _ours(cls):
-        for name, original in ORIGINALS[base].items():
-            if vars(base).get(name) is not original:
-                _refuse(cls, first, name)
+    above = cls.__mro__[: cls.__mro__.index(first)]
+    for own in [vars(estimator), *map(vars, above)]:
+        for name in THEIRS & own.keys():
+            _refuse(cls, first, name)
+        for name in NAMES[first] & own.keys():
+            raise TypeError(f"{cls.__name__} overrides {name}, a private name of fastbp's {first.__name__}; "
+                            "use another name")
+    for name, original in ORIGINALS[first].items():
+        if getattr(first, name, None) is not original:
+            _refuse(cls, first, name)
     if is_drawn(estimator) and not (isinstance(estimator.init, str) and estimator.init == "auto"):
         raise ValueError(f"init={estimator.init!r} and the _init_coef of {cls.__name__} both set the start weights; "
                          "use init='auto' with _init_coef")
