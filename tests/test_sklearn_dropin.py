@@ -378,7 +378,7 @@ def test_fault_72_a_pickle_stops_growing():
     assert again.loss_curve_ == whole.loss_curve_
     assert {type(loss) for loss in again.loss_curve_} == {np.float64}
     whole.loss_curve_ = whole.loss_curve_ * 1000
-    assert len(pickle.dumps(whole)) < 8.1 * 10_000 + 6000
+    assert len(pickle.dumps(whole)) < 8 * 10_000 + len(pickle.dumps(again)) + 100
     old = dict(vars(whole))
     del old["curve_length"]     # a pickle of a release without this parameter
     restored = MLPRegressor.__new__(MLPRegressor)
