@@ -406,7 +406,7 @@ def test_dropout_is_that_of_the_trainer(cls):
     net = start._model_of_weights().net.copy()
     trainer = fastbp.Trainer(net, fastbp.Adam(1e-3, epsilon_hat=True), dropout=(0.2, 0.5), seed=e._optimizer.seed)
     J = trainer.epoch(X_iris, y_iris, batch_size=None)
-    np.testing.assert_array_equal(net.theta, e._model.net.theta)
+    np.testing.assert_array_equal(net.theta, e._fastbp_model.net.theta)
     assert e.loss_ == J
     plain = clone(e).set_params(dropout=0.0).fit(X_iris, y_iris)
     assert e.loss_ != plain.loss_

@@ -168,7 +168,7 @@ def test_unfitted_says_so():
     with pytest.raises(NotFittedError):
         MLPRegressor().predict(X_reg)
     with pytest.raises(AttributeError, match="partial_fit"):
-        MLPRegressor(solver="lbfgs").partial_fit(X_reg, y_reg)
+        MLPClassifier(solver="lbfgs").partial_fit(X_iris, y_iris)
 
 
 # weights as views

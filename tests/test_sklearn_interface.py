@@ -89,7 +89,8 @@ def test_values_that_it_refuses_are_refused(name, parameter, value):
 
 @pytest.mark.parametrize(
     ("parameter", "value"),
-    [("n_threads", 0), ("n_threads", 1.5), ("class_weight", "even"), ("init", "zeros"), ("scoring", 3),
+    [("n_threads", 0), ("n_threads", 1.5), ("curve_length", 0), ("curve_length", 2.5),
+     ("class_weight", "even"), ("init", "zeros"), ("scoring", 3),
      ("dropout", -0.1), ("clip_norm", -1.0)],
 )
 def test_values_of_what_is_added_are_checked_alike(parameter, value):

@@ -1,5 +1,6 @@
 """scikit-learn's own tests, from the installed package, with its two names bound to ours; its estimator checks."""
 
+import importlib.util
 import json
 import os
 import re
@@ -24,17 +25,51 @@ def run(*command, **environment):
     )
 
 
-def test_its_own_tests_pass():
+def pytest_run(rebound, modules, *options):
+    """scikit-learn's tests in these modules, with our classes or its own"""
     # sklearn.conftest holds the fixture global_random_seed; found as a conftest too it would be registered twice
-    ran = run(
-        "-m", "pytest", "-q", "--noconftest", "-p", "sklearn.conftest", "-p", "sklearn_rebound", "-p",
-        "no:cacheprovider", "--pyargs", "sklearn.neural_network.tests.test_mlp",
+    return run(
+        "-m", "pytest", "-q", "-rf", "--noconftest", "-p", "sklearn.conftest", *(["-p", "sklearn_rebound"] * rebound),
+        "-p", "no:cacheprovider", *options, "--pyargs", *modules,
     )
+
+
+def failed(ran):
+    return set(re.findall(r"^FAILED \S*?(\w+\.py::.*?)(?: - .*)?$", ran.stdout, re.MULTILINE))
+
+
+def test_its_own_tests_pass():
+    names = ("mlp", "base", "stochastic_optimizers")
+    ran = pytest_run(True, [f"sklearn.neural_network.tests.test_{name}" for name in names])
     summary = ran.stdout.strip().splitlines()[-1]
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     passed = re.fullmatch(r"(\d+) passed(, \d+ warnings?)? in .*", summary)     # no failed, no skipped
     assert passed, summary
-    assert int(passed[1]) >= 50
+    assert int(passed[1]) >= 60
+
+
+OF_ALL = ("metaestimators_metadata_routing", "metadata_routing", "docstrings", "docstring_parameters",
+          "docstring_parameters_consistency")      # those of docstrings need numpydoc
+
+
+@pytest.mark.parametrize("names", [OF_ALL, pytest.param(("common",), marks=pytest.mark.slow)])
+def test_no_test_of_all_estimators_fails_that_its_own_classes_pass(names):
+    if "docstrings" in names:
+        pytest.importorskip("numpydoc")
+    modules = [f"sklearn.tests.test_{name}" for name in names
+               if importlib.util.find_spec(f"sklearn.tests.test_{name}")]
+    ran = pytest_run(True, modules, "-k", "MLP")
+    assert ran.returncode in (0, 1), ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert int(re.search(r"(\d+) passed", ran.stdout)[1]) >= 2
+    if failed(ran):
+        theirs = failed(pytest_run(False, modules, "-k", "MLP"))
+        assert failed(ran) <= theirs, ran.stdout[-3000:]
+
+
+def test_failures_are_read_from_what_pytest_prints():
+    printed = "x\nFAILED a/test_x.py::test_a[MLP-b c] - Error\nFAILED test_y.py::test_b\n"
+    ran = subprocess.CompletedProcess([], 1, printed)
+    assert failed(ran) == {"test_x.py::test_a[MLP-b c]", "test_y.py::test_b"}
 
 
 def test_its_own_tests_run_on_our_classes():

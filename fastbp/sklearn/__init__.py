@@ -16,7 +16,11 @@ except ImportError as error:
 if tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 7):
     raise ImportError(f"fastbp.sklearn needs scikit-learn 1.7 or newer; installed is {sklearn.__version__}")
 
+from . import overrides
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor
+
+overrides.adopt(MLPClassifier, overrides.MLPClassifier)
+overrides.adopt(MLPRegressor, overrides.MLPRegressor)
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

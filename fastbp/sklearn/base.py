@@ -13,16 +13,19 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _kernels, optimizers
 from ..engine import checks, initialize
 from ..engine.plan import FUNCTION_ALIASES
-from . import callbacks, fitting, inputs, lbfgs, messages, quick
+from . import callbacks, fitting, inputs, lbfgs, messages, overrides, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
+from .private import PrivateMethods
 
 REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
 ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
 
 
-def partial_fit(self, X, y, sample_weight):
+def partial_fit(self, X, y, sample_weight, classes=None):
+    overrides.check(self)
+    self._announce(y, classes)
     return self._fit(X, y, sample_weight, incremental=True)
 
 
@@ -30,7 +33,7 @@ def partial_fit(self, X, y, sample_weight):
 _epoch_of = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator):
+class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     """Base of both estimators; not used directly."""
 
     coefs_: list[np.ndarray]
@@ -38,6 +41,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     loss_: float
     loss_curve_: list[float]
     n_iter_: int
+    curve_length: int | None = None     # where an older pickle has no such parameter
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -69,6 +73,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
+        "curve_length": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     @classmethod
@@ -100,19 +105,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _model_of_weights(self):
         """The model behind coefs_ and intercepts_; a new one where these were assigned or loaded."""
-        model, weights = vars(self).get("_model"), self._weights()
+        model, weights = vars(self).get("_fastbp_model"), self._weights()
         if model is None or not model.is_of(*weights):
             model = Model.of(*weights)
             self._hold(model)
         return model
 
     def _hold(self, model):
-        self.coefs_, self.intercepts_, self._model = list(model.coefs), list(model.intercepts), model
+        self.coefs_, self.intercepts_, self._fastbp_model = list(model.coefs), list(model.intercepts), model
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state.pop("_model", None)       # made again from coefs_ and intercepts_
+        state.pop("_fastbp_model", None)       # made again from coefs_ and intercepts_
+        if isinstance(state.get("loss_curve_"), list):      # half the bytes of a list of numpy.float64
+            state["loss_curve_"] = np.array(state["loss_curve_"], np.float64)
         return state
+
+    def __setstate__(self, state):
+        if isinstance(state.get("loss_curve_"), np.ndarray):
+            state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
+        super().__setstate__(state)
 
     @property
     def _best_coefs(self):
@@ -122,13 +134,18 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _best_intercepts(self):
         return [T[:, 0] for T in self._model_of_weights().net.plan.views(self._best_theta)]
 
-    def _initialize(self, layer_sizes, dtype):
-        model = Model(layer_sizes, self._functions(), dtype)
-        draw(model, self.init, self.activation, self._random_state)
+    def _initialize(self, y, layer_units, dtype):
+        """Start values of weights and counts, for the checked targets y and these sizes of the layers."""
+        self.n_outputs_, self.n_layers_, self.out_activation_ = layer_units[-1], len(layer_units), self._output()
+        model = Model(layer_units, self._functions(), dtype)
+        if isinstance(self.init, str) and self.init == "auto":
+            overrides.draw(self, model)
+        else:
+            draw(model, self.init, self._random_state)
         self.n_iter_, self.t_ = 0, 0
-        self.n_layers_ = len(layer_sizes)
         self._hold(model)
         self._best_theta = model.net.theta.copy()
+        self._drawn_hidden = list(layer_units[1:-1])
         if isinstance(self.solver, str) and self.solver == "lbfgs":
             return
         self.loss_curve_ = []
@@ -137,6 +154,25 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         self.validation_scores_ = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self.validation_loss_curve_ = [] if self.early_stopping else None
+
+    def _check_goes_on(self, hidden, n_outputs):
+        """A ValueError where partial_fit or a warm start cannot continue with the weights that are there."""
+        *sizes, K = [W.shape[1] for W in self.coefs_]
+        name, output = type(self).__name__, self._output()
+        if hidden != sizes and hidden != vars(self).get("_drawn_hidden", hidden):
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but this {name} continues with weights of hidden "
+                f"layers {tuple(sizes)}. Set hidden_layer_sizes={tuple(sizes)} to continue, or warm_start=False to "
+                "fit new weights"
+            )
+        if n_outputs != K:
+            raise ValueError(f"y has {n_outputs} outputs, but this {name} continues with weights that have {K}")
+        if self.out_activation_ != output:
+            raise ValueError(
+                f"out_activation_={self.out_activation_!r} can be used for predictions only: loss={self.loss!r} is "
+                f"trained with {output!r}. Set out_activation_={output!r} to continue, or fit with warm_start=False"
+            )
+        self._hidden_given = self.hidden_layer_sizes
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
         before = dict(vars(self))
@@ -153,9 +189,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _prepare(self, X, y, sample_weight, incremental, validation, checkpoint):
         """All checks, and start values: the model, and a function that fits it."""
         hidden = self._check_numbers()
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
+        if self.early_stopping and incremental and stochastic:
+            raise ValueError("partial_fit does not support early_stopping=True")
         if not stochastic and (np.any(self.dropout) or self.clip_norm is not None):
             raise ValueError("solver='lbfgs' has no steps for dropout and clip_norm; "
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
@@ -173,11 +209,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
             validation = self._validate_held_out(*validation)
-        self.n_outputs_ = self._count_outputs(target)
+        n_outputs = self._count_outputs(target)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
-            self.out_activation_ = self._output()
-            self._initialize([X.shape[1], *hidden, self.n_outputs_], X.dtype)
+            self._initialize(target, [X.shape[1], *hidden, n_outputs], X.dtype)
+        self._check_goes_on(hidden, n_outputs)
+        self.n_outputs_ = n_outputs
         model = self._model_of_weights()
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
@@ -202,6 +239,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
 
     def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
         """fit with what it has beyond scikit-learn's"""
+        overrides.check(self)
         if (validation[0] is None) != (validation[1] is None):
             raise ValueError("X_val and y_val go together; got only one of them")
         validation = None if validation[0] is None else validation
@@ -222,32 +260,36 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
     def _partial_fit_quick(self, X, y):
         return quick.partial_fit(self, X, y)
 
-    def _partial_fit(self, X, y, sample_weight):
-        return _epoch_of(self, X, y, sample_weight)
+    def _partial_fit(self, X, y, sample_weight, *classes):
+        return _epoch_of(self, X, y, sample_weight, *classes)
 
-    def _outputs(self, X):
-        """h (m, K) for X as it comes in."""
+    def _announce(self, y, classes):
+        """The first call of partial_fit names the classes."""
+
+    def _outputs(self, X, of="outputs"):
+        """h (m, K) for X as it comes in; of="logits": z(L)."""
         known = vars(self)
-        model = known.get("_model")
+        model = known.get("_fastbp_model")
         if model is not None and "feature_names_in_" not in known and model.is_of(*self._weights()):
-            h = model.quick_outputs(X)
+            h = model.quick_outputs(X) if of == "outputs" else model.quick_logits(X)
             if h is not None:
                 return h
         check_is_fitted(self)
         X = inputs.checked(self, X, reset=False)
-        return inputs.outputs(self._model_of_weights(), X)
+        return inputs.outputs(self._model_of_weights(), X, of)
 
     def input_gradient(self, X: Any) -> np.ndarray:
-        """Derivatives of the outputs with respect to the inputs.
+        """Compute derivatives of the outputs with respect to the inputs.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
 
         Returns
         -------
         ndarray of shape (n_samples, n_outputs, n_features)
-            dh_k/dx_j at each sample; for a binary classifier h is the probability of ``classes_[1]``.
+            Derivatives dh_k/dx_j at each sample; for a binary classifier h is the probability of ``classes_[1]``.
 
         Notes
         -----
@@ -258,16 +300,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):
         model = self._model_of_weights()
         X = inputs.checked(self, X, reset=False)
         return inputs.gradients(model, X)
-
-    def _loss_grad_lbfgs(
-        self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None,
-        intercept_grads=None,
-    ):
-        """Loss and gradient as scikit-learn's private method gives them; the last four arguments are not needed."""
-        model = self._model_of_weights()
-        target = np.asarray(y)
-        target = target.argmax(axis=1) if self.out_activation_ == "softmax" else target.reshape(len(target), -1)
-        return lbfgs.packed_loss_and_gradient(self, model, packed_coef_inter, X, target, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -12,9 +12,11 @@ from ..training import states, trainer_file
 UNITS = ("epochs", "seconds")
 NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count")
 COUNTS = ("n_iter_", "t_", "_no_improvement_count")
+LOSSES = ("loss_", "best_loss_", "loss_curve_")     # np.float64, as in scikit-learn
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 FIELDS = ("estimator", "parameters", "data", "numbers", "curves", "best_theta", "draws", "order", "held", "stopped")
-FREE = ("max_iter", "verbose", "n_threads", "callbacks")   # parameters that may be others in a fit that goes on
+# parameters that a resumed fit may change
+FREE = ("max_iter", "verbose", "n_threads", "callbacks", "curve_length")
 
 
 class Checkpoint:
@@ -56,7 +58,7 @@ class Checkpoint:
         e._optimizer.trainer.save(self.path, {
             "estimator": type(e).__name__, "parameters": _parameters(e), "data": self._data,
             "stopped": bool(stopped),
-            "numbers": {name: getattr(e, name, None) for name in NUMBERS},
+            "numbers": {name: _number(getattr(e, name, None)) for name in NUMBERS},
             "curves": {name: _array(getattr(e, name)) for name in CURVES},
             "best_theta": e._best_theta if e.early_stopping else None, "draws": _draws(e._random_state),
             "order": order, "held": self._held,
@@ -144,9 +146,9 @@ class Kept:
         e, notes = estimator, self.notes
         e._optimizer.trainer.steps.become(self.trainer)
         for name, value in notes["numbers"].items():
-            setattr(e, name, value)
+            setattr(e, name, np.float64(value) if name in LOSSES and value is not None else value)
         for name, a in notes["curves"].items():
-            setattr(e, name, None if a is None else a.tolist())
+            setattr(e, name, None if a is None else list(a) if name in LOSSES else a.tolist())
         if notes["best_theta"] is not None:
             e._best_theta = notes["best_theta"]
         e._random_state.set_state({**e._random_state.get_state(legacy=False), **self._generator.bit_generator.state})
@@ -168,6 +170,11 @@ def _draws(random_state):
     """The state of what a RandomState draws from."""
     state = random_state.get_state(legacy=False)
     return {"bit_generator": state["bit_generator"], "state": state["state"]}
+
+
+def _number(value):
+    """As JSON has it: a float, not one of NumPy's."""
+    return float(value) if isinstance(value, np.floating) else value
 
 
 def _array(curve):

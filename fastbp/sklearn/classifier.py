@@ -5,30 +5,21 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
+from scipy.special import expit  # type: ignore[import-untyped]
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from . import fitting, inputs
 from .base import BaseMLP
+from .labels import Labels, binarizer_of
+from .outputs import log_sigmoid, log_sigmoids, log_softmax
+
+LOST = 1e-3     # 1 - p below which more than its last three digits are lost
 
 
-def _label_binarizer(y):
-    """A fitted LabelBinarizer; where y is a plain vector of labels without the milliseconds of its checks."""
-    if y.ndim == 1 and y.dtype.kind in "iubU":
-        classes = np.unique(y)
-        if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
-            binarizer = LabelBinarizer()
-            binarizer.classes_, binarizer.sparse_input_ = classes, False
-            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
-            return binarizer
-    return LabelBinarizer().fit(y)
-
-
-class MLPClassifier(ClassifierMixin, BaseMLP):
+class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: scikit-learn's, on fastbp.
 
     Minimises the cross-entropy of a softmax (three classes or more) or of sigmoids (two classes; several labels).
@@ -38,8 +29,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
-        g of the hidden layers, one name or one a layer: "identity", "logistic", "tanh", "relu" as in scikit-learn;
-        also "leaky_relu", "elu", "softplus", "silu", "gelu".
+        Function of the hidden layers, one name or one per layer: "identity", "logistic", "tanh", "relu" as in
+        scikit-learn; also "leaky_relu", "elu", "softplus", "silu", "gelu".
     solver : {"lbfgs", "sgd", "adam"} or optimizer, default="adam"
         Or an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
     alpha : float, default=0.0001
@@ -100,6 +91,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     n_threads : int, default=None
         At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
+    curve_length : int, default=None
+        Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
+        endless `partial_fit`; None keeps all, as scikit-learn does.
 
     Attributes
     ----------
@@ -120,10 +114,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_iter_ : int
     t_ : int
         Examples seen by the optimizer.
-    n_layers_, n_outputs_, n_features_in_ : int
+    n_layers_ : int
+        Input and output layer included.
+    n_outputs_ : int
+    n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Where X has column names.
+        Only where X has column names.
     out_activation_ : str
+        Function of the outputs. Predictions follow what is assigned: "identity" makes them the logits.
+
+    See Also
+    --------
+    MLPRegressor : The same for targets that are numbers.
 
     Notes
     -----
@@ -160,6 +162,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
         scoring: str | Callable[..., float] | None = None, callbacks: Any = None,
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
+        curve_length: int | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
@@ -172,46 +175,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         new = not hasattr(self, "classes_") or (not self.warm_start and not incremental)
         try:
             if new:
-                self._label_binarizer = _label_binarizer(y)
+                self._label_binarizer = binarizer_of(y)
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
-
-    def _encode(self, y, needed):
-        """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""
-        binarizer, classes = self._label_binarizer, self.classes_
-        if binarizer.y_type_.startswith("multilabel") or y.ndim != 1:
-            if needed:
-                self._check_classes(unique_labels(y), needed)
-            return binarizer.transform(y).astype(np.uint8)
-        codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
-        if needed and (not (classes[codes] == y).all() or (needed == "same" and len(np.unique(codes)) < len(classes))):
-            self._check_classes(unique_labels(y), needed)
-        return codes if binarizer.y_type_ == "multiclass" else codes.astype(np.uint8)
-
-    def _check_classes(self, classes, needed):
-        if needed == "same" and set(classes) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
-                f"got {self.classes_}, `y` has {classes}"
-            )
-        if needed == "known" and len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
-            )
-
-    def _quick_target(self, y, dtype):
-        classes = self.classes_
-        if (
-            y.shape != (1,) or y.dtype.kind != classes.dtype.kind or self.class_weight is not None or self.warm_start
-            or self._label_binarizer.y_type_.startswith("multilabel")
-        ):
-            return None
-        code = int(classes.searchsorted(y[0]))
-        if code == len(classes) or classes[code] != y[0]:
-            return None
-        return np.array([code], np.int64 if self.out_activation_ == "softmax" else dtype)
 
     def _output(self):
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -264,6 +232,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
             the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
+            How often the checkpoint is written.
         resume : bool
             Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
             One made with other parameters or data of another shape is refused.
@@ -271,6 +240,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -287,40 +257,62 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             As for `fit`. One row takes microseconds where X is a C-contiguous ndarray of the dtype of the weights and
             y one of the dtype of classes_.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As for `fit`.
+        sample_weight : array-like of shape (n_samples,), optional
+            As for `fit`.
         classes : array of shape (n_classes,), optional
             All classes there will be; needed in the first call.
 
         Returns
         -------
         self
+            The estimator.
         """
         if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
             return self
         try:
-            if _check_partial_fit_first_call(self, classes):
-                with np.errstate(invalid="ignore"):     # NaN is refused below
-                    several = type_of_target(y).startswith("multilabel")
-                self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-            return self._partial_fit(X, y, sample_weight)
-        except (ValueError, TypeError):
+            return self._partial_fit(X, y, sample_weight, classes)
+        except Exception:
             if not hasattr(self, "coefs_"):     # refused in the first call: the classes are not announced
                 for name in {"classes_", "_label_binarizer"} & vars(self).keys():
                     delattr(self, name)
             raise
 
     def predict(self, X: Any) -> np.ndarray:
-        """Class labels of X, (n_samples,), or 0 and 1 for several labels, (n_samples, n_classes)."""
-        h = self._outputs(X)
-        if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.inverse_transform(h)
-        codes = h.argmax(axis=1) if h.shape[1] > 1 else (h[:, 0] > 0.5).astype(np.intp)
-        return self.classes_.take(codes, mode="clip")
+        """Predict class labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Labels from classes_; for several labels 0 and 1.
+        """
+        return self._labels(self._outputs(X))
+
+    def _predict(self, X, check_input=True):
+        return self._labels(self._forward_pass_fast(X, check_input))
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes, in the order of classes_: (n_samples, n_classes)."""
+        """Predict probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of classes_.
+        """
         h = self._outputs(X)
         if h.shape[1] > 1:
             return h
@@ -329,12 +321,35 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         both = np.empty((len(h), 2), h.dtype)
         np.subtract(1, h[:, 0], out=both[:, 0])
         both[:, 1] = h[:, 0]
+        lost = both[:, 0] < LOST
+        if self.out_activation_ == "logistic" and lost.any():
+            some = isinstance(X, np.ndarray)
+            z = self._outputs(X[lost] if some else X, of="logits")
+            both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
         return both
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Logarithms of `predict_proba`."""
-        proba = self.predict_proba(X)
-        return np.log(proba, out=proba)
+        """Predict logarithms of the probabilities of the classes, computed from the logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of classes_; finite also where a probability rounds to 0.
+        """
+        overridden = type(self).predict_proba is not MLPClassifier.predict_proba
+        if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
+            return np.log(self.predict_proba(X))
+        z = self._outputs(X, of="logits")
+        if len(self.classes_) == 1:
+            return np.zeros_like(z)
+        if self.out_activation_ == "softmax":
+            return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))
+        return log_sigmoids(z, self._outputs(X)) if z.shape[1] > 1 else np.hstack([log_sigmoid(-z), log_sigmoid(z)])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

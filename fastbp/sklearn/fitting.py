@@ -14,10 +14,18 @@ from .checkpoint import NOTHING, describe
 from .inputs import TrainingSet, outputs
 from .stochastic import Stochastic, allowed_threads
 
+ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # R^2 is not what these make best
+
 
 def scorer_of(estimator):
     """What early stopping looks at; None for the estimator's own score and for the loss."""
     return None if estimator.scoring in (None, "loss") else check_scoring(estimator, estimator.scoring)
+
+
+def scores_by_loss(estimator):
+    """Is the score minus the loss? By scoring="loss", and without scoring for the losses that scikit-learn lacks."""
+    scoring = estimator.scoring
+    return scoring == "loss" if isinstance(scoring, str) else scoring is None and estimator.loss in ADDED_LOSSES
 
 
 class Validation:
@@ -29,6 +37,13 @@ class Validation:
     X, y : as scikit-learn's scorers take them
     target : the same y as the engine takes it
     w : (m,) or None
+
+    Attributes
+    ----------
+    finite, unusable : int
+        How many scores of this fit were finite numbers, and how many were not.
+    diverged : bool
+        Are both the score and the loss of the training no numbers?
     """
 
     def __init__(self, estimator, model, X, y, target, w):
@@ -36,6 +51,8 @@ class Validation:
         self.estimator, self.model = estimator, model
         self.set = TrainingSet(model.net.plan, model.net.dtype, X, target, w)
         self.scorer = scorer_of(estimator)
+        self.finite = self.unusable = 0
+        self.diverged = False
 
     def loss(self):
         """Mean cost, as scikit-learn counts it, without the penalty."""
@@ -49,12 +66,38 @@ class Validation:
         h = outputs(self.model, self.set.X)
         if not np.isfinite(h).all():
             return math.nan
-        if self.estimator.scoring == "loss":
+        if scores_by_loss(self.estimator):
             return -loss
         if self.scorer is None:
             return float(self.estimator._score_of(h, self.set.target, self.w))
         weights = {} if self.w is None else {"sample_weight": self.w}
         return float(self.scorer(self.estimator, self.X, self.y, **weights))
+
+    def score_name(self):
+        """As the estimator's parameters name it."""
+        scoring, loss = self.estimator.scoring, self.estimator.loss
+        if scores_by_loss(self.estimator):
+            return f"the loss {loss!r}"
+        if scoring is None:
+            return "the accuracy (scoring=None)" if loss == "log_loss" else "R^2 (scoring=None)"
+        return f"scoring={scoring if isinstance(scoring, str) else getattr(scoring, '__name__', scoring)!r}"
+
+    def ends(self, best):
+        """Set theta at the end of a fit with early stopping: to `best`, or leave it where no score was a number.
+
+        A warning names the score where it was NaN or infinite; such a score never throws the training away.
+        """
+        if self.diverged or not self.unusable:
+            self.model.net.theta[:] = best
+            return
+        total = self.finite + self.unusable
+        kept = "of the best of the others" if self.finite else "of the last epoch"
+        if self.finite:
+            self.model.net.theta[:] = best
+        else:
+            best[:] = self.model.net.theta
+        messages.warn(f"Early stopping could not compare {self.unusable} of {total} epochs: {self.score_name()} of the "
+                      f"held-out examples was NaN or infinite. The weights are those {kept}.")
 
 
 def accuracy(h, target, w):
@@ -108,6 +151,10 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     if kept is not None:
         order = kept.order
         kept.into(e)
+        if validation is not None:
+            finite = np.isfinite(e.validation_scores_)
+            validation.finite = int(finite.sum() or math.isfinite(e.best_validation_score_))
+            validation.unusable = int((~finite).sum())
     batch_size = _batch_size(e.batch_size, m)
     epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm)
@@ -127,7 +174,7 @@ def _run(e, model, training, validation, order, m, batch_size, epochs, increment
         finally:
             optimizer.trainer.steps.crew = threads.ALONE
     if e.early_stopping:
-        model.net.theta[:] = e._best_theta
+        validation.ends(e._best_theta)
 
 
 def _ready(e, model, validates):
@@ -179,21 +226,21 @@ def _epochs(e, model, training, validation, order, m, batch_size, epochs, increm
 def after_epoch(e, model, loss, m, validation=None, diverged=False):
     """Curves, counts, learning rate, best weights; True if it is time to stop."""
     e.n_iter_ += 1
-    e.loss_ = float(loss)
+    e.loss_ = np.float64(loss)
     e.t_ += m
-    e.loss_curve_.append(e.loss_)
+    _append(e, "loss_curve_", e.loss_)
     if e.verbose:
         print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
     if diverged:
-        _give_up(e)
+        _give_up(e, validation)
         return True
     if validation is not None:
-        diverged = _validate(e, model, validation)
+        _validate(e, model, validation)
     if not e.early_stopping:
         e._no_improvement_count = e._no_improvement_count + 1 if e.loss_ > e.best_loss_ - e.tol else 0
         e.best_loss_ = min(e.best_loss_, e.loss_)
     e._optimizer.iteration_ends(e.t_)
-    if diverged:
+    if validation is not None and validation.diverged:
         _warn_of_divergence(e)
         return True
     if e._no_improvement_count > e.n_iter_no_change:
@@ -206,29 +253,47 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
     return False
 
 
+def _append(e, curve, value):
+    """One entry more, the oldest gone where the curve is at its full length."""
+    entries = getattr(e, curve)
+    entries.append(value)
+    if e.curve_length is not None and len(entries) > e.curve_length:
+        del entries[: -e.curve_length]
+
+
 def _validate(e, model, validation):
-    """Loss and score of the validation set into the curves; True if early stopping finds an output not finite."""
-    e.validation_loss_curve_.append(validation.loss())
-    score = validation.score(e.validation_loss_curve_[-1])
-    e.validation_scores_.append(score)
+    """Loss and score of the validation set into the curves, the best weights, and whether training has diverged.
+
+    A score that is not finite counts neither as progress nor as its lack. The training has diverged only where its
+    own loss is no number either.
+    """
+    loss = validation.loss()
+    score = validation.score(loss)
+    _append(e, "validation_loss_curve_", loss)
+    _append(e, "validation_scores_", score)
     if e.verbose:
         print(f"Validation score: {score:f}")
+    if not math.isfinite(score):
+        validation.diverged = e.early_stopping and math.isnan(score) and not math.isfinite(e.loss_)
+        validation.unusable += 1
+        return
+    validation.finite += 1
     if e.early_stopping:
         e._no_improvement_count = e._no_improvement_count + 1 if score < e.best_validation_score_ + e.tol else 0
     if score > e.best_validation_score_:
         e.best_validation_score_ = score
         if e.early_stopping:
             e._best_theta[:] = model.net.theta
-    return e.early_stopping and math.isnan(score) and validation.scorer is None
 
 
-def _give_up(e):
+def _give_up(e, validation):
     """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
     if not e.early_stopping:
         del e._optimizer
         raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "
                          "those before it. A smaller learning_rate_init may help.")
-    e.validation_scores_.append(math.nan)
+    validation.diverged = True
+    _append(e, "validation_scores_", math.nan)
     _warn_of_divergence(e)
 
 

@@ -7,6 +7,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from ..engine.checks import readable
 from ..engine.data import Data
 from ..network import Network
+from .outputs import slope
 
 DENSE = 2**27  # bytes of a sparse X held dense at a time
 
@@ -93,14 +94,19 @@ class TrainingSet:
                 yield Data(self.plan, self.dtype, self.X[taken].toarray(), self.target[taken], w), None
 
 
-def outputs(model, X):
-    """h (m, K) of checked examples, dense or sparse."""
-    dtype = model.net.dtype
+def dense(X, dtype):
+    """Checked rows as one dense array of this dtype."""
+    return readable(X.toarray() if sp.issparse(X) else X, dtype)
+
+
+def outputs(model, X, of="outputs"):
+    """h (m, K) of checked examples, dense or sparse; of="logits": z(L)."""
+    dtype, rows_of = model.net.dtype, getattr(model, of)
     if not sp.issparse(X):
-        return model.outputs(readable(X, dtype))
+        return rows_of(readable(X, dtype))
     X, rows = X.tocsr(), max(1, DENSE // (X.shape[1] * dtype.itemsize))
     return np.concatenate([
-        model.outputs(readable(X[at : at + rows].toarray(), dtype)) for at in range(0, X.shape[0], rows)
+        rows_of(readable(X[at : at + rows].toarray(), dtype)) for at in range(0, X.shape[0], rows)
     ])
 
 
@@ -112,7 +118,7 @@ def gradients(model, X):
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype
-    X = readable(X.toarray() if sp.issparse(X) else X, dtype)
+    X = dense(X, dtype)
     twin = Network(net.layer_sizes, activation=list(net.activation), output="identity", loss="absolute_error",
                    dtype=dtype, init="uniform", seed=0)
     twin.theta[:] = net.theta
@@ -121,7 +127,4 @@ def gradients(model, X):
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
         dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
-    if net.output == "softmax":
-        return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
-    slope = {"sigmoid": lambda: h * (1 - h), "exp": lambda: h, "identity": lambda: np.ones_like(h)}[net.output]()
-    return slope[:, :, None] * dz
+    return slope(model.functions[1], h, dz)

@@ -103,7 +103,7 @@ def _minimise(e, net, objective, options, examples):
             nonlocal stopped
             net.theta[:] = intermediate_result.x
             e.n_iter_ += 1
-            e.loss_ = float(intermediate_result.fun)
+            e.loss_ = np.float64(intermediate_result.fun)
             if e.verbose:
                 print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
             stopped = report(e)
@@ -119,10 +119,10 @@ def _minimise(e, net, objective, options, examples):
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")
             if objective.best[1] is not None:
-                e.loss_, net.theta[:] = float(objective.best[0]), objective.best[1]
+                e.loss_, net.theta[:] = np.float64(objective.best[0]), objective.best[1]
             return
         net.theta[:] = result.x
-        e.loss_ = float(result.fun)
+        e.loss_ = np.float64(result.fun)
         e.n_iter_ = min(result.nit, e.max_iter)
         if not stopped:
             messages.warn_unless_converged(result, e.max_iter)

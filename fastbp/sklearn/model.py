@@ -1,13 +1,15 @@
 """The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
 
-import math
+from functools import cached_property
 from operator import is_
 
 import numpy as np
 
 from .. import _kernels
 from ..engine import sums
+from ..engine.plan import FUNCTION_ALIASES, LOSS_ALIASES, Plan
 from ..network import Network
+from .outputs import FUNCTIONS, named
 
 LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32, np.float64)}
 
@@ -21,13 +23,19 @@ class Model:
     ----------
     layer_sizes : list of int
     functions : (activation, output, loss, settings)
-        Activations as one name or a tuple of them; further arguments of the network as a dict.
+        Activations as one name or a tuple of them; further arguments of the network as a dict. Where output and loss
+        do not go together (a user has set out_activation_), the model predicts and cannot be trained.
     dtype : numpy.float32 or numpy.float64
     """
 
     def __init__(self, layer_sizes, functions, dtype):
         self.functions = functions
         activation, output, loss, settings = functions
+        pair = FUNCTION_ALIASES.get(output, output), LOSS_ALIASES.get(loss, loss)
+        self._apply = None      # h of z, where the engine's own output is z
+        if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
+            self._apply = FUNCTIONS[named(output)]
+            output, loss, settings = "identity", "squared_error", {}
         self.net = Network(
             layer_sizes, activation=activation, output=output, loss=loss, dtype=dtype, init="uniform", seed=0,
             **settings,
@@ -37,6 +45,8 @@ class Model:
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
         self._predict_row = sums.row_predictor(self.net.plan, self.net.theta)
+        if self._apply:
+            self._predict_row = lambda x, out: None
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
@@ -84,12 +94,33 @@ class Model:
             return None if h is None else h.reshape(1, -1)
         return self.outputs(X) if self.can_read(X) else None
 
+    def quick_logits(self, X):
+        """z(L) (m, K) as `quick_outputs` gives h."""
+        return self.logits(X) if self.can_read(X) else None
+
     def outputs(self, X):
         """h (m, K) for rows that can be read as they are."""
-        plan, theta = self.net.plan, self.net.theta
+        h = self._predicted(X, self.net.plan)
+        return self._apply(h) if self._apply else h
+
+    def logits(self, X):
+        """z(L) (m, K) for rows that can be read as they are."""
+        return self._predicted(X, self._linear)
+
+    def trace(self, X):
+        """[a(2), ..., a(L-1), z(L)] for rows that can be read as they are."""
+        return sums.trace(self._linear, self.net.theta, X)
+
+    def _predicted(self, X, plan):
         h = np.empty((len(X), plan.layer_sizes[-1]), self.net.dtype)
-        sums.predict(plan, theta, X, h)
+        sums.predict(plan, self.net.theta, X, h)
         return h
+
+    @cached_property
+    def _linear(self):
+        """The same plan without a function of the outputs."""
+        plan = self.net.plan
+        return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
 
 
 def functions_of(activation):
@@ -97,22 +128,10 @@ def functions_of(activation):
     return activation if isinstance(activation, str) else tuple(activation)
 
 
-def draw(model, init, activation, random_state):
-    """Start values into the model's theta.
-
-    "auto" draws as scikit-learn does, weights then biases layer by layer from one RandomState: U(-r, r),
-    r = sqrt(6 / (s_l + s_{l+1})), with 2 in place of 6 for the sigmoid (Glorot & Bengio 2010). The schemes of
-    fastbp.Network go by their names; a pair (coefs, intercepts) is taken as it is.
-    """
-    if isinstance(init, str) and init == "auto":
-        sizes = model.net.layer_sizes
-        names = [activation] * (len(sizes) - 1) if isinstance(activation, str) else [*activation, *activation[-1:]]
-        for i, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
-            factor = 2.0 if names and names[i] in ("logistic", "sigmoid") else 6.0
-            r = math.sqrt(factor / (W.shape[0] + W.shape[1]))
-            W[...] = random_state.uniform(-r, r, W.shape)
-            b[...] = random_state.uniform(-r, r, b.shape)
-    elif isinstance(init, str):
+def draw(model, init, random_state):
+    """Start values into the model's theta: those of a scheme of fastbp.Network by its name, or a pair
+    (coefs, intercepts) as it is."""
+    if isinstance(init, str):
         net = model.net
         twin = Network(net.layer_sizes, activation=list(net.activation), output=net.output, loss=net.loss,
                        dtype=net.dtype, init=init, seed=random_state.randint(2**31 - 1), **model.functions[3])

@@ -10,12 +10,16 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from . import fitting, inputs
+from . import fitting, inputs, overrides
 from .base import BaseMLP
+
+LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as the installed scikit-learn has it
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: scikit-learn's, on fastbp.
+
+    Minimises the mean of the loss over the examples, and the penalty of the weights.
 
     Parameters
     ----------
@@ -25,8 +29,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
-        g of the hidden layers, one name or one a layer: "identity", "logistic", "tanh", "relu" as in scikit-learn;
-        also "leaky_relu", "elu", "softplus", "silu", "gelu".
+        Function of the hidden layers, one name or one per layer: "identity", "logistic", "tanh", "relu" as in
+        scikit-learn; also "leaky_relu", "elu", "softplus", "silu", "gelu".
     solver : {"lbfgs", "sgd", "adam"} or optimizer, default="adam"
         Or an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
     alpha : float, default=0.0001
@@ -73,7 +77,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Start: "auto" as scikit-learn draws it; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform" of
         `fastbp.Network`; or weights of your own in the shapes of coefs_ and intercepts_.
     scoring : str, callable or None, default=None
-        What early stopping looks at: a scorer of scikit-learn, "loss" (of the held-out examples), None for `score`.
+        What early stopping looks at: a scorer of scikit-learn, "loss" (of the held-out examples). None is
+        R^2 for the losses of scikit-learn, and "loss" for absolute_error, huber and quantile.
     callbacks : callable or list of callables, default=None
         Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
         see `set_callbacks` (scikit-learn 1.9 on).
@@ -89,6 +94,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         For loss="quantile": which quantile of y given x is learnt, in (0, 1).
     n_threads : int, default=None
         At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
+    curve_length : int, default=None
+        Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
+        endless `partial_fit`; None keeps all, as scikit-learn does.
 
     Attributes
     ----------
@@ -108,10 +116,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     n_iter_ : int
     t_ : int
         Examples seen by the optimizer.
-    n_layers_, n_outputs_, n_features_in_ : int
+    n_layers_ : int
+        Input and output layer included.
+    n_outputs_ : int
+    n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Where X has column names.
+        Only where X has column names.
     out_activation_ : str
+        Function of the outputs. Predictions follow what is assigned: "identity" makes them the logits.
+
+    See Also
+    --------
+    MLPClassifier : The same for class labels.
 
     Notes
     -----
@@ -148,6 +164,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         scoring: str | Callable[..., float] | None = None,
         callbacks: Any = None, dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None,
         huber_delta: float = 1.0, quantile: float = 0.5, n_threads: int | None = None,
+        curve_length: int | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
@@ -203,6 +220,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
             the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
+            How often the checkpoint is written.
         resume : bool
             Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
             One made with other parameters or data of another shape is refused.
@@ -210,6 +228,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         self
+            The fitted estimator.
 
         Raises
         ------
@@ -220,25 +239,45 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         given = X_val, y_val, sample_weight_val
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
-    @available_if(lambda self: self._check_solver())
+    @available_if(lambda self: LBFGS_TOO or self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One epoch over X and y.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             As for `fit`. One row takes microseconds where X and y are C-contiguous ndarrays of the dtype of
             the weights.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            As for `fit`.
+        sample_weight : array-like of shape (n_samples,), optional
+            As for `fit`.
 
         Returns
         -------
         self
+            The estimator.
         """
         if sample_weight is None and self._partial_fit_quick(X, y):
             return self
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predictions for X, (n_samples,) or (n_samples, n_outputs)."""
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The outputs.
+        """
         h = self._outputs(X)
+        return h.ravel() if h.shape[1] == 1 else h
+
+    def _predict(self, X, check_input=True):
+        h = self._forward_pass_fast(X, check_input)
         return h.ravel() if h.shape[1] == 1 else h

@@ -465,7 +465,7 @@ def state_of(value):
     if isinstance(value, fastbp.Standardise):
         return state_of(vars(value))
     if type(value).__module__.startswith("fastbp.sklearn"):
-        return state_of({key: each for key, each in vars(value).items() if key != "_model"})
+        return state_of({key: each for key, each in vars(value).items() if key != "_fastbp_model"})
     return repr(value)
 
 

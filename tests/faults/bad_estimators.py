@@ -40,6 +40,7 @@ PARAMETERS = {
     "callbacks": one_of(is_not("none", "function", "class", "list", "nested")),
     "dropout": one_of(number(0, 1, "list", "array"), lambda rng: [0.1] * 5, lambda rng: [1.0, 1.0]),
     "clip_norm": real(0, np.inf, "none", open_low=True), "n_threads": count(1, "none", "true"),
+    "curve_length": count(1, "none", "true"),
 }
 OTHER_WORDS = {"random_state": "random_state|seed", "hidden_layer_sizes": "hidden_layer_sizes|layer_sizes"}
 

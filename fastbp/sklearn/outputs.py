@@ -1,0 +1,77 @@
+"""Outputs from z(L): what a user may set out_activation_ to, and the logarithms of probabilities."""
+
+import numpy as np
+from scipy.special import expit  # type: ignore[import-untyped]
+
+
+def _softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _exp(z):
+    with np.errstate(over="ignore"):
+        return np.exp(z)
+
+
+# h (m, K) of z (m, K)
+FUNCTIONS = {
+    "identity": lambda z: z,
+    "logistic": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "softmax": _softmax,
+    "exp": _exp,
+}
+ALIASES = {"sigmoid": "logistic", "linear": "identity"}
+# dh_k/dz_k from h
+SLOPES = {
+    "identity": np.ones_like,
+    "logistic": lambda h: h * (1 - h),
+    "tanh": lambda h: 1 - h * h,
+    "relu": lambda h: (h > 0).astype(h.dtype),
+    "exp": lambda h: h,
+}
+
+
+def named(output):
+    """The name of a function of the outputs, aliases resolved."""
+    name = ALIASES.get(output, output) if isinstance(output, str) else None
+    if name not in FUNCTIONS:
+        raise ValueError(f"out_activation_ must be one of {', '.join(FUNCTIONS)}; got {output!r}")
+    return name
+
+
+def apply(output, z):
+    """h (m, K) of z (m, K)"""
+    return FUNCTIONS[named(output)](z)
+
+
+def slope(output, h, dz):
+    """dh_k/dx_j (m, K, n) from dz_k/dx_j (m, K, n)"""
+    if named(output) == "softmax":
+        return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
+    return SLOPES[named(output)](h)[:, :, None] * dz
+
+
+def log_softmax(z):
+    """log p (m, K) of the softmax of z, exact where p rounds to 0 or to 1.
+
+    log p_k = z_k - z_max - log(1 + sum of exp(z_j - z_max) over all j but the largest)
+    """
+    below = z.astype(np.float64)
+    largest = below.argmax(axis=1)[:, np.newaxis]
+    below -= np.take_along_axis(below, largest, axis=1)
+    e = np.exp(below)
+    np.put_along_axis(e, largest, 0, axis=1)
+    return (below - np.log1p(e.sum(axis=1, keepdims=True))).astype(z.dtype)
+
+
+def log_sigmoid(z):
+    """log 1 / (1 + exp(-z)) = -log(1 + exp(-z))"""
+    return -np.logaddexp(0, -z.astype(np.float64)).astype(z.dtype)
+
+
+def log_sigmoids(z, h):
+    """The same of several labels, h = p: above 1/2 log of the rounded p, for the order of labels in predict_proba."""
+    return np.where(h > 0.5, np.log(h, out=np.zeros_like(h), where=h > 0.5), log_sigmoid(z))

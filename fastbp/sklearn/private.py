@@ -1,0 +1,71 @@
+"""Private methods of scikit-learn's classes that public code calls. Training and prediction here do not use them."""
+
+import math
+
+import numpy as np
+
+from ..engine import sums
+from ..engine.data import Data
+from . import inputs, lbfgs
+from .outputs import apply
+
+
+class PrivateMethods:
+    """Mixin: the same names, arguments and results as in scikit-learn's BaseMultilayerPerceptron."""
+
+    def _init_coef(self, fan_in, fan_out, dtype):
+        """Start values of a layer: U(-r, r), r = sqrt(6 / (fan_in + fan_out)), 2 in place of 6 for the sigmoid.
+
+        The one private method that subclasses may override. (Glorot & Bengio 2010.)
+        """
+        names = self.activation
+        if not isinstance(names, str):      # one a layer; the output's layer is drawn as the last hidden one
+            names = [*names, *names[-1:], "relu"][min(vars(self).get("_drawn_layer", 0), len(names))]
+        r = math.sqrt((2.0 if names in ("logistic", "sigmoid") else 6.0) / (fan_in + fan_out))
+        coef_init = self._random_state.uniform(-r, r, (fan_in, fan_out))
+        intercept_init = self._random_state.uniform(-r, r, fan_out)
+        return coef_init.astype(dtype, copy=False), intercept_init.astype(dtype, copy=False)
+
+    def _forward_pass(self, activations):
+        """Fill activations[1:], (m, s_l) each, from activations[0], the checked X; out_activation_ last."""
+        model = self._model_of_weights()
+        layers = model.trace(inputs.dense(activations[0], model.net.dtype))
+        activations[1:] = [*layers[:-1], apply(self.out_activation_, layers[-1])]
+        return activations
+
+    def _forward_pass_fast(self, X, check_input=True):
+        """h (m, K), the outputs through out_activation_."""
+        return self._outputs(X) if check_input else inputs.outputs(self._model_of_weights(), X)
+
+    def _unpack(self, packed_parameters):
+        """coefs_ and intercepts_ from one vector: all coefs, then all intercepts, row by row."""
+        model = self._model_of_weights()
+        model.net.theta[lbfgs.packed_places(model)] = packed_parameters
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None,
+        intercept_grads=None,
+    ):
+        """Loss and packed gradient at these packed parameters; the last four arguments are not needed."""
+        model = self._model_of_weights()
+        return lbfgs.packed_loss_and_gradient(self, model, packed_coef_inter, X, self._target_of(y), sample_weight)
+
+    def _backprop(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads):
+        """Loss and gradients by coefs_ and intercepts_; fills the four lists."""
+        model = self._model_of_weights()
+        self._forward_pass(activations)
+        X, target = inputs.dense(X, model.net.dtype), self._target_of(y)
+        packed = model.net.theta[lbfgs.packed_places(model)]
+        loss, D = lbfgs.packed_loss_and_gradient(self, model, packed, X, target, sample_weight)
+        data = Data(model.net.plan, model.net.dtype, X, target, sample_weight)
+        deltas[:] = sums.trace_back(data.plan, model.net.theta, data.examples(), data.m)
+        shapes = [a.shape for a in model.coefs + model.intercepts]
+        parts = np.split(D.astype(model.net.dtype), np.cumsum([math.prod(shape) for shape in shapes])[:-1])
+        grads = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        coef_grads[:], intercept_grads[:] = grads[: len(model.coefs)], grads[len(model.coefs) :]
+        return loss, coef_grads, intercept_grads
+
+    def _target_of(self, y):
+        """The engine's targets of scikit-learn's: labels of the columns of 0 and 1, others as columns."""
+        y = np.asarray(y)
+        return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.reshape(len(y), -1)
