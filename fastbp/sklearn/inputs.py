@@ -2,6 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
+from scipy.special import expit  # type: ignore[import-untyped]
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..checks import readable
@@ -108,7 +109,8 @@ def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
     dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
-    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
+    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output, from z, since 1 - h has lost
+    its digits near h = 1.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype
@@ -121,7 +123,9 @@ def gradients(model, X):
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
         dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
-    if net.output == "softmax":
+    if net.output == "softmax":     # less that of the largest, which changes no dh/dx: it would leave only rounding
+        dz -= np.take_along_axis(dz, z.argmax(axis=1)[:, None, None], axis=1)
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
-    slope = {"sigmoid": lambda: h * (1 - h), "exp": lambda: h, "identity": lambda: np.ones_like(h)}[net.output]()
+    slopes = {"sigmoid": lambda: expit(z) * expit(-z), "exp": lambda: h, "identity": lambda: np.ones_like(h)}
+    slope = slopes[net.output]()
     return slope[:, :, None] * dz
