@@ -15,8 +15,9 @@ then a row and a column of scalars; and for a training with dropout
 with the seed of the masks, the step and the first example of its batch among the scalars.
 
 The workspace of a block of at most B examples is one flat buffer: what begins at unit u lies at B u. a, z, delta and
-fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. Each a has a spare
-unit before it, for the 1 of [1, a] in the loop over single examples.
+fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. In a hidden layer a
+is written over z, and g'(z), where it is kept (src/kernels/names.h), lies in rows until delta has taken it. Each a has
+a spare unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 
@@ -164,10 +165,11 @@ cdef inline void forward(
     const floating *theta,      # IN
     Py_ssize_t m,               # examples, from `at` on in the block
     const floating *X,          # IN   a(1), panels
-    floating *work,             # OUT  z, a and what is fed of the hidden layers, z(L)
+    floating *work,             # OUT  a, g'(z) and what is fed of the hidden layers, z(L)
     Py_ssize_t B,
     Py_ssize_t at,
     Py_ssize_t e,               # index of the first of them in its batch
+    bint learns,                # is there a way back?
     team_t *team,
 ) noexcept nogil:
     """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); nothing of use once the team cuts it
@@ -189,7 +191,8 @@ cdef inline void forward(
             i = j
         A = work + B * p.a[l] + at * n
         if l < p.L - 1:
-            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A)
+            activate(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A,
+                     work + B * p.rows[l] + at * n if learns else NULL)
             if drops(p, l):
                 dropout(p, l, e, m, A, work + B * p.fed[l] + at * n)
                 A = work + B * p.fed[l] + at * n
@@ -211,7 +214,7 @@ cdef inline void backward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,
-    floating *work,             # IN   a, z, delta(L);  OUT delta(L-1) .. delta(2), rows of what the hidden layers fed
+    floating *work,             # IN   a, g'(z), delta(L);  OUT delta(L-1) .. delta(2), rows of what was fed
     Py_ssize_t B,
     Py_ssize_t at,
     Py_ssize_t e,
@@ -219,13 +222,11 @@ cdef inline void backward(
 ) noexcept nogil:
     """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too"""
     cdef Py_ssize_t l, n, k, i, j
-    cdef const floating *A
     cdef floating *delta
+    cdef floating *rows
     for l in range(p.L - 1, 1, -1):
         n, k = p.s[l], p.s[l - 1]
-        A, delta = work + B * p.a[l - 1] + at * k, work + B * p.delta[l - 1] + at * k
-        if n > NARROW:
-            to_rows(m, k, <const floating *>(work + B * p.fed[l - 1] + at * k), work + B * p.rows[l - 1] + at * k, k)
+        delta, rows = work + B * p.delta[l - 1] + at * k, work + B * p.rows[l - 1] + at * k
         i = 0
         while i < k:
             j = next_units(p, i, k, m * n, team)
@@ -235,8 +236,10 @@ cdef inline void backward(
             i = j
         if drops(p, l - 1):
             dropout(p, l - 1, e, m, <const floating *>delta, delta)
-        activate_backward(<int>p.g[l - 1], padded(m, work) * k, A,
-                          <const floating *>(work + B * p.z[l - 1] + at * k), delta)
+        activate_backward(<int>p.g[l - 1], padded(m, work) * k, <const floating *>(work + B * p.a[l - 1] + at * k),
+                          <const floating *>rows, delta)
+        if n > NARROW:
+            to_rows(m, k, <const floating *>(work + B * p.fed[l - 1] + at * k), rows, k)
 
 
 cdef inline void learn_block(
@@ -290,7 +293,7 @@ cdef inline double accumulate_block(
             dropout(p, 0, e, end_chunk - at, <const floating *>X, X)
             to_rows(end_chunk - at, p.s[0], <const floating *>X, work + B * p.rows[0] + at * p.s[0], p.s[0])
         load_targets(p, data, first + at, end_chunk - at, work, B, at)
-        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, team)
+        forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, Delta != NULL, team)
         i = at
         while i < end_chunk:
             costs[i // panel] = cost_of(p, min(panel, end_chunk - i), work, B, i)
@@ -323,7 +326,7 @@ cdef inline double accumulate_example(
         gemv(n, k + 1, theta + p.theta[l], k + 1, <const floating *>(a - 1), z)         # z = Theta [1, a]
         if l < last:
             a = work + B * p.a[l]
-            activate(<int>p.g[l], n, <const floating *>z, a)                            # a = g(z)
+            activate(<int>p.g[l], n, <const floating *>z, a, work + B * p.rows[l])      # a = g(z)
     to_panels(1, n, <const floating *>z, n, work + B * p.z[last])
     load_targets(p, data, i, 1, work, B, 0)
     cost = cost_of(p, 1, work, B, 0)
@@ -335,5 +338,6 @@ cdef inline double accumulate_example(
         if l > 1:                                                                       # delta = Theta' delta .* g'(z)
             gemv_t(n, k, theta + p.theta[l] + 1, k + 1, <const floating *>delta, work + B * p.delta[l - 1])
             delta = work + B * p.delta[l - 1]
-            activate_backward(<int>p.g[l - 1], k, <const floating *>a, <const floating *>(work + B * p.z[l - 1]), delta)
+            activate_backward(<int>p.g[l - 1], k, <const floating *>a, <const floating *>(work + B * p.rows[l - 1]),
+                              delta)
     return cost

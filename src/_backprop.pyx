@@ -141,7 +141,7 @@ def predict(
         while i < last:
             m = min(B, last - i)
             load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
-            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0, &team.team)
+            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0, False, &team.team)
             if team.team.cut:
                 break
             output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
@@ -192,7 +192,7 @@ cdef class Predictor:
             n, k, z = self.p.s[l], self.p.s[l - 1], work + B * self.p.rows[l]
             fine &= one_forward(n, k, <const floating *>theta + self.p.theta[l], a, z)
             if l < last:
-                activate(<int>self.p.g[l], n, <const floating *>z, work + B * self.p.a[l])
+                activate(<int>self.p.g[l], n, <const floating *>z, work + B * self.p.a[l], <floating *>NULL)
                 a = work + B * self.p.a[l]
         if fine:
             to_panels(1, n, <const floating *>z, n, work + B * self.p.z[last])

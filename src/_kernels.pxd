@@ -76,7 +76,7 @@ cdef extern from "kernels.h":
                             Py_ssize_t, int, float *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, const float *,
                              int, float *) noexcept nogil
-        void (*activate)(int, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*activate)(int, Py_ssize_t, const float *, float *, float *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
@@ -112,7 +112,7 @@ cdef extern from "kernels.h":
                             Py_ssize_t, int, double *) noexcept nogil
         void (*narrow_Delta)(Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, const double *,
                              int, double *) noexcept nogil
-        void (*activate)(int, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*activate)(int, Py_ssize_t, const double *, double *, double *) noexcept nogil
         void (*activate_backward)(int, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
@@ -264,22 +264,22 @@ cdef inline void narrow_Delta(
         f64().narrow_Delta(m, n, i, j, k, delta, A, add, Delta)
 
 
-cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a) noexcept nogil:
-    """a := g(z)"""
+cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a, floating *slope) noexcept nogil:
+    """a := g(z);  slope := g'(z), or NULL, where g keeps it"""
     if floating is float:
-        f32().activate(g, n, z, a)
+        f32().activate(g, n, z, a, slope)
     else:
-        f64().activate(g, n, z, a)
+        f64().activate(g, n, z, a, slope)
 
 
 cdef inline void activate_backward(
-    int g, Py_ssize_t n, const floating *a, const floating *z, floating *delta
+    int g, Py_ssize_t n, const floating *a, const floating *slope, floating *delta
 ) noexcept nogil:
     """delta := delta .* g'(z)"""
     if floating is float:
-        f32().activate_backward(g, n, a, z, delta)
+        f32().activate_backward(g, n, a, slope, delta)
     else:
-        f64().activate_backward(g, n, a, z, delta)
+        f64().activate_backward(g, n, a, slope, delta)
 
 
 cdef inline void dropout(

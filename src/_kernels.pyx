@@ -10,10 +10,6 @@ from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_no
 
 
 cdef extern from "lists.h":
-    ctypedef struct activation_t:
-        const char *name
-        bint keeps_z
-
     ctypedef struct output_t:
         const char *name
         double lowest
@@ -29,7 +25,7 @@ cdef extern from "lists.h":
         const char *output
         const char *loss
 
-    const activation_t *activation_list
+    const char **activation_list
     const output_t *output_list
     const loss_t *loss_list
     const char **rule_list
@@ -60,7 +56,7 @@ available = _available()
 isa = _choose()
 capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)], "fastbp._kernels.capsule", NULL)
 
-activations = {}    # name -> (code, keeps_z)
+activations = {}    # name -> code
 outputs = {}        # name -> (code, lowest, highest)
 losses = {}         # name -> (code, parameter or None, its usual value, what it must lie below)
 rules = {}          # name -> code
@@ -68,8 +64,8 @@ pairs = []          # (output, loss)
 
 cdef Py_ssize_t i = 0
 cdef object parameter
-while activation_list[i].name != NULL:
-    activations[activation_list[i].name.decode()] = (i, activation_list[i].keeps_z)
+while activation_list[i] != NULL:
+    activations[activation_list[i].decode()] = i
     i += 1
 i = 0
 while output_list[i].name != NULL:

@@ -344,3 +344,23 @@ def test_input_gradient_keeps_its_digits_in_float32(size):
         own[...] = W
     G = double.input_gradient(X_reg)
     np.testing.assert_allclose(single.input_gradient(X_reg.astype(np.float32)), G, atol=1e-5 * np.abs(G).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_fault_58_input_gradient_keeps_its_digits_where_a_class_is_certain(classes, dtype):
+    """dh/dx of logits 0, -gap, -2 gap .. that grow by 1, 2, 3 .. for each x"""
+    eps = float(np.finfo(dtype).eps)
+    X, y = np.arange(2.0 * classes).reshape(-1, 1).astype(dtype), np.arange(2 * classes) % classes
+    estimator = MLPClassifier(hidden_layer_sizes=(), max_iter=1, random_state=0).fit(X, y)
+    for gap in (1.0, 12.0, 30.0, 60.0):
+        slopes, z = 1.0 + np.arange(classes), -gap * np.arange(classes)
+        if classes == 2:    # one sigmoid, of the second class
+            estimator.coefs_[0][...], estimator.intercepts_[0][...] = 2.0, gap
+            exact = 2 * np.exp(-gap) / (1 + np.exp(-gap)) ** 2
+        else:
+            estimator.coefs_[0][...], estimator.intercepts_[0][...] = slopes, z
+            h = np.exp(z) / np.exp(z).sum()
+            exact = h * (h * (slopes[:, None] - slopes)).sum(axis=1)
+        G = estimator.input_gradient(np.zeros((1, 1), dtype))[0, :, 0]
+        np.testing.assert_allclose(G, exact, rtol=30 * eps, atol=1000 * float(np.finfo(dtype).smallest_normal))

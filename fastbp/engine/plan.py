@@ -132,10 +132,9 @@ class Plan:
                 continue
             code[2, l] = self.offsets[l - 1]
             if l < L - 1:
-                code[1, l], keeps_z = _kernels.activations[self.activations[l - 1]]
+                code[1, l], code[4, l] = _kernels.activations[self.activations[l - 1]], code[3, l]
             else:
-                code[1, l], keeps_z = _kernels.outputs[self.output][0], True
-            code[4, l] = take(s) if keeps_z else code[3, l]
+                code[1, l], code[4, l] = _kernels.outputs[self.output][0], take(s)
             code[5, l] = take(s)
         if dropout:
             code[8, : L - 1] = np.array(dropout, np.float64).view(np.int64)

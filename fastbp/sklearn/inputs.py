@@ -114,7 +114,8 @@ def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
     dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
-    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output.
+    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output, from z, since 1 - h has lost
+    its digits near h = 1.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype
@@ -127,4 +128,4 @@ def gradients(model, X):
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
         dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
-    return slope(model.functions[1], h, dz)
+    return slope(model.functions[1], z, h, dz)

@@ -24,13 +24,13 @@ FUNCTIONS = {
     "exp": _exp,
 }
 ALIASES = {"sigmoid": "logistic", "linear": "identity"}
-# dh_k/dz_k from h
+# dh_k/dz_k from z and h: 1 - h has lost its digits near h = 1
 SLOPES = {
-    "identity": np.ones_like,
-    "logistic": lambda h: h * (1 - h),
-    "tanh": lambda h: 1 - h * h,
-    "relu": lambda h: (h > 0).astype(h.dtype),
-    "exp": lambda h: h,
+    "identity": lambda z, h: np.ones_like(h),
+    "logistic": lambda z, h: expit(z) * expit(-z),
+    "tanh": lambda z, h: 4 * expit(2 * z) * expit(-2 * z),
+    "relu": lambda z, h: (h > 0).astype(h.dtype),
+    "exp": lambda z, h: h,
 }
 
 
@@ -47,11 +47,12 @@ def apply(output, z):
     return FUNCTIONS[named(output)](z)
 
 
-def slope(output, h, dz):
-    """dh_k/dx_j (m, K, n) from dz_k/dx_j (m, K, n)"""
-    if named(output) == "softmax":
+def slope(output, z, h, dz):
+    """dh_k/dx_j (m, K, n) from z, h (m, K) and dz_k/dx_j (m, K, n)"""
+    if named(output) == "softmax":      # less that of the largest, which changes no dh/dx: it would leave only rounding
+        dz = dz - np.take_along_axis(dz, z.argmax(axis=1)[:, None, None], axis=1)
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
-    return SLOPES[named(output)](h)[:, :, None] * dz
+    return SLOPES[named(output)](z, h)[:, :, None] * dz
 
 
 def log_softmax(z):

@@ -1,89 +1,124 @@
-/* Each activation g directly above its derivative, in one vector of z (in) or of a = g(z).
- * To add one: a line in names.h, the two functions here, a line in tests/reference.py. */
+/* Each activation g with its derivative g', in one vector. g' comes from a = g(z) by dg where a holds its digits, and
+ * along with g, as `slope`, where names.h says that it is kept for the way back.
+ * To add one: a line in names.h, the functions here, a line in tests/reference.py. */
 
-/* g'(z) = a (1 - a) */
-static inline vec FN(g_sigmoid)(vec z) { return FN(vsigmoid)(z); }
-static inline vec FN(dg_sigmoid)(vec a, vec z) { (void)z; return a * ((real)1 - a); }
+/* g'(z) = s(z) s(-z), the smaller of them not from 1 - a, which has lost its digits near a = 1 */
+static inline vec FN(g_sigmoid)(vec z, vec *slope)
+{
+    vec e, small, large;
+    const vec a = FN(sigmoid_parts)(z, &e, &small, &large);
+    *slope = small * large;
+    return a;
+}
 
-/* g'(z) = 1 - a^2, as (1 - a)(1 + a): no cancellation near |a| = 1 */
-static inline vec FN(g_tanh)(vec z) { return FN(vtanh)(z); }
-static inline vec FN(dg_tanh)(vec a, vec z) { (void)z; return ((real)1 - a) * ((real)1 + a); }
+/* g'(z) = 1 - a^2 = (1 - |a|)(1 + |a|), with 1 - |a| from z */
+static inline vec FN(g_tanh)(vec z, vec *slope)
+{
+    vec missing;
+    return FN(tanh_parts)(z, &missing, slope);
+}
 
 /* max(z, 0), NaN kept; g'(0) = 0 */
 static inline vec FN(g_relu)(vec z) { return FN(vselect)(z < (real)0, z * 0, z); }
-static inline vec FN(dg_relu)(vec a, vec z) { (void)z; return FN(vselect)(a > (real)0, FN(vset1)(1), FN(vset1)(0)); }
+static inline vec FN(dg_relu)(vec a) { return FN(vselect)(a > (real)0, FN(vset1)(1), FN(vset1)(0)); }
 
 static inline vec FN(g_identity)(vec z) { return z; }
-static inline vec FN(dg_identity)(vec a, vec z) { (void)a; (void)z; return FN(vset1)(1); }
+static inline vec FN(dg_identity)(vec a) { (void)a; return FN(vset1)(1); }
 
 /* z > 0 ? z : 0.01 z */
 static inline vec FN(g_leaky_relu)(vec z) { return FN(vselect)(z > (real)0, z, (real)0.01 * z); }
-static inline vec FN(dg_leaky_relu)(vec a, vec z) { (void)z; return FN(vselect)(a > (real)0, FN(vset1)(1), FN(vset1)((real)0.01)); }
+static inline vec FN(dg_leaky_relu)(vec a) { return FN(vselect)(a > (real)0, FN(vset1)(1), FN(vset1)((real)0.01)); }
 
-/* z > 0 ? z : e^z - 1;  g'(z) = z > 0 ? 1 : a + 1 */
-static inline vec FN(g_elu)(vec z) { return FN(vselect)(z > (real)0, z, FN(vexpm1)(FN(vmin)(FN(vset1)(0), z))); }
-static inline vec FN(dg_elu)(vec a, vec z) { (void)z; return FN(vselect)(a > (real)0, FN(vset1)(1), a + (real)1); }
+/* z > 0 ? z : e^z - 1;  g'(z) = z > 0 ? 1 : e^z */
+static inline vec FN(g_elu)(vec z, vec *slope)
+{
+    const vec left = FN(expm1_and_exp)(FN(vmin)(FN(vset1)(0), z), slope);
+    return FN(vselect)(z > (real)0, z, left);
+}
 
-/* log(1 + e^z) = max(z, 0) + log1p(e^-|z|);  g'(z) = sigmoid(z) = 1 - e^-a */
+/* log(1 + e^z) = max(z, 0) + log1p(e^-|z|);  g'(z) = s(z) = 1 - e^-a */
 static inline vec FN(g_softplus)(vec z)
 {
     return FN(vmax)(z, FN(vset1)(0)) + FN(vlog1p)(FN(vexp)(-FN(vabs)(z)));
 }
-static inline vec FN(dg_softplus)(vec a, vec z) { (void)z; return -FN(vexpm1)(-a); }
+static inline vec FN(dg_softplus)(vec a) { return -FN(vexpm1)(-a); }
 
-/* z s(z);  g'(z) = s (1 + z (1 - s)) with the sigmoid s(z) */
-static inline vec FN(g_silu)(vec z) { return z * FN(vsigmoid)(z); }
-static inline vec FN(dg_silu)(vec a, vec z)
+/* z s(z);  g'(z) = s(z) (1 + z s(-z)) with the sigmoid s */
+static inline vec FN(g_silu)(vec z, vec *slope)
 {
-    (void)a;
-    vec s = FN(vsigmoid)(z);
-    return s * ((real)1 + z * ((real)1 - s));
+    vec e, small, large;
+    const vec s = FN(sigmoid_parts)(z, &e, &small, &large);
+    *slope = s * ((real)1 + z * FN(vselect)((ivec)(z < (real)0), large, small));
+    return z * s;
 }
 
 /* z Phi(z), the erf form;  g'(z) = Phi(z) + z phi(z), phi(z) = e^(-z^2/2) / sqrt(2 pi) */
-static inline vec FN(g_gelu)(vec z) { return z * FN(vnormcdf)(z); }
-static inline vec FN(dg_gelu)(vec a, vec z)
+static inline vec FN(g_gelu)(vec z, vec *slope)
 {
-    (void)a;
-    vec phi = (real)0.398942280401432677939946 * FN(vexp)((real)-0.5 * z * z);
-    return FN(vnormcdf)(z) + z * phi;
+    vec e;
+    const vec Phi = FN(normcdf_and_exp)(z, &e);
+    *slope = Phi + z * ((real)0.398942280401432677939946 * e);
+    return z * Phi;
 }
 
 /* The loops, one per activation, chosen outside; the tail runs the same vector code on a part. */
-#define X(name, keeps_z)                                                                                          \
-    static void FN(activate_##name)(ptrdiff_t n, const real *z, real *a)                                          \
+#undef VALUE_0
+#undef VALUE_1
+#undef SLOPE_0
+#undef SLOPE_1
+#define VALUE_0(name, z) FN(g_##name)(z)
+#define VALUE_1(name, z) FN(g_##name)(z, &s)
+#define SLOPE_0(name, v) FN(dg_##name)(v)
+#define SLOPE_1(name, v) v
+#define X(name, keeps)                                                                                            \
+    static inline __attribute__((always_inline)) void FN(activate_##name)(const int keep, ptrdiff_t n,            \
+                                                                          const real *z, real *a, real *slope)    \
     {                                                                                                             \
+        vec s = {0};                                                                                              \
         ptrdiff_t i = 0;                                                                                          \
-        for (; i + VL <= n; i += VL)                                                                              \
-            FN(vstore)(a + i, FN(g_##name)(FN(vload)(z + i)));                                                    \
-        if (i < n)                                                                                                \
-            FN(vstore_part)(a + i, n - i, FN(g_##name)(FN(vload_part)(z + i, n - i)));                            \
+        for (; i + VL <= n; i += VL) {                                                                            \
+            FN(vstore)(a + i, VALUE_##keeps(name, FN(vload)(z + i)));                                             \
+            if (keep)                                                                                             \
+                FN(vstore)(slope + i, s);                                                                         \
+        }                                                                                                         \
+        if (i < n) {                                                                                              \
+            FN(vstore_part)(a + i, n - i, VALUE_##keeps(name, FN(vload_part)(z + i, n - i)));                     \
+            if (keep)                                                                                             \
+                FN(vstore_part)(slope + i, n - i, s);                                                             \
+        }                                                                                                         \
     }                                                                                                             \
-    static void FN(activate_backward_##name)(ptrdiff_t n, const real *a, const real *z, real *delta)              \
+    static void FN(activate_backward_##name)(ptrdiff_t n, const real *a, const real *slope, real *delta)          \
     {                                                                                                             \
+        const real *from = keeps ? slope : a;                                                                     \
         ptrdiff_t i = 0;                                                                                          \
         for (; i + VL <= n; i += VL)                                                                              \
-            FN(vstore)(delta + i, FN(vload)(delta + i) * FN(dg_##name)(FN(vload)(a + i), FN(vload)(z + i)));      \
+            FN(vstore)(delta + i, FN(vload)(delta + i) * SLOPE_##keeps(name, FN(vload)(from + i)));               \
         if (i < n)                                                                                                \
-            FN(vstore_part)(delta + i, n - i, FN(vload_part)(delta + i, n - i) *                                  \
-                            FN(dg_##name)(FN(vload_part)(a + i, n - i), FN(vload_part)(z + i, n - i)));           \
+            FN(vstore_part)(delta + i, n - i,                                                                     \
+                            FN(vload_part)(delta + i, n - i) * SLOPE_##keeps(name, FN(vload_part)(from + i, n - i))); \
     }
 ACTIVATIONS(X)
 #undef X
 
-static void FN(activate)(int g, ptrdiff_t n, const real *z, real *a)
+static void FN(activate)(int g, ptrdiff_t n, const real *z, real *a, real *slope)
 {
     switch (g) {
-#define X(name, keeps_z) case G_##name: FN(activate_##name)(n, z, a); break;
+#define X(name, keeps)                                                                                            \
+    case G_##name:                                                                                                \
+        if (keeps && slope)                                                                                       \
+            FN(activate_##name)(keeps, n, z, a, slope);                                                           \
+        else                                                                                                      \
+            FN(activate_##name)(0, n, z, a, slope);                                                               \
+        break;
         ACTIVATIONS(X)
 #undef X
     }
 }
 
-static void FN(activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta)
+static void FN(activate_backward)(int g, ptrdiff_t n, const real *a, const real *slope, real *delta)
 {
     switch (g) {
-#define X(name, keeps_z) case G_##name: FN(activate_backward_##name)(n, a, z, delta); break;
+#define X(name, keeps) case G_##name: FN(activate_backward_##name)(n, a, slope, delta); break;
         ACTIVATIONS(X)
 #undef X
     }

@@ -42,8 +42,8 @@ static int FN(function)(const char *name, ptrdiff_t n, const real *x, real *out)
     X(exp) X(expm1) X(log) X(log1p) X(sigmoid) X(tanh) X(normcdf)
 #undef X
     if (strcmp(name, "softmax") == 0) {
-        real zmax;
-        FN(softmax_row)(n, x, out, &zmax);
+        real zmax, others;
+        FN(softmax_row)(n, x, out, &zmax, &others);
         return 1;
     }
     return 0;

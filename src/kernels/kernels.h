@@ -109,10 +109,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* the same from A in panels (k), for few units n */                                                      \
         void (*narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,  \
                              const real *A, int add, real *Delta);                                                \
-        /* a := g(z), n elements; a may be z where g keeps no z (keeps_z) */                                      \
-        void (*activate)(int g, ptrdiff_t n, const real *z, real *a);                                             \
-        /* delta := delta .* g'(z), from a = g(z) and, where g keeps it, z */                                     \
-        void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *z, real *delta);                 \
+        /* a := g(z), n elements, a may be z; slope := g'(z) where names.h says that it is kept, NULL: not asked */\
+        void (*activate)(int g, ptrdiff_t n, const real *z, real *a, real *slope);                                \
+        /* delta := delta .* g'(z), from a = g(z) or, where it is kept, slope */                                  \
+        void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *slope, real *delta);             \
         /* out := a .* mask / (1 - p), the examples e .. e + m of a batch, layer l, in panels (s); out may be a */ \
         void (*dropout)(const plan_t *p, ptrdiff_t l, ptrdiff_t e, ptrdiff_t m, const real *a, real *out);        \
         /* h := output(z); delta := w dcost/dz; the sum of w cost; in panels (K), w (m,) with zeros behind it */  \

@@ -4,13 +4,12 @@
 
 #include "names.h"
 
-typedef struct { const char *name; int keeps_z; } activation_t;
 typedef struct { const char *name; double lowest, highest; } output_t;
 typedef struct { const char *name, *parameter; double usual, below; } loss_t;
 typedef struct { const char *output, *loss; } pair_t;
 
-#define X(name, keeps_z) {#name, keeps_z},
-static const activation_t activation_list[] = {ACTIVATIONS(X) {NULL, 0}};
+#define X(name, keeps) #name,
+static const char *activation_list[] = {ACTIVATIONS(X) NULL};
 #undef X
 #define X(name, lowest, highest) {#name, lowest, highest},
 static const output_t output_list[] = {OUTPUTS(X) {NULL, 0, 0}};

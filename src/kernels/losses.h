@@ -1,5 +1,6 @@
 /* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once: both from z, never from log(h), so
- * that no logit overflows or loses its digits. z, y, h, delta are panels: unit k of these examples at k * width.
+ * that no logit overflows or loses its digits. Where h is near 1 and so is y, h - y is (1 - y) - (1 - h): 1 - y is
+ * exact, and 1 - h comes from z too. z, y, h, delta are panels: unit k of these examples at k * width.
  * A function adds their costs, in double and in parts of its COST_ factor, to `cost`; weights are applied outside.
  * `parameter` is that of the loss, where it has one.
  * To add a pair: a line in names.h, its function here, its line in tests/reference.py. */
@@ -39,8 +40,9 @@ static inline double FN(sum_of_wide)(const wide *v)
     return lane[0];
 }
 
-/* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax): the sum is 1 + S, S without one maximum */
-static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z, real *h, vec *zmax)
+/* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax): the sum is 1 + S, S without one maximum;
+ * others := S / (1 + S): 1 - h_k, with its digits, where h_k > 1/2 */
+static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z, real *h, vec *zmax, vec *others)
 {
     vec top = FN(vload)(z), rest = FN(vset1)(0), rest_low = rest, ties = rest;
     for (ptrdiff_t k = 1; k < K; k++)
@@ -56,21 +58,31 @@ static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z,
     for (ptrdiff_t k = 0; k < K; k++)
         FN(vstore)(h + k * width, FN(vdivide)(FN(vload)(h + k * width), FN(vset1)(0), sum, low));
     *zmax = top;
+    *others = S * (1 / sum);
     return FN(vlog1p)(S);
 }
 
-/* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);  delta = h - y */
+/* h - y of a softmax; others as softmax_lanes has it */
+static inline vec FN(softmax_error)(vec h, vec y, vec others)
+{
+    return FN(vselect)((ivec)(h > (real)0.5), ((real)1 - y) - others, h - y);
+}
+
+/* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);
+ * delta = h - y, or (1 - y) - s(-z) for z >= 0 */
 static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                              const real *y, real *h, real *delta, wide *cost)
 {
     (void)parameter;
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
-        const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vsigmoid)(zk);
+        vec e, small, large;
+        const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(sigmoid_parts)(zk, &e, &small, &large);
+        const ivec left = (ivec)(zk < (real)0);
         /* max(z, 0) - z y is |z| times what y leaves to be missed: exact where y is 0 or 1 */
-        const vec miss = FN(vselect)((ivec)(zk < (real)0), yk, (real)1 - yk);
-        *cost += FN(widen)(FN(vabs)(zk) * miss) + FN(widen)(FN(vlog1p)(FN(vexp)(-FN(vabs)(zk))));
+        const vec miss = FN(vselect)(left, yk, (real)1 - yk);
+        *cost += FN(widen)(FN(vabs)(zk) * miss) + FN(widen)(FN(vlog1p)(e));
         FN(vstore)(h, hk);
-        FN(vstore)(delta, hk - yk);
+        FN(vstore)(delta, FN(vselect)(left, hk - yk, miss - small));
     }
 }
 
@@ -79,16 +91,27 @@ static inline void FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
                                              const real *y, real *h, real *delta, wide *cost)
 {
     (void)parameter;
-    vec zmax;
-    const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax);
+    vec zmax, others;
+    const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax, &others);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec yk = FN(vload)(y);
         *cost += FN(widen)(yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum));
-        FN(vstore)(delta, FN(vload)(h) - yk);
+        FN(vstore)(delta, FN(softmax_error)(FN(vload)(h), yk, others));
     }
 }
 
-/* y log(y/h) - y + h = y (e^t - 1 - t) with t = z - log y, or h where y = 0;  delta = h - y */
+#ifdef REAL_F32
+/* h = e^z in double, for z beyond what float holds */
+static inline double FN(large_exp)(double z)
+{
+    if (!(z < 710))
+        return INFINITY;
+    const int k = (int)(z * 0x1.71547652b82fep+0);
+    return ldexp((double)FN(vexp)(FN(vset1)((real)(z - k * 0x1.62e42fefa39efp-1)))[0], k);
+}
+#endif
+
+/* y log(y/h) - y + h = y (e^t - 1 - t) with t = z - log y, h - y (1 + t) for large t or y = 0;  delta = h - y */
 static inline void FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                    const real *y, real *h, real *delta, wide *cost)
 {
@@ -97,45 +120,83 @@ static inline void FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, double paramete
         const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(vexp)(zk);
         const ivec some = (ivec)(yk > (real)0);
         const vec t = zk - FN(vlog)(FN(vselect)(some, yk, FN(vset1)(1)));
-        *cost += FN(widen)(FN(vselect)(some, yk * (FN(vexpm1)(t) - t), hk));
+        const ivec near = some & (ivec)(t < (real)16);
+        wide high = FN(widen)(FN(vselect)(near, FN(vexpm1)(t) - t, hk));
+#ifdef REAL_F32
+        if (FN(vhmax)(zk) > EXP_MAX)
+            for (int i = 0; i < VL; i++)
+                high[i] = zk[i] > EXP_MAX && !near[i] ? FN(large_exp)((double)zk[i]) : high[i];
+#endif
+        *cost += FN(widen)(FN(vselect)(near, yk, FN(vset1)(1))) * high;
+        *cost -= FN(widen)(FN(vselect)(near, FN(vset1)(0), yk)) * FN(widen)((real)1 + t);
         FN(vstore)(h, hk);
         FN(vstore)(delta, hk - yk);
     }
 }
 
-/* 1/2 sum_k e_k^2 with e = h - y;  delta = e .* g'(z), for every elementwise output */
-#define SQUARED_ERROR(name)                                                                                       \
+/* h and g' of the elementwise outputs; returns e = h - y */
+static inline vec FN(sigmoid_error)(vec z, vec y, vec *h, vec *slope)
+{
+    vec e, small, large;
+    *h = FN(sigmoid_parts)(z, &e, &small, &large);
+    *slope = small * large;
+    return FN(vselect)((ivec)(z < (real)0), *h - y, ((real)1 - y) - small);
+}
+/* 1 - |h| and 1 - |y| where both are near the same end */
+static inline vec FN(tanh_error)(vec z, vec y, vec *h, vec *slope)
+{
+    vec missing;
+    *h = FN(tanh_parts)(z, &missing, slope);
+    const uvec sign = FN(vsign)(z);
+    const vec along = (vec)((uvec)y ^ sign), e = (vec)((uvec)(((real)1 - along) - missing) ^ sign);
+    return FN(vselect)((ivec)(along > (real)0.5), e, *h - y);
+}
+static inline vec FN(identity_error)(vec z, vec y, vec *h, vec *slope)
+{
+    *h = z;
+    *slope = FN(vset1)(1);
+    return z - y;
+}
+
+/* 1/2 sum_k e_k^2;  delta = e .* g'(z). Of the identity e may overflow where its square in double does not. */
+#define SQUARED_ERROR(name, wide_e)                                                                               \
     static inline void FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,    \
                                                 const real *y, real *h, real *delta, wide *cost)                  \
     {                                                                                                             \
         (void)parameter;                                                                                          \
         for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
-            const vec zk = FN(vload)(z), hk = FN(g_##name)(zk), e = hk - FN(vload)(y);                            \
-            *cost += FN(widen)(e) * FN(widen)(e);                                                                 \
+            vec hk, slope;                                                                                        \
+            const vec yk = FN(vload)(y), e = FN(name##_error)(FN(vload)(z), yk, &hk, &slope);                     \
+            const wide far = wide_e;                                                                              \
+            *cost += far * far;                                                                                   \
             FN(vstore)(h, hk);                                                                                    \
-            FN(vstore)(delta, e * FN(dg_##name)(hk, zk));                                                         \
+            FN(vstore)(delta, e * slope);                                                                         \
         }                                                                                                         \
     }
-SQUARED_ERROR(sigmoid)
-SQUARED_ERROR(tanh)
-SQUARED_ERROR(identity)
+SQUARED_ERROR(sigmoid, FN(widen)(e))
+SQUARED_ERROR(tanh, FN(widen)(e))
+SQUARED_ERROR(identity, FN(widen)(hk) - FN(widen)(yk))
 #undef SQUARED_ERROR
 
-/* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h) */
+/* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h). For h_k > 1/2 most of e'h is e_k h_k: there e_k - e'h is
+ * e_k (1 - h_k) - sum over the others of e_j h_j */
 static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                              const real *y, real *h, real *delta, wide *cost)
 {
     (void)parameter;
-    vec eh = FN(vset1)(0), zmax;
-    FN(softmax_lanes)(K, width, z, h, &zmax);
+    vec eh = FN(vset1)(0), eh_others = eh, zmax, others;
+    FN(softmax_lanes)(K, width, z, h, &zmax, &others);
     for (ptrdiff_t k = 0; k < K * width; k += width) {
-        const vec hk = FN(vload)(h + k), e = hk - FN(vload)(y + k);
+        const vec hk = FN(vload)(h + k), e = FN(softmax_error)(hk, FN(vload)(y + k), others);
         *cost += FN(widen)(e) * FN(widen)(e);
         eh += e * hk;
+        eh_others += FN(vselect)((ivec)(hk > (real)0.5), FN(vset1)(0), e * hk);
         FN(vstore)(delta + k, e);
     }
-    for (ptrdiff_t k = 0; k < K * width; k += width)
-        FN(vstore)(delta + k, FN(vload)(h + k) * (FN(vload)(delta + k) - eh));
+    for (ptrdiff_t k = 0; k < K * width; k += width) {
+        const vec hk = FN(vload)(h + k), e = FN(vload)(delta + k);
+        FN(vstore)(delta + k, hk * FN(vselect)((ivec)(hk > (real)0.5), e * others - eh_others, e - eh));
+    }
 }
 
 /* sum_k slope_k e_k with e = h - y and a slope for either side of y;  delta = slope, 0 where e = 0 (a subgradient):
@@ -147,9 +208,9 @@ static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, doubl
         (void)parameter;                                                                                          \
         const vec up = FN(vset1)((real)(above)), down = FN(vset1)((real)(below)), none = FN(vset1)(0);            \
         for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
-            const vec hk = FN(vload)(z), e = hk - FN(vload)(y);                                                   \
+            const vec hk = FN(vload)(z), yk = FN(vload)(y), e = hk - yk;                                          \
             const vec slope = FN(vselect)((ivec)(e > none), up, FN(vselect)((ivec)(e < none), down, none));       \
-            *cost += FN(widen)(slope) * FN(widen)(e);                                                             \
+            *cost += FN(widen)(slope) * (FN(widen)(hk) - FN(widen)(yk));                                          \
             FN(vstore)(h, hk);                                                                                    \
             FN(vstore)(delta, slope);                                                                             \
         }                                                                                                         \
@@ -165,8 +226,8 @@ static inline void FN(identity_huber)(ptrdiff_t K, ptrdiff_t width, double param
 {
     const vec d = FN(vset1)((real)parameter);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
-        const vec hk = FN(vload)(z), e = hk - FN(vload)(y), c = FN(vmax)(-d, FN(vmin)(d, e));
-        *cost += FN(widen)(c) * (FN(widen)(e) - 0.5 * FN(widen)(c));
+        const vec hk = FN(vload)(z), yk = FN(vload)(y), c = FN(vmax)(-d, FN(vmin)(d, hk - yk));
+        *cost += FN(widen)(c) * ((FN(widen)(hk) - FN(widen)(yk)) - 0.5 * FN(widen)(c));
         FN(vstore)(h, hk);
         FN(vstore)(delta, c);
     }
@@ -226,10 +287,10 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
 static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
 {
     const ptrdiff_t n = FN(padded)(m) * K;
-    vec zmax;
+    vec zmax, others;
     switch (output) {
-    case OUTPUT_sigmoid: FN(activate_sigmoid)(n, z, h); break;
-    case OUTPUT_tanh: FN(activate_tanh)(n, z, h); break;
+    case OUTPUT_sigmoid: FN(activate)(G_sigmoid, n, z, h, NULL); break;
+    case OUTPUT_tanh: FN(activate)(G_tanh, n, z, h, NULL); break;
     case OUTPUT_identity: memcpy(h, z, (size_t)n * sizeof(real)); break;
     case OUTPUT_exp:
         for (ptrdiff_t i = 0; i < n; i += VL)
@@ -239,7 +300,7 @@ static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real
         for (ptrdiff_t e = 0; e < m; e += PANEL) {
             const ptrdiff_t width = FN(panel_width)(m - e);
             for (ptrdiff_t g = 0; g < width; g += VL)
-                FN(softmax_lanes)(K, width, z + e * K + g, h + e * K + g, &zmax);
+                FN(softmax_lanes)(K, width, z + e * K + g, h + e * K + g, &zmax, &others);
         }
         break;
     }

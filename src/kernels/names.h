@@ -3,9 +3,9 @@
 #ifndef FASTBP_NAMES_H
 #define FASTBP_NAMES_H
 
-/* X(name, keeps_z): keeps_z = 1 where g' cannot be had from a = g(z) alone. */
+/* X(name, keeps): keeps = 1 where g'(z) is made along with a = g(z) and kept: a alone has lost its digits. */
 #define ACTIVATIONS(X)                                                                                            \
-    X(sigmoid, 0) X(tanh, 0) X(relu, 0) X(identity, 0) X(leaky_relu, 0) X(elu, 0) X(softplus, 0) X(silu, 1) X(gelu, 1)
+    X(sigmoid, 1) X(tanh, 1) X(relu, 0) X(identity, 0) X(leaky_relu, 0) X(elu, 1) X(softplus, 0) X(silu, 1) X(gelu, 1)
 
 /* X(name, lowest, highest): what the output can reach, and so what a target may be. */
 #define OUTPUTS(X)                                                                                                \
@@ -25,7 +25,7 @@
 /* Their settings, in order, are those of the class of the same name in fastbp/optimizers.py, the learning rate first. */
 #define RULES(X) X(sgd) X(adam) X(adamw) X(nadam) X(rmsprop) X(adagrad) X(rprop)
 
-#define X(name, keeps_z) G_##name,
+#define X(name, keeps) G_##name,
 enum activation { ACTIVATIONS(X) G_COUNT };
 #undef X
 #define X(name, low, high) OUTPUT_##name,

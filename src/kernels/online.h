@@ -129,20 +129,21 @@ static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t 
 {
     double sum = 0;
     if (output == OUTPUT_softmax) {
-        real zmax;
-        const real log_sum = FN(softmax_row)(K, z, h, &zmax);
-        real eh = 0;
+        real zmax, others, eh = 0, eh_others = 0;
+        const real log_sum = FN(softmax_row)(K, z, h, &zmax, &others);
         for (ptrdiff_t k = 0; k < K; k++) {
-            delta[k] = h[k] - y[k];
+            delta[k] = h[k] > (real)0.5 ? ((real)1 - y[k]) - others : h[k] - y[k];
             if (loss == LOSS_cross_entropy)
                 sum += (double)y[k] * (((double)zmax - (double)z[k]) + (double)log_sum);
             else
                 sum += 0.5 * (double)delta[k] * (double)delta[k];
             eh += delta[k] * h[k];
+            if (!(h[k] > (real)0.5))
+                eh_others += delta[k] * h[k];
         }
         if (loss == LOSS_squared_error)
             for (ptrdiff_t k = 0; k < K; k++)
-                delta[k] = h[k] * (delta[k] - eh);
+                delta[k] = h[k] * (h[k] > (real)0.5 ? delta[k] * others - eh_others : delta[k] - eh);
         return sum;
     }
     for (ptrdiff_t k = 0; k < K; k += VL) {
@@ -255,7 +256,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
         for (ptrdiff_t l = 1; l < L - 1; l++) {
             const ptrdiff_t n = p->s[l + 1], k = p->s[l], ld = FN(whole)(k);
             W = W_OF(l) + k * FN(whole)(p->s[l - 1]);
-            FN(activate)((int)p->g[l], k, work + B * p->z[l], work + B * p->a[l]);
+            FN(activate)((int)p->g[l], k, work + B * p->z[l], work + B * p->a[l], work + B * p->rows[l]);
             FN(meet)(n, ld, W_OF(l + 1), W, work + B * p->a[l], work + B * p->z[l + 1]);
             if (c[l] != 0)
                 penalty += 0.5 * c[l] * FN(squares)(n * ld, W_OF(l + 1));
@@ -272,7 +273,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
             real *a = work + B * p->a[l - 1], *e = work + B * p->delta[l - 1];
             FN(learn)(n, FN(whole)(k), W_OF(l), W, (real)(1 - eta_ * c[l - 1]), eta, work + B * p->delta[l],
                       a, e);
-            FN(activate_backward)((int)p->g[l - 1], k, a, work + B * p->z[l - 1], e);
+            FN(activate_backward)((int)p->g[l - 1], k, a, work + B * p->rows[l - 1], e);
             W -= FN(whole)(k) + k * FN(whole)(p->s[l - 2]);
         }
         for (ptrdiff_t j = 0; j < n1; j++)

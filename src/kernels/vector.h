@@ -172,6 +172,16 @@ static inline vec FN(vselect)(ivec mask, vec a, vec b)
 #endif
 }
 
+/* x > limit ? 0 : v */
+static inline vec FN(vcut)(vec v, vec x, vec limit)
+{
+#if defined(__x86_64__) && VBYTES == 64
+    return MM(maskz_mov)(PICK(_mm512_cmp_ps_mask, _mm512_cmp_pd_mask)(x, limit, _CMP_NGT_UQ), v);
+#else
+    return (vec) ((uvec) v & ~(uvec) (x > limit));
+#endif
+}
+
 /* a > b ? a : b. A NaN in either gives b: vmax(x, c) drops the NaN of x, vmax(c, x) keeps it. */
 static inline vec FN(vmax)(vec a, vec b)
 {

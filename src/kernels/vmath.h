@@ -86,13 +86,14 @@ static inline vec FN(vexp2)(vec hi, vec lo)
 
 static inline vec FN(vexp)(vec x) { return FN(vexp2)(x, FN(vset1)(0)); }
 
-/* exp(x) - 1 = 2 ((s - 1/2) + s q),  s = 2^(k-1) */
-static inline vec FN(vexpm1)(vec x)
+/* exp(x) - 1 = 2 ((s - 1/2) + s q),  s = 2^(k-1);  e := exp(x), x not above EXP_MAX */
+static inline vec FN(expm1_and_exp)(vec x, vec *e)
 {
     uvec n;
     vec r, y;
-    FN(exp_parts)(FN(vmax)(FN(vset1)(-40), x), FN(vset1)(0), &n, &r, &y);
+    FN(exp_parts)(FN(vmax)(FN(vset1)(EXP_MIN), x), FN(vset1)(0), &n, &r, &y);
     vec q = r + y, q_low = (r - q) + y;
+    *e = FN(vcut)((vec) ((uvec) (1 + q) + n), FN(vset1)(EXP_MIN), x);
     vec s = (vec) (n + (uvec) FN(vset1)((real) 0.5));
     vec a = s - (real) 0.5, b = s * q;
     vec m = a + b;
@@ -100,38 +101,62 @@ static inline vec FN(vexpm1)(vec x)
     return FN(vselect)((ivec) (x <= FN(vset1)(EXP_MAX)), m, x + (real) INFINITY);
 }
 
-/* 1 / (1 + e) for z >= 0, e / (1 + e) below, with e = exp(-|z|) */
-static inline vec FN(vsigmoid)(vec z)
+static inline vec FN(vexpm1)(vec x)
 {
-    uvec n;
-    vec r, y;
-    vec x = (vec) ((uvec) z | (uvec) FN(vset1)((real) -0.0));
-    FN(exp_parts)(FN(vmax)(FN(vset1)(EXP_MIN), x), FN(vset1)(0), &n, &r, &y);
-    vec scale = (vec) (n + ONE);
-    vec q = r + y, e = 1 + q;
-    vec e_low = ((1 - e) + q) * scale;
-    e *= scale;
-    vec s = 1 + e, s_low = ((1 - s) + e) + e_low;
-    ivec left = (ivec) (z < 0);
-    vec g = FN(vdivide)(FN(vselect)(left, e, FN(vset1)(1)), (vec) ((ivec) e_low & left), s, s_low);
-    return (vec) ((uvec) g & ~(uvec) (z < FN(vset1)(EXP_MIN)));
+    vec e;
+    return FN(expm1_and_exp)(x, &e);
 }
 
-/* m / d with m = exp(2|x|) - 1 = (s - 1) + s q,  s = 2^k,  d = m + 2; the sign of x */
-static inline vec FN(vtanh)(vec x)
+/* s(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below, with e = exp(-|z|); within 2 ULP too,
+ * small := s(-|z|), the smaller of s and 1 - s, and large := s(|z|), the larger: s'(z) = small large */
+static inline vec FN(sigmoid_parts)(vec z, vec *e, vec *small, vec *large)
 {
     uvec n;
     vec r, y;
-    vec x2 = 2 * FN(vmin)(FN(vset1)(PICK(10, 20)), FN(vabs)(x));
-    FN(exp_parts)(x2, FN(vset1)(0), &n, &r, &y);
-    vec q = r + y, s = (vec) (n + ONE);
+    vec x = (vec) ((uvec) z | (uvec) FN(vset1)((real) -0.0)), least = FN(vset1)(EXP_MIN);
+    FN(exp_parts)(FN(vmax)(least, x), FN(vset1)(0), &n, &r, &y);
+    vec scale = FN(vcut)((vec) (n + ONE), least, x);
+    vec q = r + y, e_1 = 1 + q;
+    vec e_low = ((1 - e_1) + q) * scale;
+    *e = e_1 * scale;
+    vec s = 1 + *e, s_low = ((1 - s) + *e) + e_low;
+    ivec left = (ivec) (z < 0);
+    *large = 1 / s;
+    *small = *e * *large;
+    return FN(vdivide)(FN(vselect)(left, *e, FN(vset1)(1)), (vec) ((ivec) e_low & left), s, s_low);
+}
+
+static inline vec FN(vsigmoid)(vec z)
+{
+    vec e, small, large;
+    return FN(sigmoid_parts)(z, &e, &small, &large);
+}
+
+/* m / d with m = (exp(2|x|) - 1) / 2 = (s - 1/2) + s q,  s = 2^(k-1),  d = m + 1; the sign of x. Within 2 ULP too
+ * missing := 1 - |tanh x| = 1 / d and slope := 1 - tanh^2 x, both 0 where 1 / d may be no normal number */
+static inline vec FN(tanh_parts)(vec x, vec *missing, vec *slope)
+{
+    uvec n;
+    vec r, y;
+    const vec most = FN(vset1)(PICK(44, 354.5)), one = FN(vset1)(1), size = FN(vabs)(x);
+    FN(exp_parts)(2 * FN(vmin)(most, size), FN(vset1)(0), &n, &r, &y);
+    vec q = r + y, s = (vec) (n + (uvec) FN(vset1)((real) 0.5));
     vec q_low = (r - q) + y;
-    vec a = s - 1, b = s * q;
+    vec a = s - (real) 0.5, b = s * q;
     vec m = a + b, m_low = FN(vfma)(s, q_low, (a - m) + b);
-    vec two = FN(vset1)(2), d = m + 2;
-    vec d_low = ((FN(vmax)(two, m) - d) + FN(vmin)(two, m)) + m_low;
+    vec d = m + 1;
+    vec d_low = ((FN(vmax)(one, m) - d) + FN(vmin)(one, m)) + m_low;
     vec g = FN(vdivide)(m, m_low, d, d_low);
+    vec w = 1 / d;
+    *missing = FN(vcut)(w, size, most);
+    *slope = FN(vcut)(FN(vfma)(w, g, w), size, most);
     return (vec) ((uvec) g | FN(vsign)(x));
+}
+
+static inline vec FN(vtanh)(vec x)
+{
+    vec missing, slope;
+    return FN(tanh_parts)(x, &missing, &slope);
 }
 
 /* x = 2^k (1 + f), 1 + f in [sqrt(1/2), sqrt(2)), x > 0 and normal; n is k + BIAS, an integer */
@@ -192,8 +217,8 @@ static inline vec FN(vlog1p)(vec x)
 
 /* Phi(z) = erfc(-z / sqrt 2) / 2: with a = |z| and G(a) = Phi(-a) exp(a^2 / 2), a fit in t = (a - c) / (a + c),
  * exp(-a^2 / 2) G(a) on the left and one minus that on the right. The rounded t stands for c (1 + t) / (1 - t), not
- * quite a: G' = a G - 1 / sqrt(2 pi) leads from there to a itself. */
-static inline vec FN(vnormcdf)(vec z)
+ * quite a: G' = a G - 1 / sqrt(2 pi) leads from there to a itself. e := exp(-z^2 / 2), to an ULP */
+static inline vec FN(normcdf_and_exp)(vec z, vec *e)
 {
     static const real G[] = {
 #if defined(REAL_F32)
@@ -212,7 +237,7 @@ static inline vec FN(vnormcdf)(vec z)
     vec a = FN(vmin)(FN(vset1)(PICK(14, 40)), FN(vabs)(z));
     vec a1 = FN(vhalf)(a), a2 = a - a1;
     vec square = a * a, low = (a1 * a1 - square) + a2 * (a + a1);
-    vec e = FN(vexp2)((real) -0.5 * square, (real) -0.5 * low);
+    *e = FN(vexp2)((real) -0.5 * square, (real) -0.5 * low);
     const vec grid = FN(vset1)(0x1.8p3f);                    /* few enough bits for exact 1 - t and c (1 + t) */
     vec t = ((a - c) / (a + c) + grid) - grid, left = 1 - t, right = c * (1 + t);
     vec g = FN(vpoly)(t, G, (int) (sizeof G / sizeof *G));
@@ -224,8 +249,14 @@ static inline vec FN(vnormcdf)(vec z)
 #endif
     vec step = rest * (a + c) * ((real) 0.5 / c);
     vec slope = FN(vfma)(a, g, FN(vset1)(PICK(-0x1.988454p-2f, -0x1.9884533d43651p-2)));
-    vec tail = FN(vfma)(e, g, e * (step * slope));
+    vec tail = FN(vfma)(*e, g, *e * (step * slope));
     return FN(vselect)((ivec) (z > 0), 1 - tail, tail);
+}
+
+static inline vec FN(vnormcdf)(vec z)
+{
+    vec e;
+    return FN(normcdf_and_exp)(z, &e);
 }
 
 /* s + s_low += e, without error but for the rounding of s_low */
@@ -250,8 +281,9 @@ static inline vec FN(softmax_exp)(vec z, vec zmax, vec *rest, vec *rest_low, vec
 
 /* h := softmax(z),  zmax := max z,  returns log(sum exp(z - zmax));  z, h (K,), K >= 1, h may be z.
  * The sum is 1 + S: one maximum apart, so that S keeps its digits however small it is. A NaN in z or an
- * infinite maximum makes all of h and the result NaN; zmax is then the largest of the others. */
-static inline real FN(softmax_row)(ptrdiff_t K, const real *z, real *h, real *zmax)
+ * infinite maximum makes all of h and the result NaN; zmax is then the largest of the others.
+ * others := S / (1 + S): 1 - h_k, with its digits, where h_k > 1/2 */
+static inline real FN(softmax_row)(ptrdiff_t K, const real *z, real *h, real *zmax, real *others)
 {
     const vec none = FN(vset1)(-(real) INFINITY);
     ptrdiff_t k, body = K - K % VL, tail = K - body;
@@ -270,6 +302,7 @@ static inline real FN(softmax_row)(ptrdiff_t K, const real *z, real *h, real *zm
     real S = (real) (FN(vhsum_double)(rest) + FN(vhsum_double)(rest_low) + (FN(vhsum_double)(ties) - 1));
     S += *zmax - *zmax;                                      /* 0, or NaN where the maximum is infinite */
     vec w = FN(vset1)((real) (1 / (1 + (double) S)));
+    *others = S * w[0];
     for (k = 0; k < body; k += VL)
         FN(vstore)(h + k, FN(vload)(h + k) * w);
     FN(vstore_part)(h + body, tail, last * w);
