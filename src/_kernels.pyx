@@ -29,10 +29,13 @@ cdef extern from "lists.h":
         const char *output
         const char *loss
 
+    ctypedef struct rule_t:
+        const char *name
+
     const activation_t *activation_list
+    const rule_t *rule_list
     const output_t *output_list
     const loss_t *loss_list
-    const char **rule_list
     const pair_t *pair_list
 
 
@@ -81,8 +84,8 @@ while loss_list[i].name != NULL:
     losses[loss_list[i].name.decode()] = (i, parameter, loss_list[i].usual, loss_list[i].below)
     i += 1
 i = 0
-while rule_list[i] != NULL:
-    rules[rule_list[i].decode()] = i
+while rule_list[i].name != NULL:
+    rules[rule_list[i].name.decode()] = i
     i += 1
 i = 0
 while pair_list[i].output != NULL:
@@ -90,12 +93,14 @@ while pair_list[i].output != NULL:
     i += 1
 
 
-def first_nonfinite(const floating[:, :] X, double limit):
+def first_nonfinite(const floating[:, :] X not None, double limit):
     """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
     cdef rows_t rows
     cdef Py_ssize_t found, m, n
     if X.shape[0] == 0 or X.shape[1] == 0:
         return -1
+    if (X.shape[1] > 1 and X.strides[1] != <Py_ssize_t>sizeof(floating)) or <size_t>&X[0, 0] % sizeof(floating):
+        raise ValueError("X must be contiguous within its rows, and aligned")
     rows.data = &X[0, 0]
     rows.stride = X.strides[0]
     rows.type = ROWS_F32 if floating is float else ROWS_F64
@@ -107,7 +112,7 @@ def first_nonfinite(const floating[:, :] X, double limit):
     return found
 
 
-def function(name, const floating[::1] x, floating[::1] out):
+def function(str name not None, const floating[::1] x not None, floating[::1] out not None):
     """out := f(x) by the vector code, for the tests of its last bit; softmax takes x as one row."""
     cdef bytes encoded = name.encode()
     cdef const char *chars = encoded
