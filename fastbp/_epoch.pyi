@@ -19,7 +19,7 @@ class Rule:
         slots: Sequence[_Floats],
         scalars: NDArray[np.float64],
         taken: NDArray[np.int64],
-        sums: NDArray[np.float64],
+        _: object = None,
     ) -> Rule: ...
 
 def groups(plan: NDArray[np.int64]) -> int: ...
@@ -76,10 +76,10 @@ class Stepper:
         cls,
         plan: NDArray[np.int64],
         theta: _Floats,
-        Delta: _Floats,
-        work: _Floats,
+        _: object,
+        __: object,
         B: int,
-        costs: NDArray[np.float64],
+        ___: object,
         rule: Rule,
         lowest: float,
         highest: float,

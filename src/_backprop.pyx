@@ -15,12 +15,12 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport team_abandon, team_begin, team_t, team_want_stop
 from _checked cimport (
-    MOST, READ, SOURCES, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, is_of, open_rows, own_plan, own_room,
-    ready, refusal, room, some, sources_t, stays, take, take_work,
+    MOST, READ, SOURCES, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, is_of, open_rows,
+    own_plan, own_room, ready, refusal, room, some, sources_t, stays, take, take_work,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
-    one_forward, output_of, plan_t, rows_t, seconds, to_panels, to_rows,
+    one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
 )
 from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
 
@@ -167,7 +167,7 @@ def predict(
     cdef void *into
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "theta", READ)     # what core.p points into
+        begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
         fit(&examples.sources, &core.p, False)
@@ -262,8 +262,8 @@ cdef class Predictor:
 
     cdef bint in_theta(self, const Py_buffer *view) noexcept:
         """does it overlap theta?"""
-        cdef size_t begin = <size_t>self.held.data, at = <size_t>view.buf
-        return at < begin + <size_t>(self.p.n * view.itemsize) and begin < at + <size_t>view.len
+        cdef size_t start = <size_t>self.held.data, at = <size_t>view.buf
+        return at < start + <size_t>(self.p.n * view.itemsize) and start < at + <size_t>view.len
 
     cdef bint is_row(self, const Py_buffer *view, Py_ssize_t n) noexcept:
         """n values side by side, aligned, of the network's dtype?"""
@@ -312,7 +312,7 @@ def accumulate(
     cdef double *of_all
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "theta", READ)     # what core.p points into
+        begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
         fit(&examples.sources, &core.p, True)
@@ -323,11 +323,11 @@ def accumulate(
             raise refusal(Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
         with nogil:
             if core.format == b"f":
-                first = accumulate_range(<float *>into, &core, &examples.sources, first, last, of_panels, of_all, &cost,
-                                         budget, &team.team)
+                first = accumulate_range(<float *>into, &core, &examples.sources, first, last, of_panels, of_all,
+                                         &cost, budget, &team.team)
             else:
-                first = accumulate_range(<double *>into, &core, &examples.sources, first, last, of_panels, of_all, &cost,
-                                         budget, &team.team)
+                first = accumulate_range(<double *>into, &core, &examples.sources, first, last, of_panels, of_all,
+                                         &cost, budget, &team.team)
         return cost, first
     finally:
         give_back(&core.held)
@@ -342,7 +342,7 @@ def accumulate_per_example(
     cdef void *into
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "theta", READ)     # what core.p points into
+        begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
         fit(&examples.sources, &core.p, True)

@@ -6,9 +6,6 @@ although its buffer is held. What an object of ours keeps from call to call it e
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_Clear, PyErr_ExceptionMatches
-from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
@@ -22,7 +19,14 @@ cdef extern from *:
     #define FASTBP_MOST ((Py_ssize_t)1 << 56)
     """
     const Py_ssize_t MOST "FASTBP_MOST"         # values of theta, or of a workspace
+    ctypedef struct PyObject:       # by hand: cpython.object has sizes of types checked at import (fault 51)
+        pass
+
     int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1: an error is set
+    bytes PyBytes_FromStringAndSize(const char *, Py_ssize_t)
+    char *PyBytes_AS_STRING(object)
+    void PyErr_Clear() noexcept
+    bint PyErr_ExceptionMatches(object) noexcept
 
 cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
@@ -205,13 +209,15 @@ cdef struct core_t:             # what nearly every call is given
     Py_ssize_t panel            # examples
 
 
-cdef inline bytes begin(core_t *core, object plan, object theta, str name, int flags):
-    """plan and theta; returns what the plan lies in"""
+cdef inline int begin(core_t *core, object plan, object theta, str name, int flags) except -1:
+    """plan, its copy held too, and theta"""
     cdef bytes own = own_plan(plan, &core.p)
+    get_buffer(<PyObject *>own, &core.held.views[core.held.n], 0)
+    core.held.n += 1
     core.theta = values(&core.held, theta, name, 0, core.p.n, flags)
     core.format = core.held.views[core.held.n - 1].format[0]
     core.panel = f32().panel if core.format == b"f" else f64().panel
-    return own
+    return 0
 
 
 cdef inline Py_ssize_t block(core_t *core, Py_ssize_t B) except -1:
@@ -301,7 +307,7 @@ cdef struct sources_t:          # the inside of an Examples
 
 
 cdef inline int open_rows(object array, str name, Py_ssize_t m, Py_buffer *buffer, rows_t *rows) except -1:
-    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, or any number if m < 0"""
+    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, any number if m < 0"""
     if get_buffer(<PyObject *>array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0:
         PyErr_Clear()
         raise TypeError(f"{name}: rows must be an array of float32, float64 or uint8; got {type(array).__name__}")
@@ -337,8 +343,8 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
             PyBuffer_Release(&now)
         PyErr_Clear()
         if not same:
-            raise ValueError(f"{('X', 'Y', 'the labels', 'the weights', 'the order')[i]} of the examples changed shape, "
-                             "dtype or place since they were opened")
+            raise ValueError(f"{('X', 'Y', 'labels', 'weights', 'order')[i]} of the examples changed shape, dtype or "
+                             "place since they were opened")
     if not 0 <= first <= last <= sources.m:
         raise ValueError(f"examples {first} .. {last} are not among the {sources.m} that there are")
     return 0

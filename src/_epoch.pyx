@@ -14,8 +14,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, own_plan, own_room, ready, room, some,
-    sources_t, stays, take, take_work, values,
+    MOST, READ, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, own_plan, own_room, ready,
+    room, some, sources_t, stays, take, take_work, values,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
@@ -54,7 +54,7 @@ cdef class Rule:
 def groups(plan):
     """Into how many groups of units the sums of a step are cut, so that members may share them."""
     cdef plan_t p
-    own = own_plan(plan, &p)    # until the end: p points into it
+    _own = own_plan(plan, &p)       # p points into it
     return groups_of(&p)
 
 
@@ -90,7 +90,7 @@ def steps(
         raise ValueError(f"batches {first} .. {last} of {batch_size} are not among those of {m} examples")
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "net.theta", WRITE)    # what core.p points into
+        begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, 0, m)
         fit(sources, &core.p, True)
@@ -124,7 +124,7 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta):
     core.held.n = 0
     team_begin(&alone, 1)
     try:
-        kept = begin(&core, plan, theta, "net.theta", WRITE)    # what core.p points into
+        begin(&core, plan, theta, "net.theta", WRITE)
         check_rule(&rule.own, &core.p, core.format)
         rate = <const double *>some(&core.held, rates, "rates", b"d", 1, READ)
         sums = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
@@ -143,7 +143,7 @@ def packed_size(plan, theta):
     cdef core_t core
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "net.theta", READ)     # what core.p points into
+        begin(&core, plan, theta, "net.theta", READ)
         return packed_of(&core)
     finally:
         give_back(&core.held)
@@ -178,7 +178,7 @@ def online_steps(
         raise ValueError(f"stride must be at least 1; got {stride}")
     core.held.n = 0
     try:
-        kept = begin(&core, plan, theta, "net.theta", WRITE)    # what core.p points into
+        begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, first, last)
         fit(sources, &core.p, True)
@@ -189,13 +189,13 @@ def online_steps(
         with nogil:
             callers = enter()
             if core.format == b"f":
-                first = online_sgd(&core.p, <float *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
-                                   rule.own.told.c, <float *>core.work, B, <float *>weights, end, stride, &total, &weight,
-                                   taken)
+                first = online_sgd(
+                    &core.p, <float *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
+                    rule.own.told.c, <float *>core.work, B, <float *>weights, end, stride, &total, &weight, taken)
             else:
-                first = online_sgd(&core.p, <double *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
-                                   rule.own.told.c, <double *>core.work, B, <double *>weights, end, stride, &total, &weight,
-                                   taken)
+                first = online_sgd(
+                    &core.p, <double *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
+                    rule.own.told.c, <double *>core.work, B, <double *>weights, end, stride, &total, &weight, taken)
             leave(callers)
     finally:
         give_back(&core.held)
@@ -305,7 +305,8 @@ cdef class Stepper:
         data.X.data, data.X.type, data.X.n = x.buf, own, m
         data.X.stride = x.strides[0] if x.ndim == 2 else 0
         fine = (
-            0 < m <= self.B and x.shape[1] == self.p.s[0] and x.format[0] == self.format and x.format[1] == 0 and (x.strides[1] == x.itemsize or x.shape[1] == 1)
+            0 < m <= self.B and x.shape[1] == self.p.s[0] and x.format[0] == self.format and x.format[1] == 0
+            and (x.strides[1] == x.itemsize or x.shape[1] == 1)
             and <size_t>x.buf % <size_t>x.itemsize == 0 and <size_t>y.buf % <size_t>max(y.itemsize, 1) == 0
             and self.targets(&y, &data, m, own) and self.as_it_was()
             and fastbp_first_nonfinite(&data.X, m, self.p.s[0], LARGEST) < 0

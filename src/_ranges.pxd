@@ -1,5 +1,5 @@
-"""The loops behind the entries of _backprop.pyx: over the examples first .. last, in blocks of B, until the time is up or
-the team is asked to stop. Each returns the first example that is not done.
+"""The loops behind the entries of _backprop.pyx: over the examples first .. last, in blocks of B, until the time is up
+or the team is asked to stop. Each returns the first example that is not done.
 """
 
 from cython cimport floating

@@ -1,13 +1,12 @@
-"""The rule of a step: its settings and penalties, copied, and the arrays that it writes to, asked for again at each call.
-"""
+"""The rule of a step: its settings and penalties, copied, and the arrays it writes to, asked for again at each call."""
 
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from _checked cimport (
-    READ, WRITE, arrays_t, changed, give_back, held_t, hold, is_fixed, own_plan, own_room, stays, values,
+    READ, WRITE, PyBytes_AS_STRING, arrays_t, changed, give_back, held_t, hold, is_fixed, own_plan, own_room, stays,
+    values,
 )
 from _kernels cimport SCALARS, plan_t, step_t
 from _update cimport groups_of, sum_of, told_t
@@ -45,12 +44,12 @@ cdef struct rule_t:
 
 
 cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken):
-    """The rule of this code, with as many settings, slots and scalars as it has; returns what its pointers point into"""
+    """The rule of this code, with as many settings, slots and scalars as it has; returns what it points into"""
     cdef plan_t p
     cdef const known_t *known
     cdef Py_ssize_t i
     cdef void *sums
-    copied = own_plan(plan, &p)     # until the end: p points into it
+    _own = own_plan(plan, &p)       # p points into it
     slots, own.n, own.L = tuple(slots), p.n, p.L
     if len(scalars) > SCALARS or len(slots) > SLOTS:
         raise ValueError(f"room is for {SCALARS} scalars and {SLOTS} slots; got {len(scalars)} and {len(slots)}")
@@ -62,7 +61,8 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
     if known.asks and own.settings[known.asks] != 0:
         own.n_slots += 1
     if len(slots) != own.n_slots:
-        raise ValueError(f"the rule {known.name.decode()!r} has {own.n_slots} slots with these settings; got {len(slots)}")
+        raise ValueError(f"the rule {known.name.decode()!r} has {own.n_slots} slots with these settings; "
+                         f"got {len(slots)}")
     own.format = 0
     for i in range(own.n_slots):
         hold(&own.slots[i], slots[i], name_of_slot(own, i), own.format, own.n, WRITE)

@@ -1,4 +1,4 @@
-"""The loops behind the entries of _epoch.pyx: the steps of an epoch, and one step along a Delta that is summed already."""
+"""The loops behind the entries of _epoch.pyx: the steps of an epoch, and one step along a Delta that is there."""
 
 from cython cimport floating
 from libc.stdint cimport uint64_t

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-FAULTS = range(1, 53)
+FAULTS = range(1, 55)
 ROW = re.compile(r"\| (\d+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
 
