@@ -15,14 +15,16 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport team_abandon, team_begin, team_t, team_want_stop
 from _checked cimport (
-    MOST, READ, SOURCES, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, is_of, open_rows,
-    own_plan, own_room, ready, refusal, room, some, sources_t, stays, take, take_work,
+    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room, refusal,
+    room, some, stays, take, take_work,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
     one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
 )
+from _memory cimport owner_of, shows
 from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
+from _sources cimport SOURCES, fit, open_rows, ready, sources_t
 
 bind_kernels()
 
@@ -44,19 +46,16 @@ cdef class Examples:
         self.capsule = PyCapsule_New(own, "fastbp.examples", NULL)
         own.data.w.data = own.data.Y.data = NULL
         own.data.labels = own.data.order = NULL
-        open_rows(X, "X", -1, &own.views[0], &own.data.X)
-        own.open[0], own.m = True, own.data.X.n
-        m = own.m
+        open_rows(own, 0, X, "X", -1, &own.data.X)
+        own.m = m = own.data.X.n
         if Y is not None:
-            open_rows(Y, "Y", m, &own.views[1], &own.data.Y)
-            own.open[1] = True
+            open_rows(own, 1, Y, "Y", m, &own.data.Y)
         if labels is not None:
             own.data.labels = self.integers(labels, "labels", 2)
             if own.views[2].shape[0] != m:
                 raise ValueError(f"labels must be one for each of the {m} rows of X; got {own.views[2].shape[0]}")
         if w is not None:
-            open_rows(w, "w", m, &own.views[3], &own.data.w)
-            own.open[3] = True
+            open_rows(own, 3, w, "w", m, &own.data.w)
             if own.views[3].shape[1] != 1:
                 raise ValueError(f"w must have 1 column; got {own.views[3].shape[1]}")
         if order is not None:
@@ -72,8 +71,8 @@ cdef class Examples:
             PyObject_GetBuffer(array, view, READ)
         except (TypeError, ValueError, BufferError):
             raise refusal(array, name, b"q", 0, 0, 0, READ) from None
-        self.sources.open[i] = True
-        if view.ndim != 1 or not is_of(view, b"q"):
+        self.sources.open[i], self.sources.owners[i] = True, owner_of(array)
+        if view.ndim != 1 or not is_of(view, b"q") or not shows(self.sources.owners[i], view, READ):
             raise refusal(array, name, b"q", 0, 0, 0, READ)
         return <const int64_t *>view.buf if view.shape[0] else NULL
 

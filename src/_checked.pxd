@@ -5,34 +5,27 @@ Arrays are asked for through Python's buffers, anew at every call: NumPy moves t
 although its buffer is held. What an object of ours keeps from call to call it either copies or asks for again (held_t).
 """
 
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
-from _kernels cimport (
-    G_COUNT, LOSS_COUNT, OUTPUT_COUNT, ROWS_F32, ROWS_F64, ROWS_U8, examples_t, f32, f64, plan_t, rows_t,
-)
+from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
+from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, shows
 
 cdef extern from *:
     """
     #define FASTBP_MOST ((Py_ssize_t)1 << 56)
     """
     const Py_ssize_t MOST "FASTBP_MOST"         # values of theta, or of a workspace
-    ctypedef struct PyObject:       # by hand: cpython.object has sizes of types checked at import (fault 51)
-        pass
-
-    int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1: an error is set
     bytes PyBytes_FromStringAndSize(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING(object)
-    void PyErr_Clear() noexcept
     bint PyErr_ExceptionMatches(object) noexcept
 
 cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
     WRITE = READ | PyBUF_WRITABLE
     ARRAYS = 8                  # at most, of one call
-    SOURCES = 5                 # X, Y, labels, w, order
     LARGEST_LAYER = 2147483646  # units, as in fastbp/plan.py
     LINE = 64                   # bytes of a cache line
 
@@ -215,7 +208,10 @@ cdef inline int begin(core_t *core, object plan, object theta, str name, int fla
     get_buffer(<PyObject *>own, &core.held.views[core.held.n], 0)
     core.held.n += 1
     core.theta = values(&core.held, theta, name, 0, core.p.n, flags)
-    core.format = core.held.views[core.held.n - 1].format[0]
+    cdef const Py_buffer *view = &core.held.views[core.held.n - 1]
+    if not shows(owner_of(theta), view, flags):
+        raise moved(name, owner_of(theta), flags)
+    core.format = view.format[0]
     core.panel = f32().panel if core.format == b"f" else f64().panel
     return 0
 
@@ -245,6 +241,7 @@ cdef inline bytes own_room(Py_ssize_t size, void **at):
 
 cdef struct held_t:             # of the caller; who keeps it has the reference
     PyObject *array
+    PyObject *owner
     void *data
     Py_ssize_t n
     char format
@@ -259,7 +256,9 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
     try:
         own.data = values(&held, array, name, format, n, flags)
         own.array, own.n, own.flags, own.format = <PyObject *>array, n, flags, held.views[0].format[0]
-        own.fixed = False
+        own.owner, own.fixed = owner_of(array), is_fixed(array)
+        if not shows(own.owner, &held.views[0], flags):
+            raise moved(name, own.owner, flags)
     finally:
         give_back(&held)
     return 0
@@ -279,9 +278,16 @@ cdef inline bint stays(const held_t *own) noexcept:
         PyErr_Clear()
         return False
     same = (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
-            and view.format[1] == 0)
+            and view.format[1] == 0 and shows(own.owner, &view, own.flags))
     PyBuffer_Release(&view)
     return same
+
+
+cdef inline object moved(str name, PyObject *owner, int flags):
+    """The error of a view whose owner has been frozen or resized"""
+    if flags & PyBUF_WRITABLE and memoryview(<object>owner).readonly:
+        return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+    return ValueError(f"{name} has been resized: its memory is not where it was")
 
 
 cdef inline object changed(const held_t *own, str name):
@@ -289,72 +295,10 @@ cdef inline object changed(const held_t *own, str name):
     cdef arrays_t held
     held.n = 0
     try:
-        values(&held, <object>own.array, name, b"q" if own.format == b"l" else own.format, own.n, own.flags)
+        data = <size_t>values(&held, <object>own.array, name, b"q" if own.format == b"l" else own.format, own.n,
+                              own.flags)
     except (TypeError, ValueError) as error:
         return type(error)(f"{name} has been changed since it was taken: {error}")
     finally:
         give_back(&held)
-    return ValueError(f"{name} has been resized: its memory is not where it was")
-
-
-# ---------------------------------------------------------------- examples
-
-cdef struct sources_t:          # the inside of an Examples
-    examples_t data
-    Py_ssize_t m                # how many examples there are: indices in the order, or else rows
-    Py_buffer views[SOURCES]    # held, and looked at again by `ready`
-    bint open[SOURCES]
-
-
-cdef inline int open_rows(object array, str name, Py_ssize_t m, Py_buffer *buffer, rows_t *rows) except -1:
-    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, any number if m < 0"""
-    if get_buffer(<PyObject *>array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0:
-        PyErr_Clear()
-        raise TypeError(f"{name}: rows must be an array of float32, float64 or uint8; got {type(array).__name__}")
-    cdef bytes format = buffer.format if buffer.format != NULL else b"B"
-    if buffer.ndim != 2 or (buffer.shape[1] > 1 and buffer.strides[1] != buffer.itemsize) or format not in (
-        b"f", b"d", b"B"
-    ) or <size_t>buffer.buf % <size_t>buffer.itemsize or (
-        buffer.shape[0] > 1 and buffer.strides[0] % buffer.itemsize
-    ) or (m >= 0 and buffer.shape[0] != m):
-        PyBuffer_Release(buffer)
-        raise ValueError(f"{name}: rows must be 2-D, contiguous within a row, float32, float64 or uint8"
-                         + (f"; {m} of them" if m >= 0 else ""))
-    rows.data, rows.stride, rows.n = buffer.buf, buffer.strides[0], buffer.shape[0]
-    rows.type = ROWS_F32 if format == b"f" else ROWS_F64 if format == b"d" else ROWS_U8
-    return 0
-
-
-cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t last) except -1:
-    """Are the arrays as they were when they were opened, with the examples first .. last?"""
-    cdef Py_buffer now
-    cdef const Py_buffer *then
-    cdef bint same
-    cdef int i
-    for i in range(SOURCES):
-        if not sources.open[i]:
-            continue
-        then = &sources.views[i]
-        same = False
-        if get_buffer(<PyObject *>then.obj, &now, PyBUF_STRIDED_RO | PyBUF_FORMAT) == 0:
-            same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
-                    and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
-                    and (now.format == NULL or now.format[0] == then.format[0]))
-            PyBuffer_Release(&now)
-        PyErr_Clear()
-        if not same:
-            raise ValueError(f"{('X', 'Y', 'labels', 'weights', 'order')[i]} of the examples changed shape, dtype or "
-                             "place since they were opened")
-    if not 0 <= first <= last <= sources.m:
-        raise ValueError(f"examples {first} .. {last} are not among the {sources.m} that there are")
-    return 0
-
-
-cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets) except -1:
-    """Are these examples of such a network, with targets where they are needed?"""
-    cdef Py_ssize_t K = p.s[p.L - 1]
-    if sources.views[0].shape[1] != p.s[0]:
-        raise ValueError(f"examples have {sources.views[0].shape[1]} columns; the network has {p.s[0]} inputs")
-    if targets and sources.data.labels == NULL and not (sources.open[1] and sources.views[1].shape[1] == K):
-        raise ValueError(f"examples must have targets for the {K} outputs of the network, or labels")
-    return 0
+    return moved(name, NULL if data != <size_t>own.data else own.owner, own.flags if own.owner != NULL else READ)

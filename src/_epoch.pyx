@@ -14,14 +14,15 @@ from libc.stdint cimport int64_t, uint64_t
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, begin, block, changed, core_t, fit, give_back, got, held_t, hold, own_plan, own_room, ready,
-    room, some, sources_t, stays, take, take_work, values,
+    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, own_plan, own_room, room, some,
+    stays, take, take_work, values,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
     rows_t, seconds, step_t,
 )
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
+from _sources cimport fit, ready, sources_t
 from _steps cimport epoch_t, run_steps, take_step
 from _update cimport groups_of, learn, next_step
 

@@ -3,10 +3,12 @@ and tells Python what the closed sets (activations, outputs, losses, update rule
 
 import os
 
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
+from _memory cimport owner_of, shows
 
 
 cdef extern from "lists.h":
@@ -93,6 +95,18 @@ while pair_list[i].output != NULL:
     i += 1
 
 
+cdef int check_owner(array) except -1:
+    """Is what a view shows still there?"""
+    cdef Py_buffer view
+    cdef bint there
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    there = shows(owner_of(array), &view, 0)
+    PyBuffer_Release(&view)
+    if not there:
+        raise ValueError("the array that X is a view of has been resized")
+    return 0
+
+
 def first_nonfinite(const floating[:, :] X not None, double limit):
     """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
     cdef rows_t rows
@@ -101,6 +115,7 @@ def first_nonfinite(const floating[:, :] X not None, double limit):
         return -1
     if (X.shape[1] > 1 and X.strides[1] != <Py_ssize_t>sizeof(floating)) or <size_t>&X[0, 0] % sizeof(floating):
         raise ValueError("X must be contiguous within its rows, and aligned")
+    check_owner(X.base)
     rows.data = &X[0, 0]
     rows.stride = X.strides[0]
     rows.type = ROWS_F32 if floating is float else ROWS_F64

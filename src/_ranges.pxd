@@ -5,8 +5,9 @@ or the team is asked to stop. Each returns the first example that is not done.
 from cython cimport floating
 
 from _backprop cimport accumulate_block, accumulate_example, forward, load, team_t
-from _checked cimport core_t, sources_t
+from _checked cimport core_t
 from _kernels cimport enter, leave, output_of, plan_t, seconds, to_rows
+from _sources cimport sources_t
 
 
 cdef inline Py_ssize_t predict_range(

@@ -180,6 +180,14 @@ def test_the_search_for_what_is_not_finite_reads_whole_rows_alone(bad):
         _kernels.first_nonfinite(bad, np.inf)
 
 
+def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
+    X = np.ones(100)
+    view = X[np.newaxis, 50:]
+    X.resize(60, refcheck=False)
+    with pytest.raises(ValueError, match="resized"):
+        _kernels.first_nonfinite(view, np.inf)
+
+
 @pytest.mark.parametrize("arguments", [
     (None, np.ones(2), np.ones(2)), (3, np.ones(2), np.ones(2)), ("exp", None, np.ones(2)), ("exp", np.ones(2), None),
     ("exp", np.ones(4)[::2], np.ones(2)), ("exp", np.ones(2), read_only(np.ones(2))), ("exp", np.ones(2), np.ones(3)),

@@ -139,6 +139,51 @@ def test_fault_54_memory_that_has_moved_is_refused_although_the_size_is_the_same
         stepper.step(parts.X[:8], parts.Y[:8])
 
 
+@pytest.mark.parametrize("damage", ["longer", "shorter", "empty", "frozen"])
+@pytest.mark.parametrize("what", ["theta", "m", "v", "scalars"])
+def test_fault_54_views_of_an_array_that_is_resized_or_frozen_are_refused_by_name(what, damage):
+    """NumPy does not tell its views"""
+    parts = Parts(np.float64)
+    array, name = held(parts)[what]
+    view = array[:]
+    if what == "theta":
+        parts.theta = view
+    elif what == "scalars":
+        parts.scalars = view
+    else:
+        parts.slots = [view if each is array else each for each in parts.slots]
+    stepper, predictor, rule = parts.stepper(), parts.predictor(), parts.rule()
+    assert stepper.step(parts.X[:8], parts.Y[:8]) > 0
+    BETWEEN[damage](array)
+    if damage == "longer" and not outside(view, array):
+        pytest.skip("the memory grew where it was")
+    calls = [lambda: stepper.step(parts.X[:8], parts.Y[:8]), lambda: steps(parts, rule=rule), parts.stepper]
+    if what == "theta" and damage != "frozen":
+        calls += [lambda: predictor.predict(parts.X[0].copy(), None), parts.predictor]
+    for call in calls:
+        with pytest.raises(ValueError, match=f"{name} {'is read-only' if damage == 'frozen' else 'has been resized'}"):
+            call()
+
+
+def outside(view, array):
+    at, begin = view.ctypes.data, array.ctypes.data
+    return not begin <= at <= at + view.nbytes <= begin + array.nbytes
+
+
+@pytest.mark.parametrize("what", ["X", "Y", "labels", "w", "order"])
+def test_fault_54_examples_that_are_views_of_what_is_resized_are_refused(what):
+    parts = Parts(np.float64)
+    array = getattr(parts, what)
+    given = {name: getattr(parts, name) for name in ("X", "Y", "labels", "w", "order")} | {what: array[::-1][::-1]}
+    examples = _backprop.Examples(*given.values())
+    steps(parts, examples=examples)
+    array.resize(1, refcheck=False)
+    with pytest.raises(ValueError, match="changed"):
+        steps(parts, examples=examples)
+    with pytest.raises(ValueError, match=r"X|Y|w|labels|order"):
+        _backprop.Examples(*given.values())
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("damage", BETWEEN)
 def test_fault_54_a_theta_changed_between_two_predictions_is_refused_by_name(damage, dtype):

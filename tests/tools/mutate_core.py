@@ -43,8 +43,10 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
         "loop", "entries", "entries_kept",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
+    "_memory.pxd": ["entries_kept", "entries"],
     "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
+    "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }

@@ -79,8 +79,8 @@ ADDRESS = of(
      "if ((uint64_t)label < (uint64_t)K)", "if (label <= ((ptrdiff_t)1 << 40))",
      r"SEGV|heap-buffer-overflow|heap-buffer-underflow", ["tests/test_core_edges.py", "-k", "labels"]),
     ("the rows of X are given back before they are read", "src/_backprop.pyx",
-     "        own.open[0], own.m = True, own.data.X.n\n",
-     "        PyBuffer_Release(&own.views[0])\n        own.m = own.data.X.n\n",
+     "        own.m = m = own.data.X.n\n",
+     "        PyBuffer_Release(&own.views[0])\n        own.m = m = own.data.X.n\n        own.open[0] = False\n",
      r"heap-use-after-free", memcheck.SHORT),
 )
 UNDEFINED = of(
@@ -152,8 +152,8 @@ MEMCHECK = of(
      "for (ptrdiff_t i = m; i < padded; i++)", "for (ptrdiff_t i = m; i <= padded; i++)",
      r"Invalid write", []),
     ("the rows of X are given back before they are read", "src/_backprop.pyx",
-     "        own.open[0], own.m = True, own.data.X.n\n",
-     "        PyBuffer_Release(&own.views[0])\n        own.m = own.data.X.n\n",
+     "        own.m = m = own.data.X.n\n",
+     "        PyBuffer_Release(&own.views[0])\n        own.m = m = own.data.X.n\n        own.open[0] = False\n",
      r"Invalid read.*(\n.*)*free'd", []),
 )
 BUGS = ADDRESS + UNDEFINED + THREAD + MEMCHECK
