@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from typing_extensions import disjoint_base
 
 from ._types import Doubles, Floats
 
-@disjoint_base
+@final
 class Examples:
     def __new__(
         cls,
@@ -21,7 +21,7 @@ class Examples:
     def capsule(self) -> object: ...
     def weight(self, first: int, last: int) -> float: ...
 
-@disjoint_base
+@final
 class Team:
     def __new__(cls, n: int) -> Team: ...
     @property
@@ -36,7 +36,7 @@ class Team:
 @disjoint_base
 class Predictor:
     def __new__(
-        cls, plan: NDArray[np.int64], theta: Floats, work: Floats, B: int, array: type,
+        cls, plan: NDArray[np.int64], theta: Floats, B: int, array: type,
         empty: Callable[..., NDArray[Any]],
     ) -> Predictor: ...
     def predict(self, x: object, out: object) -> Floats | None: ...

@@ -19,10 +19,8 @@ class Rule:
         slots: Sequence[Floats],
         scalars: Doubles,
         taken: NDArray[np.int64],
-        sums: Doubles,
     ) -> Rule: ...
 
-def groups(plan: NDArray[np.int64]) -> int: ...
 def step(
     plan: NDArray[np.int64],
     theta: Floats,
@@ -76,10 +74,7 @@ class Stepper:
         cls,
         plan: NDArray[np.int64],
         theta: Floats,
-        Delta: Floats,
-        work: Floats,
         B: int,
-        costs: Doubles,
         rule: Rule,
         lowest: float,
         highest: float,

@@ -21,16 +21,14 @@ a spare unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cython cimport floating
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, ROWS_U8, activate, activate_backward, cost_and_delta, dropout, examples_t, lanes_of,
+    ROWS_F32, ROWS_F64, activate, activate_backward, cost_and_delta, dropout, examples_t, lanes_of,
     layer_backward, layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t,
-    rows_t, to_panels, to_rows,
+    to_panels, to_rows,
 )
 
 
@@ -57,44 +55,9 @@ cdef extern from "team.h":
     Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 
-cdef inline plan_t read_plan(const int64_t[:, ::1] plan) noexcept:
-    cdef plan_t p
-    cdef Py_ssize_t l, total = 0
-    p.L = plan.shape[1] - 1
-    p.s, p.g, p.theta, p.a, p.z, p.delta, p.rows = (
-        &plan[0, 0], &plan[1, 0], &plan[2, 0], &plan[3, 0], &plan[4, 0], &plan[5, 0], &plan[6, 0]
-    )
-    p.loss, p.y, p.w, p.low = <int>plan[7, 0], plan[7, 1], plan[7, 2], <int>plan[0, p.L]
-    memcpy(&p.parameter, &plan[1, p.L], sizeof(double))
-    p.seed, p.step, p.first = <uint64_t>plan[2, p.L], <uint64_t>plan[3, p.L], plan[4, p.L]
-    p.drop, p.fed = NULL, p.a
-    if plan.shape[0] > 8:
-        p.drop, p.fed = &plan[8, 0], &plan[9, 0]
-    p.panels = 1
-    for l in range(1, p.L):
-        total += p.s[l] * p.s[l - 1]
-        if p.s[l] * p.s[l - 1] > CACHED or total > 16 * CACHED:
-            p.panels = PANELS
-    return p
-
-
 cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
     """is a part of this layer dropped?"""
     return p.drop != NULL and p.drop[l] != 0
-
-
-cdef inline int open_rows(object array, Py_buffer *buffer, rows_t *rows) except -1:
-    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; release the buffer afterwards"""
-    PyObject_GetBuffer(array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-    cdef bytes format = buffer.format
-    if buffer.ndim != 2 or (buffer.shape[1] > 1 and buffer.strides[1] != buffer.itemsize) or format not in (
-        b"f", b"d", b"B"
-    ):
-        PyBuffer_Release(buffer)
-        raise ValueError("rows must be 2-D, contiguous within a row, float32, float64 or uint8")
-    rows.data, rows.stride = buffer.buf, buffer.strides[0]
-    rows.type = ROWS_F32 if format == b"f" else ROWS_F64 if format == b"d" else ROWS_U8
-    return 0
 
 
 cdef inline const floating *rows_of_X(
@@ -144,7 +107,7 @@ cdef inline void load_targets(
     cdef floating *y = work + B * p.y + at * K
     cdef floating *rows = work + B * p.rows[last] + at * K
     if data.labels != NULL:
-        load_labels(data.labels, data.order, first, m, K, <floating>p.low, <floating>1, y)
+        load_labels(data, first, m, K, <floating>p.low, <floating>1, y)
     else:
         load_rows(&data.Y, data.order, first, m, K, rows)
         to_panels(m, K, <const floating *>rows, K, y)

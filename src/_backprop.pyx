@@ -7,74 +7,103 @@ done is complete; called again from there it goes on with the same bits as if it
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
-from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer,
-)
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
-from cython cimport floating
+from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
-from _backprop cimport (
-    accumulate_block, accumulate_example, forward, load, open_rows, read_plan, team_abandon, team_begin,
-    team_t, team_want_stop,
+from _backprop cimport team_abandon, team_begin, team_t, team_want_stop
+from _checked cimport (
+    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room, refusal,
+    room, some, stays, take, take_work,
 )
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, activate, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows,
-    one_forward, output_of, plan_t, rows_t, seconds, to_panels, to_rows,
+    ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
+    one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
 )
+from _memory cimport owner_of, shows
+from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
+from _sources cimport SOURCES, fit, open_rows, ready, sources_t
 
 bind_kernels()
 
 
+@final
 cdef class Examples:
     """X, Y (dense targets or labels), weights and order, opened once and read where they lie.
 
     X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
-    labels : (m,) int64 or None; order : (any,) int64 or None. Checked by fastbp.checks before they come here.
+    labels : (m,) int64 or None; order : (any,) int64 or None. Their values are checked by fastbp.checks before.
     """
 
-    cdef examples_t data
-    cdef Py_buffer X, Y, w
-    cdef const int64_t[::1] labels, order
-    cdef int opened     # bits, 0 at first
-    cdef readonly object capsule    # of &data, for _epoch
+    cdef sources_t sources
+    cdef readonly object capsule    # of &sources, for _epoch
 
-    def __cinit__(self, X, Y=None, const int64_t[::1] labels=None, w=None, const int64_t[::1] order=None):
-        self.capsule = PyCapsule_New(&self.data, "fastbp.examples", NULL)
-        self.data.w.data = self.data.Y.data = NULL
-        open_rows(X, &self.X, &self.data.X)
-        self.opened = 1
+    def __cinit__(self, X, Y=None, labels=None, w=None, order=None):
+        cdef sources_t *own = &self.sources
+        cdef Py_ssize_t m
+        self.capsule = PyCapsule_New(own, "fastbp.examples", NULL)
+        own.data.w.data = own.data.Y.data = NULL
+        own.data.labels = own.data.order = NULL
+        open_rows(own, 0, X, "X", -1, &own.data.X)
+        own.m = m = own.data.X.n
         if Y is not None:
-            open_rows(Y, &self.Y, &self.data.Y)
-            self.opened |= 2
+            open_rows(own, 1, Y, "Y", m, &own.data.Y)
+        if labels is not None:
+            own.data.labels = self.integers(labels, "labels", 2)
+            if own.views[2].shape[0] != m:
+                raise ValueError(f"labels must be one for each of the {m} rows of X; got {own.views[2].shape[0]}")
         if w is not None:
-            open_rows(w, &self.w, &self.data.w)
-            self.opened |= 4
-        self.labels, self.order = labels, order
-        self.data.labels = &labels[0] if labels is not None and labels.shape[0] else NULL
-        self.data.order = &order[0] if order is not None and order.shape[0] else NULL
+            open_rows(own, 3, w, "w", m, &own.data.w)
+            if own.views[3].shape[1] != 1:
+                raise ValueError(f"w must have 1 column; got {own.views[3].shape[1]}")
+        if order is not None:
+            own.data.order = self.integers(order, "order", 4)
+            if own.data.order != NULL:
+                own.m = own.views[4].shape[0]
+                self.check_order(m)
+
+    cdef const int64_t *integers(self, array, str name, int i) except? NULL:
+        """source i, 1-D; NULL where it is empty"""
+        cdef Py_buffer *view = &self.sources.views[i]
+        try:
+            PyObject_GetBuffer(array, view, READ)
+        except (TypeError, ValueError, BufferError):
+            raise refusal(array, name, b"q", 0, 0, 0, READ) from None
+        self.sources.open[i], self.sources.owners[i] = True, owner_of(array)
+        if view.ndim != 1 or not is_of(view, b"q") or not shows(self.sources.owners[i], view, READ):
+            raise refusal(array, name, b"q", 0, 0, 0, READ)
+        return <const int64_t *>view.buf if view.shape[0] else NULL
+
+    cdef int check_order(self, Py_ssize_t m) except -1:
+        cdef Py_ssize_t i
+        cdef const int64_t *order = self.sources.data.order
+        for i in range(self.sources.m):
+            if not 0 <= order[i] < m:
+                raise ValueError(f"order[{i}] is {order[i]}; X has {m} rows")
+        return 0
 
     def weight(self, Py_ssize_t first, Py_ssize_t last):
         """m of the examples first .. last: their number, or the sum of their weights."""
         cdef double w, total = 0
         cdef Py_ssize_t i
-        if self.data.w.data == NULL:
+        ready(&self.sources, first, last)
+        if self.sources.data.w.data == NULL:
             return <double>(last - first)
         for i in range(first, last):
-            load_rows(&self.data.w, self.data.order, i, 1, 1, &w)
+            load_rows(&self.sources.data.w, self.sources.data.order, i, 1, 1, &w)
             total += w
         return total
 
     def __dealloc__(self):
-        if self.opened & 1:
-            PyBuffer_Release(&self.X)
-        if self.opened & 2:
-            PyBuffer_Release(&self.Y)
-        if self.opened & 4:
-            PyBuffer_Release(&self.w)
+        cdef int i
+        for i in range(SOURCES):
+            if self.sources.open[i]:
+                PyBuffer_Release(&self.sources.views[i])
 
 
+@final
 cdef class Team:
     """Members 0 .. n - 1 that run one loop together, each in a thread of its own."""
 
@@ -82,6 +111,8 @@ cdef class Team:
     cdef readonly object capsule
 
     def __cinit__(self, int n):
+        if n < 1:
+            raise ValueError(f"n must be at least 1; got {n}")
         team_begin(&self.team, n)
         self.capsule = PyCapsule_New(&self.team, "fastbp.team", NULL)
 
@@ -121,65 +152,60 @@ def lead(put, job, finished, stop):
         raise struck
 
 
-def panel(floating[::1] theta):
+def panel(const floating[::1] theta not None):
     """Examples of a panel in theta's dtype: blocks are multiples of it."""
     return f32().panel if floating is float else f64().panel
 
 
 def predict(
-    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[:, ::1] out, double budget, Team team,
+    plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, out, double budget,
+    Team team not None,
 ):
     """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
-    cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t m, end_l = p.L - 1, K = p.s[end_l], i = first
-    cdef floating *w = &work[0]
-    cdef double end = seconds() + budget
-    cdef unsigned callers
-    with nogil:
-        callers = enter()
-        while i < last:
-            m = min(B, last - i)
-            load(&p, &examples.data, i, m, w, B, 0, w + B * p.a[0])
-            forward(&p, &theta[0], m, <const floating *>(w + B * p.a[0]), w, B, 0, 0, False, &team.team)
-            if team.team.cut:
-                break
-            output_of(<int>p.g[end_l], m, K, <const floating *>(w + B * p.z[end_l]), w + B * p.a[end_l])
-            to_rows(m, K, <const floating *>(w + B * p.a[end_l]), &out[i, 0], K)
-            i += m
-            if seconds() > end:
-                break
-        leave(callers)
-    return i
+    cdef core_t core
+    cdef void *into
+    core.held.n = 0
+    try:
+        begin(&core, plan, theta, "theta", READ)
+        take_work(&core, work, B)
+        ready(&examples.sources, first, last)
+        fit(&examples.sources, &core.p, False)
+        into = take(&core.held, out, "out", core.format, last, MOST, core.p.s[core.p.L - 1], WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = predict_range(<float *>into, &core, &examples.sources, first, last, budget, &team.team)
+            else:
+                first = predict_range(<double *>into, &core, &examples.sources, first, last, budget, &team.team)
+        return first
+    finally:
+        give_back(&core.held)
 
 
 cdef class Predictor:
     """h(x) of one example with everything at hand: for callers to whom a microsecond counts.
 
-    Holds the GIL, and with it its workspace; networks are small here. Takes only what needs no conversion.
+    Holds the GIL, and with it its workspace; networks are small here. Takes only what needs no conversion. theta is
+    looked at again at each call; plan is copied. `_` was the workspace, which is the predictor's own now.
     """
 
-    cdef const int64_t[:, ::1] plan
+    cdef bytes plan, room
     cdef plan_t p
-    cdef object theta, work, array, empty
-    cdef void *theta_data
-    cdef void *work_data
+    cdef held_t held
+    cdef object theta, dtype, array, empty
+    cdef void *work
     cdef Py_ssize_t B
     cdef int type
     cdef char char
 
-    def __cinit__(self, const int64_t[:, ::1] plan, theta, work, Py_ssize_t B, array, empty):
-        cdef Py_buffer view
-        self.plan, self.theta, self.work, self.B, self.array, self.empty = plan, theta, work, B, array, empty
-        self.p = read_plan(plan)
-        self.char = ord(theta.dtype.char)
+    def __cinit__(self, plan, theta, Py_ssize_t B, array, empty):
+        cdef core_t core
+        self.plan = own_plan(plan, &self.p)
+        hold(&self.held, theta, "net.theta", 0, self.p.n, READ)
+        self.theta, self.dtype, self.B, self.array, self.empty = theta, theta.dtype, B, array, empty
+        self.char = self.held.format
         self.type = ROWS_F32 if self.char == b"f" else ROWS_F64
-        PyObject_GetBuffer(theta, &view, PyBUF_STRIDED_RO)
-        self.theta_data = view.buf
-        PyBuffer_Release(&view)
-        PyObject_GetBuffer(work, &view, PyBUF_STRIDED_RO)
-        self.work_data = view.buf
-        PyBuffer_Release(&view)
+        core.p, core.panel = self.p, f32().panel if self.char == b"f" else f64().panel
+        self.room = own_room(block(&core, B) * (4 if self.char == b"f" else 8), &self.work)
 
     cdef bint run(self, floating *theta, floating *work, const floating *x, floating *h) noexcept nogil:
         """h := h(x)  ->  is theta finite? If not, h is as it was."""
@@ -204,36 +230,39 @@ cdef class Predictor:
 
     def predict(self, x, out):
         """h(x), (K,), into out or, where that is None, a new array; None, with nothing written, where x or out is no
-        contiguous row of the network's dtype, or x or theta is not finite."""
+        contiguous row of the network's dtype, out is a part of theta, or x or theta is not finite."""
         cdef Py_buffer view, into
         cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
-        cdef bint fine
+        cdef bint fine, same = True
         if type(x) is not self.array or (out is not None and type(out) is not self.array):
             return None
-        try:
-            PyObject_GetBuffer(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
-        except (BufferError, ValueError):       # a dtype that is no buffer: fastbp.checks tells
+        if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.checks tells
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
         fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
-            result = self.empty(K, self.theta.dtype) if out is None else out
-            try:
-                PyObject_GetBuffer(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)
-            except (BufferError, ValueError):   # read-only: fastbp.checks tells
-                fine = False
-            else:
-                fine = self.is_row(&into, K)
+            result = self.empty(K, self.dtype) if out is None else out
+            fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # read-only: fastbp.checks tells
+            if fine:
+                same = stays(&self.held)
+                fine = same and self.is_row(&into, K) and not self.in_theta(&into)
                 if fine and self.type == ROWS_F32:
-                    fine = self.run(<float *>self.theta_data, <float *>self.work_data, <const float *>view.buf,
+                    fine = self.run(<float *>self.held.data, <float *>self.work, <const float *>view.buf,
                                     <float *>into.buf)
                 elif fine:
-                    fine = self.run(<double *>self.theta_data, <double *>self.work_data, <const double *>view.buf,
+                    fine = self.run(<double *>self.held.data, <double *>self.work, <const double *>view.buf,
                                     <double *>into.buf)
                 PyBuffer_Release(&into)
         PyBuffer_Release(&view)
+        if not same:
+            raise changed(&self.held, "net.theta")
         return result if fine else None
+
+    cdef bint in_theta(self, const Py_buffer *view) noexcept:
+        """does it overlap theta?"""
+        cdef size_t start = <size_t>self.held.data, at = <size_t>view.buf
+        return at < start + <size_t>(self.p.n * view.itemsize) and start < at + <size_t>view.len
 
     cdef bint is_row(self, const Py_buffer *view, Py_ssize_t n) noexcept:
         """n values side by side, aligned, of the network's dtype?"""
@@ -242,59 +271,86 @@ cdef class Predictor:
                 and <size_t>view.buf % <size_t>view.itemsize == 0)
 
 
-def layer(Py_ssize_t unit, const floating[::1] work, Py_ssize_t B, floating[:, ::1] out):
+def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
     """out (m, s) := what lies in panels at this unit of the workspace of the last block"""
-    with nogil:
-        to_rows(out.shape[0], out.shape[1], &work[0] + B * unit, &out[0, 0], out.shape[1])
+    cdef core_t core
+    cdef const Py_buffer *into
+    cdef Py_ssize_t s
+    core.held.n = 0
+    try:
+        core.work = take(&core.held, work, "work", 0, 0, MOST, 0, READ)
+        core.format = core.held.views[0].format[0]
+        core.panel, core.p.units = f32().panel if core.format == b"f" else f64().panel, 1
+        block(&core, B)
+        s = out.shape[1] if getattr(out, "ndim", 0) == 2 else 0
+        take(&core.held, out, "out", core.format, 0, B, max(s, 1), WRITE)
+        if unit < 0 or unit > core.held.views[0].shape[0] // B - s:
+            raise ValueError(f"unit is {unit}; the workspace has {core.held.views[0].shape[0] // B}, out takes {s}")
+        into = &core.held.views[1]
+        with nogil:
+            if core.format == b"f":
+                to_rows(into.shape[0], s, <const float *>core.work + B * unit, <float *>into.buf, s)
+            else:
+                to_rows(into.shape[0], s, <const double *>core.work + B * unit, <double *>into.buf, s)
+    finally:
+        give_back(&core.held)
 
 
 def accumulate(
-    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, double[::1] costs, double[::1] each, floating[::1] Delta, double cost,
-    double budget, Team team,
+    plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, costs, each, Delta,
+    double cost, double budget, Team team not None,
 ):
     """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
 
     each, or empty: receives the costs of each panel, its examples counted from 0; first is that of a panel then.
     An empty Delta asks for the costs alone. When the team is asked to stop, what is in Delta is of no use.
     """
-    cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t m, k, width = f32().panel if floating is float else f64().panel, i = first
-    cdef double end = seconds() + budget
-    cdef floating *into = &Delta[0] if Delta.shape[0] else NULL
-    cdef unsigned callers
-    with nogil:
-        callers = enter()
-        while i < last and team.team.wanted == 0:
-            m = min(B, last - i)
-            cost += accumulate_block(
-                &p, &theta[0], &examples.data, i, m, &work[0], B, True, into, &costs[0], &team.team, 0
-            )
-            if each.shape[0]:
-                for k in range((m + width - 1) // width):
-                    each[i // width + k] = costs[k]
-            i += m
-            if seconds() > end:
-                break
-        leave(callers)
-    return cost, i
+    cdef core_t core
+    cdef void *into
+    cdef double *of_panels
+    cdef double *of_all
+    core.held.n = 0
+    try:
+        begin(&core, plan, theta, "theta", READ)
+        take_work(&core, work, B)
+        ready(&examples.sources, first, last)
+        fit(&examples.sources, &core.p, True)
+        of_panels = <double *>room(&core.held, costs, "costs", b"d", B // core.panel)
+        of_all = <double *>some(&core.held, each, "each", b"d", (last + core.panel - 1) // core.panel, WRITE)
+        into = some(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
+        if into != NULL and core.held.views[core.held.n - 1].shape[0] != core.p.n:
+            raise refusal(Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = accumulate_range(<float *>into, &core, &examples.sources, first, last, of_panels, of_all,
+                                         &cost, budget, &team.team)
+            else:
+                first = accumulate_range(<double *>into, &core, &examples.sources, first, last, of_panels, of_all,
+                                         &cost, budget, &team.team)
+        return cost, first
+    finally:
+        give_back(&core.held)
 
 
 def accumulate_per_example(
-    const int64_t[:, ::1] plan, const floating[::1] theta, Examples examples, Py_ssize_t first, Py_ssize_t last,
-    floating[::1] work, Py_ssize_t B, floating[::1] Delta, double cost, double budget,
+    plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, Delta, double cost,
+    double budget,
 ):
     """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)"""
-    cdef plan_t p = read_plan(plan)
-    cdef Py_ssize_t i = first
-    cdef double end = seconds() + budget
-    cdef unsigned callers
-    with nogil:
-        callers = enter()
-        while i < last:
-            cost += accumulate_example(&p, &theta[0], &examples.data, i, &work[0], B, &Delta[0])
-            i += 1
-            if (i % 16 == 0 or p.panels > 1) and seconds() > end:
-                break
-        leave(callers)
-    return cost, i
+    cdef core_t core
+    cdef void *into
+    core.held.n = 0
+    try:
+        begin(&core, plan, theta, "theta", READ)
+        take_work(&core, work, B)
+        ready(&examples.sources, first, last)
+        fit(&examples.sources, &core.p, True)
+        into = take(&core.held, Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = accumulate_one_by_one(<float *>into, &core, &examples.sources, first, last, &cost, budget)
+            else:
+                first = accumulate_one_by_one(<double *>into, &core, &examples.sources, first, last, &cost, budget)
+        return cost, first
+    finally:
+        give_back(&core.held)

@@ -9,6 +9,7 @@ cdef extern from "kernels.h":
     ctypedef struct rows_t:
         const void *data
         Py_ssize_t stride
+        Py_ssize_t n
         int type
 
     enum:
@@ -18,6 +19,8 @@ cdef extern from "kernels.h":
 
     ctypedef struct plan_t:
         Py_ssize_t L
+        Py_ssize_t n
+        Py_ssize_t units
         const int64_t *s
         const int64_t *g
         const int64_t *theta
@@ -46,6 +49,9 @@ cdef extern from "kernels.h":
 
     enum:
         SCALARS
+        G_COUNT
+        OUTPUT_COUNT
+        LOSS_COUNT
 
     ctypedef struct step_t:
         int rule
@@ -62,7 +68,7 @@ cdef extern from "kernels.h":
         Py_ssize_t panel, lanes
         void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                           float *) noexcept nogil
-        void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
+        void (*load_labels)(const examples_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
                             float *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const float *, Py_ssize_t, float *) noexcept nogil
@@ -98,7 +104,7 @@ cdef extern from "kernels.h":
         Py_ssize_t panel, lanes
         void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
                           double *) noexcept nogil
-        void (*load_labels)(const int64_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double,
+        void (*load_labels)(const examples_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, double, double,
                             double *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, double *) noexcept nogil
         void (*to_panels)(Py_ssize_t, Py_ssize_t, const double *, Py_ssize_t, double *) noexcept nogil
@@ -170,14 +176,13 @@ cdef inline void load_rows(
 
 
 cdef inline void load_labels(
-    const int64_t *labels, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K, floating low,
-    floating high, floating *y
+    const examples_t *data, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K, floating low, floating high, floating *y
 ) noexcept nogil:
     """y in panels (K) := low, and high at the label of each example"""
     if floating is float:
-        f32().load_labels(labels, order, first, m, K, low, high, y)
+        f32().load_labels(data, first, m, K, low, high, y)
     else:
-        f64().load_labels(labels, order, first, m, K, low, high, y)
+        f64().load_labels(data, first, m, K, low, high, y)
 
 
 cdef inline void load_weights(

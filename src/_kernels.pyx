@@ -3,10 +3,12 @@ and tells Python what the closed sets (activations, outputs, losses, update rule
 
 import os
 
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
+from _memory cimport owner_of, shows
 
 
 cdef extern from "lists.h":
@@ -25,10 +27,13 @@ cdef extern from "lists.h":
         const char *output
         const char *loss
 
-    const char **activation_list
+    ctypedef struct rule_t:
+        const char *name
+
+    const char *const *activation_list
+    const rule_t *rule_list
     const output_t *output_list
     const loss_t *loss_list
-    const char **rule_list
     const pair_t *pair_list
 
 
@@ -77,8 +82,8 @@ while loss_list[i].name != NULL:
     losses[loss_list[i].name.decode()] = (i, parameter, loss_list[i].usual, loss_list[i].below)
     i += 1
 i = 0
-while rule_list[i] != NULL:
-    rules[rule_list[i].decode()] = i
+while rule_list[i].name != NULL:
+    rules[rule_list[i].name.decode()] = i
     i += 1
 i = 0
 while pair_list[i].output != NULL:
@@ -86,12 +91,27 @@ while pair_list[i].output != NULL:
     i += 1
 
 
-def first_nonfinite(const floating[:, :] X, double limit):
+cdef int check_owner(array) except -1:
+    """Is what a view shows still there?"""
+    cdef Py_buffer view
+    cdef bint there
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    there = shows(owner_of(array), &view, 0)
+    PyBuffer_Release(&view)
+    if not there:
+        raise ValueError("the array that X is a view of has been resized")
+    return 0
+
+
+def first_nonfinite(const floating[:, :] X not None, double limit):
     """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
     cdef rows_t rows
     cdef Py_ssize_t found, m, n
     if X.shape[0] == 0 or X.shape[1] == 0:
         return -1
+    if (X.shape[1] > 1 and X.strides[1] != <Py_ssize_t>sizeof(floating)) or <size_t>&X[0, 0] % sizeof(floating):
+        raise ValueError("X must be contiguous within its rows, and aligned")
+    check_owner(X.base)
     rows.data = &X[0, 0]
     rows.stride = X.strides[0]
     rows.type = ROWS_F32 if floating is float else ROWS_F64
@@ -103,7 +123,7 @@ def first_nonfinite(const floating[:, :] X, double limit):
     return found
 
 
-def function(name, const floating[::1] x, floating[::1] out):
+def function(str name not None, const floating[::1] x not None, floating[::1] out not None):
     """out := f(x) by the vector code, for the tests of its last bit; softmax takes x as one row."""
     cdef bytes encoded = name.encode()
     cdef const char *chars = encoded

@@ -366,7 +366,7 @@ def test_sets_of_more_scalars_or_slots_than_there_is_room_for_are_refused():
     settings, penalties = np.array([0.1, 0, 0]), trainer.steps.regularisation.code(1.0)
     for given, scalars in ((slots, np.empty(0)), ([], np.ones(2))):
         with pytest.raises(ValueError, match="room is for"):
-            _epoch.Rule(plan, 0, settings, penalties, given, scalars, np.zeros(1, np.int64), np.zeros(64))
+            _epoch.Rule(plan, 0, settings, penalties, given, scalars, np.zeros(1, np.int64))
 
 
 @pytest.mark.parametrize("bad", [np.ones(3), np.ones((3, 4))[:, ::2], np.ones((2, 2), np.int16)])

@@ -143,8 +143,7 @@ def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Float
     """predict(x, out): the compiled h(x) of one example; None if `checks` has to look at x and out first."""
     if plan.n_parameters > SMALL:
         return lambda x, out: None
-    work = Workspace(plan, 1, theta.dtype)
-    return _backprop.Predictor(plan.code, theta, work.block, work.rows, np.ndarray, np.empty).predict
+    return _backprop.Predictor(plan.code, theta, rows(plan, 1, theta.dtype), np.ndarray, np.empty).predict
 
 
 def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._types import Arrays, Path, Readable, State
+from ..engine import memory
 from . import atomic, strict_json
 from .strict_json import FormatError as FormatError  # also read from here
 
@@ -197,7 +198,7 @@ def parse(file: Readable, size: int) -> tuple[Arrays, State]:
 
     arrays: Arrays = {}
     for name, (dtype, shape) in described.items():
-        a = arrays[name] = np.empty(shape, dtype)
+        a = arrays[name] = _room(shape, dtype)
         data = a.reshape(-1).view(np.uint8)
         _fill(file, data, digest)
         if dtype.kind == "b" and data.size and data.max() > 1:
@@ -209,6 +210,11 @@ def parse(file: Readable, size: int) -> tuple[Arrays, State]:
                           f"SHA-256 of the {size - 32} bytes before, {digest.digest().hex()}")
     arrays = {name: a.astype(a.dtype.newbyteorder("="), copy=False) for name, a in arrays.items()}
     return arrays, {name: strict_json.parse(text, f"{METADATA}, {name}") for name, text in meta.items()}
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array to be filled; a flat one in the memory that a network's theta needs, so that no copy is made."""
+    return memory.fixed(shape[0], dtype) if len(shape) == 1 and shape[0] else np.empty(shape, dtype)
 
 
 class _Sha256:

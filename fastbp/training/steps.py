@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, _kernels, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
-from ..engine import checks, sums, threads
+from ..engine import checks, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
@@ -74,11 +74,12 @@ class Steps:
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
         self.plan = net.plan.dropping(rates) if rates else net.plan
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
-        self.theta = checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+        checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+        self.theta = net.theta
         self.kept = start(self._optimizer, self.theta, net.plan)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
-        self.taken = np.zeros(1, np.int64)
+        self.taken = memory.fixed(1, np.int64)
         self.crew = threads.ALONE
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         # a step is too short to release the GIL
@@ -174,10 +175,9 @@ class Steps:
         """Make a stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         if self._stepper is None or settings != self._made_for:
-            work = sums.Workspace(plan, 64, self.theta.dtype)
             self._stepper = _epoch.Stepper(
-                plan.code, self.theta, self.Delta, work.block, work.rows, work.costs, self.compiled_rule(1.0),
-                plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+                plan.code, self.theta, sums.rows(plan, 64, self.theta.dtype), self.compiled_rule(1.0), plan.lowest,
+                plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
             )
         self._made_for = self._settings = settings
         if callable(settings[0]):
@@ -263,7 +263,7 @@ class Steps:
         return _epoch.Rule(
             code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
-            self.kept.get("scalars", NO_RATES), self.taken, np.zeros(2 * _epoch.groups(code)),
+            self.kept.get("scalars", NO_RATES), self.taken,
         )
 
     def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:

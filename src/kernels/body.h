@@ -71,7 +71,7 @@ static const TABLE FN(table) = {
     .regularise = FN(regularise),
     .sum_of_squares = FN(sum_of_squares),
     .begin_step = FN(begin_step),
-#define X(name) [RULE_##name] = FN(name),
+#define X(name, ...) [RULE_##name] = FN(name),
     .update = {RULES(X)},
 #undef X
 #if VBYTES == 64

@@ -10,18 +10,18 @@
 
 #include "names.h"
 
-/* Rows of a caller's array, read where they lie: row i begins at data + i * stride (bytes), its
+/* Rows of a caller's array, n of them, read where they lie: row i begins at data + i * stride (bytes), its
  * columns are contiguous and of one of these types. */
 enum rows_type { ROWS_F32, ROWS_F64, ROWS_U8 };
 typedef struct {
     const void *data;
-    ptrdiff_t stride;
+    ptrdiff_t stride, n;
     int type;
 } rows_t;
 
 /* A network, as fastbp/plan.py lays it out: layer l = 0 is the textbook's first. src/_backprop.pxd tells more. */
 typedef struct {
-    ptrdiff_t L;
+    ptrdiff_t L, n, units;                      /* layers; values of theta, and of the workspace for an example */
     const int64_t *s;                           /* units */
     const int64_t *g;                           /* activation; in the last layer the output */
     const int64_t *theta;                       /* where Theta, leading to this layer, begins in the flat theta */
@@ -88,8 +88,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         void (*load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n,     \
                           real *dst);                                                                             \
         /* y in panels (K): low, but high at the label of each example */                                         \
-        void (*load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m,            \
-                            ptrdiff_t K, real low, real high, real *y);                                           \
+        void (*load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K, real low,          \
+                            real high, real *y);                                                                  \
         /* w (m,) := weights of the examples, ones without; zeros up to what the panels hold */                   \
         void (*load_weights)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, real *w);     \
         /* rows (m, s), ld apart, into panels (s) and back */                                                     \

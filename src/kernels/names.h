@@ -22,8 +22,13 @@
     X(cross_entropy, NULL, 0, 0) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                              \
     X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
-/* Their settings, in order, are those of the class of the same name in fastbp/optimizers.py, the learning rate first. */
-#define RULES(X) X(sgd) X(adam) X(adamw) X(nadam) X(rmsprop) X(adagrad) X(rprop)
+/* X(name, settings, scalars, slots, asks, names of the slots): how many of each the rule has; with asks > 0 one slot more
+ * where setting number `asks` is not 0. The settings, in order, are those of the class of the same name in
+ * fastbp/optimizers.py, the learning rate first. */
+#define RULES(X)                                                                                                  \
+    X(sgd, 3, 0, 0, 1, "v") X(adam, 5, 0, 2, 0, "m", "v") X(adamw, 6, 0, 2, 0, "m", "v")                          \
+    X(nadam, 5, 1, 2, 0, "m", "v") X(rmsprop, 4, 0, 1, 3, "v", "b") X(adagrad, 2, 0, 1, 0, "v")                   \
+    X(rprop, 5, 0, 2, 0, "last", "step")
 
 #define X(name, keeps) G_##name,
 enum activation { ACTIVATIONS(X) G_COUNT };
@@ -34,7 +39,7 @@ enum output { OUTPUTS(X) OUTPUT_COUNT };
 #define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
 #undef X
-#define X(name) RULE_##name,
+#define X(name, ...) RULE_##name,
 enum rule { RULES(X) RULE_COUNT };
 #undef X
 

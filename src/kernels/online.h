@@ -172,7 +172,7 @@ static inline ptrdiff_t FN(whole)(ptrdiff_t n) { return (n + VL - 1) / VL * VL; 
 /* x of example i (k,) in whole vectors: as it lies, or loaded into `into`, which has zeros behind k; y (K,) */
 static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, real *into, real *y)
 {
-    const ptrdiff_t row = data->order ? (ptrdiff_t)data->order[i] : i, K = p->s[p->L - 1], k = p->s[0];
+    const ptrdiff_t row = FN(row_of)(data->order, i, data->X.n), K = p->s[p->L - 1], k = p->s[0];
     if (data->labels) {
         for (ptrdiff_t j = 0; j < K; j++)
             y[j] = (real)p->low;

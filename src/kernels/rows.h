@@ -1,10 +1,17 @@
 /* Between the caller's arrays and the blocks the kernels work on: gather by an order, convert the dtype,
  * expand labels. One block at a time, so that no copy of the data grows with m. */
 
+/* Which of n rows example i is. Indices were checked before; of one that its owner has changed since, the first. */
+static inline ptrdiff_t FN(row_of)(const int64_t *order, ptrdiff_t i, ptrdiff_t n)
+{
+    const ptrdiff_t row = order ? (ptrdiff_t)order[i] : i;
+    return (size_t)row < (size_t)n ? row : 0;
+}
+
 static void FN(load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n, real *dst)
 {
     for (ptrdiff_t i = 0; i < m; i++, dst += n) {
-        const ptrdiff_t row = order ? (ptrdiff_t)order[first + i] : first + i;
+        const ptrdiff_t row = FN(row_of)(order, first + i, src->n);
         const char *from = (const char *)src->data + row * src->stride;
         if (src->type == ROWS_TYPE) {
             memcpy(dst, from, (size_t)n * sizeof(real));
@@ -19,15 +26,15 @@ static void FN(load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t fir
 }
 
 /* Labels into panels (K, width): high at the label of each example, low elsewhere */
-static void FN(load_labels)(const int64_t *labels, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K,
-                            real low, real high, real *y)
+static void FN(load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K, real low, real high,
+                            real *y)
 {
     for (ptrdiff_t i = 0; i < FN(padded)(m) * K; i += VL)
         FN(vstore)(y + i, FN(vset1)(low));
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
         for (ptrdiff_t i = 0; i < PANEL && e + i < m; i++) {
-            const int64_t label = labels[order ? order[first + e + i] : first + e + i];
+            const int64_t label = data->labels[FN(row_of)(data->order, first + e + i, data->X.n)];
             if ((uint64_t)label < (uint64_t)K)      /* checked before; their owner may have changed them since */
                 y[e * K + label * width + i] = high;
         }

@@ -20,11 +20,12 @@ SHORT = """
 import os, sys, tempfile
 import numpy as np
 import fastbp
-from fastbp import _kernels, gradient, threads
+from fastbp import _kernels, threads
+from fastbp.engine import sums
 
 rng = np.random.default_rng(0)
 print(fastbp.__file__, _kernels.isa)
-gradient.aligned = np.empty     # a buffer ends where it ends, with no room left by its alignment
+sums.aligned = np.empty     # a buffer ends where it ends, with no room left by its alignment
 for dtype in (np.float32, np.float64):
     X, labels = rng.standard_normal((37, 7)).astype(dtype), rng.integers(0, 3, 37)
     w = rng.uniform(0, 2, 37).astype(dtype)

@@ -34,13 +34,20 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_backprop.pxd": [
         "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
     ],
-    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop"],
+    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop",
+                      "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
+    "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
-        "loop",
+        "loop", "entries", "entries_kept",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
+    "_memory.pxd": ["entries_kept", "entries"],
+    "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
+    "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
+    "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
+    "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150
@@ -62,13 +69,12 @@ OF_AVX512 = "lanes that avx512 alone has, whose tests see it (--isa avx512)"
 OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 # file -> regular expression of the changed line -> why no test can tell
 EXPLAINED = {
-    "_backprop.pxd": {
+    "_checked.pxd": {
         r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
         r"float32, float64 and uint8": "a word of a message",
         r"total \+= p\.s\[l\] \* p\.s\[l \+ 1\]": "how many panels at once changes no bit",
     },
     "_epoch.pyx": {
-        r"next_step\(.*&theta\[1\]\)": "asked for its type alone",
         r"\+ VL - 1\) \* VL \* VL": "room that is not used",
     },
     "_update.pxd": {

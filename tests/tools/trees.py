@@ -109,4 +109,6 @@ class Build:
             return both if name == "src/kernels/team.h" else {("_kernels", self.isa)}
         if name.endswith(".pyx"):
             return {(Path(name).stem, Path(name).stem)}
-        return set() if name.endswith(".py") else {"src/_update.pxd": {("_epoch", "_epoch")}}.get(name, both)
+        if name in ("src/_update.pxd", "src/_rule.pxd", "src/_steps.pxd"):
+            return {("_epoch", "_epoch")}
+        return set() if name.endswith(".py") else both

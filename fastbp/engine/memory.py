@@ -1,0 +1,27 @@
+"""Memory that stays where it is: compiled code and the views of theta point into it for as long as a network lives."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .._types import Array
+
+LINE = 64  # bytes of a cache line
+
+
+def fixed(n: int, dtype: DTypeLike) -> NDArray[Any]:
+    """n zeros that begin at a cache line. NumPy refuses to resize them, since their memory is a bytearray's."""
+    size = np.dtype(dtype).itemsize
+    raw = bytearray(n * size + LINE)
+    skip = -np.frombuffer(raw, np.uint8).ctypes.data % LINE
+    return np.frombuffer(raw, dtype, n, skip)
+
+
+def fixed_copy(a: Array) -> Array:
+    """A copy of a flat array in fixed memory; the array itself if it lies there."""
+    if isinstance(a.base, bytearray):
+        return a
+    copy: Any = fixed(a.size, a.dtype)
+    copy[:] = a
+    return copy

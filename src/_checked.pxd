@@ -1,0 +1,304 @@
+"""What Python gives the core, checked where its pointer is taken: nothing that a caller passes, or changes between two
+calls, leads outside an array.
+
+Arrays are asked for through Python's buffers, anew at every call: NumPy moves the memory of an array that is resized
+although its buffer is held. What an object of ours keeps from call to call it either copies or asks for again (held_t).
+"""
+
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+from _backprop cimport CACHED, PANELS
+from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
+from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, shows
+
+cdef extern from *:
+    """
+    #define FASTBP_MOST ((Py_ssize_t)1 << 56)
+    """
+    const Py_ssize_t MOST "FASTBP_MOST"         # values of theta, or of a workspace
+    bytes PyBytes_FromStringAndSize(const char *, Py_ssize_t)
+    char *PyBytes_AS_STRING(object)
+    bint PyErr_ExceptionMatches(object) noexcept
+
+cdef enum:
+    READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
+    WRITE = READ | PyBUF_WRITABLE
+    ARRAYS = 8                  # at most, of one call
+    LARGEST_LAYER = 2147483646  # units, as in fastbp/plan.py
+    LINE = 64                   # bytes of a cache line
+
+
+# ---------------------------------------------------------------- arrays of one call
+
+cdef struct arrays_t:           # held until the call ends
+    Py_buffer views[ARRAYS]
+    int n
+
+
+cdef inline bint is_of(const Py_buffer *view, char format) noexcept:
+    """Aligned native values of this format: f, d, q (int64), or 0 for f and d?"""
+    cdef char found = view.format[0] if view.format != NULL else b"B"
+    return (found == format or (format == b"q" and found == b"l" and view.itemsize == 8)
+            or (format == 0 and (found == b"f" or found == b"d"))) and (
+        view.format[1] == 0 and <size_t>view.buf % <size_t>view.itemsize == 0
+    )
+
+
+cdef inline int got(object array, Py_buffer *view, int flags) except -1:
+    """view := the array's; False, with nothing held, where its dtype is no buffer or it is not as the flags ask"""
+    if get_buffer(<PyObject *>array, view, flags) == 0:
+        return True
+    if not PyErr_ExceptionMatches(ValueError) and not PyErr_ExceptionMatches(BufferError):
+        return -1
+    PyErr_Clear()
+    return False
+
+
+cdef inline void *take(
+    arrays_t *held, object array, str name, char format, Py_ssize_t least, Py_ssize_t most, Py_ssize_t columns,
+    int flags
+) except? NULL:
+    """Where the array begins: C-contiguous, (least .. most,) or, where there are columns, (least .. most, columns)"""
+    cdef Py_buffer *view = &held.views[held.n]
+    if get_buffer(<PyObject *>array, view, flags) < 0:
+        PyErr_Clear()
+        raise refusal(array, name, format, least, most, columns, flags)
+    held.n += 1
+    if not is_of(view, format) or view.ndim != (2 if columns else 1) or not least <= view.shape[0] <= most or (
+        columns and view.shape[1] != columns
+    ):
+        raise refusal(array, name, format, least, most, columns, flags)
+    return view.buf
+
+
+cdef inline void *values(arrays_t *held, object array, str name, char format, Py_ssize_t n, int flags) except? NULL:
+    """where exactly n values begin"""
+    return take(held, array, name, format, n, n, 0, flags)
+
+
+cdef inline void *room(arrays_t *held, object array, str name, char format, Py_ssize_t least) except? NULL:
+    """where there is room for at least so many values"""
+    return take(held, array, name, format, least, MOST, 0, WRITE)
+
+
+cdef inline void *some(arrays_t *held, object array, str name, char format, Py_ssize_t least, int flags) except? NULL:
+    """NULL where the array is empty, else where at least so many values begin"""
+    cdef void *data = take(held, array, name, format, 0, MOST, 0, flags)
+    if held.views[held.n - 1].shape[0] == 0:
+        return NULL
+    if held.views[held.n - 1].shape[0] < least:
+        raise refusal(array, name, format, least, MOST, 0, flags)
+    return data
+
+
+cdef inline int give_back(arrays_t *held) except -1:
+    while held.n:
+        held.n -= 1
+        PyBuffer_Release(&held.views[held.n])
+    return 0
+
+
+cdef inline object refusal(
+    object array, str name, char format, Py_ssize_t least, Py_ssize_t most, Py_ssize_t columns, int flags
+):
+    """The error that says why the array cannot be taken"""
+    cdef str dtype = {b"f": "float32", b"d": "float64", b"q": "int64"}.get(bytes([format]), "float32 or float64")
+    cdef str n = str(least) if least == most else f"{least} or more"
+    wanted = f"shape ({n}, {columns})" if columns else f"shape ({n},)"
+    try:
+        view = memoryview(array)
+        shape, own, contiguous, frozen = view.shape, view.format, view.c_contiguous, view.readonly
+        view.release()
+    except (TypeError, ValueError, BufferError):
+        return TypeError(f"{name} must be an array of {dtype}; got {type(array).__name__}")
+    if frozen and flags & PyBUF_WRITABLE:
+        return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+    own = getattr(array, "dtype", own)
+    return ValueError(f"{name} must have {wanted}, dtype {dtype} in native order, C-contiguous and aligned; got shape "
+                      f"{shape}, dtype {own}{'' if contiguous else ', not contiguous'}")
+
+
+# ---------------------------------------------------------------- the plan
+
+cdef inline bytes own_plan(object plan, plan_t *p):
+    """p := the network, checked; its arrays lie in the copy that is returned, which nobody can change meanwhile"""
+    cdef Py_buffer view
+    cdef bytes own
+    if get_buffer(<PyObject *>plan, &view, READ) < 0:
+        PyErr_Clear()
+        raise refusal(plan, "plan", b"q", 8, 10, 0, READ)
+    try:
+        if not is_of(&view, b"q") or view.ndim != 2 or view.shape[1] < 3 or view.shape[0] not in (8, 10):
+            raise ValueError("plan must be the code of a Plan: int64, C-contiguous, of 8 or 10 rows")
+        own = PyBytes_FromStringAndSize(<const char *>view.buf, view.len)
+        if not read_plan(<const int64_t *><void *>PyBytes_AS_STRING(own), view.shape[0], view.shape[1], p):
+            raise ValueError("plan is the code of no network; it must be left as Plan made it")
+    finally:
+        PyBuffer_Release(&view)
+    return own
+
+
+cdef inline bint within(plan_t *p, int64_t at, Py_ssize_t units) noexcept:
+    """at, units: a place in the workspace? It has as many units as the last of them needs."""
+    if not 0 <= at < MOST:
+        return False
+    p.units = max(p.units, at + units)
+    return True
+
+
+cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t columns, plan_t *p) noexcept:
+    """p := the matrix of _backprop.pxd; is it one?"""
+    cdef Py_ssize_t l, last = columns - 2, total = 0
+    cdef bint fine
+    p.L, p.n, p.units = columns - 1, 0, 0
+    p.s, p.g, p.theta, p.a, p.z, p.delta, p.rows = (
+        code, code + columns, code + 2 * columns, code + 3 * columns, code + 4 * columns, code + 5 * columns,
+        code + 6 * columns
+    )
+    p.loss, p.y, p.w = <int>code[7 * columns], code[7 * columns + 1], code[7 * columns + 2]
+    p.low = <int>code[p.L]
+    memcpy(&p.parameter, code + columns + p.L, sizeof(double))
+    p.seed, p.step, p.first = <uint64_t>p.theta[p.L], <uint64_t>p.a[p.L], p.z[p.L]
+    p.drop, p.fed = NULL, p.a
+    if rows > 8:
+        p.drop, p.fed = code + 8 * columns, code + 9 * columns
+    p.panels = 1
+    for l in range(p.L):
+        if not 1 <= p.s[l] <= LARGEST_LAYER:
+            return False
+        fine = p.a[l] >= 1 and within(p, p.a[l], p.s[l]) and within(p, p.rows[l], p.s[l])
+        if l > 0:
+            fine = fine and p.theta[l] == p.n and within(p, p.z[l], p.s[l]) and within(p, p.delta[l], p.s[l])
+            fine = fine and 0 <= p.g[l] < (G_COUNT if l < last else OUTPUT_COUNT)
+            p.n += p.s[l] * (p.s[l - 1] + 1)
+            total += p.s[l] * p.s[l - 1]
+            if p.s[l] * p.s[l - 1] > CACHED or total > 16 * CACHED:
+                p.panels = PANELS
+        if l < last and p.drop != NULL:
+            fine = fine and within(p, p.fed[l], p.s[l]) and is_rate(p.drop[l])
+        if not fine or p.n > MOST:
+            return False
+    return 0 <= code[7 * columns] < LOSS_COUNT and within(p, p.y, p.s[last]) and within(p, p.w, 1)
+
+
+cdef inline bint is_rate(int64_t bits) noexcept:
+    """the double of these bits is in [0, 1)?"""
+    cdef double rate
+    memcpy(&rate, &bits, sizeof(double))
+    return 0 <= rate < 1
+
+
+# ---------------------------------------------------------------- theta and the workspace
+
+cdef struct core_t:             # what nearly every call is given
+    arrays_t held
+    plan_t p
+    char format                 # of theta, f or d, and so of all but costs and rates
+    void *theta
+    void *work
+    Py_ssize_t B
+    Py_ssize_t panel            # examples
+
+
+cdef inline int begin(core_t *core, object plan, object theta, str name, int flags) except -1:
+    """plan, its copy held too, and theta"""
+    cdef bytes own = own_plan(plan, &core.p)
+    get_buffer(<PyObject *>own, &core.held.views[core.held.n], 0)
+    core.held.n += 1
+    core.theta = values(&core.held, theta, name, 0, core.p.n, flags)
+    cdef const Py_buffer *view = &core.held.views[core.held.n - 1]
+    if not shows(owner_of(theta), view, flags):
+        raise moved(name, owner_of(theta), flags)
+    core.format = view.format[0]
+    core.panel = f32().panel if core.format == b"f" else f64().panel
+    return 0
+
+
+cdef inline Py_ssize_t block(core_t *core, Py_ssize_t B) except -1:
+    """Values of the workspace of a block of B examples"""
+    core.B = B
+    if B < 1 or B % core.panel or core.p.units > MOST // B:
+        raise ValueError(f"B must be a multiple of the {core.panel} examples of a panel; got {B}")
+    return B * core.p.units
+
+
+cdef inline int take_work(core_t *core, object work, Py_ssize_t B) except -1:
+    core.work = room(&core.held, work, "work", core.format, block(core, B))
+    return 0
+
+
+cdef inline bytes own_room(Py_ssize_t size, void **at):
+    """at := memory for so many bytes, from a cache line on, that no caller can move; it lies in what is returned"""
+    cdef bytes own = PyBytes_FromStringAndSize(NULL, size + LINE)
+    cdef char *data = PyBytes_AS_STRING(own)
+    at[0] = data + (LINE - <size_t>data % LINE)
+    return own
+
+
+# ---------------------------------------------------------------- arrays that are kept from call to call
+
+cdef struct held_t:             # of the caller; who keeps it has the reference
+    PyObject *array
+    PyObject *owner
+    void *data
+    Py_ssize_t n
+    char format
+    int flags
+    bint fixed                  # memory that nobody can move
+
+
+cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_t n, int flags) except -1:
+    """n values, looked at again by `stays` before each use"""
+    cdef arrays_t held
+    held.n = 0
+    try:
+        own.data = values(&held, array, name, format, n, flags)
+        own.array, own.n, own.flags, own.format = <PyObject *>array, n, flags, held.views[0].format[0]
+        own.owner, own.fixed = owner_of(array), is_fixed(array)
+        if not shows(own.owner, &held.views[0], flags):
+            raise moved(name, own.owner, flags)
+    finally:
+        give_back(&held)
+    return 0
+
+
+cdef inline bint is_fixed(object array):
+    """Lie its values in a bytearray? NumPy does not resize what it does not own, nor Python what is lent."""
+    base = getattr(array, "base", None)
+    return type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray)
+
+
+cdef inline bint stays(const held_t *own) noexcept:
+    """Is the array as it was when it was taken?"""
+    cdef Py_buffer view
+    cdef bint same
+    if get_buffer(own.array, &view, own.flags) < 0:
+        PyErr_Clear()
+        return False
+    same = (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
+            and view.format[1] == 0 and shows(own.owner, &view, own.flags))
+    PyBuffer_Release(&view)
+    return same
+
+
+cdef inline object moved(str name, PyObject *owner, int flags):
+    """The error of a view whose owner has been frozen or resized"""
+    if flags & PyBUF_WRITABLE and memoryview(<object>owner).readonly:
+        return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+    return ValueError(f"{name} has been resized: its memory is not where it was")
+
+
+cdef inline object changed(const held_t *own, str name):
+    """The error that says what has happened to it"""
+    cdef arrays_t held
+    held.n = 0
+    try:
+        data = <size_t>values(&held, <object>own.array, name, b"q" if own.format == b"l" else own.format, own.n,
+                              own.flags)
+    except (TypeError, ValueError) as error:
+        return type(error)(f"{name} has been changed since it was taken: {error}")
+    finally:
+        give_back(&held)
+    return moved(name, NULL if data != <size_t>own.data else own.owner, own.flags if own.owner != NULL else READ)

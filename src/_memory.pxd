@@ -1,0 +1,53 @@
+"""Whose memory an array shows. NumPy resizes and freezes an array without telling its views."""
+
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release
+
+cdef extern from "Python.h":
+    ctypedef struct PyObject:       # by hand: cpython.object has sizes of types checked at import (fault 51)
+        pass
+
+    int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1: an error is set
+    void PyErr_Clear() noexcept
+
+
+cdef inline PyObject *owner_of(object array) except? NULL:
+    """Whose memory the array shows, NULL where it is its own, or a bytearray's, which nobody can move"""
+    base = getattr(array, "base", None)
+    if base is None or type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray):
+        return NULL
+    return <PyObject *>base     # the array has the reference
+
+
+cdef inline void extent(const Py_buffer *view, const char **low, const char **high) noexcept:
+    """the first byte of the view, and the one behind its last"""
+    cdef int i
+    low[0] = high[0] = <const char *>view.buf
+    if view.len:
+        high[0] += view.itemsize
+        for i in range(view.ndim):
+            if view.strides[i] < 0:
+                low[0] += (view.shape[i] - 1) * view.strides[i]
+            else:
+                high[0] += (view.shape[i] - 1) * view.strides[i]
+
+
+cdef inline bint shows(PyObject *owner, const Py_buffer *view, int flags) noexcept:
+    """Is all that the view shows still its owner's, who may be resized, or frozen, without the view being told?"""
+    cdef Py_buffer whole
+    cdef const char *low
+    cdef const char *high
+    cdef const char *first
+    cdef const char *last
+    if owner == NULL:
+        return True
+    if get_buffer(owner, &whole, PyBUF_STRIDED_RO | (flags & PyBUF_WRITABLE)) < 0:
+        PyErr_Clear()
+        if flags & PyBUF_WRITABLE and get_buffer(owner, &whole, PyBUF_STRIDED_RO) == 0:
+            PyBuffer_Release(&whole)
+            return False
+        PyErr_Clear()
+        return True             # one that lends no buffer
+    extent(&whole, &low, &high)
+    PyBuffer_Release(&whole)
+    extent(view, &first, &last)
+    return first == last or (low <= first and last <= high)

@@ -1,0 +1,161 @@
+"""The rule of a step: its settings and penalties, copied, and the arrays it writes to, asked for again at each call."""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from _checked cimport (
+    READ, WRITE, PyBytes_AS_STRING, arrays_t, changed, give_back, held_t, hold, is_fixed, own_plan, own_room, stays,
+    values,
+)
+from _kernels cimport SCALARS, plan_t, step_t
+from _update cimport groups_of, sum_of, told_t
+
+cdef extern from "lists.h":
+    ctypedef struct known_t "rule_t":
+        const char *name
+        int settings
+        int scalars
+        int slots
+        int asks
+        const char *slot_names[3]
+
+    enum:
+        RULE_COUNT
+
+    const known_t *rule_list
+
+cdef enum:
+    SETTINGS = 8        # of a rule, at most
+    SLOTS = 3
+
+
+cdef struct rule_t:
+    told_t told
+    double settings[SETTINGS]
+    held_t slots[SLOTS]
+    held_t scalars
+    held_t taken
+    int n_slots
+    int n_scalars
+    char format         # of the slots; 0 without
+    Py_ssize_t n        # of the plan
+    Py_ssize_t L
+
+
+cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken):
+    """The rule of this code, with as many settings, slots and scalars as it has; returns what it points into"""
+    cdef plan_t p
+    cdef const known_t *known
+    cdef Py_ssize_t i
+    cdef void *sums
+    _own = own_plan(plan, &p)       # p points into it
+    slots, own.n, own.L = tuple(slots), p.n, p.L
+    if len(scalars) > SCALARS or len(slots) > SLOTS:
+        raise ValueError(f"room is for {SCALARS} scalars and {SLOTS} slots; got {len(scalars)} and {len(slots)}")
+    if not 0 <= rule < RULE_COUNT:
+        raise ValueError(f"rule must be a code of fastbp._kernels.rules; got {rule}")
+    known, own.told.rule = &rule_list[rule], rule
+    code = copy_settings(own, settings, regularisation)
+    own.n_slots, own.n_scalars = known.slots, known.scalars
+    if known.asks and own.settings[known.asks] != 0:
+        own.n_slots += 1
+    if len(slots) != own.n_slots:
+        raise ValueError(f"the rule {known.name.decode()!r} has {own.n_slots} slots with these settings; "
+                         f"got {len(slots)}")
+    own.format = 0
+    for i in range(own.n_slots):
+        hold(&own.slots[i], slots[i], name_of_slot(own, i), own.format, own.n, WRITE)
+        own.format = own.slots[i].format
+    own.told.slot_1 = own.slots[0].data if own.n_slots > 0 else NULL
+    own.told.slot_2 = own.slots[1].data if own.n_slots > 1 else NULL
+    own.told.slot_3 = own.slots[2].data if own.n_slots > 2 else NULL
+    if own.n_scalars:
+        hold(&own.scalars, scalars, "state['scalars']", b"d", own.n_scalars, WRITE)
+    hold(&own.taken, taken, "taken", b"q", 1, WRITE)
+    own.taken.fixed = is_fixed(taken)
+    own.told.groups = groups_of(&p)
+    room = own_room(2 * own.told.groups * sizeof(double), &sums)
+    own.told.penalties, own.told.squares = <double *>sums, <double *>sums + own.told.groups
+    own.told.fused = own.told.l1 == 0 and own.told.clip_value == own.told.clip_norm == INFINITY
+    own.told.penalised = own.told.l1 != 0 or own.told.batch_lam != 0
+    for i in range(p.L - 1):
+        own.told.penalised |= own.told.c[i] != 0
+    return slots, scalars, taken, code, room
+
+
+cdef inline bytes copy_settings(rule_t *own, settings, regularisation):
+    """The settings and what is done to D, in memory of our own; returns what c lies in"""
+    cdef arrays_t held
+    cdef const known_t *known = &rule_list[own.told.rule]
+    cdef double *r
+    cdef bytes code
+    held.n = 0
+    try:
+        memcpy(own.settings, values(&held, settings, f"settings of the rule {known.name.decode()!r}", b"d",
+                                    known.settings, READ), known.settings * sizeof(double))
+        r = <double *>values(&held, regularisation, "regularisation", b"d", 3 + own.L, READ)
+        code = (<char *>r)[:held.views[1].len]
+    finally:
+        give_back(&held)
+    r = <double *><void *>PyBytes_AS_STRING(code)
+    own.told.l1, own.told.batch_lam, own.told.clip_value, own.told.clip_norm = r[0], r[1], r[2], r[3]
+    own.told.c = r + 4
+    return code
+
+
+cdef inline str name_of_slot(const rule_t *own, Py_ssize_t i):
+    cdef const char *name = rule_list[own.told.rule].slot_names[i]
+    return f"state[{name.decode()!r}]"
+
+
+cdef inline int check_rule(const rule_t *own, const plan_t *p, char format) except -1:
+    """Was it made for such a network, and are its arrays as they were?"""
+    if own.n != p.n or own.L != p.L or own.told.groups != groups_of(p):
+        raise ValueError("rule was made for the plan of another network")
+    if own.format and own.format != format:
+        raise ValueError("the slots of the rule must have the dtype of theta")
+    look_again(own)
+    return 0
+
+
+cdef inline bint stay(const rule_t *own) noexcept:
+    """Are its arrays as they were?"""
+    cdef int i
+    for i in range(own.n_slots):
+        if not stays(&own.slots[i]):
+            return False
+    return (own.n_scalars == 0 or stays(&own.scalars)) and (own.taken.fixed or stays(&own.taken))
+
+
+cdef inline object look_again(const rule_t *own):
+    """None; else the error of the first that is not"""
+    cdef int i
+    for i in range(own.n_slots):
+        if not stays(&own.slots[i]):
+            raise changed(&own.slots[i], name_of_slot(own, i))
+    if own.n_scalars and not stays(&own.scalars):
+        raise changed(&own.scalars, "state['scalars']")
+    if not stays(&own.taken):
+        raise changed(&own.taken, "taken")
+
+
+cdef inline void last_step(rule_t *own, step_t *step) noexcept nogil:
+    """what the next one begins from: t, scalars"""
+    cdef Py_ssize_t i
+    step.rule, step.settings, step.t = own.told.rule, own.settings, <double>(<int64_t *>own.taken.data)[0]
+    for i in range(own.n_scalars):
+        step.scalars[i] = (<double *>own.scalars.data)[i]
+
+
+cdef inline void finish_step(const rule_t *own, const step_t *step) noexcept nogil:
+    """the step is taken: count it, keep its scalars"""
+    cdef Py_ssize_t i
+    (<int64_t *>own.taken.data)[0] += 1
+    for i in range(own.n_scalars):
+        (<double *>own.scalars.data)[i] = step.scalars[i]
+
+
+cdef inline double penalty_of(const rule_t *own) noexcept nogil:
+    """of the last step, before it"""
+    return sum_of(own.told.groups, own.told.penalties) if own.told.penalised else 0

@@ -1,0 +1,74 @@
+"""The arrays of an Examples, opened once and looked at again at every call."""
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+
+from _checked cimport READ
+from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, plan_t, rows_t
+from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, shows
+
+cdef enum:
+    SOURCES = 5                 # X, Y, labels, w, order
+
+cdef struct sources_t:          # the inside of an Examples
+    examples_t data
+    Py_ssize_t m                # how many examples there are: indices in the order, or else rows
+    Py_buffer views[SOURCES]    # held, and looked at again by `ready`
+    PyObject *owners[SOURCES]
+    bint open[SOURCES]
+
+
+cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssize_t m, rows_t *rows) except -1:
+    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, any number if m < 0"""
+    cdef Py_buffer *buffer = &own.views[i]
+    if get_buffer(<PyObject *>array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0:
+        PyErr_Clear()
+        raise TypeError(f"{name}: rows must be an array of float32, float64 or uint8; got {type(array).__name__}")
+    cdef bytes format = buffer.format if buffer.format != NULL else b"B"
+    if buffer.ndim != 2 or (buffer.shape[1] > 1 and buffer.strides[1] != buffer.itemsize) or format not in (
+        b"f", b"d", b"B"
+    ) or <size_t>buffer.buf % <size_t>buffer.itemsize or (
+        buffer.shape[0] > 1 and buffer.strides[0] % buffer.itemsize
+    ) or (m >= 0 and buffer.shape[0] != m) or not shows(owner_of(array), buffer, READ):
+        PyBuffer_Release(buffer)
+        raise ValueError(f"{name}: rows must be 2-D, contiguous within a row, float32, float64 or uint8"
+                         + (f"; {m} of them" if m >= 0 else ""))
+    own.open[i], own.owners[i] = True, owner_of(array)
+    rows.data, rows.stride, rows.n = buffer.buf, buffer.strides[0], buffer.shape[0]
+    rows.type = ROWS_F32 if format == b"f" else ROWS_F64 if format == b"d" else ROWS_U8
+    return 0
+
+
+cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t last) except -1:
+    """Are the arrays as they were when they were opened, with the examples first .. last?"""
+    cdef Py_buffer now
+    cdef const Py_buffer *then
+    cdef bint same
+    cdef int i
+    for i in range(SOURCES):
+        if not sources.open[i]:
+            continue
+        then = &sources.views[i]
+        same = False
+        if get_buffer(<PyObject *>then.obj, &now, PyBUF_STRIDED_RO | PyBUF_FORMAT) == 0:
+            same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
+                    and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
+                    and (now.format == NULL or now.format[0] == then.format[0])
+                    and shows(sources.owners[i], &now, READ))
+            PyBuffer_Release(&now)
+        PyErr_Clear()
+        if not same:
+            raise ValueError(f"{('X', 'Y', 'labels', 'weights', 'order')[i]} of the examples changed shape, dtype or "
+                             "place since they were opened")
+    if not 0 <= first <= last <= sources.m:
+        raise ValueError(f"examples {first} .. {last} are not among the {sources.m} that there are")
+    return 0
+
+
+cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets) except -1:
+    """Are these examples of such a network, with targets where they are needed?"""
+    cdef Py_ssize_t K = p.s[p.L - 1]
+    if sources.views[0].shape[1] != p.s[0]:
+        raise ValueError(f"examples have {sources.views[0].shape[1]} columns; the network has {p.s[0]} inputs")
+    if targets and sources.data.labels == NULL and not (sources.open[1] and sources.views[1].shape[1] == K):
+        raise ValueError(f"examples must have targets for the {K} outputs of the network, or labels")
+    return 0

@@ -1,0 +1,108 @@
+"""The loops behind the entries of _epoch.pyx: the steps of an epoch, and one step along a Delta that is there."""
+
+from cython cimport floating
+from libc.stdint cimport uint64_t
+
+from _backprop cimport accumulate_block, team_meet, team_t
+from _checked cimport core_t
+from _kernels cimport enter, examples_t, leave, load_rows, plan_t, seconds, step_t
+from _rule cimport finish_step, last_step, penalty_of, rule_t
+from _update cimport learn, next_step
+
+
+cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
+    """m of this batch: its number of examples, or the sum of their weights"""
+    cdef double w = 0, total = 0
+    cdef Py_ssize_t i
+    if data.w.data == NULL:
+        return <double>m
+    for i in range(first, first + m):
+        load_rows(&data.w, data.order, i, 1, 1, &w)
+        total += w
+    return total
+
+
+cdef struct epoch_t:            # the arguments of `steps`
+    const examples_t *data
+    Py_ssize_t m, batch_size, batch, last, done
+    const double *rates
+    void *Delta
+    double *costs
+    double *each
+    double total, weight, budget
+    team_t *team
+    int member
+
+
+cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *rule) noexcept nogil:
+    cdef plan_t *p = &core.p
+    cdef team_t *all = e.team
+    cdef step_t step                        # each member counts for itself: member 0 alone writes
+    cdef floating *Delta = <floating *>e.Delta
+    cdef Py_ssize_t rows, at, end_at
+    cdef bint add
+    cdef double m_b, cost, penalty, end = seconds() + e.budget
+    cdef unsigned callers = enter()
+    e.done = 0
+    last_step(rule, &step)
+    while e.batch < e.last:
+        at = e.batch * e.batch_size
+        end_at = min(at + e.batch_size, e.m)
+        m_b = batch_weight(e.data, at, end_at - at)
+        if m_b == 0:        # nothing to learn from: no step
+            e.batch += 1
+            continue
+        p.step, p.first = <uint64_t>step.t, at
+        cost, add = 0, False
+        while at < end_at:
+            rows = min(core.B, end_at - at)
+            cost += accumulate_block(
+                p, <const floating *>theta, e.data, at, rows, <floating *>core.work, core.B, add, Delta, e.costs, all,
+                e.member
+            )
+            at += rows
+            add = True
+            if all.wanted == 2:
+                break
+            if at < end_at:
+                if e.member == 0:
+                    all.stop = all.wanted
+                team_meet(all)
+                if all.stop:
+                    break
+        if p.panels > 1:    # may have been left undone: all must know before one moves theta
+            team_meet(all)
+            if all.cut:
+                break
+        if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
+            break
+        next_step(&step, e.rates, e.done, theta)
+        if not learn(p, &rule.told, &step, m_b, Delta, theta, all, e.member):
+            break
+        if e.member == 0:
+            finish_step(rule, &step)
+            all.stop = all.wanted or seconds() > end
+        team_meet(all)
+        penalty = penalty_of(rule)
+        if e.each != NULL and e.member == 0:
+            e.each[2 * e.batch] = cost / m_b
+            e.each[2 * e.batch + 1] = penalty
+        e.total += cost + m_b * penalty
+        e.weight += m_b
+        e.batch += 1
+        e.done += 1
+        if all.stop:
+            break
+    leave(callers)
+
+
+cdef inline void take_step(
+    floating *theta, floating *Delta, const plan_t *p, double m_b, rule_t *rule, const double *rate, team_t *alone
+) noexcept nogil:
+    cdef step_t now
+    cdef unsigned callers = enter()
+    last_step(rule, &now)
+    next_step(&now, rate, 0, theta)
+    learn(p, &rule.told, &now, m_b, Delta, theta, alone, 0)
+    leave(callers)
+    finish_step(rule, &now)

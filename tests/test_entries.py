@@ -1,0 +1,306 @@
+"""Every function and class of the compiled core, with every array that it takes damaged in every way: an error that
+names what was wrong, never a crash, and nothing has changed. The same for arrays that are kept between two calls.
+
+The Python layers check before; here they are left out.
+"""
+
+import inspect
+
+import numpy as np
+import pytest
+from core_parts import BATCH, NO_RATES, M, Parts, steps
+from helpers import DTYPES
+
+from fastbp import _backprop, _epoch, _kernels
+
+# The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
+# need be in "+", what may be empty in "?". All other arguments are good ones.
+ENTRIES = {
+    "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
+    "_kernels.function": (lambda p, x, out: _kernels.function("exp", x, out), ""),
+    "_backprop.panel": (lambda p, theta: _backprop.panel(theta), ""),
+    "_backprop.Examples": (
+        lambda p, X, Y, labels, w, order: _backprop.Examples(X, Y, labels, w, order), "X Y labels w order?+"),
+    "_backprop.predict": (
+        lambda p, plan, theta, work, out: _backprop.predict(
+            plan, theta, _backprop.Examples(p.X), 0, M, work, p.B, out, 60.0, _backprop.Team(1)),
+        "plan theta work!+ out!+"),
+    "_backprop.accumulate": (
+        lambda p, plan, theta, work, costs, each, Delta: _backprop.accumulate(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, costs, each, Delta, 0.0, 60.0,
+            _backprop.Team(1)),
+        "plan theta work!+ costs!+ each!+? Delta!?"),
+    "_backprop.accumulate_per_example": (
+        lambda p, plan, theta, work, Delta: _backprop.accumulate_per_example(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, Delta, 0.0, 60.0),
+        "plan theta work!+ Delta!"),
+    "_backprop.layer": (
+        lambda p, work, out: _backprop.layer(p.plan[3, 1], work, p.B, out), "cut! block!"),
+    "_backprop.Predictor": (
+        lambda p, plan, theta: _backprop.Predictor(plan, theta, p.B, np.ndarray, np.empty), "plan theta"),
+    "_epoch.Rule": (
+        lambda p, plan, settings, regularisation, m, v, scalars, taken: _epoch.Rule(
+            plan, p.code, settings, regularisation, [m, v], scalars, taken),
+        "plan settings regularisation slot! slot! scalars! taken!"),
+    "_epoch.packed_size": (lambda p, plan, theta: _epoch.packed_size(plan, theta), "plan theta"),
+    "_epoch.steps": (
+        lambda p, plan, theta, rates, Delta, work, costs, each: _epoch.steps(
+            plan, theta, _backprop.Examples(p.X, p.Y), M, BATCH, 0, 5, p.rule(), rates, Delta, work, p.B, costs, each,
+            0.0, 0.0, 60.0, _backprop.Team(1), 0),
+        "plan theta! rates+? Delta! work!+ costs!+ batches!+?"),
+    "_epoch.step": (
+        lambda p, plan, theta, rates, Delta: _epoch.step(plan, theta, 1.0, p.rule(), rates, Delta),
+        "plan theta! rate+? Delta!"),
+    "_epoch.online_steps": (
+        lambda p, plan, theta, rates, work, packed: _epoch.online_steps(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, p.rule(), rates, work, p.B, packed, 0.0, 0.0, 60.0, 5),
+        "plan theta! online_rates+? work!+ packed!+"),
+    "_epoch.Stepper": (
+        lambda p, plan, theta: _epoch.Stepper(
+            plan, theta, p.B, p.rule(), 0.0, 1.0, False),
+        "plan theta!"),
+}
+WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team"}
+
+
+def good(parts, name):
+    """A good array of this name"""
+    dtype = parts.theta.dtype
+    return {
+        "out": lambda: np.zeros((M, 3), dtype), "block": lambda: np.zeros((parts.B, 9), dtype),
+        "cut": lambda: parts.work[: parts.B * (parts.plan[3, 1] + 9)], "batches": lambda: np.zeros((5, 2)),
+        "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
+        "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
+        "slot": lambda: np.zeros_like(parts.theta),
+    }.get(name, lambda: getattr(parts, name))()
+
+
+def unaligned(a):
+    raw = np.frombuffer(bytearray(b"x" + a.tobytes()), np.uint8)[1:]
+    return raw.view(a.dtype).reshape(a.shape)
+
+
+def read_only(a):
+    a = a.copy()
+    a.setflags(write=False)
+    return a
+
+
+def other_dtype(a):
+    return a.astype({"float64": "f4", "float32": "f8", "int64": "i4"}[a.dtype.name])
+
+
+DAMAGE = {      # name: (makes it, the mark of arguments that it does not damage)
+    "too short": (lambda a: a[:-1].copy(), ""),
+    "too long": (lambda a: np.concatenate([a, a[:1]]), "+"),
+    "empty": (lambda a: a[:0].copy(), "?"),
+    "other dtype": (other_dtype, ""),
+    "other byte order": (lambda a: a.astype(a.dtype.newbyteorder("S")), ""),
+    "complex": (lambda a: a.astype(complex), ""),
+    "half": (lambda a: a.astype(np.float16), ""),
+    "object": (lambda a: a.astype(object), ""),
+    "gaps": (lambda a: np.repeat(a, 2, axis=-1)[..., ::2] if a.shape[-1] > 1 else np.repeat(a, 2, axis=0)[::2], ""),
+    "backwards": (lambda a: a[..., ::-1] if a.shape[-1] > 1 else np.repeat(a, 3)[::-2].reshape(a.shape), ""),
+    "broadcast": (lambda a: np.broadcast_to(a.flat[0], a.shape), ""),
+    "a dimension more": (lambda a: a[np.newaxis], ""),
+    "a dimension less": (lambda a: a.ravel() if a.ndim > 1 else a.reshape(-1)[0], ""),
+    "other columns": (lambda a: a[..., :-1].copy() if a.ndim > 1 else a[:-1].copy(), ""),
+    "unaligned": (unaligned, ""),
+    "read-only": (read_only, ""),
+    "None": (lambda a: None, ""),
+    "a list": (lambda a: a.tolist(), ""),
+    "bytes": (lambda a: a.tobytes(), ""),
+}
+# What is fine although it is damage elsewhere: rows may lie apart, an order may have any length, one value has no gaps.
+SHORTER, GAPS = {"too short", "other columns"}, {"gaps", "backwards"}
+FINE = {
+    ("_backprop.Examples", "X"): {*SHORTER, "too long", "other dtype"},     # too few for Y, but that is Y's fault
+    ("_backprop.Examples", "Y"): {"other dtype", "other columns", "None"},
+    ("_backprop.Examples", "w"): {"other dtype", "None", "gaps", "backwards", "broadcast"},
+    ("_backprop.Examples", "labels"): {"None"},
+    ("_backprop.Examples", "order"): {"None", *SHORTER},
+    ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
+    ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
+    ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
+    ("_epoch.Rule", "taken"): GAPS, ("_epoch.Rule", "scalars"): GAPS,
+}
+
+
+def cases():
+    for entry, (_, names) in ENTRIES.items():
+        for i, name in enumerate(names.split()):
+            bare = name.rstrip("!+?")
+            for damage, (_, but) in DAMAGE.items():
+                if damage not in FINE.get((entry, bare), ()) and not (but and but in name) and (
+                    damage != "read-only" or "!" in name
+                ):
+                    yield entry, i, bare, damage
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("entry", "i", "name", "damage"), list(cases()))
+def test_fault_54_every_array_of_every_entry_is_checked_where_its_pointer_is_taken(entry, i, name, damage, dtype):
+    parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
+    call, names = ENTRIES[entry]
+    arrays = [good(parts, each.rstrip("!+?")) for each in names.split()]
+    before = [each.tobytes() for each in arrays]
+    bad = DAMAGE[damage][0](arrays[i])
+    with pytest.raises((ValueError, TypeError)):
+        call(parts, *arrays[:i], bad, *arrays[i + 1 :])
+    assert [each.tobytes() for each in arrays] == before
+    assert parts.taken[0] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("entry", [entry for entry, (_, names) in ENTRIES.items() if names])
+def test_good_arrays_are_taken(entry, dtype):
+    """So that the test above damages what would do"""
+    parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
+    call, names = ENTRIES[entry]
+    call(parts, *(good(parts, each.rstrip("!+?")) for each in names.split()))
+
+
+def test_every_entry_is_in_the_list():
+    found = set()
+    for module in (_kernels, _backprop, _epoch):
+        for name, value in vars(module).items():
+            ours = inspect.isclass(value) and value.__module__ == module.__name__
+            if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):
+                found.add(f"{module.__name__.split('.')[1]}.{name}")
+    assert found == set(ENTRIES) | WITHOUT_ARRAYS
+
+
+@pytest.mark.parametrize("bad", [
+    np.ones((4, 6))[:, ::2], np.ones((4, 6))[:, ::-1], np.broadcast_to(1.0, (4, 6)), unaligned(np.ones((4, 6))),
+    None, np.ones(3), np.ones((2, 2), int),
+])
+def test_the_search_for_what_is_not_finite_reads_whole_rows_alone(bad):
+    with pytest.raises((ValueError, TypeError)):
+        _kernels.first_nonfinite(bad, np.inf)
+
+
+def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
+    X = np.ones(100)
+    view = X[np.newaxis, 50:]
+    X.resize(60, refcheck=False)
+    with pytest.raises(ValueError, match="resized"):
+        _kernels.first_nonfinite(view, np.inf)
+
+
+@pytest.mark.parametrize("arguments", [
+    (None, np.ones(2), np.ones(2)), (3, np.ones(2), np.ones(2)), ("exp", None, np.ones(2)), ("exp", np.ones(2), None),
+    ("exp", np.ones(4)[::2], np.ones(2)), ("exp", np.ones(2), read_only(np.ones(2))), ("exp", np.ones(2), np.ones(3)),
+])
+def test_vector_functions_take_whole_arrays_alone(arguments):
+    with pytest.raises((ValueError, TypeError)):
+        _kernels.function(*arguments)
+
+
+# ---------------------------------------------------------------- numbers and objects
+
+
+@pytest.mark.parametrize("bad", [
+    {"m": M + 1}, {"m": -1}, {"m": 2**62}, {"batch": 0}, {"batch": -1}, {"batch": -(2**62)}, {"first": -1},
+    {"first": 6}, {"last": 6}, {"last": 2**62}, {"last": -1}, {"B": 0}, {"B": -16}, {"B": 7}, {"B": 2**40},
+    {"B": 2**62},
+    {"member": 1}, {"member": -1}, {"rule": 3}, {"team": object()}, {"examples": object()},
+])
+def test_numbers_that_lead_outside_are_refused(bad):
+    parts = Parts(np.float64)
+    before = parts.theta.tobytes()
+    with pytest.raises((ValueError, TypeError)):
+        steps(parts, **bad)
+    assert (parts.theta.tobytes(), parts.taken[0]) == (before, 0)
+
+
+def test_whoever_has_the_capsule_of_another_is_refused():
+    """It would outlive its owner"""
+    parts = Parts(np.float64)
+
+    class Thief:
+        capsule = _backprop.Examples(parts.X, parts.Y).capsule
+
+    with pytest.raises(TypeError, match="examples must be"):
+        steps(parts, examples=Thief())
+    for cls in (_backprop.Examples, _backprop.Team, _epoch.Rule):
+        with pytest.raises(TypeError):
+            type("Other", (cls,), {})
+
+
+@pytest.mark.parametrize(("first", "last"), [(-1, 2), (0, M + 1), (5, 4), (2**62, 2**62 + 1), (-(2**62), 0)])
+def test_examples_that_are_not_there_are_refused(first, last):
+    parts, team = Parts(np.float64), _backprop.Team(1)
+    examples, out = _backprop.Examples(parts.X, parts.Y), np.empty((M + 1, 3))
+    for call in (
+        lambda: examples.weight(first, last),
+        lambda: _backprop.predict(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, out, 60.0, team),
+        lambda: _backprop.accumulate(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, parts.costs,
+                                     NO_RATES, parts.Delta, 0.0, 60.0, team),
+        lambda: _epoch.online_steps(parts.plan, parts.theta, examples, first, last, Parts(np.float64, "sgd").rule(),
+                                    NO_RATES, parts.work, parts.B, parts.packed, 0.0, 0.0, 60.0, 5),
+    ):
+        with pytest.raises(ValueError, match="examples"):
+            call()
+
+
+def test_examples_of_another_network_or_without_targets_are_refused():
+    parts = Parts(np.float64)
+    X, Y, labels = parts.X, parts.Y, parts.labels
+    for other in ((X[:, :3].copy(), Y), (X, Y[:, :2].copy()), (X,), (X, None, None)):
+        with pytest.raises(ValueError, match="examples"):
+            steps(parts, examples=_backprop.Examples(*other))
+    for other in ((X, Y[:-1]), (X, None, labels[:-1].copy()), (X, Y, None, parts.w[:-1]), (X, Y, None, Y)):
+        with pytest.raises(ValueError, match=r"rows|labels|w must"):
+            _backprop.Examples(*other)
+
+
+@pytest.mark.parametrize("bad", [-1, M, 2**62, -(2**62)])
+def test_an_order_that_leads_outside_is_refused_and_one_changed_later_is_harmless(bad):
+    parts = Parts(np.float64)
+    examples = _backprop.Examples(parts.X, None, parts.labels, parts.w, parts.order)
+    parts.order[7] = bad
+    with pytest.raises(ValueError, match="order"):
+        _backprop.Examples(parts.X, parts.Y, None, None, parts.order)
+    steps(parts, examples=examples)
+    sgd = Parts(np.float64, "sgd")
+    _epoch.online_steps(sgd.plan, sgd.theta, examples, 0, M, sgd.rule(), NO_RATES, sgd.work, sgd.B, sgd.packed, 0.0,
+                        0.0, 60.0, 5)
+    assert np.isfinite(parts.theta).all()
+    assert np.isfinite(sgd.theta).all()
+
+
+@pytest.mark.parametrize("n", [0, -1, -(2**31)])
+def test_a_team_has_members(n):
+    with pytest.raises(ValueError, match="n must be"):
+        _backprop.Team(n)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1, 10**6, 2**31, 2**62, -(2**63)])
+@pytest.mark.parametrize("dropout", [(), (0.5, 0.5)])
+def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
+    """Most of them; another activation is another network"""
+    refused = 0
+    parts = Parts(np.float64)
+    code = (parts.net.plan.dropping(dropout) if dropout else parts.net.plan).code
+    parts.work = np.zeros(parts.B * (parts.net.plan.units + 9))
+    for cell in range(code.size):
+        plan = code.copy()
+        plan.flat[cell] = value
+        try:
+            steps(parts, plan)
+        except ValueError:
+            refused += 1
+    assert refused > code.size // 3 or 0 <= value <= 1
+
+
+@pytest.mark.parametrize("change", [
+    lambda c: c.__setitem__((0, 1), 8), lambda c: c.__setitem__((0, 0), 0), lambda c: c.__setitem__((2, 2), 10),
+    lambda c: c.__setitem__((3, 0), 0), lambda c: c.__setitem__((1, 1), 9), lambda c: c.__setitem__((1, 2), 5),
+    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1),
+])
+def test_a_plan_of_another_size_or_of_no_such_function_is_refused(change):
+    parts = Parts(np.float64)
+    change(parts.plan)
+    for call in (parts.stepper, parts.predictor, parts.rule, lambda: steps(parts, rule=Parts(np.float64).rule())):
+        with pytest.raises(ValueError, match=r"plan|theta|state"):
+            call()
