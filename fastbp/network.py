@@ -1,23 +1,25 @@
 """The network: its parameters by the textbook's names, and what can be computed from them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import show
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
 from .distributed.group import Group, as_group, guard
-from .distributed.shard import Shard, evaluation
-from .engine import checks, initialize, objective, regularisation, sums
+from .distributed.shard import Shard
+from .engine import checks, initialize, memory, objective, regularisation, sums
 from .engine.data import Data
 from .engine.plan import Plan
+from .evaluation import evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
 
 class Evaluation(NamedTuple):
-    """What `Network.evaluate` returns; accuracy is None for regression."""
+    """The result of `Network.evaluate`; accuracy is None for regression."""
 
     cost: float
     accuracy: float | Any
@@ -29,19 +31,19 @@ class Network:
     Parameters
     ----------
     layer_sizes : list of int
-        s_1 .. s_L, bias units not counted; [s_1, s_L] is a network without a hidden layer.
+        s_1 .. s_L without bias units; [s_1, s_L] has no hidden layer.
     activation : str or list of str
         g of the hidden layers, one name or one a layer: sigmoid, tanh, relu (g'(0) = 0), identity,
         leaky_relu (slope 0.01), elu (alpha 1), softplus, silu, gelu (erf form).
     output : str
-        Of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp.
+        g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp.
     loss : str
-        cross_entropy (with sigmoid or softmax), squared_error (1/2 |h - y|^2; any output but exp),
+        cross_entropy (with sigmoid or softmax), squared_error (``1/2 |h - y|^2``; any output but exp),
         poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss).
     huber_delta : float, optional
-        Of loss="huber": e = h - y counts e^2/2 up to |e| = huber_delta (usually 1), and linearly beyond.
+        Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
-        Of loss="quantile": which quantile of y given x the output learns, in (0, 1); usually 0.5, the median.
+        Of loss="quantile": the output learns this quantile of y given x, in (0, 1); 0.5 is the median.
     dtype : numpy.float32 or numpy.float64
         Of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
@@ -82,12 +84,13 @@ class Network:
         seed: Seed = None,
     ) -> None:
         plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
-        dtype = _dtype(dtype)
-        self._hold(plan, np.zeros(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
+        dtype = checks.float_dtype(dtype)
+        self._hold(plan, memory.fixed(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
 
-    def _hold(self, plan, theta, init, eps):
-        """All that a network is; theta (n_parameters,) becomes its own."""
+    def _hold(self, plan: Plan, theta: Floats, init: str | Floats, eps: float | None) -> None:
+        """Set everything that makes up a network; theta (n_parameters,) becomes its own."""
+        theta = memory.fixed_copy(theta)    # Theta and compiled code point into it
         self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
@@ -147,17 +150,17 @@ class Network:
         return dict(self._plan.loss_parameters)
 
     def copy(self, dtype: DTypeLike | None = None) -> Self:
-        """A network of its own with the same parameters, in another dtype if one is given."""
+        """A copy with its own parameters, in another dtype if one is given."""
         twin = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__() | ({} if dtype is None else {"dtype": dtype}))
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle, copy and files keep; a theta that is not finite is a ValueError here, not where it is read."""
+        """The state that pickle, copy and files keep; a ValueError if theta is not finite."""
         return self.settings() | {"init": self._init, "theta": self._check_theta()}
 
-    def settings(self):
-        """The state but for its arrays: JSON; init is None where it is start values."""
+    def settings(self) -> dict[str, Any]:
+        """The state without its arrays, as JSON; init is None if it is start values."""
         return {
             "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
             "loss": self.loss, "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
@@ -165,17 +168,17 @@ class Network:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Become the network of a state, which is checked as arguments are, before anything has changed."""
+        """Become the network of a state; it is checked like arguments, before anything has changed."""
         self._restore(state, np.array)
 
-    def _restore(self, state, own):
-        """`own` makes of theta, and of start values, what this network may keep: a copy, or the array itself."""
+    def _restore(self, state: dict[str, Any], own: Callable[[Floats], Floats]) -> None:
+        """As `__setstate__`, keeping own(array) of theta and of start values: a copy, or the array itself."""
         checks.members(state, STATE, "the state of a Network")
         parameters = state["loss_parameters"]
         if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
             raise TypeError(f"loss_parameters must be a dict by name; got {parameters!r:.200}")
         plan = Plan(state["layer_sizes"], state["activation"], state["output"], state["loss"], **parameters)
-        dtype, init, eps = _dtype(state["dtype"]), state["init"], state["eps"]
+        dtype, init, eps = checks.float_dtype(state["dtype"]), state["init"], state["eps"]
         theta = own(checks.parameters(state["theta"], plan, dtype))
         if isinstance(init, np.ndarray) and eps is None:
             init = own(checks.parameters(init, plan, dtype, "init"))
@@ -183,40 +186,28 @@ class Network:
             init, eps = initialize.check(init, eps, plan, dtype)
         self._hold(plan, theta, init, eps)
 
-    def __repr__(self):
-        hidden = f"activation={list(self.activation)!r}, " if self.activation else ""
-        parameters = "".join(f"{name}={value:g}, " for name, value in self.loss_parameters.items())
-        return (f"Network({list(self.layer_sizes)}, {hidden}output={self.output!r}, loss={self.loss!r}, {parameters}"
-                f"dtype={self.dtype.name})")
+    def __repr__(self) -> str:
+        return show.line(self)
 
     def summary(self) -> str:
         """The layers as a table: units, function, shape of Theta, parameters."""
-        lines = [f"{'layer':>5} {'units':>7}  {'function':<12} {'Theta':<14} {'parameters':>10}"]
-        functions = ["input", *self.activation, self.output]
-        for l, (units, function) in enumerate(zip(self.layer_sizes, functions, strict=True), 1):
-            shape = self._plan.shapes[l - 2] if l > 1 else None
-            lines.append(f"{l:>5} {units:>7}  {function:<12} {str(shape) if shape else '':<14} "
-                         f"{shape[0] * shape[1] if shape else 0:>10}")
-        parameters = "".join(f" ({name} {value:g})" for name, value in self.loss_parameters.items())
-        lines.append(f"{self.loss}{parameters}, {self.n_parameters} parameters, {self.dtype.name}, "
-                     f"{self._theta.nbytes / 1024:.1f} KiB")
-        return "\n".join(lines)
+        return show.table(self)
 
     def data(
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
         names: Sequence[str] = ("X", "Y", "sample_weight"),
     ) -> Data:
-        """X, Y and weights checked against this network, for many evaluations on the same examples."""
+        """X, Y and weights checked against this network, for `evaluate_data`."""
         return Data(self._plan, self.dtype, X, Y, sample_weight, names)
 
-    def predict(self, X, *, out=None):
+    def predict(self, X: ArrayLike, *, out: Floats | None = None) -> Floats:
         """h(x) = a(L) of each example.
 
         Parameters
         ----------
         X : (m, s_1), or (s_1,) for one example
         out : ndarray (m, K) or (K,), optional
-            Written into and returned; network dtype, C-contiguous. It may overlap X.
+            Receives h and is returned; of the network's dtype, C-contiguous. It may overlap X.
 
         Returns
         -------
@@ -259,8 +250,8 @@ class Network:
         Parameters
         ----------
         per_example : bool
-            True runs the textbook's loop, one example at a time (gemv and ger of BLAS); False the same sums by
-            blocks of examples (products of matrices). The loop sums plainly: in float32 its rounding grows with m.
+            True runs the textbook's loop, one example at a time (gemv and ger of BLAS). False sums the same by
+            blocks of examples (products of matrices). In float32 the rounding of the loop grows with m.
 
         Returns
         -------
@@ -279,12 +270,13 @@ class Network:
         return cost * data.scale, self._plan.views(Delta)
 
     def cost_and_gradient(
-        self, X, Y, *, theta=None, weight_decay=0.0, lam=None, l1=0.0, sample_weight=None, out=None, n_threads=None,
-        comm=None,
-    ):
+        self, X: ArrayLike, Y: ArrayLike, *, theta: ArrayLike | None = None, weight_decay: PerLayer = 0.0,
+        lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None,
+        out: Floats | None = None, n_threads: Count | None = None, comm: Comm | Group | None = None,
+    ) -> tuple[float, NDArray[Any]]:
         """J and D = dJ/dtheta.
 
-        J = (1/m) sum_i cost(i) + (c/2) sum Theta_ij^2 + l1 sum |Theta_ij| (j >= 1);
+        J = (1/m) sum_i cost(i) + (c/2) sum Theta_ij^2 + l1 sum ``|Theta_ij|`` (j >= 1);
         D = Delta/m + c Theta + l1 sign(Theta) (j >= 1, sign(0) = 0), Delta/m (j = 0).
 
         Parameters
@@ -293,7 +285,7 @@ class Network:
         Y : (m, K); (m,) targets for K = 1; (m,) integer labels 0 .. K-1 for K > 1
             Labels go with softmax, and with sigmoid or tanh outputs as their low and high values.
         theta : (n_parameters,), optional
-            Evaluate here instead of at net.theta, which stays as it is, in theta's dtype (float32 or float64).
+            Evaluate here, in theta's dtype (float32 or float64); net.theta stays as it is.
         weight_decay : float, or one a Theta
             c.
         lam : float, optional
@@ -302,12 +294,12 @@ class Network:
         sample_weight : (m,), optional
             Weights; m is then their sum, in J, in D and in lam / m.
         out : ndarray (n_parameters,), optional
-            D is written here instead of into a fresh array.
+            Receives D and is returned.
         n_threads : int, optional
             At most this many threads; None decides by what was measured to help. Never changes a bit.
         comm : communicator, or fastbp.distributed.Group, optional
-            Of mpi4py: X, Y and sample_weight are the rows of this rank, none (``X[:0]``) too, and J and D those of all
-            ranks' rows, the same bits on each; theta and the settings must be the same on all. docs/distributed.md
+            Of mpi4py. X, Y and sample_weight are this rank's rows, possibly none (``X[:0]``). J and D are those of all
+            rows, the same bits on each rank; theta and the settings must be the same on all. See docs/distributed.md.
 
         Returns
         -------
@@ -323,7 +315,8 @@ class Network:
         """
         group = as_group(comm)
         with guard(group):
-            theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group, out)
+            theta, data, penalties = evaluation(
+                self, X, Y, sample_weight, group, theta=theta, out=out, weight_decay=weight_decay, lam=lam, l1=l1)
             J, D = objective.cost_and_gradient(theta, data, penalties, n_threads)
         if out is None:
             return J, D
@@ -338,26 +331,25 @@ class Network:
         """J alone; arguments as for `cost_and_gradient`."""
         group = as_group(comm)
         with guard(group):
-            theta, data, penalties = self._evaluate_at(X, Y, theta, weight_decay, lam, l1, sample_weight, group)
+            theta, data, penalties = evaluation(
+                self, X, Y, sample_weight, group, theta=theta, weight_decay=weight_decay, lam=lam, l1=l1)
             return objective.cost(theta, data, penalties, n_threads)
 
     def evaluate(
         self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, comm: Comm | Group | None = None,
     ) -> Evaluation:
-        """The mean cost without penalty and, for classes, the share of the examples put into the right one.
+        """The mean cost without penalty and, for classes, the fraction of the examples in the right class.
 
-        Right means: the largest output (labels, or one 1 a row); every output on the right side of the middle of
-        its range (K = 1, or several labels an example). comm as for `cost_and_gradient`: over all ranks' rows.
+        Right is the largest output (labels, or one 1 a row), or every output on the right side of the middle of its
+        range (K = 1, or several labels an example). comm as for `cost_and_gradient`.
         """
         group = as_group(comm)
-        if group is None:
-            return self.evaluate_data(self.data(X, Y, sample_weight))
         with guard(group):
-            _, shard = evaluation(group, self._check_theta, lambda _: self._rows(X, Y, sample_weight), self.settings())
-            return self.evaluate_data(shard)
+            data = self.data(X, Y, sample_weight) if group is None else evaluation(self, X, Y, sample_weight, group)[1]
+            return self.evaluate_data(data)
 
     def evaluate_data(self, data: Data | Shard) -> Evaluation:
-        """The same for data checked before, see `data`."""
+        """`evaluate` for examples that `data` has checked."""
         self._check_theta()
         cost = objective.cost(self._theta, data, regularisation.none(self._plan))
         if data.classes is None:
@@ -365,59 +357,12 @@ class Network:
         return Evaluation(cost, data.accuracy(self._outputs))
 
     def _outputs(self, data: Data) -> Floats:
+        """h (m, K) of the examples."""
         h = np.empty((data.m, self.layer_sizes[-1]), self.dtype)
         sums.predict(self._plan, self._theta, data.X, h)
         return h
 
     def _check_theta(self) -> Floats:
-        """theta, finite: its owner may have written anything through the views"""
+        """theta, checked to be finite: its owner may have written anything through the views."""
         return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
 
-    def _evaluate_at(
-        self, X: ArrayLike, Y: ArrayLike, theta: ArrayLike | None, weight_decay: PerLayer, lam: Number | None,
-        l1: Number, sample_weight: ArrayLike | None, group: Group | None, out: Any = None,
-    ) -> tuple[Floats, Data | Shard, regularisation.Regularisation]:
-        """(theta, data, penalties), checked; data is a Shard where there are other ranks"""
-        settings: dict[str, Any] = {"weight_decay": weight_decay, "lam": lam, "l1": l1}
-
-        def penalties(m: float) -> regularisation.Regularisation:
-            return regularisation.Regularisation.of(self._plan, m, **settings)
-
-        def check(at: Floats) -> None:
-            if out is not None:
-                checks.output_array(out, at.shape, at.dtype)
-            penalties(1.0)
-
-        def rows(at: Floats) -> Data:
-            check(at)
-            return self._rows(X, Y, sample_weight, at.dtype)
-
-        data: Data | Shard
-        if group is None:
-            at = self._checked(theta)
-            data = Data(self._plan, at.dtype, X, Y, sample_weight)
-            check(at)
-        else:
-            at, data = evaluation(group, lambda: self._checked(theta), rows, {**self.settings(), **settings})
-        return at, data, penalties(data.weight * data.scale)
-
-    def _rows(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, dtype: Any = None) -> Data:
-        """This rank's rows, possibly none"""
-        return Data(self._plan, self.dtype if dtype is None else dtype, X, Y, sample_weight, shard=True)
-
-    def _checked(self, theta: ArrayLike | None) -> Floats:
-        """theta where it is given, else the network's"""
-        if theta is None:
-            return self._check_theta()
-        given = checks.array(theta, "theta").dtype.newbyteorder("=")
-        return checks.parameters(theta, self._plan, given if given in (np.float32, np.float64) else np.float64)
-
-
-def _dtype(dtype):
-    try:
-        dtype = np.dtype(dtype)
-    except (TypeError, ValueError, SyntaxError):
-        raise TypeError(f"dtype must be numpy.float32 or numpy.float64; got {dtype!r}") from None
-    if dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be float32 or float64; got {dtype.name}")
-    return dtype.newbyteorder("=")

@@ -68,7 +68,7 @@ class Group:
         everywhere = self.gather(place, 0 if error is not None else count, error is not None)
         self.settle(everywhere[:, 2], error)
         self.parts, self.own = count, count // self.size
-        self._crowd = int((everywhere[:, 0] == place).sum())    # ranks that share the same processors
+        self._crowd = int((everywhere[:, 0] == place).sum())    # ranks on the same processors
         if self.parts % self.size or self.own & (self.own - 1) or not self.own:
             raise ValueError(f"parts must be the number of ranks ({self.size}) times a power of two; got {parts}")
         if len(set(everywhere[:, 1])) > 1:

@@ -121,10 +121,3 @@ def part(data: Data, first: int, last: int) -> Data:
     own.scale = data.scale
     return own
 
-
-def evaluation(
-    group: Group, theta: Callable[[], Floats], rows: Callable[[Floats], Data], settings: Mapping[str, object],
-) -> tuple[Floats, Shard]:
-    """(theta() of this rank, the Shard of rows(theta)); all ranks evaluate a network with these settings there."""
-    at = group.section(theta)
-    return at, Shard(group, lambda: rows(at), "Network", {**settings, "init": None, "dtype": at.dtype.name})

@@ -178,6 +178,17 @@ def weights(
     return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
 
 
+def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    """numpy.float32 or numpy.float64, in native byte order."""
+    try:
+        given: np.dtype[Any] = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise TypeError(f"dtype must be numpy.float32 or numpy.float64; got {dtype!r}") from None
+    if given not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be float32 or float64; got {given.name}")
+    return given.newbyteorder("=")
+
+
 def network(net: Value) -> Value:
     """A fastbp.Network."""
     if not (hasattr(net, "plan") and isinstance(getattr(net, "theta", None), np.ndarray)):

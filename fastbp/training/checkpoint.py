@@ -177,6 +177,7 @@ def _checked_every(every: Every) -> tuple[float, str]:
 
 
 def _key(training: Training) -> Key:
+    """The key of the present state."""
     return training.epoch, training.position.examples, training.history.stopped
 
 
@@ -197,7 +198,7 @@ def _plain(position: Position) -> dict[str, Any]:
 
 
 def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:
-    """What a resumed training must have like the kept one, beside the network, as JSON; data: None for chunks."""
+    """What a resumed training must have in common with the kept one, as JSON; data: None for chunks."""
     trainer, feed, validation = training.trainer, training.feed, training.validation
     for each in keeping(training.callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)

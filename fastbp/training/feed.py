@@ -146,7 +146,7 @@ class Stream:
 def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None) -> Stream:
     """A feed of chunks; arguments that need all examples at once are refused.
 
-    batch_size: this rank's share of it, if there are several ranks.
+    batch_size: a window holds a multiple of it; None: the one asked for.
     """
     X = asked.X
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):

@@ -1,4 +1,4 @@
-"""The state of a training as arrays and JSON, and back: what checkpoints and trainers' files hold."""
+"""The state of a training as arrays and JSON, and back, for checkpoints and files of trainers."""
 
 import contextlib
 import math
@@ -88,6 +88,7 @@ def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_number(value: Any) -> bool:
+    """Is this a number of Python or NumPy, flags included?"""
     return isinstance(value, (int, float, np.number, np.bool_))
 
 

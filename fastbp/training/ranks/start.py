@@ -73,6 +73,7 @@ class RankStages(Stages):
             trainer, self.source, self.batch_size, measured, asked.callbacks, asked.rng, asked.epochs)
 
     def hooks_of(self, show: Any) -> Hooks:
+        """Rank 0 shows progress; an event has a callback if it has one on any rank."""
         callbacks = Callbacks(self.asked.callbacks)
         shows = show if self.group.rank == 0 else hidden
         return RankHooks(shows, Callbacks(self.asked.callbacks, self.group.any_of(callbacks.has)), self.keeper,
@@ -153,6 +154,7 @@ class RankTraining(Training):
         self.rank = self.group.rank
 
     def steps(self, hooks: RankHooks) -> Iterator[Piece]:   # type: ignore[override]
+        """Take the steps of an epoch; a piece is one step of all ranks, or sync_every of each."""
         position, sync_every = self.position, self._ranks.sync_every or 1
         began = time.perf_counter() - position.seconds
 
@@ -169,6 +171,7 @@ class RankTraining(Training):
 
     @contextmanager
     def finite(self) -> Iterator[None]:
+        """As for one process; then all ranks have the same seconds and examples, or the same error."""
         try:
             with super().finite():
                 yield
@@ -195,6 +198,7 @@ class RankMeasures(Measures):
         return source.together(lambda data, rows: measures.outputs(net, data, rows))
 
     def answers(self, source: Any) -> Answers:
+        """(labels or targets, weights) of the examples; the ranks exchange them once."""
         if id(source) not in self._answers:
             self._answers[id(source)] = source.together(_targets), source.together(_weights)
         return self._answers[id(source)]

@@ -1,0 +1,50 @@
+"""The place, the examples and the penalties of an evaluation of J, checked."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._types import Floats
+from .distributed.group import Group
+from .distributed.shard import Shard
+from .engine import checks
+from .engine.data import Data
+from .engine.regularisation import Regularisation
+
+
+def evaluation(
+    net: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, group: Group | None, *,
+    theta: ArrayLike | None = None, out: Any = None, **penalties: Any,
+) -> tuple[Floats, Data | Shard, Regularisation]:
+    """(theta, data, penalties); of a group data is a Shard, and all ranks must have the same settings.
+
+    theta: None takes that of the network. out: an array for D, or None. penalties: weight_decay, lam, l1.
+    """
+    def place() -> Floats:
+        return _place(net, theta)
+
+    def examples(at: Floats) -> Data:
+        data = Data(net.plan, at.dtype, X, Y, sample_weight, shard=group is not None)
+        if out is not None:
+            checks.output_array(out, at.shape, at.dtype)
+        Regularisation.of(net.plan, 1.0, **penalties)
+        return data
+
+    data: Data | Shard
+    if group is None:
+        at = place()
+        data = examples(at)
+    else:
+        at = group.section(place)
+        settings = {**net.settings(), **penalties, "init": None, "dtype": at.dtype.name}
+        data = Shard(group, lambda: examples(at), "Network", settings)
+    return at, data, Regularisation.of(net.plan, data.weight * data.scale, **penalties)
+
+
+def _place(net: Any, theta: ArrayLike | None) -> Floats:
+    """theta if it is given, else that of the network, whose owner may have written anything through the views."""
+    if theta is None:
+        return checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+    given = checks.array(theta, "theta").dtype.newbyteorder("=")
+    return checks.parameters(theta, net.plan, given if given in (np.float32, np.float64) else np.float64)

@@ -1,0 +1,25 @@
+"""A network as text."""
+
+from typing import Any
+
+
+def line(net: Any) -> str:
+    """The call that makes a network like this one, but for its parameters; its repr."""
+    hidden = f"activation={list(net.activation)!r}, " if net.activation else ""
+    parameters = "".join(f"{name}={value:g}, " for name, value in net.loss_parameters.items())
+    return (f"Network({list(net.layer_sizes)}, {hidden}output={net.output!r}, loss={net.loss!r}, {parameters}"
+            f"dtype={net.dtype.name})")
+
+
+def table(net: Any) -> str:
+    """The layers of a network, one a line, and its loss and size below."""
+    lines = [f"{'layer':>5} {'units':>7}  {'function':<12} {'Theta':<14} {'parameters':>10}"]
+    functions = ["input", *net.activation, net.output]
+    for l, (units, function) in enumerate(zip(net.layer_sizes, functions, strict=True), 1):
+        shape = net.plan.shapes[l - 2] if l > 1 else None
+        lines.append(f"{l:>5} {units:>7}  {function:<12} {str(shape) if shape else '':<14} "
+                     f"{shape[0] * shape[1] if shape else 0:>10}")
+    parameters = "".join(f" ({name} {value:g})" for name, value in net.loss_parameters.items())
+    lines.append(f"{net.loss}{parameters}, {net.n_parameters} parameters, {net.dtype.name}, "
+                 f"{net.theta.nbytes / 1024:.1f} KiB")
+    return "\n".join(lines)
