@@ -38,8 +38,8 @@ class Callbacks:
     Parameters
     ----------
     callbacks : list
-    has : dict of bool
-        Which events have a callback; by default one of these.
+    has : dict of bool, optional
+        Which events have a callback; None looks among these callbacks.
     """
 
     def __init__(self, callbacks: list[Any], has: Mapping[str, bool] | None = None) -> None:

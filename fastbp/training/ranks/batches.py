@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
     @property
     def indices(self) -> NDArray[np.int64]:
-        """Of the examples in `data`."""
+        """The indices of these examples in `data`."""
         return np.arange(self.first, self.last) if self.order is None else self.order[self.first : self.last]
 
 
