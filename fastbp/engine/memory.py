@@ -20,7 +20,8 @@ def fixed(n: int, dtype: DTypeLike) -> NDArray[Any]:
 
 def fixed_copy(a: Array) -> Array:
     """A copy of a flat array in fixed memory; the array itself if it lies there."""
-    if isinstance(a.base, bytearray):
+    base = a.base.obj if isinstance(a.base, memoryview) else a.base
+    if isinstance(base, bytearray):
         return a
     copy: Any = fixed(a.size, a.dtype)
     copy[:] = a

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,8 +64,14 @@ def write(path: Path, arrays: Arrays, meta: State) -> None:
     atomic.replace(path, _chunks(header, arrays))
 
 
-def read(path: Path) -> tuple[Arrays, State]:
+def read(path: Path, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
     """The arrays and values of a file that `write` made.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+    fixed : list of str
+        Flat arrays of these names are put into memory that is never moved (`memory.fixed`).
 
     Returns
     -------
@@ -85,7 +91,7 @@ def read(path: Path) -> tuple[Arrays, State]:
         status = os.fstat(descriptor)
         atomic.regular(status, path)
         with located(path), open(descriptor, "rb", buffering=0, closefd=False) as file:
-            return parse(file, status.st_size)
+            return parse(file, status.st_size, fixed)
     finally:
         os.close(descriptor)
 
@@ -179,7 +185,7 @@ def _chunks(header: bytes, arrays: Arrays) -> Iterator[bytes]:
 # ---------------------------------------------------------------- reading
 
 
-def parse(file: Readable, size: int) -> tuple[Arrays, State]:
+def parse(file: Readable, size: int, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
     """The same of an open file of `size` bytes, an object with readinto."""
     digest, length = _Sha256(), bytearray(8)
     if size < 8:
@@ -198,7 +204,8 @@ def parse(file: Readable, size: int) -> tuple[Arrays, State]:
 
     arrays: Arrays = {}
     for name, (dtype, shape) in described.items():
-        a = arrays[name] = _room(shape, dtype)
+        flat = len(shape) == 1 and shape[0] > 0
+        a = arrays[name] = memory.fixed(shape[0], dtype) if flat and name in fixed else np.empty(shape, dtype)
         data = a.reshape(-1).view(np.uint8)
         _fill(file, data, digest)
         if dtype.kind == "b" and data.size and data.max() > 1:
@@ -210,11 +217,6 @@ def parse(file: Readable, size: int) -> tuple[Arrays, State]:
                           f"SHA-256 of the {size - 32} bytes before, {digest.digest().hex()}")
     arrays = {name: a.astype(a.dtype.newbyteorder("="), copy=False) for name, a in arrays.items()}
     return arrays, {name: strict_json.parse(text, f"{METADATA}, {name}") for name, text in meta.items()}
-
-
-def _room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array to be filled; a flat one in the memory that a network's theta needs, so that no copy is made."""
-    return memory.fixed(shape[0], dtype) if len(shape) == 1 and shape[0] else np.empty(shape, dtype)
 
 
 class _Sha256:

@@ -66,7 +66,7 @@ def load(path: Path) -> Network:
     OSError
         The file cannot be opened or read, or is no regular file.
     """
-    arrays, meta = container.read(path)
+    arrays, meta = container.read(path, ("theta",))
     with container.located(path):
         checked(meta, *KINDS)
         return unpack(_own(arrays), meta["network"])

@@ -98,7 +98,7 @@ class Kept:
 def read(path: Path) -> Kept | None:
     """The training of a file; None if there is no such file."""
     try:
-        arrays, meta = container.read(path)
+        arrays, meta = container.read(path, ("theta",))
     except FileNotFoundError:
         return None
     return Kept(path, arrays, meta)

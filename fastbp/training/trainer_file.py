@@ -26,7 +26,7 @@ def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
 
 def read(path: Path, steps: Steps) -> Fit:
     """The state in a file, with its notes; a ValueError that says why, if these steps cannot resume from it."""
-    arrays, meta = container.read(path)
+    arrays, meta = container.read(path, ("theta",))
     with container.located(path):
         net = files.of_kind(arrays, meta, "trainer")
         last = states.checked_optimizer(meta["optimizer"], "optimizer")
