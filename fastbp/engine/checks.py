@@ -202,7 +202,7 @@ def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "th
     if a.shape != (plan.n_parameters,):
         raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        a = np.require(a, dtype=dtype, requirements=["C", "A"]).view(np.ndarray)
+        a = np.require(a, dtype=dtype, requirements=["C", "A"])
     finite(a[np.newaxis], dtype, name, one_row=True)
     return a
 
