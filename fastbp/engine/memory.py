@@ -19,10 +19,11 @@ def fixed(n: int, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def fixed_copy(a: Array) -> Array:
-    """A copy of a flat array in fixed memory; the array itself if it lies there."""
-    base = a.base.obj if isinstance(a.base, memoryview) else a.base
+    """A copy of a flat array in fixed memory; the array itself, or what it is a view of, if that lies there."""
+    whole: Any = a.base if isinstance(a.base, np.ndarray) and a.base.nbytes == a.nbytes else a
+    base = whole.base.obj if isinstance(whole.base, memoryview) else whole.base
     if isinstance(base, bytearray):
-        return a
+        return whole
     copy: Any = fixed(a.size, a.dtype)
     copy[:] = a
     return copy
