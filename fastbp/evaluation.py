@@ -45,6 +45,6 @@ def evaluation(
 def _place(net: Any, theta: ArrayLike | None) -> Floats:
     """theta if it is given, else that of the network, whose owner may have written anything through the views."""
     if theta is None:
-        return checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
+        return checks.own_parameters(net.theta, net.plan, net.dtype)
     given = checks.array(theta, "theta").dtype.newbyteorder("=")
     return checks.parameters(theta, net.plan, given if given in (np.float32, np.float64) else np.float64)

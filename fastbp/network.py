@@ -92,13 +92,14 @@ class Network:
         """Set everything that makes up a network; theta (n_parameters,) becomes its own."""
         theta = memory.fixed_copy(theta)    # Theta and compiled code point into it
         self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
+        self._dtype = theta.dtype
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
         rng = checks.generator(seed)
-        self._theta[:] = initialize.draw(self._init, self._eps, self._plan, self._theta.dtype, rng)
+        self._writeable()[:] = initialize.draw(self._init, self._eps, self._plan, self.dtype, rng)
         if not isinstance(self._init, str):
             initialize.warn_if_equal_units(self)
 
@@ -108,7 +109,7 @@ class Network:
 
     @theta.setter
     def theta(self, values: ArrayLike) -> None:
-        self._theta[:] = checks.parameters(values, self._plan, self.dtype)
+        self._writeable()[:] = checks.parameters(values, self._plan, self.dtype)
 
     @property
     def Theta(self) -> tuple[Floats, ...]:
@@ -129,7 +130,7 @@ class Network:
 
     @property
     def dtype(self) -> np.dtype[np.floating[Any]]:
-        return self._theta.dtype
+        return self._dtype
 
     @property
     def activation(self) -> tuple[str, ...]:
@@ -362,7 +363,11 @@ class Network:
         sums.predict(self._plan, self._theta, data.X, h)
         return h
 
+    def _writeable(self) -> Floats:
+        """theta, as it was made and not frozen"""
+        return checks.output_array(self._theta, (self.n_parameters,), self.dtype, "net.theta")
+
     def _check_theta(self) -> Floats:
         """theta, checked to be finite: its owner may have written anything through the views."""
-        return checks.parameters(self._theta, self._plan, self.dtype, "net.theta")
+        return checks.own_parameters(self._theta, self._plan, self.dtype)
 

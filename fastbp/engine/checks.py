@@ -207,6 +207,15 @@ def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "th
     return a
 
 
+def own_parameters(theta: Any, plan: Layout, dtype: DTypeLike) -> Floats:
+    """A network's own parameters, finite. Their owner may have given them another dtype, shape or values."""
+    if theta.dtype != dtype or theta.shape != (plan.n_parameters,):
+        raise ValueError(f"net.theta must keep its shape ({plan.n_parameters},) and dtype {np.dtype(dtype).name}; "
+                         f"it has shape {theta.shape} and dtype {theta.dtype} now")
+    finite(theta[np.newaxis], dtype, "net.theta", one_row=True)
+    return theta
+
+
 def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str = "out") -> Array:
     """The caller's array for results."""
     if not isinstance(out, np.ndarray):

@@ -109,6 +109,10 @@ class Training:
     def optimizer(self) -> Any:
         return self.trainer.optimizer
 
+    @optimizer.setter
+    def optimizer(self, value: Any) -> None:
+        self.trainer.optimizer = value
+
     @property
     def epoch(self) -> int:
         return len(self.history)

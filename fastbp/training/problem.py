@@ -55,7 +55,7 @@ class Problem:
         if self.options is not None and not isinstance(self.options, dict):
             raise TypeError(f"options must be a dict; got {self.options!r}")
         self.regularisation(1.0)
-        return checks.parameters(net.theta, net.plan, net.dtype, "net.theta").astype(np.float64)
+        return checks.own_parameters(net.theta, net.plan, net.dtype).astype(np.float64)
 
     def regularisation(self, m: float) -> Regularisation:
         """The penalties of a cost over m examples."""

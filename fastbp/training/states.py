@@ -66,7 +66,10 @@ def same_class(optimizer: Rule, kept: dict[str, Any]) -> None:
 
 def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any]) -> None:
     """The optimizer has the settings that the kept training began with, or its last ones."""
+    if of_optimizer(optimizer)["class"] == last["class"] != begun["class"]:     # a callback has replaced it
+        begun = last
     same_class(optimizer, begun)
+    same_class(optimizer, last)
     now, then = of_optimizer(optimizer)["settings"], begun["settings"]
     if now != last["settings"]:
         for name in sorted(now.keys() | then.keys()):

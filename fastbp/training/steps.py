@@ -74,8 +74,8 @@ class Steps:
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
         self.plan = net.plan.dropping(rates) if rates else net.plan
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
-        checks.parameters(net.theta, net.plan, net.dtype, "net.theta")
-        self.theta = net.theta
+        self.theta = checks.own_parameters(net.theta, net.plan, net.dtype)
+        checks.output_array(self.theta, (net.n_parameters,), net.dtype, "net.theta")
         self.kept = start(self._optimizer, self.theta, net.plan)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
@@ -94,6 +94,19 @@ class Steps:
     @property
     def optimizer(self) -> Any:
         return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Rule | RuleName) -> None:
+        """Continue with another optimizer. It starts its own state, and with dropout its own masks."""
+        if value is self._optimizer:
+            return
+        optimizer = optimizers.resolve(value, self.net.dtype)
+        kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
+        seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
+        self._optimizer, self.kept, self.compiled, self._stepper = optimizer, kept, compiled, None
+        self._quick = compiled is not None and self.net.n_parameters <= sums.SMALL
+        self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
+        self.set_masks()
 
     def put_optimizer(self, optimizer: Rule) -> None:
         """Replace the optimizer by this equal one, whose owner may change its settings."""
@@ -167,13 +180,14 @@ class Steps:
         if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
             return None
         settings = self._optimizer.settings()
-        if self._stepper is None or settings != self._settings:
+        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
             self._prepare(settings)
         return self._stepper.step(X, Y)     # type: ignore[union-attr]
 
     def _prepare(self, settings: tuple[Any, ...]) -> None:
         """Make a stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
+        self._check_network()
         if self._stepper is None or settings != self._made_for:
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.rows(plan, 64, self.theta.dtype), self.compiled_rule(1.0), plan.lowest,
@@ -190,7 +204,7 @@ class Steps:
         """`Trainer.epoch` in this process."""
         batch_size = None if batch_size is None else checks.count(batch_size, "batch_size")
         data = self.net.data(X, Y, sample_weight)
-        checks.parameters(self.theta, self.net.plan, self.net.dtype, "net.theta")
+        checks.own_parameters(self.theta, self.net.plan, self.net.dtype)
         if order is not None:
             order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
@@ -228,6 +242,8 @@ class Steps:
         (float, float)
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale.
         """
+        self._check_network()
+        self.compiled = compiled_rule(self._optimizer)      # an attribute may have been set on the instance
         m = data.m if order is None else len(order)
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
@@ -240,6 +256,12 @@ class Steps:
         if batch_size > LARGE * sums.rows(self.plan, batch_size, self.theta.dtype):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
+
+    def _check_network(self) -> None:
+        """The network must be the one that this training began with: `__setstate__` gives it another theta."""
+        if self.theta is not self.net.theta:
+            raise ValueError("net has been given another state since this training began; make a new Trainer for it")
+        checks.output_array(self.theta, (self.net.n_parameters,), self.net.dtype, "net.theta")
 
     @property
     def _online(self) -> bool:

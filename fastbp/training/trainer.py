@@ -61,6 +61,8 @@ class Trainer:
         The rates of a(1) .. a(L-1), the inputs' first; empty without dropout.
     weight_decay, l1, batch_lam, clip_value, clip_norm
         May be changed between steps, as the optimizer's settings may.
+    optimizer : Optimizer
+        Another one may take its place between steps. It starts with a state of its own.
 
     Notes
     -----
@@ -111,6 +113,12 @@ class Trainer:
     @property
     def optimizer(self) -> Any:
         return self.steps.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Rule | RuleName) -> None:
+        if self.driver is not self.steps:
+            raise ValueError("the optimizer of several ranks cannot be replaced; make a new Trainer on all of them")
+        self.steps.optimizer = value
 
     @property
     def n_threads(self) -> int | None:

@@ -142,7 +142,7 @@ class RankSteps:
         """(this rank's examples, their indices in order)."""
         net = self.own.net
         data = Data(net.plan, net.dtype, X, Y, sample_weight, shard=True)
-        checks.parameters(self.own.theta, net.plan, net.dtype, "net.theta")
+        checks.own_parameters(self.own.theta, net.plan, net.dtype)
         if data.scale != 1:
             raise ValueError("sample_weight must not be that extreme; divide all by their mean first")
         return data, np.arange(data.m) if order is None or not data.m else checks.order_of_examples(order, data.m)
