@@ -201,7 +201,7 @@ def test_resumed_with_other_numbers_of_threads_it_ends_with_the_same_bits(tmp_pa
         whole, path = network(), tmp_path / "t"
         expected = run(whole, data, batch_size=batch_size, n_threads=1)
         for before, after in ((1, 2), (3, 1), (2, 4)):
-            run(network(), data, batch_size=batch_size, epochs=2, n_threads=before, checkpoint=path)
+            run(network(), data, batch_size=batch_size, epochs=2, n_threads=before, checkpoint=path, resume=False)
             resumed = network(seed=9)
             history = run(resumed, data, batch_size=batch_size, n_threads=after, checkpoint=path, resume=True)
             same(resumed, history, whole, expected)
@@ -323,7 +323,7 @@ def test_early_stopping_counts_on_where_it_was_left_and_a_stopped_training_stays
     expected = run(whole, callbacks=stopping(), **settings)
     assert expected.stopped
     assert expected.val_J[-1] > min(expected.val_J)
-    run(net, callbacks=stopping(), **{**settings, "epochs": len(expected) - 2})
+    run(net, callbacks=stopping(), resume=False, **{**settings, "epochs": len(expected) - 2})
     same(net, run(net, callbacks=stopping(), resume=True, **settings), whole, expected)
     same(again, run(again, callbacks=stopping(), resume=True, **settings), whole, expected)
 
@@ -357,10 +357,67 @@ def test_a_checkpoint_in_between_costs_no_bit_and_holds_the_network(tmp_path, ev
     assert repr(loaded) == repr(plain)
 
 
-def test_without_resume_a_training_begins_afresh(tmp_path):
+class AtBatch:
+    """Calls a function after batch n"""
+
+    def __init__(self, n, function):
+        self.n, self.function = n, function
+
+    def on_batch_end(self, training):
+        self.n -= 1
+        if not self.n:
+            self.function(training)
+
+
+def test_fault_77_a_training_is_not_overwritten_by_forgetting(tmp_path):
     first, second, path = network(), network(), tmp_path / "t"
     run(first, checkpoint=path)
-    history = run(second, checkpoint=path)
+    before, start = path.read_bytes(), second.theta.copy()
+    with pytest.raises(ValueError, match=f"holds a training of {EPOCHS} finished epochs; resume=True resumes it"):
+        run(second, checkpoint=path)
+    assert path.read_bytes() == before
+    assert (second.theta == start).all()
+
+
+def test_fault_77_half_an_epoch_is_not_overwritten_either(tmp_path):
+    path = tmp_path / "t"
+    run(network(), checkpoint=path, callbacks=[AtBatch(2, lambda training: training.pause("later"))])
+    with pytest.raises(ValueError, match="holds a training of 0 finished epochs"):
+        run(network(), checkpoint=path)
+    assert len(run(network(), checkpoint=path, resume=True)) == EPOCHS
+
+
+def test_fault_77_a_file_without_a_step_is_begun_again(tmp_path, monkeypatch):
+    """As a training leaves it that was killed before its first step"""
+    path, net, twin = tmp_path / "t", network(), network()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoint, "rescue", lambda *_: None)
+        patch.setattr(checkpoint.Checkpoint, "before_epoch", lambda self, training: setattr(
+            self, "_epoch_generator", 1 / (not hasattr(self, "_epoch_generator"))))
+        with pytest.raises(ZeroDivisionError):
+            run(network(), checkpoint=path)
+    assert checkpoint.read(path).key[:2] == (0, 0)
+    run(net, checkpoint=path)
+    run(twin)
+    assert (net.theta == twin.theta).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"my thesis", None])
+def test_fault_77_a_file_that_is_no_training_is_not_overwritten(content, tmp_path):
+    path = tmp_path / "t"
+    path.write_bytes(content) if content is not None else fastbp.save(path, network())
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"is no training.*resume=False overwrites it"):
+        run(network(), checkpoint=path)
+    assert path.read_bytes() == before
+    run(network(), checkpoint=path, resume=False)
+    assert len(checkpoint.read(path).history) == EPOCHS
+
+
+def test_with_resume_false_a_training_begins_afresh(tmp_path):
+    first, second, path = network(), network(), tmp_path / "t"
+    run(first, checkpoint=path)
+    history = run(second, checkpoint=path, resume=False)
     assert len(history) == EPOCHS
     assert (first.theta == second.theta).all()
 
@@ -550,7 +607,7 @@ def test_a_file_of_another_trainer_is_refused_and_changes_nothing(tmp_path, othe
     with pytest.raises(ValueError, match=said):
         other.restore(path)
     assert (other.net.theta == before).all()
-    run(network(), checkpoint=path)
+    run(network(), checkpoint=path, resume=False)
     with pytest.raises(fastbp.FormatError, match="kind is 'training'"):
         trainer.restore(path)
     with pytest.raises(TypeError, match="notes must be a dict"):

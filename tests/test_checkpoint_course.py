@@ -434,7 +434,7 @@ def test_copies_take_a_fiftieth_of_the_time_however_long_one_takes(path, monkeyp
     for copy in (0.001, 0.1, 2.0):
         with monkeypatch.context() as patch:
             clock = Clock(patch, 0.0001, copy)
-            run(network(), epochs=2000, checkpoint=path, checkpoint_every=10**6)
+            run(network(), epochs=2000, checkpoint=path, checkpoint_every=10**6, resume=False)
             assert clock.copies * copy <= (clock.now - 1e6) / 50 + 3 * copy
             assert clock.copies > 3 or copy > 0.001
 
@@ -569,7 +569,7 @@ def test_a_path_that_is_no_file_is_an_error_before_the_first_step(path, monkeypa
 def test_one_path_for_several_trainings_holds_the_last(path):
     for seed in range(3):
         net = network(seed)
-        run(net, epochs=2, checkpoint=path)
+        run(net, epochs=2, checkpoint=path, resume=False)
         assert (fastbp.load(path).theta == net.theta).all()
     with pytest.raises(ValueError, match="layer_sizes"):
         fastbp.train(fastbp.Network([5, 2]), X, Y, epochs=3, checkpoint=path, resume=True)

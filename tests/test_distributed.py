@@ -663,6 +663,14 @@ def test_the_checkpoint_may_be_given_to_rank_0_alone(tmp_path):
     assert same([*expected, *results])
 
 
+def test_fault_77_all_ranks_refuse_to_overwrite_a_training(tmp_path):
+    all_of(2, lambda comm: trained(comm, tmp_path / "kept", pause=5))
+    before = (tmp_path / "kept").read_bytes()
+    results = ranks(2, lambda comm: trained(comm, tmp_path / "kept", resume=None))
+    told(results, ValueError, "resume=True resumes it", failed=0)
+    assert (tmp_path / "kept").read_bytes() == before
+
+
 def test_a_trainers_file_is_written_and_read_by_rank_0(tmp_path):
     X, y = digits(100)
 

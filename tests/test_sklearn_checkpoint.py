@@ -107,7 +107,7 @@ def test_a_finished_fit_is_read_and_may_be_made_longer(tmp_path):
     with pytest.raises(ValueError, match="has come to epoch 9; max_iter is 4"):
         clone(estimator).fit(X_reg, y_reg, checkpoint=path, resume=True)
     stopped = MLPRegressor(hidden_layer_sizes=9, max_iter=50, tol=1e9, n_iter_no_change=2, random_state=0)
-    n = clone(stopped).fit(X_reg, y_reg, checkpoint=path).n_iter_
+    n = clone(stopped).fit(X_reg, y_reg, checkpoint=path, resume=False).n_iter_
     assert n < 50
     assert clone(stopped).set_params(max_iter=60).fit(X_reg, y_reg, checkpoint=path, resume=True).n_iter_ == n
 
@@ -118,7 +118,7 @@ def test_how_often_it_is_written(tmp_path, monkeypatch):
     estimator = MLPRegressor(hidden_layer_sizes=9, max_iter=10, random_state=0)
     for every, times in [(1, 11), (4, 4), ((4, "epochs"), 4), ((1e9, "seconds"), 2), ((0, "seconds"), 11)]:
         written.clear()
-        estimator.fit(X_reg, y_reg, checkpoint=tmp_path / "fit", checkpoint_every=every)
+        estimator.fit(X_reg, y_reg, checkpoint=tmp_path / "fit", checkpoint_every=every, resume=False)
         assert len(written) == times, every
 
 
@@ -152,7 +152,9 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     fastbp.save(path, net)
     with pytest.raises(container.FormatError, match="kind is"):
         estimator.fit(X_reg, y_reg, checkpoint=path, resume=True)
-    estimator.fit(X_reg, y_reg, checkpoint=path)
+    with pytest.raises(ValueError, match="is no fit"):
+        estimator.fit(X_reg, y_reg, checkpoint=path)
+    estimator.fit(X_reg, y_reg, checkpoint=path, resume=False)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(container.FormatError):
@@ -205,6 +207,22 @@ def test_bad_arguments_are_named(arguments, error, words):
         MLPRegressor(hidden_layer_sizes=9).fit(X_reg, y_reg, **arguments)
     with pytest.raises(ValueError, match="a checkpoint is written between epochs; solver='lbfgs' has none"):
         MLPRegressor(solver="lbfgs").fit(X_reg, y_reg, checkpoint="x")
+
+
+def test_fault_77_a_fit_is_not_overwritten_by_forgetting(tmp_path):
+    path, estimator = tmp_path / "fit", MLPRegressor(hidden_layer_sizes=9, max_iter=4, random_state=0)
+    clone(estimator).fit(X_reg, y_reg, checkpoint=path)
+    before, again = path.read_bytes(), clone(estimator)
+    with pytest.raises(ValueError, match="holds a fit of 4 finished epochs; resume=True resumes it"):
+        again.fit(X_reg, y_reg, checkpoint=path)
+    assert path.read_bytes() == before
+    assert not hasattr(again, "coefs_")
+    again.fit(X_reg, y_reg, checkpoint=path, resume=False)
+    assert again.n_iter_ == 4
+    path.write_bytes(b"my thesis")
+    with pytest.raises(ValueError, match="it is no fit"):
+        again.fit(X_reg, y_reg, checkpoint=path)
+    assert path.read_bytes() == b"my thesis"
 
 
 PROGRAM = """

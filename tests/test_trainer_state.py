@@ -280,3 +280,17 @@ def test_a_trainer_of_several_ranks_is_neither_pickled_nor_copied():
     for make in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="several ranks"):
             make(trainer(comm=Serial()))
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_of_large_arrays_can_be_written_to(protocol):
+    """NumPy puts arrays above a thousand bytes on an immutable bytes object, below protocol 5"""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((20, 50)), rng.integers(0, 10, 20)
+    trainer = fastbp.Trainer(fastbp.Network([50, 40, 10], output="softmax", seed=0), "adam")
+    trainer.step(X, y)
+    twin = pickle.loads(pickle.dumps(trainer, protocol))
+    for each in (trainer, twin):
+        each.step(X, y)
+        each.epoch(X, y, batch_size=5)
+    assert twin.net.theta.tobytes() == trainer.net.theta.tobytes()

@@ -31,7 +31,7 @@ class Checkpoint:
     """
 
     def __init__(self, path, every, resume):
-        self.path, self.resume = atomic.absolute(path), checks.flag(resume, "resume")
+        self.path, self.resume = atomic.absolute(path), None if resume is None else checks.flag(resume, "resume")
         n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
         if unit not in UNITS:
             raise ValueError("checkpoint_every must be a number of epochs, or a pair such as (30, 'seconds'); "
@@ -67,6 +67,8 @@ class Checkpoint:
 
     def read(self, estimator, data):
         """The fit that was kept, unless there is none; a ValueError where it is another than this one on `data`."""
+        if self.resume is None:
+            self._refuse_to_lose()
         if not self.resume:
             return None
         try:
@@ -74,6 +76,21 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         return Kept(self.path, kept, estimator, data)
+
+
+    def _refuse_to_lose(self):
+        """Nobody has said whether to resume: a ValueError if the file is there and holds a finished epoch."""
+        try:
+            arrays, meta = container.read(self.path)
+            epochs = values.decode(meta["notes"], arrays)["numbers"]["n_iter_"]
+        except FileNotFoundError:
+            return
+        except (FormatError, LookupError, TypeError) as error:
+            raise ValueError(f"checkpoint: {container.shown(self.path)} is there, and it is no fit ({error}); "
+                             "resume=False overwrites it") from None
+        if epochs != 0:
+            raise ValueError(f"checkpoint: {container.shown(self.path)} holds a fit of {epochs} finished epochs; "
+                             "resume=True resumes it, resume=False overwrites it")
 
 
 class Nothing:

@@ -214,7 +214,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None, checkpoint: Any = None, checkpoint_every: Any = 1, resume: bool = False,
+        sample_weight_val: Any = None, checkpoint: Any = None, checkpoint_every: Any = 1, resume: bool | None = None,
     ) -> Self:
         """Fit to X and y.
 
@@ -229,13 +229,14 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         X_val, y_val, sample_weight_val : optional
             Examples of your own to be validated with; nothing is held out of X then.
         checkpoint : str, bytes or os.PathLike, optional
-            A file that holds all this fit goes on from, replaced as a whole: at once, every `checkpoint_every`, and at
+            Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, and at
             the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
             How often the checkpoint is written.
-        resume : bool
-            Go on from `checkpoint`, if it is there, to the bits of a fit that was never stopped; max_iter is the total.
-            One made with other parameters or data of another shape is refused.
+        resume : bool, optional
+            True resumes from `checkpoint` if the file is there, to the bits of a fit that was never stopped; max_iter
+            is the total. A file made with other parameters or data of another shape is refused. False overwrites the
+            file. None begins, unless the file holds a finished epoch: then it is a ValueError.
 
         Returns
         -------

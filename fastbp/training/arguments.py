@@ -41,7 +41,7 @@ class Arguments:
     n_threads: Count | None
     checkpoint: Path | None
     checkpoint_every: Every
-    resume: Flag
+    resume: Flag | None
     sync_every: Any
 
     def data(self, shard: bool) -> Data:

@@ -11,6 +11,7 @@ from ..callbacks import Callback
 from ..engine import checks
 from ..files import atomic, container, values
 from ..files import network as files
+from ..files.container import FormatError
 from ..history import History
 from . import states
 from .arguments import Arguments
@@ -147,19 +148,38 @@ class Checkpoint(Keeper):
         self._written = self._started = time.monotonic()
 
 
-def keeper(path: Path | None, every: Every, resume: Flag, rng: np.random.Generator) -> tuple[Keeper, Kept | None]:
+def keeper(
+    path: Path | None, every: Every, resume: Flag | None, rng: np.random.Generator,
+) -> tuple[Keeper, Kept | None]:
     """(the checkpoint, the training in its file if it is to be resumed)."""
     resumes, number, unit = check(path, every, resume)
     if path is None:
         return Keeper(), None
     path = atomic.absolute(path)
-    kept = read(path) if resumes else None
+    kept = None
+    if resumes:
+        kept = read(path)
+    elif resumes is None:
+        refuse_to_lose(path)
     return Checkpoint(path, number, unit, rng, kept), kept
 
 
-def check(path: Path | None, every: Every, resume: Flag) -> tuple[bool, float, str]:
+def refuse_to_lose(path: Path) -> None:
+    """Nobody has said whether to resume: a ValueError if the file is there and holds a finished step."""
+    try:
+        kept = read(path)
+    except FormatError as error:
+        raise ValueError(f"checkpoint: the file is there, and it is no training: {error}; resume=False overwrites it"
+                         ) from None
+    if kept is not None and kept.key[:2] != (0, 0):
+        raise ValueError(f"checkpoint: {container.shown(path)} holds a training of {kept.key[0]} finished epochs; "
+                         "resume=True resumes it, resume=False overwrites it")
+
+
+def check(path: Path | None, every: Every, resume: Flag | None) -> tuple[bool | None, float, str]:
     """(resume, number, unit): a checkpoint is due every so many units."""
-    resumes, (number, unit) = checks.flag(resume, "resume"), _checked_every(every)
+    resumes = None if resume is None else checks.flag(resume, "resume")
+    number, unit = _checked_every(every)
     if path is None and resumes:
         raise ValueError("resume=True needs the file to resume from; got checkpoint=None")
     return resumes, number, unit

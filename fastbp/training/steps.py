@@ -138,8 +138,10 @@ class Steps:
     def state(self, value: Any) -> None:
         if self.compiled:
             check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else ())
-            if "bias" in self.kept:     # depends on the network alone
-                value = {**value, "bias": self.kept["bias"]}
+            own = {name: np.array(a) for name, a in value.items() if isinstance(a, np.ndarray) and a.base is not None}
+            if "bias" in self.kept:     # belongs to the network, whatever the training
+                own["bias"] = self.kept["bias"]
+            value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
         self.kept, self._stepper, self.dropout_seed = value, None, seed

@@ -26,7 +26,7 @@ def train(
     window: Count | None = None, validation_data: Examples | None = None, validation_split: Number = 0.0,
     metrics: Sequence[str | Callable[..., Any]] = (), callbacks: Sequence[object] = (), seed: Seed = None,
     progress: Flag = False, n_threads: Count | None = None, checkpoint: Path | None = None,
-    checkpoint_every: Every = 1, resume: Flag = False, comm: Comm | Group | None = None,
+    checkpoint_every: Every = 1, resume: Flag | None = None, comm: Comm | Group | None = None,
     sync_every: Count | None = None,
 ) -> History:
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
@@ -82,13 +82,14 @@ def train(
     n_threads : int, optional
         At most this many threads; None decides by what was measured to help. Never changes a bit.
     checkpoint : str, bytes or os.PathLike, optional
-        A file that holds all this training goes on from, replaced as a whole: at once (without `resume` whatever it
-        held), every `checkpoint_every`, at the end, and after an exception. `fastbp.load` reads its network.
+        Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, at the end,
+        and after an exception. `fastbp.load` reads its network.
     checkpoint_every : int, or (number, "epochs", "batches" or "seconds")
-    resume : bool
-        Go on from `checkpoint`, if it is there, to the bits of a training that was never stopped; `epochs` is the
-        total. The network's theta and the generator of `seed` become those of the file. One made for another network,
-        optimizer, data shape or setting is refused.
+    resume : bool, optional
+        True resumes from `checkpoint` if the file is there, to the bits of a training that was never stopped; `epochs`
+        is the total. The network's theta and the generator of `seed` become those of the file. A file made for another
+        network, optimizer, data shape or setting is refused. False overwrites the file. None begins, unless the file
+        holds a finished step: then it is a ValueError.
     comm : communicator, or fastbp.distributed.Group, optional
         Of mpi4py: each rank calls `train` with its own rows (none too), and theta, the history and what callbacks see
         are the same on all; batch_size counts the examples of all ranks, of which each brings its share, seed and start
