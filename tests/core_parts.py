@@ -20,7 +20,7 @@ class Parts:
         self.X, self.Y = rng.standard_normal((M, 4)).astype(dtype), np.eye(3, dtype=dtype)[np.arange(M) % 3]
         self.labels, self.order, self.w = np.arange(M) % 3, rng.permutation(M), np.ones((M, 1), dtype)
         work = sums.Workspace(self.net.plan, M, dtype)
-        self.work, self.B = np.zeros(work.rows * self.net.plan.units, dtype), work.rows
+        self.work, self.B = np.zeros(work.height * self.net.plan.units, dtype), work.height
         self.costs = np.zeros(len(work.costs))
         self.Delta, self.packed = np.zeros_like(self.theta), np.zeros(_epoch.packed_size(self.plan, self.theta), dtype)
         self.taken = np.zeros(1, np.int64)

@@ -67,7 +67,7 @@ def test_a_call_a_batch_gives_the_same_bits(batch_size, optimizer, weighted, dty
 
 @pytest.mark.parametrize("rows", [8 * 512, 8 * 512 + 1])
 def test_a_short_last_batch_is_cut_as_in_the_whole_epoch(rows):
-    """More than eight blocks a batch are summed shard by shard; the shorter batch behind them too"""
+    """More than eight blocks a batch are summed range by range; the shorter batch behind them too"""
     p = problem((5, 9, 3), m=2 * (8 * 512 + 1) + 8 * 512)
     plain, history = train(p, batch_size=8 * 512 + 1, epochs=1)
     cut, other = train(p, batch_size=8 * 512 + 1, epochs=1, callbacks=[Recorder()])

@@ -34,13 +34,13 @@ def steps(net, trainer, rule, examples, work, team, member=0, m=96):
     """One step over all examples"""
     nothing = np.empty(0)
     return _epoch.steps(net.plan.code, net.theta, examples, m, m, 0, 1, rule, nothing, trainer.steps.Delta, work.block,
-                        work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, team, member)
+                        work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, team, member)
 
 
 def accumulate(net, examples, work, team, m=96):
     Delta = np.zeros_like(net.theta)
     nothing = np.empty(0)
-    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.rows, work.costs, nothing,
+    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.height, work.costs, nothing,
                                 Delta, 0.0, 60.0, team)
 
 
@@ -80,7 +80,7 @@ def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_
 def test_a_call_returns_after_the_step_in_which_its_time_is_up(budget, done):
     net, trainer, rule, examples, work = core()
     found = _epoch.steps(net.plan.code, net.theta, examples, 96, 8, 0, 12, rule, np.empty(0), trainer.steps.Delta,
-                         work.block, work.rows, work.costs, np.empty((0, 2)), 0.0, 0.0, budget, _backprop.Team(1), 0)
+                         work.block, work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, budget, _backprop.Team(1), 0)
     assert found[1:] == (8.0 * done, done, done)
     assert trainer.steps.taken[0] == done
 
@@ -98,7 +98,7 @@ def test_a_large_step_asked_to_stop_is_left_undone(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_step_of_several_blocks_asked_to_stop_is_left_after_one_of_them(dtype):
     net, trainer, rule, examples, work = core(m=2000, dtype=dtype)
-    assert work.rows < 2000 / 2
+    assert work.height < 2000 / 2
     before, team = net.theta.copy(), _backprop.Team(1)
     team.want_stop()
     assert steps(net, trainer, rule, examples, work, team, m=2000) == (0.0, 0.0, 0, 0)
@@ -110,7 +110,7 @@ def test_predictions_asked_to_stop_are_not_said_to_be_done():
     net, _, _, examples, work = core(LARGE)
     out, team = np.full((96, 9), 7.0), _backprop.Team(1)
     team.want_stop()
-    done = _backprop.predict(net.plan.code, net.theta, examples, 0, 96, work.block, work.rows, out, 60.0, team)
+    done = _backprop.predict(net.plan.code, net.theta, examples, 0, 96, work.block, work.height, out, 60.0, team)
     assert done == 0
     assert (out == 7).all()
     assert accumulate(net, examples, work, team) == (0.0, 0)
@@ -140,7 +140,7 @@ def online(net, trainer, rule, examples, first, last):
     work.block[:] = 0
     packed = sums.aligned(_epoch.packed_size(net.plan.code, net.theta), net.dtype)
     nothing = np.empty(0)
-    return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, nothing, work.block, work.rows,
+    return _epoch.online_steps(net.plan.code, net.theta, examples, first, last, rule, nothing, work.block, work.height,
                                packed, 0.0, 0.0, 60.0, 1000)
 
 

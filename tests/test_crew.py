@@ -94,7 +94,7 @@ def test_a_crew_that_is_told_to_stop_begins_no_other_task(n):
             done.append(task)
             crew.team.want_stop()
 
-        crew.share(work, range(100))
+        crew.deal(work, range(100))
     assert 1 <= len(done) <= n
 
 

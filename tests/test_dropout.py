@@ -251,7 +251,7 @@ def test_training_with_dropout_is_the_textbooks(rule, batch_size, dtype):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("m", [5000, 9000])
 def test_batches_of_many_blocks_are_masked_as_one(rule, m):
-    """Sums by shards (over 4096 examples), second batches that begin in the middle of a block"""
+    """Sums by ranges (over 4096 examples), second batches that begin in the middle of a block"""
     p = problem((6, 9, 7, 3), "tanh", m=m)
     theta, J, seed = trained(p, rule, 4990, epochs=2)
     expected, history = reference.train(

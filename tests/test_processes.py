@@ -105,7 +105,7 @@ def test_a_crew_in_a_forked_child_is_the_child_alone():
     def told():
         result = crew.in_step(lambda budget, team, member: (member, 7))
         done = []
-        crew.share(lambda task, member: done.append(member), range(3))
+        crew.deal(lambda task, member: done.append(member), range(3))
         return bytes([*result, crew.n, *done])
 
     with threads.Crew(2) as crew:
@@ -218,7 +218,7 @@ def test_fault_12_one_member_that_raises_is_heard():
     with threads.Crew(2) as crew, pytest.raises(MemoryError, match="no room"):
         crew.in_step(fail)
     with threads.Crew(2) as crew, pytest.raises(MemoryError, match="no room"):
-        crew.share(lambda task, member: fail(None, None, member), range(3))
+        crew.deal(lambda task, member: fail(None, None, member), range(3))
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or platform.system() != "Linux", reason="fenv of glibc on x86-64")

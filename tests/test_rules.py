@@ -129,7 +129,7 @@ def test_python_form_of_the_rule_is_the_compiled_one(rule, option, dtype):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("rule", RULES)
 def test_single_steps_are_those_of_whole_epochs(rule, option):
-    """The quick way into a step, the epoch, and the batch that is summed shard by shard: one rule"""
+    """The quick way into a step, the epoch, and the batch that is summed range by range: one rule"""
     p = problem(SIZES, m=60)
     stepped, whole = (trainer(p, rule, **OPTIONS[option]) for _ in range(2))
     for _ in range(4):

@@ -77,7 +77,7 @@ class Data:
         return Examples(self.X, self.dense, self.labels, self.w, order)
 
     def accumulate(
-        self, theta: Floats, Delta: Floats, n_threads: Count | None = None, each: Doubles = sums.NOT_EACH,
+        self, theta: Floats, Delta: Floats, n_threads: Count | None = None, each: Doubles = sums.NO_COSTS,
     ) -> float:
         """Delta += the sum over the examples; returns the sum of their costs. See `sums.accumulate`."""
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)

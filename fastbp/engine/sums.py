@@ -1,6 +1,6 @@
 """The sums over examples: costs, Delta, predictions.
 
-The members of a crew take the shards; a shard is summed block by block.
+The members of a crew take the ranges; a range is summed block by block.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,10 +18,10 @@ from .plan import Plan
 from .threads import Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
-SHARDS = 8  # the most shards of a sum; each has a Delta of its own
-SHARD_MEMORY = 2**22  # parameters in the Deltas of all shards together
+RANGES = 8  # the most ranges of a sum; each has a Delta of its own
+RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
-NOT_EACH = np.empty(0)
+NO_COSTS = np.empty(0)
 
 
 class Workspace:
@@ -29,12 +29,12 @@ class Workspace:
 
     def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None:
         dtype = np.dtype(dtype)
-        self.rows = rows(plan, m, dtype)
-        self.block: Floats = aligned(self.rows * plan.units, dtype)
-        self.costs = np.empty(self.rows // _backprop.panel(np.empty(0, dtype)))
+        self.height = height(plan, m, dtype)
+        self.block: Floats = aligned(self.height * plan.units, dtype)
+        self.costs = np.empty(self.height // _backprop.panel(np.empty(0, dtype)))
 
 
-def rows(plan: Plan, m: int, dtype: DTypeLike) -> int:
+def height(plan: Plan, m: int, dtype: DTypeLike) -> int:
     """Examples of a block, if there are m or more in all."""
     return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
 
@@ -57,17 +57,17 @@ def _long(plan: Plan, m: int) -> bool:
     return plan.large and operations(plan, m) >= threads.LONG
 
 
-def shards(plan: Plan, first: int, last: int, rows: int) -> list[tuple[int, int]]:
+def ranges(plan: Plan, first: int, last: int, height: int) -> list[tuple[int, int]]:
     """The examples first .. last in ranges of whole blocks; their number depends on the sizes alone."""
-    blocks = -(-(last - first) // rows)
-    n = max(1, min(SHARDS, blocks // 4, SHARD_MEMORY // plan.n_parameters))
-    cuts = [min(last, first + rows * (blocks * i // n)) for i in range(n + 1)]
+    blocks = -(-(last - first) // height)
+    n = max(1, min(RANGES, blocks // 4, RANGE_MEMORY // plan.n_parameters))
+    cuts = [min(last, first + height * (blocks * i // n)) for i in range(n + 1)]
     return list(pairwise(cuts))
 
 
 def accumulate(
     plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats, n_threads: Count | None = None,
-    each: Doubles = NOT_EACH,
+    each: Doubles = NO_COSTS,
 ) -> float:
     """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: costs alone.
 
@@ -81,30 +81,30 @@ def accumulate(
 
 def accumulate_range(
     plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
-    crew: Crew = threads.ALONE, each: Doubles = NOT_EACH,
+    crew: Crew = threads.ALONE, each: Doubles = NO_COSTS,
 ) -> float:
     """The same over the examples first .. last, by a crew with a workspace for each member.
 
-    Any free member takes the next shard; the sums of the shards are added in their order.
+    Any free member takes the next range; the sums of the ranges are added in their order.
     """
-    ranges, run = shards(plan, first, last, work[0].rows), RUN * work[0].rows
-    costs = [0.0] * len(ranges)
-    Deltas = [Delta] + [np.zeros_like(Delta) for _ in ranges[1:]]
+    cuts, run = ranges(plan, first, last, work[0].height), RUN * work[0].height
+    costs = [0.0] * len(cuts)
+    Deltas = [Delta] + [np.zeros_like(Delta) for _ in cuts[1:]]
 
-    def accumulate_shard(i: int, member: int) -> None:
-        (begin, end), own, into = ranges[i], work[member], Deltas[i]
+    def accumulate_one(i: int, member: int) -> None:
+        (begin, end), own, into = cuts[i], work[member], Deltas[i]
         at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
         while at < end and not crew.team.stopping:
             stop = min(at - (at - begin) % run + run, end)      # the end of the current run
             costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, stop, own.block, own.rows, own.costs, each, partial, costs[i],
+                plan.code, theta, examples, at, stop, own.block, own.height, own.costs, each, partial, costs[i],
                 threads.SLICE, crew.team,
             )
             if at == stop and partial is not into:
                 into += partial
                 partial[:] = 0
 
-    crew.share(accumulate_shard, range(len(ranges)))
+    crew.deal(accumulate_one, range(len(cuts)))
     for other in Deltas[1:]:
         Delta += other
     return sum(costs)
@@ -117,7 +117,7 @@ def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int
     with blas.single_thread():
         while first < m:
             cost, first = _backprop.accumulate_per_example(
-                plan.code, theta, examples, first, m, work.block, work.rows, Delta, cost, threads.SLICE
+                plan.code, theta, examples, first, m, work.block, work.height, Delta, cost, threads.SLICE
             )
     return cost
 
@@ -132,18 +132,18 @@ def predict(
     def predict_all(first: int, _: int) -> None:
         while first < m and not crew.team.stopping:
             first = _backprop.predict(
-                plan.code, theta, examples, first, m, work.block, work.rows, out, threads.SLICE, crew.team
+                plan.code, theta, examples, first, m, work.block, work.height, out, threads.SLICE, crew.team
             )
 
     with threads.Crew(1, apart=True) if _long(plan, m) else threads.ALONE as crew:
-        crew.share(predict_all, [0])
+        crew.deal(predict_all, [0])
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
     """predict(x, out): the compiled h(x) of one example; None if `checks` has to look at x and out first."""
     if plan.n_parameters > SMALL:
         return lambda x, out: None
-    return _backprop.Predictor(plan.code, theta, rows(plan, 1, theta.dtype), np.ndarray, np.empty).predict
+    return _backprop.Predictor(plan.code, theta, height(plan, 1, theta.dtype), np.ndarray, np.empty).predict
 
 
 def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
@@ -154,13 +154,13 @@ def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
         return layers
     examples = _backprop.Examples(X)
     work = Workspace(plan, len(X), theta.dtype)
-    for first in range(0, len(X), work.rows):
-        last = min(first + work.rows, len(X))
+    for first in range(0, len(X), work.height):
+        last = min(first + work.height, len(X))
         _backprop.predict(
-            plan.code, theta, examples, first, last, work.block, work.rows, layers[-1], 1.0, threads.ALONE.team
+            plan.code, theta, examples, first, last, work.block, work.height, layers[-1], 1.0, threads.ALONE.team
         )
         for l in range(hidden):
-            _backprop.layer(plan.code[3, l + 1], work.block, work.rows, layers[l][first:last])
+            _backprop.layer(plan.code[3, l + 1], work.block, work.height, layers[l][first:last])
     return layers
 
 
@@ -168,9 +168,9 @@ def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Fl
     """[delta(2), ..., delta(L)], each (m, s_l)."""
     layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
     Delta, work = np.zeros_like(theta), Workspace(plan, m, theta.dtype)
-    for first in range(0, m, work.rows):
-        last = min(first + work.rows, m)
+    for first in range(0, m, work.height):
+        last = min(first + work.height, m)
         accumulate_range(plan, theta, examples, first, last, [work], Delta)
         for l, layer in enumerate(layers, 1):
-            _backprop.layer(plan.code[5, l], work.block, work.rows, layer[first:last])
+            _backprop.layer(plan.code[5, l], work.block, work.height, layer[first:last])
     return layers

@@ -214,7 +214,7 @@ class Crew:
         self._choice.took(n, result[-1], time.perf_counter() - begun)
         return result
 
-    def share(self, work: Callable[[Task, int], object], tasks: Iterable[Task]) -> None:
+    def deal(self, work: Callable[[Task, int], object], tasks: Iterable[Task]) -> None:
         """work(task, member) for each task, by any free member; long work must look at `team.stopping`."""
         queue = deque(tasks)
 

@@ -41,7 +41,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
     while batch < n:
         total, weight, batch, _ = steps.crew.in_step(
             lambda budget, team, member, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
-                _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.rows,
+                _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.height,
                              work.costs, each, so_far[0], so_far[1], budget, team, member)
             )
         )
@@ -60,7 +60,7 @@ def online(steps: Any, batches: Batches) -> tuple[float, float]:
     while done < m:
         total, weight, done = _epoch.online_steps(
             plan.code, steps.theta, examples, done, m, rule, rates[steps.taken[0] - before :], work.block,
-            work.rows, packed, total, weight, threads.SLICE, stride,
+            work.height, packed, total, weight, threads.SLICE, stride,
         )
     return total, weight
 

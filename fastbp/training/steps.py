@@ -192,7 +192,7 @@ class Steps:
         self._check_network()
         if self._stepper is None or settings != self._made_for:
             self._stepper = _epoch.Stepper(
-                plan.code, self.theta, sums.rows(plan, 64, self.theta.dtype), self.compiled_rule(1.0), plan.lowest,
+                plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(1.0), plan.lowest,
                 plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
             )
         self._made_for = self._settings = settings
@@ -255,7 +255,7 @@ class Steps:
             return kinds.python(self, batches)
         if batch_size == 1 and self._online and not len(each):
             return kinds.online(self, batches)
-        if batch_size > LARGE * sums.rows(self.plan, batch_size, self.theta.dtype):
+        if batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
 

@@ -238,7 +238,7 @@ def minimum(group=None, dtype=np.float64, loss=LOSSES[0], weights=False, **setti
 
 
 def large(n_threads, rule, batch_size, **settings):
-    """Of a size that pays for a crew, in which several shards of a batch are summed"""
+    """Of a size that pays for a crew, in which several ranges of a batch are summed"""
     x, y = fastbp.datasets.load_digits()
     net = network(sizes=(64, 100, 50, 10))
     history = fastbp.train(net, x / 16, y, optimizer=RULES[rule](), batch_size=batch_size, epochs=10, seed=2,
