@@ -104,7 +104,7 @@ class Steps:
         kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
         self._optimizer, self.kept, self.compiled, self._stepper = optimizer, kept, compiled, None
-        self._quick = compiled is not None and self.net.n_parameters <= sums.SMALL
+        self._look_at_rule()
         self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
         self.set_masks()
 
@@ -183,6 +183,9 @@ class Steps:
             return None
         settings = self._optimizer.settings()
         if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
+            self._look_at_rule()
+            if not self._quick:
+                return None
             self._prepare(settings)
         return self._stepper.step(X, Y)     # type: ignore[union-attr]
 
@@ -245,7 +248,7 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale.
         """
         self._check_network()
-        self.compiled = compiled_rule(self._optimizer)      # an attribute may have been set on the instance
+        self._look_at_rule()
         m = data.m if order is None else len(order)
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
@@ -258,6 +261,15 @@ class Steps:
         if batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
+
+    def _look_at_rule(self) -> None:
+        """Has the optimizer still its compiled twin? A method or attribute may have been set on the instance."""
+        compiled = compiled_rule(self._optimizer)
+        if compiled != self.compiled:
+            if self.compiled:
+                self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
+            self.compiled, self._stepper = compiled, None
+        self._quick = compiled is not None and self.net.n_parameters <= sums.SMALL
 
     def _check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
