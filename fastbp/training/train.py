@@ -36,47 +36,47 @@ def train(
     net : Network
         Its theta is changed in place.
     X, Y, sample_weight
-        As for `Network.cost_and_gradient`; memory-mapped arrays are read where they lie. Or, for data larger than
-        memory, X alone: an iterable of chunks (X, Y) or (X, Y, sample_weight), gone through anew each epoch, or a
-        function that returns an iterator of them.
+        As for `Network.cost_and_gradient`. Memory-mapped arrays are read in place. For data larger than memory pass X
+        alone: an iterable of chunks (X, Y) or (X, Y, sample_weight) that is iterated anew each epoch, or a function
+        that returns an iterator of chunks.
     optimizer : Optimizer, or a name: "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"
-        Anything with ``init(theta)`` and ``update(theta, D, state)``; see `fastbp.optimizers`. Its learning_rate may
+        Any object with ``init(theta)`` and ``update(theta, D, state)``, see `fastbp.optimizers`. Its learning_rate may
         be a function of the step, see `fastbp.schedules`.
     epochs : int
     batch_size : int or None
-        Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
-        are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
+        Examples in a step. None takes all of them (batch gradient descent), 1 is the online form. A number above that
+        of the examples is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
     weight_decay, lam : float
-        c of docs/math.md, one number or one for each Theta; or the course's lambda: c = lam / m, m the training rows
-        (or the sum of their weights).
+        c of docs/math.md, one number or one for each Theta. Or the course's lambda: c = lam / m, where m is the number
+        of training rows (or the sum of their weights).
     l1 : float
-        J += l1 sum |Theta_ij|, D += l1 sign(Theta_ij), j >= 1.
+        J += l1 sum ``|Theta_ij|``, D += l1 sign(Theta_ij), j >= 1.
     clip_value, clip_norm : float, optional
-        Every D_ij, penalties included, is cut to [-clip_value, clip_value]; then D of all layers together is scaled so
-        that |D| <= clip_norm.
+        Each D_ij, penalties included, is clipped to [-clip_value, clip_value]. Then D of all layers together is scaled
+        so that ``|D| <= clip_norm``.
     dropout : float or sequence of float
-        Rate p of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with
-        probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the steps; predictions and
-        evaluations drop nothing.
+        Rate p of the hidden layers in [0, 1), one number or one for each layer. In each step an activation a of an
+        example becomes 0 with probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the
+        steps. Predictions and evaluations drop nothing.
     input_dropout : float
         The same for the inputs.
     shuffle : bool
-        A new order of the examples each epoch; False takes them as they lie.
+        True draws a new order of the examples each epoch; False keeps the order of the rows.
     window : int, optional
         Shuffle within windows of so many examples (rounded up to whole batches), so that a memory map is read nearly
-        in order; None: all of an array at once, 8192 of chunks.
+        in order. None shuffles an array as a whole, and chunks in windows of 8192.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
     validation_split : float
-        In [0, 1): this share of the examples, drawn by `seed`, is kept from training and evaluated instead.
+        In [0, 1): this fraction of the examples, drawn by `seed`, is held out and evaluated after each epoch.
     metrics : list of str or callable
-        Measured after each epoch, of the training data (not of chunks) and the validation data: names of
-        `fastbp.metrics`, or functions of (h, Y).
+        Names of `fastbp.metrics`, or functions of (h, Y). They are measured after each epoch on the training data
+        (not on chunks) and on the validation data.
     callbacks : list
         See `fastbp.callbacks`: early stopping and the like.
     seed : int, numpy Generator or None
-        Of the order, of what is dropped and of validation_split. The same seed, machine and versions give the same
-        bits; None draws fresh entropy.
+        Seed for shuffling, dropout and the validation split. The same seed, machine and versions give the same bits;
+        None draws fresh entropy.
     progress : bool
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
@@ -91,27 +91,28 @@ def train(
         network, optimizer, data shape or setting is refused. False overwrites the file. None begins, unless the file
         holds a finished step: then it is a ValueError.
     comm : communicator, or fastbp.distributed.Group, optional
-        Of mpi4py: each rank calls `train` with its own rows (none too), and theta, the history and what callbacks see
-        are the same on all; batch_size counts the examples of all ranks, of which each brings its share, seed and start
-        values are those of rank 0, which alone shows progress and writes files. docs/distributed.md
+        A communicator of mpi4py: each rank calls `train` with its own rows, possibly none. theta, the history and all
+        that callbacks see are the same on every rank. batch_size counts the examples of all ranks. Seed and start
+        values are those of rank 0; only rank 0 shows progress and writes files. docs/distributed.md
     sync_every : int, optional
-        With comm: ranks take so many steps alone before theta and the optimizer's moments are averaged over them.
+        With comm: each rank takes so many steps alone, then theta and the optimizer's moments are averaged.
 
     Returns
     -------
     History
-        J, val_J, val_accuracy and the metrics an epoch.
+        J, val_J, val_accuracy and the metrics of each epoch.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, before anything has changed (a bad chunk: when it comes, theta as the last step left it).
+        The message names the argument. Nothing has changed; only a bad chunk is found when it comes, and leaves theta
+        as of the last step.
     DivergenceError
-        J or theta is no longer finite; theta is as it was before that epoch (or where it was resumed in it).
+        J or theta is no longer finite. theta is as it was before that epoch, or where that epoch was resumed.
     OSError
-        The checkpoint cannot be read or written; the old file is as it was.
+        The checkpoint cannot be read or written; the old file is unchanged.
     RankError
-        Another rank has raised one of these, or something else.
+        Another rank has raised an exception.
     """
     asked = Arguments(
         net, X, Y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, lam=lam,

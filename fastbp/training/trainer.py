@@ -38,38 +38,38 @@ class Trainer:
     weight_decay, l1, clip_value, clip_norm
         As for `train`; the same for every batch, whatever its size.
     batch_lam : float
-        In a batch of m_b examples (or weights of that sum) every c is larger by batch_lam / m_b: alpha of scikit-learn.
+        Adds batch_lam / m_b to every c in a batch of m_b examples (or weights of that sum): scikit-learn's alpha.
     dropout, input_dropout
-        As for `train`; of steps and epochs alike.
+        As for `train`, in steps and in epochs.
     seed : int, numpy Generator or None
-        Of what is dropped; None draws fresh entropy.
+        Seed for dropout; None draws fresh entropy.
     n_threads : int, optional
         At most this many threads in `epoch`; None decides by what was measured to help.
     comm : communicator, or fastbp.distributed.Group, optional
-        Of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with rows of its own, none (``X[:0]``) too;
-        theta begins as rank 0's and stays the same on all. docs/distributed.md
+        A communicator of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with its own rows, possibly
+        none (``X[:0]``). theta starts as that of rank 0 and stays the same on all. docs/distributed.md
     sync_every : int, optional
-        Each rank takes so many steps on its own rows alone before theta and the optimizer's moments are averaged over
-        the ranks, by the weight of the examples each has seen; a call of `step` or `epoch` ends with that.
+        Each rank takes so many steps on its own rows alone. Then theta and the optimizer's moments are averaged over
+        the ranks, weighted by the examples each has seen. A call of `step` or `epoch` ends with an average.
 
     Attributes
     ----------
     state : dict
-        The optimizer's: the step count t, and arrays like theta; with dropout also dropout_seed and dropout_t, the step
-        count of the masks. To go back to another, assign the whole.
+        State of the optimizer: the step count t, and arrays like theta. With dropout also dropout_seed and dropout_t,
+        the step count of the masks. To return to an earlier state, assign the whole dict.
     dropout : tuple of float
-        The rates of a(1) .. a(L-1), the inputs' first; empty without dropout.
+        The rates of a(1) .. a(L-1), that of the inputs first; empty without dropout.
     weight_decay, l1, batch_lam, clip_value, clip_norm
-        May be changed between steps, as the optimizer's settings may.
+        These may be changed between steps, and so may the optimizer's settings.
     optimizer : Optimizer
-        Another one may take its place between steps. It starts with a state of its own.
+        May be replaced between steps. A new optimizer starts with its own state.
 
     Notes
     -----
-    A step takes a few microseconds where X is a C-contiguous array of the network's dtype and Y one too (or int64
-    labels); everything else is converted first. One trainer is for one thread at a time. Its pickles and copies have a
-    network, optimizer and state of their own, and go on to the same bits; what is pickled or copied together with them
-    (the network, in a tuple or dict) stays one. Attributes of your own they have not.
+    A step takes a few microseconds if X and Y are C-contiguous arrays of the network's dtype (or Y int64 labels).
+    Everything else is converted first. Use a trainer in one thread at a time. Pickles and copies have a network,
+    optimizer and state of their own, and resume to the same bits. A network that is pickled or copied together with
+    its trainer (in a tuple or dict) stays the trainer's. Attributes you added are not copied.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class Trainer:
         self.steps.state = value
 
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-        """One step along D of these examples; returns their J before it, penalty included.
+        """Take one step along D of these examples; returns their J before the step, penalty included.
 
         X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
         """
@@ -165,47 +165,45 @@ class Trainer:
         self, X: ArrayLike, Y: ArrayLike, *, batch_size: Count | None = 32, order: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """One pass over the examples in batches; returns the mean of the batches' J, weighted by their examples.
+        """Take one pass over the examples in batches; returns the mean of the batches' J, weighted by their examples.
 
         Parameters
         ----------
         X, Y, sample_weight
             As for `Network.cost_and_gradient`.
         batch_size : int or None
-            None: all in one step.
+            Examples in a step; None takes all in one step.
         order : array of int, optional
-            Indices of the examples in the order they are taken, each any number of times; None: as they lie.
+            Indices of the examples in the order in which they are taken. An index may come any number of times. None
+            keeps the order of the rows.
 
         Notes
         -----
-        With a communicator each rank passes its rows, and an order of them; batch_size counts the examples of all
-        ranks, of which each brings its share. A rank that has no more lets the others go on.
+        With a communicator each rank passes its own rows, and an order of them. batch_size counts the examples of all
+        ranks. A rank that has no more examples lets the others continue.
         """
         return self.driver.epoch(X, Y, batch_size, order, sample_weight)
 
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
-        """Write all that the next step goes on from into a file, which replaces `path` as a whole; of several ranks the
-        first writes it.
+        """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
 
         Parameters
         ----------
         path : str, bytes or os.PathLike
         notes : dict, optional
-            What a loop of your own has to know beside it: None, numbers, strings, arrays, and lists, tuples and dicts
-            of these.
+            Values for a loop of your own: None, numbers, strings, arrays, and lists, tuples and dicts of these.
 
         Raises
         ------
         ValueError, TypeError
-            Something cannot be kept, or theta is not finite; nothing has been written.
+            A value cannot be kept, or theta is not finite. Nothing has been written.
         OSError
-            As the system reports it; an old file is as it was.
+            The file cannot be written; an old file is unchanged.
         """
         self.driver.once(lambda: trainer_file.save(path, self.steps, notes))
 
     def restore(self, path: Path) -> dict[str, Any]:
-        """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes. Of several
-        ranks the first reads it.
+        """Resume from a file that `save` wrote; returns the notes. Of several ranks the first one reads the file.
 
         theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
         the file.
@@ -213,27 +211,27 @@ class Trainer:
         Raises
         ------
         ValueError
-            It is of another network, optimizer (class, or a setting that is no number) or dropout; FormatError: it is
-            damaged, or no trainer's. Nothing has changed.
+            The file was made with another network, optimizer (its class, or a setting that is no number) or dropout. A
+            FormatError if it is damaged, or not a trainer's. Nothing has changed.
         OSError
-            It cannot be opened or read.
+            The file cannot be opened or read.
         """
         return self.driver.resume(lambda: trainer_file.read(path, self.steps)).notes or {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle and copy keep: all that the next step goes on from."""
+        """Everything needed to resume, for pickle and copy."""
         if self.driver is not self.steps:
             raise TypeError("a Trainer of several ranks cannot be pickled or copied, its communicator belongs to this "
-                            "process; save and restore keep what it goes on from")
+                            "process; use save and restore")
         return trainer_file.state(self.steps)
 
     def __copy__(self) -> Self:
         return deepcopy(self)
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
-        """Become the trainer of a state, which is checked as arguments are, before anything has changed.
+        """Become the trainer of a state. The state is checked as arguments are, before anything has changed.
 
-        It is kept, not copied: a network that is pickled beside its trainer is still the trainer's.
+        The state is kept, not copied: a network that is pickled together with its trainer stays the trainer's.
         """
         arguments, settings, state = trainer_file.own(kept)
         optimizer = arguments["optimizer"]
