@@ -26,7 +26,7 @@ STEPS = {
     "alpha l2 l2_reg reg_lambda lambda lambda_ regularization": "give weight_decay",
     "loss criterion loss_fn objective output hidden_layer_sizes layer_sizes": "it belongs to fastbp.Network",
     "random_state rng random_seed generator": "give seed",
-    "clipnorm grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
+    "grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
     "n_jobs workers num_threads threads num_workers": "give n_threads",
     "class_weight class_weights": "give sample_weight, a weight for each example",
     "device gpu": "fastbp computes on the CPU",
