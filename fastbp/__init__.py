@@ -1,12 +1,27 @@
 """fastbp: exact and fast backpropagation for feed-forward networks on the CPU.
 
-    net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")
+Classes, then numbers:
+
+    net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")    # labels 0 .. 9
     history = fastbp.train(net, X, labels, optimizer=fastbp.Adam(1e-3), epochs=20)
     net.predict(X)
 
-The textbook's quantities by name: `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient),
-`check_gradient`; training: `train`, `SGD`, `Adam`, `AdamW`, `RMSprop` (more in `optimizers`), `minimize`; files:
-`save`, `load`. `selftest` says whether this machine computes rightly.
+    net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # squared_error belongs to it
+    history = fastbp.train(net, X, y, epochs=100, validation_split=0.1)
+
+Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
+
+| for | names |
+|---|---|
+| the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
+| training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
+| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
+| files | `save`, `load`, `FormatError` |
+| scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
+| pictures | `fastbp.plot` (needs matplotlib) |
+| several processes | `distributed` |
+| is it right here? | `check_gradient`, `selftest`, `show_config` |
+| data to try it | `datasets` |
 """
 
 try:
@@ -64,9 +79,22 @@ __all__ = [
 ]
 
 
+OPTIONAL = ("plot", "sklearn")      # need matplotlib and scikit-learn: imported where they are asked for
+
+
 def __getattr__(name):
-    if name == "plot":      # needs matplotlib: imported where it is asked for
+    if name in OPTIONAL:
         from importlib import import_module
 
-        return import_module(".plot", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return import_module(f".{name}", __name__)
+    place = "fastbp.sklearn" if name in ("MLPClassifier", "MLPRegressor") else None
+    for part in (callbacks, datasets, metrics, optimizers, schedules):
+        if not name.startswith("_") and name in vars(part):
+            place = part.__name__
+    elsewhere = f"; there is {place}.{name}" if place else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{elsewhere}")
+
+
+def __dir__():
+    loaded = [name for name in OPTIONAL if name in globals()]     # help() and the like take all values of dir()
+    return sorted([*__all__, *loaded, "__doc__", "__file__", "__name__", "__path__"])

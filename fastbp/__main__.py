@@ -30,13 +30,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Train a network on 1797 handwritten digits (8 x 8 pixels, UCI): 1437 for training, 360 held out.",
     )
 
-    def option(name: str, default: object, text: str, **kind: Any) -> None:
-        parser.add_argument(name, default=default, help=f"{text} (default: {default})", **kind)
+    def option(name: str, default: object, text: str, usual: object = None, **kind: Any) -> None:
+        """usual: the default in words, where the value itself does not tell it."""
+        parser.add_argument(name, default=default, help=f"{text} (default: {usual or default})", **kind)
 
     option("--layers", "100", "units of the hidden layers, '' for none", metavar="N,N")
     option("--activation", "relu", "activation of the hidden layers")
     option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
-    option("--learning-rate", None, "learning rate; None means 0.002 for adam, 0.05 for sgd (momentum 0.9)", type=float)
+    option("--learning-rate", None, "learning rate", usual="0.002 for adam, 0.05 for sgd, which has momentum 0.9",
+           type=float)
     option("--epochs", 200, "most passes over the training digits", type=int)
     option("--patience", 10, "stop after more epochs in a row without improvement; keep the best weights", type=int)
     option("--batch-size", 32, "examples of a step", type=int)

@@ -16,6 +16,9 @@ import numpy as np
 from . import metrics
 from ._types import Count, Flag, Number, State, Watched
 from .engine import checks
+from .keywords import explained
+
+EVENTS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
 class Callback:
@@ -36,6 +39,13 @@ class Callback:
     >>> history.stopped, len(history) < 5000
     ('J is below 0.01', True)
     """
+
+    def __repr__(self) -> str:
+        """The settings, without the counts of a training."""
+        from inspect import signature
+
+        names = [name for name in signature(type(self)).parameters if name in getattr(self, "__dict__", ())]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def on_train_begin(self, training: Watched) -> None:
         """Before the first epoch. Forget all other trainings here."""
@@ -127,6 +137,7 @@ class EarlyStopping(_Watcher):
         Counted from 1; 0 before the first.
     """
 
+    @explained
     def __init__(
         self, monitor: str | Callable[[Watched], Any] = "val_J", patience: Count = 10, min_delta: Number = 0.0,
         mode: Literal["min", "max"] | None = None, restore_best: Flag = True,
@@ -181,6 +192,7 @@ class ReduceOnPlateau(_Watcher):
     The optimizer's ``learning_rate`` must be a number, not a function of the step. The last one stays in the optimizer.
     """
 
+    @explained
     def __init__(
         self, monitor: str | Callable[[Watched], Any] = "val_J", patience: Count = 5, factor: Number = 0.1,
         min_delta: Number = 0.0, mode: Literal["min", "max"] | None = None, least: Number = 0.0, cooldown: Count = 0,
@@ -218,6 +230,7 @@ class ReduceOnPlateau(_Watcher):
 class Logging(Callback):
     """Log a line every `every` epochs and after the last one, on rank 0, with a logger of the standard library."""
 
+    @explained
     def __init__(
         self, logger: str | logging.Logger | logging.LoggerAdapter[Any] = "fastbp", level: int = logging.INFO,
         every: Count = 1,
@@ -248,13 +261,14 @@ class _Function:
 def check(callbacks: object) -> list[Any]:
     """The callbacks as a list."""
     if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}")
-    known = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
+        one = any(callable(getattr(callbacks, name, None)) for name in EVENTS) or callable(callbacks)
+        said = "; put it into a list: callbacks=[...]" if one else ""
+        raise TypeError(f"callbacks must be a list of callbacks; got {callbacks!r}{said}")
     found = []
     for i, callback in enumerate(callbacks):
-        has = any(callable(getattr(callback, name, None)) for name in known)
+        has = any(callable(getattr(callback, name, None)) for name in EVENTS)
         if isinstance(callback, type) or not (has or callable(callback)):
             raise TypeError(f"callbacks[{i}] must be a function of the training, or an object with one of the methods "
-                            f"{', '.join(known)}; got {callback!r}")
+                            f"{', '.join(EVENTS)}; got {callback!r}")
         found.append(callback if has else _Function(callback))
     return found

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from . import html
+
 
 @dataclass
 class History:
@@ -90,6 +92,10 @@ class History:
     def state(self) -> dict[str, Any]:
         """A dict of copies that JSON can hold; ``History(**state)`` restores the history."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        """The epochs as a table in a notebook."""
+        return html.history(self)
 
     def __repr__(self) -> str:
         if not self.J:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import words
 from ._types import Floats, Metric
 from .engine import checks, classes
 from .engine.data import Data
@@ -107,9 +108,10 @@ def resolve(metrics: Sequence[str | Callable[..., Any]]) -> dict[str, Callable[.
     for i, metric in enumerate(metrics):
         function: Callable[..., float]
         if isinstance(metric, str):
-            if metric not in NAMED:
+            known = words.resolve(metric, NAMED, words.METRICS)
+            if known is None:
                 raise ValueError(f"metrics[{i}] is {metric!r}; accepted are {', '.join(NAMED)}, or functions of (h, Y)")
-            name, function = metric, NAMED[metric]
+            name, function = known, NAMED[known]
         elif callable(metric):
             name = getattr(metric, "__name__", type(metric).__name__)
             function = _unweighted(metric, name)

@@ -1,18 +1,18 @@
 """The network: its parameters by the textbook's names, and what can be computed from them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import show
+from . import html, keywords, show
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
 from .engine import checks, initialize, memory, objective, regularisation, sums
 from .engine.data import Data
-from .engine.plan import Plan
+from .engine.plan import Plan, pair
 from .evaluation import evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
@@ -35,11 +35,14 @@ class Network:
     activation : str or list of str
         g of the hidden layers, one name or one a layer: sigmoid, tanh, relu (g'(0) = 0), identity,
         leaky_relu (slope 0.01), elu (alpha 1), softplus, silu, gelu (erf form).
-    output : str
-        g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp.
-    loss : str
+    output : str, optional
+        g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp. None: the one that belongs to the loss,
+        sigmoid for cross_entropy, exp for poisson, identity for the others; sigmoid without a loss.
+    loss : str, optional
         cross_entropy (with sigmoid or softmax), squared_error (``1/2 |h - y|^2``; any output but exp),
-        poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss).
+        poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None: the one
+        that belongs to the output, cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson
+        for exp.
     huber_delta : float, optional
         Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
@@ -64,8 +67,8 @@ class Network:
     Notes
     -----
     Formulas: Ng, Machine Learning, lectures 8-9 (forward propagation, backpropagation); see docs/math.md.
-    Logistic, linear, swish, log_loss, mse, mae and pinball are accepted for sigmoid, identity, silu, cross_entropy,
-    squared_error, absolute_error and quantile.
+    Names may be spelled as in scikit-learn, Keras and PyTorch: logistic, linear, swish, ReLU, mse, mean_squared_error,
+    MSELoss, log_loss, BCE, mae, kaiming_normal and so on. Categorical_crossentropy alone implies softmax.
 
     Examples
     --------
@@ -76,14 +79,15 @@ class Network:
     array([1., 0., 0., 1.])
     """
 
+    @keywords.explained
     def __init__(
         self, layer_sizes: Iterable[SupportsIndex], *, activation: str | list[str] | tuple[str, ...] = "sigmoid",
-        output: str = "sigmoid", loss: str = "cross_entropy", huber_delta: Number | None = None,
+        output: str | None = None, loss: str | None = None, huber_delta: Number | None = None,
         quantile: Number | None = None, dtype: DTypeLike = np.float64,
         init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform", eps: Number | None = None,
         seed: Seed = None,
     ) -> None:
-        plan = Plan(layer_sizes, activation, output, loss, huber_delta=huber_delta, quantile=quantile)
+        plan = Plan(layer_sizes, activation, *pair(output, loss), huber_delta=huber_delta, quantile=quantile)
         dtype = checks.float_dtype(dtype)
         self._hold(plan, memory.fixed(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
@@ -114,6 +118,11 @@ class Network:
     @property
     def Theta(self) -> tuple[Floats, ...]:
         return self._Theta
+
+    @Theta.setter
+    def Theta(self, values: Never) -> None:
+        raise AttributeError("net.Theta are views of net.theta; write net.Theta[l][:] = ... for one of them, or "
+                             "net.theta = np.concatenate([T.ravel() for T in matrices]) for all")
 
     @property
     def plan(self) -> Plan:
@@ -187,8 +196,16 @@ class Network:
             init, eps = initialize.check(init, eps, plan, dtype)
         self._hold(plan, theta, init, eps)
 
+    if not TYPE_CHECKING:   # type checkers know the attributes
+        def __getattr__(self, name):
+            raise AttributeError(keywords.attribute(name), name=name, obj=self)
+
     def __repr__(self) -> str:
         return show.line(self)
+
+    def _repr_html_(self) -> str:
+        """The layers as a table in a notebook."""
+        return html.network(self)
 
     def summary(self) -> str:
         """The layers as a table: units, function, shape of Theta, parameters."""

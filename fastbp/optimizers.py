@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from . import words
 from ._types import Flag, Floats, Number, Rate, Rule, RuleName, State
 from .base import Optimizer
 from .engine import checks
+from .keywords import explained
 
 
 class SGD(Optimizer):
@@ -32,6 +34,7 @@ class SGD(Optimizer):
 
     compiled = "sgd"
 
+    @explained
     def __init__(self, learning_rate: Rate = 0.1, momentum: Number = 0.0, nesterov: Flag = False) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.momentum = checks.number(momentum, "momentum", high=1, open_high=False)
@@ -80,6 +83,7 @@ class Adam(Optimizer):
     compiled = "adam"
     slots: tuple[str, ...] = ("m", "v")
 
+    @explained
     def __init__(
         self, learning_rate: Rate = 0.001, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
         epsilon_hat: Flag = False,
@@ -127,6 +131,7 @@ class AdamW(Adam):
 
     compiled = "adamw"
 
+    @explained
     def __init__(
         self, learning_rate: Rate = 0.001, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
         weight_decay: Number = 0.01,
@@ -166,6 +171,7 @@ class Nadam(Optimizer):
     compiled = "nadam"
     slots: tuple[str, ...] = ("m", "v")
 
+    @explained
     def __init__(
         self, learning_rate: Rate = 0.002, beta_1: Number = 0.9, beta_2: Number = 0.999, epsilon: Number = 1e-08,
         momentum_decay: Number = 0.004,
@@ -215,6 +221,7 @@ class RMSprop(Optimizer):
 
     compiled = "rmsprop"
 
+    @explained
     def __init__(
         self, learning_rate: Rate = 0.001, decay: Number = 0.9, epsilon: Number = 1e-08, momentum: Number = 0.0,
     ) -> None:
@@ -261,6 +268,7 @@ class Adagrad(Optimizer):
     compiled = "adagrad"
     slots: tuple[str, ...] = ("v",)
 
+    @explained
     def __init__(self, learning_rate: Rate = 0.01, initial: Number = 0.0, epsilon: Number = 1e-10) -> None:
         self.learning_rate = checks.rate(learning_rate)
         self.initial = checks.number(initial, "initial")
@@ -299,6 +307,7 @@ class RPROP(Optimizer):
     compiled = "rprop"
     slots: tuple[str, ...] = ("last", "step")
 
+    @explained
     def __init__(
         self, learning_rate: Number = 0.01, eta_minus: Number = 0.5, eta_plus: Number = 1.2, least: Number = 1e-06,
         most: Number = 50.0,
@@ -333,9 +342,11 @@ NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
     """An optimizer for parameters of this dtype, from an instance or from a name (with the defaults)."""
     if isinstance(optimizer, str):
-        if optimizer not in NAMED:
-            raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance")
-        return NAMED[optimizer]()
+        known = words.resolve(optimizer, NAMED)
+        if known is None:
+            elsewhere = "; fastbp.minimize has the methods of SciPy" if "bfgs" in words.key(optimizer) else ""
+            raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance{elsewhere}")
+        return NAMED[known]()
     if isinstance(optimizer, type) or not (
         callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
     ):

@@ -10,6 +10,7 @@ import math
 from ._types import Count, Flag, Number
 from .base import Settings
 from .engine import checks
+from .keywords import explained
 
 
 class Schedule(Settings):
@@ -23,6 +24,7 @@ class Schedule(Settings):
 class Constant(Schedule):
     """rate(t) = learning_rate"""
 
+    @explained
     def __init__(self, learning_rate: Number) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
 
@@ -42,6 +44,7 @@ class Step(Schedule):
         In (0, 1].
     """
 
+    @explained
     def __init__(self, learning_rate: Number, every: Count, factor: Number = 0.1) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.every = checks.count(every, "every")
@@ -61,6 +64,7 @@ class Exponential(Schedule):
         In (0, 1]; 0.5 ** (1 / n) halves the rate every n steps.
     """
 
+    @explained
     def __init__(self, learning_rate: Number, factor: Number) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
@@ -81,6 +85,7 @@ class InverseScaling(Schedule):
         0.5 as scikit-learn's power_t; the theorem needs a power in (0.5, 1].
     """
 
+    @explained
     def __init__(self, learning_rate: Number, power: Number = 0.5) -> None:
         self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
         self.power = checks.number(power, "power")
@@ -112,6 +117,7 @@ class Cosine(Schedule):
         Each T is `growth` times the last.
     """
 
+    @explained
     def __init__(
         self, learning_rate: Number, steps: Count, least: Number = 0.0, warmup: Count = 0, restarts: Flag = False,
         growth: Count = 1,
@@ -154,6 +160,7 @@ class OneCycle(Schedule):
         At least 1.
     """
 
+    @explained
     def __init__(
         self, learning_rate: Number, steps: Count, rise: Number = 0.3, start_divisor: Number = 25.0,
         end_divisor: Number = 10000.0,

@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from .. import _kernels
+from .. import _kernels, words
 from .._types import Array, Doubles, Floats, Layout, Number, PerLayer, Rate, Seed, Value
+from . import explain
 
 LARGEST = sys.float_info.max
 MOST = 2**63 - 1  # compiled code counts up to it
 READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 
-def array(value: ArrayLike, name: str) -> NDArray[Any]:
-    """value as an ndarray of real numbers, of any dtype and layout."""
+def array(value: ArrayLike, name: str, labels: bool = False) -> NDArray[Any]:
+    """value as an ndarray of real numbers, of any dtype and layout; labels: it may be meant as labels."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
     if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
@@ -32,7 +33,7 @@ def array(value: ArrayLike, name: str) -> NDArray[Any]:
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} is not an array of numbers: {error}") from None
     if a.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers; got dtype {a.dtype}")
+        raise TypeError(explain.no_numbers(value, a, name, labels))
     return a
 
 
@@ -83,7 +84,7 @@ def targets(
     Y: ArrayLike, m: int, plan: Layout, dtype: DTypeLike, name: str = "Y",
 ) -> tuple[NDArray[Any], None] | tuple[None, NDArray[np.int64]]:
     """Targets (m, K), or (m,) for K = 1, or labels (m,): returns (dense (m, K) or None, labels (m,) int64 or None)."""
-    a = array(Y, name)
+    a = array(Y, name, labels=True)
     K = plan.layer_sizes[-1]
     if a.ndim == 0 or a.shape[0] != m:
         raise ValueError(f"{name} has shape {a.shape}, but X has {m} rows")
@@ -104,7 +105,7 @@ def targets(
             cell = f"{name}[{i}]" if vector else f"{name}[{i}, {j}]"
             raise ValueError(
                 f"{cell} is {a[i, j]}, which the output {plan.output!r} cannot reach: "
-                f"{name} must lie in [{plan.lowest:g}, {plan.highest:g}]"
+                f"{name} must lie in [{plan.lowest:g}, {plan.highest:g}]; {explain.out_of_reach(a, plan)}"
             )
     if (plan.output, plan.loss) == ("softmax", "cross_entropy"):
         off = np.abs(a.sum(axis=1, dtype=np.float64) - 1)
@@ -119,7 +120,7 @@ def targets(
 
 def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
     """Answers to outputs h (m, K): integer labels 0 .. K-1 (m,), else numbers (m, K), or (m,) for K = 1."""
-    a = array(Y, name)
+    a = array(Y, name, labels=True)
     if a.shape not in ((m, K), (m,)):
         raise ValueError(f"{name} must have shape ({m}, {K}) or ({m},), since h has shape ({m}, {K}); got {a.shape}")
     if a.ndim == 1 and K > 1:
@@ -180,8 +181,9 @@ def weights(
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """numpy.float32 or numpy.float64, in native byte order."""
+    known = words.resolve(dtype, ("float32", "float64"), words.DTYPES) if isinstance(dtype, str) else None
     try:
-        given: np.dtype[Any] = np.dtype(dtype)
+        given: np.dtype[Any] = np.dtype(dtype if known is None else known)
     except (TypeError, ValueError, SyntaxError):
         raise TypeError(f"dtype must be numpy.float32 or numpy.float64; got {dtype!r}") from None
     if given not in (np.float32, np.float64):

@@ -67,6 +67,10 @@ class Data:
         self.plan, self.X, self.m, self.dense, self.labels, self.w = plan, X, len(X), dense, labels, w
         self.weight = float(self.m) if w is None else float(w.sum(dtype=np.float64))
 
+    def __repr__(self) -> str:
+        Y = "labels" if self.labels is not None else f"targets {self.Y.shape}"
+        return f"<Data: {self.m} examples {self.X.shape}, {Y}{'' if self.w is None else ', weights'}>"
+
     @property
     def Y(self) -> NDArray[Any]:
         """Labels (m,), or targets (m, K)."""

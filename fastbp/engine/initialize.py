@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .. import words
 from .._types import Floats, Net, Number, Start
 from . import checks
 from .plan import Plan
@@ -16,8 +17,10 @@ DEFAULT_EPS: dict[str, float | None] = {"glorot_uniform": None, "he_normal": Non
 def check(init: Start, eps: Number | None, plan: Plan, dtype: DTypeLike) -> tuple[str | Floats, float | None]:
     """(name, eps) of a scheme, or (the flat start values, None)."""
     if isinstance(init, str):
-        if init not in DEFAULT_EPS:
+        known = words.resolve(init, DEFAULT_EPS, words.INITS)
+        if known is None:
             raise ValueError(f"init is {init!r}; accepted are {', '.join(DEFAULT_EPS)}, or start values")
+        init = known
         if eps is None:
             return init, DEFAULT_EPS[init]
         if DEFAULT_EPS[init] is None:
@@ -71,7 +74,7 @@ def draw(init: str | Floats, eps: float | Any, plan: Plan, dtype: DTypeLike, rng
     return theta.astype(dtype)
 
 
-def warn_if_equal_units(net: Net, stacklevel: int = 3) -> None:
+def warn_if_equal_units(net: Net, stacklevel: int = 4) -> None:
     """Warn if two hidden units have the same weights in and out: their gradients stay the same for ever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
         if len(before) < 2:

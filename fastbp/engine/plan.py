@@ -8,19 +8,12 @@ from typing import Self, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _kernels
+from .. import _kernels, words
 from .._types import Number, Scalar
 from . import checks
 
-FUNCTION_ALIASES = {"logistic": "sigmoid", "linear": "identity", "swish": "silu"}
-LOSS_ALIASES = {
-    "log_loss": "cross_entropy",
-    "binary_crossentropy": "cross_entropy",
-    "categorical_crossentropy": "cross_entropy",
-    "mse": "squared_error",
-    "mae": "absolute_error",
-    "pinball": "quantile",
-}
+LOSS_OF = {"sigmoid": "cross_entropy", "softmax": "cross_entropy", "exp": "poisson"}  # any other: squared_error
+OUTPUT_OF = {"cross_entropy": "sigmoid", "poisson": "exp"}  # any other: identity
 BLAS_LIMIT = 2**31 - 2  # units of the largest layer: BLAS counts in 32 bits
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
@@ -28,13 +21,25 @@ WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the se
 
 
 def _named(name: str, value: str, accepted: Collection[str]) -> str:
-    """A name from a closed set, aliases resolved."""
+    """A name from a closed set; it may be spelled as elsewhere."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
-    known = (LOSS_ALIASES if name == "loss" else FUNCTION_ALIASES).get(value, value)
-    if known not in accepted:
+    known = words.resolve(value, accepted, words.LOSSES if name == "loss" else words.FUNCTIONS)
+    if known is None:
         raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
     return known
+
+
+def pair(output: str | None, loss: str | None) -> tuple[str, str]:
+    """(output, loss) of a network; where one is None, the other decides, and sigmoid + cross_entropy where both are."""
+    if loss is None:
+        if output is None:
+            return "sigmoid", "cross_entropy"
+        return output, LOSS_OF.get(_named("output", output, _kernels.outputs), "squared_error")
+    if output is None:
+        known = _named("loss", loss, _kernels.losses)
+        output = "softmax" if words.one_class(loss) else OUTPUT_OF.get(known, "identity")
+    return output, loss
 
 
 class Plan:

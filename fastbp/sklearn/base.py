@@ -10,9 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _kernels, optimizers
+from .. import _kernels, optimizers, words
 from ..engine import checks, initialize
-from ..engine.plan import FUNCTION_ALIASES
 from . import callbacks, fitting, inputs, lbfgs, messages, overrides, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
@@ -20,7 +19,7 @@ from .model import Model, draw, functions_of
 from .private import PrivateMethods
 
 REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
-ACTIVATIONS = {*_kernels.activations, *FUNCTION_ALIASES}
+ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
 
 
 def partial_fit(self, X, y, sample_weight, classes=None):

@@ -5,9 +5,9 @@ from operator import is_
 
 import numpy as np
 
-from .. import _kernels
+from .. import _kernels, words
 from ..engine import sums
-from ..engine.plan import FUNCTION_ALIASES, LOSS_ALIASES, Plan
+from ..engine.plan import Plan
 from ..network import Network
 from .outputs import FUNCTIONS, named
 
@@ -31,7 +31,7 @@ class Model:
     def __init__(self, layer_sizes, functions, dtype):
         self.functions = functions
         activation, output, loss, settings = functions
-        pair = FUNCTION_ALIASES.get(output, output), LOSS_ALIASES.get(loss, loss)
+        pair = words.FUNCTIONS.get(output, output), words.LOSSES.get(loss, loss)
         self._apply = None      # h of z, where the engine's own output is z
         if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
             self._apply = FUNCTIONS[named(output)]

@@ -4,9 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from ..callbacks import EVENTS
 from .progress import Report, silent
-
-EVENTS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
 class Keeper:

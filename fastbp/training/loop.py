@@ -105,6 +105,9 @@ class Training:
         measures.begin(self.history)
         self._before = np.empty_like(self.net.theta)
 
+    def __repr__(self) -> str:
+        return f"<Training of {self.net!r}, epoch {self.epoch} of {self.epochs}, J {self.J:.5g}>"
+
     @property
     def optimizer(self) -> Any:
         return self.trainer.optimizer

@@ -7,11 +7,13 @@ from numpy.typing import ArrayLike
 
 from .._types import Comm, Count, Number, PerLayer
 from ..distributed.group import Group
+from ..keywords import explained
 from ..network import Network
 from .problem import Problem
 from .ranks.minimize import RankProblem
 
 
+@explained
 def minimize(
     net: Network, X: ArrayLike, Y: ArrayLike, *, method: str = "L-BFGS-B", weight_decay: PerLayer = 0.0,
     lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None, maxiter: Count = 200,

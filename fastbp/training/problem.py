@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import words
 from ..engine import checks, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
@@ -37,13 +38,14 @@ class Problem:
         """All stages; returns SciPy's result."""
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
-        warn_if_equal_units(self.net, stacklevel=3)
+        warn_if_equal_units(self.net, stacklevel=4)
         return self.finish(self.search(start, data))
 
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
-        if not isinstance(method, str) or method.lower() not in [name.lower() for name in METHODS]:
+        self.method = words.resolve(method, METHODS, words.METHODS) if isinstance(method, str) else None
+        if self.method is None:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:

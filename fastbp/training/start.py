@@ -112,7 +112,7 @@ class Start:
         if self.kept is not None:
             self.kept.check(self.training, self.conditions)
         else:
-            warn_if_equal_units(self.asked.net, stacklevel=5 + self.deeper)
+            warn_if_equal_units(self.asked.net, stacklevel=6 + self.deeper)
 
     def loop(self) -> None:
         """Run all epochs."""

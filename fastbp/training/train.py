@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from .._types import Comm, Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..history import History
+from ..keywords import explained
 from ..network import Network
 from .arguments import Arguments
 from .ranks.start import RankStages
@@ -18,6 +19,7 @@ class RankStart(RankStages, Start):
     """The stages on every rank."""
 
 
+@explained
 def train(
     net: Network, X: Any, Y: ArrayLike | None = None, *, optimizer: Rule | RuleName = "adam", epochs: Count,
     batch_size: Count | None = 32, weight_decay: PerLayer = 0.0, lam: Number | None = None, l1: Number = 0.0,

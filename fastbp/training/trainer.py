@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from .._types import Comm, Count, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..engine.regularisation import Regularisation
+from ..keywords import explained
 from ..network import Network
 from . import states, trainer_file
 from .ranks.steps import RankSteps
@@ -82,6 +83,7 @@ class Trainer:
     True
     """
 
+    @explained
     def __init__(
         self, net: Network, optimizer: Rule | RuleName = "adam", *, weight_decay: PerLayer = 0.0, l1: Number = 0.0,
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
@@ -217,6 +219,15 @@ class Trainer:
             The file cannot be opened or read.
         """
         return self.driver.resume(lambda: trainer_file.read(path, self.steps)).notes or {}
+
+    def __repr__(self) -> str:
+        usual: dict[str, Any] = {"weight_decay": 0.0, "l1": 0.0, "batch_lam": 0.0, "clip_value": None,
+                                 "clip_norm": None, "dropout": ()}
+        given = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+        settings = "".join(f", {name}={value!r}" for name, value in given.items())
+        t = self.state.get("t") if isinstance(self.state, dict) else None
+        steps = "" if t is None else f" after {t} steps"
+        return f"<Trainer({self.net!r}, {self.optimizer!r}{settings}){steps}>"
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything needed to resume, for pickle and copy."""

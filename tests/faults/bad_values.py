@@ -98,10 +98,10 @@ def flag(*but):
 
 
 def name(accepted, *but):
-    """None of these words"""
+    """None of these words (case does not count where names of functions are asked for)"""
     def misspelt(rng):
         word = accepted[rng.integers(len(accepted))]
-        return [word.upper(), word + " ", word[:-1] + "?", [word], (word,), word.encode()][rng.integers(6)]
+        return [word.upper() + "S", word + " ", word[:-1] + "?", [word], (word,), word.encode()][rng.integers(6)]
 
     return one_of(is_not(*but), misspelt, misspelt)
 

@@ -1,0 +1,61 @@
+"""What to do about data that is refused: text in X, labels that are words, targets that an output cannot reach."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._types import Layout
+
+LABELS = ("labels must be integers 0 to K-1, such as np.unique({name}, return_inverse=True)[1]; "
+          "fastbp.sklearn.MLPClassifier takes any labels")
+FLOAT = "but its values are numbers; pass {name}.astype(float)"
+ENCODE = "encode it as numbers first, for example with pandas.get_dummies or scikit-learn's OneHotEncoder"
+
+
+def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> str:
+    """The message for an array, made of value, whose dtype is not real; labels: it may be meant as labels."""
+    begin = f"{name} must hold real numbers; got dtype {a.dtype}"
+    if a.dtype.kind not in "OUST":
+        return begin
+    at = next((at for at, cell in np.ndenumerate(a) if not isinstance(cell, (Real, np.bool_))), None)
+    if at is None:      # numbers, each an object of its own
+        return f"{begin}, {FLOAT.format(name=name)}" if a.size else begin
+    found = a[at].item() if isinstance(a[at], np.generic) else a[at]
+    cell = f"{name}[{', '.join(map(str, at))}] is {found!r:.60}" if at else f"it is {found!r:.60}"
+    column = _column(value, at)
+    if column is not None:
+        cell = f"column {column!r:.60} is not of numbers, {cell}"
+    if not isinstance(found, (str, bytes)):
+        return f"{begin}: {cell}"
+    if _are_numbers(a):
+        return f"{begin}: {cell}, {FLOAT.format(name=name)}"
+    return f"{begin}: {cell}; {LABELS.format(name=name) if labels else ENCODE}"
+
+
+def _are_numbers(a: NDArray[Any]) -> bool:
+    """Can all text be read as numbers, as in "1.5"?"""
+    try:
+        a.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return True
+
+
+def _column(value: Any, at: tuple[int, ...]) -> Any:
+    """The name of the column of a data frame that a cell is in; None if there are no names."""
+    try:
+        return list(value.columns)[at[1]]
+    except (AttributeError, IndexError, TypeError):
+        return None
+
+
+def out_of_reach(a: NDArray[Any], plan: Layout) -> str:
+    """Which network the targets (m, K) need, whose output cannot reach them."""
+    regression = "for regression make the network with output='identity', loss='squared_error'"
+    classes = len(np.unique(a[:1000])) if a.shape[1] == 1 else 0
+    if classes < 2 or classes > 100 or a.min() < 0 or (a != np.floor(a)).any():
+        return regression
+    K = int(a.max()) + 1
+    return f"{regression}; for {K} classes with layer_sizes that end with {K} and output='softmax'"
