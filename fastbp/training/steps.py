@@ -183,8 +183,7 @@ class Steps:
             return None
         settings = self._optimizer.settings()
         if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
-            self._look_at_rule()
-            if not self._quick:
+            if not self._look_at_rule():
                 return None
             self._prepare(settings)
         return self._stepper.step(X, Y)     # type: ignore[union-attr]
@@ -262,14 +261,16 @@ class Steps:
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
 
-    def _look_at_rule(self) -> None:
-        """Has the optimizer still its compiled twin? A method or attribute may have been set on the instance."""
+    def _look_at_rule(self) -> bool:
+        """See whether the optimizer has still its compiled twin: an attribute may have been set on the instance. Returns
+        whether quick steps are possible."""
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
             if self.compiled:
                 self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
             self.compiled, self._stepper = compiled, None
         self._quick = compiled is not None and self.net.n_parameters <= sums.SMALL
+        return self._quick
 
     def _check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
