@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
 from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
-from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, shows
+from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, refused, shows
 
 cdef extern from *:
     """
@@ -63,7 +63,7 @@ cdef inline void *take(
     """Where the array begins: C-contiguous, (least .. most,) or, where there are columns, (least .. most, columns)"""
     cdef Py_buffer *view = &held.views[held.n]
     if get_buffer(<PyObject *>array, view, flags) < 0:
-        PyErr_Clear()
+        refused()
         raise refusal(array, name, format, least, most, columns, flags)
     held.n += 1
     if not is_of(view, format) or view.ndim != (2 if columns else 1) or not least <= view.shape[0] <= most or (
@@ -127,7 +127,7 @@ cdef inline bytes own_plan(object plan, plan_t *p):
     cdef Py_buffer view
     cdef bytes own
     if get_buffer(<PyObject *>plan, &view, READ) < 0:
-        PyErr_Clear()
+        refused()
         raise refusal(plan, "plan", b"q", 8, 10, 0, READ)
     try:
         if not is_of(&view, b"q") or view.ndim != 2 or view.shape[1] < 3 or view.shape[0] not in (8, 10):
@@ -270,17 +270,17 @@ cdef inline bint is_fixed(object array):
     return type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray)
 
 
-cdef inline bint stays(const held_t *own) noexcept:
+cdef inline int stays(const held_t *own) except -1:
     """Is the array as it was when it was taken?"""
     cdef Py_buffer view
-    cdef bint same
     if get_buffer(own.array, &view, own.flags) < 0:
-        PyErr_Clear()
+        refused()
         return False
-    same = (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
-            and view.format[1] == 0 and shows(own.owner, &view, own.flags))
-    PyBuffer_Release(&view)
-    return same
+    try:
+        return (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
+                and view.format[1] == 0 and shows(own.owner, &view, own.flags))
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef inline object moved(str name, PyObject *owner, int flags):

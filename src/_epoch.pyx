@@ -268,7 +268,7 @@ cdef class Stepper:
                 return False
         return True
 
-    cdef inline bint as_it_was(self) noexcept:
+    cdef inline int as_it_was(self) except -1:
         """Are theta and the rule's arrays as they were?"""
         return stays(&self.theta) and stay(&self.rule.own)
 

@@ -8,6 +8,16 @@ cdef extern from "Python.h":
 
     int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1: an error is set
     void PyErr_Clear() noexcept
+    int PyErr_ExceptionMatches(PyObject *) noexcept
+    PyObject *PyExc_MemoryError
+
+
+cdef inline int refused() except -1:
+    """get_buffer has failed: forget why, unless for lack of memory"""
+    if PyErr_ExceptionMatches(PyExc_MemoryError):
+        return -1
+    PyErr_Clear()
+    return 0
 
 
 cdef inline PyObject *owner_of(object array) except? NULL:
@@ -31,7 +41,7 @@ cdef inline void extent(const Py_buffer *view, const char **low, const char **hi
                 high[0] += (view.shape[i] - 1) * view.strides[i]
 
 
-cdef inline bint shows(PyObject *owner, const Py_buffer *view, int flags) noexcept:
+cdef inline int shows(PyObject *owner, const Py_buffer *view, int flags) except -1:
     """Is all that the view shows still its owner's, who may be resized, or frozen, without the view being told?"""
     cdef Py_buffer whole
     cdef const char *low
@@ -41,11 +51,11 @@ cdef inline bint shows(PyObject *owner, const Py_buffer *view, int flags) noexce
     if owner == NULL:
         return True
     if get_buffer(owner, &whole, PyBUF_STRIDED_RO | (flags & PyBUF_WRITABLE)) < 0:
-        PyErr_Clear()
+        refused()
         if flags & PyBUF_WRITABLE and get_buffer(owner, &whole, PyBUF_STRIDED_RO) == 0:
             PyBuffer_Release(&whole)
             return False
-        PyErr_Clear()
+        refused()
         return True             # one that lends no buffer
     extent(&whole, &low, &high)
     PyBuffer_Release(&whole)

@@ -119,7 +119,7 @@ cdef inline int check_rule(const rule_t *own, const plan_t *p, char format) exce
     return 0
 
 
-cdef inline bint stay(const rule_t *own) noexcept:
+cdef inline int stay(const rule_t *own) except -1:
     """Are its arrays as they were?"""
     cdef int i
     for i in range(own.n_slots):

@@ -4,7 +4,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
 
 from _checked cimport READ
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, plan_t, rows_t
-from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, shows
+from _memory cimport PyObject, get_buffer, owner_of, refused, shows
 
 cdef enum:
     SOURCES = 5                 # X, Y, labels, w, order
@@ -21,14 +21,20 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
     """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, any number if m < 0"""
     cdef Py_buffer *buffer = &own.views[i]
     if get_buffer(<PyObject *>array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0:
-        PyErr_Clear()
+        refused()
         raise TypeError(f"{name}: rows must be an array of float32, float64 or uint8; got {type(array).__name__}")
     cdef bytes format = buffer.format if buffer.format != NULL else b"B"
+    cdef bint own_memory = False
+    try:
+        own_memory = shows(owner_of(array), buffer, READ)
+    except MemoryError:
+        PyBuffer_Release(buffer)
+        raise
     if buffer.ndim != 2 or (buffer.shape[1] > 1 and buffer.strides[1] != buffer.itemsize) or format not in (
         b"f", b"d", b"B"
     ) or <size_t>buffer.buf % <size_t>buffer.itemsize or (
         buffer.shape[0] > 1 and buffer.strides[0] % buffer.itemsize
-    ) or (m >= 0 and buffer.shape[0] != m) or not shows(owner_of(array), buffer, READ):
+    ) or (m >= 0 and buffer.shape[0] != m) or not own_memory:
         PyBuffer_Release(buffer)
         raise ValueError(f"{name}: rows must be 2-D, contiguous within a row, float32, float64 or uint8"
                          + (f"; {m} of them" if m >= 0 else ""))
@@ -50,12 +56,15 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
         then = &sources.views[i]
         same = False
         if get_buffer(<PyObject *>then.obj, &now, PyBUF_STRIDED_RO | PyBUF_FORMAT) == 0:
-            same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
-                    and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
-                    and (now.format == NULL or now.format[0] == then.format[0])
-                    and shows(sources.owners[i], &now, READ))
-            PyBuffer_Release(&now)
-        PyErr_Clear()
+            try:
+                same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
+                        and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
+                        and (now.format == NULL or now.format[0] == then.format[0])
+                        and shows(sources.owners[i], &now, READ))
+            finally:
+                PyBuffer_Release(&now)
+        else:
+            refused()
         if not same:
             raise ValueError(f"{('X', 'Y', 'labels', 'weights', 'order')[i]} of the examples changed shape, dtype or "
                              "place since they were opened")
