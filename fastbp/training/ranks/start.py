@@ -175,6 +175,8 @@ class RankTraining(Training):
         try:
             with super().finite():
                 yield
+                if self.feed.m is None and not self.position.weight and not self.left_off:
+                    raise self.group.alike(ValueError(feed.NOTHING))
                 told = self.group.gather(self.position.seconds, self.feed.brought)
                 self.position.seconds = told[0, 0]      # the same on all ranks: callbacks see it
                 self._passed = int(told[:, 1].sum())
