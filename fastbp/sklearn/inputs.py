@@ -14,6 +14,7 @@ DENSE = 2**27  # bytes of a sparse X held dense at a time
 
 def checked(estimator, X, y="no_validation", **how):
     """sklearn's validate_data; its error for NaN or infinity also names the first such cell."""
+    X, y = (booleans(a) if isinstance(a, np.ndarray) and a.dtype == bool else a for a in (X, y))
     try:
         return validate_data(estimator, X, y, accept_sparse=["csr", "csc"], **how)
     except ValueError as error:

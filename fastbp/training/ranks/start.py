@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,10 @@ class RankStages(Stages):
             self.group.section(super().admit)
         else:
             self.group.section(lambda: None)
+
+    def warn(self, message: str) -> None:
+        """Warn on rank 0."""
+        self.group.section(partial(super().warn, message) if self.group.rank == 0 else lambda: None)
 
 
 class Follower(Keeper):
