@@ -99,8 +99,11 @@ class _Watcher(Callback):
 
     def warn(self, training: Watched, result: str) -> None:
         """Warn if some values were NaN or infinite; result: the sentence about what that has led to."""
-        if self.unusable:
-            warnings.warn(f"{type(self).__name__} could not compare {self.unusable} of {training.epoch} epochs: "
+        unusable = self.unusable
+        if isinstance(self.monitor, str):   # the count of a resumed training is what its file claims
+            unusable = min(unusable, int((~np.isfinite(training.history[self.monitor])).sum()))
+        if unusable:
+            warnings.warn(f"{type(self).__name__} could not compare {unusable} of {training.epoch} epochs: "
                           f"{self.name} was NaN or infinite. {result}", stacklevel=2)
 
     def state(self) -> State:

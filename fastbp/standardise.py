@@ -25,8 +25,8 @@ class Standardise:
     Parameters
     ----------
     X : (m, n), or (m,)
-        The training rows; or the values of one column, such as the targets y of a regression. Of one column, `transform`
-        and `inverse` take values (m,) too, and return them as (m,).
+        The training rows; or the values of one column, such as the targets y of a regression. Of one column,
+        `transform` and `inverse` take values (m,) too, and return them as (m,).
     sample_weight : (m,), optional
         Weights of the rows in the moments.
 

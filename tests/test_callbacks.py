@@ -136,7 +136,6 @@ def curve(values):
         ([5, 4.9, 4.8, 4.7, 4.4, 4.3, 4.2], {"patience": 3, "min_delta": 0.5}, None, 5),
         ([1, 2, 3, 2, 2], {"patience": 1, "mode": "max"}, 5, 3),
         ([5, 4, 3, 2, 1], {"patience": 0}, None, 5),
-        ([5, np.nan, np.nan, 3], {"patience": 1}, 3, 1),
     ],
 )
 def test_training_stops_when_patience_is_exceeded_and_restores_the_best(values, options, stops, best):

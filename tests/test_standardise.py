@@ -114,7 +114,8 @@ def test_bad_rows_are_refused():
     X = rows(20)
     scaling = Standardise(X)
     for action, pattern in [
-        (lambda: Standardise(X[0]), "X"),
+        (lambda: Standardise(X[0, 0]), "X"),
+        (lambda: Standardise(X[0, :0]), "X"),
         (lambda: Standardise(X[:0]), "X"),
         (lambda: Standardise(np.where(X == 0.1, np.nan, X)), r"X\[0, 3\]"),
         (lambda: Standardise(X, np.ones(3)), "sample_weight"),

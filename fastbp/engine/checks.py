@@ -317,10 +317,10 @@ def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -
         return c
     if any(c):
         raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) set the same coefficient; give one of them")
-    c = number(lam, "lam") / m
-    if c > LARGEST_32 and m < 1:
+    same = number(lam, "lam") / m
+    if same > LARGEST_32 and m < 1:
         raise ValueError(f"lam / m is too large: lam is {lam:g}, and m, the sum of sample_weight, is {m:g}")
-    return (c,) * n
+    return (same,) * n
 
 
 def limit(value: object, name: str) -> float:

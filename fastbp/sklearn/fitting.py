@@ -147,8 +147,6 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
         order, held = split(e, y, target, X.shape[0], e._stratifies()) if kept is None else (kept.order, kept.held)
         validation = Validation(e, model, X[held], y[held], target[held], None if score_w is None else score_w[held])
     training = TrainingSet(net.plan, net.dtype, X, target, w)
-    if w is not None and order is not None and not w[order].any():
-        raise ValueError("early_stopping and validation_fraction hold out all examples whose sample_weight is not 0")
     m = training.m if order is None else len(order)
     order = np.arange(m) if order is None and e.shuffle else order
     if kept is not None:

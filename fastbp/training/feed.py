@@ -76,13 +76,13 @@ class Stream:
 
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[Data, NDArray[np.int64] | None]]:
         """(data, order) of the next epoch."""
-        weight = 0.0
+        examples, weight = 0, 0.0
         for window in self._windows():
             data = Data.of(self.net.plan, *window)
-            weight += data.weight
+            examples, weight = examples + data.m, weight + data.weight
             yield data, rng.permutation(data.m) if self.shuffle else None
         if not weight and not self.shard:
-            raise ValueError("X yields no examples, or sample_weight is 0 in all chunks")
+            raise ValueError("sample_weight of chunk 0 and of all others is 0" if examples else "X yields no examples")
 
     def _windows(self) -> Iterator[Columns]:
         """The windows (X, dense, labels, w), each written over the one before; the last may be shorter."""
@@ -181,7 +181,7 @@ def split(
     if data.w is None:
         return net.data(data.X[held], data.Y[held]), rest
     if not shard:
-        check_split(data.w[rest].any(), data.w[held].any())
+        check_split(bool(data.w[rest].any()), bool(data.w[held].any()))
     w = data.w[held, 0] * data.scale
     return Data(net.plan, net.dtype, data.X[held], data.Y[held], w, shard=shard), rest
 

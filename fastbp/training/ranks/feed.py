@@ -15,7 +15,6 @@ from ..arguments import Arguments
 from ..feed import Arrays, Stream
 from . import batches
 
-
 NOTHING = "X yields no examples on any rank, or sample_weight is 0 in all chunks"
 
 
