@@ -55,7 +55,7 @@ class Standardise:
         w = np.ones(len(rows)) if given is None else given[:, 0]
         # relative to the first row that counts: the mean and the scale 0 of a constant column are exact, and the
         # scale is that of the differences, however far the mean is from 0
-        first, total = rows[int(np.flatnonzero(w)[0])].astype(np.float64), w.sum()
+        first, total = rows[int((w > 0).argmax())].astype(np.float64), w.sum()
         exponent = np.zeros(len(first), np.int64)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             rest, top = self._first_pass(rows, w, first, exponent)
