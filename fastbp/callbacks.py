@@ -108,13 +108,14 @@ class _Watcher(Callback):
 
     def state(self) -> State:
         best = self.best if np.isfinite(self.best) else None
-        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited, "unusable": self.unusable}
+        counted = {"unusable": self.unusable} if self.unusable else {}     # as files had it before they counted it
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited, **counted}
 
     def load_state(self, state: State) -> None:
         best = state["best"]
         self.best = self.sign * np.inf if best is None else checks.number(best, "best", low=-np.inf)
         self.best_epoch, self.waited = (checks.count(state[name], name, low=0) for name in ("best_epoch", "waited"))
-        self.unusable = checks.count(state.get("unusable", 0), "unusable", low=0)   # older files have none
+        self.unusable = checks.count(state.get("unusable", 0), "unusable", low=0)
 
 
 class EarlyStopping(_Watcher):

@@ -238,8 +238,8 @@ def test_fault_60_files_and_pickles_that_claim_such_a_count_are_refused(tmp_path
     container.write(tmp_path / "t", arrays, meta)
     refused(lambda: trainer.restore(tmp_path / "t"), "state, 't'")
     kept = trainer.__getstate__()
-    refused(lambda: fastbp.Trainer.__new__(fastbp.Trainer).__setstate__({**kept, "state": {**kept["state"], "t": 2**62}}),
-            "'t'")
+    kept["state"] = {**kept["state"], "t": 2**62}
+    refused(lambda: fastbp.Trainer.__new__(fastbp.Trainer).__setstate__(kept), "'t'")
 
 
 @pytest.mark.parametrize("name", ["t_", "n_iter_", "_no_improvement_count"])
