@@ -111,6 +111,12 @@ def train(
         The checkpoint cannot be read or written; the old file is as it was.
     RankError
         Another rank has raised one of these, or something else.
+
+    Warns
+    -----
+    RuntimeWarning
+        The training has diverged although all numbers are finite: J ends at more than 1000 times that of the first
+        epoch. Of several ranks the first warns.
     """
     asked = Arguments(
         net, X, Y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, lam=lam,
