@@ -8,6 +8,7 @@ stays at the last finished step, and the exception reaches the caller of `train`
 """
 
 import logging
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -89,32 +90,49 @@ class _Watcher(Callback):
         if isinstance(self.monitor, str) and self.monitor not in training.history.columns:
             raise ValueError(f"{type(self).__name__}: monitor {self.monitor!r} is not measured; there are "
                              f"{', '.join(training.history.columns)}")
-        self.best, self.best_epoch, self.waited = self.sign * np.inf, 0, 0
+        self.best, self.best_epoch, self.waited, self.unusable = self.sign * np.inf, 0, 0, 0
 
     def better(self, training: Watched) -> bool:
-        """Has the last epoch the best value? Else it counts as waited; NaN is never better."""
+        """Has the last epoch the best value? Else it counts as waited, unless the value is NaN or infinite."""
         if isinstance(self.monitor, str):
             value = training.history[self.monitor][-1]
         else:
             value = checks.value(self.monitor(training), self.name)
+        if not np.isfinite(value):
+            self.unusable += 1
+            return False
         if self.sign * value < self.sign * self.best - self.min_delta:
             self.best, self.best_epoch, self.waited = value, training.epoch, 0
             return True
         self.waited += 1
         return False
 
+    def warn(self, training: Watched, result: str) -> None:
+        """Warn if some values were NaN or infinite; result: the sentence about what that has led to."""
+        unusable = self.unusable
+        if isinstance(self.monitor, str):   # the count of a resumed training is what its file claims
+            unusable = min(unusable, int((~np.isfinite(training.history[self.monitor])).sum()))
+        if unusable:
+            warnings.warn(f"{type(self).__name__} could not compare {unusable} of {training.epoch} epochs: "
+                          f"{self.name} was NaN or infinite. {result}", stacklevel=2)
+
     def state(self) -> State:
         best = self.best if np.isfinite(self.best) else None
-        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited}
+        counted = {"unusable": self.unusable} if self.unusable else {}     # as files had it before they counted it
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited, **counted}
 
     def load_state(self, state: State) -> None:
         best = state["best"]
         self.best = self.sign * np.inf if best is None else checks.number(best, "best", low=-np.inf)
         self.best_epoch, self.waited = (checks.count(state[name], name, low=0) for name in ("best_epoch", "waited"))
+        self.unusable = checks.count(state.get("unusable", 0), "unusable", low=0)
 
 
 class EarlyStopping(_Watcher):
     """Stop when a value has not improved for more than `patience` epochs (Prechelt 1998).
+
+    A value that is NaN or infinite is neither better nor worse: its epoch does not count, and a warning names the value
+    at the end. If no value is finite, theta stays that of the last epoch.
 
     Parameters
     ----------
@@ -157,8 +175,10 @@ class EarlyStopping(_Watcher):
             training.stop(f"{self.name} has not improved since epoch {self.best_epoch}")
 
     def on_train_end(self, training: Watched) -> None:
-        if self.restore_best and self.best_epoch:
+        restores = self.restore_best and self.best_epoch
+        if restores:
             np.copyto(training.net.theta, self.theta)
+        self.warn(training, f"theta is that of {'the best of the others' if restores else 'the last epoch'}.")
 
     def state(self) -> State:
         return {**super().state(), "theta": self.theta.copy() if self.restore_best and self.best_epoch else None}
@@ -174,7 +194,8 @@ class EarlyStopping(_Watcher):
 class ReduceOnPlateau(_Watcher):
     """Multiply the learning rate by `factor` when a value has not improved for more than `patience` epochs.
 
-    torch's ReduceLROnPlateau with an absolute threshold.
+    torch's ReduceLROnPlateau with an absolute threshold. Epochs whose value is NaN or infinite do not count; a warning
+    names the value at the end.
 
     Parameters
     ----------
@@ -210,7 +231,10 @@ class ReduceOnPlateau(_Watcher):
         self.cooling = 0
 
     def on_epoch_end(self, training: Watched) -> None:
+        unusable = self.unusable
         self.better(training)
+        if self.unusable > unusable:
+            return
         if self.cooling:
             self.cooling, self.waited = self.cooling - 1, 0
         if self.waited > self.patience:
@@ -218,6 +242,9 @@ class ReduceOnPlateau(_Watcher):
             rate = optimizer.learning_rate
             optimizer.learning_rate = min(rate, max(self.least, rate * self.factor))
             self.cooling, self.waited = self.cooldown, 0
+
+    def on_train_end(self, training: Watched) -> None:
+        self.warn(training, "These epochs left the learning rate as it was.")
 
     def state(self) -> State:
         return {**super().state(), "cooling": self.cooling}

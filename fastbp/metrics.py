@@ -4,6 +4,7 @@ h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,
 Arguments that do not fit raise a ValueError or TypeError that names one; outputs may be infinite or NaN.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -27,8 +28,14 @@ def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) ->
             raise ValueError(f"h must have shape (m, K), m and K at least 1, as predict returns it; got {h.shape}")
         h = h if h.dtype.kind == "f" else h.astype(np.float64)
         Y = checks.answers(Y, *h.shape)
-        w, _ = checks.weights(sample_weight, len(h), np.float64)
-        return function(h, Y, None if w is None else w[:, 0])
+        if Y.dtype.kind in "bu":    # a difference of theirs would not be a number of theirs
+            Y = Y.astype(np.result_type(h, Y))
+        given, _ = checks.weights(sample_weight, len(h), np.float64)
+        w = None if given is None else given[:, 0]
+        if w is not None and not np.isfinite(h[w == 0]).all():
+            h, Y, w = h[w > 0], Y[w > 0], w[w > 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return function(h, Y, w)
 
     return checked
 
@@ -72,9 +79,12 @@ def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> floa
 
 @_metric
 def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
+    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score, NaN for one example.
+    """
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else sample_weight
+    if np.count_nonzero(w) < 2:
+        return math.nan
     left = w @ (h - Y) ** 2
     spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
     constant = np.where(left == 0, 1.0, 0.0)

@@ -284,8 +284,12 @@ class Network:
         else:
             cost = data.accumulate(theta, Delta)
         if data.scale != 1:
-            Delta *= Delta.dtype.type(data.scale)
-        return cost * data.scale, self._plan.views(Delta)
+            with np.errstate(over="ignore", under="ignore"):
+                Delta *= Delta.dtype.type(data.scale)
+            cost *= data.scale
+            if not (np.isfinite(cost) and np.isfinite(Delta).all()):
+                raise ValueError(f"sample_weight is so large that the sums overflow in {self.dtype.name}")
+        return cost, self._plan.views(Delta)
 
     def cost_and_gradient(
         self, X: ArrayLike, Y: ArrayLike, *, theta: ArrayLike | None = None, weight_decay: PerLayer = 0.0,

@@ -51,7 +51,7 @@ class Step(Schedule):
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
 
     def __call__(self, t: int) -> float:
-        return self.learning_rate * self.factor ** (t // self.every)
+        return self.learning_rate * self.factor ** (int(t) // self.every)
 
 
 class Exponential(Schedule):
@@ -70,7 +70,7 @@ class Exponential(Schedule):
         self.factor = checks.number(factor, "factor", high=1, open_low=True, open_high=False)
 
     def __call__(self, t: int) -> float:
-        return self.learning_rate * self.factor**t
+        return self.learning_rate * self.factor ** int(t)
 
 
 class InverseScaling(Schedule):
@@ -91,7 +91,10 @@ class InverseScaling(Schedule):
         self.power = checks.number(power, "power")
 
     def __call__(self, t: int) -> float:
-        return self.learning_rate / (t + 1) ** self.power
+        try:
+            return self.learning_rate / (int(t) + 1) ** self.power
+        except OverflowError:
+            return 0.0
 
 
 class Cosine(Schedule):
@@ -130,8 +133,10 @@ class Cosine(Schedule):
         self.growth = checks.count(growth, "growth")
 
     def __call__(self, t: int) -> float:
+        t = int(t)
         if t < self.warmup:
-            return self.learning_rate * (t + 1) / self.warmup
+            rate = self.learning_rate * (t + 1) / self.warmup
+            return rate if rate < math.inf else self.learning_rate * ((t + 1) / self.warmup)
         t, T = t - self.warmup, self.steps
         if not self.restarts:
             t = min(t, T)
@@ -177,9 +182,13 @@ class OneCycle(Schedule):
         if t <= top:
             return between(start, self.learning_rate, t / top if top else 1.0)
         top = max(top, 0.0)
-        return between(self.learning_rate, start / self.end_divisor, (min(t, last) - top) / (last - top))
+        fraction = (min(int(t), last) - top) / (last - top) if last > top else 1.0
+        return between(self.learning_rate, start / self.end_divisor, min(1.0, fraction))
 
 
 def between(start: float, end: float, fraction: float) -> float:
     """From start (fraction 0) to end (fraction 1) along half a cosine."""
-    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
+    rest = (start - end) * (1 + math.cos(math.pi * fraction)) / 2
+    if math.isinf(rest):    # twice the largest rates is too large
+        rest = (start - end) * ((1 + math.cos(math.pi * fraction)) / 2)
+    return end + rest

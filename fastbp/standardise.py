@@ -1,7 +1,7 @@
 """Inputs of mean 0 and standard deviation 1, by the moments of the training rows."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,16 @@ class Standardise:
 
     Parameters
     ----------
-    X : (m, n)
-        The training rows.
+    X : (m, n), or (m,)
+        The training rows; or the values of one column, such as the targets y of a regression. Of one column,
+        `transform` and `inverse` take values (m,) too, and return them as (m,).
     sample_weight : (m,), optional
         Weights of the rows in the moments.
 
     Attributes
     ----------
     mean, scale : ndarray (n,), float64, read-only
-        scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column.
+        scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column. Right to rounding for every size of numbers.
 
     Examples
     --------
@@ -52,10 +53,23 @@ class Standardise:
         rows = self._rows(X)
         given, _ = checks.weights(sample_weight, len(rows), np.float64)
         w = np.ones(len(rows)) if given is None else given[:, 0]
-        # relative to the first row that counts: the mean and the scale 0 of a constant column are exact
-        first, total = rows[int(np.flatnonzero(w)[0])].astype(np.float64), w.sum()
-        mean = first + self._sum(rows, w, lambda x: x - first) / total
-        scale = np.sqrt(self._sum(rows, w, lambda x: (x - mean) ** 2) / total)
+        # relative to the first row that counts: the mean and the scale 0 of a constant column are exact, and the
+        # scale is that of the differences, however far the mean is from 0
+        first, total = rows[int((w > 0).argmax())].astype(np.float64), w.sum()
+        exponent = np.zeros(len(first), np.int64)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            rest, top = self._first_pass(rows, w, first, exponent)
+            extreme = (top > 2.0**400) | ((top < 2.0**-400) & (top > 0))
+            if extreme.any():   # in units of 2^exponent, in which squares neither overflow nor vanish
+                exponent[extreme] = np.frexp(top[extreme])[1]
+                rest, _ = self._first_pass(rows, w, first, exponent)
+            first, rest = _in_units(first, exponent), rest / total
+
+            def squares(x: Doubles) -> Doubles:
+                return (_in_units(x, exponent) - first - rest) ** 2
+
+            mean = np.ldexp(first + rest, exponent)
+            scale = np.ldexp(np.sqrt(sum(v @ squares(x) for x, v in _blocks(rows, w)) / total), exponent)
         scale[scale == 0] = 1
         self._keep(mean, scale)
 
@@ -71,31 +85,49 @@ class Standardise:
     def _rows(X: ArrayLike) -> NDArray[Any]:
         """X checked: (m, n), real and finite"""
         a = checks.array(X, "X")
-        if a.ndim != 2 or 0 in a.shape:
-            raise ValueError(f"X must have shape (m, n), m and n at least 1; got {a.shape}")
+        if a.ndim not in (1, 2) or 0 in a.shape:
+            raise ValueError(f"X must have shape (m, n), m and n at least 1, or (m,); got {a.shape}")
+        a = a.reshape(len(a), -1)
         return checks.inputs(a, a.shape[1], np.float64)[0]
 
     @staticmethod
-    def _sum(X: NDArray[Any], w: NDArray[Any], function: Callable[[Doubles], Doubles]) -> Any:
-        """sum_i w_i function(x_i) over the rows, (n,)"""
-        blocks = range(0, len(X), ROWS)
-        return sum(w[i : i + ROWS] @ function(X[i : i + ROWS].astype(np.float64)) for i in blocks)
+    def _first_pass(
+        X: NDArray[Any], w: NDArray[Any], first: Doubles, exponent: NDArray[np.int64],
+    ) -> tuple[Doubles, Doubles]:
+        """(sum w (x - first), in units of 2^exponent; the largest ``|x|`` of rows that count) of each column."""
+        first, total, top = _in_units(first, exponent), np.zeros_like(first), np.zeros_like(first)
+        for x, v in _blocks(X, w):
+            np.maximum(top, np.abs(x).max(axis=0, initial=0), out=top)
+            total += v @ (_in_units(x, exponent) - first)
+        return total, top
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """(x - mean) / scale of each row, or of one row; float32 stays float32, any other dtype becomes float64."""
-        return self._apply(X, lambda x: (x - self.mean) / self.scale)
+        h = self._half()
+        if h is None:
+            return self._apply(X, lambda x: (x - self.mean) / self.scale)
+        return self._apply(X, lambda x: (x * h - self.mean * h) / (self.scale * h))
 
     def inverse(self, X: ArrayLike) -> NDArray[Any]:
         """x scale + mean of each row, or of one row: the inverse of `transform`."""
-        return self._apply(X, lambda x: x * self.scale + self.mean)
+        h = self._half()
+        if h is None:
+            return self._apply(X, lambda x: x * self.scale + self.mean)
+        return self._apply(X, lambda x: (x * (self.scale * h) + self.mean * h) / h)
+
+    def _half(self) -> Doubles | None:
+        """2^-10 for the columns whose sums and differences may overflow, else 1; None if there are no such columns."""
+        large = np.maximum(np.abs(self.mean), self.scale) > 2.0**1000
+        return np.where(large, 2.0**-10, 1.0) if large.any() else None
 
     def _apply(self, X: ArrayLike, function: Callable[[Doubles], Doubles]) -> NDArray[Any]:
         a = checks.array(X, "X")
-        rows, one_row = checks.inputs(a, len(self.mean), np.float64, empty=True)
+        values = a.ndim == 1 and len(self.mean) == 1    # (m,): the values of the only column
+        rows, one_row = checks.inputs(a[:, np.newaxis] if values else a, len(self.mean), np.float64, empty=True)
         out = np.empty(rows.shape, np.float32 if a.dtype == np.float32 else np.float64)
         for i in range(0, len(rows), ROWS):
             out[i : i + ROWS] = function(rows[i : i + ROWS].astype(np.float64))
-        return out[0] if one_row else out
+        return out[:, 0] if values else out[0] if one_row else out
 
     def fold(self, net: Network) -> Network:
         """A copy of the network that takes raw inputs: Theta(1)_ij / scale_j, and in the bias column
@@ -136,10 +168,27 @@ class Standardise:
         return f"Standardise({len(self.mean)} columns)"
 
 
+def _in_units(x: Doubles, exponent: NDArray[np.int64]) -> Doubles:
+    """x / 2^exponent"""
+    return np.ldexp(x, -exponent) if exponent.any() else x
+
+
+def _blocks(X: NDArray[Any], w: NDArray[Any]) -> Iterator[tuple[Doubles, NDArray[Any]]]:
+    """(rows, weights), ROWS at a time, in float64; without the rows of weight 0."""
+    for i in range(0, len(X), ROWS):
+        x, v = X[i : i + ROWS].astype(np.float64), w[i : i + ROWS]
+        counts = v > 0
+        yield (x, v) if counts.all() else (x[counts], v[counts])
+
+
 def _with_first(net: Network, change: Callable[[Doubles], None]) -> Network:
     """A copy of the network with Theta(1) changed, in float64"""
     net = net.copy()
     Theta = net.Theta[0].astype(np.float64)
-    change(Theta)
-    net.Theta[0][:] = Theta
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        change(Theta)
+        net.Theta[0][:] = Theta
+    if not np.isfinite(net.Theta[0]).all():
+        j = int(np.argwhere(~np.isfinite(net.Theta[0]))[0, 1])
+        raise ValueError(f"net cannot hold Theta(1)[:, {j}] of the result in {net.dtype.name}: it is infinite or NaN")
     return net

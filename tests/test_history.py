@@ -125,3 +125,63 @@ def test_elsewhere_plain_lines_and_about_ten_of_them(history):
     lines = stream.getvalue().splitlines()
     assert 10 <= len(lines) <= 13
     assert lines[-1] == "epoch 200/200: J 1.00000, 10,000 examples/s"
+
+
+class Broken(io.StringIO):
+    """A stream whose methods fail from the n-th call on"""
+
+    def __init__(self, n, error, terminal):
+        super().__init__()
+        self.left, self.error, self.terminal = n, error, terminal
+
+    def _spend(self):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+
+    def isatty(self):
+        self._spend()
+        return self.terminal
+
+    def write(self, text):
+        self._spend()
+        return super().write(text)
+
+    def flush(self):
+        self._spend()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("error", [BrokenPipeError("gone"), ValueError("I/O operation on closed file"),
+                                   UnicodeEncodeError("ascii", "x", 0, 1, "no"), OSError(28, "No space left")])
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 9])
+def test_fault_61_a_broken_stream_ends_the_reports_and_not_the_training(n, error, terminal, monkeypatch):
+    p = problem()
+    monkeypatch.setattr("sys.stderr", Broken(n, error, terminal))
+    net, silent = p.network(), p.network()
+    history = fastbp.train(net, p.X, p.Y, epochs=12, seed=0, progress=True)
+    monkeypatch.undo()
+    assert len(history) == 12
+    fastbp.train(silent, p.X, p.Y, epochs=12, seed=0)
+    assert net.theta.tobytes() == silent.theta.tobytes()
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO(), object()])
+def test_fault_61_no_stream_at_all_and_a_closed_one_are_none(stream, monkeypatch, capsys):
+    p = problem()
+    if isinstance(stream, io.StringIO):
+        stream.close()
+    monkeypatch.setattr("sys.stderr", stream)
+    assert len(fastbp.train(p.network(), p.X, p.Y, epochs=3, seed=0, progress=True)) == 3
+    monkeypatch.undo()
+    assert capsys.readouterr().out == ""
+
+
+def test_fault_61_an_error_of_the_training_still_arrives(monkeypatch):
+    class Fails:
+        def on_epoch_end(self, training):
+            raise KeyError("as planned")
+
+    monkeypatch.setattr("sys.stderr", Broken(0, BrokenPipeError(), True))
+    with pytest.raises(KeyError, match="as planned"):
+        fastbp.train(problem().network(), problem().X, problem().Y, epochs=3, progress=True, callbacks=[Fails()])

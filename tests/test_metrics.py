@@ -114,3 +114,50 @@ def test_bad_metrics_are_refused(bad, text):
     net = p.network()
     refused(lambda: fastbp.train(net, p.X, p.Y, epochs=1, metrics=bad), text)
     assert net.theta.tobytes() == p.theta.tobytes()
+
+
+# ---------------------------------------------------------------- inputs at the edge
+
+
+def test_labels_of_true_and_false_are_1_and_0():
+    h = [[0.9, 0.1], [0.2, 0.8]]
+    assert metrics.mse(h, [False, True]) == pytest.approx(0.025)
+    for function in (metrics.mse, metrics.mae, metrics.accuracy, metrics.balanced_accuracy, metrics.cross_entropy):
+        assert function(h, [False, True]) == function(h, [0, 1]) == function(h, np.array([0, 1], np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint64, np.int8])
+@pytest.mark.parametrize("metric", ["mse", "mae", "r2", "cross_entropy", "accuracy", "balanced_accuracy"])
+def test_targets_of_0_and_1_may_have_any_dtype(metric, dtype):
+    for h, Y in ((P, MANY), (P[:, :1], YES)):
+        assert metrics.NAMED[metric](h, Y.astype(dtype)) == metrics.NAMED[metric](h, Y.astype(float))
+
+
+def test_the_cross_entropy_of_a_training_on_bool_targets_is_its_cost():
+    p = problem((4, 6, 1), "tanh", m=40)
+    yes = p.Y[:, 0] > 0.5
+    history = fastbp.train(p.network(), p.X, yes, epochs=2, validation_split=0.25, metrics=["cross_entropy"], seed=0)
+    assert history["val_cross_entropy"] == pytest.approx(history.val_J, rel=1e-13)
+
+
+@pytest.mark.parametrize("metric", metrics.NAMED)
+def test_examples_of_weight_0_do_not_count_whatever_their_outputs(metric):
+    h, w = P.copy(), (np.arange(m) % 3 > 0) * W
+    expected = metrics.NAMED[metric](h[w > 0], LABELS[w > 0], w[w > 0])
+    for value in (np.nan, np.inf):
+        h[w == 0] = value
+        assert metrics.NAMED[metric](h, LABELS, w) == pytest.approx(expected, rel=1e-14)
+
+
+def test_fault_63_r2_of_one_example_is_no_number():
+    """As in scikit-learn; an example of weight 0 is none"""
+    assert np.isnan(metrics.r2([[0.5]], [1.0]))
+    assert np.isnan(metrics.r2(REAL[:1], TRUE[:1]))
+    assert np.isnan(metrics.r2(REAL[:5], TRUE[:5], np.eye(5)[2]))
+    assert metrics.r2(REAL[:2], TRUE[:2]) == pytest.approx(metrics.r2(REAL[:3], TRUE[:3], [1, 1, 0]))
+
+
+def test_metrics_of_outputs_beyond_all_numbers_say_so_without_a_warning():
+    assert metrics.r2([[1e300], [0]], [0.0, 1]) == -np.inf
+    assert metrics.mse([[1e300], [0]], [0.0, 1]) == np.inf
+    assert np.isnan(metrics.mae([[np.nan], [0]], [0.0, 1]))

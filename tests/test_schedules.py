@@ -156,3 +156,102 @@ def test_a_cycle_that_rises_in_its_first_step_begins_at_the_top():
     cycle = schedules.OneCycle(0.5, steps=4, rise=0.25)
     assert cycle(0) == 0.5
     assert cycle(3) == pytest.approx(0.5 / 25 / 1e4)
+
+
+# ---------------------------------------------------------------- extremes
+
+RATES = [5e-324, 1e-300, 0.1, 1e300, 1.7976931348623157e308]
+COUNTS = [1, 2, 10, 2**31, 2**53 + 2, 2**54, 2**63 - 1]
+FACTORS = [5e-324, 1e-300, 0.5, 1 - 2**-53, 1.0]
+STEPS = sorted({0, 1, 9, 10, 11, 999, 2**31, 2**53, 2**62, 2**63 - 2, 2**63 - 1, *(n - 1 for n in COUNTS)})
+
+
+def extremes(name, rate):
+    if name == "constant":
+        yield schedules.Constant(rate)
+    if name == "exponential":
+        yield from (schedules.Exponential(rate, factor) for factor in FACTORS)
+    if name == "step":
+        yield from (schedules.Step(rate, n, factor) for n in COUNTS for factor in FACTORS)
+    if name == "inverse":
+        yield from (schedules.InverseScaling(rate, power) for power in (0, 5e-324, 0.5, 16, 2000, 1e308))
+    if name == "cosine":
+        yield from (schedules.Cosine(rate, n, least, warmup, restarts, growth) for n in COUNTS
+                    for least in (0, rate / 3, rate) for warmup in (0, 10, 2**63 - 1)
+                    for restarts, growth in ((False, 1), (True, 1), (True, 2), (True, 2**63 - 1)))
+    if name == "cycle":
+        yield from (schedules.OneCycle(rate, n, rise, start, end) for n in COUNTS[1:]
+                    for rise in (5e-324, 0.3, 1 - 2**-53) for start, end in ((1, 1), (25, 1e4), (1.7e308, 1.7e308)))
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", ["constant", "step", "exponential", "inverse", "cosine", "cycle"])
+def test_fault_60_every_rate_is_finite_and_at_least_0(name, rate):
+    for schedule in extremes(name, rate):
+        for t in STEPS:
+            value = schedule(t)
+            assert type(value) is float
+            assert 0 <= value <= rate, (schedule, t)
+            assert schedule(np.int64(t)) == value
+
+
+def test_fault_60_a_power_that_overflows_is_a_rate_of_0():
+    assert schedules.InverseScaling(0.1, 2000)(0) == 0.1
+    assert schedules.InverseScaling(0.1, 2000)(1) == 0.0
+    assert schedules.Cosine(1.5e308, 10)(0) == 1.5e308
+
+
+def test_fault_60_invscaling_of_an_estimator_goes_on_with_the_smallest_rate():
+    from fastbp.sklearn import MLPRegressor
+
+    p = problem((3, 2), m=20)
+    e = MLPRegressor(solver="sgd", learning_rate="invscaling", power_t=2000.0, hidden_layer_sizes=(3,), random_state=0)
+    e.partial_fit(p.X, p.Y).partial_fit(p.X, p.Y)
+    assert 0 < e._optimizer.learning_rate < 1e-300
+    assert np.isfinite(e.coefs_[0]).all()
+
+
+@pytest.mark.parametrize("t", [2**62, 2**63 - 1, 2**63])
+@pytest.mark.parametrize("rule", ["sgd", "adam", "nadam"])
+def test_fault_60_a_step_count_without_room_for_more_is_refused(rule, t):
+    p = problem((3, 4, 2), m=20)
+    net = p.network()
+    trainer = fastbp.Trainer(net, rule, dropout=0.5, seed=0)
+    before = dict(trainer.state)
+    for name in ("t", "dropout_t"):
+        refused(lambda name=name: setattr(trainer, "state", {**before, name: t}), name, r"less than 2\^6")
+    assert trainer.state["t"] == before["t"]
+    trainer.state = {**before, "t": 2**62 - 1}
+    trainer.step(p.X, p.Y)
+    assert trainer.state["t"] == 2**62
+    assert np.isfinite(net.theta).all()
+
+
+def test_fault_60_files_and_pickles_that_claim_such_a_count_are_refused(tmp_path):
+    from fastbp.files import container
+
+    p = problem((3, 4, 2), m=20)
+    trainer = fastbp.Trainer(p.network(), "adam")
+    trainer.save(tmp_path / "t")
+    arrays, meta = container.read(tmp_path / "t")
+    meta["state"]["dict"]["t"] = 2**63 - 1
+    container.write(tmp_path / "t", arrays, meta)
+    refused(lambda: trainer.restore(tmp_path / "t"), "state, 't'")
+    kept = trainer.__getstate__()
+    kept["state"] = {**kept["state"], "t": 2**62}
+    refused(lambda: fastbp.Trainer.__new__(fastbp.Trainer).__setstate__(kept), "'t'")
+
+
+@pytest.mark.parametrize("name", ["t_", "n_iter_", "_no_improvement_count"])
+def test_fault_60_a_fit_that_claims_such_a_count_is_refused(tmp_path, name):
+    from fastbp.files import container
+    from fastbp.sklearn import MLPRegressor
+
+    p = problem((3, 2), m=20)
+    e = MLPRegressor(hidden_layer_sizes=(3,), random_state=0, max_iter=1, tol=0)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        e.fit(p.X, p.Y, checkpoint=tmp_path / "t")
+    arrays, meta = container.read(tmp_path / "t")
+    meta["notes"]["dict"]["numbers"]["dict"][name] = 2**62
+    container.write(tmp_path / "t", arrays, meta)
+    refused(lambda: e.fit(p.X, p.Y, checkpoint=tmp_path / "t", resume=True), "counts")

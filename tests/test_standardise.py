@@ -1,7 +1,10 @@
 """Standardise: scikit-learn's moments, constant columns, folding into a network, memory."""
 
 import copy
+import math
 import pickle
+import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -114,7 +117,8 @@ def test_bad_rows_are_refused():
     X = rows(20)
     scaling = Standardise(X)
     for action, pattern in [
-        (lambda: Standardise(X[0]), "X"),
+        (lambda: Standardise(X[0, 0]), "X"),
+        (lambda: Standardise(X[0, :0]), "X"),
         (lambda: Standardise(X[:0]), "X"),
         (lambda: Standardise(np.where(X == 0.1, np.nan, X)), r"X\[0, 3\]"),
         (lambda: Standardise(X, np.ones(3)), "sample_weight"),
@@ -127,3 +131,102 @@ def test_bad_rows_are_refused():
 
 def test_its_repr_says_how_many_columns():
     assert repr(Standardise(rows(100))) == "Standardise(5 columns)"
+
+
+# ---------------------------------------------------------------- numbers of every size
+
+RNG = np.random.default_rng(7)
+Z = RNG.standard_normal(300)
+COLUMNS = {
+    "1e200": Z * 1e200, "1e-200": Z * 1e-200, "far from 0": 1e16 + 2 * np.arange(50),
+    "far and large": 1e200 + Z * 1e188,
+    "the largest": np.array([1.7e308, -1.7e308] * 7), "skew": np.array([1.7e308, -1.7e308, -1.7e308]),
+    "subnormal": np.array([1, 2, 9, 30, 4]) * 2.0**-1070, "large and small": np.r_[Z[:30] * 1e-200, 1e200],
+    "from 0": np.r_[0, 0, Z[:30] * 1e-170], "float32": (Z * 1e30).astype(np.float32), "ordinary": 5 + 3 * Z,
+}
+
+
+def moments(x, w):
+    """mean and scale, exact up to one rounding each"""
+    x, w = [Fraction(float(value)) for value in x], [Fraction(float(value)) for value in w]
+    mean = sum(a * b for a, b in zip(x, w, strict=True)) / sum(w)
+    square = sum(b * (a - mean) ** 2 for a, b in zip(x, w, strict=True)) / sum(w)
+    return float(mean), float(Fraction(math.isqrt(int(square * 4**2200)), 2**2200))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", COLUMNS)
+def test_fault_66_moments_are_right_to_rounding_for_numbers_of_every_size(name, weighted):
+    x = COLUMNS[name]
+    w = np.arange(len(x)) % 5 + 0.5 if weighted else np.ones(len(x))
+    mean, scale = moments(x, w)
+    both = Standardise(np.column_stack([x.astype(float), np.arange(len(x))]), w)
+    tiny = 2.0**-1074
+    assert abs(both.mean[0] - mean) <= 4e-16 * np.abs(x.astype(float)).max() + tiny
+    assert both.scale[0] == pytest.approx(scale, rel=1e-13, abs=2 * tiny)
+    assert both.scale[1] == pytest.approx(moments(np.arange(len(x)), w)[1], rel=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS.keys() - {"subnormal", "far from 0", "far and large"}))
+def test_fault_66_columns_become_those_of_moments_0_and_1_and_back(name):
+    x = COLUMNS[name]
+    scaling = Standardise(x[:, None])
+    z = scaling.transform(x[:, None])
+    assert abs(z.mean()) < 1e-6
+    assert z.std() == pytest.approx(1, rel=1e-6)
+    rounding = 1e-6 if x.dtype == np.float32 else 1e-15
+    np.testing.assert_allclose(scaling.inverse(z)[:, 0], x, rtol=0, atol=4 * rounding * float(np.abs(x).max()))
+
+
+def test_fault_66_a_constant_column_stays_constant_at_every_size():
+    for value in (1.7e308, 5e-324, 1e200, 1e16, 0.1):
+        scaling = Standardise(np.full((9, 1), value))
+        assert (scaling.mean[0], scaling.scale[0]) == (value, 1)
+        assert not scaling.transform(np.full((9, 1), value)).any()
+
+
+def test_fault_66_rows_of_weight_0_do_not_count_however_large():
+    x = np.r_[Z[:20], 1.7e308, -1.7e308]
+    scaling, expected = Standardise(x[:, None], np.r_[np.ones(20), 0, 0]), Standardise(Z[:20, None])
+    assert scaling.scale == pytest.approx(expected.scale, rel=1e-14)
+    assert scaling.mean == pytest.approx(expected.mean, rel=1e-14)
+
+
+def test_fault_66_targets_of_one_dimension_are_one_column():
+    y = 100 + 5 * Z
+    scaling, column = Standardise(y), Standardise(y[:, None])
+    assert (scaling.mean == column.mean).all()
+    assert (scaling.scale == column.scale).all()
+    assert scaling.transform(y).shape == y.shape
+    np.testing.assert_array_equal(scaling.transform(y), column.transform(y[:, None])[:, 0])
+    np.testing.assert_array_equal(column.transform(y), scaling.transform(y))
+    np.testing.assert_allclose(scaling.inverse(scaling.transform(y)), y, rtol=1e-14)
+    assert scaling.transform(y[:1]).shape == (1,)
+    assert scaling.transform(y[:0]).shape == (0,)
+    assert scaling.transform(y.tolist()).shape == y.shape
+    assert scaling.transform(y.astype(np.float32)).dtype == np.float32
+    weighted = Standardise(y, np.arange(300.0))
+    assert weighted.mean[0] == pytest.approx(np.average(y, weights=np.arange(300)))
+    refused(lambda: Standardise(np.r_[y, np.nan]), "X contains NaN")
+    refused(lambda: scaling.transform(np.zeros((3, 2))), "2 columns")
+
+
+def test_fault_66_a_memory_map_is_read_block_by_block(tmp_path):
+    """Of 1e200: three passes, none of which holds more than a few blocks"""
+    x = np.memmap(tmp_path / "x", np.float64, "w+", shape=(200_000, 4))
+    x[:] = 1e200 * RNG.standard_normal((1, 4)) * np.linspace(1, 2, 200_000)[:, None]
+    tracemalloc.start()
+    scaling = Standardise(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 2
+    assert scaling.scale == pytest.approx(np.array(x / 1e200).std(axis=0) * 1e200, rel=1e-9)
+
+
+def test_fault_66_a_network_that_cannot_hold_the_folded_numbers_is_refused():
+    net = fastbp.Network([1, 2], dtype=np.float32, seed=0)
+    scaling = Standardise(1e-60 * Z[:, None])
+    before = net.theta.copy()
+    refused(lambda: scaling.fold(net), "net", "float32", kinds=ValueError)
+    assert (net.theta == before).all()
+    assert np.isfinite(scaling.fold(net.copy(np.float64)).theta).all()

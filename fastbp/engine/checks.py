@@ -18,7 +18,9 @@ from .._types import Array, Doubles, Floats, Layout, Number, PerLayer, Rate, See
 from . import explain
 
 LARGEST = sys.float_info.max
+LARGEST_32 = float(np.finfo(np.float32).max)
 MOST = 2**63 - 1  # compiled code counts up to it
+MOST_STEPS = 2**62 - 1  # taken so far: leaves room for further ones
 READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 
@@ -37,10 +39,16 @@ def array(value: ArrayLike, name: str, labels: bool = False) -> NDArray[Any]:
     return a
 
 
+def booleans(a: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The array with each True stored as the byte 1: itself, or a copy if it is a view of other bytes."""
+    stored = a.view(np.uint8)
+    return a if stored.size == 0 or stored.max() <= 1 else stored != 0
+
+
 def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """The 2-D array as the compiled core reads it; converted to dtype only if the core cannot read it in place."""
     if a.dtype == bool:
-        a = a.view(np.uint8)
+        a = booleans(a).view(np.uint8)
     if a.dtype in READ_AS_IS and a.flags.aligned and (a.shape[1] <= 1 or a.strides[1] == a.itemsize):
         return a
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -119,13 +127,14 @@ def targets(
 
 
 def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
-    """Answers to outputs h (m, K): integer labels 0 .. K-1 (m,), else numbers (m, K), or (m,) for K = 1."""
+    """Answers to outputs h (m, K): int64 labels 0 .. K-1 (m,), else numbers (m, K), or (m,) for K = 1."""
     a = array(Y, name, labels=True)
     if a.shape not in ((m, K), (m,)):
         raise ValueError(f"{name} must have shape ({m}, {K}) or ({m},), since h has shape ({m}, {K}); got {a.shape}")
     if a.ndim == 1 and K > 1:
         _in_classes(a, K, name)
-    elif a.dtype.kind == "f" and not np.isfinite(a).all():
+        return a.astype(np.int64)
+    if a.dtype.kind == "f" and not np.isfinite(a).all():
         i = np.argwhere(~np.isfinite(a))[0]
         raise ValueError(f"Input {name} contains NaN or infinity. First at {name}[{', '.join(map(str, i))}].")
     return a
@@ -139,7 +148,7 @@ def _labels(a: NDArray[Any], K: int, plan: Layout, name: str) -> NDArray[np.int6
 
 
 def _in_classes(a: NDArray[Any], K: int, name: str) -> None:
-    if a.dtype.kind == "f":
+    if a.dtype.kind == "f" and a.size:
         raise ValueError(
             f"{name} has shape {a.shape} and dtype {a.dtype}; labels must be integers 0 to {K - 1}, "
             f"targets must have shape (m, {K})"
@@ -169,14 +178,20 @@ def weights(
         w = np.array(a, dtype=dtype, order="C").reshape(m, 1)
         finite(w.reshape(1, m), dtype, name, one_row=True)
         total = w.sum(dtype=np.float64)
-    if empty and total == 0:
+        if empty and total == 0:
+            return w, 1.0
+        if not 0 < total < math.inf:
+            raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
+        return scaled(w)
+
+
+def scaled(w: Floats) -> tuple[Floats, float]:
+    """(w with its largest in [1, 2), the power of two it was divided by); (w, 1) if it is not extreme."""
+    exponent = math.frexp(float(w.max()))[1] - 1    # 2^exponent is a float; of the largest numbers 2^(exponent + 1) not
+    if -60 <= exponent < 59:
         return w, 1.0
-    if not 0 < total < math.inf:
-        raise ValueError(f"{name} must have a positive, finite sum in {np.dtype(dtype).name}; it is {total:g}")
-    exponent = math.frexp(float(w.max()))[1]
-    if abs(exponent) < 60:
-        return w, 1.0
-    return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
+    with np.errstate(under="ignore"):
+        return np.ldexp(w, -exponent), math.ldexp(1.0, exponent)
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
@@ -256,15 +271,15 @@ def value(result: Any, name: str) -> float:
         raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
 
 
-def count(value: object, name: str, *, low: int = 1) -> int:
-    """A whole number of at least `low`, as int; compiled code can hold it."""
+def count(value: object, name: str, *, low: int = 1, most: int = MOST) -> int:
+    """A whole number from `low` to `most`, which is below a power of two, as int; compiled code can hold it."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
     n = int(value)
     if n < low:
         raise ValueError(f"{name} must be a whole number of at least {low}; got {n}")
-    if n > MOST:
-        raise ValueError(f"{name} must be less than 2^63; got {n}")
+    if n > most:
+        raise ValueError(f"{name} must be less than 2^{most.bit_length()}; got {n}")
     return n
 
 
@@ -313,7 +328,10 @@ def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -
         return c
     if any(c):
         raise ValueError(f"weight_decay ({weight_decay}) and lam ({lam}) set the same coefficient; give one of them")
-    return (number(lam, "lam") / m,) * n
+    same = number(lam, "lam") / m
+    if same > LARGEST_32 and m < 1:
+        raise ValueError(f"lam / m is too large: lam is {lam:g}, and m, the sum of sample_weight, is {m:g}")
+    return (same,) * n
 
 
 def limit(value: object, name: str) -> float:
@@ -385,5 +403,5 @@ def masks(state: Mapping[str, Any]) -> tuple[int, int]:
     for name in ("dropout_seed", "dropout_t"):
         if name not in state:
             raise ValueError(f"state has no {name!r}, which a training with dropout needs to resume")
-    seed, t = (count(state[name], f"state[{name!r}]", low=0) for name in ("dropout_seed", "dropout_t"))
-    return seed, t
+    seed = count(state["dropout_seed"], "state['dropout_seed']", low=0)
+    return seed, count(state["dropout_t"], "state['dropout_t']", low=0, most=MOST_STEPS)

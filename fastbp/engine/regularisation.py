@@ -62,6 +62,18 @@ class Regularisation:
         """c of each Theta in a batch of weight m"""
         return [c + self.batch_lam / m for c in self.c]
 
+    def check_batches(self, m_b: Any, scale: float = 1.0) -> None:
+        """A ValueError if weights make batch_lam / m_b too large for a batch; m_b is in units of scale."""
+        if not self.batch_lam:
+            return
+        m_b = np.asarray(m_b, np.float64)
+        with np.errstate(divide="ignore", over="ignore"):
+            large = (m_b > 0) & (self.batch_lam / scale / m_b > checks.LARGEST_32) & (m_b * scale < 1)
+        if large.any():
+            raise ValueError(f"batch_lam / m_b (alpha / m_b of the estimators) is too large: batch_lam is "
+                             f"{self.batch_lam:g}, and m_b, the sum of sample_weight in a batch, is "
+                             f"{float(m_b[large].min()) * scale:g}")
+
     def penalty(self, plan: Layout, theta: Floats, m: float) -> float:
         """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum ``|Theta(l)_ij|``, j >= 1"""
         total = 0.0

@@ -132,8 +132,10 @@ class Kept:
         values.fields(numbers, NUMBERS, "numbers")
         values.fields(curves, CURVES, "curves")
         kinds = {name: (int,) if name in COUNTS else (float, type(None)) for name in NUMBERS}
-        if not all(type(numbers[name]) in kinds[name] for name in NUMBERS) or min(numbers[name] for name in COUNTS) < 0:
-            raise FormatError("numbers: counts must be whole, the others floating-point")
+        if not all(type(numbers[name]) in kinds[name] for name in NUMBERS) or not all(
+            0 <= numbers[name] <= checks.MOST_STEPS for name in COUNTS
+        ):
+            raise FormatError("numbers: counts must be whole and less than 2^62, the others floating-point")
         if not all(a is None or _is_vector(a, np.float64) for a in curves.values()) or curves["loss_curve_"] is None:
             raise FormatError("curves must be lists of numbers")
         if type(notes["stopped"]) is not bool:

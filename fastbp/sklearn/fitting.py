@@ -58,7 +58,8 @@ class Validation:
         """Mean cost, as scikit-learn counts it, without the penalty."""
         plan, theta, total = self.model.net.plan, self.model.net.theta, 0.0
         for data, _ in self.set.parts(self.set.m):
-            total += objective.cost(theta, data, regularisation.none(plan)) * data.weight * data.scale
+            weight = data.weight * (data.scale / self.set.scale)
+            total += objective.cost(theta, data, regularisation.none(plan)) * weight
         return total / self.set.weight / self.estimator._loss_divisor()
 
     def score(self, loss):
@@ -69,7 +70,7 @@ class Validation:
         if scores_by_loss(self.estimator):
             return -loss
         if self.scorer is None:
-            return float(self.estimator._score_of(h, self.set.target, self.w))
+            return float(self.estimator._score_of(h, self.set.target, self.set.w))
         weights = {} if self.w is None else {"sample_weight": self.w}
         return float(self.scorer(self.estimator, self.X, self.y, **weights))
 

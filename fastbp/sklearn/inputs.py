@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..engine.checks import readable
+from ..engine.checks import booleans, readable, scaled
 from ..engine.data import Data
 from ..network import Network
 from .outputs import slope
@@ -14,6 +14,7 @@ DENSE = 2**27  # bytes of a sparse X held dense at a time
 
 def checked(estimator, X, y="no_validation", **how):
     """sklearn's validate_data; its error for NaN or infinity also names the first such cell."""
+    X, y = (booleans(a) if isinstance(a, np.ndarray) and a.dtype == bool else a for a in (X, y))
     try:
         return validate_data(estimator, X, y, accept_sparse=["csr", "csc"], **how)
     except ValueError as error:
@@ -62,23 +63,37 @@ class TrainingSet:
     X : (m, s_1), dense or sparse
     target : labels (m,) or targets (m, K)
     w : (m,) or None
+
+    Attributes
+    ----------
+    w : (m,) or None
+        The weights in units of `scale`.
+    weight : float
+        m of the formulas: the number of examples, or the sum of their weights, in units of scale.
+    scale : float
+        A power of two, 1 but for extreme weights.
     """
 
     def __init__(self, plan, dtype, X, target, w=None):
-        self.plan, self.dtype, self.target, self.w = plan, dtype, target, w
+        self.plan, self.dtype, self.target = plan, dtype, target
         self.m = X.shape[0]
+        self.w, self.scale = (None, 1.0) if w is None else scaled(w)
+        self.weight = float(self.m) if w is None else float(self.w.sum(dtype=np.float64))
+        if self.weight == 0:
+            raise ValueError("sample_weight must have a positive sum; it is 0")
         self._rows = max(1, DENSE // (X.shape[1] * np.dtype(dtype).itemsize))
         if sp.issparse(X):
             X = X.tocsr()
             if self.m <= self._rows:
                 X = X.toarray()
         self.X = X
-        self.data = None if sp.issparse(X) else Data(plan, dtype, X, target, w)
+        self.data = None if sp.issparse(X) else self._data(X, target, self.w)
 
-    @property
-    def weight(self):
-        """m of the formulas: the number of examples, or the sum of their weights"""
-        return float(self.m) if self.w is None else float(self.w.sum(dtype=np.float64))
+    def _data(self, X, target, w):
+        """Data whose scale counts that of the training too."""
+        data = Data(self.plan, self.dtype, X, target, w)
+        data.scale *= self.scale
+        return data
 
     def parts(self, batch_size, order=None):
         """(data, order within it) one after the other: whole batches of the given order of examples."""
@@ -91,7 +106,7 @@ class TrainingSet:
             taken = order[at : at + step]
             w = None if self.w is None else self.w[taken]
             if w is None or w.any():
-                yield Data(self.plan, self.dtype, self.X[taken].toarray(), self.target[taken], w), None
+                yield self._data(self.X[taken].toarray(), self.target[taken], w), None
 
 
 def dense(X, dtype):

@@ -9,6 +9,7 @@ from scipy.special import expit  # type: ignore[import-untyped]
 
 from .. import _backprop
 from ..engine import blas, sums
+from ..engine.checks import LARGEST_32
 from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
 from . import callbacks, messages
@@ -34,7 +35,11 @@ class Objective:
     def __init__(self, net, training, alpha, divisor, n_threads):
         self.plan, self.training, self.divisor, self.n_threads = net.plan, training, divisor, n_threads
         plan = self.plan
-        self.regularisation = Regularisation.of(plan, 1, weight_decay=alpha / training.weight)
+        c = alpha / training.weight / training.scale
+        if c > LARGEST_32 and training.weight * training.scale < 1:
+            raise ValueError(f"alpha / m is too large: alpha is {alpha:g}, and m, the sum of sample_weight, is "
+                             f"{training.weight * training.scale:g}")
+        self.regularisation = Regularisation.of(plan, 1, weight_decay=c)
         self._predicted = plan if plan.output == "softmax" else Plan(
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
@@ -45,12 +50,13 @@ class Objective:
         penalty = self.regularisation.penalty(self.plan, theta, 1)
         D, cost = np.zeros_like(theta), 0.0
         for data, _ in self.training.parts(self.training.m):
-            part = D if data.scale == 1 else np.zeros_like(theta)
+            scale = data.scale / self.training.scale
+            part = D if scale == 1 else np.zeros_like(theta)
             each = np.zeros(-(-data.m // self.panel) if self.plan.loss == "cross_entropy" else 0)
             total = data.accumulate(theta, part, self.n_threads, each)
-            cost += self._clipped(theta, data, total, each) * data.scale
+            cost += self._clipped(theta, data, total, each) * scale
             if part is not D:
-                D += data.scale * part
+                D += scale * part
         D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
         J = cost / self.training.weight / self.divisor + penalty
         if self.best[1] is None or self.best[0] > J:

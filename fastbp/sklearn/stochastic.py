@@ -1,6 +1,7 @@
 """The optimizer of an estimator between its epochs: learning rates, state, and the loss as scikit-learn reports it."""
 
 import copy
+import math
 import os
 import sys
 from multiprocessing import parent_process
@@ -10,7 +11,10 @@ import numpy as np
 from .. import optimizers
 from ..engine import sums, threads
 from ..optimizers import SGD, Adam
+from ..schedules import InverseScaling
 from ..training.trainer import Trainer
+
+SMALLEST = math.ulp(0)  # a learning rate: it must be above 0
 
 
 def rule(estimator):
@@ -88,7 +92,7 @@ class Stochastic:
     def iteration_ends(self, t):
         """After an epoch, t examples seen so far: learning_rate_init / (t + 1)^power_t, if that is the schedule."""
         if self.schedule == "invscaling":
-            self.rule.learning_rate = self.learning_rate_init / (t + 1) ** self.power_t
+            self.rule.learning_rate = max(InverseScaling(self.learning_rate_init, self.power_t)(t), SMALLEST)
 
     def trigger_stopping(self, message, verbose):
         """No progress any more: stop (True), or go on with a fifth of the learning rate."""

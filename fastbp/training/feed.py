@@ -76,11 +76,13 @@ class Stream:
 
     def pieces(self, rng: np.random.Generator) -> Iterator[tuple[Data, NDArray[np.int64] | None]]:
         """(data, order) of the next epoch."""
+        examples, weight = 0, 0.0
         for window in self._windows():
             data = Data.of(self.net.plan, *window)
-            order = rng.permutation(data.m) if self.shuffle else None
-            if data.weight:
-                yield data, order
+            examples, weight = examples + data.m, weight + data.weight
+            yield data, rng.permutation(data.m) if self.shuffle else None
+        if not weight and not self.shard:
+            raise ValueError("sample_weight of chunk 0 and of all others is 0" if examples else "X yields no examples")
 
     def _windows(self) -> Iterator[Columns]:
         """The windows (X, dense, labels, w), each written over the one before; the last may be shorter."""
@@ -129,7 +131,9 @@ class Stream:
             if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
                 raise TypeError(f"chunk {i} must be (X, Y) or (X, Y, sample_weight); got {type(chunk).__name__}")
             names = [f"{name} of chunk {i}" for name in ("X", "Y", "sample_weight")]
-            data = Data(self.net.plan, self.net.dtype, *chunk, names=names, shard=self.shard)   # type: ignore[misc]
+            data = Data(self.net.plan, self.net.dtype, *chunk, names=names, shard=True)     # type: ignore[misc]
+            if not data.m:
+                continue
             if data.scale != 1:
                 raise ValueError(f"sample_weight of chunk {i} must not be that extreme; divide all by their mean first")
             columns = (data.X, data.dense, data.labels, data.w)
@@ -164,15 +168,29 @@ def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None)
     return Stream(asked.net, X, size, asked.shuffle, asked.window, shard)
 
 
-def split(net: Network, data: Data, fraction: float, rng: np.random.Generator) -> tuple[Data, NDArray[np.int64]]:
-    """(the examples held out for validation, the indices of the others)."""
+def split(
+    net: Network, data: Data, fraction: float, rng: np.random.Generator, shard: bool = False,
+) -> tuple[Data, NDArray[np.int64]]:
+    """(the examples held out for validation, the indices of the others); shard: of one of several ranks, whose weights
+    may all be 0."""
     order, kept = rng.permutation(data.m), round(fraction * data.m)
     if not 0 < kept < data.m:
         raise ValueError(f"validation_split {fraction:g} of {data.m} examples leaves nothing to "
                          f"{'train on' if kept else 'validate with'}")
     held, rest = np.sort(order[:kept]), np.sort(order[kept:])
-    w = None if data.w is None else data.w[held, 0] * data.scale
-    return net.data(data.X[held], data.Y[held], w), rest
+    if data.w is None:
+        return net.data(data.X[held], data.Y[held]), rest
+    if not shard:
+        check_split(bool(data.w[rest].any()), bool(data.w[held].any()))
+    w = data.w[held, 0] * data.scale
+    return Data(net.plan, net.dtype, data.X[held], data.Y[held], w, shard=shard), rest
+
+
+def check_split(trains: bool, validates: bool) -> None:
+    """A ValueError if validation_split leaves no weight to train on, or to validate with."""
+    if not (trains and validates):
+        raise ValueError("validation_split leaves only examples whose sample_weight is 0 to "
+                         f"{'validate with' if trains else 'train on'}")
 
 
 def validation(net: Network, validation_data: Examples | None, shard: bool = False) -> Data | None:

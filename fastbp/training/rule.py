@@ -42,7 +42,7 @@ def check_state(
     if unknown := [name for name in state if name not in expected and name not in others]:
         raise ValueError(f"state has {', '.join(map(str, unknown))}; {type(optimizer).__name__} has only "
                          f"{', '.join([*expected, *others])} here")
-    checks.count(state["t"], "state['t']", low=0)
+    checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
     for slot in optimizer.slots:
         checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")
     if "scalars" in expected:

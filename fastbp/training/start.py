@@ -1,12 +1,13 @@
 """The stages of `train`, from its arguments to the loop. Each checks its input before it changes anything."""
 
+import warnings
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
-from ..engine import checks, sums, threads
+from ..engine import checks, objective, regularisation, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
 from . import checkpoint, feed, progress
@@ -15,6 +16,8 @@ from .hooks import Callbacks, Hooks, hidden
 from .loop import Training, run
 from .measures import Measures
 from .trainer import Trainer
+
+GROWN = 1e3     # times the J of the first epoch: the training has diverged
 
 
 class Start:
@@ -45,6 +48,7 @@ class Start:
         self.make()
         self.begin()
         self.loop()
+        self.look_back()
         return self.training.history
 
     def check(self) -> None:
@@ -123,3 +127,20 @@ class Start:
             run(training, self.hooks)
         training.close()
         self.hooks.end(training)
+
+    def look_back(self) -> None:
+        """Warn if the training has diverged although all numbers are finite: J ends far above that of the first epoch,
+        and the mean cost far above that of a network whose parameters are all 0 (1 for chunks)."""
+        net, J = self.asked.net, self.training.history.J
+        if len(J) < 2 or J[-1] <= GROWN * J[0]:
+            return
+        now, idle = J[-1], 1.0
+        if self.data is not None:
+            now, idle = (objective.cost(theta, self.data, regularisation.none(net.plan))
+                         for theta in (net.theta, np.zeros_like(net.theta)))
+        if now > GROWN * max(J[0], idle):
+            self.warn(f"the training has diverged: J rose from {J[0]:.3g} in the first epoch to {J[-1]:.3g} in the "
+                      "last; a smaller learning_rate or inputs scaled to about [-1, 1] may help")
+
+    def warn(self, message: str) -> None:
+        warnings.warn(message, RuntimeWarning, stacklevel=5 + self.deeper)

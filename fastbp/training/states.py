@@ -164,7 +164,7 @@ def state_for(steps: Steps, state: Any) -> Any:
                 if name == "bias":
                     fits = fits and np.array_equal(kept, value)
             else:
-                fits = type(kept) is int and 0 <= kept < 2**63
+                fits = type(kept) is int and 0 <= kept <= (checks.MOST if name == "dropout_seed" else checks.MOST_STEPS)
             if not fits:
                 raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
     elif steps.dropout:

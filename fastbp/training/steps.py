@@ -224,6 +224,8 @@ class Steps:
         if batch_size is None:
             batch_size = max(2, data.m if order is None else len(order))
         total, weight = self.take(data, batch_size, order, each=each)
+        if not weight:
+            raise ValueError("sample_weight is 0 for all examples in order")
         return total / weight
 
     def take(
@@ -252,6 +254,10 @@ class Steps:
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
         given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
+        if data.w is not None and self._regularisation.batch_lam:
+            w = data.w[:, 0] if order is None else data.w[order, 0]
+            m_b = np.add.reduceat(w, np.arange(0, m, size), dtype=np.float64)
+            self._regularisation.check_batches(m_b, data.scale)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, *before)
         if self.compiled is None:
             return kinds.python(self, batches)

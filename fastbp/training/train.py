@@ -115,6 +115,12 @@ def train(
         The checkpoint cannot be read or written; the old file is unchanged.
     RankError
         Another rank has raised an exception.
+
+    Warns
+    -----
+    RuntimeWarning
+        The training has diverged although all numbers are finite: J ends at more than 1000 times that of the first
+        epoch. Of several ranks the first warns.
     """
     asked = Arguments(
         net, X, Y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, lam=lam,

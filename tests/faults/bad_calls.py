@@ -405,14 +405,30 @@ def of_metrics(rng):
     return function, {"h": h, "Y": s.Y, "sample_weight": s.w}, kinds, []
 
 
+def no_column(kind):
+    """What the kind draws, but nothing that is the values (m,) of one column"""
+    def draw(rng):
+        while True:
+            value = kind(rng)
+            try:
+                a = np.asarray(value)
+            except ValueError:
+                return value
+            if a.ndim != 1 or a.size == 0 or a.dtype.kind not in "biuf" or not np.isfinite(a).all():
+                return value
+    return draw
+
+
 @maker
 def standardise(rng):
     s = Setting(rng)
     kinds = {"X": examples(s.X, np.float64, one_row=True)}
+    if s.X.shape[1] == 1:
+        kinds["X"] = no_column(kinds["X"])
     which = rng.integers(3)
     if which == 0:
-        wrong = one_of(lambda rng: array_like(s.X, rng, largest=np.float64), lambda rng: s.X[0], lambda rng: s.X[:, :0],
-                     lambda rng: s.X[:0], lambda rng: s.X[None])
+        wrong = no_column(one_of(lambda rng: array_like(s.X, rng, largest=np.float64), lambda rng: s.X[:, :0],
+                                 lambda rng: s.X[:0], lambda rng: s.X[None]))
         return fastbp.Standardise, {"X": s.X}, {"X": wrong, "sample_weight": weights(s.m, np.float64)}, []
     scaling = fastbp.Standardise(s.X)
     if which == 1:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...distributed.group import Group
+from ...distributed.group import Group, attempt
 from ...distributed.shard import Shard, part
 from ...engine.data import Data
 from .. import feed
 from ..arguments import Arguments
 from ..feed import Arrays, Stream
 from . import batches
+
+NOTHING = "X yields no examples on any rank, or sample_weight is 0 in all chunks"
 
 
 class RankFeed:
@@ -87,15 +89,20 @@ def sources(
     if asked.validation_split:
         key = int(rng.integers(2**63))
         divided = group.section(lambda: [
-            feed.split(net, each, asked.validation_split, np.random.default_rng([key, group.part_number(i)])) if each.m
-            else (each, np.arange(0)) for i, each in enumerate(shard.parts)])
+            feed.split(net, each, asked.validation_split, np.random.default_rng([key, group.part_number(i)]), True)
+            if each.m else (each, np.arange(0)) for i, each in enumerate(shard.parts)])
         rows = [others for _, others in divided]
-        held = Shard(group, lambda: [kept for kept, _ in divided], "train", settings)
     shares = [batches.share(asked.batch_size, group, i) for i in range(group.own)]
     feeds: list[Any] = group.section(lambda: [
         Arrays(each, None if size is None else size * steps, asked.shuffle, asked.window, kept) if each.m else None
         for each, size, kept in zip(shard.parts, shares, rows, strict=True)])
     m, weight = (group.add(partial(_of_part, feeds, name)) for name in ("m", "weight"))
+    if asked.validation_split:
+        kept = group.add(lambda i: divided[i][0].weight)
+        _, error = attempt(partial(feed.check_split, weight > 0, kept > 0))
+        if error is not None:
+            raise group.alike(error)
+        held = Shard(group, lambda: [each for each, _ in divided], "train", settings)
     nothing = part(shard.parts[0], 0, 0)
     return RankFeed(group, feeds, shares, asked.window, int(m), weight, nothing), held, shard
 

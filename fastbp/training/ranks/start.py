@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,10 @@ class RankStages(Stages):
             self.group.section(super().admit)
         else:
             self.group.section(lambda: None)
+
+    def warn(self, message: str) -> None:
+        """Warn on rank 0."""
+        self.group.section(partial(super().warn, message) if self.group.rank == 0 else lambda: None)
 
 
 class Follower(Keeper):
@@ -175,6 +180,8 @@ class RankTraining(Training):
         try:
             with super().finite():
                 yield
+                if self.feed.m is None and not self.position.weight and not self.left_off:
+                    raise self.group.alike(ValueError(feed.NOTHING))
                 told = self.group.gather(self.position.seconds, self.feed.brought)
                 self.position.seconds = told[0, 0]      # the same on all ranks: callbacks see it
                 self._passed = int(told[:, 1].sum())

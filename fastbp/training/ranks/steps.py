@@ -185,6 +185,9 @@ class RankSteps:
             if not m_b:     # nothing to learn from: no step
                 yield 0.0, 0.0
                 continue
+            _, error = attempt(partial(self.own.regularisation.check_batches, m_b))
+            if error is not None:
+                raise self.group.alike(error)
             penalty, error = attempt(partial(self._learn, m_b))
             if watched or not more:
                 if not self.own.compiled:
