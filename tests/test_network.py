@@ -221,6 +221,11 @@ def test_fault_31_predict_into_memory_that_overlaps_its_input_is_right(shift):
     np.testing.assert_array_equal(p.network().predict(X, out=out), expected)
 
 
+def test_no_examples_have_no_activations():
+    assert [a.shape for a in fastbp.Network([3, 5, 2]).activations(np.zeros((0, 3)))] == [(0, 3), (0, 5), (0, 2)]
+
+
+
 def test_fault_32_predict_of_no_rows_is_empty():
     net = fastbp.Network([4, 6, 3], dtype=np.float32, seed=0)
     h = net.predict(np.empty((0, 4)))

@@ -135,7 +135,7 @@ THREAD = of(
     ("theta moves before all have read it", "src/_steps.pxd",
      "        team_meet(all)\n        penalty = penalty_of(rule)", "        penalty = penalty_of(rule)",
      r"data race", MEMBERS),
-    ("members of a sum share their workspace", "fastbp/gradient.py",
+    ("members of a sum share their workspace", "fastbp/engine/sums.py",
      "ranges[i], work[member]", "ranges[i], work[0]",
      r"data race", MEMBERS),
 )

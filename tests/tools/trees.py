@@ -111,4 +111,8 @@ class Build:
             return {(Path(name).stem, Path(name).stem)}
         if name in ("src/_update.pxd", "src/_rule.pxd", "src/_steps.pxd"):
             return {("_epoch", "_epoch")}
+        if name == "src/_ranges.pxd":
+            return {("_backprop", "_backprop")}
+        if name == "src/_memory.pxd":
+            return both | {("_kernels", "_kernels")}
         return set() if name.endswith(".py") else both
