@@ -11,6 +11,12 @@ import fastbp
 from fastbp.training import feed, progress
 
 
+@pytest.fixture
+def history():
+    p = problem((4, 6, 3), "tanh", "softmax", m=40)
+    return fastbp.train(p.network(), p.X, p.labels, epochs=3, validation_split=0.25, metrics=["mse"], seed=0)
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

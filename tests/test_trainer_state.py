@@ -195,6 +195,17 @@ def test_network_and_optimizer_beside_their_trainer_are_still_its_own_in_a_pickl
     assert (twin["net"].theta != before).any()
 
 
+def test_fault_54_a_state_out_of_a_pickle_is_taken():
+    """NumPy leaves large arrays in the bytes of the pickle, which say of themselves that they are read-only"""
+    nets = [fastbp.Network([3, 400, 2], seed=0) for _ in range(2)]
+    first, second = (fastbp.Trainer(net, fastbp.Adam(0.01)) for net in nets)
+    for each in (first, second):
+        each.epoch(X, Y, batch_size=7)
+    second.state = pickle.loads(pickle.dumps(first.state))
+    assert second.epoch(X, Y, batch_size=7) == first.epoch(X, Y, batch_size=7)
+    assert second.step(X, Y) == first.step(X, Y)
+
+
 class Counting(Plain):
     """A rule that keeps a count and an array in itself, which init begins anew"""
 
