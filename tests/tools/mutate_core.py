@@ -71,11 +71,14 @@ OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 EXPLAINED = {
     "_checked.pxd": {
         r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
-        r"float32, float64 and uint8": "a word of a message",
+        r"float32 and float64": "a word of a message",
         r"total \+= p\.s\[l\] \* p\.s\[l \+ 1\]": "how many panels at once changes no bit",
     },
     "_epoch.pyx": {
         r"\+ VL - 1\) \* VL \* VL": "room that is not used",
+    },
+    "_sources.pxd": {
+        r"float32, float64 and uint8": "a word of a message",
     },
     "_update.pxd": {
         r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
