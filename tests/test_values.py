@@ -165,6 +165,16 @@ def test_fault_43_a_state_that_is_none_of_its_kind_is_refused(kind):
     assert refused > 0.8 * tried
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_states_are_the_same_where_all_their_numbers_are(change):
+    state = np.random.Philox(0).state
+    other = {**state, "buffer": state["buffer"] + np.array([0, 0, 0, 1], np.uint64)}
+    pair = (state, other) if change > 0 else (other, state)
+    assert values._same(state, state)
+    assert not values._same(*pair)
+    assert not values._same({**state, "uinteger": 5}, {**state, "uinteger": 5 + change})
+
+
 @pytest.mark.parametrize(("kind", "most"), [("MT19937", 624), ("Philox", 4)])
 def test_fault_43_a_generator_never_draws_from_behind_its_state(kind, most):
     state = getattr(np.random, kind)(0).state

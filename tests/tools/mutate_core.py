@@ -20,10 +20,10 @@ from pathlib import Path
 import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
-    "kernels/activations.h": ["losses", "gradient", "extremes", "kernels"],
+    "kernels/activations.h": ["losses", "gradient", "saturation", "extremes", "kernels"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
-    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules"],
+    "kernels/losses.h": ["losses", "extremes", "saturation", "gradient", "training", "rules"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
@@ -34,13 +34,13 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_backprop.pxd": [
         "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
     ],
-    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop",
+    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "feed",
                       "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
-        "loop", "entries", "entries_kept",
+        "feed", "entries", "entries_kept",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
     "_memory.pxd": ["entries_kept", "entries"],

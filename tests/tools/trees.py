@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 CORE = [
     f"test_{name}.py"
     for name in (
-        "arrays", "core_edges", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network",
-        "optimizers", "regularisation", "standardise", "trainer", "trainer_state", "training",
+        "arrays", "core_edges", "dropout", "entries", "entries_kept", "extremes", "feed", "gradient", "kernels",
+        "large", "losses", "loop", "network", "optimizers", "regularisation", "saturation", "standardise", "trainer",
+        "trainer_state", "training",
     )
 ]
 # the rest of what reaches it: rules, published values, refusals
