@@ -42,6 +42,14 @@ def copy(folder):
     return Path(folder)
 
 
+def arguments(parser):
+    """(what the parser makes of the command line, the arguments of pytest behind --, instead of the usual tests)"""
+    parser.epilog = "Behind -- : arguments of pytest, instead of the tests of the compiled core."
+    line = sys.argv[1:]
+    at = line.index("--") if "--" in line else len(line)
+    return parser.parse_args(line[:at]), line[at + 1 :]
+
+
 def environment(tree):
     """In which the tree's fastbp comes before any other"""
     return os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
