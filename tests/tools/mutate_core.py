@@ -20,10 +20,10 @@ from pathlib import Path
 import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
-    "kernels/activations.h": ["losses", "gradient", "saturation", "extremes", "kernels"],
+    "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
-    "kernels/losses.h": ["losses", "extremes", "saturation", "gradient", "training", "rules"],
+    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],

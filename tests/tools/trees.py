@@ -13,7 +13,7 @@ CORE = [
     f"test_{name}.py"
     for name in (
         "arrays", "core_edges", "dropout", "entries", "entries_kept", "extremes", "feed", "gradient", "kernels",
-        "large", "losses", "loop", "network", "optimizers", "regularisation", "saturation", "standardise", "trainer",
+        "large", "losses", "loop", "network", "optimizers", "regularisation", "standardise", "trainer",
         "trainer_state", "training",
     )
 ]
