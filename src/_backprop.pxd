@@ -1,6 +1,6 @@
 """Forward, backward, accumulate on one block of examples: what _backprop.pyx and _epoch.pyx share.
 
-A network is one int64 matrix, the plan (fastbp/plan.py writes it), column l for layer l:
+A network is one int64 matrix, the plan (fastbp/engine/plan.py writes it), column l for layer l:
 
     s         units
     g         activation, in the last layer the output

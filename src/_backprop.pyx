@@ -237,13 +237,13 @@ cdef class Predictor:
         cdef bint fine, same = True
         if type(x) is not self.array or (out is not None and type(out) is not self.array):
             return None
-        if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.checks tells
+        if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.engine.checks tells
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
         fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
             result = self.empty(K, self.dtype) if out is None else out
-            fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # read-only: fastbp.checks tells
+            fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # read-only: fastbp.engine.checks tells
             if fine:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)

@@ -1,7 +1,7 @@
 """Row-major BLAS for both dtypes; the only file that knows s/d and the integer of BLAS.
 
 A row-major matrix is the transpose of the column-major one in the same memory: every wrapper swaps
-accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; fastbp/plan.py
+accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; fastbp/engine/plan.py
 refuses networks whose layers do not fit the integer of BLAS. Products of matrices are our own (kernels/panels.h): they
 are faster than BLAS on small and medium layers, and their bits do not depend on the batch.
 """

@@ -26,7 +26,7 @@ cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
     WRITE = READ | PyBUF_WRITABLE
     ARRAYS = 8                  # at most, of one call
-    LARGEST_LAYER = 2147483646  # units, as in fastbp/plan.py
+    LARGEST_LAYER = 2147483646  # units, as in fastbp/engine/plan.py
     LINE = 64                   # bytes of a cache line
 
 

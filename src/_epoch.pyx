@@ -1,6 +1,6 @@
 """The steps of an epoch in one call: batches in the given order, Delta, D, the update rule.
 
-The fused twin of what training.py does batch by batch with optimizers.SGD and optimizers.Adam in Python. Calls
+The fused twin of what training/kinds.py does batch by batch with a rule in Python. Calls
 return at a step boundary; cut into any number of calls an epoch gives the same bits.
 """
 
@@ -24,7 +24,7 @@ from _kernels cimport (
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
 from _steps cimport epoch_t, run_steps, take_step
-from _update cimport groups_of, learn, next_step
+from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
 
@@ -288,7 +288,7 @@ cdef class Stepper:
         cdef double J = 0
         cdef rows_t theta
         theta.data, theta.stride, theta.type = self.theta.data, 0, own
-        if not got(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO):     # fastbp.checks tells
+        if not got(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO):     # fastbp.engine.checks tells
             return None
         if not got(Y, &y, PyBUF_FORMAT | PyBUF_STRIDED_RO):
             PyBuffer_Release(&x)

@@ -21,9 +21,12 @@ cdef inline int refused() except -1:
 
 
 cdef inline PyObject *owner_of(object array) except? NULL:
-    """Whose memory the array shows, NULL where it is its own, or a bytearray's, which nobody can move"""
+    """Whose memory the array shows, NULL where it is its own, or of a kind that nobody can move: a bytearray's, or that
+    of the bytes of a pickle, into which NumPy lets the array write"""
     base = getattr(array, "base", None)
-    if base is None or type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray):
+    if base is None or type(base) is bytearray or type(base) is bytes or (
+        type(base) is memoryview and type(base.obj) is bytearray
+    ):
         return NULL
     return <PyObject *>base     # the array has the reference
 

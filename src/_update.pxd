@@ -1,7 +1,7 @@
 """A step of the update rule: D from Delta, penalties and clipping, and theta along it.
 
-What Python decided comes as one flat array of doubles (fastbp/regularisation.py writes it): l1, batch_lam, clip_value,
-clip_norm, then c for each Theta.
+What Python decided comes as one flat array of doubles (fastbp/engine/regularisation.py writes it): l1, batch_lam,
+clip_value, clip_norm, then c for each Theta.
 """
 
 from cython cimport floating

@@ -1,5 +1,6 @@
 """Communicators for tests, of one rank and of several threads of this process, and what those tests share."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -160,3 +161,11 @@ def told(results, error, text, failed=1):
             assert f"rank {failed} of {len(results)} failed: {error.__name__}" in str(result)
             assert text in str(result)
             assert result.rank == failed
+
+
+def shards(m, lengths):
+    """Slices of m rows of these lengths"""
+    ends = np.cumsum([0, *lengths])
+    assert ends[-1] == m
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
+

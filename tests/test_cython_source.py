@@ -1,4 +1,5 @@
-"""What Cython makes of src/*.pyx: no performance hints, and no Python in the loops that run without the GIL."""
+"""What Cython makes of src/*.pyx: no performance hints, and no Python in the loops that run without the GIL. And what
+src/ says a second time agrees with fastbp/."""
 
 import re
 import subprocess
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("Cython", reason="Cython is needed to look at what it generates; it comes with the extra dev")
+from fastbp.engine import plan
+from fastbp.engine.plan import Plan
 
 SOURCE = Path(__file__).parents[1] / "src"
 RELEASE = ["boundscheck=False", "wraparound=False", "initializedcheck=False", "nonecheck=False", "cdivision=True"]
@@ -36,8 +38,29 @@ def nogil_lines(source):
     return found
 
 
+def constant(file, name):
+    """The number of an enum of src/"""
+    found, = re.findall(rf"^    {name} = ([\d <]+)", (SOURCE / file).read_text(), re.M)
+    return eval(found)
+
+
+def test_the_largest_layer_is_the_same_in_the_core_as_in_the_plan():
+    assert constant("_checked.pxd", "LARGEST_LAYER") == plan.BLAS_LIMIT
+
+
+def test_a_large_network_is_the_same_in_the_core_as_in_the_plan():
+    """By layers of exactly CACHED weights, and one more; and by all layers of 16 CACHED together"""
+    source = (SOURCE / "_checked.pxd").read_text()
+    assert constant("_backprop.pxd", "CACHED") == plan.CACHED == 2**18
+    core, = re.findall(r"if p\.s\[l\] \* p\.s\[l - 1\] > CACHED or total > (\d+) \* CACHED:", source)
+    assert core == "16"
+    for sizes, large in (([512, 512], False), ([2**18 + 1, 1], True), ([512] * 17, False), ([512] * 17 + [1], True)):
+        assert Plan(sizes, "relu", "identity", "squared_error").large is large
+
+
 @pytest.mark.parametrize("path", sorted(SOURCE.glob("*.pyx")), ids=lambda path: path.name)
 def test_loops_without_the_gil_hold_no_python(path, tmp_path):
+    pytest.importorskip("Cython", reason="Cython is needed to look at what it generates; it comes with the extra dev")
     (tmp_path / "_blas_int.pxd").write_text("ctypedef int blas_int\n")
     command = [sys.executable, "-m", "cython", "-3", "--annotate", "-I", SOURCE, "-I", tmp_path, "-o",
                tmp_path / "module.c", *(argument for directive in RELEASE for argument in ("-X", directive)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import second_reader
 from golden_files import COUNTED, GOLDEN, NOTES, X, Y, eighths
-from test_snapshot import alike
+from test_values import alike
 
 import fastbp
 from fastbp.training import checkpoint, loop

@@ -176,6 +176,20 @@ def test_fault_38_weight_two_is_the_row_twice_and_weight_zero_the_row_absent(for
         assert distance(D, repeated[1]) < tolerance(dtype, "bits")
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "elu", "softplus"])
+def test_fault_38_an_example_of_weight_0_is_not_there_however_large(activation):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 3)), rng.random((30, 2))
+    net = fastbp.Network([3, 5, 2], activation=activation, dtype=np.float32, seed=0, init="normal", eps=2.0)
+    w, wild = np.ones(30), X.astype(np.float32)
+    w[[3, 29]], wild[[3, 29]] = 0, 3e38
+    J, D = net.cost_and_gradient(wild, Y, sample_weight=w)
+    expected = net.cost_and_gradient(X[w > 0], Y[w > 0])
+    assert pytest.approx(expected[0], rel=1e-6) == J
+    np.testing.assert_allclose(D, expected[1], rtol=1e-4, atol=1e-6)
+
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lam_is_weight_decay_times_m(weighted):
     p = problem(m=20)
@@ -220,6 +234,15 @@ def test_fault_19_out_receives_the_gradient_whatever_was_in_it(dtype):
     assert returned is out
     assert same == J
     np.testing.assert_array_equal(out, D)
+
+
+def test_parameters_of_the_other_byte_order_keep_their_precision():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 3)), rng.random((30, 2))
+    net = fastbp.Network([3, 2], seed=0)
+    D = net.cost_and_gradient(X, Y, theta=net.theta.astype(np.dtype(np.float32).newbyteorder()))[1]
+    assert D.dtype == np.float32
+
 
 
 @pytest.mark.parametrize("given", DTYPES)

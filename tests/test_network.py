@@ -1,6 +1,8 @@
 """The network: its parameters and their views, its forward and backward quantities, its starting values."""
 
+import copy
 import itertools
+import pickle
 import re
 
 import numpy as np
@@ -65,6 +67,17 @@ def test_fault_31_assigning_views_of_the_network_to_itself_is_right():
     before = net.theta.copy()
     net.theta = net.theta
     np.testing.assert_array_equal(net.theta, before)
+
+
+def test_theta_lies_in_memory_that_nobody_can_move_wherever_the_network_comes_from(tmp_path):
+    net = fastbp.Network([40, 30, 2], seed=0)
+    fastbp.save(tmp_path / "net", net)
+    given = np.linspace(-1, 1, net.n_parameters)
+    for each in (net, net.copy(), net.copy(dtype=np.float32), copy.deepcopy(net), pickle.loads(pickle.dumps(net)),
+                 fastbp.load(tmp_path / "net"), fastbp.Network([40, 30, 2], init=given)):
+        with pytest.raises(ValueError, match="cannot resize this array"):
+            each.theta.resize(2 * net.n_parameters, refcheck=False)
+        assert np.shares_memory(each.theta, each.Theta[0])
 
 
 @pytest.mark.parametrize("name", ["Theta", "layer_sizes", "n_parameters", "dtype"])
@@ -219,6 +232,11 @@ def test_fault_31_predict_into_memory_that_overlaps_its_input_is_right(shift):
     X[:] = p.X
     expected = p.network().predict(p.X)
     np.testing.assert_array_equal(p.network().predict(X, out=out), expected)
+
+
+def test_no_examples_have_no_activations():
+    assert [a.shape for a in fastbp.Network([3, 5, 2]).activations(np.zeros((0, 3)))] == [(0, 3), (0, 5), (0, 2)]
+
 
 
 def test_fault_32_predict_of_no_rows_is_empty():

@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import fastbp
 
 HERE = Path(fastbp.__file__).parent
 DOCTEST = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 def python(code, *options):
@@ -74,6 +76,13 @@ def test_package_is_typed_and_its_compiled_modules_have_stubs():
     assert compiled, "fastbp is not compiled"
     for path in compiled:
         assert (path.parent / (path.name.split(".")[0] + ".pyi")).is_file(), path.name
+
+
+def test_every_folder_of_the_package_is_installed():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {path.parent for path in (ROOT / "fastbp").rglob("*.py")}
+    named = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(settings["tool"]["setuptools"]["packages"]) == named
 
 
 def test_every_public_name_is_documented():

@@ -156,9 +156,9 @@ def test_any_number_of_members_gives_the_same_bits(rule, option):
     for n in (1, 2, 3):
         going = trainer(p, rule, **OPTIONS[option])
         data = going.net.data(p.X, p.Y)
-        with threads.Crew(n, apart=True) as going._crew:
-            assert going._crew.n == n
-            J = [going._epoch(data, 200) for _ in range(4)]
+        with threads.Crew(n, apart=True) as going.steps.crew:
+            assert going.steps.crew.n == n
+            J = [going.steps.mean(data, 200) for _ in range(4)]
         kept = [np.asarray(value).tobytes() for value in going.state.values()]
         bits.add((going.net.theta.tobytes(), *J, *kept))
     assert len(bits) == 1
@@ -256,7 +256,8 @@ def test_learning_rate_may_be_a_function_of_the_step(rule, option, batch_size, d
     batches = -(-24 // batch_size)
     for epoch in range(2):
         rates = [falling(t) for t in range(epoch * batches, (epoch + 1) * batches)]
-        assert given._epoch(given.net.data(p.X, p.Y), batch_size, rates=rates) == pytest.approx(J[epoch], rel=1e-5)
+        total, weight = given.steps.take(given.net.data(p.X, p.Y), batch_size, rates=rates)
+        assert total / weight == pytest.approx(J[epoch], rel=1e-5)
     assert distance(given.net.theta, theta) < tolerance(dtype, "training")
 
 
@@ -307,7 +308,7 @@ def test_bad_rates_are_refused(rates):
     p = problem(m=8)
     going = trainer(p, "sgd")
     with pytest.raises((ValueError, TypeError), match="rates"):
-        going._epoch(going.net.data(p.X, p.Y), 4, rates=rates)
+        going.steps.take(going.net.data(p.X, p.Y), 4, rates=rates)
     assert going.net.theta.tobytes() == p.theta.tobytes()
 
 
@@ -432,10 +433,10 @@ def test_an_optimizer_needs_two_methods_alone_and_takes_no_rates():
         each.epoch(p.X, p.Y, batch_size=4)
     np.testing.assert_allclose(trainer.net.theta, twin.net.theta, rtol=1e-12)
     with pytest.raises(ValueError, match="rates need an optimizer with a compiled rule"):
-        trainer.steps.mean(trainer.net.data(p.X, p.Y), 4, rates=[0.1, 0.2])
+        trainer.steps.take(trainer.net.data(p.X, p.Y), 4, rates=[0.1, 0.2])
     for rates in ([0.1], [0.1, -0.1], [0.1, np.nan]):
         with pytest.raises(ValueError, match="rates must be 2 finite numbers"):
-            twin.steps.mean(twin.net.data(p.X, p.Y), 4, rates=rates)
+            twin.steps.take(twin.net.data(p.X, p.Y), 4, rates=rates)
 
 
 class Proxy:

@@ -76,6 +76,14 @@ def test_dtype_may_be_spelled_as_numpy_does(dtype):
     assert net.dtype == net.theta.dtype == np.dtype(dtype)
 
 
+def test_messages_name_what_the_caller_wrote():
+    with pytest.raises(ValueError, match="loss is 'logistic'"):
+        fastbp.Network([2, 1], loss="logistic")
+    with pytest.raises(ValueError, match="init"):
+        fastbp.Network([2, 2, 1], init=[[[1, 2], [3]], [[1, 2, 3]]])
+
+
+
 @pytest.mark.parametrize("seed", [-1, 1.5, "a"])
 def test_bad_seed_is_refused(seed):
     refused(lambda: fastbp.Network([3, 2], seed=seed), "seed")
@@ -131,6 +139,15 @@ def test_bad_start_values_are_refused(init):
 def test_bad_settings_of_optimizers_are_refused(make, name, value):
     received = f"{value:g}" if isinstance(value, float) else str(value)
     refused(lambda: make(**{"learning_rate": 0.1, name: value}), name, received)
+
+
+def test_epsilon_that_float32_cannot_hold_is_refused():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 3)), rng.random((30, 2))
+    net = fastbp.Network([3, 2], dtype=np.float32, seed=0)
+    with pytest.raises(ValueError, match="epsilon"):
+        fastbp.train(net, X, Y, optimizer=fastbp.Adam(epsilon=1e-50), epochs=1)
+
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)])

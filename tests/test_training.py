@@ -124,6 +124,17 @@ def test_constant_weights_change_nothing():
     assert distance(trained(p, sample_weight=np.full(24, 2.0))[0], trained(p)[0]) < 1e-14
 
 
+@pytest.mark.parametrize(("dtype", "weight"), [(np.float32, 1e-41), (np.float64, 5e-324), (np.float64, 1e300)])
+def test_weights_of_any_size_train_as_equal_ones_do(dtype, weight):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 3)), rng.random((30, 2))
+    nets = [fastbp.Network([3, 5, 2], dtype=dtype, seed=0) for _ in range(2)]
+    for net, weights in zip(nets, (None, np.full(30, weight)), strict=True):
+        fastbp.train(net, X, Y, optimizer=fastbp.SGD(0.1), epochs=2, batch_size=7, sample_weight=weights, seed=0)
+    np.testing.assert_allclose(nets[1].theta, nets[0].theta, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+
 def test_training_in_pieces_is_training_at_once():
     p = problem(m=20)
     net = p.network()

@@ -7,19 +7,27 @@ float32, float64 or uint8, native byte order, aligned, contiguous within a row. 
 import math
 import sys
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _kernels, words
-from .._types import Array, Doubles, Floats, Layout, Number, PerLayer, Rate, Seed, Value
+from .._types import Array, Doubles, Floats, Layout, Number, PerLayer, Rate, Value
 from . import explain
+from .scalars import MOST as MOST
+from .scalars import count as count
+from .scalars import dictionary as dictionary
+from .scalars import flag as flag
+from .scalars import generator as generator
+from .scalars import limit as limit
+from .scalars import members as members
+from .scalars import number as number
+from .scalars import value as value
 
 LARGEST = sys.float_info.max
 LARGEST_32 = float(np.finfo(np.float32).max)
-MOST = 2**63 - 1  # compiled code counts up to it
 MOST_STEPS = 2**62 - 1  # taken so far: leaves room for further ones
 READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
@@ -245,75 +253,6 @@ def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str
     return out
 
 
-def number(
-    value: object, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
-    open_high: bool = True,
-) -> float:
-    """A finite real number in an interval, as float."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number; got {value!r}")
-    try:
-        x = float(value)
-    except OverflowError:   # a whole number beyond float64
-        x = -math.inf if value < 0 else math.inf
-    inside = (x > low if open_low else x >= low) and (x < high if open_high else x <= high)
-    if not inside:
-        interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-        raise ValueError(f"{name} must be in {interval}; got {x:g}")
-    return x
-
-
-def value(result: Any, name: str) -> float:
-    """The result of a caller's function, as float; any number, NaN and infinities too."""
-    try:
-        return float(result)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
-
-
-def count(value: object, name: str, *, low: int = 1, most: int = MOST) -> int:
-    """A whole number from `low` to `most`, which is below a power of two, as int; compiled code can hold it."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
-    n = int(value)
-    if n < low:
-        raise ValueError(f"{name} must be a whole number of at least {low}; got {n}")
-    if n > most:
-        raise ValueError(f"{name} must be less than 2^{most.bit_length()}; got {n}")
-    return n
-
-
-def flag(value: object, name: str) -> bool:
-    """True or False, as bool."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False; got {value!r}")
-    return bool(value)
-
-
-def dictionary(value: Any, name: str) -> dict[str, Any]:
-    """A dict."""
-    if not isinstance(value, dict):
-        raise TypeError(f"{name} must be a dict; got {type(value).__name__}")
-    return value
-
-
-def members(value: Any, names: set[str], name: str) -> dict[str, Any]:
-    """A dict of exactly these keys."""
-    if dictionary(value, name).keys() != names:
-        raise ValueError(f"{name} must have the keys {', '.join(sorted(names))}; "
-                         f"got {', '.join(sorted(map(str, value)))}")
-    return value
-
-
-def generator(seed: Seed) -> np.random.Generator:
-    """numpy's Generator from None (fresh entropy), a whole number, a SeedSequence or a Generator."""
-    try:
-        return np.random.default_rng(seed)
-    except (TypeError, ValueError) as error:
-        accepted = "None, a whole number of at least 0 or a numpy Generator"
-        raise type(error)(f"seed must be {accepted}; got {seed!r}") from None
-
-
 def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -> tuple[float, ...]:
     """c of docs/math.md for each of n Theta: one number, or n of them, or c = lam / m with the course's lambda."""
     if isinstance(weight_decay, (list, tuple)) or (isinstance(weight_decay, np.ndarray) and weight_decay.ndim):
@@ -334,11 +273,6 @@ def coefficients(weight_decay: PerLayer, lam: Number | None, m: float, n: int) -
     return (same,) * n
 
 
-def limit(value: object, name: str) -> float:
-    """A positive number, infinity for None."""
-    return math.inf if value is None else number(value, name, open_low=True)
-
-
 def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], Number]:
     """A positive number, or a function of the number of steps taken."""
     if callable(value) and not isinstance(value, type):
@@ -351,12 +285,12 @@ def rate(value: Rate, name: str = "learning_rate") -> float | Callable[[int], Nu
 def rates(function: Callable[[int], Number], first: int, n: int, name: str = "learning_rate") -> Doubles:
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
     values: list[Any] = [function(t) for t in range(first, first + n)]
-    for t, value in enumerate(values, first):
-        known = type(value) is float or (isinstance(value, Real) and not isinstance(value, (bool, np.bool_)))
+    for t, rate in enumerate(values, first):
+        known = type(rate) is float or (isinstance(rate, Real) and not isinstance(rate, (bool, np.bool_)))
         if not known:
-            raise TypeError(f"{name}({t}) must be a number; it is {value!r}")
-        if not 0 <= value <= LARGEST:
-            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {value!r:.60}")
+            raise TypeError(f"{name}({t}) must be a number; it is {rate!r}")
+        if not 0 <= rate <= LARGEST:
+            raise ValueError(f"{name}({t}) must be finite and at least 0; it is {rate!r:.60}")
     return np.array(values, np.float64)
 
 

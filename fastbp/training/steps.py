@@ -268,8 +268,7 @@ class Steps:
         return kinds.compiled(self, batches)
 
     def _look_at_rule(self) -> bool:
-        """See whether the optimizer has still its compiled twin: an attribute may have been set on the instance. Returns
-        whether quick steps are possible."""
+        """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
             if self.compiled:

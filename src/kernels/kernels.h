@@ -19,7 +19,7 @@ typedef struct {
     int type;
 } rows_t;
 
-/* A network, as fastbp/plan.py lays it out: layer l = 0 is the textbook's first. src/_backprop.pxd tells more. */
+/* A network, as fastbp/engine/plan.py lays it out: layer l = 0 is the textbook's first. See src/_backprop.pxd. */
 typedef struct {
     ptrdiff_t L, n, units;                      /* layers; values of theta, and of the workspace for an example */
     const int64_t *s;                           /* units */

@@ -108,9 +108,8 @@ def main():
     parser.add_argument("--isa", nargs="+", default=available(), choices=ISAS)
     parser.add_argument("--keep", metavar="FOLDER")
     parser.add_argument("--report", metavar="FOLDER")
-    parser.add_argument("tests", nargs="*", help="arguments of pytest, after --; else the tests of the compiled core")
-    arguments = parser.parse_args()
-    tests = arguments.tests or [f"tests/{name}" for name in trees.CORE + trees.TOGETHER + trees.NAMED] + [
+    arguments, given = trees.arguments(parser)
+    tests = given or [f"tests/{name}" for name in trees.CORE + trees.TOGETHER + trees.NAMED] + [
         "-k", f"{HERE} and {TIMELESS}"
     ]
     with tempfile.TemporaryDirectory() as temporary:

@@ -20,8 +20,8 @@ SHORT = """
 import os, sys, tempfile
 import numpy as np
 import fastbp
-from fastbp import _kernels, threads
-from fastbp.engine import sums
+from fastbp import _kernels
+from fastbp.engine import sums, threads
 
 rng = np.random.default_rng(0)
 print(fastbp.__file__, _kernels.isa)

@@ -20,10 +20,10 @@ from pathlib import Path
 import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
-    "kernels/activations.h": ["losses", "gradient", "extremes", "kernels"],
+    "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
-    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules"],
+    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
@@ -34,13 +34,13 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_backprop.pxd": [
         "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
     ],
-    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "loop",
+    "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "feed",
                       "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
-        "loop", "entries", "entries_kept",
+        "feed", "entries", "entries_kept",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
     "_memory.pxd": ["entries_kept", "entries"],
@@ -71,11 +71,14 @@ OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
 EXPLAINED = {
     "_checked.pxd": {
         r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
-        r"float32, float64 and uint8": "a word of a message",
+        r"float32 and float64": "a word of a message",
         r"total \+= p\.s\[l\] \* p\.s\[l \+ 1\]": "how many panels at once changes no bit",
     },
     "_epoch.pyx": {
         r"\+ VL - 1\) \* VL \* VL": "room that is not used",
+    },
+    "_sources.pxd": {
+        r"float32, float64 and uint8": "a word of a message",
     },
     "_update.pxd": {
         r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",

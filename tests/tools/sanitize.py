@@ -87,9 +87,8 @@ def main():
     parser.add_argument("sanitizers", help="address, undefined, thread, or several with commas between")
     parser.add_argument("--isa", nargs="+", default=available(), choices=ISAS)
     parser.add_argument("--keep", metavar="FOLDER")
-    parser.add_argument("tests", nargs="*", help="arguments of pytest, after --; else the tests of the compiled core")
-    arguments = parser.parse_args()
-    tests = arguments.tests or [f"tests/{name}" for name in CORE + TOGETHER] + ["-k", HERE]
+    arguments, given = trees.arguments(parser)
+    tests = given or [f"tests/{name}" for name in CORE + TOGETHER] + ["-k", HERE]
     bad = 0
     with tempfile.TemporaryDirectory() as temporary:
         for sanitizer in arguments.sanitizers.split(","):

@@ -74,7 +74,7 @@ ADDRESS = of(
      r"heap-buffer-overflow .*\nWRITE.*\n.*load_weights", PANELS),
     ("a row is read for one example too many", "src/kernels/rows.h",
      "    for (ptrdiff_t i = 0; i < m; i++, dst += n) {", "    for (ptrdiff_t i = 0; i <= m; i++, dst += n) {",
-     r"heap-buffer-overflow", PANELS),
+     r"(heap|stack)-buffer-overflow (.*\n){1,4}.*load_rows", PANELS),
     ("labels are not compared with the number of classes", "src/kernels/rows.h",
      "if ((uint64_t)label < (uint64_t)K)", "if (label <= ((ptrdiff_t)1 << 40))",
      r"SEGV|heap-buffer-overflow|heap-buffer-underflow", ["tests/test_core_edges.py", "-k", "labels"]),
@@ -135,7 +135,7 @@ THREAD = of(
     ("theta moves before all have read it", "src/_steps.pxd",
      "        team_meet(all)\n        penalty = penalty_of(rule)", "        penalty = penalty_of(rule)",
      r"data race", MEMBERS),
-    ("members of a sum share their workspace", "fastbp/gradient.py",
+    ("members of a sum share their workspace", "fastbp/engine/sums.py",
      "ranges[i], work[member]", "ranges[i], work[0]",
      r"data race", MEMBERS),
 )

@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 CORE = [
     f"test_{name}.py"
     for name in (
-        "arrays", "core_edges", "dropout", "extremes", "gradient", "kernels", "large", "losses", "loop", "network",
-        "optimizers", "regularisation", "standardise", "trainer", "trainer_state", "training",
+        "arrays", "core_edges", "dropout", "entries", "entries_kept", "extremes", "feed", "gradient", "kernels",
+        "large", "losses", "loop", "network", "optimizers", "regularisation", "standardise", "trainer",
+        "trainer_state", "training",
     )
 ]
 # the rest of what reaches it: rules, published values, refusals
@@ -39,6 +40,14 @@ def copy(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
     return Path(folder)
+
+
+def arguments(parser):
+    """(what the parser makes of the command line, the arguments of pytest behind --, instead of the usual tests)"""
+    parser.epilog = "Behind -- : arguments of pytest, instead of the tests of the compiled core."
+    line = sys.argv[1:]
+    at = line.index("--") if "--" in line else len(line)
+    return parser.parse_args(line[:at]), line[at + 1 :]
 
 
 def environment(tree):
@@ -111,4 +120,8 @@ class Build:
             return {(Path(name).stem, Path(name).stem)}
         if name in ("src/_update.pxd", "src/_rule.pxd", "src/_steps.pxd"):
             return {("_epoch", "_epoch")}
+        if name == "src/_ranges.pxd":
+            return {("_backprop", "_backprop")}
+        if name == "src/_memory.pxd":
+            return both | {("_kernels", "_kernels")}
         return set() if name.endswith(".py") else both
