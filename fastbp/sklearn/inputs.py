@@ -62,10 +62,12 @@ class TrainingSet:
     X : (m, s_1), dense or sparse
     target : labels (m,) or targets (m, K)
     w : (m,) or None
+    counts : (m,) or None
+        As for `Data`.
     """
 
-    def __init__(self, plan, dtype, X, target, w=None):
-        self.plan, self.dtype, self.target, self.w = plan, dtype, target, w
+    def __init__(self, plan, dtype, X, target, w=None, counts=None):
+        self.plan, self.dtype, self.target, self.w, self.counts = plan, dtype, target, w, counts
         self.m = X.shape[0]
         self._rows = max(1, DENSE // (X.shape[1] * np.dtype(dtype).itemsize))
         if sp.issparse(X):
@@ -73,7 +75,7 @@ class TrainingSet:
             if self.m <= self._rows:
                 X = X.toarray()
         self.X = X
-        self.data = None if sp.issparse(X) else Data(plan, dtype, X, target, w)
+        self.data = None if sp.issparse(X) else self._data(X, slice(None))
 
     @property
     def weight(self):
@@ -89,9 +91,15 @@ class TrainingSet:
         step = max(1, self._rows // batch_size) * batch_size
         for at in range(0, len(order), step):
             taken = order[at : at + step]
-            w = None if self.w is None else self.w[taken]
-            if w is None or w.any():
-                yield Data(self.plan, self.dtype, self.X[taken].toarray(), self.target[taken], w), None
+            if self.w is None or self.w[taken].any():
+                yield self._data(self.X[taken].toarray(), taken), None
+
+    def _data(self, X, rows):
+        """These rows, dense, as engine data."""
+        w, counts = (None if a is None else a[rows] for a in (self.w, self.counts))
+        data = Data(self.plan, self.dtype, X, self.target[rows], w)
+        data.counts = None if counts is None else np.asarray(counts, np.float64)
+        return data
 
 
 def dense(X, dtype):

@@ -27,7 +27,7 @@ def train(
     metrics: Sequence[str | Callable[..., Any]] = (), callbacks: Sequence[object] = (), seed: Seed = None,
     progress: Flag = False, n_threads: Count | None = None, checkpoint: Path | None = None,
     checkpoint_every: Every = 1, resume: Flag = False, comm: Comm | Group | None = None,
-    sync_every: Count | None = None,
+    sync_every: Count | None = None, mean_weight: Number | None = None,
 ) -> History:
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -45,7 +45,7 @@ def train(
     epochs : int
     batch_size : int or None
         Examples of a step; None takes all of them (batch gradient descent), 1 is the online form, more than there
-        are is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
+        are is clipped. Each batch divides by its own size, the short last one too.
     weight_decay, lam : float
         c of docs/math.md, one number or one for each Theta; or the course's lambda: c = lam / m, m the training rows
         (or the sum of their weights).
@@ -95,6 +95,9 @@ def train(
         values are those of rank 0, which alone shows progress and writes files. docs/distributed.md
     sync_every : int, optional
         With comm: ranks take so many steps alone before theta and the optimizer's moments are averaged over them.
+    mean_weight : float, optional
+        With sample_weight a batch divides by its number of examples and by this number, so that an example counts the
+        same in every batch. None: the mean weight of the training rows (of all ranks); 1 for chunks.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def train(
         input_dropout=input_dropout, sample_weight=sample_weight, shuffle=shuffle, window=window,
         validation_data=validation_data, validation_split=validation_split, metrics=metrics, callbacks=callbacks,
         seed=seed, progress=progress, n_threads=n_threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-        resume=resume, sync_every=sync_every,
+        resume=resume, sync_every=sync_every, mean_weight=mean_weight,
     )
     start = Start(asked) if comm is None else RankStart(asked, comm)
     return start.run()

@@ -48,6 +48,10 @@ class Trainer:
     comm : communicator, or fastbp.distributed.Group, optional
         Of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with rows of its own, none (``X[:0]``) too;
         theta begins as rank 0's and stays the same on all. docs/distributed.md
+    mean_weight : float, optional
+        D of a step is the sum of w delta [1, a]' divided by the number of its examples and by mean_weight, 1 for
+        importance weights; so an example counts the same in every step. None: divided by the step's own weights. J is
+        the mean by weight with either.
     sync_every : int, optional
         Each rank takes so many steps on its own rows alone before theta and the optimizer's moments are averaged over
         the ranks, by the weight of the examples each has seen; a call of `step` or `epoch` ends with that.
@@ -59,6 +63,7 @@ class Trainer:
         count of the masks. To go back to another, assign the whole.
     dropout : tuple of float
         The rates of a(1) .. a(L-1), the inputs' first; empty without dropout.
+    mean_weight : float or None
     weight_decay, l1, batch_lam, clip_value, clip_norm
         May be changed between steps, as the optimizer's settings may.
 
@@ -84,12 +89,13 @@ class Trainer:
         self, net: Network, optimizer: Rule | RuleName = "adam", *, weight_decay: PerLayer = 0.0, l1: Number = 0.0,
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
         dropout: PerLayer = 0.0, input_dropout: Number = 0.0, seed: Seed = None, n_threads: Count | None = None,
-        comm: Comm | Group | None = None, sync_every: Count | None = None,
+        comm: Comm | Group | None = None, sync_every: Count | None = None, mean_weight: Number | None = None,
     ) -> None:
         def steps(n_threads: Count | None) -> Steps:
             return Steps(
                 net, optimizer, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
                 clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=seed, n_threads=n_threads,
+                mean_weight=mean_weight,
             )
 
         self.driver: Steps | RankSteps      # who takes the steps: this process alone, or all ranks
@@ -111,6 +117,10 @@ class Trainer:
     @property
     def optimizer(self) -> Any:
         return self.steps.optimizer
+
+    @property
+    def mean_weight(self) -> float | None:
+        return self.steps.mean_weight
 
     @property
     def n_threads(self) -> int | None:
@@ -199,8 +209,8 @@ class Trainer:
         """Go on from the file of a trainer with such a network, optimizer and dropout; returns the notes. Of several
         ranks the first reads it.
 
-        theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
-        the file.
+        theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm, mean_weight and the optimizer's numbers
+        become those of the file.
 
         Raises
         ------
