@@ -104,7 +104,7 @@ class Stochastic:
         return "Stopping" in ending
 
     def set(self, alpha, clip_norm, mean_weight=None):
-        """What may change from one call to the next; mean_weight: of the factors of class_weight."""
+        """What may change from one call to the next; mean_weight: with class_weight."""
         if self.trainer.batch_lam != alpha:
             self.trainer.batch_lam = float(alpha)
         if self.trainer.clip_norm != clip_norm:
