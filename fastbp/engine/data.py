@@ -42,7 +42,8 @@ class Data:
 
     dense: NDArray[Any] | Any  # None if there are labels
     counts: Doubles | None = None
-    _other: Self | None = None  # in other units
+    _other: Self | None = None  # what in_units_of has made of it
+    _made = False               # by in_units_of
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
@@ -81,8 +82,11 @@ class Data:
         return Examples(self.X, self.dense, self.labels, self.w, order)
 
     def in_units_of(self, unit: float, dtype: DTypeLike) -> Self:
-        """The same examples with weights w / unit; an example without a weight has w = 1. Kept for the next call."""
-        if self.scale == unit:
+        """The same examples with weights w / unit, without weights if all are 1 then. Kept for the next call.
+
+        An example without a weight has w = 1.
+        """
+        if self.scale == unit and (self.w is None or self._made):
             return self
         if self._other is None or self._other.scale != unit:
             w = np.ones((self.m, 1)) if self.w is None else self.w
@@ -92,7 +96,7 @@ class Data:
                 raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
                                  f"{np.dtype(dtype).name}")
             other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (share == 1).all() else share)
-            other.scale, other.counts, self._other = unit, self.counts, other
+            other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
         return self._other
 
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:

@@ -120,9 +120,10 @@ class Stochastic:
         With class_weight its costs are divided by what D is divided by.
         """
         trainer, total = self.trainer, 0.0
-        for data, order_of in training.parts(batch_size, order):
+        for part, order_of in training.parts(batch_size, order):
+            data = trainer.steps.weighed(part)
             m = data.m if order_of is None else len(order_of)
-            if data.w is None and (divisor == 1 or trainer.batch_lam == 0):
+            if data.w is None and data.counts is None and (divisor == 1 or trainer.batch_lam == 0):
                 total += m * trainer.steps.mean(data, batch_size, order_of) / divisor
             elif data.w is None or (data.w if order_of is None else data.w[order_of]).any():
                 rows = np.diff([*range(0, m, batch_size), m])
@@ -134,7 +135,6 @@ class Stochastic:
 
     def _shares(self, data, batch_size, order):
         """The weight of each batch over what its D is divided by; 1 but with class_weight."""
-        data = self.trainer.steps.weighed(data)
         m = data.m if order is None else len(order)
         divisors = None if self.trainer.mean_weight is None else data.divisors(order, m, batch_size)
         if divisors is None:
