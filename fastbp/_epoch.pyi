@@ -28,6 +28,7 @@ def step(
     rule: Rule,
     rates: Doubles,
     Delta: Floats,
+    divisor: float | None = None,
 ) -> float: ...
 def steps(
     plan: NDArray[np.int64],
@@ -49,6 +50,7 @@ def steps(
     budget: float,
     team: Team,
     member: int,
+    divisors: Doubles | None = None,
 ) -> tuple[float, float, int, int]: ...
 def online_steps(
     plan: NDArray[np.int64],
@@ -65,6 +67,7 @@ def online_steps(
     weight: float,
     budget: float,
     stride: int,
+    divisors: Doubles | None = None,
 ) -> tuple[float, float, int]: ...
 def packed_size(plan: NDArray[np.int64], theta: Floats) -> int: ...
 
@@ -79,6 +82,7 @@ class Stepper:
         lowest: float,
         highest: float,
         rows_sum_to_1: bool,
+        w: float = 1,
     ) -> Stepper: ...
     rate: float
     def step(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None: ...

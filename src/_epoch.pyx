@@ -23,7 +23,7 @@ from _kernels cimport (
 )
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
-from _steps cimport epoch_t, run_steps, take_step
+from _steps cimport batch_weight, epoch_t, run_steps, take_step
 from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
@@ -62,12 +62,14 @@ cdef sources_t *inside(examples) except NULL:
 def steps(
     plan, theta, examples, Py_ssize_t m, Py_ssize_t batch_size, Py_ssize_t first, Py_ssize_t last, Rule rule not None,
     rates, Delta, work, Py_ssize_t B, costs, each, double total, double weight, double budget, team, int member,
+    divisors=None,
 ):
     """The batches first .. last of an epoch over m examples; theta and what the rule keeps are updated in place.
 
     rates: learning rates of the steps from here on, or empty for the rule's own. each (batches, 2), or empty: receives
-    the mean cost of each batch and its penalty, where it has a step. The step count and what else a rule
-    keeps are up to date after each step, for a caller that is interrupted. Returns (total + the sum of m_b J_b,
+    the mean cost of each batch and its penalty, where it has a step. divisors: what Delta of each of the batches
+    0 .. last is divided by, or None for its m_b. The step count and what else a rule keeps are up to date after each
+    step, for a caller that is interrupted. Returns (total + the sum of m_b J_b,
     penalty included, over the batches done, weight + the sum of their m_b, the first batch not done, the steps done):
     at the latest after about `budget` seconds or when the team is asked to stop, then with theta as the last finished
     step left it. Every member of the team calls this with the same arguments and gets the same answer.
@@ -92,6 +94,9 @@ def steps(
         e.rates = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         e.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
         e.costs = <double *>room(&core.held, costs, "costs", b"d", B // core.panel)
+        e.divisors = NULL
+        if divisors is not None:
+            e.divisors = <const double *>some(&core.held, divisors, "divisors", b"d", last, READ)
         e.each = <double *>take(&core.held, each, "each", b"d", 0, MOST, 2, WRITE)
         if core.held.views[core.held.n - 1].shape[0] == 0:
             e.each = NULL
@@ -109,12 +114,16 @@ def steps(
     return e.total, e.weight, e.batch, e.done
 
 
-def step(plan, theta, double m_b, Rule rule not None, rates, Delta):
-    """One more step of the rule; Delta is summed already, and used up  ->  the penalty before it."""
+def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None):
+    """One more step of the rule, D from Delta / divisor (None: / m_b)  ->  the penalty before it.
+
+    Delta is summed already, and used up.
+    """
     cdef core_t core
     cdef team_t alone
     cdef const double *rate
     cdef void *sums
+    cdef double by = m_b if divisor is None else divisor
     core.held.n = 0
     team_begin(&alone, 1)
     try:
@@ -124,9 +133,9 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta):
         sums = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
         with nogil:
             if core.format == b"f":
-                take_step(<float *>core.theta, <float *>sums, &core.p, m_b, &rule.own, rate, &alone)
+                take_step(<float *>core.theta, <float *>sums, &core.p, m_b, by, &rule.own, rate, &alone)
             else:
-                take_step(<double *>core.theta, <double *>sums, &core.p, m_b, &rule.own, rate, &alone)
+                take_step(<double *>core.theta, <double *>sums, &core.p, m_b, by, &rule.own, rate, &alone)
     finally:
         give_back(&core.held)
     return penalty_of(&rule.own)
@@ -153,17 +162,19 @@ cdef Py_ssize_t packed_of(const core_t *core) noexcept:
 
 def online_steps(
     plan, theta, examples, Py_ssize_t first, Py_ssize_t last, Rule rule not None, rates, work, Py_ssize_t B, packed,
-    double total, double weight, double budget, Py_ssize_t stride,
+    double total, double weight, double budget, Py_ssize_t stride, divisors=None,
 ):
     """The same for batches of one example and plain SGD with decay alone, by the fused sweeps of src/kernels/online.h:
     (total + the sum of w J, weight + the sum of w, the first example not done).
 
+    divisors: what w delta of each of the examples 0 .. last is divided by, or None for its w; so delta stays as it is.
     work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
     every `stride` examples.
     """
     cdef core_t core
     cdef sources_t *sources = inside(examples)
     cdef const double *rate
+    cdef const double *by = NULL
     cdef void *weights
     cdef int64_t *taken
     cdef double end = seconds() + budget
@@ -178,6 +189,8 @@ def online_steps(
         fit(sources, &core.p, True)
         check_rule(&rule.own, &core.p, core.format)
         rate = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
+        if divisors is not None:
+            by = <const double *>some(&core.held, divisors, "divisors", b"d", last, READ)
         weights = room(&core.held, packed, "packed", core.format, packed_of(&core))
         taken = <int64_t *>rule.own.taken.data
         with nogil:
@@ -185,11 +198,11 @@ def online_steps(
             if core.format == b"f":
                 first = online_sgd(
                     &core.p, <float *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
-                    rule.own.told.c, <float *>core.work, B, <float *>weights, end, stride, &total, &weight, taken)
+                    rule.own.told.c, by, <float *>core.work, B, <float *>weights, end, stride, &total, &weight, taken)
             else:
                 first = online_sgd(
                     &core.p, <double *>core.theta, &sources.data, first, last, rule.own.settings[0], rate,
-                    rule.own.told.c, <double *>core.work, B, <double *>weights, end, stride, &total, &weight, taken)
+                    rule.own.told.c, by, <double *>core.work, B, <double *>weights, end, stride, &total, &weight, taken)
             leave(callers)
     finally:
         give_back(&core.held)
@@ -201,8 +214,8 @@ cdef class Stepper:
 
     Holds the GIL, and with it its buffers. Takes only what needs no conversion: X (m, s_1) and targets (m, K), or (m,)
     for K = 1, contiguous in the network's dtype, or int64 labels (m,); at most B examples; and a finite theta. theta
-    and the rule's arrays are looked at again at each step; plan is copied. `_`, `__` and `___` were Delta, workspace
-    and costs, which are the stepper's own now.
+    and the rule's arrays are looked at again at each step; plan is copied. Each example has the weight w, and Delta is
+    divided by their number. `_`, `__` and `___` were Delta, workspace and costs, which are the stepper's own now.
     """
 
     cdef plan_t p
@@ -216,14 +229,17 @@ cdef class Stepper:
     cdef public double rate     # the learning rate of the next step; 0: the rule's own
     cdef Py_ssize_t B
     cdef double lowest, highest
+    cdef rows_t w               # of every example, in units of the rule; NULL: 1
     cdef bint rows_sum_to_1     # of dense targets: more to check than is checked here
     cdef char format
 
     def __cinit__(
         self, plan, theta, Py_ssize_t B, Rule rule not None, double lowest, double highest, bint rows_sum_to_1,
+        double w=1,
     ):
         cdef core_t core
         cdef Py_ssize_t size
+        cdef void *own_w
         own = own_plan(plan, &self.p)
         hold(&self.theta, theta, "net.theta", 0, self.p.n, WRITE)
         self.format, size = self.theta.format, 4 if self.theta.format == b"f" else 8
@@ -231,8 +247,16 @@ cdef class Stepper:
         check_rule(&rule.own, &self.p, self.format)
         self.kept = (
             own, theta, own_room(size * block(&core, B), &self.work), own_room(size * self.p.n, &self.Delta),
-            own_room(B // core.panel * sizeof(double), &self.costs),
+            own_room(B // core.panel * sizeof(double), &self.costs), own_room(size, &own_w),
         )
+        self.w.data, self.w.stride, self.w.n = NULL, 0, B       # one number, read again for each example
+        self.w.type = ROWS_F32 if self.format == b"f" else ROWS_F64
+        if w != 1:
+            self.w.data = own_w
+            if self.format == b"f":
+                (<float *>own_w)[0] = <float>w
+            else:
+                (<double *>own_w)[0] = w
         self.rule, self.B = rule, B
         self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
         team_begin(&self.alone, 1)
@@ -294,7 +318,7 @@ cdef class Stepper:
             PyBuffer_Release(&x)
             return None
         m = x.shape[0] if x.ndim == 2 else 0
-        data.order, data.w.data = NULL, NULL
+        data.order, data.w = NULL, self.w
         data.X.data, data.X.type, data.X.n = x.buf, own, m
         data.X.stride = x.strides[0] if x.ndim == 2 else 0
         fine = (
@@ -317,7 +341,7 @@ cdef class Stepper:
     cdef double run(
         self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m
     ) noexcept nogil:
-        cdef double cost
+        cdef double cost, m_b = batch_weight(data, 0, m)
         cdef step_t now
         cdef unsigned callers = enter()
         last_step(&self.rule.own, &now)
@@ -325,7 +349,7 @@ cdef class Stepper:
         cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
                                 <double *>self.costs, &self.alone, 0)
         next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)
-        learn(&self.p, &self.rule.own.told, &now, <double>m, Delta, theta, &self.alone, 0)
+        learn(&self.p, &self.rule.own.told, &now, m_b, <double>m, Delta, theta, &self.alone, 0)
         leave(callers)
         finish_step(&self.rule.own, &now)
-        return cost / <double>m + penalty_of(&self.rule.own)
+        return cost / m_b + penalty_of(&self.rule.own)

@@ -96,8 +96,8 @@ cdef extern from "kernels.h":
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, float, float, const float *, float *, float *,
                         float *, float *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, float *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
-                                 const double *, const double *, float *, Py_ssize_t, float *, double, Py_ssize_t,
-                                 double *, double *, int64_t *) noexcept nogil
+                                 const double *, const double *, const double *, float *, Py_ssize_t, float *, double,
+                                 Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
 
     ctypedef struct kernels_f64:
@@ -132,8 +132,8 @@ cdef extern from "kernels.h":
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
                         double *, double *) noexcept nogil
         Py_ssize_t (*online_sgd)(const plan_t *, double *, const examples_t *, Py_ssize_t, Py_ssize_t, double,
-                                 const double *, const double *, double *, Py_ssize_t, double *, double, Py_ssize_t,
-                                 double *, double *, int64_t *) noexcept nogil
+                                 const double *, const double *, const double *, double *, Py_ssize_t, double *, double,
+                                 Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
@@ -368,13 +368,13 @@ cdef inline void update(
 
 cdef inline Py_ssize_t online_sgd(
     const plan_t *p, floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t last, double eta,
-    const double *rates, const double *c, floating *work, Py_ssize_t B, floating *packed, double end,
-    Py_ssize_t stride, double *cost, double *weight, int64_t *taken
+    const double *rates, const double *c, const double *divisors, floating *work, Py_ssize_t B, floating *packed,
+    double end, Py_ssize_t stride, double *cost, double *weight, int64_t *taken
 ) noexcept nogil:
     """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
     if floating is float:
-        return f32().online_sgd(p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight,
-                                taken)
+        return f32().online_sgd(p, theta, data, first, last, eta, rates, c, divisors, work, B, packed, end, stride,
+                                cost, weight, taken)
     else:
-        return f64().online_sgd(p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight,
-                                taken)
+        return f64().online_sgd(p, theta, data, first, last, eta, rates, c, divisors, work, B, packed, end, stride,
+                                cost, weight, taken)

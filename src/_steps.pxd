@@ -29,6 +29,7 @@ cdef struct epoch_t:            # the arguments of `steps`
     void *Delta
     double *costs
     double *each
+    const double *divisors      # of each batch; NULL: its m_b
     double total, weight, budget
     team_t *team
     int member
@@ -41,7 +42,7 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
     cdef floating *Delta = <floating *>e.Delta
     cdef Py_ssize_t rows, at, end_at
     cdef bint add
-    cdef double m_b, cost, penalty, end = seconds() + e.budget
+    cdef double m_b, divisor, cost, penalty, end = seconds() + e.budget
     cdef unsigned callers = enter()
     e.done = 0
     last_step(rule, &step)
@@ -77,7 +78,8 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
         if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
             break
         next_step(&step, e.rates, e.done, theta)
-        if not learn(p, &rule.told, &step, m_b, Delta, theta, all, e.member):
+        divisor = m_b if e.divisors == NULL else e.divisors[e.batch]
+        if not learn(p, &rule.told, &step, m_b, divisor, Delta, theta, all, e.member):
             break
         if e.member == 0:
             finish_step(rule, &step)
@@ -97,12 +99,13 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
 
 
 cdef inline void take_step(
-    floating *theta, floating *Delta, const plan_t *p, double m_b, rule_t *rule, const double *rate, team_t *alone
+    floating *theta, floating *Delta, const plan_t *p, double m_b, double divisor, rule_t *rule, const double *rate,
+    team_t *alone
 ) noexcept nogil:
     cdef step_t now
     cdef unsigned callers = enter()
     last_step(rule, &now)
     next_step(&now, rate, 0, theta)
-    learn(p, &rule.told, &now, m_b, Delta, theta, alone, 0)
+    learn(p, &rule.told, &now, m_b, divisor, Delta, theta, alone, 0)
     leave(callers)
     finish_step(rule, &now)

@@ -47,13 +47,14 @@ cdef inline double sum_of(Py_ssize_t n, const double *x) noexcept nogil:
 
 
 cdef inline bint learn(
-    const plan_t *p, const told_t *told, const step_t *step, double m_b, floating *Delta, floating *theta,
-    team_t *team, int member
+    const plan_t *p, const told_t *told, const step_t *step, double m_b, double divisor, floating *Delta,
+    floating *theta, team_t *team, int member
 ) noexcept nogil:
-    """This member's rows of every Theta: D from Delta, and the step of the rule along it. Each SHARE units leave their
-    part of the penalty, as it was before the step. False, with theta as it was, where a member is missing."""
+    """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along it. Each SHARE units
+    leave their part of the penalty, as it was before the step. False, with theta as it was, where a member is missing.
+    """
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
-    cdef double c, norm, factor = 1, scale = 1 / m_b, lam = told.batch_lam * scale
+    cdef double c, norm, factor = 1, scale = 1 / divisor, lam = told.batch_lam * (1 / m_b)
     for l in range(1, p.L):
         columns, c = p.s[l - 1] + 1, told.c[l - 1] + lam
         i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)

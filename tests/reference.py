@@ -283,11 +283,13 @@ class Textbook:
             a = [a_l * factor for a_l, factor in zip(a, factors, strict=False)]
         return w @ cost, [(w[:, None] * d).T @ with_bias(a_l) for d, a_l in zip(delta, a, strict=False)]
 
-    def cost_and_gradient(self, theta, X, Y, c=0, w=None, factors=None):
-        """J and D = dJ/dtheta, flat like theta; m is the sum of the weights"""
+    def cost_and_gradient(self, theta, X, Y, c=0, w=None, factors=None, mean_weight=None):
+        """J and D = dJ/dtheta, flat like theta; m is the sum of the weights, but D of a batch may be Delta / (n
+        mean_weight), n its number of examples"""
         m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
         total, Delta = self.accumulate(theta, X, Y, w, factors)
-        J, D = total / m, [each / m for each in Delta]
+        divisor = m if mean_weight is None else len(X) * theta.dtype.type(mean_weight)
+        J, D = total / m, [each / divisor for each in Delta]
         for D_l, T in zip(D, self.Theta(theta), strict=False):
             J = J + c * (T[:, 1:] ** 2).sum() / 2
             D_l[:, 1:] += c * T[:, 1:]
@@ -333,10 +335,12 @@ class Adam:
         return theta - self.alpha * mhat / (np.sqrt(vhat) + self.epsilon)
 
 
-def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None, dropout=None):
+def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, order=None, dropout=None,
+          mean_weight=None):
     """theta after the epochs, and per epoch the mean of the batches' J, weighted by their examples.
 
-    order: the examples of one epoch in their sequence, or None for 0 .. m-1. A batch divides by its own size.
+    order: the examples of one epoch in their sequence, or None for 0 .. m-1. A batch divides by its own size, or by
+    its number of examples times mean_weight. If all its weights are 0, it is no step.
     dropout: the rates of a(1) .. a(L-1) and the seed of the masks.
     """
     order = np.arange(len(X)) if order is None else np.asarray(order)
@@ -345,9 +349,12 @@ def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, o
         total = n = 0
         for first in range(0, len(order), batch_size or len(order)):
             rows = order[first : first + (batch_size or len(order))]
+            if w is not None and not w[rows].any():
+                continue
             if dropout is not None:
                 factors = mask_factors(model.sizes, *dropout, next(steps), len(rows), theta.dtype)
-            J, D = model.cost_and_gradient(theta, X[rows], Y[rows], c, None if w is None else w[rows], factors)
+            J, D = model.cost_and_gradient(
+                theta, X[rows], Y[rows], c, None if w is None else w[rows], factors, mean_weight)
             size = len(rows) if w is None else w[rows].sum()
             theta = rule.step(theta, D)
             total, n = total + size * J, n + size

@@ -95,9 +95,11 @@ def weights_of(model):
     return np.concatenate(parts)
 
 
-def cost_and_gradient(model, theta, X, Y, w=None, *, c=0.0, l1=0.0, batch_lam=0.0, clip_value=None, clip_norm=None):
-    """J and D with every penalty, D clipped; c is one number or one a Theta"""
-    J, D = model.cost_and_gradient(theta, X, Y, 0, w)
+def cost_and_gradient(
+    model, theta, X, Y, w=None, *, c=0.0, l1=0.0, batch_lam=0.0, clip_value=None, clip_norm=None, mean_weight=None,
+):
+    """J and D with every penalty, D clipped; c is one number or one a Theta; m of batch_lam / m is the sum of w"""
+    J, D = model.cost_and_gradient(theta, X, Y, 0, w, mean_weight=mean_weight)
     m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
     off = weights_of(model)
     c = np.broadcast_to(c, len(model.sizes) - 1) + batch_lam / m
@@ -119,6 +121,8 @@ def train(model, theta, X, Y, rule, *, epochs, batch_size=None, w=None, **penalt
         total = n = 0
         for first in range(0, len(X), batch_size or len(X)):
             rows = slice(first, first + (batch_size or len(X)))
+            if w is not None and not w[rows].any():     # no step
+                continue
             J, D = cost_and_gradient(model, theta, X[rows], Y[rows], None if w is None else w[rows], **penalties)
             theta = rule.step(theta, D, off)
             size = len(X[rows]) if w is None else w[rows].sum()

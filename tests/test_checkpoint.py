@@ -110,7 +110,8 @@ def stop_everywhere(tmp_path, every_file, dtype=np.float64, data=None, units="ba
     whole, kept = network(dtype), network(dtype)
     expected = run(whole, data, **settings)
     path = tmp_path / "training.fastbp"
-    same(kept, run(kept, data, checkpoint=path, checkpoint_every=(1, units), **settings), whole, expected)
+    first = {"checkpoint": path, "checkpoint_every": (1, units), "resume": False}
+    same(kept, run(kept, data, **first, **settings), whole, expected)
     written = list(every_file)
     for file in written:
         shutil.copy(file, path)

@@ -44,17 +44,18 @@ ENTRIES = {
         "plan settings regularisation slot! slot! scalars! taken!"),
     "_epoch.packed_size": (lambda p, plan, theta: _epoch.packed_size(plan, theta), "plan theta"),
     "_epoch.steps": (
-        lambda p, plan, theta, rates, Delta, work, costs, each: _epoch.steps(
+        lambda p, plan, theta, rates, Delta, work, costs, each, divisors: _epoch.steps(
             plan, theta, _backprop.Examples(p.X, p.Y), M, BATCH, 0, 5, p.rule(), rates, Delta, work, p.B, costs, each,
-            0.0, 0.0, 60.0, _backprop.Team(1), 0),
-        "plan theta! rates+? Delta! work!+ costs!+ batches!+?"),
+            0.0, 0.0, 60.0, _backprop.Team(1), 0, divisors),
+        "plan theta! rates+? Delta! work!+ costs!+ batches!+? divisors+?"),
     "_epoch.step": (
         lambda p, plan, theta, rates, Delta: _epoch.step(plan, theta, 1.0, p.rule(), rates, Delta),
         "plan theta! rate+? Delta!"),
     "_epoch.online_steps": (
-        lambda p, plan, theta, rates, work, packed: _epoch.online_steps(
-            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, p.rule(), rates, work, p.B, packed, 0.0, 0.0, 60.0, 5),
-        "plan theta! online_rates+? work!+ packed!+"),
+        lambda p, plan, theta, rates, work, packed, divisors: _epoch.online_steps(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, p.rule(), rates, work, p.B, packed, 0.0, 0.0, 60.0, 5,
+            divisors),
+        "plan theta! online_rates+? work!+ packed!+ online_divisors+?"),
     "_epoch.Stepper": (
         lambda p, plan, theta: _epoch.Stepper(
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
@@ -70,6 +71,7 @@ def good(parts, name):
         "out": lambda: np.zeros((M, 3), dtype), "block": lambda: np.zeros((parts.B, 9), dtype),
         "cut": lambda: parts.work[: parts.B * (parts.plan[3, 1] + 9)], "batches": lambda: np.zeros((5, 2)),
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
+        "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
         "slot": lambda: np.zeros_like(parts.theta),
     }.get(name, lambda: getattr(parts, name))()
@@ -121,6 +123,7 @@ FINE = {
     ("_backprop.Examples", "order"): {"None", *SHORTER},
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
+    ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
     ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
     ("_epoch.Rule", "taken"): GAPS, ("_epoch.Rule", "scalars"): GAPS,
 }

@@ -30,7 +30,10 @@ def weights(estimator):
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_class_weight_is_sample_weight(solver):
-    by_class = MLPClassifier(9, solver=solver, class_weight={0: 1, 1: 5.0}, max_iter=10, random_state=0)
+    """Where a step sees all examples; in smaller batches it is more: test_mean_weight_sklearn.py"""
+    by_class = MLPClassifier(
+        9, solver=solver, class_weight={0: 1, 1: 5.0}, max_iter=10, random_state=0, batch_size=len(X_rare)
+    )
     by_sample = clone(by_class).set_params(class_weight=None)
     w = np.random.RandomState(0).rand(len(X_rare))
     by_class.fit(X_rare, y_rare, sample_weight=w)

@@ -26,6 +26,8 @@ def trained(p, Y=None, **options):
 
 def textbook(p, Y=None, epochs=2, alpha=0.2, **options):
     theta, rule = p.theta.astype(np.longdouble), reference.SGD(alpha)
+    if options.get("w") is not None:
+        options["mean_weight"] = options["w"].mean(dtype=np.longdouble)
     return reference.train(p.model, theta, p.X, p.Y if Y is None else Y, rule, epochs=epochs, **options)
 
 
@@ -75,7 +77,8 @@ def test_online_steps_of_every_width_are_the_textbooks(width, dtype):
             history = fastbp.train(
                 net, p.X, p.Y, optimizer=fastbp.SGD(0.1, mu), shuffle=False, weight_decay=c, sample_weight=w, **options
             )
-            theta, J = reference.train(p.model, p.theta.astype(np.longdouble), p.X, p.Y, rule, c=c, w=w, **options)
+            theta, J = reference.train(p.model, p.theta.astype(np.longdouble), p.X, p.Y, rule, c=c, w=w, **options,
+                                       mean_weight=None if w is None else w.mean(dtype=np.longdouble))
             assert distance(net.theta, theta) < tolerance(dtype, "training")
             np.testing.assert_allclose(history.J, J, rtol=tolerance(dtype, "training"))
 
@@ -111,7 +114,7 @@ def test_sample_weights_enter_each_batch_as_in_the_textbook(batch_size, dtype):
 def test_online_examples_of_weight_zero_are_as_if_absent(c, mu):
     p = problem(m=24)
     w = np.arange(24) % 3 * p.weights  # the first of three is 0
-    options = {"optimizer": fastbp.SGD(0.2, mu), "batch_size": 1, "shuffle": False, "weight_decay": c}
+    options = {"optimizer": fastbp.SGD(0.2, mu), "batch_size": 1, "shuffle": False, "weight_decay": c, "mean_weight": 1}
     theta, history = trained(p, sample_weight=w, **options)
     net, live = p.network(), w > 0
     present = fastbp.train(net, p.X[live], p.Y[live], epochs=2, sample_weight=w[live], **options)

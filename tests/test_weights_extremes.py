@@ -185,7 +185,7 @@ def test_fault_56_chunks_of_weight_0_and_of_no_rows_give_the_bits_of_the_array(b
     w = np.where((np.arange(12) >= 2) & (np.arange(12) < 9), 0, RATIOS + 1)
     cuts = [0, 0, 2, 4, 9, 9, 12, 12]
     chunks = [(X[i:j], targets[i:j], w[i:j]) for i, j in itertools.pairwise(cuts)]
-    settings = {"epochs": 2, "batch_size": batch_size, "optimizer": optimizer, "shuffle": False,
+    settings = {"epochs": 2, "batch_size": batch_size, "optimizer": optimizer, "shuffle": False, "mean_weight": 1.5,
                 "callbacks": [Watches()] if watched else []}
     whole, cut = network(), network()
     expected = fastbp.train(whole, X, targets, sample_weight=w, **settings)

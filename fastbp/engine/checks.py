@@ -22,6 +22,7 @@ from .scalars import dictionary as dictionary
 from .scalars import flag as flag
 from .scalars import generator as generator
 from .scalars import limit as limit
+from .scalars import mean_weight as mean_weight
 from .scalars import members as members
 from .scalars import number as number
 from .scalars import value as value

@@ -33,12 +33,17 @@ class Data:
     weight : float
         The m of the formulas: number of examples, or the sum of their weights, in units of scale.
     scale : float
-        A power of two, 1 but for extreme weights.
+        The unit of the weights: 1, a power of two for extreme weights, or what `in_units_of` was given.
+    counts : (m,) float64, or None
+        What each example adds to the number by which its batch is divided; None: 1.
     classes : "labels", "one_hot", "binary" or None
         How Y names classes (`engine.classes`); None if it does not.
     """
 
     dense: NDArray[Any] | Any  # None if there are labels
+    counts: Doubles | None = None
+    _other: Self | None = None  # what in_units_of has made of it
+    _made = False               # by in_units_of
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
@@ -79,6 +84,34 @@ class Data:
     def examples(self, order: NDArray[np.int64] | None = None) -> Examples:
         """The compiled core's view of the data, in the given order of indices."""
         return Examples(self.X, self.dense, self.labels, self.w, order)
+
+    def in_units_of(self, unit: float, dtype: DTypeLike) -> Self:
+        """The same examples with weights w / unit, without weights if all are 1 then. Kept for the next call.
+
+        An example without a weight has w = 1.
+        """
+        if self.scale == unit and (self.w is None or self._made):
+            return self
+        if self._other is None or self._other.scale != unit:
+            w = np.ones((self.m, 1)) if self.w is None else self.w
+            with np.errstate(over="ignore", under="ignore"):
+                share = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
+            if not np.isfinite(share).all() or share.any() != w.any():
+                raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
+                                 f"{np.dtype(dtype).name}")
+            other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (share == 1).all() else share)
+            other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
+        return self._other
+
+    def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
+        """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or
+        the sum of their counts. None: that is the sum of their weights too."""
+        if self.counts is None and self.w is None:
+            return None
+        first = np.arange(0, m, size)
+        if self.counts is None:
+            return np.minimum(size, m - first).astype(np.float64)
+        return np.add.reduceat(self.counts if order is None else self.counts[order], first)
 
     def accumulate(
         self, theta: Floats, Delta: Floats, n_threads: Count | None = None, each: Doubles = sums.NO_COSTS,

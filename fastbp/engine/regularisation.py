@@ -85,12 +85,14 @@ class Regularisation:
                     total += self.l1 * float(np.sum(np.abs(Theta[:, 1:]), dtype=np.float64))
         return total
 
-    def regularise(self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0) -> Floats:
-        """D = Delta / m + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / m (j = 0), in place of Delta, clipped.
+    def regularise(
+        self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0, divisor: float | None = None,
+    ) -> Floats:
+        """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), in place of Delta, clipped.
 
-        Weights of examples, and so m, are in units of scale.
+        n is the divisor, m if it is None. Weights of examples, and so m and the divisor, are in units of scale.
         """
-        Delta /= m
+        Delta /= m if divisor is None else divisor
         for c, D, Theta in zip(self.coefficients(m * scale), plan.views(Delta), plan.views(theta), strict=True):
             if c != 0:
                 D[:, 1:] += Theta.dtype.type(c) * Theta[:, 1:]

@@ -49,6 +49,11 @@ def count(value: object, name: str, *, low: int = 1, most: int = MOST) -> int:
     return n
 
 
+def mean_weight(value: object) -> float | None:
+    """A positive finite number, or None."""
+    return None if value is None else number(value, "mean_weight", open_low=True)
+
+
 def flag(value: object, name: str) -> bool:
     """True or False, as bool."""
     if not isinstance(value, (bool, np.bool_)):

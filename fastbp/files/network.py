@@ -9,11 +9,12 @@ from ..network import STATE, Network
 from . import container
 from .strict_json import FormatError
 
-# The kinds of files: the version of the fields, and the fields beside kind, version and network.
-KINDS: dict[str, tuple[int, set[str]]] = {
-    "network": (1, set()),
-    "trainer": (1, {"optimizer", "state", "settings", "dropout", "notes"}),
-    "training": (1, {"conditions", "optimizer", "state", "settings", "history", "callbacks", "generator", "position"}),
+# The kinds of files: the fields of version 1 beside kind, version and network, and those that version 2 adds.
+KINDS: dict[str, tuple[set[str], set[str]]] = {
+    "network": (set(), set()),
+    "trainer": ({"optimizer", "state", "settings", "dropout", "notes"}, {"mean_weight"}),
+    "training": ({"conditions", "optimizer", "state", "settings", "history", "callbacks", "generator", "position"},
+                 {"mean_weight"}),
 }
 SETTINGS = STATE - {"theta"}
 
@@ -72,21 +73,33 @@ def load(path: Path) -> Network:
         return unpack(_own(arrays), meta["network"])
 
 
-def kind(name: str) -> dict[str, Any]:
-    """The fields kind and version of a file of this kind"""
-    return {"kind": name, "version": KINDS[name][0]}
+def kind(name: str, **added: Any) -> dict[str, Any]:
+    """The fields kind and version of a file of this kind, and the fields that version 2 adds.
+
+    A file in which all of these are None is one of version 1, without them.
+    """
+    if all(value is None for value in added.values()):
+        return {"kind": name, "version": 1}
+    return {"kind": name, "version": 2, **added}
 
 
 def checked(meta: State, *kinds: str) -> None:
-    """A FormatError unless the file is of one of these kinds, of the known version, with the fields of its kind."""
+    """A FormatError unless the file is of one of these kinds, of a known version, with the fields of its kind.
+
+    Fields that its version does not have become None.
+    """
     if meta.get("kind") not in kinds:
         raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {', '.join(map(repr, kinds))}")
-    version, names = KINDS[meta["kind"]]
-    if type(meta.get("version")) is not int or meta["version"] != version:
-        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads {version}")
-    if meta.keys() != {"kind", "version", "network", *names}:
-        raise FormatError(f"the fields must be {', '.join(sorted(('kind', 'version', 'network', *names)))}; "
-                          f"they are {', '.join(sorted(meta)):.200}")
+    first, added = KINDS[meta["kind"]]
+    versions = {1: first, 2: first | added} if added else {1: first}
+    if type(meta.get("version")) is not int or meta["version"] not in versions:
+        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads "
+                          f"{' and '.join(map(str, versions))}")
+    names = {"kind", "version", "network", *versions[meta["version"]]}
+    if meta.keys() != names:
+        raise FormatError(f"the fields must be {', '.join(sorted(names))}; they are {', '.join(sorted(meta)):.200}")
+    for name in added - meta.keys():
+        meta[name] = None
 
 
 def of_kind(arrays: Arrays, meta: State, kind: str) -> Network:

@@ -74,7 +74,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     max_fun : int, default=15000
         For lbfgs: evaluations of loss and gradient.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, times sample_weight; "balanced" is n_samples / (n_classes count of the class).
+        Weight of each class, times sample_weight; "balanced" is n_samples / (n_classes count of the class). It counts
+        the same in batches of every size; sample_weight fades in small ones, as in scikit-learn.
     init : str or (coefs, intercepts), default="auto"
         Start: "auto" as scikit-learn draws it; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform" of
         `fastbp.Network`; or weights of your own in the shapes of coefs_ and intercepts_.

@@ -146,22 +146,45 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     elif e.early_stopping:
         order, held = split(e, y, target, X.shape[0], e._stratifies()) if kept is None else (kept.order, kept.held)
         validation = Validation(e, model, X[held], y[held], target[held], None if score_w is None else score_w[held])
-    training = TrainingSet(net.plan, net.dtype, X, target, w)
-    m = training.m if order is None else len(order)
+    m = X.shape[0] if order is None else len(order)
+    batch_size = _batch_size(e.batch_size, m)
+    mean_weight, counts = (None, None) if w is score_w else by_class(w, score_w, order, batch_size)
+    training = TrainingSet(net.plan, net.dtype, X, target, w, counts)
     order = np.arange(m) if order is None and e.shuffle else order
     if kept is not None:
-        order = kept.order
+        order, mean_weight = kept.order, kept.trainer.mean_weight
         kept.into(e)
         if validation is not None:
             finite = np.isfinite(e.validation_scores_)
             validation.finite = int(finite.sum() or math.isfinite(e.best_validation_score_))
             validation.unusable = int((~finite).sum())
-    batch_size = _batch_size(e.batch_size, m)
     epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
-    optimizer.set(e.alpha, e.clip_norm)
+    optimizer.set(e.alpha, e.clip_norm, mean_weight)
     keeper.begin(e, data, order, held, kept)
     return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w),
                    keeper)
+
+
+def by_class(w, score_w, rows, batch_size):
+    """(mean_weight, counts) where class_weight is in the weights w of the training: its factors count over all of it.
+
+    D of a batch is the sum of w delta over mean_weight, the mean of w over the rows to train on (None: all), and over
+    the number of its examples, in which each counts as its sample_weight score_w over the mean of these. So a factor
+    counts the same in every batch, and sample_weight is what it is to scikit-learn. (None, None) where a batch has all
+    rows: it divides by its own w, which is the same number.
+    """
+    rows = slice(None) if rows is None else rows
+    mean_weight = mean(w[rows])
+    equal = score_w is None and w[rows].min() == mean_weight
+    if mean_weight == 0 or (batch_size >= len(w[rows]) and not equal):
+        return None, None
+    return mean_weight, None if score_w is None else score_w / mean(score_w[rows])
+
+
+def mean(w):
+    """The mean of these weights, without its rounding error if they are equal; the largest may be that of the dtype."""
+    largest = float(w.max())
+    return largest if w.min() == largest else float((w / largest).mean(dtype=np.float64)) * largest
 
 
 def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):

@@ -63,6 +63,8 @@ class TrainingSet:
     X : (m, s_1), dense or sparse
     target : labels (m,) or targets (m, K)
     w : (m,) or None
+    counts : (m,) or None
+        As for `Data`.
 
     Attributes
     ----------
@@ -74,8 +76,8 @@ class TrainingSet:
         A power of two, 1 but for extreme weights.
     """
 
-    def __init__(self, plan, dtype, X, target, w=None):
-        self.plan, self.dtype, self.target = plan, dtype, target
+    def __init__(self, plan, dtype, X, target, w=None, counts=None):
+        self.plan, self.dtype, self.target, self.counts = plan, dtype, target, counts
         self.m = X.shape[0]
         self.w, self.scale = (None, 1.0) if w is None else scaled(w)
         self.weight = float(self.m) if w is None else float(self.w.sum(dtype=np.float64))
@@ -87,12 +89,14 @@ class TrainingSet:
             if self.m <= self._rows:
                 X = X.toarray()
         self.X = X
-        self.data = None if sp.issparse(X) else self._data(X, target, self.w)
+        self.data = None if sp.issparse(X) else self._data(X, slice(None))
 
-    def _data(self, X, target, w):
-        """Data whose scale counts that of the training too."""
-        data = Data(self.plan, self.dtype, X, target, w)
+    def _data(self, X, rows):
+        """These rows, dense, as engine data, whose scale counts that of the training too."""
+        w, counts = (None if a is None else a[rows] for a in (self.w, self.counts))
+        data = Data(self.plan, self.dtype, X, self.target[rows], w)
         data.scale *= self.scale
+        data.counts = None if counts is None else np.asarray(counts, np.float64)
         return data
 
     def parts(self, batch_size, order=None):
@@ -104,9 +108,8 @@ class TrainingSet:
         step = max(1, self._rows // batch_size) * batch_size
         for at in range(0, len(order), step):
             taken = order[at : at + step]
-            w = None if self.w is None else self.w[taken]
-            if w is None or w.any():
-                yield self._data(self.X[taken].toarray(), self.target[taken], w), None
+            if self.w is None or self.w[taken].any():
+                yield self._data(self.X[taken].toarray(), taken), None
 
 
 def dense(X, dtype):

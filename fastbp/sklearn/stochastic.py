@@ -107,30 +107,45 @@ class Stochastic:
             print(message + ending)
         return "Stopping" in ending
 
-    def set(self, alpha, clip_norm):
-        """What may change from one call to the next."""
+    def set(self, alpha, clip_norm, mean_weight=None):
+        """What may change from one call to the next; mean_weight: with class_weight."""
         if self.trainer.batch_lam != alpha:
             self.trainer.batch_lam = float(alpha)
         if self.trainer.clip_norm != clip_norm:
             self.trainer.clip_norm = clip_norm
+        if self.trainer.mean_weight != mean_weight:
+            self.trainer.steps.mean_weight = mean_weight
 
     def epoch(self, training, batch_size, order, divisor):
         """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.
 
         A batch's c is alpha / m_b, m_b its number of examples or their weight. Its loss is the mean cost over
         `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
+        With class_weight its costs are divided by what D is divided by.
         """
         trainer, total = self.trainer, 0.0
-        for data, order_of in training.parts(batch_size, order):
+        for part, order_of in training.parts(batch_size, order):
+            data = trainer.steps.weighed(part)
             m = data.m if order_of is None else len(order_of)
-            if data.w is None and (divisor == 1 or trainer.batch_lam == 0):
+            if data.w is None and data.counts is None and (divisor == 1 or trainer.batch_lam == 0):
                 total += m * trainer.steps.mean(data, batch_size, order_of) / divisor
             elif data.w is None or (data.w if order_of is None else data.w[order_of]).any():
                 rows = np.diff([*range(0, m, batch_size), m])
                 each = np.zeros((len(rows), 2))
                 trainer.steps.mean(data, batch_size, order_of, each)
+                each[:, 0] *= self._shares(data, batch_size, order_of)
                 total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
+
+    def _shares(self, data, batch_size, order):
+        """The weight of each batch over what its D is divided by; 1 but with class_weight."""
+        m = data.m if order is None else len(order)
+        divisors = None if self.trainer.mean_weight is None else data.divisors(order, m, batch_size)
+        if divisors is None:
+            return 1.0
+        w = np.ones(data.m) if data.w is None else data.w[:, 0]
+        weights = np.add.reduceat(w if order is None else w[order], np.arange(0, m, batch_size), dtype=np.float64)
+        return weights / np.where(divisors > 0, divisors, 1)
 
     def crew(self, n_threads, rows, batches):
         """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""

@@ -43,6 +43,7 @@ class Arguments:
     checkpoint_every: Every
     resume: Flag | None
     sync_every: Any
+    mean_weight: Any
 
     def data(self, shard: bool) -> Data:
         """X, Y and sample_weight, checked; shard: they are one rank's rows, possibly none."""
@@ -60,6 +61,7 @@ class Arguments:
         self.batch_size, self.window = count("batch_size"), count("window")
         self.shuffle, self.progress = checks.flag(self.shuffle, "shuffle"), checks.flag(self.progress, "progress")
         self.validation_split = checks.number(self.validation_split, "validation_split", high=1)
+        self.mean_weight = checks.mean_weight(self.mean_weight)
         self.functions: dict[str, Callable[..., float]] = metrics.resolve(self.metrics)
         self.callbacks = callbacks.check(self.callbacks)
         self.rng = checks.generator(self.seed)

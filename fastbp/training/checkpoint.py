@@ -127,7 +127,7 @@ class Checkpoint(Keeper):
         arrays, meta = states.of_steps(training.trainer.steps)
         drawn_from = self._epoch_generator if training.position.examples else values.of_generator(training.rng)
         meta |= {
-            **files.kind("training"), "conditions": self.conditions,
+            **files.kind("training", mean_weight=training.trainer.mean_weight), "conditions": self.conditions,
             "history": values.encode(_columns(training.history), "history", arrays),
             "callbacks": [values.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(keeping(training.callbacks))],
@@ -231,7 +231,7 @@ def conditions(training: Training, asked: Arguments, batch_size: int, data: Any)
         "validation": validation and validation.m, "validation_split": asked.validation_split,
         "batch_size": batch_size, "shuffle": asked.shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
-        **trainer.conditions,
+        **({} if trainer.mean_weight is None else {"mean_weight": trainer.mean_weight}), **trainer.conditions,
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in keeping(training.callbacks)],
     }

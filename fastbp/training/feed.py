@@ -30,6 +30,10 @@ class Arrays:
         Examples in an epoch.
     weight : float
         Sum of their weights.
+    lowest, highest : float
+        The least of their weights, and the largest.
+    mean_weight : float or None
+        Of all examples; None without weights, or if all of them are 0.
     """
 
     def __init__(
@@ -40,6 +44,13 @@ class Arrays:
         self.m = data.m if rows is None else len(rows)
         self.weight = float(self.m) if data.w is None else float(data.w[slice(None) if rows is None else rows].sum(
             dtype=np.float64)) * data.scale
+        self.lowest = self.highest = 1.0
+        self.mean_weight = None
+        if data.w is not None:
+            w = data.w if rows is None else data.w[rows]
+            self.lowest, self.highest = float(w.min()) * data.scale, float(w.max()) * data.scale
+            mean = float(w.sum(dtype=np.float64)) / self.m * data.scale
+            self.mean_weight = mean_weight(mean, self.lowest, self.highest)
         batch_size = self.m if batch_size is None else min(batch_size, self.m)
         self.window = self.m if window is None else _whole(window, batch_size)
 
@@ -66,6 +77,7 @@ class Stream:
     """
 
     m = weight = None
+    lowest = highest = mean_weight = 1.0    # a mean is known to nobody
 
     def __init__(
         self, net: Network, source: Iterable[Any] | Callable[[], Iterable[Any]], batch_size: int, shuffle: bool,
@@ -217,6 +229,11 @@ def sources(asked: Arguments, rng: np.random.Generator) -> tuple[Arrays | Stream
     if fraction:
         held, chosen = split(net, data, fraction, rng)
     return Arrays(data, asked.batch_size, asked.shuffle, asked.window, chosen), held, data
+
+
+def mean_weight(mean: float, lowest: float, highest: float) -> float | None:
+    """The mean of weights, without its rounding error if they are equal; None if it is 0."""
+    return (lowest if lowest == highest else mean) or None
 
 
 def _whole(window: int, batch_size: int) -> int:

@@ -23,15 +23,19 @@ class Kept:
     ----------
     generator : dict
         State of the generator that the training began with.
+    mean_weight : float or None
+        None: each batch divides by its own weights, as in every file of version 1.
     """
 
     def __init__(self, path: Path, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> None:
         self.path = path
         with container.located(path):
             self.net = files.of_kind(arrays, meta, "training")
-            self.conditions = meta["conditions"]
+            self.conditions, self.mean_weight = meta["conditions"], states.checked_mean_weight(meta["mean_weight"])
             if not isinstance(self.conditions, dict) or not isinstance(meta["callbacks"], list):
                 raise FormatError("conditions must be a dict, callbacks a list")
+            if self.conditions.get("mean_weight") != self.mean_weight:
+                raise FormatError("mean_weight must be that of the conditions")
             self.begun = states.checked_optimizer(self.conditions.get("optimizer"), "conditions, optimizer")
             self.last = states.checked_optimizer(meta["optimizer"], "optimizer")
             self.state, self.settings = (values.decode(meta[name], arrays) for name in ("state", "settings"))
@@ -67,7 +71,8 @@ class Kept:
         if epoch > training.epochs:
             raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
         self._fit = states.fit(
-            training.trainer.steps, self.path, "training", self.net, self.last, self.state, self.settings
+            training.trainer.steps, self.path, "training", self.net, self.last, self.state, self.settings,
+            self.mean_weight,
         )
         with container.located(self.path):
             if self.history.columns.keys() != training.history.columns.keys():

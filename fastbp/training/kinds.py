@@ -27,6 +27,8 @@ class Batches(NamedTuple):
     """Weights of examples are in units of it."""
     each: NDArray[np.float64]
     """(batches, 2) or empty: receives the mean cost and the penalty of each batch."""
+    divisors: NDArray[np.float64] | None
+    """(batches,): what Delta of each batch is divided by; None: its m_b."""
     total: float
     weight: float
     """Sums of m_b J and of m_b over the batches before these."""
@@ -34,7 +36,7 @@ class Batches(NamedTuple):
 
 def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
     """All steps in compiled code, which returns to Python at least every 20 ms."""
-    examples, m, size, rates, scale, each, total, weight = batches
+    examples, m, size, rates, scale, each, divisors, total, weight = batches
     code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
     work = steps.workspaces(size, 1)[0]
     batch, n = 0, -(-m // size)
@@ -42,7 +44,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
         total, weight, batch, _ = steps.crew.in_step(
             lambda budget, team, member, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
                 _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.height,
-                             work.costs, each, so_far[0], so_far[1], budget, team, member)
+                             work.costs, each, so_far[0], so_far[1], budget, team, member, divisors)
             )
         )
     return total, weight
@@ -50,7 +52,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
 
 def online(steps: Any, batches: Batches) -> tuple[float, float]:
     """Plain SGD with one example a step, by fused sweeps."""
-    examples, m, _, rates, scale, _, total, weight = batches
+    examples, m, _, rates, scale, _, divisors, total, weight = batches
     plan, rule, before = steps.net.plan, steps.compiled_rule(scale), int(steps.taken[0])
     work = sums.Workspace(plan, 1, steps.theta.dtype)
     work.block[:] = 0
@@ -60,7 +62,7 @@ def online(steps: Any, batches: Batches) -> tuple[float, float]:
     while done < m:
         total, weight, done = _epoch.online_steps(
             plan.code, steps.theta, examples, done, m, rule, rates[steps.taken[0] - before :], work.block,
-            work.height, packed, total, weight, threads.SLICE, stride,
+            work.height, packed, total, weight, threads.SLICE, stride, divisors,
         )
     return total, weight
 
@@ -69,20 +71,23 @@ def large(steps: Any, batches: Batches) -> tuple[float, float]:
     """Batches of many blocks: Delta range by range, then the compiled step."""
     code, rule, before = steps.net.plan.code, steps.compiled_rule(batches.scale), int(steps.taken[0])
 
-    def learn(m_b: float) -> float:
-        return _epoch.step(code, steps.theta, m_b, rule, batches.rates[steps.taken[0] - before :], steps.Delta)
+    def learn(m_b: float, divisor: float | None) -> float:
+        rates = batches.rates[steps.taken[0] - before :]
+        return _epoch.step(code, steps.theta, m_b, rule, rates, steps.Delta, divisor)
 
     return _accumulated(steps, batches, learn)
 
 
 def python(steps: Any, batches: Batches) -> tuple[float, float]:
     """The update rule in Python, one crossing a batch."""
-    return _accumulated(steps, batches, lambda m_b: steps.learn(m_b, batches.scale))
+    return _accumulated(steps, batches, lambda m_b, divisor: steps.learn(m_b, batches.scale, divisor))
 
 
-def _accumulated(steps: Any, batches: Batches, learn: Callable[[float], float]) -> tuple[float, float]:
-    """Sum Delta over each batch, then learn(m_b): it takes the step and returns the penalty before it."""
-    examples, m, size, _, _, each, total, weight = batches
+def _accumulated(
+    steps: Any, batches: Batches, learn: Callable[[float, float | None], float],
+) -> tuple[float, float]:
+    """Sum Delta over each batch, then learn(m_b, divisor): it takes the step and returns the penalty before it."""
+    examples, m, size, _, _, each, divisors, total, weight = batches
     work = steps.workspaces(size, steps.crew.n)
     for first in range(0, m, size):
         last = min(first + size, m)
@@ -92,7 +97,7 @@ def _accumulated(steps: Any, batches: Batches, learn: Callable[[float], float]) 
         steps.Delta[:] = 0
         steps.set_masks(first)
         cost = sums.accumulate_range(steps.plan, steps.theta, examples, first, last, work, steps.Delta, steps.crew)
-        penalty = learn(m_b)
+        penalty = learn(m_b, None if divisors is None else float(divisors[first // size]))
         if len(each):
             each[first // size] = cost / m_b, penalty
         total += cost + m_b * penalty

@@ -68,6 +68,9 @@ class Start:
         asked = self.asked.batch_size
         self.batch_size = self.m if asked is None else min(asked, self.m)
         self.coefficients(weight)
+        self.mean_weight = self.choose_mean_weight()
+        if self.data is not None and self.mean_weight is not None:
+            self.weigh(self.mean_weight)
 
     def sources(self) -> tuple[Any, Any, Any]:
         """(the feed, the validation, all examples: None for chunks)."""
@@ -81,12 +84,33 @@ class Start:
         metrics.check_classes(functions, self.validation if self.data is None else self.data)
         self.c = checks.coefficients(asked.weight_decay, asked.lam, weight, len(asked.net.plan.shapes))
 
+    def choose_mean_weight(self) -> float | None:
+        """The mean_weight of the trainer.
+
+        A kept training without one goes on without. A batch of all examples divides by its own weights: that is their
+        mean times their number.
+        """
+        given, source = self.asked.mean_weight, self.source
+        if given is not None or (self.kept is not None and self.kept.mean_weight is None):
+            return given
+        return None if self.in_one_batch and source.lowest < source.highest else source.mean_weight
+
+    @property
+    def in_one_batch(self) -> bool:
+        """Is an epoch one step?"""
+        return self.batch_size == self.m
+
+    def weigh(self, mean_weight: float) -> None:
+        """Divide the weights of the examples by their mean, so that an error comes before anything has changed."""
+        self.data.in_units_of(mean_weight, self.asked.net.dtype)
+
     def make(self) -> None:
         """Make the trainer, the training and its hooks."""
         asked = self.asked
         trainer = Trainer(
             asked.net, asked.optimizer, weight_decay=self.c, dropout=asked.dropout, input_dropout=asked.input_dropout,
-            seed=self.rng, n_threads=asked.n_threads, comm=self.comm, sync_every=asked.sync_every, **asked.penalties,
+            seed=self.rng, n_threads=asked.n_threads, comm=self.comm, sync_every=asked.sync_every,
+            mean_weight=self.mean_weight, **asked.penalties,
         )
         self.training = self.training_of(trainer)
         self.hooks = self.hooks_of(self.show if asked.progress else hidden)

@@ -118,6 +118,13 @@ def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
     return kept
 
 
+def checked_mean_weight(kept: Any) -> float | None:
+    """mean_weight of a file."""
+    if kept is not None and not (type(kept) is float and 0 < kept < math.inf):
+        raise FormatError(f"mean_weight must be a number above 0 or null; it is {kept!r:.60}")
+    return kept
+
+
 # ---------------------------------------------------------------- trainers
 
 
@@ -133,13 +140,16 @@ def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     }
 
 
-def fit(steps: Steps, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any) -> Fit:
+def fit(
+    steps: Steps, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any,
+    mean_weight: float | None,
+) -> Fit:
     """The kept state as a `Fit`; a ValueError (of another `what`) or FormatError if `steps` cannot resume from it."""
     with of_another(path, what):
         numbers = numbers_of(steps.optimizer, last)
     with container.located(path):
         accepted(steps.optimizer, numbers)
-        return Fit(net.theta, state_for(steps, state), regularisation_for(steps, settings), numbers)
+        return Fit(net.theta, state_for(steps, state), regularisation_for(steps, settings), numbers, mean_weight)
 
 
 def regularisation_for(steps: Steps, settings: Any) -> Regularisation:

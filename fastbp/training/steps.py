@@ -31,6 +31,7 @@ class Fit(NamedTuple):
     regularisation: Regularisation
     numbers: dict[str, Any]
     """Settings of the optimizer that are numbers."""
+    mean_weight: float | None = None
     notes: dict[str, Any] | None = None
 
 
@@ -39,7 +40,7 @@ class Steps:
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -65,7 +66,7 @@ class Steps:
 
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
-        seed: Seed = None, n_threads: Count | None = None, **penalties: Any,
+        seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
         self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
@@ -81,9 +82,8 @@ class Steps:
         self.compiled = compiled_rule(self._optimizer)
         self.taken = memory.fixed(1, np.int64)
         self.crew = threads.ALONE
+        self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
-        # a step is too short to release the GIL
-        self._quick = self.compiled is not None and net.n_parameters <= sums.SMALL
         self._stepper: _epoch.Stepper | None = None
         self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._made_for: Any = None
@@ -119,6 +119,26 @@ class Steps:
     @regularisation.setter
     def regularisation(self, value: Regularisation) -> None:
         self._regularisation, self._stepper = value, None
+
+    @property
+    def mean_weight(self) -> float | None:
+        """What the weights of examples are divided by before a batch divides by its number of examples; None: a batch
+        divides by its own weights."""
+        return self._mean_weight
+
+    @mean_weight.setter
+    def mean_weight(self, value: Number | None) -> None:
+        self._mean_weight, self._stepper = checks.mean_weight(value), None
+        with np.errstate(over="ignore", under="ignore"):
+            share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
+        # a step is too short to release the GIL
+        self._small = self.net.n_parameters <= sums.SMALL and bool(0 < share < np.inf)
+        self._quick = self.compiled is not None and self._small
+
+    @property
+    def unit(self) -> float:
+        """The unit of the weights in a batch that does not divide by its own."""
+        return 1.0 if self._mean_weight is None else self._mean_weight
 
     @property
     def dropout(self) -> tuple[float, ...]:
@@ -162,7 +182,7 @@ class Steps:
     def become(self, fit: Fit) -> None:
         """Resume from it; if Ctrl-C or a lack of memory interrupts this, everything stays as it was."""
         now = {name: getattr(self.optimizer, name) for name in fit.numbers}
-        before = Fit(self.theta.copy(), self.state, self._regularisation, now)
+        before = Fit(self.theta.copy(), self.state, self._regularisation, now, self.mean_weight)
         try:
             self._become(fit)
         except BaseException:
@@ -172,7 +192,7 @@ class Steps:
     def _become(self, fit: Fit) -> None:
         for name, value in fit.numbers.items():
             setattr(self.optimizer, name, value)
-        self._regularisation, self.state = fit.regularisation, fit.state
+        self._regularisation, self.state, self.mean_weight = fit.regularisation, fit.state, fit.mean_weight
         self.theta[:] = fit.theta
 
     # ------------------------------------------------------------ steps
@@ -194,8 +214,8 @@ class Steps:
         self._check_network()
         if self._stepper is None or settings != self._made_for:
             self._stepper = _epoch.Stepper(
-                plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(1.0), plan.lowest,
-                plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"),
+                plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
+                plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for = self._settings = settings
         if callable(settings[0]):
@@ -246,7 +266,8 @@ class Steps:
         Returns
         -------
         (float, float)
-            The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale.
+            The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale, or of
+            mean_weight if there is one.
         """
         self._check_network()
         self._look_at_rule()
@@ -254,11 +275,13 @@ class Steps:
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
         given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
+        data = self.weighed(data)
         if data.w is not None and self._regularisation.batch_lam:
             w = data.w[:, 0] if order is None else data.w[order, 0]
             m_b = np.add.reduceat(w, np.arange(0, m, size), dtype=np.float64)
             self._regularisation.check_batches(m_b, data.scale)
-        batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, *before)
+        divisors = None if self._mean_weight is None else data.divisors(order, m, size)
+        batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
         if self.compiled is None:
             return kinds.python(self, batches)
         if batch_size == 1 and self._online and not len(each):
@@ -274,7 +297,7 @@ class Steps:
             if self.compiled:
                 self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
             self.compiled, self._stepper = compiled, None
-        self._quick = compiled is not None and self.net.n_parameters <= sums.SMALL
+        self._quick = compiled is not None and self._small
         return self._quick
 
     def _check_network(self) -> None:
@@ -282,6 +305,10 @@ class Steps:
         if self.theta is not self.net.theta:
             raise ValueError("net has been given another state since this training began; make a new Trainer for it")
         checks.output_array(self.theta, (self.net.n_parameters,), self.net.dtype, "net.theta")
+
+    def weighed(self, data: Data) -> Data:
+        """The examples with their weights in units of mean_weight, if there is one."""
+        return data if self._mean_weight is None else data.in_units_of(self._mean_weight, self.theta.dtype)
 
     @property
     def _online(self) -> bool:
@@ -316,11 +343,14 @@ class Steps:
             self._works = (batch_size, works)
         return works
 
-    def learn(self, m_b: float, scale: float = 1.0) -> float:
-        """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it."""
+    def learn(self, m_b: float, scale: float = 1.0, divisor: float | None = None) -> float:
+        """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it.
+
+        Delta is divided by the divisor; None: by m_b.
+        """
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         penalty = regularisation.penalty(plan, theta, m_b * scale)
-        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale)
+        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor)
         self.optimizer.update(theta, D, self.kept)
         self.taken[0] += 1
         return penalty

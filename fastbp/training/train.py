@@ -29,7 +29,7 @@ def train(
     metrics: Sequence[str | Callable[..., Any]] = (), callbacks: Sequence[object] = (), seed: Seed = None,
     progress: Flag = False, n_threads: Count | None = None, checkpoint: Path | None = None,
     checkpoint_every: Every = 1, resume: Flag | None = None, comm: Comm | Group | None = None,
-    sync_every: Count | None = None,
+    sync_every: Count | None = None, mean_weight: Number | None = None,
 ) -> History:
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -47,7 +47,7 @@ def train(
     epochs : int
     batch_size : int or None
         Examples in a step. None takes all of them (batch gradient descent), 1 is the online form. A number above that
-        of the examples is clipped. Each batch divides by its own size (or sum of weights), the short last one too.
+        of the examples is clipped. Each batch divides by its own size, the short last one too.
     weight_decay, lam : float
         c of docs/math.md, one number or one for each Theta. Or the course's lambda: c = lam / m, where m is the number
         of training rows (or the sum of their weights).
@@ -98,6 +98,9 @@ def train(
         values are those of rank 0; only rank 0 shows progress and writes files. docs/distributed.md
     sync_every : int, optional
         With comm: each rank takes so many steps alone, then theta and the optimizer's moments are averaged.
+    mean_weight : float, optional
+        With sample_weight a batch divides by its number of examples and by this number. So an example counts the same
+        in every batch. None takes the mean weight of the training rows (of all ranks), and 1 for chunks.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def train(
         input_dropout=input_dropout, sample_weight=sample_weight, shuffle=shuffle, window=window,
         validation_data=validation_data, validation_split=validation_split, metrics=metrics, callbacks=callbacks,
         seed=seed, progress=progress, n_threads=n_threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-        resume=resume, sync_every=sync_every,
+        resume=resume, sync_every=sync_every, mean_weight=mean_weight,
     )
     start = Start(asked) if comm is None else RankStart(asked, comm)
     return start.run()

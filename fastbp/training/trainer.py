@@ -49,6 +49,10 @@ class Trainer:
     comm : communicator, or fastbp.distributed.Group, optional
         A communicator of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with its own rows, possibly
         none (``X[:0]``). theta starts as that of rank 0 and stays the same on all. docs/distributed.md
+    mean_weight : float, optional
+        D of a step is the sum of w delta [1, a]', divided by the number of its examples and by mean_weight; 1 suits
+        importance weights. So an example counts the same in every step. None divides by the step's own weights. J is
+        the mean by weight in both cases.
     sync_every : int, optional
         Each rank takes so many steps on its own rows alone. Then theta and the optimizer's moments are averaged over
         the ranks, weighted by the examples each has seen. A call of `step` or `epoch` ends with an average.
@@ -60,6 +64,8 @@ class Trainer:
         the step count of the masks. To return to an earlier state, assign the whole dict.
     dropout : tuple of float
         The rates of a(1) .. a(L-1), that of the inputs first; empty without dropout.
+    mean_weight : float or None
+        As it was given.
     weight_decay, l1, batch_lam, clip_value, clip_norm
         These may be changed between steps, and so may the optimizer's settings.
     optimizer : Optimizer
@@ -88,12 +94,13 @@ class Trainer:
         self, net: Network, optimizer: Rule | RuleName = "adam", *, weight_decay: PerLayer = 0.0, l1: Number = 0.0,
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
         dropout: PerLayer = 0.0, input_dropout: Number = 0.0, seed: Seed = None, n_threads: Count | None = None,
-        comm: Comm | Group | None = None, sync_every: Count | None = None,
+        comm: Comm | Group | None = None, sync_every: Count | None = None, mean_weight: Number | None = None,
     ) -> None:
         def steps(n_threads: Count | None) -> Steps:
             return Steps(
                 net, optimizer, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
                 clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=seed, n_threads=n_threads,
+                mean_weight=mean_weight,
             )
 
         self.driver: Steps | RankSteps      # who takes the steps: this process alone, or all ranks
@@ -121,6 +128,10 @@ class Trainer:
         if self.driver is not self.steps:
             raise ValueError("the optimizer of several ranks cannot be replaced; make a new Trainer on all of them")
         self.steps.optimizer = value
+
+    @property
+    def mean_weight(self) -> float | None:
+        return self.steps.mean_weight
 
     @property
     def n_threads(self) -> int | None:
@@ -207,8 +218,8 @@ class Trainer:
     def restore(self, path: Path) -> dict[str, Any]:
         """Resume from a file that `save` wrote; returns the notes. Of several ranks the first one reads the file.
 
-        theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm and the optimizer's numbers become those of
-        the file.
+        theta, the state, weight_decay, l1, batch_lam, clip_value, clip_norm, mean_weight and the optimizer's numbers
+        become those of the file.
 
         Raises
         ------

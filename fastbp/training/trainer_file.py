@@ -11,7 +11,8 @@ from ..files.container import FormatError
 from . import states
 from .steps import Fit, Steps
 
-STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state"}  # what a pickle keeps
+STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state", "mean_weight"}  # what a pickle keeps
+ARGUMENTS = ("optimizer", "n_threads", "mean_weight")
 
 
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
@@ -19,7 +20,7 @@ def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
     notes = checks.dictionary({} if notes is None else notes, "notes")
     arrays, fields = states.of_steps(steps)
     container.write(path, arrays, {
-        **files.kind("trainer"), **fields, "dropout": list(steps.dropout),
+        **files.kind("trainer", mean_weight=steps.mean_weight), **fields, "dropout": list(steps.dropout),
         "notes": values.encode(notes, "notes", arrays),
     })
 
@@ -29,6 +30,7 @@ def read(path: Path, steps: Steps) -> Fit:
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
         net = files.of_kind(arrays, meta, "trainer")
+        mean_weight = states.checked_mean_weight(meta["mean_weight"])
         last = states.checked_optimizer(meta["optimizer"], "optimizer")
         state, settings, notes = (values.decode(meta[name], arrays) for name in ("state", "settings", "notes"))
         values.nothing_left(arrays)
@@ -38,21 +40,23 @@ def read(path: Path, steps: Steps) -> Fit:
         states.same_network(steps.net, net)
         states.same_class(steps.optimizer, last)
         states.same("dropout", list(steps.dropout), meta["dropout"])
-    return states.fit(steps, path, "trainer", net, last, state, settings)._replace(notes=notes)
+    return states.fit(steps, path, "trainer", net, last, state, settings, mean_weight)._replace(notes=notes)
 
 
 def state(steps: Steps) -> dict[str, Any]:
     """The dict that pickle and copy keep."""
     return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
-            "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state}
+            "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
+            "mean_weight": steps.mean_weight}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(arguments of a Trainer, settings, state) from the dict that pickle and copy keep, checked."""
+    kept = {"mean_weight": None, **checks.dictionary(kept, "the state of a Trainer")}    # older pickles have none
     checks.members(kept, STATE, "the state of a Trainer")
     if not isinstance(kept["dropout"], (list, tuple)):
         raise TypeError(f"dropout must be a list of rates; got {kept['dropout']!r:.200}")
-    arguments = {"net": checks.network(kept["net"]), "optimizer": kept["optimizer"], "n_threads": kept["n_threads"]}
+    arguments = {"net": checks.network(kept["net"]), **{name: kept[name] for name in ARGUMENTS}}
     if kept["dropout"]:
         arguments["input_dropout"], *arguments["dropout"] = kept["dropout"]
     return arguments, kept["settings"], kept["state"]

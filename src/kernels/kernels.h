@@ -136,9 +136,9 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                                    const real *Delta, real *slot_1, real *slot_2, real *slot_3, real *theta);     \
         /* One plain gradient step an example: see online.h */                                                    \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
-                                ptrdiff_t last, double eta, const double *rates, const double *c, real *work,     \
-                                ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,            \
-                                double *weight, int64_t *taken);                                                  \
+                                ptrdiff_t last, double eta, const double *rates, const double *c,                 \
+                                const double *divisors, real *work, ptrdiff_t B, real *packed, double end,        \
+                                ptrdiff_t stride, double *cost, double *weight, int64_t *taken);                  \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
     } kernels_##T;

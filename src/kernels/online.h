@@ -215,12 +215,14 @@ static void FN(pack_layer)(ptrdiff_t n, ptrdiff_t k, const real *W, const real *
 
 /* theta learns from the examples first .. last, one step each, until the clock passes `end` (looked at every
  * `stride` examples). The steps are eta_ long, or with rates as long as these say, one a step; c has a value for each
- * Theta. Returns the first example not done; *cost the sum of w cost before each step, penalty included, *weight the
- * sum of w, *taken grows by the steps. work: the units of the plan, each B wide, B >= VL, zeros at first; packed: W and b of
- * each layer, n (whole(k) + 1) values rounded up to whole vectors, at a cache line. */
+ * Theta. The delta of example i counts w / divisors[i] times; without divisors once, as if it were divided by its own w.
+ * Returns the first example not done; *cost the sum of w cost before each step, penalty included, *weight the sum of w,
+ * *taken grows by the steps. work: the units of the plan, each B wide, B >= VL, zeros at first; packed: W and b of each
+ * layer, n (whole(k) + 1) values rounded up to whole vectors, at a cache line. */
 static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first, ptrdiff_t last,
-                                double eta_, const double *rates, const double *c, real *work, ptrdiff_t B,
-                                real *packed, double end, ptrdiff_t stride, double *cost, double *weight, int64_t *taken)
+                                double eta_, const double *rates, const double *c, const double *divisors,
+                                real *work, ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,
+                                double *weight, int64_t *taken)
 {
     const ptrdiff_t L = p->L, K = p->s[L - 1], n1 = p->s[1], ld1 = FN(whole)(p->s[0]);
     real eta, keep = 1;     /* keep: of the first layer, whose update waits for the next example */
@@ -264,6 +266,9 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
         *cost += (double)w * (FN(cost_of_one)((int)p->g[L - 1], p->loss, p->parameter, K, work + B * p->z[L - 1], y,
                                               work + B * p->a[L - 1], work + B * p->delta[L - 1]) + penalty);
         *weight += (double)w;
+        if (divisors)
+            for (ptrdiff_t k = 0; k < K; k++)
+                work[B * p->delta[L - 1] + k] *= (real)((double)w / divisors[i]);
         if (rates)
             eta_ = rates[steps];
         steps++;
@@ -301,14 +306,14 @@ extern const isa_t fastbp_isa_avx2;
 
 /* Rows that do not fill a vector of this width are faster in vectors of half of it. */
 static ptrdiff_t FN(online_sgd_by_size)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,
-                                        ptrdiff_t last, double eta, const double *rates, const double *c, real *work,
-                                        ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,
-                                        double *weight, int64_t *taken)
+                                        ptrdiff_t last, double eta, const double *rates, const double *c,
+                                        const double *divisors, real *work, ptrdiff_t B, real *packed, double end,
+                                        ptrdiff_t stride, double *cost, double *weight, int64_t *taken)
 {
     ptrdiff_t widest = 0;
     for (ptrdiff_t l = 0; l < p->L; l++)
         widest = p->s[l] > widest ? p->s[l] : widest;
     return (widest <= VL ? fastbp_isa_avx2.PICK(f32, f64)->online_sgd : FN(online_sgd))(
-        p, theta, data, first, last, eta, rates, c, work, B, packed, end, stride, cost, weight, taken);
+        p, theta, data, first, last, eta, rates, c, divisors, work, B, packed, end, stride, cost, weight, taken);
 }
 #endif

@@ -1,6 +1,6 @@
 """The batches that the parts of a rank bring to the steps of an epoch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -46,16 +46,18 @@ def check_batch_size(batch_size: int | None, group: Group) -> None:
 
 
 def batches(
-    pieces: Iterable[tuple[Data, NDArray[np.int64] | None]], size: int | None, m: int | None = None, skip: int = 0,
-    steps: int = 1,
+    pieces: Iterable[tuple[Data, NDArray[np.int64] | None]], size: int | None, weighed: Callable[[Data], Data],
+    m: int | None = None, skip: int = 0, steps: int = 1,
 ) -> Iterator[Batch]:
     """The batches of one part in an epoch: `steps` times `size` examples each, fewer at the end of a piece.
 
-    pieces: (data, order) of a feed. m: the number of examples; if it is unknown (None), `more` is always True.
+    pieces: (data, order) of a feed. weighed: `Steps.weighed`. m: the number of examples; if it is unknown (None),
+    `more` is always True.
     skip: examples left out at the beginning.
     """
     done = 0
-    for data, order in pieces:
+    for piece, order in pieces:
+        data = weighed(piece)
         n = data.m if order is None else len(order)
         first, examples = min(n, max(0, skip - done)), None
         while first < n:

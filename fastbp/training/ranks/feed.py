@@ -37,28 +37,36 @@ class RankFeed:
         Examples of all ranks in an epoch; None for chunks.
     weight : float or None
         Sum of their weights.
+    lowest, highest, mean_weight : float
+        As for `Arrays` or `Stream`.
     brought : int
         Examples of this rank in the epoch so far.
     """
 
     def __init__(
         self, group: Group, feeds: list[Any], shares: list[int | None], window: int | None,
-        m: int | None = None, weight: float | None = None, nothing: Any = None,
+        m: int | None = None, weight: float | None = None, nothing: Any = None, lowest: float = 1.0,
+        highest: float = 1.0, mean_weight: float | None = 1.0,
     ) -> None:
         self.group, self.window, self.m, self.weight = group, window, m, weight
+        self.lowest, self.highest, self.mean_weight = lowest, highest, mean_weight
         self._feeds, self._shares = feeds, shares
         self._nothing = nothing     # data of no rows
 
-    def epoch(self, rng: np.random.Generator, steps_done: int, steps: int) -> Iterator[Iterator[batches.Batch]]:
+    def epoch(
+        self, rng: np.random.Generator, weighed: Callable[[Data], Data], steps_done: int, steps: int,
+    ) -> Iterator[Iterator[batches.Batch]]:
         """For each part an iterator of its batches of the next epoch, each of `steps` steps.
 
-        The first `steps_done` steps are left out. rng is the same on all ranks: it draws a key for the parts' orders.
+        The first `steps_done` steps are left out. weighed: `Steps.weighed`. rng is the same on all ranks: it draws a
+        key for the parts' orders.
         """
         key, self.brought = int(rng.integers(2**63)), 0
         for i, (source, size) in enumerate(zip(self._feeds, self._shares, strict=True)):
             pieces = () if source is None else source.pieces(np.random.default_rng([key, self.group.part_number(i)]))
             m = 0 if source is None else source.m
-            yield batches.batches(self._counted(pieces), size, m, 0 if size is None else steps_done * size, steps)
+            skip = 0 if size is None else steps_done * size
+            yield batches.batches(self._counted(pieces), size, weighed, m, skip, steps)
 
     def _counted(self, pieces: Any) -> Iterator[Any]:
         """These pieces; counts their examples."""
@@ -104,7 +112,12 @@ def sources(
             raise group.alike(error)
         held = Shard(group, lambda: [each for each, _ in divided], "train", settings)
     nothing = part(shard.parts[0], 0, 0)
-    return RankFeed(group, feeds, shares, asked.window, int(m), weight, nothing), held, shard
+    there = [each for each in feeds if each]
+    lowest, highest = group.gather(min((each.lowest for each in there), default=np.inf),
+                                   max((each.highest for each in there), default=0.0))[:, :2].T
+    least, most = float(lowest.min()), float(highest.max())
+    mean = feed.mean_weight(weight / m, least, most) if shard.w else None
+    return RankFeed(group, feeds, shares, asked.window, int(m), weight, nothing, least, most, mean), held, shard
 
 
 def _of_part(feeds: list[Any], name: str, i: int) -> float:
@@ -123,6 +136,7 @@ def _agreed(asked: Arguments, group: Group) -> dict[str, Any]:
         "epochs": asked.epochs, "metrics": list(asked.functions), "sync_every": asked.sync_every,
         **asked.net.settings(), "init": None, "batch_size": asked.batch_size, "shuffle": asked.shuffle,
         "window": asked.window, "validation_split": asked.validation_split, "lam": asked.lam,
+        "mean_weight": asked.mean_weight,
         "chunks in X": asked.Y is None, "validation_data": asked.validation_data is not None,
     }
 

@@ -67,6 +67,15 @@ class RankStages(Stages):
     def coefficients(self, weight: float) -> None:
         self.group.section(lambda: super(RankStages, self).coefficients(weight))
 
+    @property
+    def in_one_batch(self) -> bool:
+        """Do all ranks take one step an epoch?"""
+        return self.asked.batch_size is None and self.asked.sync_every is None
+
+    def weigh(self, mean_weight: float) -> None:
+        dtype = self.asked.net.dtype
+        self.group.section(lambda: [part.in_units_of(mean_weight, dtype) for part in self.data.parts])
+
     def training_of(self, trainer: Any) -> Training:
         asked = self.asked
         measured = RankMeasures(self.group, asked.functions, self.source, self.validation)
@@ -164,7 +173,8 @@ class RankTraining(Training):
         began = time.perf_counter() - position.seconds
 
         def prepare() -> Iterator[Any]:
-            return self.feed.epoch(self.rng, position.examples // self.batch_size, sync_every)
+            done = position.examples // self.batch_size
+            return self.feed.epoch(self.rng, self._ranks.own.weighed, done, sync_every)
 
         for cost, weight in self._ranks.steps(prepare, lambda: hooks.before_step(self), hooks.watched):
             position.cost, position.weight = position.cost + cost, position.weight + weight

@@ -67,11 +67,12 @@ class RankSteps:
         self._rule: Any = None
         self._bring: Callable[[int, Batch, NDArray[Any]], Part]
         self._learn: Callable[[float], float]
+        self._count = 0         # examples that this rank brings to the present step
         self._further: Callable[[], tuple[float, ...]]
         if self.sync_every is None:
-            self._sum = Sum(group, len(theta), theta.dtype)
+            self._sum = Sum(group, len(theta), theta.dtype, extra=1)
             self.own.Delta = self._sum.Delta
-            self._bring, self._learn, self._further = self._bring_batch, self._step, lambda: ()
+            self._bring, self._learn, self._further = self._bring_batch, self._step, lambda: (self._count,)
         else:
             n = sum(a.size for a in self._averaged())
             self._sum = Sum(group, n, theta.dtype, extra=1 + len(self._scalars))
@@ -83,7 +84,7 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "parts": group.parts, "fixed order": group.fixed,
+            "mean_weight": own.mean_weight, "parts": group.parts, "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
         own.part = group.part_number()
@@ -152,7 +153,7 @@ class RankSteps:
         for i, (first, last) in enumerate(bounds(len(rows), self.group.own)):
             pieces = [(data, rows[first:last])] if last > first else ()
             yield batches.batches(
-                pieces, batches.share(size, self.group, i), last - first, steps=self.sync_every or 1)
+                pieces, batches.share(size, self.group, i), self.own.weighed, last - first, steps=self.sync_every or 1)
 
     def steps(
         self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None,
@@ -175,6 +176,7 @@ class RankSteps:
                     before()
                 brought = list(prepare()) if brought is None else brought
                 self._ask()
+                self._count = 0
             batch = next(brought[i], None)      # type: ignore[index]
             into[:] = 0
             return Part() if batch is None else self._bring(i, batch, into)
@@ -202,6 +204,7 @@ class RankSteps:
         """Delta := the sum over a batch of this rank's part i."""
         own, first, last = self.own, batch.first, batch.last
         m_b = batch.examples.weight(first, last)
+        self._count += last - first
         if not m_b:
             return Part(more=batch.more)
         own.set_masks(first, self.group.part_number(i))
@@ -215,17 +218,18 @@ class RankSteps:
         own = self.own
         if not own.compiled or self.sync_every is not None:
             return
-        told = own.optimizer.settings(), own.regularisation, own.kept
-        if self._told is None or told[:2] != self._told[:2] or told[2] is not self._told[2]:
-            self._told, self._rule = told, own.compiled_rule(1.0)
+        told = own.optimizer.settings(), own.regularisation, own.unit, own.kept
+        if self._told is None or told[:3] != self._told[:3] or told[3] is not self._told[3]:
+            self._told, self._rule = told, own.compiled_rule(own.unit)
         self._rate = own.rates(1)
 
     def _step(self, m_b: float) -> float:
         """Take the step; returns the penalty before it."""
         own = self.own
+        divisor = m_b if own.mean_weight is None else float(self._sum.extra.sum())      # the examples of all ranks
         if not own.compiled:
-            return own.learn(m_b)
-        return _epoch.step(own.net.plan.code, own.theta, m_b, self._rule, self._rate, own.Delta)
+            return own.learn(m_b, own.unit, divisor)
+        return _epoch.step(own.net.plan.code, own.theta, m_b, self._rule, self._rate, own.Delta, divisor)
 
     # ------------------------------------------------------------ steps of each rank's own, then an average
 
