@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._types import Floats, Metric
-from .engine import checks, classes
+from .engine import blas, checks, classes
 from .engine.data import Data
 
 
@@ -74,8 +74,9 @@ def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score."""
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else sample_weight
-    left = w @ (h - Y) ** 2
-    spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
+    with blas.single_thread(everywhere=True):
+        left = w @ (h - Y) ** 2
+        spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
     constant = np.where(left == 0, 1.0, 0.0)
     return float(np.mean(np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1), constant)))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._types import Doubles
-from .engine import checks
+from .engine import blas, checks
 from .network import Network
 
 LOST = 1e-3  # a larger rounding error, in scales of its column, is a warning
@@ -79,7 +79,8 @@ class Standardise:
     def _sum(X: NDArray[Any], w: NDArray[Any], function: Callable[[Doubles], Doubles]) -> Any:
         """sum_i w_i function(x_i) over the rows, (n,)"""
         blocks = range(0, len(X), ROWS)
-        return sum(w[i : i + ROWS] @ function(X[i : i + ROWS].astype(np.float64)) for i in blocks)
+        with blas.single_thread(everywhere=True):
+            return sum(w[i : i + ROWS] @ function(X[i : i + ROWS].astype(np.float64)) for i in blocks)
 
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """(x - mean) / scale of each row, or of one row; float32 stays float32, any other dtype becomes float64."""
@@ -140,6 +141,7 @@ def _with_first(net: Network, change: Callable[[Doubles], None]) -> Network:
     """A copy of the network with Theta(1) changed, in float64"""
     net = net.copy()
     Theta = net.Theta[0].astype(np.float64)
-    change(Theta)
+    with blas.single_thread(everywhere=True):
+        change(Theta)
     net.Theta[0][:] = Theta
     return net

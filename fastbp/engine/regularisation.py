@@ -54,6 +54,11 @@ class Regularisation:
         """Is D made of Delta and c alone, the same c for every batch?"""
         return self.l1 == self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
 
+    @property
+    def in_J(self) -> bool:
+        """Is D that of J, neither clipped nor of a batch?"""
+        return self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
+
     def code(self, scale: float = 1.0) -> Doubles:
         """The same for the compiled core; weights of examples are in units of scale."""
         return np.array([self.l1, self.batch_lam / scale, self.clip_value, self.clip_norm, *self.c])
