@@ -55,10 +55,10 @@ def check_gradient(
     h = checks.number(h, "h", open_low=True)
     rng = checks.generator(seed)
     net64 = net.copy(dtype=np.float64)
-    theta, n = net64.theta, net64.n_parameters
+    theta, n = np.asarray(net64.theta, np.float64), net64.n_parameters
     data = net64.data(X, Y, sample_weight)
     penalties = Regularisation.of(net64.plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1)
-    D = objective.cost_and_gradient(theta, data, penalties)[1].astype(np.float64, copy=False)
+    D: Doubles = objective.cost_and_gradient(theta, data, penalties)[1].astype(np.float64, copy=False)
     U = None if directions is None else rng.standard_normal((checks.count(directions, "directions"), n))
     with blas.single_thread(everywhere=True):
         return _compare(lambda at: objective.cost(at, data, penalties), theta, D, U, h)

@@ -7,20 +7,21 @@ same sums in the same order.
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport final
+from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
+from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
 
-from _as_numpy cimport right
-from _backprop cimport team_begin
-from _checked cimport READ, WRITE, arrays_t, give_back, got, own_plan, own_room, take, values
-from _few cimport costs, few_t, objective, outputs
+from _as_numpy cimport make_D, penalty_of, right
+from _backprop cimport accumulate_block, forward, load, team_begin, team_t
+from _checked cimport WRITE, arrays_t, give_back, got, own_plan, own_room, take, values
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
+    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, output_of,
+    plan_t, rows_t, to_rows,
 )
 from _memory cimport owner_of, shows
 from _sources cimport fit, ready, sources_t
-from _taken cimport is_count, is_number, take_rows, take_targets, takes_t
+from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
 
 from fastbp._backprop import Examples
 
@@ -28,6 +29,67 @@ bind_kernels()
 
 cdef enum:
     ROUND = 64      # examples: blocks grow by so many
+
+
+cdef struct few_t:
+    plan_t p
+    team_t alone
+    void *work          # of a block of B examples
+    Py_ssize_t B
+    double *costs       # of its panels
+    double *c           # one a Theta
+    double *room        # for penalties: n values
+
+
+cdef double costs(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *Delta
+) noexcept nogil:
+    """Delta := the sum over m examples, unless it is NULL  ->  the sum of their costs"""
+    cdef Py_ssize_t i = 0, rows
+    cdef double cost = 0
+    cdef unsigned callers = enter()
+    if Delta != NULL:
+        memset(Delta, 0, few.p.n * sizeof(floating))
+    while i < m:
+        rows = min(few.B, m - i)
+        cost += accumulate_block(&few.p, theta, data, i, rows, <floating *>few.work, few.B, True, Delta, few.costs,
+                                 &few.alone, 0)
+        i += rows
+    leave(callers)
+    return cost
+
+
+cdef void outputs(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *h
+) noexcept nogil:
+    """h (m, K) := h(x) of each example, block by block"""
+    cdef const plan_t *p = &few.p
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last], B = few.B, i = 0, rows
+    cdef floating *w = <floating *>few.work
+    cdef unsigned callers = enter()
+    while i < m:
+        rows = min(B, m - i)
+        load(p, data, i, rows, w, B, 0, w + B * p.a[0])
+        forward(p, theta, rows, <const floating *>(w + B * p.a[0]), w, B, 0, 0, False, &few.alone)
+        output_of(<int>p.g[last], rows, K, <const floating *>(w + B * p.z[last]), w + B * p.a[last])
+        to_rows(rows, K, <const floating *>(w + B * p.a[last]), h + i * K, K)
+        i += rows
+    leave(callers)
+
+
+cdef bint objective(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, floating *D,
+    double *J
+) noexcept nogil:
+    """J and, unless it is NULL, D, both by the weight m of the rows  ->  are they finite?"""
+    cdef rows_t row
+    J[0] = costs(few, theta, data, rows, D) / m
+    J[0] += penalty_of(&few.p, theta, few.c, l1, few.room)
+    if D == NULL or not isfinite(J[0]):
+        return isfinite(J[0])
+    make_D(&few.p, theta, m, few.c, l1, D)
+    row.data, row.stride, row.type = D, 0, ROWS_F32 if floating is float else ROWS_F64
+    return fastbp_first_nonfinite(&row, 1, few.p.n, LARGEST) < 0
 
 
 @final
@@ -68,7 +130,9 @@ cdef class Evaluator:
         if full < 1 or full % ROUND or self.few.p.units > 2**56 // full:
             raise ValueError(f"full must be a multiple of {ROUND}; got {full}")
         self.most, self.full, self.softmax = most, full, softmax
-        self.takes = takes_t(self.few.p.s[0], self.few.p.s[self.few.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
+        self.takes = takes_t(
+            self.few.p.s[0], self.few.p.s[self.few.p.L - 1], lowest, highest, rows_sum_to_1, self.format
+        )
         self.dtype, self.array, self.empty = dtype, array, empty
         self.cs = own_room(self.few.p.L * sizeof(double), <void **>&self.few.c)
         team_begin(&self.few.alone, 1)
@@ -83,48 +147,10 @@ cdef class Evaluator:
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
         return (
-            self.take_theta(held, theta, at)
+            type(theta) is self.array and take_theta(held, theta, at, self.few.p.n, self.format)
             and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
             and (not targets or take_targets(held, Y, data, data.X.n, &self.takes, self.dtype))
         )
-
-    cdef bint take_theta(self, arrays_t *held, theta, const void **at) except -1:
-        """at := n finite values of the network's dtype"""
-        cdef Py_buffer *view = &held.views[held.n]
-        cdef rows_t row
-        if type(theta) is not self.array or not got(theta, view, READ):
-            return False
-        held.n += 1
-        if view.ndim != 1 or view.shape[0] != self.few.p.n or view.format[0] != self.format or view.format[1] != 0 or (
-            <size_t>view.buf % <size_t>view.itemsize
-        ) or not shows(owner_of(theta), view, READ):
-            return False
-        at[0] = view.buf
-        row.data, row.stride, row.type = view.buf, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
-        return fastbp_first_nonfinite(&row, 1, self.few.p.n, LARGEST) < 0
-
-    cdef bint take_penalties(self, weight_decay, lam, l1, double *l1_to, double m) except -1:
-        """self.c := c_l, l1_to := l1"""
-        cdef double c, course
-        cdef Py_ssize_t l
-        if not is_number(l1, l1_to):
-            return False
-        if type(weight_decay) is list or type(weight_decay) is tuple:
-            if lam is not None or len(weight_decay) != self.few.p.L - 1:
-                return False
-            for l in range(self.few.p.L - 1):
-                if not is_number(weight_decay[l], &self.few.c[l]):
-                    return False
-            return True
-        if not is_number(weight_decay, &c):
-            return False
-        if lam is not None:
-            if c != 0 or not is_number(lam, &course):
-                return False
-            c = course / m
-        for l in range(self.few.p.L - 1):
-            self.few.c[l] = c
-        return True
 
     cdef int grow(self, Py_ssize_t m) except -1:
         """Make room for m examples."""
@@ -200,8 +226,8 @@ cdef class Evaluator:
             return None
         result = self.empty(self.few.p.n, self.dtype)
         try:
-            if not self.begin(&held, X, Y, True, theta, &at, &data) or not self.take_penalties(
-                weight_decay, lam, l1, &own_l1, <double>data.X.n
+            if not self.begin(&held, X, Y, True, theta, &at, &data) or not take_penalties(
+                weight_decay, lam, l1, self.few.p.L - 1, <double>data.X.n, self.few.c, &own_l1
             ):
                 return None
             D = values(&held, result, "D", self.format, self.few.p.n, WRITE)
@@ -232,8 +258,8 @@ cdef class Evaluator:
         if not is_count(n_threads):
             return None
         try:
-            if self.begin(&held, X, Y, True, theta, &at, &data) and self.take_penalties(
-                weight_decay, lam, l1, &own_l1, <double>data.X.n
+            if self.begin(&held, X, Y, True, theta, &at, &data) and take_penalties(
+                weight_decay, lam, l1, self.few.p.L - 1, <double>data.X.n, self.few.c, &own_l1
             ) and self.J_of(at, &data, data.X.n, <double>data.X.n, own_l1, NULL, &J):
                 return J
             return None
@@ -255,7 +281,9 @@ cdef class Evaluator:
         result = self.empty(self.few.p.n, self.dtype) if gradient else None
         held.n = 0
         try:
-            if m < 1 or m > self.most or not self.take_theta(&held, theta, &at):
+            if m < 1 or m > self.most or type(theta) is not self.array or not take_theta(
+                &held, theta, &at, self.few.p.n, self.format
+            ):
                 return None
             if gradient:
                 D = values(&held, result, "D", self.format, self.few.p.n, WRITE)

@@ -24,7 +24,7 @@ from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, p
 from _sources cimport fit, ready, sources_t
 from _steps cimport epoch_t, run_steps, take_step
 from _taken cimport take_rows, take_targets, takes_t
-from _update cimport groups_of, learn, next_step
+from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
 
@@ -50,6 +50,10 @@ cdef class Rule:
 
     def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
+
+    def stays(self):
+        """Are its arrays as they were?"""
+        return stay(&self.own)
 
 
 cdef sources_t *inside(examples) except NULL:

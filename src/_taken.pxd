@@ -8,7 +8,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t
 
-from _checked cimport READ, arrays_t, got
+from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
 from _memory cimport owner_of, shows
 
@@ -163,3 +163,46 @@ cdef inline bint is_number(object value, double *x) except -1:
 cdef inline bint is_count(object value) except -1:
     """None, or an int of at least 1"""
     return value is None or (type(value) is int and 0 < value < 1 << 53)
+
+
+cdef inline bint take_theta(
+    arrays_t *held, object theta, const void **at, Py_ssize_t n, char format
+) except -1:
+    """at := n finite values of the network's dtype; the buffer is held"""
+    cdef Py_buffer *view = &held.views[held.n]
+    cdef rows_t row
+    if not got(theta, view, READ):
+        return False
+    held.n += 1
+    row.data, row.stride, row.type = view.buf, 0, ROWS_F32 if format == b"f" else ROWS_F64
+    at[0] = view.buf
+    return (
+        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(theta), view, READ)
+        and fastbp_first_nonfinite(&row, 1, n, DBL_MAX) < 0
+    )
+
+
+cdef inline bint take_penalties(
+    object weight_decay, object lam, object l1, Py_ssize_t layers, double m, double *c, double *l1_to
+) except -1:
+    """c := c_l of each Theta, l1_to := l1; m is that of lam / m"""
+    cdef double course
+    cdef Py_ssize_t l
+    if not is_number(l1, l1_to):
+        return False
+    if type(weight_decay) is list or type(weight_decay) is tuple:
+        if lam is not None or len(weight_decay) != layers:
+            return False
+        for l in range(layers):
+            if not is_number(weight_decay[l], &c[l]):
+                return False
+        return True
+    if not is_number(weight_decay, &c[0]):
+        return False
+    if lam is not None:
+        if c[0] != 0 or not is_number(lam, &course):
+            return False
+        c[0] = course / m
+    for l in range(1, layers):
+        c[l] = c[0]
+    return True

@@ -1,6 +1,6 @@
-"""Hold BLAS to one thread while ours work: more threads change its bits, slow small work down, and spin when it is done.
+"""Hold BLAS to one thread while ours work: more threads change its bits, slow small work down, and spin afterwards.
 
-The process has one count for each library: the first to enter saves the number of threads and sets 1, the last to leave
+Each library has one count for the process: the first to enter saves the number of threads and sets 1, the last to leave
 restores it. (Two overlapping threadpoolctl limits would leave the library at one thread for good.)
 """
 
@@ -45,7 +45,7 @@ def _scan() -> list[Library]:
 
 @contextmanager
 def single_thread(everywhere: bool = False) -> Iterator[None]:
-    """Hold SciPy's BLAS, or every BLAS, to one thread inside the block; blocks may overlap in several Python threads."""
+    """Hold SciPy's BLAS, or every BLAS, to one thread inside the block; blocks may overlap in several threads."""
     chosen = all_libraries() if everywhere else libraries()
     with _lock:
         for library in chosen:

@@ -229,11 +229,11 @@ def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str
 
 
 def number(
-    value: object, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
+    value: Any, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
     open_high: bool = True,
 ) -> float:
     """A finite real number in an interval, as float."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if type(value) not in (float, int) and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         x = float(value)
@@ -256,7 +256,7 @@ def value(result: Any, name: str) -> float:
 
 def count(value: object, name: str, *, low: int = 1) -> int:
     """A whole number of at least `low`, as int; compiled code can hold it."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
     n = int(value)
     if n < low:

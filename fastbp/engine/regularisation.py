@@ -43,7 +43,8 @@ class Regularisation:
     ) -> Self:
         """From a caller's arguments; m is the one of lam / m."""
         c = checks.coefficients(weight_decay, lam, m, len(plan.shapes))
-        return cls(c).with_(l1=l1, batch_lam=batch_lam, clip_value=clip_value, clip_norm=clip_norm)
+        return cls(c, checks.number(l1, "l1"), checks.number(batch_lam, "batch_lam"),
+                   checks.limit(clip_value, "clip_value"), checks.limit(clip_norm, "clip_norm"))
 
     def with_(self, **settings: Any) -> Self:
         """The same with other settings, checked."""

@@ -20,6 +20,7 @@ from .threads import Crew
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 FEW = 1e7  # floating-point operations up to which a call neither gives up the GIL nor gains by a second thread
 RANGES = 8  # the most ranges of a sum; each has a Delta of its own
+LOWEST = 64  # examples: the full height of a block is at least so many
 BLOCKS = 4  # the fewest blocks of a range, if there are several
 MANY = 2**40  # examples: more than any block has
 RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-FAULTS = [*range(1, 55), 58, 59, 62, 63, *range(68, 73), 77]
+FAULTS = [*range(1, 55), 58, 59, 62, 63, *range(68, 73), 75, 77]
 ROW = re.compile(r"\| (\d+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
 
