@@ -66,10 +66,10 @@ class Trainer:
 
     Notes
     -----
-    A step takes a few microseconds where X is a C-contiguous array of the network's dtype and Y one too (or int64
-    labels); everything else is converted first. One trainer is for one thread at a time. Its pickles and copies have a
-    network, optimizer and state of their own, and go on to the same bits; what is pickled or copied together with them
-    (the network, in a tuple or dict) stays one. Attributes of your own they have not.
+    A step on a few rows takes a microsecond or two where X and Y are arrays, of whatever dtype; lists are converted
+    first. One trainer is for one thread at a time. Its pickles and copies have a network, optimizer and state of their
+    own, and go on to the same bits; what is pickled or copied together with them (the network, in a tuple or dict)
+    stays one. Attributes of your own they have not.
 
     Examples
     --------
