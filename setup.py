@@ -73,6 +73,7 @@ setup(
             extension("_kernels", *(f"src/kernels/{name}.c" for name in KERNELS)),
             extension("_backprop"),
             extension("_epoch"),
+            extension("_calls"),
         ],
         include_path=["src", str(BUILD)],
         build_dir=str(BUILD),

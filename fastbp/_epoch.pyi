@@ -20,6 +20,7 @@ class Rule:
         scalars: Doubles,
         taken: NDArray[np.int64],
     ) -> Rule: ...
+    def stays(self) -> bool: ...
 
 def step(
     plan: NDArray[np.int64],

@@ -83,6 +83,8 @@ class Sum(Protocol):
 
     def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float: ...
 
+    def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any: ...
+
 
 class Net(Protocol):
     """The part of a `Network` that the engine uses."""

@@ -1,13 +1,13 @@
 """Check D against differences of J."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._types import Count, Doubles, Floats, Number, PerLayer, Seed
-from .engine import checks, objective
+from ._types import Count, Doubles, Number, PerLayer, Seed
+from .engine import blas, checks, objective
 from .engine.regularisation import Regularisation
 from .network import Network
 
@@ -55,21 +55,25 @@ def check_gradient(
     h = checks.number(h, "h", open_low=True)
     rng = checks.generator(seed)
     net64 = net.copy(dtype=np.float64)
-    theta, n = net64.theta, net64.n_parameters
+    theta, n = np.asarray(net64.theta, np.float64), net64.n_parameters
     data = net64.data(X, Y, sample_weight)
     penalties = Regularisation.of(net64.plan, data.weight * data.scale, weight_decay=weight_decay, lam=lam, l1=l1)
-    D = objective.cost_and_gradient(theta, data, penalties)[1].astype(np.float64, copy=False)
+    D: Doubles = objective.cost_and_gradient(theta, data, penalties)[1].astype(np.float64, copy=False)
+    U = None if directions is None else rng.standard_normal((checks.count(directions, "directions"), n))
+    with blas.single_thread(everywhere=True):
+        return _compare(lambda at: objective.cost(at, data, penalties), theta, D, U, h)
+
+
+def _compare(
+    J: Callable[[Doubles], float], theta: Doubles, D: Doubles, U: Doubles | None, h: float,
+) -> GradientCheck:
+    """Differences of J along the rows of U, made 1 long, or along every coordinate, beside those that D tells."""
     along: Iterable[Doubles]
-    if directions is None:
-        along, analytic = _unit_vectors(n), D
+    if U is None:
+        along, analytic = _unit_vectors(len(theta)), D
     else:
-        U = rng.standard_normal((checks.count(directions, "directions"), n))
         U /= np.linalg.norm(U, axis=1, keepdims=True)
         along, analytic = U, U @ D
-
-    def J(at: Floats) -> float:
-        return objective.cost(at, data, penalties)
-
     numeric = np.array([(J(theta + h * u) - J(theta - h * u)) / (2 * h) for u in along])
     size = np.linalg.norm(analytic + numeric)
     difference = np.linalg.norm(analytic - numeric)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import words
 from ._types import Floats, Metric
-from .engine import checks, classes
+from .engine import blas, checks, classes
 from .engine.data import Data
 
 
@@ -85,8 +85,9 @@ def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float
     w = np.ones(len(Y)) if sample_weight is None else sample_weight
     if np.count_nonzero(w) < 2:
         return math.nan
-    left = w @ (h - Y) ** 2
-    spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
+    with blas.single_thread(everywhere=True):
+        left = w @ (h - Y) ** 2
+        spread = w @ (Y - np.average(Y, axis=0, weights=w)) ** 2
     constant = np.where(left == 0, 1.0, 0.0)
     return float(np.mean(np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1), constant)))
 

@@ -99,6 +99,7 @@ class Network:
         self._dtype = theta.dtype
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
+        self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below asks it first
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
@@ -232,6 +233,8 @@ class Network:
         ndarray (m, K), or (K,) for one example
         """
         h = self._predict_row(X, out)
+        if h is None and out is None:
+            h = self._evaluator.predict(X, self._theta)
         if h is not None:
             return h
         rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
@@ -251,12 +254,18 @@ class Network:
 
     def activations(self, X: ArrayLike) -> list[Floats]:
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
+        layers = self._evaluator.activations(X, self._theta)
+        if layers is not None:
+            return layers
         rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
         self._check_theta()
         return [rows.astype(self.dtype), *sums.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
         """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
+        layers = self._evaluator.deltas(X, Y, self._theta)
+        if layers is not None:
+            return layers
         theta, data = self._check_theta(), self.data(X, Y)
         return sums.trace_back(self._plan, theta, data.examples(), data.m)
 
@@ -335,6 +344,11 @@ class Network:
         RankError
             Another rank has raised one of these.
         """
+        if comm is None and sample_weight is None:
+            result = self._evaluator.cost_and_gradient(
+                X, Y, self._theta if theta is None else theta, weight_decay, lam, l1, out, n_threads)
+            if result is not None:
+                return result
         group = as_group(comm)
         with guard(group):
             theta, data, penalties = evaluation(
@@ -351,6 +365,10 @@ class Network:
         n_threads: Count | None = None, comm: Comm | Group | None = None,
     ) -> float:
         """J alone; arguments as for `cost_and_gradient`."""
+        if comm is None and sample_weight is None:
+            J = self._evaluator.cost(X, Y, self._theta if theta is None else theta, weight_decay, lam, l1, n_threads)
+            if J is not None:
+                return J
         group = as_group(comm)
         with guard(group):
             theta, data, penalties = evaluation(
@@ -365,6 +383,10 @@ class Network:
         Right is the largest output (labels, or one 1 a row), or every output on the right side of the middle of its
         range (K = 1, or several labels an example). comm as for `cost_and_gradient`.
         """
+        if comm is None and sample_weight is None:
+            result = self._evaluator.evaluate(X, Y, self._theta)
+            if result is not None:
+                return Evaluation(*result)
         group = as_group(comm)
         with guard(group):
             data = self.data(X, Y, sample_weight) if group is None else evaluation(self, X, Y, sample_weight, group)[1]

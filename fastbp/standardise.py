@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._types import Doubles
-from .engine import checks
+from .engine import blas, checks
 from .network import Network
 
 LOST = 1e-3  # a larger rounding error, in scales of its column, is a warning
@@ -57,7 +57,7 @@ class Standardise:
         # scale is that of the differences, however far the mean is from 0
         first, total = rows[int((w > 0).argmax())].astype(np.float64), w.sum()
         exponent = np.zeros(len(first), np.int64)
-        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"), blas.single_thread(everywhere=True):
             rest, top = self._first_pass(rows, w, first, exponent)
             extreme = (top > 2.0**400) | ((top < 2.0**-400) & (top > 0))
             if extreme.any():   # in units of 2^exponent, in which squares neither overflow nor vanish
@@ -185,7 +185,7 @@ def _with_first(net: Network, change: Callable[[Doubles], None]) -> Network:
     """A copy of the network with Theta(1) changed, in float64"""
     net = net.copy()
     Theta = net.Theta[0].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"), blas.single_thread(everywhere=True):
         change(Theta)
         net.Theta[0][:] = Theta
     if not np.isfinite(net.Theta[0]).all():

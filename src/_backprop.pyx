@@ -34,7 +34,7 @@ cdef class Examples:
     """X, Y (dense targets or labels), weights and order, opened once and read where they lie.
 
     X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
-    labels : (m,) int64 or None; order : (any,) int64 or None. Their values are checked by fastbp.checks before.
+    labels : (m,) int64 or None; order : (any,) int64 or None. Their values are checked by fastbp.engine.checks before.
     """
 
     cdef sources_t sources

@@ -6,7 +6,6 @@ return at a step boundary; cut into any number of calls an epoch gives the same 
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
@@ -14,7 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, own_plan, own_room, room, some,
+    MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan, own_room, room, some,
     stays, take, take_work, values,
 )
 from _kernels cimport (
@@ -24,6 +23,7 @@ from _kernels cimport (
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
+from _taken cimport take_rows, take_targets, takes_t
 from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
@@ -50,6 +50,10 @@ cdef class Rule:
 
     def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
+
+    def stays(self):
+        """Are its arrays as they were?"""
+        return stay(&self.own)
 
 
 cdef sources_t *inside(examples) except NULL:
@@ -212,10 +216,9 @@ def online_steps(
 cdef class Stepper:
     """One training step with everything at hand: for callers to whom a microsecond counts.
 
-    Holds the GIL, and with it its buffers. Takes only what needs no conversion: X (m, s_1) and targets (m, K), or (m,)
-    for K = 1, contiguous in the network's dtype, or int64 labels (m,); at most B examples; and a finite theta. theta
-    and the rule's arrays are looked at again at each step; plan is copied. Each example has the weight w, and Delta is
-    divided by their number. `_`, `__` and `___` were Delta, workspace and costs, which are the stepper's own now.
+    Holds the GIL, and with it its buffers. Takes what src/_taken.pxd takes of X (m, s_1) and Y, at most B examples,
+    and a finite theta. theta and the rule's arrays are looked at again at each step; plan is copied. Each example has
+    the weight w, and Delta is divided by their number.
     """
 
     cdef plan_t p
@@ -228,9 +231,9 @@ cdef class Stepper:
     cdef Rule rule
     cdef public double rate     # the learning rate of the next step; 0: the rule's own
     cdef Py_ssize_t B
-    cdef double lowest, highest
     cdef rows_t w               # of every example, in units of the rule; NULL: 1
-    cdef bint rows_sum_to_1     # of dense targets: more to check than is checked here
+    cdef takes_t takes
+    cdef object dtype
     cdef char format
 
     def __cinit__(
@@ -258,39 +261,9 @@ cdef class Stepper:
             else:
                 (<double *>own_w)[0] = w
         self.rule, self.B = rule, B
-        self.lowest, self.highest, self.rows_sum_to_1 = lowest, highest, rows_sum_to_1
+        self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
+        self.dtype = theta.dtype
         team_begin(&self.alone, 1)
-
-    cdef bint targets(self, Py_buffer *Y, examples_t *data, Py_ssize_t m, int own) noexcept:
-        """data.Y or data.labels := Y, if it can be taken as it is"""
-        cdef Py_ssize_t K = self.p.s[self.p.L - 1], i
-        cdef const int64_t *labels = <const int64_t *>Y.buf
-        cdef double y
-        data.labels, data.Y.data = NULL, NULL
-        if Y.ndim < 1 or Y.ndim > 2 or Y.shape[0] != m:
-            return False
-        if Y.ndim == 1 and K > 1:
-            if Y.itemsize != 8 or (Y.format[0] != b"l" and Y.format[0] != b"q") or Y.format[1] != 0 or (
-                Y.strides[0] != 8 and m > 1
-            ) or self.highest != 1:
-                return False
-            for i in range(m):
-                if labels[i] < 0 or labels[i] >= K:
-                    return False
-            data.labels = labels
-            return True
-        if Y.format[0] != self.format or Y.format[1] != 0 or Y.len != m * K * Y.itemsize or (
-            Y.ndim == 2 and (Y.shape[1] != K or (K > 1 and Y.strides[1] != Y.itemsize))
-        ) or (m > 1 and Y.strides[0] != K * Y.itemsize) or self.rows_sum_to_1:
-            return False
-        data.Y.data, data.Y.stride, data.Y.type, data.Y.n = Y.buf, K * Y.itemsize, own, m
-        if fastbp_first_nonfinite(&data.Y, m, K, LARGEST) >= 0:
-            return False
-        for i in range(m * K):
-            y = (<const float *>Y.buf)[i] if own == ROWS_F32 else (<const double *>Y.buf)[i]
-            if y < self.lowest or y > self.highest:
-                return False
-        return True
 
     cdef inline int as_it_was(self) except -1:
         """Are theta and the rule's arrays as they were?"""
@@ -303,39 +276,29 @@ cdef class Stepper:
         return look_again(&self.rule.own)
 
     def step(self, X, Y):
-        """J of the batch before the step; None, with nothing done, where X or Y cannot be taken as they are."""
-        cdef Py_buffer x, y
+        """J of the batch before the step; None, with nothing done, where engine.checks has to look at X or Y."""
+        cdef arrays_t held
         cdef examples_t data
         cdef Py_ssize_t m
-        cdef int own = ROWS_F32 if self.format == b"f" else ROWS_F64
-        cdef bint fine
+        cdef bint fine = False
         cdef double J = 0
         cdef rows_t theta
-        theta.data, theta.stride, theta.type = self.theta.data, 0, own
-        if not got(X, &x, PyBUF_FORMAT | PyBUF_STRIDED_RO):     # fastbp.engine.checks tells
-            return None
-        if not got(Y, &y, PyBUF_FORMAT | PyBUF_STRIDED_RO):
-            PyBuffer_Release(&x)
-            return None
-        m = x.shape[0] if x.ndim == 2 else 0
+        theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
         data.order, data.w = NULL, self.w
-        data.X.data, data.X.type, data.X.n = x.buf, own, m
-        data.X.stride = x.strides[0] if x.ndim == 2 else 0
-        fine = (
-            0 < m <= self.B and x.shape[1] == self.p.s[0] and x.format[0] == self.format and x.format[1] == 0
-            and (x.strides[1] == x.itemsize or x.shape[1] == 1)
-            and <size_t>x.buf % <size_t>x.itemsize == 0 and <size_t>y.buf % <size_t>max(y.itemsize, 1) == 0
-            and self.targets(&y, &data, m, own) and self.as_it_was()
-            and fastbp_first_nonfinite(&data.X, m, self.p.s[0], LARGEST) < 0
-            and fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0
-        )
-        if fine:
-            if own == ROWS_F32:
+        held.n = 0
+        try:
+            fine = (
+                take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
+                and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype) and self.as_it_was()
+                and fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0
+            )
+            m = data.X.n if fine else 0
+            if fine and self.format == b"f":
                 J = self.run(<float *>self.theta.data, <float *>self.Delta, <float *>self.work, &data, m)
-            else:
+            elif fine:
                 J = self.run(<double *>self.theta.data, <double *>self.Delta, <double *>self.work, &data, m)
-        PyBuffer_Release(&y)
-        PyBuffer_Release(&x)
+        finally:
+            give_back(&held)
         return J if fine else self.complain()
 
     cdef double run(

@@ -3,7 +3,7 @@
 import numpy as np
 
 import fastbp
-from fastbp import _backprop, _epoch, _kernels
+from fastbp import _backprop, _calls, _epoch, _kernels
 from fastbp.engine import sums
 
 M, BATCH = 40, 8
@@ -41,6 +41,9 @@ class Parts:
 
     def predictor(self):
         return _backprop.Predictor(self.plan, self.theta, self.B, np.ndarray, np.empty)
+
+    def evaluator(self):
+        return _calls.Evaluator(self.plan, self.theta.dtype, M, 64, 0.0, 1.0, True, True, np.ndarray, np.empty)
 
 
 def steps(p, plan=None, m=M, batch=BATCH, first=0, last=5, rule=None, B=None, team=None, member=0, examples=None):

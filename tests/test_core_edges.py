@@ -13,7 +13,7 @@ import pytest
 from helpers import DTYPES, problem
 
 import fastbp
-from fastbp import _backprop, _epoch, _kernels
+from fastbp import _backprop, _calls, _epoch, _kernels
 from fastbp.engine import sums
 
 LARGE = (530, 520, 9)       # more weights in a layer than the second-level cache holds: cut into pieces
@@ -214,7 +214,7 @@ def test_what_is_no_buffer_is_refused_by_name_and_the_other_array_is_handed_back
 
 def compiled():
     """Every function, class and method of the compiled modules"""
-    for module in (_backprop, _epoch, _kernels):
+    for module in (_backprop, _calls, _epoch, _kernels):
         for name, found in vars(module).items():
             if name.startswith("_") or getattr(found, "__module__", None) != module.__name__:
                 continue

@@ -11,7 +11,7 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
-from fastbp import _backprop, _epoch, _kernels
+from fastbp import _backprop, _calls, _epoch, _kernels
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be empty in "?". All other arguments are good ones.
@@ -38,6 +38,9 @@ ENTRIES = {
         lambda p, work, out: _backprop.layer(p.plan[3, 1], work, p.B, out), "cut! block!"),
     "_backprop.Predictor": (
         lambda p, plan, theta: _backprop.Predictor(plan, theta, p.B, np.ndarray, np.empty), "plan theta"),
+    "_calls.Evaluator": (
+        lambda p, plan: _calls.Evaluator(
+            plan, p.theta.dtype, M, 64, 0.0, 1.0, True, True, np.ndarray, np.empty), "plan"),
     "_epoch.Rule": (
         lambda p, plan, settings, regularisation, m, v, scalars, taken: _epoch.Rule(
             plan, p.code, settings, regularisation, [m, v], scalars, taken),
@@ -122,6 +125,7 @@ FINE = {
     ("_backprop.Examples", "labels"): {"None"},
     ("_backprop.Examples", "order"): {"None", *SHORTER},
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
+    ("_calls.Evaluator", "plan"): {"other columns"},    # a smaller network, whose theta is not here
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
     ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
     ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
@@ -165,7 +169,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _epoch):
+    for module in (_kernels, _backprop, _calls, _epoch):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):
@@ -225,7 +229,7 @@ def test_whoever_has_the_capsule_of_another_is_refused():
 
     with pytest.raises(TypeError, match="examples must be"):
         steps(parts, examples=Thief())
-    for cls in (_backprop.Examples, _backprop.Team, _epoch.Rule):
+    for cls in (_backprop.Examples, _backprop.Team, _calls.Evaluator, _epoch.Rule):
         with pytest.raises(TypeError):
             type("Other", (cls,), {})
 
@@ -304,6 +308,9 @@ def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
 def test_a_plan_of_another_size_or_of_no_such_function_is_refused(change):
     parts = Parts(np.float64)
     change(parts.plan)
-    for call in (parts.stepper, parts.predictor, parts.rule, lambda: steps(parts, rule=Parts(np.float64).rule())):
+    for call in (
+        parts.stepper, parts.predictor, parts.evaluator, parts.rule,
+        lambda: steps(parts, rule=Parts(np.float64).rule()),
+    ):
         with pytest.raises(ValueError, match=r"plan|theta|state"):
             call()

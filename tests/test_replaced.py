@@ -171,3 +171,29 @@ def test_fault_54_a_frozen_network_can_still_be_asked():
         fastbp.train(net, X, Y, epochs=1)
     with pytest.raises(ValueError, match=r"theta"):
         net.theta = twin.theta
+
+
+@pytest.mark.parametrize(("change", "kept"), [
+    (lambda t: None, True),
+    (lambda t: setattr(t, "weight_decay", 0.1), False),
+    (lambda t: setattr(t.optimizer, "learning_rate", 0.5), False),
+    (lambda t: setattr(t, "state", {name: np.copy(a) if isinstance(a, np.ndarray) else a
+                                    for name, a in t.state.items()}), False),
+    (lambda t: t.state.__setitem__("m", t.state["m"].copy()), False),
+    (lambda t: t.state["m"].resize(t.state["m"].size + 10**6, refcheck=False), None),
+    (lambda t: t.state["m"].setflags(write=False), None),
+    (lambda t: setattr(t, "optimizer", fastbp.SGD(0.1)), False),
+])
+def test_the_compiled_rule_is_kept_from_epoch_to_epoch_while_nothing_has_changed(change, kept):
+    """None: it is refused, by the words of a new one"""
+    trainer = fastbp.Trainer(fastbp.Network([50, 8, 10], output="softmax", seed=0), fastbp.Adam(0.01))
+    trainer.epoch(X, Y)
+    before = trainer.steps.compiled_rule(1.0)
+    change(trainer)
+    if kept is None:
+        with pytest.raises(ValueError, match=r"state\['m'\] (must have|is read-only)"):
+            trainer.epoch(X, Y)
+        return
+    trainer.epoch(X, Y)
+    assert (trainer.steps.compiled_rule(1.0) is before) == kept
+    assert (trainer.steps.compiled_rule(2.0) is before) is False

@@ -99,6 +99,9 @@ class Shard:
         Delta += total.Delta
         return cost
 
+    def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> None:
+        """None: the ranks always sum together."""
+
     def accuracy(self, outputs: Callable[[Data], Floats]) -> float:
         """The fraction of all ranks' examples in the right class; outputs(data) returns h of a part."""
         right = self.group.add(lambda i: self.parts[i].right(outputs(self.parts[i])) if self.parts[i].m else 0.0)

@@ -1,7 +1,7 @@
-"""Hold SciPy's BLAS to one thread while ours work: more threads change its bits and slow small work down.
+"""Hold BLAS to one thread while ours work: more threads change its bits, slow small work down, and spin afterwards.
 
-The process has one count: the first to enter saves the number of threads and sets 1, the last to leave restores it.
-(Two overlapping threadpoolctl limits would leave the library at one thread for good.)
+Each library has one count for the process: the first to enter saves the number of threads and sets 1, the last to leave
+restores it. (Two overlapping threadpoolctl limits would leave the library at one thread for good.)
 """
 
 import os
@@ -14,50 +14,64 @@ import scipy.linalg.cython_blas  # noqa: F401  (loads the library that `librarie
 from .._types import Library
 
 _lock = threading.Lock()
-_holders = 0
-_saved: list[tuple[Library, int]] = []
+_held: dict[Library, tuple[int, int]] = {}      # how many hold it, its threads before
 _found: list[Library] | None = None
+_loaded: list[Library] | None = None
 
 
 def libraries() -> list[Library]:
     """The threadpoolctl controllers of the BLAS that SciPy calls; found once, since a scan takes a millisecond."""
     global _found
     if _found is None:
-        from threadpoolctl import ThreadpoolController
-
-        blas = ThreadpoolController().select(user_api="blas").lib_controllers
+        blas = _scan()
         _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
     return _found
 
 
+def all_libraries() -> list[Library]:
+    """Those of every BLAS in the process, NumPy's too; found once."""
+    global _loaded
+    if _loaded is None:
+        ours = {library.filepath: library for library in libraries()}       # one controller a library
+        _loaded = [ours.get(library.filepath, library) for library in _scan()]
+    return _loaded
+
+
+def _scan() -> list[Library]:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
 @contextmanager
-def single_thread() -> Iterator[None]:
-    """Hold SciPy's BLAS to one thread inside the block; blocks may overlap in several Python threads."""
-    global _holders, _saved
+def single_thread(everywhere: bool = False) -> Iterator[None]:
+    """Hold SciPy's BLAS, or every BLAS, to one thread inside the block; blocks may overlap in several threads."""
+    chosen = all_libraries() if everywhere else libraries()
     with _lock:
-        if _holders == 0:
-            _saved = [(library, library.get_num_threads()) for library in libraries()]
-            for library, _ in _saved:
+        for library in chosen:
+            holders, threads = _held.get(library) or (0, library.get_num_threads())
+            if not holders:
                 library.set_num_threads(1)
-        _holders += 1
+            _held[library] = holders + 1, threads
     try:
         yield
     finally:
         with _lock:
-            _holders -= 1
-            if _holders == 0:
-                for library, threads in _saved:
+            for library in chosen:
+                holders, threads = _held.pop(library)
+                if holders > 1:
+                    _held[library] = holders - 1, threads
+                else:
                     library.set_num_threads(threads)
 
 
 def _after_fork() -> None:
     """In a forked child: the threads that held BLAS stayed with the parent"""
-    global _lock, _holders, _saved
+    global _lock, _held
     _lock = threading.Lock()
-    if _holders:
-        for library, threads in _saved:
-            library.set_num_threads(threads)
-    _holders, _saved = 0, []
+    for library, (_, threads) in _held.items():
+        library.set_num_threads(threads)
+    _held = {}
 
 
 if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that cannot fork have none)

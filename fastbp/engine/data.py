@@ -70,6 +70,7 @@ class Data:
         w: Floats | None,
     ) -> None:
         self.plan, self.X, self.m, self.dense, self.labels, self.w = plan, X, len(X), dense, labels, w
+        self._few: tuple[Any, ...] | None = None     # dtype, evaluator and examples, from call to call
         self.weight = float(self.m) if w is None else float(w.sum(dtype=np.float64))
 
     def __repr__(self) -> str:
@@ -118,6 +119,15 @@ class Data:
     ) -> float:
         """Delta += the sum over the examples; returns the sum of their costs. See `sums.accumulate`."""
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)
+
+    def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any:
+        """J, or (J, D), by `sums.evaluator`; None if it does not take these examples or this theta."""
+        if not sums.are_few(self.plan, self.m):
+            return None
+        if self._few is None or self._few[0] != theta.dtype:
+            self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()
+        _, evaluator, examples = self._few
+        return evaluator.of_examples(examples, self.m, self.weight, theta, c, l1, gradient)
 
     @cached_property
     def classes(self) -> Classes | None:

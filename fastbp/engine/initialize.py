@@ -81,7 +81,7 @@ def warn_if_equal_units(net: Net, stacklevel: int = 4) -> None:
             continue
         outgoing = after[:, 1:].T
         sums = before.sum(axis=1) + outgoing.sum(axis=1)
-        if len(np.unique(sums)) == len(sums):       # cheap, and almost always enough
+        if len(set(sums.tolist())) == len(sums):       # cheap, and almost always enough
             continue
         units = np.hstack([before, outgoing])
         equal = len(units) - len(np.unique(units, axis=0))

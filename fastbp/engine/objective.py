@@ -1,13 +1,19 @@
 """J and D: the mean over the examples, and the penalties."""
 
+from typing import Any
+
 import numpy as np
 
 from .._types import Count, Floats, Sum
+from . import checks
 from .regularisation import Regularisation
 
 
 def cost(theta: Floats, data: Sum, regularisation: Regularisation, n_threads: Count | None = None) -> float:
     """J"""
+    J = _few(theta, data, regularisation, n_threads, False)
+    if J is not None:
+        return J
     mean = data.accumulate(theta, theta[:0].copy(), n_threads) / data.weight
     return mean + regularisation.penalty(data.plan, theta, data.weight)
 
@@ -16,7 +22,19 @@ def cost_and_gradient(
     theta: Floats, data: Sum, regularisation: Regularisation, n_threads: Count | None = None,
 ) -> tuple[float, Floats]:
     """J and D = dJ/dtheta, D a fresh array."""
+    result = _few(theta, data, regularisation, n_threads, True)
+    if result is not None:
+        return result
     D = np.zeros_like(theta)
     mean = data.accumulate(theta, D, n_threads) / data.weight
     J = mean + regularisation.penalty(data.plan, theta, data.weight)
     return J, regularisation.regularise(data.plan, theta, D, data.weight)
+
+
+def _few(
+    theta: Floats, data: Sum, regularisation: Regularisation, n_threads: Count | None, gradient: bool,
+) -> Any:
+    """J, or (J, D), of a few examples in one call of compiled code; None if the ways above have to find it."""
+    if n_threads is not None:
+        checks.count(n_threads, "n_threads")
+    return data.few(theta, regularisation.c, regularisation.l1, gradient) if regularisation.in_J else None

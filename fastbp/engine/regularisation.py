@@ -43,7 +43,8 @@ class Regularisation:
     ) -> Self:
         """From a caller's arguments; m is the one of lam / m."""
         c = checks.coefficients(weight_decay, lam, m, len(plan.shapes))
-        return cls(c).with_(l1=l1, batch_lam=batch_lam, clip_value=clip_value, clip_norm=clip_norm)
+        return cls(c, checks.number(l1, "l1"), checks.number(batch_lam, "batch_lam"),
+                   checks.limit(clip_value, "clip_value"), checks.limit(clip_norm, "clip_norm"))
 
     def with_(self, **settings: Any) -> Self:
         """The same with other settings, checked."""
@@ -53,6 +54,11 @@ class Regularisation:
     def decay_alone(self) -> bool:
         """Is D made of Delta and c alone, the same c for every batch?"""
         return self.l1 == self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
+
+    @property
+    def in_J(self) -> bool:
+        """Is D that of J, neither clipped nor of a batch?"""
+        return self.batch_lam == 0 and self.clip_value == self.clip_norm == inf
 
     def code(self, scale: float = 1.0) -> Doubles:
         """The same for the compiled core; weights of examples are in units of scale."""

@@ -12,11 +12,11 @@ MOST = 2**63 - 1  # compiled code counts up to it
 
 
 def number(
-    value: object, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
+    value: Any, name: str, *, low: float = 0.0, high: float = math.inf, open_low: bool = False,
     open_high: bool = True,
 ) -> float:
     """A finite real number in an interval, as float."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    if type(value) not in (float, int) and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Real)):
         raise TypeError(f"{name} must be a number; got {value!r}")
     try:
         x = float(value)
@@ -37,9 +37,9 @@ def value(result: Any, name: str) -> float:
         raise TypeError(f"{name} must return a number; it returned {result!r:.100}") from None
 
 
-def count(value: object, name: str, *, low: int = 1, most: int = MOST) -> int:
+def count(value: Any, name: str, *, low: int = 1, most: int = MOST) -> int:
     """A whole number from `low` to `most`, which is below a power of two, as int; compiled code can hold it."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+    if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
     n = int(value)
     if n < low:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .. import _backprop
+from .. import _backprop, _calls
 from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import blas, threads
@@ -18,7 +18,11 @@ from .plan import Plan
 from .threads import Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
+FEW = 1e7  # floating-point operations up to which a call neither gives up the GIL nor gains by a second thread
 RANGES = 8  # the most ranges of a sum; each has a Delta of its own
+LOWEST = 64  # examples: the full height of a block is at least so many
+BLOCKS = 4  # the fewest blocks of a range, if there are several
+MANY = 2**40  # examples: more than any block has
 RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NO_COSTS = np.empty(0)
@@ -60,7 +64,7 @@ def _long(plan: Plan, m: int) -> bool:
 def ranges(plan: Plan, first: int, last: int, height: int) -> list[tuple[int, int]]:
     """The examples first .. last in ranges of whole blocks; their number depends on the sizes alone."""
     blocks = -(-(last - first) // height)
-    n = max(1, min(RANGES, blocks // 4, RANGE_MEMORY // plan.n_parameters))
+    n = max(1, min(RANGES, blocks // BLOCKS, RANGE_MEMORY // plan.n_parameters))
     cuts = [min(last, first + height * (blocks * i // n)) for i in range(n + 1)]
     return list(pairwise(cuts))
 
@@ -144,6 +148,23 @@ def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Float
     if plan.n_parameters > SMALL:
         return lambda x, out: None
     return _backprop.Predictor(plan.code, theta, height(plan, 1, theta.dtype), np.ndarray, np.empty).predict
+
+
+def are_few(plan: Plan, m: int) -> bool:
+    """May the evaluator take m examples?"""
+    return plan.n_parameters <= SMALL and operations(plan, m) <= FEW
+
+
+def evaluator(plan: Plan, dtype: DTypeLike) -> _calls.Evaluator:
+    """J, D and h of a few examples in compiled code, with the bits of the sums above. It returns None if `checks` has
+    to look at the arguments first, as for more examples than a single range of `accumulate_range` has."""
+    dtype = np.dtype(dtype)
+    full = height(plan, MANY, dtype)
+    most = min(int(FEW / operations(plan, 1)), (2 * BLOCKS - 1) * full) if are_few(plan, 1) else 0
+    return _calls.Evaluator(
+        plan.code, dtype, most, full, plan.lowest, plan.highest,
+        (plan.output, plan.loss) == ("softmax", "cross_entropy"), plan.output == "softmax", np.ndarray, np.empty,
+    )
 
 
 def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:

@@ -4,6 +4,7 @@ import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..engine import blas
 from ..engine.checks import booleans, readable, scaled
 from ..engine.data import Data
 from ..network import Network
@@ -145,5 +146,7 @@ def gradients(model, X):
     below = z - (1 + np.abs(z) / 2)
     dz = np.empty((len(X), K, net.layer_sizes[0]), dtype)
     for k, unit in enumerate(np.eye(K, dtype=dtype)):
-        dz[:, k] = twin.deltas(X, np.where(unit, below, z))[0] @ net.Theta[0][:, 1:]
+        delta = twin.deltas(X, np.where(unit, below, z))[0]
+        with blas.single_thread(everywhere=True):
+            dz[:, k] = delta @ net.Theta[0][:, 1:]
     return slope(model.functions[1], z, h, dz)

@@ -117,7 +117,7 @@ def _minimise(e, net, objective, options, examples):
                 raise StopIteration
 
         try:
-            with blas.single_thread():      # its vectors are short
+            with blas.single_thread(everywhere=True):      # its vectors are short
                 result = minimize(
                     objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
                     callback=each if listens else None,

@@ -59,6 +59,10 @@ class Arrays:
         if not self.shuffle:
             yield self.data, self.rows
             return
+        if self.window == self.m <= PIECE:
+            order = rng.permutation(self.m).astype(np.int64, copy=False)
+            yield self.data, order if self.rows is None else self.rows[order]
+            return
         piece = self.window * max(1, PIECE // self.window)
         for begin in range(0, self.m, piece):
             end = min(begin + piece, self.m)

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, and measures between them. It knows neither files nor ranks."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,7 +185,7 @@ class Training:
         yield
         self.history.examples = self.feed.m or self._passed
         J = self._mean()
-        if not (np.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
+        if not (math.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
             self.net.theta[:] = self._before
             raise DivergenceError(
                 f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import words
-from ..engine import checks, objective
+from ..engine import blas, checks, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
@@ -74,10 +74,11 @@ class Problem:
             return J, D.astype(np.float64, copy=False)
 
         limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
-        return minimize(
-            J_and_D, start, jac=True, method=self.method, tol=self.tol, callback=self.callback,
-            options={limit: self.maxiter, **(self.options or {})},
-        )
+        with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
+            return minimize(
+                J_and_D, start, jac=True, method=self.method, tol=self.tol, callback=self.callback,
+                options={limit: self.maxiter, **(self.options or {})},
+            )
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result."""

@@ -9,14 +9,15 @@ from .._types import Rule
 from ..engine import checks
 from ..engine.plan import Plan
 
+KNOWN = frozenset({"compiled", "slots", "init", "rate", "update", "settings"})
+
 
 def compiled_rule(optimizer: Rule) -> str | None:
-    """The name of the optimizer's compiled twin; None if a subclass or the instance overrides any of `known`."""
-    known = {"compiled", "slots", "init", "rate", "update", "settings"}
-    if known & getattr(optimizer, "__dict__", {}).keys():
+    """The name of the optimizer's compiled twin; None if a subclass or the instance overrides any of KNOWN."""
+    if not KNOWN.isdisjoint(getattr(optimizer, "__dict__", ())):
         return None
     for cls in type(optimizer).__mro__:
-        if known & vars(cls).keys():
+        if not KNOWN.isdisjoint(vars(cls)):
             return vars(cls).get("compiled")
     return None
 

@@ -167,4 +167,4 @@ class Start:
                       "last; a smaller learning_rate or inputs scaled to about [-1, 1] may help")
 
     def warn(self, message: str) -> None:
-        warnings.warn(message, RuntimeWarning, stacklevel=5 + self.deeper)
+        warnings.warn(message, RuntimeWarning, stacklevel=6 + self.deeper)

@@ -87,6 +87,10 @@ class Steps:
         self._stepper: _epoch.Stepper | None = None
         self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._made_for: Any = None
+        self._rule: Any = None          # kept from epoch to epoch, with what it was made of
+        self._rule_of: tuple[Any, ...] | None = None
+        self._rule_kept: Any = None
+        self._rule_arrays: list[tuple[str, Any]] = []
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -286,7 +290,9 @@ class Steps:
             return kinds.python(self, batches)
         if batch_size == 1 and self._online and not len(each):
             return kinds.online(self, batches)
-        if batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype):
+        if batch_size > LARGE * sums.LOWEST and (
+            batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype)
+        ):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
 
@@ -324,16 +330,26 @@ class Steps:
     def compiled_rule(self, scale: float) -> _epoch.Rule:
         """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
-        rate, *others = self._optimizer.settings()
+        settings = self._optimizer.settings()
+        made = self.compiled, settings, self._regularisation, scale
+        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and all(
+            self.kept.get(name) is a for name, a in self._rule_arrays
+        ):
+            return self._rule
+        rate, *others = settings
         if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
             raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, but this training started "
                              "without; start with a momentum above 0, or assign a state that has it")
         code = self.net.plan.code
-        return _epoch.Rule(
+        self._rule_of = None    # while the arrays are looked at
+        self._rule = _epoch.Rule(
             code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
             self.kept.get("scalars", NO_RATES), self.taken,
         )
+        self._rule_of, self._rule_kept = made, self.kept
+        self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
+        return self._rule
 
     def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
         """A workspace for each of n members, kept from call to call."""

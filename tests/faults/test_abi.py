@@ -11,7 +11,7 @@ import pytest
 
 import fastbp
 
-MODULES = [sys.modules[f"fastbp.{name}"] for name in ("_kernels", "_backprop", "_epoch")]
+MODULES = [sys.modules[f"fastbp.{name}"] for name in ("_kernels", "_backprop", "_calls", "_epoch")]
 SOURCES = Path(__file__).parents[2] / "src"
 WORKS = """
 import numpy, scipy, fastbp

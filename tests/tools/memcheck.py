@@ -57,7 +57,8 @@ for dtype in (np.float32, np.float64):
 print("done")
 """
 # an object without a line, or a line of one of our files
-FILES = [path.name for path in (trees.ROOT / "src" / "kernels").iterdir()] + ["_kernels.c", "_backprop.c", "_epoch.c"]
+FILES = [path.name for path in (trees.ROOT / "src" / "kernels").iterdir()] + [
+    "_kernels.c", "_backprop.c", "_calls.c", "_epoch.c"]
 OURS = re.compile(r"/fastbp/_\w+\.\S+\.so|\((?:" + "|".join(map(re.escape, FILES)) + r"):\d+\)")
 
 

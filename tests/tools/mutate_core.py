@@ -31,12 +31,14 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
     "kernels/vmath.h": ["kernels", "extremes", "losses"],
+    "_as_numpy.pxd": ["calls"],
     "_backprop.pxd": [
         "core_edges", "gradient", "network", "dropout", "trainer", "large", "arrays", "training", "processes",
     ],
     "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "feed",
                       "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
+    "_calls.pyx": ["calls", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
@@ -48,6 +50,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
+    "_taken.pxd": ["calls", "trainer", "entries_kept"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150

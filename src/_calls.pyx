@@ -1,0 +1,400 @@
+"""Calls on a few examples with everything at hand: for callers to whom a microsecond counts.
+
+The fused twin of what fastbp/network.py does by way of engine/data.py, engine/sums.py and engine/objective.py, with the
+same sums in the same order.
+"""
+
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython cimport final, floating
+from libc.float cimport DBL_MAX as LARGEST
+from libc.math cimport isfinite
+from libc.string cimport memcpy, memset
+
+from _as_numpy cimport make_D, penalty_of, right
+from _backprop cimport accumulate_block, forward, load, team_begin, team_t
+from _checked cimport WRITE, arrays_t, give_back, got, own_plan, own_room, take, values
+from _kernels cimport (
+    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, output_of,
+    plan_t, rows_t, to_rows,
+)
+from _memory cimport owner_of, shows
+from _sources cimport fit, ready, sources_t
+from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
+
+from fastbp._backprop import Examples
+
+bind_kernels()
+
+cdef enum:
+    ROUND = 64      # examples: blocks grow by so many
+
+
+cdef struct few_t:
+    plan_t p
+    team_t alone
+    void *work          # of a block of B examples
+    Py_ssize_t B
+    double *costs       # of its panels
+    double *c           # one a Theta
+    double *room        # for penalties: n values
+
+
+cdef double costs(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *Delta
+) noexcept nogil:
+    """Delta := the sum over m examples, unless it is NULL  ->  the sum of their costs"""
+    cdef Py_ssize_t i = 0, rows
+    cdef double cost = 0
+    cdef unsigned callers = enter()
+    if Delta != NULL:
+        memset(Delta, 0, few.p.n * sizeof(floating))
+    while i < m:
+        rows = min(few.B, m - i)
+        cost += accumulate_block(&few.p, theta, data, i, rows, <floating *>few.work, few.B, True, Delta, few.costs,
+                                 &few.alone, 0)
+        i += rows
+    leave(callers)
+    return cost
+
+
+cdef void outputs(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *h
+) noexcept nogil:
+    """h (m, K) := h(x) of each example, block by block"""
+    cdef const plan_t *p = &few.p
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last], B = few.B, i = 0, rows
+    cdef floating *w = <floating *>few.work
+    cdef unsigned callers = enter()
+    while i < m:
+        rows = min(B, m - i)
+        load(p, data, i, rows, w, B, 0, w + B * p.a[0])
+        forward(p, theta, rows, <const floating *>(w + B * p.a[0]), w, B, 0, 0, False, &few.alone)
+        output_of(<int>p.g[last], rows, K, <const floating *>(w + B * p.z[last]), w + B * p.a[last])
+        to_rows(rows, K, <const floating *>(w + B * p.a[last]), h + i * K, K)
+        i += rows
+    leave(callers)
+
+
+cdef bint objective(
+    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, floating *D,
+    double *J
+) noexcept nogil:
+    """J and, unless it is NULL, D, both by the weight m of the rows  ->  are they finite?"""
+    cdef rows_t row
+    J[0] = costs(few, theta, data, rows, D) / m
+    J[0] += penalty_of(&few.p, theta, few.c, l1, few.room)
+    if D == NULL or not isfinite(J[0]):
+        return isfinite(J[0])
+    make_D(&few.p, theta, m, few.c, l1, D)
+    row.data, row.stride, row.type = D, 0, ROWS_F32 if floating is float else ROWS_F64
+    return fastbp_first_nonfinite(&row, 1, few.p.n, LARGEST) < 0
+
+
+@final
+cdef class Evaluator:
+    """What a network makes of a few examples. Every method returns None, with nothing written, where the layers above
+    have to look at an argument first, or where what it found is not finite.
+
+    plan, dtype : of the network; the plan is copied
+    most : examples of a call
+    full : examples of the highest block; a call of more is summed block by block
+    lowest, highest, rows_sum_to_1 : of targets
+    softmax : is it the output?
+    array, empty : numpy.ndarray, numpy.empty
+
+    Holds the GIL, and with it its workspace, which grows as it is needed.
+    """
+
+    cdef few_t few
+    cdef takes_t takes
+    cdef object dtype, array, empty
+    cdef bytes plan, block, panels, Deltas, hs, squares, cs
+    cdef void *Delta
+    cdef void *h
+    cdef Py_ssize_t h_size, most, full, panel, size
+    cdef bint softmax
+    cdef char format
+
+    def __cinit__(
+        self, plan, dtype, Py_ssize_t most, Py_ssize_t full, double lowest, double highest, bint rows_sum_to_1,
+        bint softmax, array, empty,
+    ):
+        self.plan = own_plan(plan, &self.few.p)
+        if dtype.char not in ("f", "d"):
+            raise ValueError(f"dtype must be float32 or float64; got {dtype}")
+        self.format = ord(dtype.char)
+        self.panel = f32().panel if self.format == b"f" else f64().panel
+        self.size = 4 if self.format == b"f" else 8
+        if full < 1 or full % ROUND or self.few.p.units > 2**56 // full:
+            raise ValueError(f"full must be a multiple of {ROUND}; got {full}")
+        self.most, self.full, self.softmax = most, full, softmax
+        self.takes = takes_t(
+            self.few.p.s[0], self.few.p.s[self.few.p.L - 1], lowest, highest, rows_sum_to_1, self.format
+        )
+        self.dtype, self.array, self.empty = dtype, array, empty
+        self.cs = own_room(self.few.p.L * sizeof(double), <void **>&self.few.c)
+        team_begin(&self.few.alone, 1)
+
+    # ------------------------------------------------------------ arguments
+
+    cdef bint begin(
+        self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
+    ) except -1:
+        """at := theta, data := X and Y; False where they cannot be taken"""
+        data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
+        if type(X) is not self.array or (targets and type(Y) is not self.array):
+            return False
+        return (
+            type(theta) is self.array and take_theta(held, theta, at, self.few.p.n, self.format)
+            and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
+            and (not targets or take_targets(held, Y, data, data.X.n, &self.takes, self.dtype))
+        )
+
+    cdef int grow(self, Py_ssize_t m) except -1:
+        """Make room for m examples."""
+        cdef Py_ssize_t B
+        if m > self.few.B and self.few.B < self.full:
+            B = min((m + ROUND - 1) // ROUND * ROUND, (max(m, self.most) + self.panel - 1) // self.panel * self.panel)
+            B = min(B, self.full)
+            self.few.B = 0
+            self.block = own_room(B * self.few.p.units * self.size, &self.few.work)
+            self.panels = own_room(B // self.panel * sizeof(double), <void **>&self.few.costs)
+            if self.Deltas is None:
+                self.Deltas = own_room(self.few.p.n * self.size, &self.Delta)
+            self.few.B = B
+        return 0
+
+    cdef int grow_room(self, double l1) except -1:
+        """Make room for penalties, if there are any."""
+        cdef Py_ssize_t l
+        cdef bint penalised = l1 != 0
+        for l in range(self.few.p.L - 1):
+            penalised |= self.few.c[l] != 0
+        if penalised and self.squares is None:
+            self.squares = own_room(self.few.p.n * sizeof(double), <void **>&self.few.room)
+        return 0
+
+    # ------------------------------------------------------------ by dtype
+
+    cdef int fill(self, const void *theta, const examples_t *data, Py_ssize_t m, void *h) except -1:
+        """the same by dtype"""
+        self.grow(m)
+        if self.format == b"f":
+            outputs(&self.few, <const float *>theta, data, m, <float *>h)
+        else:
+            outputs(&self.few, <const double *>theta, data, m, <double *>h)
+        return 0
+
+    cdef int copy_layer(self, Py_ssize_t unit, Py_ssize_t m, Py_ssize_t s, array) except -1:
+        """array (m, s) := what lies in panels at this unit of the workspace"""
+        cdef arrays_t held
+        cdef void *into
+        held.n = 0
+        try:
+            into = take(&held, array, "out", self.format, m, m, s, WRITE)
+            if self.format == b"f":
+                to_rows(m, s, <const float *>self.few.work + self.few.B * unit, <float *>into, s)
+            else:
+                to_rows(m, s, <const double *>self.few.work + self.few.B * unit, <double *>into, s)
+        finally:
+            give_back(&held)
+        return 0
+
+    cdef bint J_of(self, const void *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, void *D,
+                   double *J) except -1:
+        """the same by dtype, D with room for it"""
+        self.grow(rows)
+        self.grow_room(l1)
+        if self.format == b"f":
+            return objective(&self.few, <const float *>theta, data, rows, m, l1, <float *>D, J)
+        return objective(&self.few, <const double *>theta, data, rows, m, l1, <double *>D, J)
+
+    # ------------------------------------------------------------ calls
+
+    def cost_and_gradient(self, X, Y, theta, weight_decay, lam, l1, out, n_threads):
+        """`Network.cost_and_gradient` at theta: (J, D)"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef void *D
+        cdef double J, own_l1
+        cdef Py_buffer *view
+        held.n = 0
+        if not is_count(n_threads) or (out is not None and type(out) is not self.array):
+            return None
+        result = self.empty(self.few.p.n, self.dtype)
+        try:
+            if not self.begin(&held, X, Y, True, theta, &at, &data) or not take_penalties(
+                weight_decay, lam, l1, self.few.p.L - 1, <double>data.X.n, self.few.c, &own_l1
+            ):
+                return None
+            D = values(&held, result, "D", self.format, self.few.p.n, WRITE)
+            if not self.J_of(at, &data, data.X.n, <double>data.X.n, own_l1, D, &J):
+                return None
+            if out is None:
+                return J, result
+            view = &held.views[held.n]
+            if not got(out, view, WRITE):
+                return None
+            held.n += 1
+            if view.ndim != 1 or view.shape[0] != self.few.p.n or view.format[0] != self.format or (
+                view.format[1] != 0 or <size_t>view.buf % <size_t>view.itemsize
+            ) or not shows(owner_of(out), view, WRITE):
+                return None
+            memcpy(view.buf, D, self.few.p.n * self.size)
+            return J, out
+        finally:
+            give_back(&held)
+
+    def cost(self, X, Y, theta, weight_decay, lam, l1, n_threads):
+        """`Network.cost` at theta"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef double J, own_l1
+        held.n = 0
+        if not is_count(n_threads):
+            return None
+        try:
+            if self.begin(&held, X, Y, True, theta, &at, &data) and take_penalties(
+                weight_decay, lam, l1, self.few.p.L - 1, <double>data.X.n, self.few.c, &own_l1
+            ) and self.J_of(at, &data, data.X.n, <double>data.X.n, own_l1, NULL, &J):
+                return J
+            return None
+        finally:
+            give_back(&held)
+
+    def of_examples(self, examples, Py_ssize_t m, double weight, theta, c, double l1, bint gradient):
+        """J, or (J, D), of m examples of this weight that were checked before; c : tuple, one for each Theta"""
+        cdef arrays_t held
+        cdef sources_t *sources
+        cdef const void *at
+        cdef void *D = NULL
+        cdef double J
+        cdef Py_ssize_t l
+        if type(examples) is not Examples or type(c) is not tuple or len(c) != self.few.p.L - 1:
+            raise TypeError(f"examples must be fastbp._backprop.Examples, c a tuple of {self.few.p.L - 1}; "
+                            f"got {type(examples).__name__} and {c!r:.100}")
+        sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+        result = self.empty(self.few.p.n, self.dtype) if gradient else None
+        held.n = 0
+        try:
+            if m < 1 or m > self.most or type(theta) is not self.array or not take_theta(
+                &held, theta, &at, self.few.p.n, self.format
+            ):
+                return None
+            if gradient:
+                D = values(&held, result, "D", self.format, self.few.p.n, WRITE)
+            for l in range(self.few.p.L - 1):
+                self.few.c[l] = c[l]
+            ready(sources, 0, m)
+            fit(sources, &self.few.p, True)
+            if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
+                return None
+            return (J, result) if gradient else J
+        finally:
+            give_back(&held)
+
+    def evaluate(self, X, Y, theta):
+        """(cost, accuracy) of `Network.evaluate`"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef rows_t row
+        cdef Py_ssize_t found, m, size
+        cdef double J
+        held.n = 0
+        try:
+            if not self.begin(&held, X, Y, True, theta, &at, &data):
+                return None
+            m = data.X.n
+            size = m * self.takes.K
+            memset(self.few.c, 0, (self.few.p.L - 1) * sizeof(double))
+            if size > self.h_size:
+                self.h_size = 0
+                self.hs = own_room(size * self.size, &self.h)
+                self.h_size = size
+            if not self.J_of(at, &data, m, <double>m, 0, NULL, &J):
+                return None
+            row.data, row.stride, row.type = self.h, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
+            self.fill(at, &data, m, self.h)
+            if self.format == b"f":
+                found = right(&data, m, &self.takes, self.softmax, <const float *>self.h)
+            else:
+                found = right(&data, m, &self.takes, self.softmax, <const double *>self.h)
+            if fastbp_first_nonfinite(&row, 1, size, LARGEST) >= 0:
+                return None
+            return J, (None if found < 0 else <double>found / <double>m)
+        finally:
+            give_back(&held)
+
+    def predict(self, X, theta):
+        """`Network.predict`"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef Py_ssize_t m, K = self.takes.K
+        held.n = 0
+        try:
+            if not self.begin(&held, X, None, False, theta, &at, &data):
+                return None
+            m = data.X.n
+            if X.ndim == 1:
+                h = self.empty(K, self.dtype)
+                self.fill(at, &data, m, values(&held, h, "h", self.format, K, WRITE))
+            else:
+                h = self.empty((m, K), self.dtype)
+                self.fill(at, &data, m, take(&held, h, "h", self.format, m, m, K, WRITE))
+            return h
+        finally:
+            give_back(&held)
+
+    def activations(self, X, theta):
+        """`Network.activations`"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef void *into
+        cdef Py_ssize_t l, m, last = self.few.p.L - 1
+        held.n = 0
+        try:
+            if not self.begin(&held, X, None, False, theta, &at, &data) or data.X.n > self.full:
+                return None
+            m = data.X.n
+            layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(last + 1)]
+            into = take(&held, layers[0], "a", self.format, m, m, self.few.p.s[0], WRITE)
+            if self.format == b"f":
+                load_rows(&data.X, NULL, 0, m, self.few.p.s[0], <float *>into)
+            else:
+                load_rows(&data.X, NULL, 0, m, self.few.p.s[0], <double *>into)
+            self.fill(at, &data, m, take(&held, layers[last], "a", self.format, m, m, self.few.p.s[last], WRITE))
+            for l in range(1, last):
+                self.copy_layer(self.few.p.a[l], m, self.few.p.s[l], layers[l])
+            return layers
+        finally:
+            give_back(&held)
+
+    def deltas(self, X, Y, theta):
+        """`Network.deltas`"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef Py_ssize_t l, m
+        held.n = 0
+        try:
+            if not self.begin(&held, X, Y, True, theta, &at, &data) or data.X.n > self.full:
+                return None
+            m = data.X.n
+            layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(1, self.few.p.L)]
+            self.grow(m)
+            if self.format == b"f":
+                costs(&self.few, <const float *>at, &data, m, <float *>self.Delta)
+            else:
+                costs(&self.few, <const double *>at, &data, m, <double *>self.Delta)
+            for l in range(1, self.few.p.L):
+                self.copy_layer(self.few.p.delta[l], m, self.few.p.s[l], layers[l - 1])
+            return layers
+        finally:
+            give_back(&held)

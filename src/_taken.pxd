@@ -1,0 +1,210 @@
+"""X and Y of one call, for callers to whom a microsecond counts: read where they lie, or converted once.
+
+What cannot be taken here goes the way through fastbp/engine/checks.py, which converts it or names what is wrong.
+"""
+
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from libc.float cimport DBL_MAX, FLT_MAX
+from libc.math cimport fabs
+from libc.stdint cimport int64_t, uint8_t
+
+from _checked cimport READ, arrays_t, got, is_of
+from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
+from _memory cimport owner_of, shows
+
+cdef struct takes_t:            # what a network takes
+    Py_ssize_t inputs
+    Py_ssize_t K
+    double lowest, highest      # of targets
+    bint rows_sum_to_1          # of dense targets
+    char format                 # f or d, the network's dtype
+
+
+cdef inline int type_of(const Py_buffer *view) noexcept:
+    """how the core reads it; -1 for a dtype that it does not read"""
+    cdef char c = view.format[0]
+    if view.format[1] != 0:
+        return -1
+    return ROWS_F32 if c == b"f" else ROWS_F64 if c == b"d" else ROWS_U8 if c == b"B" or c == b"?" else -1
+
+
+cdef inline bint is_integer(const Py_buffer *view) noexcept:
+    """of native byte order"""
+    cdef char c = view.format[0]
+    return view.format[1] == 0 and (
+        c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
+        or c == b"L" or c == b"Q"
+    )
+
+
+cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    cdef const char *row = <const char *>rows.data + i * rows.stride
+    if rows.type == ROWS_F64:
+        return (<const double *>row)[j]
+    return (<const float *>row)[j] if rows.type == ROWS_F32 else (<const uint8_t *>row)[j]
+
+
+cdef inline bint drop(arrays_t *held) noexcept:
+    """Give the last buffer back; returns False."""
+    held.n -= 1
+    PyBuffer_Release(&held.views[held.n])
+    return False
+
+
+cdef inline bint take_rows(
+    arrays_t *held, object a, rows_t *rows, Py_ssize_t most, Py_ssize_t columns, bint inputs, char format, object dtype,
+    bint opened=False
+) except -1:
+    """rows := a, or its copy in the network's dtype, 1 .. most finite rows of so many values. A vector is one row of
+    inputs, or a column of targets. The buffer is held; False, with none held, if they cannot be taken."""
+    cdef Py_buffer *view = &held.views[held.n]
+    cdef Py_ssize_t m, n, stride, step
+    if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
+        return False
+    held.n += 1
+    m = n = stride = step = 0
+    if view.ndim == 2:
+        m, n, stride, step = view.shape[0], view.shape[1], view.strides[0], view.strides[1]
+    elif view.ndim == 1 and inputs:
+        m, n, step = 1, view.shape[0], view.strides[0]
+    elif view.ndim == 1:
+        m, n, stride = view.shape[0], 1, view.strides[0]
+    if 0 < m <= most and n == columns and shows(owner_of(a), view, READ):
+        rows.data, rows.stride, rows.n, rows.type = view.buf, stride if m > 1 else 0, m, type_of(view)
+        if rows.type >= 0 and (n == 1 or step == view.itemsize) and <size_t>view.buf % <size_t>view.itemsize == 0 and (
+            m == 1 or stride % view.itemsize == 0
+        ):
+            if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
+                return True
+        elif is_integer(view) or (view.format[0] == b"e" and view.format[1] == 0) or (
+            rows.type == ROWS_F32 or rows.type == ROWS_F64      # with gaps, or not aligned
+        ):
+            if rows.type == ROWS_F32 or rows.type == ROWS_F64:
+                dtype = a.dtype
+            drop(held)
+            return take_rows(held, copy_of(a, dtype), rows, most, columns, inputs, format, dtype)
+    return drop(held)
+
+
+cdef inline object copy_of(object a, object dtype):
+    """C-contiguous, in this dtype; what is no array stays as it is, and is not taken"""
+    convert = getattr(a, "astype", None)
+    return None if convert is None else convert(dtype, "C")
+
+
+cdef inline bint take_labels(
+    arrays_t *held, object a, examples_t *data, Py_ssize_t m, Py_ssize_t K, bint opened
+) except -1:
+    """data.labels := a (m,), or its copy in int64, 0 .. K - 1; as above"""
+    cdef Py_buffer *view = &held.views[held.n]
+    cdef const int64_t *labels
+    cdef Py_ssize_t i
+    if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
+        return False
+    held.n += 1
+    if view.ndim == 1 and view.shape[0] == m and shows(owner_of(a), view, READ):
+        if view.itemsize == 8 and view.format[1] == 0 and (view.format[0] == b"l" or view.format[0] == b"q") and (
+            m == 1 or view.strides[0] == 8
+        ) and <size_t>view.buf % 8 == 0:
+            labels = <const int64_t *>view.buf
+            for i in range(m):
+                if not 0 <= labels[i] < K:
+                    return drop(held)
+            data.labels = labels
+            return True
+        if is_integer(view) or (view.format[0] == b"?" and view.format[1] == 0):
+            drop(held)
+            return take_labels(held, copy_of(a, "q"), data, m, K, False)
+    return drop(held)
+
+
+cdef inline bint take_targets(
+    arrays_t *held, object a, examples_t *data, Py_ssize_t m, const takes_t *takes, object dtype
+) except -1:
+    """data.labels or data.Y := a, for m examples; as above"""
+    cdef Py_buffer *view = &held.views[held.n]
+    data.labels, data.Y.data = NULL, NULL
+    if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
+        return False
+    if view.ndim == 1 and takes.K > 1:
+        if takes.highest == 1:
+            return take_labels(held, a, data, m, takes.K, True)
+        PyBuffer_Release(view)
+        return False
+    if not take_rows(held, a, &data.Y, m, takes.K, False, takes.format, dtype, True):
+        return False
+    if data.Y.n == m and can_be_reached(&data.Y, takes):
+        return True
+    return drop(held)
+
+
+cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
+    """Does every target lie in the range of the output, and sums each row to 1 where it has to?"""
+    cdef Py_ssize_t i, j
+    cdef double y, total, off = 5e-5 if takes.format == b"f" else 5e-7      # half of what is allowed: sums round
+    for i in range(Y.n):
+        total = 0
+        for j in range(takes.K):
+            y = value_at(Y, i, j)
+            total += y
+            if not takes.lowest <= y <= takes.highest:
+                return False
+        if takes.rows_sum_to_1 and fabs(total - 1) > off:
+            return False
+    return True
+
+
+cdef inline bint is_number(object value, double *x) except -1:
+    """x := a number that penalties may have: float or a short int, finite, at least 0"""
+    if isinstance(value, float) or (type(value) is int and -1 < value < 1 << 53):
+        x[0] = value
+        return 0 <= x[0] <= DBL_MAX
+    return False
+
+
+cdef inline bint is_count(object value) except -1:
+    """None, or an int of at least 1"""
+    return value is None or (type(value) is int and 0 < value < 1 << 53)
+
+
+cdef inline bint take_theta(
+    arrays_t *held, object theta, const void **at, Py_ssize_t n, char format
+) except -1:
+    """at := n finite values of the network's dtype; the buffer is held"""
+    cdef Py_buffer *view = &held.views[held.n]
+    cdef rows_t row
+    if not got(theta, view, READ):
+        return False
+    held.n += 1
+    row.data, row.stride, row.type = view.buf, 0, ROWS_F32 if format == b"f" else ROWS_F64
+    at[0] = view.buf
+    return (
+        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(theta), view, READ)
+        and fastbp_first_nonfinite(&row, 1, n, DBL_MAX) < 0
+    )
+
+
+cdef inline bint take_penalties(
+    object weight_decay, object lam, object l1, Py_ssize_t layers, double m, double *c, double *l1_to
+) except -1:
+    """c := c_l of each Theta, l1_to := l1; m is that of lam / m"""
+    cdef double course
+    cdef Py_ssize_t l
+    if not is_number(l1, l1_to):
+        return False
+    if type(weight_decay) is list or type(weight_decay) is tuple:
+        if lam is not None or len(weight_decay) != layers:
+            return False
+        for l in range(layers):
+            if not is_number(weight_decay[l], &c[l]):
+                return False
+        return True
+    if not is_number(weight_decay, &c[0]):
+        return False
+    if lam is not None:
+        if c[0] != 0 or not is_number(lam, &course):
+            return False
+        c[0] = course / m
+    for l in range(1, layers):
+        c[l] = c[0]
+    return True

@@ -1,0 +1,350 @@
+"""Calls on a few examples: the prepared way (src/_calls.pyx) and the way through the layers give the same bits, and
+what the prepared way cannot take is named by the other.
+"""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+from core_parts import M, Parts
+from helpers import DTYPES
+
+import fastbp
+from fastbp import _backprop, _kernels
+from fastbp.engine import objective, sums
+
+ROWS = [1, 2, 17, 64, 65, 600, 1500]       # one block of 64, a higher one, several
+KINDS = {       # of X
+    "float64": lambda X: X, "float32": lambda X: X.astype(np.float32), "float16": lambda X: X.astype(np.float16),
+    "uint8": lambda X: np.abs(9 * X).astype(np.uint8), "int8": lambda X: (9 * X).astype(np.int8),
+    "int64": lambda X: (9 * X).astype(np.int64), "uint32": lambda X: np.abs(9 * X).astype(np.uint32),
+    "bool": lambda X: X > 0, "columns": np.asfortranarray, "backwards": lambda X: X[::-1],
+    "gaps": lambda X: np.repeat(X, 2, axis=0)[::2], "part": lambda X: np.hstack([X, X])[:, : X.shape[1]],
+}
+PENALTIES = [{}, {"weight_decay": 0.01}, {"lam": 0.3}, {"l1": 0.02}, {"weight_decay": 2, "l1": np.float64(0.1)},
+             {"weight_decay": [0.1, 0.0], "l1": 0.5}, {"weight_decay": (0.0, 0.3)}]
+
+
+class Absent:
+    """No evaluator"""
+
+    def __getattr__(self, name):
+        return lambda *_: None
+
+
+def bits(value):
+    if isinstance(value, (tuple, list)):
+        return [bits(each) for each in value]
+    return (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else (type(value), repr(value))
+
+
+def both(net, call):
+    """call(), the prepared way and the other, as bits"""
+    evaluator = net._evaluator
+    found = bits(call())
+    net._evaluator = Absent()
+    try:
+        return found, bits(call())
+    finally:
+        net._evaluator = evaluator
+
+
+def targets(rng, net, m, kind):
+    """Y of a kind, or None where the network has no such"""
+    K, low, high = net.layer_sizes[-1], max(net.plan.lowest, -1), net.plan.highest
+    if kind in ("int64", "int32", "uint8", "bool"):     # labels, or for K = 1 no and yes
+        if high != 1:
+            return None
+        return rng.integers(0, max(K, 2), m).astype(kind) if kind != "bool" or K <= 2 else None
+    if net.output == "softmax":
+        Y = rng.dirichlet(np.ones(K), m) if kind == "dense" else np.eye(K)[rng.integers(0, K, m)]
+    elif np.isfinite(high):
+        Y = rng.uniform(low, high, (m, K)) if kind == "dense" else np.where(rng.random((m, K)) < 0.5, low, high)
+    else:
+        Y = np.abs(rng.normal(size=(m, K)))
+    return {"dense": Y, "classes": Y, "float32": Y.astype(np.float32), "whole": np.round(Y).astype(np.int16)}[kind]
+
+
+def problem(output, loss, dtype, sizes, seed):
+    rng = np.random.default_rng(seed)
+    activation = [str(each) for each in rng.choice(list(_kernels.activations), len(sizes) - 2)]
+    net = fastbp.Network(sizes, activation=activation, output=output, loss=loss, dtype=dtype, seed=seed)
+    net.theta[:] += 0.3 * rng.normal(size=net.n_parameters).astype(dtype)
+    return net, rng
+
+
+def calls(net, X, Y, penalties, theta=None):
+    """{name: call} of all prepared calls"""
+    return {
+        "cost_and_gradient": lambda: net.cost_and_gradient(X, Y, theta=theta, **penalties),
+        "out": lambda: net.cost_and_gradient(X, Y, theta=theta, out=np.empty_like(net.theta), n_threads=2, **penalties),
+        "cost": lambda: net.cost(X, Y, theta=theta, **penalties),
+        "evaluate": lambda: net.evaluate(X, Y), "predict": lambda: net.predict(X),
+        "activations": lambda: net.activations(X), "deltas": lambda: net.deltas(X, Y),
+    }
+
+
+def raw(net, X, Y, **options):
+    """What the evaluator itself makes of them: None where it does not take them"""
+    given = {"theta": net.theta, "weight_decay": 0.0, "lam": None, "l1": 0.0, "out": None, "n_threads": None} | options
+    return net._evaluator.cost_and_gradient(X, Y, *given.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", ROWS)
+@pytest.mark.parametrize("pair", list(_kernels.pairs), ids="-".join)
+def test_fault_75_the_prepared_calls_give_the_bits_of_the_others(pair, m, dtype):
+    output, loss = pair
+    kinds = itertools.cycle(KINDS.values())
+    for seed, kind in enumerate(("dense", "classes", "float32", "whole", "int64", "int32", "uint8", "bool")):
+        sizes = [5, 1 + 3 * seed, 2 if kind == "bool" or output == "softmax" else 1 + seed % 3]
+        net, rng = problem(output, loss, dtype, sizes, seed)
+        X, Y = next(kinds)(2 * rng.normal(size=(m, 5))), targets(rng, net, m, kind)
+        if Y is None or (kind == "whole" and output == "softmax"):
+            continue
+        Y = Y[:, 0] if Y.ndim == 2 and Y.shape[1] == 1 and seed % 2 else Y
+        theta = None if seed % 2 else net.theta * dtype(1.1)
+        penalties = PENALTIES[(seed + m) % len(PENALTIES)]
+        for name, call in calls(net, X, Y, penalties, theta).items():
+            found, expected = both(net, call)
+            assert found == expected, (name, kind, X.dtype, penalties)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("labels", ["int64", "int32", "uint8", "int8", "uint64", "bool"])
+def test_fault_75_no_dtype_and_no_kind_of_label_falls_off_the_fast_way(labels, kind, dtype):
+    """Nor does a row alone"""
+    rng = np.random.default_rng(0)
+    for K in (1, 2):
+        net = fastbp.Network([4, 8, K], dtype=dtype, seed=0)
+        for m in (1, 8, 64):
+            X, y = KINDS[kind](rng.normal(size=(m, 4))), rng.integers(0, 2, m).astype(labels)
+            assert raw(net, X, y) is not None
+            assert net._evaluator.cost(X, y, net.theta, 0.0, None, 0.0, None) is not None
+            assert net._evaluator.evaluate(X, y, net.theta) is not None
+            assert net._evaluator.predict(X, net.theta) is not None
+            assert net._evaluator.predict(X[0], net.theta).shape == (K,)
+            assert net._evaluator.activations(X, net.theta) is not None
+            assert net._evaluator.deltas(X, y, net.theta) is not None
+            trainer = fastbp.Trainer(net.copy(), "sgd")
+            assert trainer.steps.quick(X, y) is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_fault_75_steps_on_every_dtype_have_the_bits_of_the_others(kind, dtype):
+    rng = np.random.default_rng(1)
+    for output, K, label in itertools.product(("softmax", "sigmoid"), (1, 3), ("int64", "uint8", "bool", "rows")):
+        if (output == "softmax" and K == 1) or (label == "bool" and K > 1):
+            continue
+        X, y = KINDS[kind](rng.normal(size=(16, 4))), rng.integers(0, max(K, 2), 16)
+        Y = (y[:, None] == np.arange(K)).astype(dtype) if label == "rows" else y.astype(label)
+        found = []
+        for quick in (True, False):
+            trainer = fastbp.Trainer(fastbp.Network([4, 8, K], output=output, dtype=dtype, seed=0), "adam")
+            step = trainer.steps.quick if quick else lambda X, Y, t=trainer: t.epoch(X, Y, batch_size=None)
+            found.append([[step(X, Y) for _ in range(3)], trainer.net.theta.tolist()])
+        assert found[0] == found[1], (output, K, label)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 127, 128, 129, 1000, 8192, 8193, 20_000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_are_summed_as_numpy_sums_them(n, dtype):
+    net = fastbp.Network([n, 1], dtype=dtype, init="normal", eps=1.0, seed=0)
+    X, y = np.zeros((1, n)), np.zeros(1)
+    for penalties in ({"weight_decay": 0.3}, {"l1": 0.3}):
+        found, expected = both(net, lambda penalties=penalties: net.cost_and_gradient(X, y, **penalties))
+        assert found == expected
+    taken = raw(net, X, y, l1=0.3) is not None
+    assert taken == (n <= 8192 or dtype == np.float64)      # NumPy sums converted values in several parts
+
+
+# ---------------------------------------------------------------- what is refused
+
+X, Y = np.ones((6, 4)), np.arange(6) % 3
+
+
+def bad(a, at, value):
+    a = a.astype(float) if a.dtype.kind != "f" and isinstance(value, float) else a.copy()
+    a[at] = value
+    return a
+
+
+BAD = {
+    "NaN": (bad(X, (2, 1), np.nan), Y), "infinity": (bad(X, (5, 3), np.inf), Y), "label": (X, bad(Y, 3, 3)),
+    "negative": (X, bad(Y, 0, -1)), "floats": (X, Y.astype(float)), "rows": (X, Y[:5]), "columns": (X[:, :3], Y),
+    "no rows": (X[:0], Y[:0]), "complex": (X.astype(complex), Y), "objects": (X.astype(object), Y), "text": ("abc", Y),
+    "three": (X[None], Y), "sums": (X, np.full((6, 3), 0.5)), "below": (X, bad(np.eye(3)[Y], (0, 0), -0.5)),
+    "NaN target": (X, bad(np.eye(3)[Y], (4, 1), np.nan)), "width": (X, np.eye(2)[Y % 2]), "none": (X, None),
+    "masked": (np.ma.masked_array(X), Y), "huge": (bad(X, (0, 0), 1e300), Y),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", BAD)
+def test_what_cannot_be_taken_is_named_as_by_the_other_way(kind, dtype):
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=dtype, seed=0)
+    given, labels = BAD[kind]
+    if kind == "huge" and dtype == np.float64:
+        given = bad(X, (0, 0), np.inf)
+    for name, call in calls(net, given, labels, {}).items():
+        if name in ("predict", "activations") and given is X:
+            continue
+        if kind == "no rows" and name in ("predict", "activations"):
+            assert both(net, call)[0] == both(net, call)[1]
+            continue
+        if kind == "masked" and name in ("predict", "activations", "deltas", "evaluate"):
+            continue
+        errors = []
+        for evaluator in (net._evaluator, Absent()):
+            net._evaluator = evaluator
+            with pytest.raises((ValueError, TypeError)) as error:
+                call()
+            errors.append((error.type, str(error.value)))
+            net._evaluator = sums.evaluator(net.plan, net.dtype)
+        assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("options", [
+    {"weight_decay": -1}, {"weight_decay": np.nan}, {"weight_decay": np.inf}, {"weight_decay": True}, {"l1": -0.1},
+    {"weight_decay": 10**400}, {"weight_decay": "a"}, {"weight_decay": [0.1]}, {"weight_decay": [0.1, -1]}, {"lam": -1},
+    {"lam": 1, "weight_decay": 1}, {"lam": 1, "weight_decay": [1, 1]}, {"l1": None}, {"n_threads": 0},
+    {"n_threads": True}, {"n_threads": 1.5}, {"out": np.empty(3)}, {"out": np.empty(43, np.float32)}, {"out": [1.0]},
+    {"theta": np.ones(3)}, {"theta": np.full(43, np.nan)}, {"theta": "x"}, {"out": np.zeros((43, 2))[:, 0]},
+])
+def test_settings_that_cannot_be_taken_are_named_and_nothing_is_written(options):
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    assert net.n_parameters == 43
+    given = {"theta": net.theta} | options
+    before = np.array(options.get("out", 0.0), copy=True)
+    assert raw(net, X, Y, **given) is None
+    with pytest.raises((ValueError, TypeError), match=next(iter(options)).replace("weight_decay", "weight_decay|lam")):
+        net.cost_and_gradient(X, Y, **options)
+    assert np.array_equal(before, options.get("out", 0.0))
+
+
+def test_frozen_arrays_are_read_and_not_written_to():
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    frozen = [X.copy(), Y.copy(), net.theta.copy(), np.zeros(43)]
+    for each in frozen:
+        each.setflags(write=False)
+    assert raw(net, *frozen[:2], theta=frozen[2]) is not None
+    with pytest.raises(ValueError, match="out must be"):
+        net.cost_and_gradient(*frozen[:2], theta=frozen[2], out=frozen[3])
+    assert (frozen[3] == 0).all()
+
+
+def test_out_may_lie_in_theta_in_x_or_be_theta():
+    for where in ("theta", "X"):
+        found = []
+        for prepared in (True, False):
+            net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+            given = np.ones(44).reshape(11, 4)
+            if not prepared:
+                net._evaluator = Absent()
+            out = net.theta if where == "theta" else given.ravel()[:43]
+            J, D = net.cost_and_gradient(given, np.arange(11) % 3, out=out)
+            assert D is out
+            found.append((J, D.tolist()))
+        assert found[0] == found[1]
+
+
+# ---------------------------------------------------------------- between calls
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_theta_that_is_not_finite_is_named(dtype):
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=dtype, seed=0)
+    net.predict(X)
+    net.Theta[0][2, 1] = np.nan
+    for call in calls(net, X, Y, {}).values():
+        with pytest.raises(ValueError, match=r"net\.theta contains NaN"):
+            call()
+
+
+@pytest.mark.parametrize("damage", ["resize", "shape", "dtype", "bytes", "strides"])
+def test_fault_54_a_theta_changed_between_two_calls_is_not_taken(damage):
+    parts = Parts(np.float64)
+    evaluator = parts.evaluator()
+    arguments = (0.0, None, 0.0, None, None)
+    assert evaluator.cost_and_gradient(parts.X, parts.Y, parts.theta, *arguments) is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # deprecated by NumPy
+        if damage == "resize":
+            parts.theta.resize(5, refcheck=False)
+        elif damage == "shape":
+            parts.theta.shape = (1, parts.theta.size)
+        elif damage == "strides":
+            parts.theta.strides = (0,)
+        else:
+            parts.theta.dtype = {"dtype": np.int64, "bytes": np.uint8}[damage]
+    for call in (
+        lambda: evaluator.cost_and_gradient(parts.X, parts.Y, parts.theta, *arguments),
+        lambda: evaluator.cost(parts.X, parts.Y, parts.theta, *arguments[:3], None),
+        lambda: evaluator.evaluate(parts.X, parts.Y, parts.theta), lambda: evaluator.predict(parts.X, parts.theta),
+        lambda: evaluator.activations(parts.X, parts.theta), lambda: evaluator.deltas(parts.X, parts.Y, parts.theta),
+    ):
+        assert call() is None
+
+
+@pytest.mark.parametrize("what", ["X", "Y", "labels", "theta", "out"])
+def test_fault_54_views_of_what_was_resized_are_not_taken(what):
+    parts = Parts(np.float64)
+    evaluator, given = parts.evaluator(), {name: getattr(parts, name) for name in ("X", "Y", "labels", "theta")}
+    owner = given[what] if what != "out" else np.zeros_like(parts.theta)
+    given[what] = owner[:]
+    owner.resize(1, refcheck=False)
+    targets = given["labels"] if what == "labels" else given["Y"]
+    assert evaluator.cost_and_gradient(
+        given["X"], targets, given["theta"], 0.0, None, 0.0, given.get("out"), None) is None
+
+
+def test_a_network_of_another_state_has_an_evaluator_of_its_own():
+    net, other = (fastbp.Network([4, s, 3], output="softmax", seed=s) for s in (5, 2))
+    before = net.cost(X, Y)
+    net.__setstate__(other.__getstate__())
+    assert net.cost(X, Y) == other.cost(X, Y) != before
+    single = net.copy(np.float32)
+    assert single.cost_and_gradient(X, Y)[1].dtype == np.float32
+    found, expected = both(single, lambda: single.predict(X))
+    assert found == expected
+
+
+def test_what_it_is_given_must_fit():
+    parts = Parts(np.float64)
+    evaluator, examples = parts.evaluator(), _backprop.Examples(parts.X, parts.Y)
+    good = (examples, M, float(M), parts.theta, (0.0, 0.0), 0.0, True)
+    assert evaluator.of_examples(*good)[0] > 0
+    for at, value in ((0, object()), (4, (0.0,)), (4, [0.0, 0.0])):
+        with pytest.raises(TypeError, match="examples must be"):
+            evaluator.of_examples(*good[:at], value, *good[at + 1 :])
+    for at, value in ((1, 0), (1, -1), (1, 2**62), (3, parts.theta[:-1]), (3, None)):
+        assert evaluator.of_examples(*good[:at], value, *good[at + 1 :]) is None
+    with pytest.raises(ValueError, match="columns"):
+        evaluator.of_examples(_backprop.Examples(parts.X[:, :3].copy(), parts.Y), *good[1:])
+    with pytest.raises(ValueError, match="examples"):
+        evaluator.of_examples(_backprop.Examples(parts.X[:3], parts.Y[:3]), *good[1:])
+    parts.X.resize(1, refcheck=False)
+    with pytest.raises(ValueError, match="changed"):
+        evaluator.of_examples(*good)
+
+
+# ---------------------------------------------------------------- data checked before
+
+
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2, 0, 3, 0.5, 1])])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_data_checked_before_give_the_same_bits(weights, dtype, monkeypatch):
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=dtype, seed=0)
+    found = []
+    for prepared in (True, False):
+        if not prepared:
+            monkeypatch.setattr(sums, "are_few", lambda plan, m: False)
+        data = net.data(X, Y, weights)
+        penalties = fastbp.engine.regularisation.Regularisation.of(net.plan, data.weight, lam=0.1, l1=0.2)
+        assert (data.few(net.theta, penalties.c, penalties.l1, True) is not None) == prepared
+        found.append(bits([objective.cost(net.theta, data, penalties),
+                           objective.cost_and_gradient(net.theta, data, penalties, 2), net.evaluate_data(data)]))
+    assert found[0] == found[1]
