@@ -39,6 +39,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     intercepts_: list[np.ndarray]
     loss_: float
     loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
     n_iter_: int
     curve_length: int | None = None     # where an older pickle has no such parameter
 

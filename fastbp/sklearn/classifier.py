@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp  # type: ignore[import-untyped]
-from scipy.special import expit  # type: ignore[import-untyped]
+import scipy.sparse as sp
+from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions

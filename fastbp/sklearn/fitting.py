@@ -167,7 +167,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
 def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):
     optimizer = e._optimizer
     crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, *examples, epochs) as report, crew as optimizer.trainer.steps.crew:
+    with callbacks.running(e, examples, epochs) as report, crew as optimizer.trainer.steps.crew:
         try:
             _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
         except KeyboardInterrupt:

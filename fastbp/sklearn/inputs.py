@@ -1,7 +1,7 @@
 """What comes in: scikit-learn's checks with its words, the cell appended; rows of sparse matrices a few at a time."""
 
 import numpy as np
-import scipy.sparse as sp  # type: ignore[import-untyped]
+import scipy.sparse as sp
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine.checks import booleans, readable, scaled
@@ -77,8 +77,11 @@ class TrainingSet:
     def __init__(self, plan, dtype, X, target, w=None):
         self.plan, self.dtype, self.target = plan, dtype, target
         self.m = X.shape[0]
-        self.w, self.scale = (None, 1.0) if w is None else scaled(w)
-        self.weight = float(self.m) if w is None else float(self.w.sum(dtype=np.float64))
+        self.w: np.ndarray | None = None
+        self.scale, self.weight = 1.0, float(self.m)
+        if w is not None:
+            self.w, self.scale = scaled(w)
+            self.weight = float(self.w.sum(dtype=np.float64))
         if self.weight == 0:
             raise ValueError("sample_weight must have a positive sum; it is 0")
         self._rows = max(1, DENSE // (X.shape[1] * np.dtype(dtype).itemsize))

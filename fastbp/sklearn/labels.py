@@ -1,5 +1,7 @@
 """Labels of a classifier: classes as codes and back, in scikit-learn's words where they do not fit."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -19,6 +21,12 @@ def binarizer_of(y):
 
 class Labels:
     """Mixin of the classifier: y as the engine takes it, and labels of the outputs."""
+
+    classes_: np.ndarray
+    class_weight: Any
+    warm_start: bool
+    out_activation_: str
+    _label_binarizer: LabelBinarizer
 
     def _encode(self, y, needed):
         """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""

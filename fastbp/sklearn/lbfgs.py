@@ -3,9 +3,9 @@
 from functools import partial
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]
-from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.special import expit  # type: ignore[import-untyped]
+import scipy
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from .. import _backprop
 from ..engine import blas, sums
@@ -44,7 +44,7 @@ class Objective:
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
         self.panel = _backprop.panel(np.empty(0))
-        self.best = np.inf, None    # J and its theta, for Ctrl-C
+        self.best: tuple[float, np.ndarray | None] = (np.inf, None)     # J and its theta, for Ctrl-C
 
     def __call__(self, theta):
         penalty = self.regularisation.penalty(self.plan, theta, 1)
@@ -102,7 +102,7 @@ def full_batch(estimator, model, X, y, target, w):
 
 def _minimise(e, net, objective, options, examples):
     e.n_iter_, stopped = 0, False
-    with callbacks.running(e, *examples, e.max_iter) as report:
+    with callbacks.running(e, examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
         def each(intermediate_result):

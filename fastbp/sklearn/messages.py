@@ -12,7 +12,7 @@ NON_FINITE = (
 
 def warn(message, category=UserWarning):
     """As from the frame of scikit-learn that the call came through: filters by the module "sklearn" go on to work."""
-    level, frame = 2, sys._getframe(1)
+    level, frame = 2, sys._getframe().f_back
     while frame is not None and not frame.f_globals.get("__name__", "").startswith("sklearn."):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)

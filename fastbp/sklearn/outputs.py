@@ -1,7 +1,7 @@
 """Outputs from z(L): what a user may set out_activation_ to, and the logarithms of probabilities."""
 
 import numpy as np
-from scipy.special import expit  # type: ignore[import-untyped]
+from scipy.special import expit
 
 
 def _softmax(z):

@@ -1,7 +1,9 @@
 """Subclasses that override scikit-learn's private methods: `_init_coef` is honoured, the others are refused by name."""
 
 import numpy as np
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron, MLPClassifier, MLPRegressor
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.neural_network._multilayer_perceptron import MLPClassifier as MLPClassifier
+from sklearn.neural_network._multilayer_perceptron import MLPRegressor as MLPRegressor
 
 HONOURED = {"_init_coef", "_check_solver"}
 GRADIENT = ("MLPRegressor(loss=...) has further losses, dropout= and clip_norm= change the gradient, solver= takes an "

@@ -1,17 +1,25 @@
 """Private methods of scikit-learn's classes that public code calls. Training and prediction here do not use them."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..engine import sums
 from ..engine.data import Data
 from . import inputs, lbfgs
+from .model import Model, packed_places
 from .outputs import apply
 
 
 class PrivateMethods:
     """Mixin: the same names, arguments and results as in scikit-learn's BaseMultilayerPerceptron."""
+
+    activation: str | Sequence[str]
+    out_activation_: str
+    _random_state: np.random.RandomState
+    _model_of_weights: Callable[..., Model]
+    _outputs: Callable[..., np.ndarray]
 
     def _init_coef(self, fan_in, fan_out, dtype):
         """Start values of a layer: U(-r, r), r = sqrt(6 / (fan_in + fan_out)), 2 in place of 6 for the sigmoid.
@@ -40,7 +48,7 @@ class PrivateMethods:
     def _unpack(self, packed_parameters):
         """coefs_ and intercepts_ from one vector: all coefs, then all intercepts, row by row."""
         model = self._model_of_weights()
-        model.net.theta[lbfgs.packed_places(model)] = packed_parameters
+        model.net.theta[packed_places(model)] = packed_parameters
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None,
@@ -55,7 +63,7 @@ class PrivateMethods:
         model = self._model_of_weights()
         self._forward_pass(activations)
         X, target = inputs.dense(X, model.net.dtype), self._target_of(y)
-        packed = model.net.theta[lbfgs.packed_places(model)]
+        packed = model.net.theta[packed_places(model)]
         loss, D = lbfgs.packed_loss_and_gradient(self, model, packed, X, target, sample_weight)
         data = Data(model.net.plan, model.net.dtype, X, target, sample_weight)
         deltas[:] = sums.trace_back(data.plan, model.net.theta, data.examples(), data.m)
