@@ -1,17 +1,20 @@
 """fit with the stochastic solvers: epochs, validation, early stopping."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, r2_score
 from sklearn.model_selection import train_test_split
 
-from ..engine import objective, regularisation, threads
+from ..engine import classes, objective, regularisation, threads
 from . import callbacks, messages
-from .checkpoint import NOTHING, describe
+from .checkpoint import NOTHING, Checkpoint, Nothing, describe
 from .inputs import TrainingSet, outputs
+from .model import Model
 from .stochastic import Stochastic, allowed_threads
 
 ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # R^2 is not what these make best
@@ -102,11 +105,11 @@ class Validation:
 
 
 def accuracy(h, target, w):
-    """Share of the rows of h (m, K) in the right class: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    """Share of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
     if h.shape[1] > 1 and target.ndim == 1:
-        right = h.argmax(axis=1) == target
+        right = classes.right(h, target, "labels", 0.5)
     else:
-        right = ((h > 0.5) == target.reshape(h.shape).astype(bool)).all(axis=1)
+        right = classes.right(h, target.reshape(h.shape), "binary", 0.5, np.greater)
     return np.average(right, weights=w)
 
 
@@ -160,16 +163,34 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm)
     keeper.begin(e, data, order, held, kept)
-    return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w),
-                   keeper)
+    return partial(_run, Course(e, model, training, validation, order, m, batch_size, epochs, incremental,
+                                (X, y, score_w), keeper))
 
 
-def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):
-    optimizer = e._optimizer
-    crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, examples, epochs) as report, crew as optimizer.trainer.steps.crew:
+@dataclass
+class Course:
+    """A fit from its first epoch on."""
+
+    estimator: Any
+    model: Model
+    training: TrainingSet
+    validation: Validation | None
+    order: np.ndarray | None            # of the examples in the last epoch
+    m: int                              # examples to train on
+    batch_size: int
+    epochs: int
+    incremental: bool
+    examples: tuple[Any, Any, Any]      # X, y, weights, for scikit-learn's callbacks
+    keeper: Checkpoint | Nothing
+
+
+def _run(course):
+    e, optimizer, validation = course.estimator, course.estimator._optimizer, course.validation
+    batches = course.epochs * course.m / course.batch_size
+    crew = optimizer.crew(allowed_threads(e.n_threads), course.batch_size, batches)
+    with callbacks.running(e, course.examples, course.epochs) as report, crew as optimizer.trainer.steps.crew:
         try:
-            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
+            _epochs(course, report)
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")
         finally:
@@ -197,24 +218,25 @@ def _batch_size(batch_size, m):
     return min(int(batch_size), m)
 
 
-def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper):
+def _epochs(course, report):
+    e, model, m = course.estimator, course.model, course.m
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
-    while e.n_iter_ < epochs:
+    while e.n_iter_ < course.epochs:
         if e.shuffle:       # as sklearn.utils.shuffle does it
             places = np.arange(m)
             e._random_state.shuffle(places)
-            order = order[places]
+            course.order = course.order[places]
         optimizer.before[:] = theta
-        loss = optimizer.epoch(training, batch_size, order, divisor)
+        loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
         if diverged:
             theta[:] = optimizer.before
-        stop = after_epoch(e, model, loss, m, validation, diverged)
+        stop = after_epoch(e, model, loss, m, course.validation, diverged)
         if diverged:
             return
         stop = report(e) or stop
-        keeper.after_epoch(e, order, stop, stop or e.n_iter_ == epochs)
-        if stop or incremental:
+        course.keeper.after_epoch(e, course.order, stop, stop or e.n_iter_ == course.epochs)
+        if stop or course.incremental:
             return
         if e.n_iter_ == e.max_iter:
             messages.warn(
