@@ -1,4 +1,4 @@
-"""Callbacks of a fit: plain callables after each epoch, and scikit-learn's protocol where it has one (1.9 on)."""
+"""Callbacks of a fit: plain callables, called after each epoch, and scikit-learn's own (from 1.9 on)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -53,7 +53,7 @@ def running(estimator: Any, examples: tuple[Any, Any, Any], epochs: int) -> Iter
 
 
 def _snapshot(estimator):
-    """The weights as they are now: what makes a copy of the estimator one that can predict."""
+    """Copies of the weights, with which a copy of the estimator can predict."""
     return {
         "coefs_": [W.copy() for W in estimator.coefs_],
         "intercepts_": [b.copy() for b in estimator.intercepts_],

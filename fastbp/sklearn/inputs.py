@@ -1,4 +1,4 @@
-"""What comes in: scikit-learn's checks with its words, the cell appended; rows of sparse matrices a few at a time."""
+"""Input data: scikit-learn's checks, whose errors also name the bad cell; sparse rows, a few batches at a time."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -9,7 +9,7 @@ from ..engine.data import Data
 from ..network import Network
 from .outputs import slope
 
-DENSE = 2**27  # bytes of a sparse X held dense at a time
+DENSE = 2**27  # bytes of a sparse X that are dense at a time
 
 
 def checked(estimator, X, y="no_validation", **how):
@@ -27,7 +27,7 @@ def checked(estimator, X, y="no_validation", **how):
 
 
 def weights(sample_weight, X):
-    """sklearn's check of the weights of the rows of X, None as it is; its error always names them."""
+    """sklearn's check of the weights of the rows of X, or None; its errors always name sample_weight."""
     try:
         return None if sample_weight is None else _check_sample_weight(sample_weight, X)
     except (ValueError, TypeError) as error:
@@ -37,7 +37,7 @@ def weights(sample_weight, X):
 
 
 def first_bad_cell(array, name):
-    """X[i, j] or y[i], the first cell that is NaN or infinite; None where no number can be read."""
+    """The first cell that is NaN or infinite, as X[i, j] or y[i]; None if none is found."""
     try:
         if sp.issparse(array):
             array = array.tocoo()
@@ -52,10 +52,10 @@ def first_bad_cell(array, name):
 
 
 class TrainingSet:
-    """The examples of a fit, as engine data: all at once, or a sparse X that is large a few batches at a time.
+    """The examples of a fit as engine data: all at once, or a few batches at a time if X is sparse and large.
 
-    Sparse rows become dense ones, since the engine's products are dense: a few batches at a time keep the memory
-    bounded and, cut at whole batches, change no bit of an epoch.
+    The engine's products are dense, so sparse rows are made dense. A few batches at a time bound the memory. They are
+    whole batches, so no bit of an epoch changes.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class TrainingSet:
     weight : float
         m of the formulas: the number of examples, or the sum of their weights, in units of scale.
     scale : float
-        A power of two, 1 but for extreme weights.
+        A power of two; 1 unless the weights are extreme.
     """
 
     def __init__(self, plan, dtype, X, target, w=None):
@@ -93,13 +93,13 @@ class TrainingSet:
         self.data = None if sp.issparse(X) else self._data(X, target, self.w)
 
     def _data(self, X, target, w):
-        """Data whose scale counts that of the training too."""
+        """Data of some examples; its scale includes that of all weights."""
         data = Data(self.plan, self.dtype, X, target, w)
         data.scale *= self.scale
         return data
 
     def parts(self, batch_size, order=None):
-        """(data, order within it) one after the other: whole batches of the given order of examples."""
+        """Yield (data, order within it): whole batches, in the given order of the examples."""
         if self.data is not None:
             yield self.data, order
             return
@@ -131,9 +131,9 @@ def outputs(model, X, of="outputs"):
 def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
-    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
-    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output, from z, since 1 - h has lost
-    its digits near h = 1.
+    The deltas of a twin with identity output and absolute error give dz(L)/dx: delta(L) = sign(h - y) is the k-th unit
+    vector if y_k is below h_k and the others equal h. dh/dz of the output takes z, since 1 - h loses its digits near
+    h = 1.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype

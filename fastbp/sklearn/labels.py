@@ -1,4 +1,4 @@
-"""Labels of a classifier: classes as codes and back, in scikit-learn's words where they do not fit."""
+"""Labels of a classifier as codes, and back; errors in scikit-learn's words."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 
 def binarizer_of(y):
-    """A fitted LabelBinarizer; where y is a plain vector of labels without the milliseconds of its checks."""
+    """A fitted LabelBinarizer; for a plain vector of labels its checks, which take milliseconds, are skipped."""
     if y.ndim == 1 and y.dtype.kind in "iubU":
         classes = np.unique(y)
         if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression

@@ -24,10 +24,10 @@ class PrivateMethods:
     def _init_coef(self, fan_in, fan_out, dtype):
         """Start values of a layer: U(-r, r), r = sqrt(6 / (fan_in + fan_out)), 2 in place of 6 for the sigmoid.
 
-        The one private method that subclasses may override. (Glorot & Bengio 2010.)
+        Subclasses may override this private method alone. (Glorot & Bengio 2010.)
         """
         names = self.activation
-        if not isinstance(names, str):      # one a layer; the output's layer is drawn as the last hidden one
+        if not isinstance(names, str):      # one per layer; the output layer is drawn as the last hidden one
             names = [*names, *names[-1:], "relu"][min(vars(self).get("_drawn_layer", 0), len(names))]
         r = math.sqrt((2.0 if names in ("logistic", "sigmoid") else 6.0) / (fan_in + fan_out))
         coef_init = self._random_state.uniform(-r, r, (fan_in, fan_out))
@@ -35,7 +35,7 @@ class PrivateMethods:
         return coef_init.astype(dtype, copy=False), intercept_init.astype(dtype, copy=False)
 
     def _forward_pass(self, activations):
-        """Fill activations[1:], (m, s_l) each, from activations[0], the checked X; out_activation_ last."""
+        """Fill activations[1:], each (m, s_l), from activations[0], the checked X; the last is h."""
         model = self._model_of_weights()
         layers = model.trace(inputs.dense(activations[0], model.net.dtype))
         activations[1:] = [*layers[:-1], apply(self.out_activation_, layers[-1])]
@@ -74,6 +74,6 @@ class PrivateMethods:
         return loss, coef_grads, intercept_grads
 
     def _target_of(self, y):
-        """The engine's targets of scikit-learn's: labels of the columns of 0 and 1, others as columns."""
+        """The engine's targets from scikit-learn's: labels from one-hot columns, others as columns."""
         y = np.asarray(y)
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.reshape(len(y), -1)
