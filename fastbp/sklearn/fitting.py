@@ -17,22 +17,22 @@ from .inputs import TrainingSet, outputs
 from .model import Model
 from .stochastic import Stochastic, allowed_threads
 
-ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # R^2 is not what these make best
+ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # these do not maximise R^2
 
 
 def scorer_of(estimator):
-    """What early stopping looks at; None for the estimator's own score and for the loss."""
+    """The scorer of early stopping; None for the estimator's own score and for the loss."""
     return None if estimator.scoring in (None, "loss") else check_scoring(estimator, estimator.scoring)
 
 
 def scores_by_loss(estimator):
-    """Is the score minus the loss? By scoring="loss", and without scoring for the losses that scikit-learn lacks."""
+    """Is the score minus the loss? With scoring="loss", and by default for the losses that scikit-learn lacks."""
     scoring = estimator.scoring
     return scoring == "loss" if isinstance(scoring, str) else scoring is None and estimator.loss in ADDED_LOSSES
 
 
 class Validation:
-    """Examples held out of a fit, and how well they are predicted.
+    """Held-out examples, and their loss and score.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Validation:
     finite, unusable : int
         How many scores of this fit were finite numbers, and how many were not.
     diverged : bool
-        Are both the score and the loss of the training no numbers?
+        Is neither the score nor the loss of the training a number?
     """
 
     def __init__(self, estimator, model, X, y, target, w):
@@ -66,7 +66,7 @@ class Validation:
         return total / self.set.weight / self.estimator._loss_divisor()
 
     def score(self, loss):
-        """Accuracy or R^2, minus the loss, or what the scorer says; NaN where an output is not finite."""
+        """Accuracy or R^2, minus the loss, or the scorer's value; NaN if an output is not finite."""
         h = outputs(self.model, self.set.X)
         if not np.isfinite(h).all():
             return math.nan
@@ -78,7 +78,7 @@ class Validation:
         return float(self.scorer(self.estimator, self.X, self.y, **weights))
 
     def score_name(self):
-        """As the estimator's parameters name it."""
+        """The score, as the estimator's parameters name it."""
         scoring, loss = self.estimator.scoring, self.estimator.loss
         if scores_by_loss(self.estimator):
             return f"the loss {loss!r}"
@@ -87,9 +87,9 @@ class Validation:
         return f"scoring={scoring if isinstance(scoring, str) else getattr(scoring, '__name__', scoring)!r}"
 
     def ends(self, best):
-        """Set theta at the end of a fit with early stopping: to `best`, or leave it where no score was a number.
+        """End a fit with early stopping: set theta to `best`, or keep it if no score was finite.
 
-        A warning names the score where it was NaN or infinite; such a score never throws the training away.
+        A warning names a score that was NaN or infinite.
         """
         if self.diverged or not self.unusable:
             self.model.net.theta[:] = best
@@ -131,7 +131,7 @@ def split(estimator, y, target, m, stratify):
 
 
 def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
-    """A function that fits the model, all checked: epochs until loss or score stop improving, one if incremental.
+    """Return a function that runs epochs until loss or score stop improving, one if incremental; all is checked.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
     (X, y, target, w) for validation, or None; keeper a Checkpoint.
@@ -200,7 +200,7 @@ def _run(course):
 
 
 def _ready(e, model, validates):
-    """What this fit compares with, where fits before it, or the user's own weights, have not left it."""
+    """Start the curves and best values that this fit needs, unless an earlier one has left them."""
     if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
         e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
     if e.early_stopping:
@@ -247,7 +247,7 @@ def _epochs(course, report):
 
 
 def after_epoch(e, model, loss, m, validation=None, diverged=False):
-    """Curves, counts, learning rate, best weights; True if it is time to stop."""
+    """Update curves, counts, learning rate and best weights; return True to stop."""
     e.n_iter_ += 1
     e.loss_ = np.float64(loss)
     e.t_ += m
@@ -277,7 +277,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 
 
 def _append(e, curve, value):
-    """One entry more, the oldest gone where the curve is at its full length."""
+    """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
@@ -285,10 +285,10 @@ def _append(e, curve, value):
 
 
 def _validate(e, model, validation):
-    """Loss and score of the validation set into the curves, the best weights, and whether training has diverged.
+    """Append loss and score of the validation set to the curves; update the best weights and `diverged`.
 
-    A score that is not finite counts neither as progress nor as its lack. The training has diverged only where its
-    own loss is no number either.
+    A score that is not finite counts neither as progress nor as lack of it. The training has diverged only if its own
+    loss is not finite either.
     """
     loss = validation.loss()
     score = validation.score(loss)
@@ -310,7 +310,7 @@ def _validate(e, model, validation):
 
 
 def _give_up(e, validation):
-    """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
+    """End a fit whose weights became non-finite. The last finite ones are back; the optimizer's moments are lost."""
     if not e.early_stopping:
         del e._optimizer
         raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "
