@@ -137,7 +137,7 @@ class Stochastic:
 
 
 def allowed_threads(n_threads):
-    """n_threads, or what joblib leaves: one beside other jobs of this process, else the number it granted its worker."""
+    """n_threads, or what joblib leaves: one beside other jobs of this process, else what it granted its worker."""
     if n_threads is not None:
         return int(n_threads)
     parallel = sys.modules.get("joblib.parallel")
