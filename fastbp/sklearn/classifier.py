@@ -118,7 +118,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Column names of X, if it has any.
+        Column names of X; exists only if X has them.
     out_activation_ : str
         Function of the outputs. You may assign another for predictions: "identity" gives the logits.
 
