@@ -38,8 +38,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     batch_size : int, default="auto"
         Examples per step; "auto" is min(200, n_samples). Not used by lbfgs.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        For sgd. "invscaling" is learning_rate_init / (t + 1)^power_t after t examples. "adaptive" divides it by 5 where
-        the fit would stop for lack of progress.
+        For sgd. "invscaling" is learning_rate_init / (t + 1)^power_t after t examples. "adaptive" divides the rate by
+        5 when the fit would stop for lack of progress.
     learning_rate_init : float, default=0.001
         Not used by lbfgs.
     power_t : float, default=0.5

@@ -38,8 +38,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     batch_size : int, default="auto"
         Examples per step; "auto" is min(200, n_samples). Not used by lbfgs.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        For sgd. "invscaling" is learning_rate_init / (t + 1)^power_t after t examples. "adaptive" divides it by 5 where
-        the fit would stop for lack of progress.
+        For sgd. "invscaling" is learning_rate_init / (t + 1)^power_t after t examples. "adaptive" divides the rate by
+        5 when the fit would stop for lack of progress.
     learning_rate_init : float, default=0.001
         Not used by lbfgs.
     power_t : float, default=0.5
@@ -88,7 +88,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     clip_norm : float, default=None
         The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     huber_delta : float, default=1.0
-        For loss="huber": e = h - y costs e^2/2 up to |e| = huber_delta, and huber_delta (|e| - huber_delta/2) beyond.
+        For loss="huber": an error e costs e^2/2 up to |e| = huber_delta, and huber_delta (|e| - huber_delta/2) beyond.
     quantile : float, default=0.5
         For loss="quantile": the quantile of y given x to learn, in (0, 1).
     n_threads : int, default=None
