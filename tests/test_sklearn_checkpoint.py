@@ -152,7 +152,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     fastbp.save(path, net)
     with pytest.raises(container.FormatError, match="kind is"):
         estimator.fit(X_reg, y_reg, checkpoint=path, resume=True)
-    with pytest.raises(ValueError, match="is no fit"):
+    with pytest.raises(ValueError, match="exists and holds no fit"):
         estimator.fit(X_reg, y_reg, checkpoint=path)
     estimator.fit(X_reg, y_reg, checkpoint=path, resume=False)
     whole = path.read_bytes()
@@ -220,7 +220,7 @@ def test_fault_77_a_fit_is_not_overwritten_by_forgetting(tmp_path):
     again.fit(X_reg, y_reg, checkpoint=path, resume=False)
     assert again.n_iter_ == 4
     path.write_bytes(b"my thesis")
-    with pytest.raises(ValueError, match="it is no fit"):
+    with pytest.raises(ValueError, match="exists and holds no fit"):
         again.fit(X_reg, y_reg, checkpoint=path)
     assert path.read_bytes() == b"my thesis"
 

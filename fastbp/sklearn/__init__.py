@@ -1,9 +1,9 @@
-"""scikit-learn's MLPClassifier and MLPRegressor on fastbp: the same interface and results, and what they lack.
+"""MLPClassifier and MLPRegressor with scikit-learn's interface and results, computed by fastbp, and with additions.
 
     from fastbp.sklearn import MLPClassifier, MLPRegressor
 
-The estimators hold no arithmetic: they check as scikit-learn checks, and translate to Network and Trainer.
-docs/from_scikit_learn.md says what is the same and what differs.
+The estimators hold no arithmetic: they make scikit-learn's checks, then use Network and Trainer.
+docs/from_scikit_learn.md lists what is the same and what differs.
 """
 
 try:

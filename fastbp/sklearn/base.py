@@ -1,4 +1,4 @@
-"""What classifier and regressor share: parameters, the model behind coefs_ and intercepts_, fit and partial_fit."""
+"""The base of both estimators: parameters, the model behind coefs_ and intercepts_, fit and partial_fit."""
 
 from functools import cache
 from numbers import Integral, Real
@@ -18,7 +18,7 @@ from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
 from .private import PrivateMethods
 
-REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # finite, as float
+REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must be finite as float
 ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
 
 
@@ -28,7 +28,7 @@ def partial_fit(self, X, y, sample_weight, classes=None):
     return self._fit(X, y, sample_weight, incremental=True)
 
 
-# by its name scikit-learn knows that the parameters were checked when the estimator was new
+# the name tells scikit-learn not to check the parameters of a fitted estimator again
 _epoch_of = _fit_context(prefer_skip_nested_validation=True)(partial_fit)
 
 
@@ -39,8 +39,10 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     intercepts_: list[np.ndarray]
     loss_: float
     loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
     n_iter_: int
-    curve_length: int | None = None     # where an older pickle has no such parameter
+    curve_length: int | None = None     # older pickles lack this parameter
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -76,7 +78,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     }
 
     @classmethod
-    @cache      # reading the signature is a tenth of a small fit
+    @cache      # reading the signature takes a tenth of a small fit
     def _get_param_names(cls):
         return super()._get_param_names()
 
@@ -88,22 +90,22 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return True
 
     def _loss_divisor(self):
-        """What scikit-learn divides its reported mean cost by: its squared error is a mean over the outputs too."""
+        """The divisor of the reported mean cost: scikit-learn's squared error is a mean over the outputs too."""
         return self.n_outputs_ if self.loss == "squared_error" else 1
 
     def _network_settings(self):
-        """Further arguments of the network: parameters of its loss."""
+        """The arguments of Network for the parameters of the loss."""
         return {}
 
     def _functions(self):
         return functions_of(self.activation), self.out_activation_, self.loss, self._network_settings()
 
     def _weights(self):
-        """What a model is made of."""
+        """The arguments of Model.of."""
         return self.coefs_, self.intercepts_, self._functions()
 
     def _model_of_weights(self):
-        """The model behind coefs_ and intercepts_; a new one where these were assigned or loaded."""
+        """The model behind coefs_ and intercepts_; a new one if these were assigned or loaded."""
         model, weights = vars(self).get("_fastbp_model"), self._weights()
         if model is None or not model.is_of(*weights):
             model = Model.of(*weights)
@@ -115,8 +117,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state.pop("_fastbp_model", None)       # made again from coefs_ and intercepts_
-        if isinstance(state.get("loss_curve_"), list):      # half the bytes of a list of numpy.float64
+        state.pop("_fastbp_model", None)       # rebuilt from coefs_ and intercepts_
+        if isinstance(state.get("loss_curve_"), list):      # an array takes half the bytes
             state["loss_curve_"] = np.array(state["loss_curve_"], np.float64)
         return state
 
@@ -134,7 +136,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return [T[:, 0] for T in self._model_of_weights().net.plan.views(self._best_theta)]
 
     def _initialize(self, y, layer_units, dtype):
-        """Start values of weights and counts, for the checked targets y and these sizes of the layers."""
+        """Set weights and counts to their start values, for checked targets y and these layer sizes."""
         self.n_outputs_, self.n_layers_, self.out_activation_ = layer_units[-1], len(layer_units), self._output()
         model = Model(layer_units, self._functions(), dtype)
         if isinstance(self.init, str) and self.init == "auto":
@@ -155,7 +157,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self.validation_loss_curve_ = [] if self.early_stopping else None
 
     def _check_goes_on(self, hidden, n_outputs):
-        """A ValueError where partial_fit or a warm start cannot continue with the weights that are there."""
+        """Raise ValueError if partial_fit or a warm start cannot continue with the present weights."""
         *sizes, K = [W.shape[1] for W in self.coefs_]
         name, output = type(self).__name__, self._output()
         if hidden != sizes and hidden != vars(self).get("_drawn_hidden", hidden):
@@ -178,7 +180,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         try:
             model, run = self._prepare(X, y, sample_weight, incremental, validation, checkpoint)
         except BaseException:
-            self.__dict__ = before      # refused, or failed before the first step: the estimator is as it was
+            self.__dict__ = before      # no step was taken: the estimator stays as it was
             raise
         run()
         if not model.is_finite():
@@ -186,7 +188,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return self
 
     def _prepare(self, X, y, sample_weight, incremental, validation, checkpoint):
-        """All checks, and start values: the model, and a function that fits it."""
+        """Make all checks, set the start values; return the model and a function that fits it."""
         hidden = self._check_numbers()
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
         if self.early_stopping and incremental and stochastic:
@@ -195,7 +197,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             raise ValueError("solver='lbfgs' has no steps for dropout and clip_norm; "
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
         if validation is not None and (incremental or not stochastic):
-            raise ValueError(f"X_val and y_val need epochs to be looked at in; solver={self.solver!r} has none")
+            raise ValueError(f"X_val and y_val need epochs; solver={self.solver!r} has none")
         if checkpoint is not NOTHING and not stochastic:
             raise ValueError(f"a checkpoint is written between epochs; solver={self.solver!r} has none")
         callbacks.listed(self.callbacks)
@@ -222,7 +224,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return model, run
 
     def _check_numbers(self):
-        """What scikit-learn's constraints let through and no float or layer can be; the hidden layers as a list."""
+        """Refuse bad numbers that scikit-learn's constraints accept; return the hidden layers as a list."""
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if not all(isinstance(units, Integral) for units in hidden):
@@ -237,18 +239,18 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return hidden
 
     def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
-        """fit with what it has beyond scikit-learn's"""
+        """`fit`, with the arguments that scikit-learn's lacks."""
         overrides.check(self)
         if (validation[0] is None) != (validation[1] is None):
             raise ValueError("X_val and y_val go together; got only one of them")
         validation = None if validation[0] is None else validation
         if checkpoint is None and resume:
-            raise ValueError("resume=True needs the file to go on from; got checkpoint=None")
+            raise ValueError("resume=True needs a checkpoint to resume from; got checkpoint=None")
         keeper = NOTHING if checkpoint is None else Checkpoint(checkpoint, every, resume)
         return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
-        """X_val, y_val, sample_weight_val as `Validation` takes them."""
+        """Check X_val, y_val and sample_weight_val; return what `Validation` takes."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
         w = inputs.weights(w, X)
         return X, y, target, w
@@ -263,10 +265,10 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return _epoch_of(self, X, y, sample_weight, *classes)
 
     def _announce(self, y, classes):
-        """The first call of partial_fit names the classes."""
+        """Set the classes, which the first call of partial_fit names."""
 
     def _outputs(self, X, of="outputs"):
-        """h (m, K) for X as it comes in; of="logits": z(L)."""
+        """h (m, K) of an unchecked X; of="logits": z(L)."""
         known = vars(self)
         model = known.get("_fastbp_model")
         if model is not None and "feature_names_in_" not in known and model.is_of(*self._weights()):
@@ -292,8 +294,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
         Notes
         -----
-        Backpropagation to the input: delta(1) = Theta(1)' delta(2), without the bias, delta(L) = dh_k/dz(L). One
-        backward pass an output.
+        Each output takes one backward pass to the input: from delta(L) = dh_k/dz(L) to delta(1) = Theta(1)' delta(2),
+        without the bias.
         """
         check_is_fitted(self)
         model = self._model_of_weights()

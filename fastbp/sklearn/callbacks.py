@@ -1,9 +1,11 @@
-"""Callbacks of a fit: plain callables after each epoch, and scikit-learn's protocol where it has one (1.9 on)."""
+"""Callbacks of a fit: plain callables, called after each epoch, and scikit-learn's own (from 1.9 on)."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin as CallbackSupportMixin
 except ImportError:
     CallbackSupportMixin = type("CallbackSupportMixin", (), {})
 
@@ -19,14 +21,18 @@ def listed(own):
 
 
 @contextmanager
-def running(estimator, X, y, w, epochs):
-    """A function to be called with the estimator after each epoch; it returns True if a callback asks to stop."""
+def running(estimator: Any, examples: tuple[Any, Any, Any], epochs: int) -> Iterator[Callable[[Any], bool]]:
+    """Yield a function of the estimator for the end of each epoch; it returns True if a callback asks to stop.
+
+    examples: (X, y, sample_weight) for scikit-learn's callbacks.
+    """
     own = listed(estimator.callbacks)
     theirs = hasattr(estimator, "_skl_callbacks") and hasattr(estimator, "_init_callback_context")
     if not own and not theirs:
         yield lambda estimator: False
         return
-    root = estimator._init_callback_context(max_subtasks=epochs) if theirs else None
+    X, y, w = examples
+    root: Any = estimator._init_callback_context(max_subtasks=epochs) if theirs else None
     task = {
         "estimator": estimator, "X": X, "y": y, "metadata": None if w is None else {"sample_weight": w},
         "reconstruction_attributes": lambda: _snapshot(estimator),
@@ -47,7 +53,7 @@ def running(estimator, X, y, w, epochs):
 
 
 def _snapshot(estimator):
-    """The weights as they are now: what makes a copy of the estimator one that can predict."""
+    """Copies of the weights, with which a copy of the estimator can predict."""
     return {
         "coefs_": [W.copy() for W in estimator.coefs_],
         "intercepts_": [b.copy() for b in estimator.intercepts_],

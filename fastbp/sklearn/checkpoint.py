@@ -1,4 +1,4 @@
-"""The checkpoint of a long fit: the file of its trainer, and in its notes what else the epochs go on from."""
+"""The checkpoint of a fit: the file of its trainer, with the rest of the state in its notes."""
 
 import time
 
@@ -20,14 +20,14 @@ FREE = ("max_iter", "verbose", "n_threads", "callbacks", "curve_length")
 
 
 class Checkpoint:
-    """Writes a fit into its file, every so many epochs or seconds, and reads it.
+    """The file of a fit, written every so many epochs or seconds.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
     every : int or (number, "epochs" or "seconds")
-    resume : bool
-        Go on from the file, if it is there.
+    resume : bool or None
+        True resumes from the file if it exists; None refuses to overwrite finished epochs.
     """
 
     def __init__(self, path, every, resume):
@@ -40,15 +40,20 @@ class Checkpoint:
         self.unit = unit
 
     def begin(self, estimator, data, order, held, kept):
-        """Write the first one of this fit, on data of this description, so that what cannot be kept shows before the
-        first step; held: indices of the held-out examples, or None."""
+        """Write the start of a new fit, so that anything that cannot be saved raises before the first step.
+
+        data: what `describe` returns; held: indices of the held-out examples, or None.
+        """
         self._data, self._held, self._written = data, held, (estimator.n_iter_, time.monotonic())
         if kept is None:
             self._write(estimator, order, False)
 
     def after_epoch(self, estimator, order, stopped, last):
-        """Write, if it is time. order: of the examples in this epoch, from which the next is drawn; stopped: there was
-        a reason to stop; last: of this fit."""
+        """Write the file if it is due.
+
+        order: the examples in this epoch, from which the next order is drawn. stopped: is there a reason to stop?
+        last: is this the last epoch?
+        """
         now = estimator.n_iter_, time.monotonic()
         if last or now[self.unit == "seconds"] - self._written[self.unit == "seconds"] >= self.every:
             self._write(estimator, order, stopped)
@@ -66,7 +71,7 @@ class Checkpoint:
         self._written = e.n_iter_, time.monotonic()
 
     def read(self, estimator, data):
-        """The fit that was kept, unless there is none; a ValueError where it is another than this one on `data`."""
+        """The fit in the file, None without a file; raises ValueError if it is not this fit on `data`."""
         if self.resume is None:
             self._refuse_to_lose()
         if not self.resume:
@@ -77,16 +82,15 @@ class Checkpoint:
             return None
         return Kept(self.path, kept, estimator, data)
 
-
     def _refuse_to_lose(self):
-        """Nobody has said whether to resume: a ValueError if the file is there and holds a finished epoch."""
+        """Raise ValueError if the file holds a finished epoch or no fit, since `resume` was not given."""
         try:
             arrays, meta = container.read(self.path)
             epochs = values.decode(meta["notes"], arrays)["numbers"]["n_iter_"]
         except FileNotFoundError:
             return
         except (FormatError, LookupError, TypeError) as error:
-            raise ValueError(f"checkpoint: {container.shown(self.path)} is there, and it is no fit ({error}); "
+            raise ValueError(f"checkpoint: {container.shown(self.path)} exists and holds no fit ({error}); "
                              "resume=False overwrites it") from None
         if epochs != 0:
             raise ValueError(f"checkpoint: {container.shown(self.path)} holds a fit of {epochs} finished epochs; "
@@ -94,7 +98,7 @@ class Checkpoint:
 
 
 class Nothing:
-    """No checkpoint"""
+    """No checkpoint: nothing is read or written."""
 
     read = begin = after_epoch = lambda self, *_: None
 
@@ -103,7 +107,7 @@ NOTHING = Nothing()
 
 
 class Kept:
-    """A fit as a file has it.
+    """A fit read from a file.
 
     Attributes
     ----------
@@ -152,7 +156,7 @@ class Kept:
             raise ValueError(f"the checkpoint has come to epoch {numbers['n_iter_']}; max_iter is {e.max_iter}")
 
     def _check_order(self, order, held, m, shuffles, holds_out):
-        """Each example once, in as many parts as this fit has."""
+        """Check that the arrays this fit needs are there and hold each example once."""
         parts = [order] * (shuffles or holds_out) + [held] * holds_out
         if (order is None) != (not (shuffles or holds_out)) or (held is None) == holds_out or not (
             all(_is_vector(a, np.int64) for a in parts)
@@ -161,7 +165,7 @@ class Kept:
             raise FormatError("order and held must hold each example once")
 
     def into(self, estimator):
-        """Make the fit of this estimator the one that was kept."""
+        """Give this estimator the state in the file."""
         e, notes = estimator, self.notes
         e._optimizer.trainer.steps.become(self.trainer)
         for name, value in notes["numbers"].items():
@@ -174,25 +178,25 @@ class Kept:
 
 
 def describe(X, y, w, validation):
-    """What the data of two fits must have in common to be one."""
+    """The description of the data; that of a resumed fit must be the same."""
     return {"examples": X.shape[0], "features": X.shape[1], "targets": list(y.shape[1:]), "weights": w is not None,
             "validation": None if validation is None else validation[0].shape[0]}
 
 
 def _parameters(estimator):
-    """Those that decide the bits, as JSON; numbers as they are, all else by its repr."""
+    """The parameters that decide the bits, as JSON: numbers as they are, others by their repr."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
     return states.of_optimizer(type(estimator)(**parameters))["settings"]
 
 
 def _draws(random_state):
-    """The state of what a RandomState draws from."""
+    """The state of the bit generator of a RandomState."""
     state = random_state.get_state(legacy=False)
     return {"bit_generator": state["bit_generator"], "state": state["state"]}
 
 
 def _number(value):
-    """As JSON has it: a float, not one of NumPy's."""
+    """A float of NumPy as Python's, for JSON."""
     return float(value) if isinstance(value, np.floating) else value
 
 

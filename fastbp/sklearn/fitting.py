@@ -1,35 +1,38 @@
 """fit with the stochastic solvers: epochs, validation, early stopping."""
 
 import math
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, r2_score
 from sklearn.model_selection import train_test_split
 
-from ..engine import objective, regularisation, threads
+from ..engine import classes, objective, regularisation, threads
 from . import callbacks, messages
-from .checkpoint import NOTHING, describe
+from .checkpoint import NOTHING, Checkpoint, Nothing, describe
 from .inputs import TrainingSet, outputs
+from .model import Model
 from .stochastic import Stochastic, allowed_threads
 
-ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # R^2 is not what these make best
+ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # these do not maximise R^2
 
 
 def scorer_of(estimator):
-    """What early stopping looks at; None for the estimator's own score and for the loss."""
+    """The scorer of early stopping; None for the estimator's own score and for the loss."""
     return None if estimator.scoring in (None, "loss") else check_scoring(estimator, estimator.scoring)
 
 
 def scores_by_loss(estimator):
-    """Is the score minus the loss? By scoring="loss", and without scoring for the losses that scikit-learn lacks."""
+    """Is the score minus the loss? With scoring="loss", and by default for the losses that scikit-learn lacks."""
     scoring = estimator.scoring
     return scoring == "loss" if isinstance(scoring, str) else scoring is None and estimator.loss in ADDED_LOSSES
 
 
 class Validation:
-    """Examples held out of a fit, and how well they are predicted.
+    """Held-out examples, and their loss and score.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class Validation:
     finite, unusable : int
         How many scores of this fit were finite numbers, and how many were not.
     diverged : bool
-        Are both the score and the loss of the training no numbers?
+        Is neither the score nor the loss of the training a number?
     """
 
     def __init__(self, estimator, model, X, y, target, w):
@@ -63,7 +66,7 @@ class Validation:
         return total / self.set.weight / self.estimator._loss_divisor()
 
     def score(self, loss):
-        """Accuracy or R^2, minus the loss, or what the scorer says; NaN where an output is not finite."""
+        """Accuracy or R^2, minus the loss, or the scorer's value; NaN if an output is not finite."""
         h = outputs(self.model, self.set.X)
         if not np.isfinite(h).all():
             return math.nan
@@ -75,7 +78,7 @@ class Validation:
         return float(self.scorer(self.estimator, self.X, self.y, **weights))
 
     def score_name(self):
-        """As the estimator's parameters name it."""
+        """The score, as the estimator's parameters name it."""
         scoring, loss = self.estimator.scoring, self.estimator.loss
         if scores_by_loss(self.estimator):
             return f"the loss {loss!r}"
@@ -84,9 +87,9 @@ class Validation:
         return f"scoring={scoring if isinstance(scoring, str) else getattr(scoring, '__name__', scoring)!r}"
 
     def ends(self, best):
-        """Set theta at the end of a fit with early stopping: to `best`, or leave it where no score was a number.
+        """End a fit with early stopping: set theta to `best`, or keep it if no score was finite.
 
-        A warning names the score where it was NaN or infinite; such a score never throws the training away.
+        A warning names a score that was NaN or infinite.
         """
         if self.diverged or not self.unusable:
             self.model.net.theta[:] = best
@@ -102,11 +105,11 @@ class Validation:
 
 
 def accuracy(h, target, w):
-    """Share of the rows of h (m, K) in the right class: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    """Share of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
     if h.shape[1] > 1 and target.ndim == 1:
-        right = h.argmax(axis=1) == target
+        right = classes.right(h, target, "labels", 0.5)
     else:
-        right = ((h > 0.5) == target.reshape(h.shape).astype(bool)).all(axis=1)
+        right = classes.right(h, target.reshape(h.shape), "binary", 0.5, np.greater)
     return np.average(right, weights=w)
 
 
@@ -128,7 +131,7 @@ def split(estimator, y, target, m, stratify):
 
 
 def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
-    """A function that fits the model, all checked: epochs until loss or score stop improving, one if incremental.
+    """Return a function that runs epochs until loss or score stop improving, one if incremental; all is checked.
 
     w are the weights of the training, score_w those of them that count in a validation score; given is a
     (X, y, target, w) for validation, or None; keeper a Checkpoint.
@@ -161,8 +164,8 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm, mean_weight)
     keeper.begin(e, data, order, held, kept)
-    return partial(_run, e, model, training, validation, order, m, batch_size, epochs, incremental, (X, y, score_w),
-                   keeper)
+    return partial(_run, Course(e, model, training, validation, order, m, batch_size, epochs, incremental,
+                                (X, y, score_w), keeper))
 
 
 def by_class(w, score_w, rows, batch_size):
@@ -187,12 +190,30 @@ def mean(w):
     return largest if w.min() == largest else float((w / largest).mean(dtype=np.float64)) * largest
 
 
-def _run(e, model, training, validation, order, m, batch_size, epochs, incremental, examples, keeper):
-    optimizer = e._optimizer
-    crew = optimizer.crew(allowed_threads(e.n_threads), batch_size, epochs * m / batch_size)
-    with callbacks.running(e, *examples, epochs) as report, crew as optimizer.trainer.steps.crew:
+@dataclass
+class Course:
+    """A fit from its first epoch on."""
+
+    estimator: Any
+    model: Model
+    training: TrainingSet
+    validation: Validation | None
+    order: np.ndarray | None            # of the examples in the last epoch
+    m: int                              # examples to train on
+    batch_size: int
+    epochs: int
+    incremental: bool
+    examples: tuple[Any, Any, Any]      # X, y, weights, for scikit-learn's callbacks
+    keeper: Checkpoint | Nothing
+
+
+def _run(course):
+    e, optimizer, validation = course.estimator, course.estimator._optimizer, course.validation
+    batches = course.epochs * course.m / course.batch_size
+    crew = optimizer.crew(allowed_threads(e.n_threads), course.batch_size, batches)
+    with callbacks.running(e, course.examples, course.epochs) as report, crew as optimizer.trainer.steps.crew:
         try:
-            _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper)
+            _epochs(course, report)
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")
         finally:
@@ -202,7 +223,7 @@ def _run(e, model, training, validation, order, m, batch_size, epochs, increment
 
 
 def _ready(e, model, validates):
-    """What this fit compares with, where fits before it, or the user's own weights, have not left it."""
+    """Start the curves and best values that this fit needs, unless an earlier one has left them."""
     if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
         e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
     if e.early_stopping:
@@ -220,24 +241,25 @@ def _batch_size(batch_size, m):
     return min(int(batch_size), m)
 
 
-def _epochs(e, model, training, validation, order, m, batch_size, epochs, incremental, report, keeper):
+def _epochs(course, report):
+    e, model, m = course.estimator, course.model, course.m
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
-    while e.n_iter_ < epochs:
+    while e.n_iter_ < course.epochs:
         if e.shuffle:       # as sklearn.utils.shuffle does it
             places = np.arange(m)
             e._random_state.shuffle(places)
-            order = order[places]
+            course.order = course.order[places]
         optimizer.before[:] = theta
-        loss = optimizer.epoch(training, batch_size, order, divisor)
+        loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
         if diverged:
             theta[:] = optimizer.before
-        stop = after_epoch(e, model, loss, m, validation, diverged)
+        stop = after_epoch(e, model, loss, m, course.validation, diverged)
         if diverged:
             return
         stop = report(e) or stop
-        keeper.after_epoch(e, order, stop, stop or e.n_iter_ == epochs)
-        if stop or incremental:
+        course.keeper.after_epoch(e, course.order, stop, stop or e.n_iter_ == course.epochs)
+        if stop or course.incremental:
             return
         if e.n_iter_ == e.max_iter:
             messages.warn(
@@ -248,7 +270,7 @@ def _epochs(e, model, training, validation, order, m, batch_size, epochs, increm
 
 
 def after_epoch(e, model, loss, m, validation=None, diverged=False):
-    """Curves, counts, learning rate, best weights; True if it is time to stop."""
+    """Update curves, counts, learning rate and best weights; return True to stop."""
     e.n_iter_ += 1
     e.loss_ = np.float64(loss)
     e.t_ += m
@@ -278,7 +300,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 
 
 def _append(e, curve, value):
-    """One entry more, the oldest gone where the curve is at its full length."""
+    """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
@@ -286,10 +308,10 @@ def _append(e, curve, value):
 
 
 def _validate(e, model, validation):
-    """Loss and score of the validation set into the curves, the best weights, and whether training has diverged.
+    """Append loss and score of the validation set to the curves; update the best weights and `diverged`.
 
-    A score that is not finite counts neither as progress nor as its lack. The training has diverged only where its
-    own loss is no number either.
+    A score that is not finite counts neither as progress nor as lack of it. The training has diverged only if its own
+    loss is not finite either.
     """
     loss = validation.loss()
     score = validation.score(loss)
@@ -311,7 +333,7 @@ def _validate(e, model, validation):
 
 
 def _give_up(e, validation):
-    """Weights that are no longer finite: the last finite ones are back, the optimizer's moments are lost."""
+    """End a fit whose weights became non-finite. The last finite ones are back; the optimizer's moments are lost."""
     if not e.early_stopping:
         del e._optimizer
         raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "

@@ -1,7 +1,7 @@
-"""What comes in: scikit-learn's checks with its words, the cell appended; rows of sparse matrices a few at a time."""
+"""Input data: scikit-learn's checks, whose errors also name the bad cell; sparse rows, a few batches at a time."""
 
 import numpy as np
-import scipy.sparse as sp  # type: ignore[import-untyped]
+import scipy.sparse as sp
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine import blas
@@ -10,7 +10,7 @@ from ..engine.data import Data
 from ..network import Network
 from .outputs import slope
 
-DENSE = 2**27  # bytes of a sparse X held dense at a time
+DENSE = 2**27  # bytes of a sparse X that are dense at a time
 
 
 def checked(estimator, X, y="no_validation", **how):
@@ -28,7 +28,7 @@ def checked(estimator, X, y="no_validation", **how):
 
 
 def weights(sample_weight, X):
-    """sklearn's check of the weights of the rows of X, None as it is; its error always names them."""
+    """sklearn's check of the weights of the rows of X, or None; its errors always name sample_weight."""
     try:
         return None if sample_weight is None else _check_sample_weight(sample_weight, X)
     except (ValueError, TypeError) as error:
@@ -38,7 +38,7 @@ def weights(sample_weight, X):
 
 
 def first_bad_cell(array, name):
-    """X[i, j] or y[i], the first cell that is NaN or infinite; None where no number can be read."""
+    """The first cell that is NaN or infinite, as X[i, j] or y[i]; None if none is found."""
     try:
         if sp.issparse(array):
             array = array.tocoo()
@@ -53,10 +53,10 @@ def first_bad_cell(array, name):
 
 
 class TrainingSet:
-    """The examples of a fit, as engine data: all at once, or a sparse X that is large a few batches at a time.
+    """The examples of a fit as engine data: all at once, or a few batches at a time if X is sparse and large.
 
-    Sparse rows become dense ones, since the engine's products are dense: a few batches at a time keep the memory
-    bounded and, cut at whole batches, change no bit of an epoch.
+    The engine's products are dense, so sparse rows are made dense. A few batches at a time bound the memory. They are
+    whole batches, so no bit of an epoch changes.
 
     Parameters
     ----------
@@ -74,14 +74,17 @@ class TrainingSet:
     weight : float
         m of the formulas: the number of examples, or the sum of their weights, in units of scale.
     scale : float
-        A power of two, 1 but for extreme weights.
+        A power of two; 1 unless the weights are extreme.
     """
 
     def __init__(self, plan, dtype, X, target, w=None, counts=None):
         self.plan, self.dtype, self.target, self.counts = plan, dtype, target, counts
         self.m = X.shape[0]
-        self.w, self.scale = (None, 1.0) if w is None else scaled(w)
-        self.weight = float(self.m) if w is None else float(self.w.sum(dtype=np.float64))
+        self.w: np.ndarray | None = None
+        self.scale, self.weight = 1.0, float(self.m)
+        if w is not None:
+            self.w, self.scale = scaled(w)
+            self.weight = float(self.w.sum(dtype=np.float64))
         if self.weight == 0:
             raise ValueError("sample_weight must have a positive sum; it is 0")
         self._rows = max(1, DENSE // (X.shape[1] * np.dtype(dtype).itemsize))
@@ -93,7 +96,7 @@ class TrainingSet:
         self.data = None if sp.issparse(X) else self._data(X, slice(None))
 
     def _data(self, X, rows):
-        """These rows, dense, as engine data, whose scale counts that of the training too."""
+        """Data of some examples, dense; its scale includes that of all weights."""
         w, counts = (None if a is None else a[rows] for a in (self.w, self.counts))
         data = Data(self.plan, self.dtype, X, self.target[rows], w)
         data.scale *= self.scale
@@ -101,7 +104,7 @@ class TrainingSet:
         return data
 
     def parts(self, batch_size, order=None):
-        """(data, order within it) one after the other: whole batches of the given order of examples."""
+        """Yield (data, order within it): whole batches, in the given order of the examples."""
         if self.data is not None:
             yield self.data, order
             return
@@ -132,9 +135,9 @@ def outputs(model, X, of="outputs"):
 def gradients(model, X):
     """dh_k/dx_j (m, K, s_1) of checked examples.
 
-    dz(L)/dx by the engine's deltas on a twin with identity output and absolute error: delta(L) = sign(h - y) is the
-    k-th unit vector where y_k is below h_k and the others are h; then dh/dz of the output, from z, since 1 - h has lost
-    its digits near h = 1.
+    The deltas of a twin with identity output and absolute error give dz(L)/dx: delta(L) = sign(h - y) is the k-th unit
+    vector if y_k is below h_k and the others equal h. dh/dz of the output takes z, since 1 - h loses its digits near
+    h = 1.
     """
     net = model.net
     K, dtype = net.layer_sizes[-1], net.dtype

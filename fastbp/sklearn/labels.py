@@ -1,4 +1,6 @@
-"""Labels of a classifier: classes as codes and back, in scikit-learn's words where they do not fit."""
+"""Labels of a classifier as codes, and back; errors in scikit-learn's words."""
+
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
@@ -6,7 +8,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 
 def binarizer_of(y):
-    """A fitted LabelBinarizer; where y is a plain vector of labels without the milliseconds of its checks."""
+    """A fitted LabelBinarizer; for a plain vector of labels its checks, which take milliseconds, are skipped."""
     if y.ndim == 1 and y.dtype.kind in "iubU":
         classes = np.unique(y)
         if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
@@ -19,6 +21,12 @@ def binarizer_of(y):
 
 class Labels:
     """Mixin of the classifier: y as the engine takes it, and labels of the outputs."""
+
+    classes_: np.ndarray
+    class_weight: Any
+    warm_start: bool
+    out_activation_: str
+    _label_binarizer: LabelBinarizer
 
     def _encode(self, y, needed):
         """y as the engine takes it: labels 0 .. K - 1 (m,); 0 and 1 (m,) for two classes, (m, K) for several labels."""

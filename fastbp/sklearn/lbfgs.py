@@ -1,11 +1,11 @@
-"""fit with L-BFGS on all examples: SciPy's, with the options and messages of scikit-learn."""
+"""fit by SciPy's L-BFGS on all examples, with scikit-learn's options and messages."""
 
 from functools import partial
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]
-from scipy.optimize import minimize  # type: ignore[import-untyped]
-from scipy.special import expit  # type: ignore[import-untyped]
+import scipy
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from .. import _backprop
 from ..engine import blas, sums
@@ -17,18 +17,18 @@ from .inputs import TrainingSet
 from .model import packed_places
 from .stochastic import allowed_threads
 
-OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # iprint means something
+OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # has the option iprint
 EPS = float(np.finfo(np.float64).eps)
-LOST = 1e-3     # 1 - p of a sigmoid below which more than its last three digits are lost
+LOST = 1e-3     # a sigmoid's 1 - p below this has lost more than its last three digits
 
 
 class Objective:
-    """J and D of all examples as scikit-learn's minimiser sees them: mean cost over `divisor`, alpha / (2 m) |W|^2.
+    """J and D of all examples as scikit-learn's minimiser sees them: mean cost over `divisor` plus alpha / (2 m) |W|^2.
 
     Parameters
     ----------
     net : Network
-        Layout and functions alone; theta is an argument.
+        Only its layout and functions are used; theta is an argument.
     training : TrainingSet
     """
 
@@ -44,7 +44,7 @@ class Objective:
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
         self.panel = _backprop.panel(np.empty(0))
-        self.best = np.inf, None    # J and its theta, for Ctrl-C
+        self.best: tuple[float, np.ndarray | None] = (np.inf, None)     # least J and its theta, for Ctrl-C
 
     def __call__(self, theta):
         penalty = self.regularisation.penalty(self.plan, theta, 1)
@@ -64,10 +64,10 @@ class Objective:
         return J, D
 
     def _clipped(self, theta, data, cost, each):
-        """The sum of the costs as scikit-learn counts it: from the probability p of what is right, at least eps.
+        """The sum of the costs as scikit-learn counts it: -log p of the right class, with p at least eps.
 
-        Its line search sees log(eps) where an example costs more, and with sigmoids the digits that 1 - p has lost.
-        Only panels whose costs sum to as much as one such example are looked at again.
+        Its line search sees -log(eps) for an example that costs more, and the digits that a sigmoid's 1 - p has lost.
+        Only panels whose costs sum to at least one such example are computed again.
         """
         wrong = EPS if self.plan.output == "softmax" else LOST
         least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
@@ -89,8 +89,10 @@ class Objective:
 
 
 def full_batch(estimator, model, X, y, target, w):
-    """A function that fits the model, all checked: theta := SciPy's minimum; in float64 whatever the network's dtype,
-    as scikit-learn does it."""
+    """Return a function that sets theta to SciPy's minimum; all arguments are checked.
+
+    Like scikit-learn, it computes in float64 for every dtype of the network.
+    """
     e, net = estimator, model.net
     training = TrainingSet(net.plan, np.float64, X, target, w)
     objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
@@ -102,7 +104,7 @@ def full_batch(estimator, model, X, y, target, w):
 
 def _minimise(e, net, objective, options, examples):
     e.n_iter_, stopped = 0, False
-    with callbacks.running(e, *examples, e.max_iter) as report:
+    with callbacks.running(e, examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
         def each(intermediate_result):
@@ -117,7 +119,7 @@ def _minimise(e, net, objective, options, examples):
                 raise StopIteration
 
         try:
-            with blas.single_thread(everywhere=True):      # its vectors are short
+            with blas.single_thread(everywhere=True):      # SciPy's vectors are short
                 result = minimize(
                     objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
                     callback=each if listens else None,

@@ -1,4 +1,4 @@
-"""What the estimators say, in scikit-learn's words, and where from."""
+"""Warnings of the estimators, in scikit-learn's words and from its frames."""
 
 import sys
 import warnings
@@ -11,15 +11,15 @@ NON_FINITE = (
 
 
 def warn(message, category=UserWarning):
-    """As from the frame of scikit-learn that the call came through: filters by the module "sklearn" go on to work."""
-    level, frame = 2, sys._getframe(1)
+    """Warn from the frame of scikit-learn that the call came through: filters by the module "sklearn" still work."""
+    level, frame = 2, sys._getframe().f_back
     while frame is not None and not frame.f_globals.get("__name__", "").startswith("sklearn."):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
 def warn_unless_converged(result, max_iter):
-    """Of SciPy's result of L-BFGS, as scikit-learn does it."""
+    """Warn as scikit-learn does if SciPy's L-BFGS has not converged."""
     if result.status == 0:
         return
     iterations = min(result.nit, max_iter)

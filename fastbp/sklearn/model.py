@@ -1,4 +1,4 @@
-"""The network of an estimator, its parameters seen as coefs_ and intercepts_; how they start."""
+"""The network of an estimator, its parameters as coefs_ and intercepts_, and their start values."""
 
 from functools import cached_property
 from operator import is_
@@ -15,16 +15,16 @@ LARGEST = {np.dtype(dtype): float(np.finfo(dtype).max) for dtype in (np.float32,
 
 
 class Model:
-    """A network beside what scikit-learn calls its weights.
+    """A network and its weights under scikit-learn's names.
 
-    coefs[l] (k, n) and intercepts[l] (n,) are views of Theta(l) (n, k + 1): what is written into either is in both.
+    coefs[l] (k, n) and intercepts[l] (n,) are views of Theta(l) (n, k + 1): a value written into one is in the other.
 
     Parameters
     ----------
     layer_sizes : list of int
     functions : (activation, output, loss, settings)
-        Activations as one name or a tuple of them; further arguments of the network as a dict. Where output and loss
-        do not go together (a user has set out_activation_), the model predicts and cannot be trained.
+        activation is one name or a tuple of names, settings a dict of further arguments of Network. If output and loss
+        do not go together (a user has set out_activation_), the model predicts but cannot be trained.
     dtype : numpy.float32 or numpy.float64
     """
 
@@ -32,7 +32,7 @@ class Model:
         self.functions = functions
         activation, output, loss, settings = functions
         pair = words.FUNCTIONS.get(output, output), words.LOSSES.get(loss, loss)
-        self._apply = None      # h of z, where the engine's own output is z
+        self._apply = None      # h of z, if the network's own output is z
         if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
             self._apply = FUNCTIONS[named(output)]
             output, loss, settings = "identity", "squared_error", {}
@@ -50,7 +50,7 @@ class Model:
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A model of its own with a copy of these weights."""
+        """A new model with a copy of these weights."""
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
         if not layer_sizes or len(coefs) != len(intercepts):
@@ -67,7 +67,7 @@ class Model:
         return model
 
     def is_of(self, coefs, intercepts, functions):
-        """Are these lists still the model's own views, and its functions these?"""
+        """Do these lists hold the model's own views, and are these its functions?"""
         return (
             len(coefs) == len(intercepts) == len(self.coefs) and all(map(is_, coefs, self.coefs))
             and all(map(is_, intercepts, self.intercepts)) and functions == self.functions
@@ -78,7 +78,7 @@ class Model:
         return _kernels.first_nonfinite(self._row, self._largest) < 0
 
     def can_read(self, X):
-        """Is X (m, s_1) an array that needs no conversion, and all of it finite?"""
+        """Is X (m, s_1) a finite array that needs no conversion?"""
         return (
             type(X) is np.ndarray and X.dtype == self.net.dtype and X.ndim == 2 and len(X) > 0
             and X.shape[1] == self.net.layer_sizes[0] and X.flags.c_contiguous and X.flags.aligned
@@ -86,7 +86,7 @@ class Model:
         )
 
     def quick_outputs(self, X):
-        """h (m, K) of an array (m, s_1) that needs no conversion and is finite; None for all else."""
+        """h (m, K) of a finite array (m, s_1) that needs no conversion; None for anything else."""
         if type(X) is not np.ndarray or X.ndim != 2:
             return None
         if len(X) == 1:
@@ -95,20 +95,20 @@ class Model:
         return self.outputs(X) if self.can_read(X) else None
 
     def quick_logits(self, X):
-        """z(L) (m, K) as `quick_outputs` gives h."""
+        """z(L) (m, K) of the arrays that `quick_outputs` takes; None for anything else."""
         return self.logits(X) if self.can_read(X) else None
 
     def outputs(self, X):
-        """h (m, K) for rows that can be read as they are."""
+        """h (m, K) of rows that need no conversion."""
         h = self._predicted(X, self.net.plan)
         return self._apply(h) if self._apply else h
 
     def logits(self, X):
-        """z(L) (m, K) for rows that can be read as they are."""
+        """z(L) (m, K) of rows that need no conversion."""
         return self._predicted(X, self._linear)
 
     def trace(self, X):
-        """[a(2), ..., a(L-1), z(L)] for rows that can be read as they are."""
+        """[a(2), ..., a(L-1), z(L)] of rows that need no conversion."""
         return sums.trace(self._linear, self.net.theta, X)
 
     def _predicted(self, X, plan):
@@ -118,19 +118,18 @@ class Model:
 
     @cached_property
     def _linear(self):
-        """The same plan without a function of the outputs."""
+        """The same plan with identity outputs."""
         plan = self.net.plan
         return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
 
 
 def functions_of(activation):
-    """The name of g, or the names by layer as a tuple: what can be compared."""
+    """The name of g, or a tuple of the names by layer: both can be compared."""
     return activation if isinstance(activation, str) else tuple(activation)
 
 
 def draw(model, init, random_state):
-    """Start values into the model's theta: those of a scheme of fastbp.Network by its name, or a pair
-    (coefs, intercepts) as it is."""
+    """Set theta to start values: drawn by a named scheme of fastbp.Network, or a pair (coefs, intercepts)."""
     if isinstance(init, str):
         net = model.net
         twin = Network(net.layer_sizes, activation=list(net.activation), output=net.output, loss=net.loss,
@@ -157,7 +156,7 @@ def _pair(init, model):
 
 
 def packed_places(model):
-    """Where scikit-learn's packed vector, all coefs then all intercepts row by row, lies in theta: theta[i] -> packed.
+    """Places in theta of scikit-learn's packed vector: all coefs row by row, then all intercepts.
 
     packed = theta[places];  theta[places] = packed
     """

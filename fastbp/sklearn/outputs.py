@@ -1,7 +1,7 @@
-"""Outputs from z(L): what a user may set out_activation_ to, and the logarithms of probabilities."""
+"""Outputs from z(L): the functions that out_activation_ may name, and logarithms of probabilities."""
 
 import numpy as np
-from scipy.special import expit  # type: ignore[import-untyped]
+from scipy.special import expit
 
 
 def _softmax(z):
@@ -24,7 +24,7 @@ FUNCTIONS = {
     "exp": _exp,
 }
 ALIASES = {"sigmoid": "logistic", "linear": "identity"}
-# dh_k/dz_k from z and h: 1 - h has lost its digits near h = 1
+# dh_k/dz_k from z and h; z, since 1 - h loses its digits near h = 1
 SLOPES = {
     "identity": lambda z, h: np.ones_like(h),
     "logistic": lambda z, h: expit(z) * expit(-z),
@@ -49,7 +49,7 @@ def apply(output, z):
 
 def slope(output, z, h, dz):
     """dh_k/dx_j (m, K, n) from z, h (m, K) and dz_k/dx_j (m, K, n)"""
-    if named(output) == "softmax":      # less that of the largest, which changes no dh/dx: it would leave only rounding
+    if named(output) == "softmax":      # the largest one's dz cancels in dh/dx, and would leave its rounding
         dz = dz - np.take_along_axis(dz, z.argmax(axis=1)[:, None, None], axis=1)
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
     return SLOPES[named(output)](z, h)[:, :, None] * dz
@@ -74,5 +74,5 @@ def log_sigmoid(z):
 
 
 def log_sigmoids(z, h):
-    """The same of several labels, h = p: above 1/2 log of the rounded p, for the order of labels in predict_proba."""
+    """log p of several labels, h = p. Above 1/2 it is log h: the labels keep their order in predict_proba."""
     return np.where(h > 0.5, np.log(h, out=np.zeros_like(h), where=h > 0.5), log_sigmoid(z))

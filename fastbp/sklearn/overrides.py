@@ -1,12 +1,14 @@
-"""Subclasses that override scikit-learn's private methods: `_init_coef` is honoured, the others are refused by name."""
+"""Private methods of scikit-learn in subclasses: `_init_coef` may be overridden, the others are refused by name."""
 
 import numpy as np
-from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron, MLPClassifier, MLPRegressor
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.neural_network._multilayer_perceptron import MLPClassifier as MLPClassifier
+from sklearn.neural_network._multilayer_perceptron import MLPRegressor as MLPRegressor
 
 HONOURED = {"_init_coef", "_check_solver"}
-GRADIENT = ("MLPRegressor(loss=...) has further losses, dropout= and clip_norm= change the gradient, solver= takes an "
-            "optimizer of your own, and fastbp.Network gives cost and gradient for a loop of your own")
-EPOCHS = "callbacks= is called after each epoch, solver= takes an optimizer of your own"
+GRADIENT = ("MLPRegressor(loss=...) has further losses, dropout= and clip_norm= change the gradient, solver= takes "
+            "your own optimizer, and fastbp.Network gives cost and gradient for your own loop")
+EPOCHS = "callbacks= is called after each epoch, solver= takes your own optimizer"
 PREDICTIONS = "override predict and predict_proba"
 INSTEAD = {
     "_backprop": GRADIENT,
@@ -15,9 +17,9 @@ INSTEAD = {
     "_unpack": "override fit, and set coefs_ and intercepts_ after super().fit(X, y)",
     "_fit_lbfgs": "callbacks= is called after each iteration; fastbp.minimize takes a Network",
     "_fit_stochastic": EPOCHS,
-    "_update_no_improvement_count": f"scoring= says what early stopping looks at; {EPOCHS}",
-    "_score": "scoring= says what early stopping looks at",
-    "_score_with_function": "scoring= says what early stopping looks at",
+    "_update_no_improvement_count": f"scoring= sets the score of early stopping; {EPOCHS}",
+    "_score": "scoring= sets the score of early stopping",
+    "_score_with_function": "scoring= sets the score of early stopping",
     "_initialize": "override _init_coef, or pass init=(coefs, intercepts)",
     "_fit": "override fit and partial_fit",
     "_validate_input": "override fit and partial_fit",
@@ -38,8 +40,8 @@ def _private(classes):
 THEIRS = _private([BaseMultilayerPerceptron, MLPClassifier, MLPRegressor]) - HONOURED
 
 
-ORIGINALS: dict[type, dict[str, object]] = {}   # class of fastbp -> name of a private method -> what it was
-NAMES: dict[type, set[str]] = {}                # class of fastbp -> private names that no class of scikit-learn has
+ORIGINALS: dict[type, dict[str, object]] = {}   # class of fastbp -> name of a private method -> the original
+NAMES: dict[type, set[str]] = {}                # class of fastbp -> private names that scikit-learn lacks
 
 
 def adopt(cls, theirs):
@@ -56,7 +58,7 @@ def _ours(cls):
 
 
 def check(estimator):
-    """A TypeError for a private method that a subclass, a mixin or the instance overrides and nothing calls."""
+    """Raise TypeError if a subclass, a mixin or the instance overrides a private method that nothing calls."""
     cls = type(estimator)
     first = _ours(cls)[0]
     above = cls.__mro__[: cls.__mro__.index(first)]
@@ -75,7 +77,7 @@ def check(estimator):
 
 
 def _refuse(cls, base, name):
-    instead = INSTEAD.get(name, "fastbp.Network and fastbp.Trainer are made for a training of your own")
+    instead = INSTEAD.get(name, "fastbp.Network and fastbp.Trainer let you write your own training")
     raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fastbp's {base.__name__} "
                     f"does not call. Instead: {instead}. Of the private methods only _init_coef may be overridden.")
 
@@ -87,7 +89,7 @@ def is_drawn(estimator):
 
 
 def draw(estimator, model):
-    """Start values into the model, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype)."""
+    """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype)."""
     for layer, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
         estimator._drawn_layer = layer
         given = estimator._init_coef(*W.shape, model.net.dtype)

@@ -1,25 +1,33 @@
 """Private methods of scikit-learn's classes that public code calls. Training and prediction here do not use them."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..engine import sums
 from ..engine.data import Data
 from . import inputs, lbfgs
+from .model import Model, packed_places
 from .outputs import apply
 
 
 class PrivateMethods:
     """Mixin: the same names, arguments and results as in scikit-learn's BaseMultilayerPerceptron."""
 
+    activation: str | Sequence[str]
+    out_activation_: str
+    _random_state: np.random.RandomState
+    _model_of_weights: Callable[..., Model]
+    _outputs: Callable[..., np.ndarray]
+
     def _init_coef(self, fan_in, fan_out, dtype):
         """Start values of a layer: U(-r, r), r = sqrt(6 / (fan_in + fan_out)), 2 in place of 6 for the sigmoid.
 
-        The one private method that subclasses may override. (Glorot & Bengio 2010.)
+        Subclasses may override this private method alone. (Glorot & Bengio 2010.)
         """
         names = self.activation
-        if not isinstance(names, str):      # one a layer; the output's layer is drawn as the last hidden one
+        if not isinstance(names, str):      # one per layer; the output layer is drawn as the last hidden one
             names = [*names, *names[-1:], "relu"][min(vars(self).get("_drawn_layer", 0), len(names))]
         r = math.sqrt((2.0 if names in ("logistic", "sigmoid") else 6.0) / (fan_in + fan_out))
         coef_init = self._random_state.uniform(-r, r, (fan_in, fan_out))
@@ -27,7 +35,7 @@ class PrivateMethods:
         return coef_init.astype(dtype, copy=False), intercept_init.astype(dtype, copy=False)
 
     def _forward_pass(self, activations):
-        """Fill activations[1:], (m, s_l) each, from activations[0], the checked X; out_activation_ last."""
+        """Fill activations[1:], each (m, s_l), from activations[0], the checked X; the last is h."""
         model = self._model_of_weights()
         layers = model.trace(inputs.dense(activations[0], model.net.dtype))
         activations[1:] = [*layers[:-1], apply(self.out_activation_, layers[-1])]
@@ -40,7 +48,7 @@ class PrivateMethods:
     def _unpack(self, packed_parameters):
         """coefs_ and intercepts_ from one vector: all coefs, then all intercepts, row by row."""
         model = self._model_of_weights()
-        model.net.theta[lbfgs.packed_places(model)] = packed_parameters
+        model.net.theta[packed_places(model)] = packed_parameters
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter, X, y, sample_weight, activations=None, deltas=None, coef_grads=None,
@@ -55,7 +63,7 @@ class PrivateMethods:
         model = self._model_of_weights()
         self._forward_pass(activations)
         X, target = inputs.dense(X, model.net.dtype), self._target_of(y)
-        packed = model.net.theta[lbfgs.packed_places(model)]
+        packed = model.net.theta[packed_places(model)]
         loss, D = lbfgs.packed_loss_and_gradient(self, model, packed, X, target, sample_weight)
         data = Data(model.net.plan, model.net.dtype, X, target, sample_weight)
         deltas[:] = sums.trace_back(data.plan, model.net.theta, data.examples(), data.m)
@@ -66,6 +74,6 @@ class PrivateMethods:
         return loss, coef_grads, intercept_grads
 
     def _target_of(self, y):
-        """The engine's targets of scikit-learn's: labels of the columns of 0 and 1, others as columns."""
+        """The engine's targets from scikit-learn's: labels from one-hot columns, others as columns."""
         y = np.asarray(y)
         return y.argmax(axis=1) if self.out_activation_ == "softmax" else y.reshape(len(y), -1)

@@ -1,6 +1,6 @@
-"""partial_fit of one row, for callers to whom a microsecond counts: nothing is checked twice, nothing converted.
+"""partial_fit of one row in microseconds: nothing is checked twice, nothing converted.
 
-Whatever is not a plain array of the right dtype and width goes the long way, through scikit-learn's checks.
+Anything but a plain array of the right dtype and width takes the long way, through scikit-learn's checks.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from .fitting import after_epoch
 
 
 def partial_fit(estimator, X, y):
-    """One step on X (1, n_features) and y (1,) or (1, K); False, with nothing done, where it cannot be taken as is."""
+    """Take one step on X (1, n_features) and y (1,) or (1, K); False if it needs the long way: nothing is done then."""
     e = estimator
     known = vars(e)
     model, optimizer = known.get("_fastbp_model"), known.get("_optimizer")

@@ -17,83 +17,82 @@ LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """Multi-layer perceptron regressor: scikit-learn's, on fastbp.
+    """Multi-layer perceptron regressor with scikit-learn's interface, computed by fastbp.
 
-    Minimises the mean of the loss over the examples, and the penalty of the weights.
+    Minimises the mean loss over the examples plus a penalty of the weights.
 
     Parameters
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}, default="squared_error"
-        1/2 (h - y)^2 with h = z; half the Poisson deviance with h = exp(z), for y >= 0; with h = z also |h - y|, the
-        Huber loss with `huber_delta`, and the pinball loss max(q (y - h), (q - 1) (y - h)) with q = `quantile`.
+        In this order: 1/2 (h - y)^2; half the Poisson deviance, for y >= 0; |h - y|; the Huber loss with `huber_delta`;
+        the pinball loss max(q (y - h), (q - 1) (y - h)) with q = `quantile`. h = exp(z) for "poisson", else h = z.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
         Function of the hidden layers, one name or one per layer: "identity", "logistic", "tanh", "relu" as in
         scikit-learn; also "leaky_relu", "elu", "softplus", "silu", "gelu".
     solver : {"lbfgs", "sgd", "adam"} or optimizer, default="adam"
-        Or an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
+        Also an optimizer of fastbp, by its name (with learning_rate_init) or as an instance with its own settings.
     alpha : float, default=0.0001
         Strength of the penalty alpha / (2 m) sum W^2, m the number of examples of the batch or their weight.
     batch_size : int, default="auto"
-        Examples of a step, not used by lbfgs; "auto" is min(200, n_samples).
+        Examples per step; "auto" is min(200, n_samples). Not used by lbfgs.
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        For sgd: learning_rate_init; learning_rate_init / (t + 1)^power_t, t the examples seen; or a fifth of it each
-        time that there was no progress for n_iter_no_change epochs.
+        For sgd. "invscaling" is learning_rate_init / (t + 1)^power_t after t examples. "adaptive" divides the rate by
+        5 when the fit would stop for lack of progress.
     learning_rate_init : float, default=0.001
         Not used by lbfgs.
     power_t : float, default=0.5
         For sgd with "invscaling".
     max_iter : int, default=200
-        Epochs; for lbfgs iterations.
+        Maximum number of epochs; for lbfgs, of iterations.
     shuffle : bool, default=True
-        A new order of the examples each epoch.
+        Shuffle the examples before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Of the weights, the held-out examples and the order: with the same one scikit-learn draws the same.
+        Seed of the weights, the held-out examples and the shuffling. scikit-learn draws the same from it.
     tol : float, default=1e-4
-        Progress below tol for n_iter_no_change epochs in a row ends the training; for lbfgs the tolerance of the
-        gradient.
+        Smallest change of loss or score that counts as progress; for lbfgs, the tolerance of the gradient.
     verbose : bool, default=False
         Print the loss of each epoch.
     warm_start : bool, default=False
-        `fit` goes on from the weights that are there, with a new optimizer.
+        `fit` continues from the present weights, with a new optimizer.
     momentum : float, default=0.9
         For sgd, in [0, 1].
     nesterovs_momentum : bool, default=True
-        For sgd with a momentum above 0.
+        For sgd with momentum above 0.
     early_stopping : bool, default=False
         Hold examples out, stop when their score stops improving, and keep the weights of the best score.
     validation_fraction : float, default=0.1
-        Share of the examples held out, where `fit` is given no X_val.
+        Fraction of the examples to hold out if `fit` gets no X_val.
     beta_1, beta_2 : float, default=0.9, 0.999
         For adam: decay of the moments, in [0, 1).
     epsilon : float, default=1e-8
-        For adam: beside the uncorrected root, as in scikit-learn.
+        For adam: added to the root of the uncorrected moment, as in scikit-learn.
     n_iter_no_change : int or inf, default=10
-        Epochs without progress that are put up with.
+        Patience: the fit stops after more than this many epochs in a row without progress.
     max_fun : int, default=15000
-        For lbfgs: evaluations of loss and gradient.
+        For lbfgs: maximum number of evaluations of loss and gradient.
     init : str or (coefs, intercepts), default="auto"
-        Start: "auto" as scikit-learn draws it; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform" of
-        `fastbp.Network`; or weights of your own in the shapes of coefs_ and intercepts_.
+        Start weights: "auto" as scikit-learn draws them; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform"
+        as `fastbp.Network` does; or your own arrays, in the shapes of coefs_ and intercepts_.
     scoring : str, callable or None, default=None
-        What early stopping looks at: a scorer of scikit-learn, "loss" (of the held-out examples). None is
+        Score of early stopping: a scorer of scikit-learn, or "loss" (of the held-out examples). None is
         R^2 for the losses of scikit-learn, and "loss" for absolute_error, huber and quantile.
     callbacks : callable or list of callables, default=None
-        Each is called with the estimator after an epoch; True ends the training. For scikit-learn's own callbacks
-        see `set_callbacks` (scikit-learn 1.9 on).
+        Each is called with the estimator after each epoch; the fit stops if one returns True. scikit-learn's own
+        callbacks go to `set_callbacks` (scikit-learn 1.9 on).
     dropout : float, or sequence of float, default=0.0
-        Rate of the hidden layers, one number or one a layer, in [0, 1): at each step an a of an example is 0 with this
-        probability p, else a / (1 - p). loss_curve_ is that of the steps; predictions and scores drop nothing.
+        Rate p of the hidden layers, one number or one per layer, in [0, 1). In each step an a of an example becomes 0
+        with probability p, else a / (1 - p). loss_curve_ is measured with dropout, predictions and scores without.
         Not with lbfgs.
     clip_norm : float, default=None
         The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     huber_delta : float, default=1.0
-        For loss="huber": e = h - y counts e^2/2 up to |e| = huber_delta, and huber_delta (|e| - huber_delta/2) beyond.
+        For loss="huber": an error e costs e^2/2 up to |e| = huber_delta, and huber_delta (|e| - huber_delta/2) beyond.
     quantile : float, default=0.5
-        For loss="quantile": which quantile of y given x is learnt, in (0, 1).
+        For loss="quantile": the quantile of y given x to learn, in (0, 1).
     n_threads : int, default=None
-        At most this many threads; None decides by what helps, one inside the jobs of joblib. Never changes a bit.
+        Maximum number of threads; None uses as many as help, and one inside jobs of joblib. It never changes a bit.
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
@@ -102,28 +101,28 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     coefs_ : list of ndarray (n_in, n_out)
     intercepts_ : list of ndarray (n_out,)
-        Views of the network's parameters: values written into them count; so do arrays put in their place.
+        Views of the network's parameters. You may write values into them or replace the arrays.
     loss_ : float
-        Of the last epoch: the mean of its batches, penalty included, each before its step.
+        Loss of the last epoch: the mean over its batches, each before its step, penalty included.
     best_loss_ : float or None
-        The smallest; None with early stopping.
+        Smallest loss of an epoch; None with early stopping.
     loss_curve_ : list of float
-        One an epoch; not with lbfgs.
+        Loss of each epoch; not with lbfgs.
     validation_scores_ : list of float or None
     validation_loss_curve_ : list of float or None
-        Score, and mean cost without penalty, of the held-out examples after each epoch.
+        Score and mean cost (without penalty) of the held-out examples after each epoch.
     best_validation_score_ : float or None
     n_iter_ : int
     t_ : int
         Examples seen by the optimizer.
     n_layers_ : int
-        Input and output layer included.
+        Number of layers, input and output included.
     n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str
-        Only where X has column names.
+        Column names of X; exists only if X has them.
     out_activation_ : str
-        Function of the outputs. Predictions follow what is assigned: "identity" makes them the logits.
+        Function of the outputs. You may assign another for predictions: "identity" gives the logits.
 
     See Also
     --------
@@ -131,9 +130,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Notes
     -----
-    The parameters up to max_fun, their defaults and meanings are scikit-learn's; the others are additions. With the
-    same random_state the weights are those of scikit-learn up to rounding. As there, the squared error that is
-    reported is a mean over the outputs too, while the steps follow the gradient of their sum.
+    The parameters up to max_fun have scikit-learn's defaults and meanings; the others are additions. With the same
+    random_state the weights are those of scikit-learn up to rounding. As there, the reported squared error is a mean
+    over the outputs too, while the steps follow the gradient of the sum over them.
 
     Examples
     --------
@@ -209,22 +208,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            float32 and float64 are computed in as they are, everything else in float64.
+            float32 data are computed in float32, all others in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), optional
-            None negative.
+            Weights of the examples, 0 or more.
         X_val, y_val, sample_weight_val : optional
-            Examples of your own to be validated with; nothing is held out of X then.
+            Your own validation examples; nothing is held out of X then.
         checkpoint : str, bytes or os.PathLike, optional
             Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, and at
             the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
             How often the checkpoint is written.
         resume : bool, optional
-            True resumes from `checkpoint` if the file is there, to the bits of a fit that was never stopped; max_iter
-            is the total. A file made with other parameters or data of another shape is refused. False overwrites the
-            file. None begins, unless the file holds a finished epoch: then it is a ValueError.
+            True resumes from `checkpoint` if the file exists, to the same bits as a fit that was never stopped;
+            max_iter is the total. A file of other parameters or of data of another shape is refused. False overwrites
+            the file. None does so too, but raises ValueError if the file holds a finished epoch or no fit.
 
         Returns
         -------
@@ -234,20 +233,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Raises
         ------
         ValueError
-            For input that cannot be used; when the weights are no longer finite (they stay as they were before that
-            epoch).
+            If the input cannot be used, or if the weights are no longer finite: they keep the values they had before
+            that epoch.
         """
         given = X_val, y_val, sample_weight_val
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: LBFGS_TOO or self._check_solver())
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One epoch over X and y.
+        """Run one epoch over X and y.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            As for `fit`. One row takes microseconds where X and y are C-contiguous ndarrays of the dtype of
+            As for `fit`. One row takes microseconds if X and y are C-contiguous ndarrays of the dtype of
             the weights.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             As for `fit`.

@@ -1,4 +1,4 @@
-"""The optimizer of an estimator between its epochs: learning rates, state, and the loss as scikit-learn reports it."""
+"""The optimizer of an estimator: its learning rate, its state, and the loss as scikit-learn reports it."""
 
 import copy
 import math
@@ -14,7 +14,7 @@ from ..optimizers import SGD, Adam
 from ..schedules import InverseScaling
 from ..training.trainer import Trainer
 
-SMALLEST = math.ulp(0)  # a learning rate: it must be above 0
+SMALLEST = math.ulp(0)  # the least learning rate: it must be above 0
 
 
 def rule(estimator):
@@ -35,7 +35,7 @@ class Stochastic:
     Attributes
     ----------
     learning_rate : float
-        Of the next step; for Adam the factor of its last one, corrections included, as scikit-learn has it.
+        That of the next step; for Adam the factor of the last step, corrections included, as in scikit-learn.
     """
 
     def __init__(self, net, estimator):
@@ -56,8 +56,7 @@ class Stochastic:
         self.before = np.empty_like(net.theta)
 
     def on(self, net):
-        """The same rule going on with this network: itself, where it is at work there already; a new state where the
-        layers are others."""
+        """This rule for this network: self if it has the network already, else a copy. Other layers get a new state."""
         if self.trainer is not None and self.trainer.net is net:
             return self
         twin = copy.copy(self)
@@ -90,12 +89,12 @@ class Stochastic:
         return getattr(self.rule, "learning_rate", None)
 
     def iteration_ends(self, t):
-        """After an epoch, t examples seen so far: learning_rate_init / (t + 1)^power_t, if that is the schedule."""
+        """Set the learning rate of "invscaling" after t examples: learning_rate_init / (t + 1)^power_t."""
         if self.schedule == "invscaling":
             self.rule.learning_rate = max(InverseScaling(self.learning_rate_init, self.power_t)(t), SMALLEST)
 
     def trigger_stopping(self, message, verbose):
-        """No progress any more: stop (True), or go on with a fifth of the learning rate."""
+        """For lack of progress: return True to stop, or divide the learning rate by 5."""
         if self.schedule != "adaptive":
             ending = " Stopping."
         elif self.rule.learning_rate <= 1e-6:
@@ -108,7 +107,7 @@ class Stochastic:
         return "Stopping" in ending
 
     def set(self, alpha, clip_norm, mean_weight=None):
-        """What may change from one call to the next; mean_weight: with class_weight."""
+        """Set the parameters that may change between calls; mean_weight goes with class_weight."""
         if self.trainer.batch_lam != alpha:
             self.trainer.batch_lam = float(alpha)
         if self.trainer.clip_norm != clip_norm:
@@ -148,12 +147,12 @@ class Stochastic:
         return weights / np.where(divisors > 0, divisors, 1)
 
     def crew(self, n_threads, rows, batches):
-        """The threads of so many steps of so many rows; hand it to the trainer inside a with block."""
+        """The threads for this many batches of this many rows, to be lent to the trainer in a with block."""
         return threads.crew(n_threads, sums.operations(self.trainer.net.plan, rows), batches)
 
 
 def allowed_threads(n_threads):
-    """n_threads, or what joblib leaves: one beside other jobs of this process, else what its worker was granted."""
+    """n_threads, or what joblib leaves: one beside other jobs of this process, else what it granted its worker."""
     if n_threads is not None:
         return int(n_threads)
     parallel = sys.modules.get("joblib.parallel")
