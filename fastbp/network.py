@@ -235,22 +235,7 @@ class Network:
         h = self._predict_row(X, out)
         if h is None and out is None:
             h = self._evaluator.predict(X, self._theta)
-        if h is not None:
-            return h
-        rows, one_row = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
-        self._check_theta()
-        K = self.layer_sizes[-1]
-        shape = (K,) if one_row else (len(rows), K)
-        if out is None:
-            out = np.empty(shape, self.dtype)
-        else:
-            checks.output_array(out, shape, self.dtype)
-            if np.may_share_memory(out, self._theta):
-                raise ValueError("out must not be a part of net.theta")
-            if np.may_share_memory(out, rows):
-                rows = rows.copy()
-        sums.predict(self._plan, self._theta, rows, out.reshape(len(rows), K))
-        return out
+        return objective.predict(self._plan, self._theta, self.dtype, X, out) if h is None else h
 
     def activations(self, X: ArrayLike) -> list[Floats]:
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
@@ -285,10 +270,9 @@ class Network:
         (float, tuple of ndarray)
             The sum of the costs, and Delta(1) .. Delta(L-1) with the shapes of Theta.
         """
-        per_example = checks.flag(per_example, "per_example")
         theta, data = self._check_theta(), self.data(X, Y, sample_weight)
         Delta = np.zeros_like(theta)
-        if per_example:
+        if checks.flag(per_example, "per_example"):
             cost = sums.accumulate_per_example(self._plan, theta, data.examples(), data.m, Delta)
         else:
             cost = data.accumulate(theta, Delta)

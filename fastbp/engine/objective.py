@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._types import Count, Floats, Sum
-from . import checks
+from . import checks, sums
+from .plan import Plan
 from .regularisation import Regularisation
 
 
@@ -38,3 +40,21 @@ def _few(
     if n_threads is not None:
         checks.count(n_threads, "n_threads")
     return data.few(theta, regularisation.c, regularisation.l1, gradient) if regularisation.in_J else None
+
+
+def predict(plan: Plan, theta: Floats, dtype: np.dtype[Any], X: ArrayLike, out: Floats | None) -> Floats:
+    """h(x) of each example, (m, K) or (K,), in out if there is one; all arguments are checked."""
+    rows, one_row = checks.inputs(X, plan.layer_sizes[0], dtype, empty=True)
+    checks.own_parameters(theta, plan, dtype)
+    K = plan.layer_sizes[-1]
+    shape = (K,) if one_row else (len(rows), K)
+    if out is None:
+        out = np.empty(shape, dtype)
+    else:
+        checks.output_array(out, shape, dtype)
+        if np.may_share_memory(out, theta):
+            raise ValueError("out must not be a part of net.theta")
+        if np.may_share_memory(out, rows):
+            rows = rows.copy()
+    sums.predict(plan, theta, rows, out.reshape(len(rows), K))
+    return out

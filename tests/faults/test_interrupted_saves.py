@@ -488,18 +488,18 @@ def test_a_file_that_shrinks_or_grows_while_it_is_read_is_refused_or_whole(tmp_p
     fastbp.save(path, version(1))
     data, parse = path.read_bytes(), container.parse
 
-    def shrinking(file, size):
+    def shrinking(file, size, fixed):
         os.truncate(path, size - 100)
-        return parse(file, size)
+        return parse(file, size, fixed)
 
     monkeypatch.setattr(container, "parse", shrinking)
     with pytest.raises(fastbp.FormatError, match="the file was cut while it was read: 68 bytes are missing"):
         fastbp.load(path)
 
-    def growing(file, size):
+    def growing(file, size, fixed):
         with open(path, "ab") as end:
             end.write(b"more")
-        return parse(file, size)
+        return parse(file, size, fixed)
 
     path.write_bytes(data)
     monkeypatch.setattr(container, "parse", growing)
