@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,17 @@ from . import batches
 NOTHING = "X yields no examples on any rank, or sample_weight is 0 in all chunks"
 
 
+class Total(NamedTuple):
+    """The examples of all ranks in an epoch."""
+
+    m: int | None = None                # None for chunks
+    weight: float | None = None         # sum of their weights; None for chunks
+    lowest: float = 1.0                 # weights, as for `Arrays` or `Stream`
+    highest: float = 1.0
+    mean_weight: float | None = 1.0
+    nothing: Any = None                 # data of no rows, for ranks without examples
+
+
 class RankFeed:
     """The feed of several ranks, made of an `Arrays` or `Stream` for each part of this rank.
 
@@ -30,28 +41,21 @@ class RankFeed:
         The share of each part.
     window : int or None
         As for `train`.
+    total : Total
+        The examples of all ranks. Its m, weight, lowest, highest and mean_weight are attributes here too.
 
     Attributes
     ----------
-    m : int or None
-        Examples of all ranks in an epoch; None for chunks.
-    weight : float or None
-        Sum of their weights.
-    lowest, highest, mean_weight : float
-        As for `Arrays` or `Stream`.
     brought : int
         Examples of this rank in the epoch so far.
     """
 
     def __init__(
-        self, group: Group, feeds: list[Any], shares: list[int | None], window: int | None,
-        m: int | None = None, weight: float | None = None, nothing: Any = None, lowest: float = 1.0,
-        highest: float = 1.0, mean_weight: float | None = 1.0,
+        self, group: Group, feeds: list[Any], shares: list[int | None], window: int | None, total: Total,
     ) -> None:
-        self.group, self.window, self.m, self.weight = group, window, m, weight
-        self.lowest, self.highest, self.mean_weight = lowest, highest, mean_weight
-        self._feeds, self._shares = feeds, shares
-        self._nothing = nothing     # data of no rows
+        self.group, self.window, self.m, self.weight = group, window, total.m, total.weight
+        self.lowest, self.highest, self.mean_weight = total.lowest, total.highest, total.mean_weight
+        self._feeds, self._shares, self._nothing = feeds, shares, total.nothing
 
     def epoch(
         self, rng: np.random.Generator, weighed: Callable[[Data], Data], steps_done: int, steps: int,
@@ -117,7 +121,7 @@ def sources(
                                    max((each.highest for each in there), default=0.0))[:, :2].T
     least, most = float(lowest.min()), float(highest.max())
     mean = feed.mean_weight(weight / m, least, most) if shard.w else None
-    return RankFeed(group, feeds, shares, asked.window, int(m), weight, nothing, least, most, mean), held, shard
+    return RankFeed(group, feeds, shares, asked.window, Total(int(m), weight, least, most, mean, nothing)), held, shard
 
 
 def _of_part(feeds: list[Any], name: str, i: int) -> float:
@@ -159,4 +163,4 @@ def _of_chunks(asked: Arguments, group: Group) -> RankFeed:
         return size, feed.stream(asked, True, None if size is None else size * (asked.sync_every or 1))
 
     size, source = group.section(make)
-    return RankFeed(group, [source], [size], asked.window)
+    return RankFeed(group, [source], [size], asked.window, Total())
