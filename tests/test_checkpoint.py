@@ -408,7 +408,7 @@ def test_fault_77_a_file_that_is_no_training_is_not_overwritten(content, tmp_pat
     path = tmp_path / "t"
     path.write_bytes(content) if content is not None else fastbp.save(path, network())
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"is no training.*resume=False overwrites it"):
+    with pytest.raises(ValueError, match=r"holds no training.*resume=False overwrites it"):
         run(network(), checkpoint=path)
     assert path.read_bytes() == before
     run(network(), checkpoint=path, resume=False)

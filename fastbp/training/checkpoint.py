@@ -169,7 +169,7 @@ def refuse_to_lose(path: Path) -> None:
     try:
         kept = read(path)
     except FormatError as error:
-        raise ValueError(f"checkpoint: the file is there, and it is no training: {error}; resume=False overwrites it"
+        raise ValueError(f"checkpoint: the file exists and holds no training: {error}; resume=False overwrites it"
                          ) from None
     if kept is not None and kept.key[:2] != (0, 0):
         raise ValueError(f"checkpoint: {container.shown(path)} holds a training of {kept.key[0]} finished epochs; "
