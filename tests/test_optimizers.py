@@ -126,7 +126,8 @@ def test_optimizer_of_a_user_trains_as_the_textbook(weighted, batch_size, dtype)
     )
     start = p.theta.astype(np.longdouble)
     theta, J = reference.train(
-        p.model, start, p.X, p.Y, reference.SGD(0.1, 0.9), epochs=3, batch_size=batch_size, c=0.01, w=w
+        p.model, start, p.X, p.Y, reference.SGD(0.1, 0.9), epochs=3, batch_size=batch_size, c=0.01, w=w,
+        mean_weight=None if w is None else w.mean(dtype=np.longdouble),
     )
     assert distance(net.theta, theta) < tolerance(dtype, "training")
     np.testing.assert_allclose(history.J, J, rtol=tolerance(dtype, "training"))

@@ -134,7 +134,6 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
 # test can tell
 SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
-    "engine/blas": {r"_holders == 0 => <= 0": "there are never fewer than none"},
     "engine/checks": {r"a\.ndim == 1 and K > 1 => ndim <= 1": "of 0 dimensions it was refused before"},
     "__main__": {r"comm\.Get_rank\(\) == 0 => <= 0": "a rank is never negative"},
     "datasets/__init__": {r"allow_pickle=False => True": "there is none in the file that the package brings"},
