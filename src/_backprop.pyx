@@ -161,7 +161,7 @@ def predict(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, out, double budget,
     Team team not None,
 ):
-    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
+    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done."""
     cdef core_t core
     cdef void *into
     core.held.n = 0
@@ -272,7 +272,7 @@ cdef class Predictor:
 
 
 def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
-    """out (m, s) := the values that lie in panels at this unit of the workspace of the last block"""
+    """out (m, s) := the values that lie in panels at this unit of the workspace of the last block."""
     cdef core_t core
     cdef const Py_buffer *into
     cdef Py_ssize_t s
@@ -300,7 +300,7 @@ def accumulate(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, costs, each, Delta,
     double cost, double budget, Team team not None,
 ):
-    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
+    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done).
 
     each, or empty: receives the costs of each panel, counted from example 0; first must then be the first of a panel.
     With an empty Delta only the costs are summed. If the team is asked to stop, Delta is not usable.
@@ -336,7 +336,7 @@ def accumulate_per_example(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, Delta, double cost,
     double budget,
 ):
-    """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)"""
+    """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)."""
     cdef core_t core
     cdef void *into
     core.held.n = 0
