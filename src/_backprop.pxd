@@ -183,7 +183,7 @@ cdef inline void backward(
     Py_ssize_t e,
     team_t *team,
 ) noexcept nogil:
-    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too."""
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2; with dropout .* mask / (1 - p) too."""
     cdef Py_ssize_t l, n, k, i, j
     cdef floating *delta
     cdef floating *rows

@@ -266,13 +266,13 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
 
 
 cdef inline bint is_fixed(object array):
-    """True if its values lie in a bytearray. NumPy resizes only memory it owns, Python no bytearray that is lent."""
+    """True if its values lie in a bytearray. NumPy resizes only its own memory; Python resizes no lent bytearray."""
     base = getattr(array, "base", None)
     return type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray)
 
 
 cdef inline int stays(const held_t *own) except -1:
-    """True if the array is as it was when it was taken."""
+    """True if the array has the place, size, dtype and owner that it had when it was taken."""
     cdef Py_buffer view
     if get_buffer(own.array, &view, own.flags) < 0:
         refused()

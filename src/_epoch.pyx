@@ -51,7 +51,7 @@ cdef class Rule:
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
 
     def stays(self):
-        """True if its arrays are unchanged."""
+        """True if its arrays are as they were when taken."""
         return stay(&self.own)
 
 
@@ -265,7 +265,7 @@ cdef class Stepper:
         team_begin(&self.alone, 1)
 
     cdef inline int as_it_was(self) except -1:
-        """True if theta and the rule's arrays are unchanged."""
+        """True if theta and the rule's arrays are as they were when taken."""
         return stays(&self.theta) and stay(&self.rule.own)
 
     cdef complain(self):

@@ -229,7 +229,7 @@ cdef inline void layer_forward(
 cdef inline bint one_forward(
     Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *a, floating *z
 ) noexcept nogil:
-    """z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward  ->  True if Theta is finite."""
+    """z := Theta [1, a] for one example, a (k,), z (n,), same bits as layer_forward  ->  True if Theta is finite."""
     if floating is float:
         return f32().one_forward(n, k, Theta, a, z)
     else:
@@ -251,7 +251,7 @@ cdef inline void layer_Delta(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
     Py_ssize_t lda, bint add, floating *Delta
 ) noexcept nogil:
-    """Rows i .. j of  Delta (n, k + 1) := or += delta' [1, A];  delta in panels (n), A by rows (m, k), lda apart."""
+    """Rows i .. j of  Delta (n, k + 1) := or += delta' [1, A]; delta in panels (n), A by rows (m, k), lda apart."""
     if floating is float:
         f32().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)
     else:
@@ -346,7 +346,7 @@ cdef inline double sum_of_squares(Py_ssize_t n, const floating *x) noexcept nogi
 
 
 cdef inline void begin_step(step_t *step, floating *_) noexcept nogil:
-    """Fill the scalars that the step's rule computes from t and the learning rate."""
+    """Compute the values of the step that its rule derives from t and the learning rate."""
     if floating is float:
         f32().begin_step(step)
     else:

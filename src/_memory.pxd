@@ -21,7 +21,7 @@ cdef inline int refused() except -1:
 
 
 cdef inline PyObject *owner_of(object array) except? NULL:
-    """The owner of the array's memory. NULL if the array owns it, or if nobody can move it: memory of a bytearray, or of
+    """The owner of the array's memory. NULL if the array owns it, or if nobody can move it: that of a bytearray, or of
     the bytes of a pickle, into which NumPy lets the array write."""
     base = getattr(array, "base", None)
     if base is None or type(base) is bytearray or type(base) is bytes or (
