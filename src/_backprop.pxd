@@ -102,7 +102,7 @@ cdef inline void load_targets(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
     Py_ssize_t at
 ) noexcept nogil:
-    """Load their targets and weights; labels become low and high values of the output."""
+    """Load targets and weights of the m examples from `first` on; labels become low and high values of the output."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *y = work + B * p.y + at * K
     cdef floating *rows = work + B * p.rows[last] + at * K

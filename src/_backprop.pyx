@@ -131,7 +131,7 @@ cdef class Team:
         return self.team.wanted != 0
 
     def abandon(self):
-        """Say that a member cannot come: the others leave before their next step."""
+        """Mark a member as missing: the others leave before their next step."""
         team_abandon(&self.team)
 
 

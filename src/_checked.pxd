@@ -266,7 +266,7 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
 
 
 cdef inline bint is_fixed(object array):
-    """True if its values lie in a bytearray. NumPy resizes only its own memory; Python resizes no lent bytearray."""
+    """True if its values lie in a bytearray: NumPy does not own it, and Python does not resize it while it is lent."""
     base = getattr(array, "base", None)
     return type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray)
 

@@ -1,4 +1,4 @@
-"""The C kernels of the chosen instruction set: one fused function for each; its docstring is the formula."""
+"""The C kernels of the chosen instruction set: each is one fused function; its docstring is the formula."""
 
 from cpython.pycapsule cimport PyCapsule_Import
 from cython cimport floating

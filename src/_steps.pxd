@@ -71,7 +71,7 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
                 team_meet(all)
                 if all.stop:
                     break
-        if p.panels > 1:    # it may be incomplete: all must know before one changes theta
+        if p.panels > 1:    # the block may be incomplete: all members must know before one changes theta
             team_meet(all)
             if all.cut:
                 break

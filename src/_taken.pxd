@@ -141,7 +141,7 @@ cdef inline bint take_targets(
 cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
     """True if every target is in the range of the output, and each row sums to 1 where that is required."""
     cdef Py_ssize_t i, j
-    cdef double y, total, off = 5e-5 if takes.format == b"f" else 5e-7      # half the tolerance: sums round
+    cdef double y, total, off = 5e-5 if takes.format == b"f" else 5e-7      # half the tolerance: sums are rounded
     for i in range(Y.n):
         total = 0
         for j in range(takes.K):

@@ -19,9 +19,9 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     double l1, batch_lam, clip_value, clip_norm
     const double *c             # one for each Theta
     bint penalised, fused       # there is a penalty; the update makes D itself, from decay only
-    Py_ssize_t groups           # of SHARE units; one number for each in
-    double *penalties
-    double *squares
+    Py_ssize_t groups           # number of groups of SHARE units
+    double *penalties           # one for each group
+    double *squares             # one for each group
 
 
 cdef inline Py_ssize_t groups_of(const plan_t *p) noexcept:
