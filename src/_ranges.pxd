@@ -39,7 +39,7 @@ cdef inline Py_ssize_t accumulate_range(
     floating *Delta, const core_t *core, const sources_t *sources, Py_ssize_t first, Py_ssize_t last, double *costs,
     double *each, double *cost, double budget, team_t *team
 ) noexcept nogil:
-    """Delta += the sum over the examples, cost += their costs; the costs of each panel go into `each` unless it is NULL."""
+    """Delta += the sum over the examples, cost += their costs; each := the costs of each panel unless it is NULL."""
     cdef Py_ssize_t m, k, width = core.panel, B = core.B, i = first
     cdef double end = seconds() + budget
     cdef unsigned callers = enter()
