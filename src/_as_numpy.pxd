@@ -1,4 +1,4 @@
-"""Penalties, D and classes with the bits that NumPy gives them in fastbp/engine: regularisation.py, classes.py."""
+"""Penalties, D and classes, with the same bits as NumPy in fastbp/engine: regularisation.py, classes.py."""
 
 from cython cimport floating
 from libc.math cimport NAN, fabs
@@ -7,12 +7,12 @@ from _kernels cimport examples_t, plan_t, rows_t
 from _taken cimport takes_t, value_at
 
 cdef enum:
-    BLOCK = 128     # summed in 8 columns
+    BLOCK = 128     # values that are summed in 8 columns
     BUFFER = 8192   # values that NumPy converts at once
 
 
 cdef inline double pairwise(const double *x, Py_ssize_t n) noexcept nogil:
-    """sum of x, in the order of numpy.sum"""
+    """The sum of x, in the order of numpy.sum"""
     cdef double r[8]
     cdef double total = 0
     cdef Py_ssize_t i, j, half
@@ -39,9 +39,9 @@ cdef inline double pairwise(const double *x, Py_ssize_t n) noexcept nogil:
 cdef inline double penalty_of(
     const plan_t *p, const floating *theta, const double *c, double l1, double *room
 ) noexcept nogil:
-    """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum |Theta(l)_ij|, j >= 1; NaN where NumPy sums in several parts.
+    """sum_l (c_l/2) sum Theta(l)_ij^2 + l1 sum |Theta(l)_ij|, j >= 1; NaN if NumPy would sum in several buffers
 
-    room: for the values of the largest Theta
+    room has space for the values of the largest Theta.
     """
     cdef Py_ssize_t l, i, j, n, k
     cdef const floating *Theta
@@ -88,7 +88,7 @@ cdef inline void make_D(
 
 
 cdef inline Py_ssize_t highest(const floating *h, Py_ssize_t K) noexcept nogil:
-    """the first of the largest"""
+    """The index of the largest value, the first if there are several"""
     cdef Py_ssize_t j, best = 0
     for j in range(1, K):
         if h[j] > h[best]:
@@ -105,7 +105,7 @@ cdef inline Py_ssize_t highest_of(const rows_t *Y, Py_ssize_t i, Py_ssize_t K) n
 
 
 cdef inline bint one_hot(const rows_t *Y, const takes_t *takes) noexcept nogil:
-    """Has each row one high value?"""
+    """True if K > 1 and each row has exactly one high value"""
     cdef Py_ssize_t i, j, found
     for i in range(Y.n):
         found = 0
@@ -117,7 +117,7 @@ cdef inline bint one_hot(const rows_t *Y, const takes_t *takes) noexcept nogil:
 
 
 cdef inline bint names_classes(const rows_t *Y, const takes_t *takes) noexcept nogil:
-    """Is each target low or high?"""
+    """True if each target is low or high"""
     cdef Py_ssize_t i, j
     cdef double y
     if takes.highest - takes.highest != 0:      # infinite
@@ -133,7 +133,7 @@ cdef inline bint names_classes(const rows_t *Y, const takes_t *takes) noexcept n
 cdef inline Py_ssize_t right(
     const examples_t *data, Py_ssize_t m, const takes_t *takes, bint softmax, const floating *h
 ) noexcept nogil:
-    """How many of the outputs h (m, K) name the right class; -1 where Y names none"""
+    """The number of outputs h (m, K) that name the right class; -1 if Y names no classes"""
     cdef Py_ssize_t i, j, K = takes.K, total = 0
     cdef double middle = (takes.lowest + takes.highest) / 2
     cdef bint all_same, by_largest

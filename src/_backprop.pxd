@@ -1,23 +1,23 @@
-"""Forward, backward, accumulate on one block of examples: what _backprop.pyx and _epoch.pyx share.
+"""Forward, backward and accumulate on one block of examples, for _backprop.pyx, _epoch.pyx and _calls.pyx.
 
-A network is one int64 matrix, the plan (fastbp/engine/plan.py writes it), column l for layer l:
+A network is one int64 matrix, the plan (fastbp/engine/plan.py writes it). Column l is layer l:
 
     s         units
-    g         activation, in the last layer the output
-    theta     where Theta, leading to this layer, begins in the flat theta
-    a, z, delta, rows     where these begin in the workspace, in units per example
+    g         activation; in the last layer, the output
+    theta     start of this layer's incoming Theta in the flat theta
+    a, z, delta, rows     starts of these in the workspace, in units per example
 
-then a row and a column of scalars; and for a training with dropout
+A row and a column of scalars follow. A training with dropout adds the rows
 
-    drop      rate, a double by its bits
-    fed       what the next layer takes: a .* mask / (1 - p) where there is a rate, else a
+    drop      rate, the bits of a double
+    fed       start of the next layer's input: a .* mask / (1 - p) if there is a rate, else a
 
-with the seed of the masks, the step and the first example of its batch among the scalars.
+and, among the scalars, the seed of the masks, the step and the first example of its batch.
 
-The workspace of a block of at most B examples is one flat buffer: what begins at unit u lies at B u. a, z, delta and
-fed are panels (src/kernels/panels.h), rows is what is fed row by row, (m, s), as Delta takes it. In a hidden layer a
-is written over z, and g'(z), where it is kept (src/kernels/names.h), lies in rows until delta has taken it. Each a has
-a spare unit before it, for the 1 of [1, a] in the loop over single examples.
+The workspace of a block of at most B examples is one flat buffer: an array that starts at unit u lies at B u. a, z,
+delta and fed are panels (src/kernels/panels.h). rows holds the values of fed row by row, (m, s), for Delta. In a hidden
+layer a overwrites z; if g'(z) is kept (src/kernels/names.h), it lies in rows until delta has used it. Each a has a
+spare unit before it, for the 1 of [1, a] in the loop over single examples.
 Layer l = 0 is the textbook's first: a(1) = X. B is a multiple of a panel.
 """
 
@@ -33,11 +33,11 @@ from _kernels cimport (
 
 
 cdef enum:
-    SHARE = 8       # units of a layer that stay with one member: a multiple of the rows of a tile
-    CACHED = 1 << 18    # weights of a layer that are read again for each panel; those of larger ones for
-    PANELS = 8          # panels at once
-    AT_ONCE = 1 << 26   # multiply-adds after which a large layer looks whether it is to stop
-    NARROW = 8      # units up to which Delta of a layer is summed from the panels of a; else a is turned into rows
+    SHARE = 8       # units of a layer that go to one member together: a multiple of the rows of a tile
+    CACHED = 1 << 18    # most weights of a layer that are read again for each panel
+    PANELS = 8          # panels that larger layers compute together, for one read of their weights
+    AT_ONCE = 1 << 26   # multiply-adds after which a large layer checks whether to stop
+    NARROW = 8      # most units of a layer whose Delta is summed from the panels of a; else a is copied to rows
 
 
 cdef extern from "team.h":
@@ -56,15 +56,15 @@ cdef extern from "team.h":
 
 
 cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
-    """is a part of this layer dropped?"""
+    """True if this layer has dropout."""
     return p.drop != NULL and p.drop[l] != 0
 
 
 cdef inline const floating *rows_of_X(
     const plan_t *p, const examples_t *data, Py_ssize_t first, floating *work, Py_ssize_t B, Py_ssize_t *lda
 ) noexcept nogil:
-    """a(1) of the examples from `first` on, as rows lda apart: NULL where they cannot stay where they lie, for their
-    dtype, their order, a weight of 0 that takes the example out, or dropout"""
+    """a(1) of the examples from `first` on, as rows lda apart. NULL if they must be copied: because of their dtype, an
+    order, weights (a weight of 0 takes an example out), or dropout."""
     cdef int own = ROWS_F32 if floating is float else ROWS_F64
     cdef Py_ssize_t size = <Py_ssize_t>sizeof(floating)
     if data.order == NULL and data.w.data == NULL and data.X.type == own and (
@@ -80,8 +80,8 @@ cdef inline void load(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
     Py_ssize_t at, floating *panels
 ) noexcept nogil:
-    """a(1) of the m examples from `first` on: into panels and, if they cannot stay where they lie, by rows into the
-    block, from its example `at` on"""
+    """Load a(1) of the m examples from `first` on into panels. If they must be copied, also write them by rows into the
+    block, from its example `at` on."""
     cdef Py_ssize_t ld = 0, s = p.s[0]
     cdef const floating *rows = rows_of_X(p, data, first, work, B, &ld)
     cdef floating *into = work + B * p.rows[0] + at * s
@@ -90,7 +90,7 @@ cdef inline void load(
     if rows == NULL:
         load_rows(&data.X, data.order, first, m, s, into)
         rows = into
-    if data.w.data != NULL:     # an example of weight 0 is not there, however large its numbers
+    if data.w.data != NULL:     # an example of weight 0 counts as absent, however large its numbers
         for i in range(m):
             load_rows(&data.w, data.order, first + i, 1, 1, &w)
             if w == 0:
@@ -102,7 +102,7 @@ cdef inline void load_targets(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
     Py_ssize_t at
 ) noexcept nogil:
-    """their targets and weights, labels as low and high values of the output"""
+    """Load targets and weights of the m examples from `first` on; labels become low and high values of the output."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *y = work + B * p.y + at * K
     cdef floating *rows = work + B * p.rows[last] + at * K
@@ -117,7 +117,7 @@ cdef inline void load_targets(
 cdef inline Py_ssize_t next_units(
     const plan_t *p, Py_ssize_t i, Py_ssize_t j, Py_ssize_t work_of_one, team_t *team
 ) noexcept nogil:
-    """The end of the units from i on, j at most, that are computed without a look at the team; 0: leave it all"""
+    """The end, at most j, of the units from i on that are computed before the next check of the team; 0 means stop."""
     if p.panels == 1:
         return j
     return 0 if team_cuts(team) else min(j, i + max(SHARE, AT_ONCE // work_of_one // SHARE * SHARE))
@@ -126,18 +126,18 @@ cdef inline Py_ssize_t next_units(
 cdef inline void forward(
     const plan_t *p,
     const floating *theta,      # IN
-    Py_ssize_t m,               # examples, from `at` on in the block
+    Py_ssize_t m,               # examples, from example `at` of the block on
     const floating *X,          # IN   a(1), panels
-    floating *work,             # OUT  a, g'(z) and what is fed of the hidden layers, z(L)
+    floating *work,             # OUT  a, g'(z) and fed of the hidden layers, z(L)
     Py_ssize_t B,
     Py_ssize_t at,
-    Py_ssize_t e,               # index of the first of them in its batch
-    bint learns,                # is there a way back?
+    Py_ssize_t e,               # index of the first example in its batch
+    bint learns,                # True if `backward` follows
     team_t *team,
 ) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); nothing of use once the team cuts it
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), up to Z(L); not usable if team.cut is set.
 
-    With dropout it is A(l) .* mask / (1 - p) that is fed to the next layer.
+    With dropout the next layer takes A(l) .* mask / (1 - p).
     """
     cdef Py_ssize_t l, n, k, i, j
     cdef const floating *A = X
@@ -164,7 +164,7 @@ cdef inline void forward(
 cdef inline double cost_of(
     const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at
 ) noexcept nogil:
-    """a(L), delta(L) of m examples, from `at` on in the block  ->  the sum of their weighted costs"""
+    """a(L), delta(L) of m examples, from example `at` of the block on  ->  the sum of their weighted costs."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     return cost_and_delta(
         <int>p.g[last], p.loss, p.parameter, m, K, <const floating *>(work + B * p.z[last] + at * K),
@@ -177,13 +177,13 @@ cdef inline void backward(
     const plan_t *p,
     const floating *theta,      # IN
     Py_ssize_t m,
-    floating *work,             # IN   a, g'(z), delta(L);  OUT delta(L-1) .. delta(2), rows of what was fed
+    floating *work,             # IN   a, g'(z), delta(L);  OUT delta(L-1) .. delta(2), fed as rows
     Py_ssize_t B,
     Py_ssize_t at,
     Py_ssize_t e,
     team_t *team,
 ) noexcept nogil:
-    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2;  with dropout .* mask / (1 - p) too"""
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2; with dropout .* mask / (1 - p) too."""
     cdef Py_ssize_t l, n, k, i, j
     cdef floating *delta
     cdef floating *rows
@@ -209,7 +209,7 @@ cdef inline void learn_block(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, bint add,
     floating *Delta, team_t *team, int member
 ) noexcept nogil:
-    """This member's rows of  Delta(l) := or += delta(l+1)' [1, A(l)],  over the m examples of the block"""
+    """This member's rows of  Delta(l) := or += delta(l+1)' [1, A(l)],  over the m examples of the block."""
     cdef Py_ssize_t l, n, k, lda, i, j, end
     cdef const floating *A
     for l in range(p.L - 1, 0, -1):
@@ -237,17 +237,17 @@ cdef inline double accumulate_block(
     const plan_t *p, const floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t m,
     floating *work, Py_ssize_t B, bint add, floating *Delta, double *costs, team_t *team, int member
 ) noexcept nogil:
-    """Delta := or += the sum over the examples first .. first + m <= first + B -> the sum of their costs.
+    """Delta := or += the sum over the examples first .. first + m <= first + B  ->  the sum of their costs.
 
-    The members share the panels, meet, then share the rows of Delta: each number is made by one of them, in the
-    same order whoever it is. costs has room for one number a panel. Before the next block they must meet again.
+    The members divide the panels among them, meet, then divide the rows of Delta. One member computes each number, in
+    the same order whichever it is. costs has room for one number per panel. Before the next block they must meet again.
     """
     cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0
     cdef floating *X
     at = team_share(team, m, panel, member)
     end_at = team_share(team, m, panel, member + 1)
-    X = work + B * p.a[0] + at * p.s[0]     # one chunk, used again for the next: it is not needed after its forward
+    X = work + B * p.a[0] + at * p.s[0]     # p.panels panels; the next ones overwrite them: not needed after forward
     while at < end_at:
         end_chunk = min(at + chunk, end_at)
         e = first + at - p.first
@@ -276,7 +276,7 @@ cdef inline double accumulate_example(
     const plan_t *p, const floating *theta, const examples_t *data, Py_ssize_t i, floating *work, Py_ssize_t B,
     floating *Delta
 ) noexcept nogil:
-    """The textbook's loop body for example i, by BLAS: forward, delta, Delta += delta [1, a]' -> its cost"""
+    """The textbook's loop body for example i, by BLAS: forward, delta, Delta += delta [1, a]'  ->  its cost."""
     cdef Py_ssize_t l, n = p.s[0], k, last = p.L - 1
     cdef floating *a = work + B * p.a[0]
     cdef floating *delta

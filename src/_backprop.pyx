@@ -1,8 +1,8 @@
-"""The sums over examples that Python asks for: predictions, and Delta with the costs.
+"""The sums over examples that Python calls: predictions, and Delta with the costs.
 
-Each call works on the examples first .. last in blocks of B, GIL released, and returns the first example it
-has not done: at the latest after about `budget` seconds, so that the caller can look for Ctrl-C. What it has
-done is complete; called again from there it goes on with the same bits as if it had never stopped.
+Each call works through the examples first .. last in blocks of B, with the GIL released, and returns the first
+example not done. It returns after about `budget` seconds at the latest, so that the caller can check for Ctrl-C.
+The examples before that one are complete. A call that resumes there gives the same bits as one uninterrupted call.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -31,10 +31,10 @@ bind_kernels()
 
 @final
 cdef class Examples:
-    """X, Y (dense targets or labels), weights and order, opened once and read where they lie.
+    """X, Y (dense targets or labels), weights and order, opened once and read in place.
 
     X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
-    labels : (m,) int64 or None; order : (any,) int64 or None. Their values are checked by fastbp.engine.checks before.
+    labels : (m,) int64 or None; order : (any,) int64 or None. fastbp.engine.checks has checked their values.
     """
 
     cdef sources_t sources
@@ -65,7 +65,7 @@ cdef class Examples:
                 self.check_order(m)
 
     cdef const int64_t *integers(self, array, str name, int i) except? NULL:
-        """source i, 1-D; NULL where it is empty"""
+        """Source i, 1-D; NULL if it is empty."""
         cdef Py_buffer *view = &self.sources.views[i]
         try:
             PyObject_GetBuffer(array, view, READ)
@@ -105,7 +105,7 @@ cdef class Examples:
 
 @final
 cdef class Team:
-    """Members 0 .. n - 1 that run one loop together, each in a thread of its own."""
+    """Members 0 .. n - 1 that run one loop together, each in its own thread."""
 
     cdef team_t team
     cdef readonly object capsule
@@ -121,24 +121,24 @@ cdef class Team:
         return self.team.n
 
     def want_stop(self):
-        """Let the loop end: after the step it is at, or inside it, undone, where that takes long."""
+        """Ask the loop to end after its current step, or inside a long step, which is then not taken."""
         if self.team.wanted == 0:
             team_want_stop(&self.team)
 
     @property
     def stopping(self):
-        """Is it to end?"""
+        """True if the loop has been asked to end."""
         return self.team.wanted != 0
 
     def abandon(self):
-        """A member cannot come: the others leave before their next step."""
+        """Mark a member as missing: the others leave before their next step."""
         team_abandon(&self.team)
 
 
 def lead(put, job, finished, stop):
-    """put(job), then wait in finished() until another thread has done it. Whatever strikes the caller meanwhile, such
-    as Ctrl-C, any number of times, asks the job to stop() and is raised when it has: no bytecode, where a signal could
-    be answered, runs in between."""
+    """put(job), then wait in finished() until another thread has done the job. Each exception meanwhile, such as that
+    of Ctrl-C, calls stop(). The first one is raised once the job has ended. A signal cannot be handled between these
+    calls, because no bytecode runs there."""
     struck = None
     put(job)
     while True:
@@ -153,7 +153,7 @@ def lead(put, job, finished, stop):
 
 
 def panel(const floating[::1] theta not None):
-    """Examples of a panel in theta's dtype: blocks are multiples of it."""
+    """The number of examples in a panel of theta's dtype; heights of blocks are multiples of it."""
     return f32().panel if floating is float else f64().panel
 
 
@@ -161,7 +161,7 @@ def predict(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, out, double budget,
     Team team not None,
 ):
-    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done"""
+    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done."""
     cdef core_t core
     cdef void *into
     core.held.n = 0
@@ -182,10 +182,10 @@ def predict(
 
 
 cdef class Predictor:
-    """h(x) of one example with everything at hand: for callers to whom a microsecond counts.
+    """h(x) of one example, with everything prepared: for callers to whom a microsecond counts.
 
-    Holds the GIL, and with it its workspace; networks are small here. Takes only what needs no conversion. theta is
-    looked at again at each call; plan is copied. `_` was the workspace, which is the predictor's own now.
+    It owns its workspace, which the GIL guards during a call; networks are small here. It takes only arrays that need
+    no conversion. Each call checks theta again; plan is copied.
     """
 
     cdef bytes plan, room
@@ -208,7 +208,7 @@ cdef class Predictor:
         self.room = own_room(block(&core, B) * (4 if self.char == b"f" else 8), &self.work)
 
     cdef bint run(self, floating *theta, floating *work, const floating *x, floating *h) noexcept nogil:
-        """h := h(x)  ->  is theta finite? If not, h is as it was."""
+        """h := h(x)  ->  True if theta is finite; if not, h is unchanged."""
         cdef Py_ssize_t l, n = 0, k, last = self.p.L - 1, B = self.B
         cdef const floating *a = x
         cdef floating *z = work
@@ -229,21 +229,21 @@ cdef class Predictor:
         return fine
 
     def predict(self, x, out):
-        """h(x), (K,), into out or, where that is None, a new array; None, with nothing written, where x or out is no
-        contiguous row of the network's dtype, out is a part of theta, or x or theta is not finite."""
+        """h(x), (K,), written to out or, if out is None, to a new array. Returns None, and writes nothing, if x or out
+        is not a contiguous row of the network's dtype, if out overlaps theta, or if x or theta is not finite."""
         cdef Py_buffer view, into
         cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
         cdef bint fine, same = True
         if type(x) is not self.array or (out is not None and type(out) is not self.array):
             return None
-        if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.engine.checks tells
+        if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.engine.checks raises the error
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
         fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
             result = self.empty(K, self.dtype) if out is None else out
-            fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # read-only: fastbp.engine.checks tells
+            fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # if read-only, fastbp.engine.checks raises it
             if fine:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)
@@ -260,19 +260,19 @@ cdef class Predictor:
         return result if fine else None
 
     cdef bint in_theta(self, const Py_buffer *view) noexcept:
-        """does it overlap theta?"""
+        """True if the view overlaps theta."""
         cdef size_t start = <size_t>self.held.data, at = <size_t>view.buf
         return at < start + <size_t>(self.p.n * view.itemsize) and start < at + <size_t>view.len
 
     cdef bint is_row(self, const Py_buffer *view, Py_ssize_t n) noexcept:
-        """n values side by side, aligned, of the network's dtype?"""
+        """True if the view has n contiguous, aligned values of the network's dtype."""
         return (view.ndim == 1 and view.shape[0] == n and (view.strides[0] == view.itemsize or n == 1)
                 and view.format[0] == self.char and view.format[1] == 0
                 and <size_t>view.buf % <size_t>view.itemsize == 0)
 
 
 def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
-    """out (m, s) := what lies in panels at this unit of the workspace of the last block"""
+    """out (m, s) := the values that lie in panels at this unit of the workspace of the last block."""
     cdef core_t core
     cdef const Py_buffer *into
     cdef Py_ssize_t s
@@ -300,10 +300,10 @@ def accumulate(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, costs, each, Delta,
     double cost, double budget, Team team not None,
 ):
-    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done)
+    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done).
 
-    each, or empty: receives the costs of each panel, its examples counted from 0; first is that of a panel then.
-    An empty Delta asks for the costs alone. When the team is asked to stop, what is in Delta is of no use.
+    each, or empty: receives the costs of each panel, counted from example 0; first must then be the first of a panel.
+    With an empty Delta only the costs are summed. If the team is asked to stop, Delta is not usable.
     """
     cdef core_t core
     cdef void *into
@@ -336,7 +336,7 @@ def accumulate_per_example(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, Delta, double cost,
     double budget,
 ):
-    """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)"""
+    """The same sums by the textbook's loop, one example at a time  ->  (cost + costs, the first example not done)."""
     cdef core_t core
     cdef void *into
     core.held.n = 0

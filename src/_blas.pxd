@@ -1,9 +1,9 @@
-"""Row-major BLAS for both dtypes; the only file that knows s/d and the integer of BLAS.
+"""Row-major BLAS for both dtypes. Only this file knows s/d and the integer type of BLAS.
 
-A row-major matrix is the transpose of the column-major one in the same memory: every wrapper swaps
-accordingly, and says what it computes in its docstring. Sizes are Py_ssize_t; fastbp/engine/plan.py
-refuses networks whose layers do not fit the integer of BLAS. Products of matrices are our own (kernels/panels.h): they
-are faster than BLAS on small and medium layers, and their bits do not depend on the batch.
+A row-major matrix is the transpose of the column-major one in the same memory, so every wrapper swaps its arguments.
+Its docstring is the formula it computes. Sizes are Py_ssize_t; fastbp/engine/plan.py refuses networks whose layers do
+not fit the integer of BLAS. kernels/panels.h has the products of matrices: they are faster than BLAS on small and
+medium layers, and their bits do not depend on the batch.
 """
 
 from cython cimport floating

@@ -1,6 +1,6 @@
-"""Calls on a few examples with everything at hand: for callers to whom a microsecond counts.
+"""Calls on a few examples, with everything prepared: for callers to whom a microsecond counts.
 
-The fused twin of what fastbp/network.py does by way of engine/data.py, engine/sums.py and engine/objective.py, with the
+This is the fused twin of fastbp/network.py with engine/data.py, engine/sums.py and engine/objective.py. It makes the
 same sums in the same order.
 """
 
@@ -28,23 +28,23 @@ from fastbp._backprop import Examples
 bind_kernels()
 
 cdef enum:
-    ROUND = 64      # examples: blocks grow by so many
+    ROUND = 64      # examples by which blocks grow
 
 
 cdef struct few_t:
     plan_t p
     team_t alone
-    void *work          # of a block of B examples
+    void *work          # workspace of a block of B examples
     Py_ssize_t B
-    double *costs       # of its panels
-    double *c           # one a Theta
-    double *room        # for penalties: n values
+    double *costs       # one for each panel of the block
+    double *c           # one for each Theta
+    double *room        # n values, for penalties
 
 
 cdef double costs(
     few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *Delta
 ) noexcept nogil:
-    """Delta := the sum over m examples, unless it is NULL  ->  the sum of their costs"""
+    """Delta := the sum over m examples, unless Delta is NULL  ->  the sum of their costs"""
     cdef Py_ssize_t i = 0, rows
     cdef double cost = 0
     cdef unsigned callers = enter()
@@ -81,7 +81,7 @@ cdef bint objective(
     few_t *few, const floating *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, floating *D,
     double *J
 ) noexcept nogil:
-    """J and, unless it is NULL, D, both by the weight m of the rows  ->  are they finite?"""
+    """J and, unless D is NULL, D, both divided by the weight m of the rows  ->  True if they are finite"""
     cdef rows_t row
     J[0] = costs(few, theta, data, rows, D) / m
     J[0] += penalty_of(&few.p, theta, few.c, l1, few.room)
@@ -94,17 +94,17 @@ cdef bint objective(
 
 @final
 cdef class Evaluator:
-    """What a network makes of a few examples. Every method returns None, with nothing written, where the layers above
-    have to look at an argument first, or where what it found is not finite.
+    """The calls of a network on a few examples. Every method returns None, with nothing written, if the layers above
+    must check an argument first, or if its result is not finite.
 
     plan, dtype : of the network; the plan is copied
-    most : examples of a call
-    full : examples of the highest block; a call of more is summed block by block
-    lowest, highest, rows_sum_to_1 : of targets
-    softmax : is it the output?
+    most : the largest number of examples in a call
+    full : the greatest height of a block; a call with more examples is summed block by block
+    lowest, highest, rows_sum_to_1 : the limits of targets
+    softmax : True if softmax is the output
     array, empty : numpy.ndarray, numpy.empty
 
-    Holds the GIL, and with it its workspace, which grows as it is needed.
+    It owns its workspace, which grows on demand and which the GIL guards during a call.
     """
 
     cdef few_t few
@@ -142,7 +142,7 @@ cdef class Evaluator:
     cdef bint begin(
         self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
     ) except -1:
-        """at := theta, data := X and Y; False where they cannot be taken"""
+        """at := theta, data := X and Y; False if they cannot be taken"""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
@@ -153,7 +153,7 @@ cdef class Evaluator:
         )
 
     cdef int grow(self, Py_ssize_t m) except -1:
-        """Make room for m examples."""
+        """Make room for m examples"""
         cdef Py_ssize_t B
         if m > self.few.B and self.few.B < self.full:
             B = min((m + ROUND - 1) // ROUND * ROUND, (max(m, self.most) + self.panel - 1) // self.panel * self.panel)
@@ -167,7 +167,7 @@ cdef class Evaluator:
         return 0
 
     cdef int grow_room(self, double l1) except -1:
-        """Make room for penalties, if there are any."""
+        """Make room for penalties, if there are any"""
         cdef Py_ssize_t l
         cdef bint penalised = l1 != 0
         for l in range(self.few.p.L - 1):
@@ -179,7 +179,7 @@ cdef class Evaluator:
     # ------------------------------------------------------------ by dtype
 
     cdef int fill(self, const void *theta, const examples_t *data, Py_ssize_t m, void *h) except -1:
-        """the same by dtype"""
+        """`outputs` in the network's dtype"""
         self.grow(m)
         if self.format == b"f":
             outputs(&self.few, <const float *>theta, data, m, <float *>h)
@@ -188,7 +188,7 @@ cdef class Evaluator:
         return 0
 
     cdef int copy_layer(self, Py_ssize_t unit, Py_ssize_t m, Py_ssize_t s, array) except -1:
-        """array (m, s) := what lies in panels at this unit of the workspace"""
+        """array (m, s) := the values that lie in panels at this unit of the workspace"""
         cdef arrays_t held
         cdef void *into
         held.n = 0
@@ -204,7 +204,7 @@ cdef class Evaluator:
 
     cdef bint J_of(self, const void *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, void *D,
                    double *J) except -1:
-        """the same by dtype, D with room for it"""
+        """`objective` in the network's dtype, after making room for it"""
         self.grow(rows)
         self.grow_room(l1)
         if self.format == b"f":
@@ -267,7 +267,7 @@ cdef class Evaluator:
             give_back(&held)
 
     def of_examples(self, examples, Py_ssize_t m, double weight, theta, c, double l1, bint gradient):
-        """J, or (J, D), of m examples of this weight that were checked before; c : tuple, one for each Theta"""
+        """J, or (J, D), of m examples of this weight that have been checked; c : tuple, one for each Theta"""
         cdef arrays_t held
         cdef sources_t *sources
         cdef const void *at

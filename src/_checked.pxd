@@ -1,8 +1,9 @@
-"""What Python gives the core, checked where its pointer is taken: nothing that a caller passes, or changes between two
-calls, leads outside an array.
+"""Checks of the arrays that Python hands to the core, made where a pointer is taken. Whatever a caller passes, or
+changes between two calls, the core never reads or writes outside an array.
 
-Arrays are asked for through Python's buffers, anew at every call: NumPy moves the memory of an array that is resized
-although its buffer is held. What an object of ours keeps from call to call it either copies or asks for again (held_t).
+Every call asks for the arrays again through Python's buffer protocol, because NumPy moves the memory of an array that
+is resized even while its buffer is held. An object that keeps an array from call to call copies it or asks for it again
+(held_t).
 """
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release
@@ -17,7 +18,7 @@ cdef extern from *:
     """
     #define FASTBP_MOST ((Py_ssize_t)1 << 56)
     """
-    const Py_ssize_t MOST "FASTBP_MOST"         # values of theta, or of a workspace
+    const Py_ssize_t MOST "FASTBP_MOST"         # most values of theta, or of a workspace
     bytes PyBytes_FromStringAndSize(const char *, Py_ssize_t)
     char *PyBytes_AS_STRING(object)
     bint PyErr_ExceptionMatches(object) noexcept
@@ -25,8 +26,8 @@ cdef extern from *:
 cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
     WRITE = READ | PyBUF_WRITABLE
-    ARRAYS = 8                  # at most, of one call
-    LARGEST_LAYER = 2147483646  # units, as in fastbp/engine/plan.py
+    ARRAYS = 8                  # most arrays of one call
+    LARGEST_LAYER = 2147483646  # most units, as in fastbp/engine/plan.py
     LINE = 64                   # bytes of a cache line
 
 
@@ -38,7 +39,7 @@ cdef struct arrays_t:           # held until the call ends
 
 
 cdef inline bint is_of(const Py_buffer *view, char format) noexcept:
-    """Aligned native values of this format: f, d, q (int64), or 0 for f and d?"""
+    """True for aligned native values of this format: f, d, q (int64), or 0 for f and d."""
     cdef char found = view.format[0] if view.format != NULL else b"B"
     return (found == format or (format == b"q" and found == b"l" and view.itemsize == 8)
             or (format == 0 and (found == b"f" or found == b"d"))) and (
@@ -47,7 +48,7 @@ cdef inline bint is_of(const Py_buffer *view, char format) noexcept:
 
 
 cdef inline int got(object array, Py_buffer *view, int flags) except -1:
-    """view := the array's; False, with nothing held, where its dtype is no buffer or it is not as the flags ask"""
+    """view := the array's buffer; False, with nothing held, if its dtype has no buffer or the flags do not fit."""
     if get_buffer(<PyObject *>array, view, flags) == 0:
         return True
     if not PyErr_ExceptionMatches(ValueError) and not PyErr_ExceptionMatches(BufferError):
@@ -60,7 +61,7 @@ cdef inline void *take(
     arrays_t *held, object array, str name, char format, Py_ssize_t least, Py_ssize_t most, Py_ssize_t columns,
     int flags
 ) except? NULL:
-    """Where the array begins: C-contiguous, (least .. most,) or, where there are columns, (least .. most, columns)"""
+    """The start of an array: C-contiguous, (least .. most,), or (least .. most, columns) if columns is not 0."""
     cdef Py_buffer *view = &held.views[held.n]
     if get_buffer(<PyObject *>array, view, flags) < 0:
         refused()
@@ -74,17 +75,17 @@ cdef inline void *take(
 
 
 cdef inline void *values(arrays_t *held, object array, str name, char format, Py_ssize_t n, int flags) except? NULL:
-    """where exactly n values begin"""
+    """The start of an array of exactly n values."""
     return take(held, array, name, format, n, n, 0, flags)
 
 
 cdef inline void *room(arrays_t *held, object array, str name, char format, Py_ssize_t least) except? NULL:
-    """where there is room for at least so many values"""
+    """The start of a writable array with room for at least so many values."""
     return take(held, array, name, format, least, MOST, 0, WRITE)
 
 
 cdef inline void *some(arrays_t *held, object array, str name, char format, Py_ssize_t least, int flags) except? NULL:
-    """NULL where the array is empty, else where at least so many values begin"""
+    """NULL if the array is empty, else the start of at least so many values."""
     cdef void *data = take(held, array, name, format, 0, MOST, 0, flags)
     if held.views[held.n - 1].shape[0] == 0:
         return NULL
@@ -103,7 +104,7 @@ cdef inline int give_back(arrays_t *held) except -1:
 cdef inline object refusal(
     object array, str name, char format, Py_ssize_t least, Py_ssize_t most, Py_ssize_t columns, int flags
 ):
-    """The error that says why the array cannot be taken"""
+    """The error that says why the array cannot be taken."""
     cdef str dtype = {b"f": "float32", b"d": "float64", b"q": "int64"}.get(bytes([format]), "float32 or float64")
     cdef str n = str(least) if least == most else f"{least} or more"
     wanted = f"shape ({n}, {columns})" if columns else f"shape ({n},)"
@@ -123,7 +124,7 @@ cdef inline object refusal(
 # ---------------------------------------------------------------- the plan
 
 cdef inline bytes own_plan(object plan, plan_t *p):
-    """p := the network, checked; its arrays lie in the copy that is returned, which nobody can change meanwhile"""
+    """p := the checked network; its arrays lie in the returned copy, which nobody else can change."""
     cdef Py_buffer view
     cdef bytes own
     if get_buffer(<PyObject *>plan, &view, READ) < 0:
@@ -141,7 +142,7 @@ cdef inline bytes own_plan(object plan, plan_t *p):
 
 
 cdef inline bint within(plan_t *p, int64_t at, Py_ssize_t units) noexcept:
-    """at, units: a place in the workspace? It has as many units as the last of them needs."""
+    """True if units from `at` on may lie in the workspace; p.units grows to hold them."""
     if not 0 <= at < MOST:
         return False
     p.units = max(p.units, at + units)
@@ -149,7 +150,7 @@ cdef inline bint within(plan_t *p, int64_t at, Py_ssize_t units) noexcept:
 
 
 cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t columns, plan_t *p) noexcept:
-    """p := the matrix of _backprop.pxd; is it one?"""
+    """p := the matrix that _backprop.pxd describes  ->  True if it is valid."""
     cdef Py_ssize_t l, last = columns - 2, total = 0
     cdef bint fine
     p.L, p.n, p.units = columns - 1, 0, 0
@@ -184,7 +185,7 @@ cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t colu
 
 
 cdef inline bint is_rate(int64_t bits) noexcept:
-    """the double of these bits is in [0, 1)?"""
+    """True if the double with these bits is in [0, 1)."""
     cdef double rate
     memcpy(&rate, &bits, sizeof(double))
     return 0 <= rate < 1
@@ -192,10 +193,10 @@ cdef inline bint is_rate(int64_t bits) noexcept:
 
 # ---------------------------------------------------------------- theta and the workspace
 
-cdef struct core_t:             # what nearly every call is given
+cdef struct core_t:             # the arguments of nearly every call
     arrays_t held
     plan_t p
-    char format                 # of theta, f or d, and so of all but costs and rates
+    char format                 # f or d: of theta, and of all arrays except costs and rates
     void *theta
     void *work
     Py_ssize_t B
@@ -203,7 +204,7 @@ cdef struct core_t:             # what nearly every call is given
 
 
 cdef inline int begin(core_t *core, object plan, object theta, str name, int flags) except -1:
-    """plan, its copy held too, and theta"""
+    """Take theta and the plan, whose copy is held too."""
     cdef bytes own = own_plan(plan, &core.p)
     get_buffer(<PyObject *>own, &core.held.views[core.held.n], 0)
     core.held.n += 1
@@ -217,7 +218,7 @@ cdef inline int begin(core_t *core, object plan, object theta, str name, int fla
 
 
 cdef inline Py_ssize_t block(core_t *core, Py_ssize_t B) except -1:
-    """Values of the workspace of a block of B examples"""
+    """The number of values in the workspace of a block of B examples."""
     core.B = B
     if B < 1 or B % core.panel or core.p.units > MOST // B:
         raise ValueError(f"B must be a multiple of the {core.panel} examples of a panel; got {B}")
@@ -230,7 +231,7 @@ cdef inline int take_work(core_t *core, object work, Py_ssize_t B) except -1:
 
 
 cdef inline bytes own_room(Py_ssize_t size, void **at):
-    """at := memory for so many bytes, from a cache line on, that no caller can move; it lies in what is returned"""
+    """at := `size` bytes from a cache line on, which no caller can move; they lie in the returned object."""
     cdef bytes own = PyBytes_FromStringAndSize(NULL, size + LINE)
     cdef char *data = PyBytes_AS_STRING(own)
     at[0] = data + (LINE - <size_t>data % LINE)
@@ -239,7 +240,7 @@ cdef inline bytes own_room(Py_ssize_t size, void **at):
 
 # ---------------------------------------------------------------- arrays that are kept from call to call
 
-cdef struct held_t:             # of the caller; who keeps it has the reference
+cdef struct held_t:             # an array of the caller; the object that keeps it has the reference
     PyObject *array
     PyObject *owner
     void *data
@@ -250,7 +251,7 @@ cdef struct held_t:             # of the caller; who keeps it has the reference
 
 
 cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_t n, int flags) except -1:
-    """n values, looked at again by `stays` before each use"""
+    """Take n values, which `stays` checks again before each use."""
     cdef arrays_t held
     held.n = 0
     try:
@@ -265,13 +266,13 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
 
 
 cdef inline bint is_fixed(object array):
-    """Lie its values in a bytearray? NumPy does not resize what it does not own, nor Python what is lent."""
+    """True if its values lie in a bytearray: NumPy does not own it, and Python does not resize it while it is lent."""
     base = getattr(array, "base", None)
     return type(base) is bytearray or (type(base) is memoryview and type(base.obj) is bytearray)
 
 
 cdef inline int stays(const held_t *own) except -1:
-    """Is the array as it was when it was taken?"""
+    """True if the array has the place, size, dtype and owner that it had when it was taken."""
     cdef Py_buffer view
     if get_buffer(own.array, &view, own.flags) < 0:
         refused()
@@ -284,14 +285,14 @@ cdef inline int stays(const held_t *own) except -1:
 
 
 cdef inline object moved(str name, PyObject *owner, int flags):
-    """The error of a view whose owner has been frozen or resized"""
+    """The error of a view whose owner has been made read-only or resized."""
     if flags & PyBUF_WRITABLE and memoryview(<object>owner).readonly:
         return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
     return ValueError(f"{name} has been resized: its memory is not where it was")
 
 
 cdef inline object changed(const held_t *own, str name):
-    """The error that says what has happened to it"""
+    """The error that says what happened to the array."""
     cdef arrays_t held
     held.n = 0
     try:

@@ -1,7 +1,7 @@
 """The steps of an epoch in one call: batches in the given order, Delta, D, the update rule.
 
-The fused twin of what training/kinds.py does batch by batch with a rule in Python. Calls
-return at a step boundary; cut into any number of calls an epoch gives the same bits.
+This is the fused twin of training/kinds.py, which goes batch by batch with a rule in Python. Calls
+return at a step boundary. An epoch gives the same bits in any number of calls.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -33,31 +33,30 @@ bind_kernels()
 
 @final
 cdef class Rule:
-    """What steps are told of the optimizer and of what is done to D, and where they keep what they need again.
+    """The optimizer, the penalties and clipping of D, and the arrays that keep the rule's state between steps.
 
-    rule, settings : the code of the rule in names.h and its settings, the learning rate first
+    rule, settings : the code of the rule in names.h, and its settings with the learning rate first
     regularisation : Regularisation.code
-    slots : the arrays like theta that the rule has
-    scalars : (SCALARS,), or empty where the rule has none
+    slots : the rule's arrays, each shaped like theta
+    scalars : (SCALARS,), or empty if the rule has none
     taken : [0], the steps so far
-    _ : was room for the sums of the groups, which is the rule's own now
 
-    plan, settings and regularisation are copied; slots, scalars and taken are looked at again before each use.
+    plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
 
     cdef rule_t own
-    cdef object kept            # what its pointers point into
+    cdef object kept            # owns the memory of its pointers
 
     def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
 
     def stays(self):
-        """Are its arrays as they were?"""
+        """True if its arrays are as they were when taken."""
         return stay(&self.own)
 
 
 cdef sources_t *inside(examples) except NULL:
-    """what fastbp._backprop.Examples holds"""
+    """The sources inside a fastbp._backprop.Examples."""
     if type(examples) is not Examples:
         raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
     return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
@@ -68,15 +67,15 @@ def steps(
     rates, Delta, work, Py_ssize_t B, costs, each, double total, double weight, double budget, team, int member,
     divisors=None,
 ):
-    """The batches first .. last of an epoch over m examples; theta and what the rule keeps are updated in place.
+    """The batches first .. last of an epoch over m examples; theta and the rule's state are updated in place.
 
-    rates: learning rates of the steps from here on, or empty for the rule's own. each (batches, 2), or empty: receives
-    the mean cost of each batch and its penalty, where it has a step. divisors: what Delta of each of the batches
-    0 .. last is divided by, or None for its m_b. The step count and what else a rule keeps are up to date after each
-    step, for a caller that is interrupted. Returns (total + the sum of m_b J_b,
-    penalty included, over the batches done, weight + the sum of their m_b, the first batch not done, the steps done):
-    at the latest after about `budget` seconds or when the team is asked to stop, then with theta as the last finished
-    step left it. Every member of the team calls this with the same arguments and gets the same answer.
+    rates: learning rates of the steps of this call, or empty for the rule's own. each (batches, 2), or empty: receives
+    the mean cost and the penalty of each batch that has a step. divisors: the divisor of Delta for each of the batches
+    0 .. last, or None for its m_b. The step count and the rule's state are up to date after each step, in case the
+    caller is interrupted. Returns (total + the sum of m_b J_b, penalty included, over the batches done; weight + the
+    sum of their m_b; the first batch not done; the steps done). It returns after about `budget` seconds at the latest,
+    or when the team is asked to stop. theta is then as the last finished step left it. Every member of the team calls
+    this with the same arguments and gets the same answer.
     """
     cdef core_t core
     cdef epoch_t e
@@ -121,7 +120,7 @@ def steps(
 def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None):
     """One more step of the rule, D from Delta / divisor (None: / m_b)  ->  the penalty before it.
 
-    Delta is summed already, and used up.
+    Delta holds the finished sum, and is overwritten.
     """
     cdef core_t core
     cdef team_t alone
@@ -146,7 +145,7 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None
 
 
 def packed_size(plan, theta):
-    """Values that `online_steps` needs for the weights: each row, and the biases, in whole vectors."""
+    """The number of values that `online_steps` needs for the weights: each row, and the biases, in whole vectors."""
     cdef core_t core
     core.held.n = 0
     try:
@@ -168,11 +167,11 @@ def online_steps(
     plan, theta, examples, Py_ssize_t first, Py_ssize_t last, Rule rule not None, rates, work, Py_ssize_t B, packed,
     double total, double weight, double budget, Py_ssize_t stride, divisors=None,
 ):
-    """The same for batches of one example and plain SGD with decay alone, by the fused sweeps of src/kernels/online.h:
+    """`steps` for batches of one example and plain SGD with decay only, by the fused sweeps of src/kernels/online.h:
     (total + the sum of w J, weight + the sum of w, the first example not done).
 
-    divisors: what w delta of each of the examples 0 .. last is divided by, or None for its w; so delta stays as it is.
-    work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is looked at
+    divisors: the divisor of w delta for each of the examples 0 .. last, or None for its w, which leaves delta itself.
+    work holds zeros at first; packed has room for the weights in whole vectors (`packed_size`). The clock is read
     every `stride` examples.
     """
     cdef core_t core
@@ -214,24 +213,24 @@ def online_steps(
 
 
 cdef class Stepper:
-    """One training step with everything at hand: for callers to whom a microsecond counts.
+    """One training step, with everything prepared: for callers to whom a microsecond counts.
 
-    Holds the GIL, and with it its buffers. Takes what src/_taken.pxd takes of X (m, s_1) and Y, at most B examples,
-    and a finite theta. theta and the rule's arrays are looked at again at each step; plan is copied. Each example has
-    the weight w, and Delta is divided by their number.
+    It owns its buffers, which the GIL guards during a step. It takes the X (m, s_1) and Y that src/_taken.pxd takes,
+    at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied. Each
+    example has the weight w, and Delta is divided by the number of examples.
     """
 
     cdef plan_t p
     cdef team_t alone
-    cdef object kept            # what the pointers point into
+    cdef object kept            # owns the memory of the pointers
     cdef held_t theta
     cdef void *Delta
     cdef void *work
     cdef void *costs
     cdef Rule rule
-    cdef public double rate     # the learning rate of the next step; 0: the rule's own
+    cdef public double rate     # the learning rate of the next step; 0 for the rule's own
     cdef Py_ssize_t B
-    cdef rows_t w               # of every example, in units of the rule; NULL: 1
+    cdef rows_t w               # weight of every example, in units of the rule; NULL for 1
     cdef takes_t takes
     cdef object dtype
     cdef char format
@@ -252,7 +251,7 @@ cdef class Stepper:
             own, theta, own_room(size * block(&core, B), &self.work), own_room(size * self.p.n, &self.Delta),
             own_room(B // core.panel * sizeof(double), &self.costs), own_room(size, &own_w),
         )
-        self.w.data, self.w.stride, self.w.n = NULL, 0, B       # one number, read again for each example
+        self.w.data, self.w.stride, self.w.n = NULL, 0, B       # one number, read for each example
         self.w.type = ROWS_F32 if self.format == b"f" else ROWS_F64
         if w != 1:
             self.w.data = own_w
@@ -266,17 +265,17 @@ cdef class Stepper:
         team_begin(&self.alone, 1)
 
     cdef inline int as_it_was(self) except -1:
-        """Are theta and the rule's arrays as they were?"""
+        """True if theta and the rule's arrays are as they were when taken."""
         return stays(&self.theta) and stay(&self.rule.own)
 
     cdef complain(self):
-        """None, or the error of an array of the stepper's that has been changed"""
+        """Raise the error of theta or a rule's array that has been changed; otherwise return None."""
         if not stays(&self.theta):
             raise changed(&self.theta, "net.theta")
         return look_again(&self.rule.own)
 
     def step(self, X, Y):
-        """J of the batch before the step; None, with nothing done, where engine.checks has to look at X or Y."""
+        """J of the batch before the step; None, with nothing done, if engine.checks must check X or Y."""
         cdef arrays_t held
         cdef examples_t data
         cdef Py_ssize_t m

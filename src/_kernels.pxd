@@ -1,4 +1,4 @@
-"""The C kernels of the chosen instruction set: one fused function each, the docstring is the formula."""
+"""The C kernels of the chosen instruction set: each is one fused function; its docstring is the formula."""
 
 from cpython.pycapsule cimport PyCapsule_Import
 from cython cimport floating
@@ -149,12 +149,12 @@ cdef extern from "kernels.h":
 
 
 cdef inline Py_ssize_t lanes_of(floating *_) noexcept nogil:
-    """VL: examples side by side in a vector"""
+    """VL, the number of lanes of a vector."""
     return f32().lanes if floating is float else f64().lanes
 
 
 cdef inline Py_ssize_t padded(Py_ssize_t m, floating *_) noexcept nogil:
-    """m rounded up to what its panels hold"""
+    """m rounded up to the examples that its panels hold."""
     cdef Py_ssize_t VL = lanes_of(_), last = m % (2 * VL)
     return m - last + (0 if last == 0 else VL if last <= VL else 2 * VL)
 
@@ -168,7 +168,7 @@ cdef inline int bind_kernels() except -1:
 cdef inline void load_rows(
     const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, Py_ssize_t n, floating *dst
 ) noexcept nogil:
-    """dst (m, n) := the rows order[first .. first + m) of src, or first .. first + m where order is NULL"""
+    """dst (m, n) := the rows order[first .. first + m) of src, or first .. first + m if order is NULL."""
     if floating is float:
         f32().load_rows(src, order, first, m, n, dst)
     else:
@@ -178,7 +178,7 @@ cdef inline void load_rows(
 cdef inline void load_labels(
     const examples_t *data, Py_ssize_t first, Py_ssize_t m, Py_ssize_t K, floating low, floating high, floating *y
 ) noexcept nogil:
-    """y in panels (K) := low, and high at the label of each example"""
+    """y in panels (K) := high at the label of each example, low elsewhere."""
     if floating is float:
         f32().load_labels(data, first, m, K, low, high, y)
     else:
@@ -188,7 +188,7 @@ cdef inline void load_labels(
 cdef inline void load_weights(
     const rows_t *src, const int64_t *order, Py_ssize_t first, Py_ssize_t m, floating *w
 ) noexcept nogil:
-    """w (m,) := weights of the examples, ones without; zeros behind them"""
+    """w (m,) := the weights of the examples, or ones if there are no weights; zeros follow them."""
     if floating is float:
         f32().load_weights(src, order, first, m, w)
     else:
@@ -198,7 +198,7 @@ cdef inline void load_weights(
 cdef inline void to_panels(
     Py_ssize_t m, Py_ssize_t s, const floating *rows, Py_ssize_t ld, floating *panels
 ) noexcept nogil:
-    """panels (s) := rows (m, s), ld apart"""
+    """panels (s) := rows (m, s), ld apart."""
     if floating is float:
         f32().to_panels(m, s, rows, ld, panels)
     else:
@@ -208,7 +208,7 @@ cdef inline void to_panels(
 cdef inline void to_rows(
     Py_ssize_t m, Py_ssize_t s, const floating *panels, floating *rows, Py_ssize_t ld
 ) noexcept nogil:
-    """rows (m, s), ld apart := panels (s)"""
+    """rows (m, s), ld apart := panels (s)."""
     if floating is float:
         f32().to_rows(m, s, panels, rows, ld)
     else:
@@ -219,7 +219,7 @@ cdef inline void layer_forward(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *A,
     floating *Z
 ) noexcept nogil:
-    """units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)"""
+    """Units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n)."""
     if floating is float:
         f32().layer_forward(m, n, i, j, k, Theta, A, Z)
     else:
@@ -229,7 +229,7 @@ cdef inline void layer_forward(
 cdef inline bint one_forward(
     Py_ssize_t n, Py_ssize_t k, const floating *Theta, const floating *a, floating *z
 ) noexcept nogil:
-    """z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward  ->  is Theta finite?"""
+    """z := Theta [1, a] for one example, a (k,), z (n,), same bits as layer_forward  ->  True if Theta is finite."""
     if floating is float:
         return f32().one_forward(n, k, Theta, a, z)
     else:
@@ -240,7 +240,7 @@ cdef inline void layer_backward(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *Theta, const floating *delta,
     floating *E
 ) noexcept nogil:
-    """units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)"""
+    """Units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k)."""
     if floating is float:
         f32().layer_backward(m, n, i, j, k, Theta, delta, E)
     else:
@@ -251,7 +251,7 @@ cdef inline void layer_Delta(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
     Py_ssize_t lda, bint add, floating *Delta
 ) noexcept nogil:
-    """rows i .. j of  Delta (n, k + 1) := or += delta' [1, A];  delta in panels (n), A by rows (m, k), lda apart"""
+    """Rows i .. j of  Delta (n, k + 1) := or += delta' [1, A]; delta in panels (n), A by rows (m, k), lda apart."""
     if floating is float:
         f32().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)
     else:
@@ -262,7 +262,7 @@ cdef inline void narrow_Delta(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
     bint add, floating *Delta
 ) noexcept nogil:
-    """the same from A in panels (k): faster for few units n"""
+    """The same Delta from A in panels (k): faster for few units n."""
     if floating is float:
         f32().narrow_Delta(m, n, i, j, k, delta, A, add, Delta)
     else:
@@ -270,7 +270,7 @@ cdef inline void narrow_Delta(
 
 
 cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a, floating *slope) noexcept nogil:
-    """a := g(z);  slope := g'(z), or NULL, where g keeps it"""
+    """a := g(z);  slope := g'(z) if g keeps it, unless slope is NULL."""
     if floating is float:
         f32().activate(g, n, z, a, slope)
     else:
@@ -280,7 +280,7 @@ cdef inline void activate(int g, Py_ssize_t n, const floating *z, floating *a, f
 cdef inline void activate_backward(
     int g, Py_ssize_t n, const floating *a, const floating *slope, floating *delta
 ) noexcept nogil:
-    """delta := delta .* g'(z)"""
+    """delta := delta .* g'(z)."""
     if floating is float:
         f32().activate_backward(g, n, a, slope, delta)
     else:
@@ -290,7 +290,7 @@ cdef inline void activate_backward(
 cdef inline void dropout(
     const plan_t *p, Py_ssize_t l, Py_ssize_t e, Py_ssize_t m, const floating *a, floating *out
 ) noexcept nogil:
-    """out := a .* mask / (1 - p) of layer l, the examples e .. e + m of a batch, in panels"""
+    """out := a .* mask / (1 - p) of layer l, for the examples e .. e + m of a batch, in panels."""
     if floating is float:
         f32().dropout(p, l, e, m, a, out)
     else:
@@ -301,7 +301,7 @@ cdef inline double cost_and_delta(
     int output, int loss, double parameter, Py_ssize_t m, Py_ssize_t K, const floating *z, const floating *y,
     const floating *w, floating *h, floating *delta
 ) noexcept nogil:
-    """h := output(z), delta := w dcost/dz -> sum of w cost;  z, y, h, delta in panels (K), w (m,)"""
+    """h := output(z), delta := w dcost/dz  ->  sum of w cost;  z, y, h, delta in panels (K), w (m,)."""
     if floating is float:
         return f32().cost_and_delta(output, loss, parameter, m, K, z, y, w, h, delta)
     else:
@@ -309,7 +309,7 @@ cdef inline double cost_and_delta(
 
 
 cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h) noexcept nogil:
-    """h := output(z) in panels (K)"""
+    """h := output(z) in panels (K)."""
     if floating is float:
         f32().output(output, m, K, z, h)
     else:
@@ -319,7 +319,7 @@ cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floatin
 cdef inline double penalty(
     Py_ssize_t rows, Py_ssize_t columns, double c, double l1, const floating *Theta
 ) noexcept nogil:
-    """sum of c/2 Theta_ij^2 + l1 |Theta_ij|, j >= 1;  Theta (rows, columns)"""
+    """The sum of c/2 Theta_ij^2 + l1 |Theta_ij|, j >= 1;  Theta (rows, columns)."""
     if floating is float:
         return f32().penalty(rows, columns, c, l1, Theta)
     else:
@@ -330,7 +330,7 @@ cdef inline void regularise(
     Py_ssize_t rows, Py_ssize_t columns, double scale, double c, double l1, double clip, const floating *Theta,
     floating *Delta
 ) noexcept nogil:
-    """Delta := scale Delta + c Theta + l1 sign(Theta) (j >= 1), scale Delta (j = 0), cut to [-clip, clip]"""
+    """Delta := scale Delta + c Theta + l1 sign(Theta) (j >= 1), scale Delta (j = 0), clipped to [-clip, clip]."""
     if floating is float:
         f32().regularise(rows, columns, scale, c, l1, clip, Theta, Delta)
     else:
@@ -338,7 +338,7 @@ cdef inline void regularise(
 
 
 cdef inline double sum_of_squares(Py_ssize_t n, const floating *x) noexcept nogil:
-    """sum of x_i^2"""
+    """The sum of x_i^2."""
     if floating is float:
         return f32().sum_of_squares(n, x)
     else:
@@ -346,7 +346,7 @@ cdef inline double sum_of_squares(Py_ssize_t n, const floating *x) noexcept nogi
 
 
 cdef inline void begin_step(step_t *step, floating *_) noexcept nogil:
-    """what the step's rule makes of t and its rate"""
+    """Compute the values of the step that its rule derives from t and the learning rate."""
     if floating is float:
         f32().begin_step(step)
     else:
@@ -357,7 +357,7 @@ cdef inline void update(
     const step_t *step, Py_ssize_t rows, Py_ssize_t columns, double scale, double c, const floating *Delta,
     floating *slot_1, floating *slot_2, floating *slot_3, floating *theta
 ) noexcept nogil:
-    """D = scale Delta + c Theta (j >= 1), scale Delta (j = 0), and the step of the rule along it"""
+    """D = scale Delta + c Theta (j >= 1), scale Delta (j = 0), then the step of the rule along D."""
     if floating is float:
         f32().update[step.rule](
             step, rows * columns, columns, <float>scale, <float>c, Delta, slot_1, slot_2, slot_3, theta
@@ -371,7 +371,7 @@ cdef inline Py_ssize_t online_sgd(
     const double *rates, const double *c, const double *divisors, floating *work, Py_ssize_t B, floating *packed,
     double end, Py_ssize_t stride, double *cost, double *weight, int64_t *taken
 ) noexcept nogil:
-    """theta := theta - eta D after each of the examples first .. last  ->  the first example not done"""
+    """theta := theta - eta D after each of the examples first .. last  ->  the first example not done."""
     if floating is float:
         return f32().online_sgd(p, theta, data, first, last, eta, rates, c, divisors, work, B, packed, end, stride,
                                 cost, weight, taken)

@@ -1,5 +1,5 @@
 """Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules,
-and tells Python what the closed sets (activations, outputs, losses, update rules) hold."""
+and lists for Python the closed sets: activations, outputs, losses, update rules."""
 
 import os
 
@@ -46,7 +46,7 @@ def _available():
 
 
 def _choose():
-    """The best set of this processor, or the one that FASTBP_ISA names."""
+    """The best instruction set of this processor, or the one that FASTBP_ISA names."""
     wanted = os.environ.get("FASTBP_ISA", "")
     if wanted and wanted not in available:
         raise ImportError(
@@ -63,7 +63,7 @@ capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)],
 
 activations = {}    # name -> code
 outputs = {}        # name -> (code, lowest, highest)
-losses = {}         # name -> (code, parameter or None, its usual value, what it must lie below)
+losses = {}         # name -> (code, parameter or None, its usual value, its exclusive upper limit)
 rules = {}          # name -> code
 pairs = []          # (output, loss)
 
@@ -92,7 +92,7 @@ while pair_list[i].output != NULL:
 
 
 cdef int check_owner(array) except -1:
-    """Is what a view shows still there?"""
+    """Raise an error unless the memory of the view is still its owner's."""
     cdef Py_buffer view
     cdef bint there
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
@@ -104,7 +104,7 @@ cdef int check_owner(array) except -1:
 
 
 def first_nonfinite(const floating[:, :] X not None, double limit):
-    """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 where there is none."""
+    """The flat index of the first NaN, infinite or too large value of X, rows contiguous; -1 if there is none."""
     cdef rows_t rows
     cdef Py_ssize_t found, m, n
     if X.shape[0] == 0 or X.shape[1] == 0:
@@ -124,7 +124,7 @@ def first_nonfinite(const floating[:, :] X not None, double limit):
 
 
 def function(str name not None, const floating[::1] x not None, floating[::1] out not None):
-    """out := f(x) by the vector code, for the tests of its last bit; softmax takes x as one row."""
+    """out := f(x) by the vector code, so that tests can check its last bit; softmax takes x as one row."""
     cdef bytes encoded = name.encode()
     cdef const char *chars = encoded
     cdef bint known

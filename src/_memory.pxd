@@ -1,19 +1,19 @@
-"""Whose memory an array shows. NumPy resizes and freezes an array without telling its views."""
+"""The owner of an array's memory. NumPy can resize an array, or make it read-only, without telling its views."""
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release
 
 cdef extern from "Python.h":
-    ctypedef struct PyObject:       # by hand: cpython.object has sizes of types checked at import (fault 51)
+    ctypedef struct PyObject:       # by hand: cpython.object makes the import check sizes of types (fault 51)
         pass
 
-    int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1: an error is set
+    int get_buffer "PyObject_GetBuffer"(PyObject *, Py_buffer *, int) noexcept      # -1 if an error is set
     void PyErr_Clear() noexcept
     int PyErr_ExceptionMatches(PyObject *) noexcept
     PyObject *PyExc_MemoryError
 
 
 cdef inline int refused() except -1:
-    """get_buffer has failed: forget why, unless for lack of memory"""
+    """Clear the error of a failed get_buffer, unless memory ran out."""
     if PyErr_ExceptionMatches(PyExc_MemoryError):
         return -1
     PyErr_Clear()
@@ -21,18 +21,18 @@ cdef inline int refused() except -1:
 
 
 cdef inline PyObject *owner_of(object array) except? NULL:
-    """Whose memory the array shows, NULL where it is its own, or of a kind that nobody can move: a bytearray's, or that
-    of the bytes of a pickle, into which NumPy lets the array write"""
+    """The owner of the array's memory. NULL if the array owns it, or if nobody can move it: that of a bytearray, or of
+    the bytes of a pickle, into which NumPy lets the array write."""
     base = getattr(array, "base", None)
     if base is None or type(base) is bytearray or type(base) is bytes or (
         type(base) is memoryview and type(base.obj) is bytearray
     ):
         return NULL
-    return <PyObject *>base     # the array has the reference
+    return <PyObject *>base     # the array holds the reference
 
 
 cdef inline void extent(const Py_buffer *view, const char **low, const char **high) noexcept:
-    """the first byte of the view, and the one behind its last"""
+    """low := the first byte of the view, high := the byte after its last."""
     cdef int i
     low[0] = high[0] = <const char *>view.buf
     if view.len:
@@ -45,7 +45,7 @@ cdef inline void extent(const Py_buffer *view, const char **low, const char **hi
 
 
 cdef inline int shows(PyObject *owner, const Py_buffer *view, int flags) except -1:
-    """Is all that the view shows still its owner's, who may be resized, or frozen, without the view being told?"""
+    """True if the view still lies in its owner, which may be resized or made read-only without the view being told."""
     cdef Py_buffer whole
     cdef const char *low
     cdef const char *high
@@ -59,7 +59,7 @@ cdef inline int shows(PyObject *owner, const Py_buffer *view, int flags) except 
             PyBuffer_Release(&whole)
             return False
         refused()
-        return True             # one that lends no buffer
+        return True             # the owner lends no buffer
     extent(&whole, &low, &high)
     PyBuffer_Release(&whole)
     extent(view, &first, &last)

@@ -1,5 +1,5 @@
-"""The loops behind the entries of _backprop.pyx: over the examples first .. last, in blocks of B, until the time is up
-or the team is asked to stop. Each returns the first example that is not done.
+"""The loops behind the functions of _backprop.pyx. They go over the examples first .. last in blocks of B until the
+time is up or the team is asked to stop. Each returns the first example not done.
 """
 
 from cython cimport floating
@@ -14,7 +14,7 @@ cdef inline Py_ssize_t predict_range(
     floating *out, const core_t *core, const sources_t *sources, Py_ssize_t first, Py_ssize_t last, double budget,
     team_t *team
 ) noexcept nogil:
-    """out[i] := h(x(i)) for i = first .. last, until about `budget` seconds are over"""
+    """out[i] := h(x(i)) for i = first .. last, until about `budget` seconds have passed."""
     cdef const plan_t *p = &core.p
     cdef Py_ssize_t m, end_l = p.L - 1, K = p.s[end_l], B = core.B, i = first
     cdef floating *w = <floating *>core.work
@@ -39,7 +39,7 @@ cdef inline Py_ssize_t accumulate_range(
     floating *Delta, const core_t *core, const sources_t *sources, Py_ssize_t first, Py_ssize_t last, double *costs,
     double *each, double *cost, double budget, team_t *team
 ) noexcept nogil:
-    """Delta += sum over them, cost += their costs, those of each panel into `each` where it is not NULL"""
+    """Delta += the sum over the examples, cost += their costs; each := the costs of each panel unless it is NULL."""
     cdef Py_ssize_t m, k, width = core.panel, B = core.B, i = first
     cdef double end = seconds() + budget
     cdef unsigned callers = enter()
@@ -63,7 +63,7 @@ cdef inline Py_ssize_t accumulate_one_by_one(
     floating *Delta, const core_t *core, const sources_t *sources, Py_ssize_t first, Py_ssize_t last, double *cost,
     double budget
 ) noexcept nogil:
-    """the same by the textbook's loop"""
+    """The same sums by the textbook's loop."""
     cdef Py_ssize_t i = first
     cdef double end = seconds() + budget
     cdef unsigned callers = enter()

@@ -1,4 +1,4 @@
-"""The rule of a step: its settings and penalties, copied, and the arrays it writes to, asked for again at each call."""
+"""The rule of a step: copies of its settings and penalties, and the arrays it writes to, checked again at each call."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -26,8 +26,8 @@ cdef extern from "lists.h":
     const known_t *rule_list
 
 cdef enum:
-    SETTINGS = 8        # of a rule, at most
-    SLOTS = 3
+    SETTINGS = 8        # most settings of a rule
+    SLOTS = 3           # most slots of a rule
 
 
 cdef struct rule_t:
@@ -38,13 +38,13 @@ cdef struct rule_t:
     held_t taken
     int n_slots
     int n_scalars
-    char format         # of the slots; 0 without
+    char format         # of the slots; 0 if there are none
     Py_ssize_t n        # of the plan
     Py_ssize_t L
 
 
 cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken):
-    """The rule of this code, with as many settings, slots and scalars as it has; returns what it points into"""
+    """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory."""
     cdef plan_t p
     cdef const known_t *known
     cdef Py_ssize_t i
@@ -85,7 +85,7 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
 
 
 cdef inline bytes copy_settings(rule_t *own, settings, regularisation):
-    """The settings and what is done to D, in memory of our own; returns what c lies in"""
+    """Copy the settings, penalties and clipping into memory of our own; returns the bytes in which c lies."""
     cdef arrays_t held
     cdef const known_t *known = &rule_list[own.told.rule]
     cdef double *r
@@ -110,7 +110,7 @@ cdef inline str name_of_slot(const rule_t *own, Py_ssize_t i):
 
 
 cdef inline int check_rule(const rule_t *own, const plan_t *p, char format) except -1:
-    """Was it made for such a network, and are its arrays as they were?"""
+    """Raise an error unless the rule was made for such a network and its arrays are as they were."""
     if own.n != p.n or own.L != p.L or own.told.groups != groups_of(p):
         raise ValueError("rule was made for the plan of another network")
     if own.format and own.format != format:
@@ -120,7 +120,7 @@ cdef inline int check_rule(const rule_t *own, const plan_t *p, char format) exce
 
 
 cdef inline int stay(const rule_t *own) except -1:
-    """Are its arrays as they were?"""
+    """True if its arrays are as they were when taken."""
     cdef int i
     for i in range(own.n_slots):
         if not stays(&own.slots[i]):
@@ -129,7 +129,7 @@ cdef inline int stay(const rule_t *own) except -1:
 
 
 cdef inline object look_again(const rule_t *own):
-    """None; else the error of the first that is not"""
+    """Raise the error of the first array that has changed; otherwise return None."""
     cdef int i
     for i in range(own.n_slots):
         if not stays(&own.slots[i]):
@@ -141,7 +141,7 @@ cdef inline object look_again(const rule_t *own):
 
 
 cdef inline void last_step(rule_t *own, step_t *step) noexcept nogil:
-    """what the next one begins from: t, scalars"""
+    """step := the start of the next step: t and the scalars of the last one."""
     cdef Py_ssize_t i
     step.rule, step.settings, step.t = own.told.rule, own.settings, <double>(<int64_t *>own.taken.data)[0]
     for i in range(own.n_scalars):
@@ -149,7 +149,7 @@ cdef inline void last_step(rule_t *own, step_t *step) noexcept nogil:
 
 
 cdef inline void finish_step(const rule_t *own, const step_t *step) noexcept nogil:
-    """the step is taken: count it, keep its scalars"""
+    """Count the finished step and keep its scalars."""
     cdef Py_ssize_t i
     (<int64_t *>own.taken.data)[0] += 1
     for i in range(own.n_scalars):
@@ -157,5 +157,5 @@ cdef inline void finish_step(const rule_t *own, const step_t *step) noexcept nog
 
 
 cdef inline double penalty_of(const rule_t *own) noexcept nogil:
-    """of the last step, before it"""
+    """The penalty before the last step."""
     return sum_of(own.told.groups, own.told.penalties) if own.told.penalised else 0

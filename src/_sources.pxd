@@ -1,4 +1,4 @@
-"""The arrays of an Examples, opened once and looked at again at every call."""
+"""The arrays of an Examples, opened once and checked again at every call."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
 
@@ -11,14 +11,14 @@ cdef enum:
 
 cdef struct sources_t:          # the inside of an Examples
     examples_t data
-    Py_ssize_t m                # how many examples there are: indices in the order, or else rows
-    Py_buffer views[SOURCES]    # held, and looked at again by `ready`
+    Py_ssize_t m                # number of examples: indices in the order, or rows if there is no order
+    Py_buffer views[SOURCES]    # held, and checked again by `ready`
     PyObject *owners[SOURCES]
     bint open[SOURCES]
 
 
 cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssize_t m, rows_t *rows) except -1:
-    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m of them, any number if m < 0"""
+    """rows := the 2-D array, float32, float64 or uint8, contiguous within its rows; m rows, or any number if m < 0."""
     cdef Py_buffer *buffer = &own.views[i]
     if get_buffer(<PyObject *>array, buffer, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0:
         refused()
@@ -45,7 +45,7 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
 
 
 cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t last) except -1:
-    """Are the arrays as they were when they were opened, with the examples first .. last?"""
+    """Raise an error unless the arrays are as they were when opened, and have the examples first .. last."""
     cdef Py_buffer now
     cdef const Py_buffer *then
     cdef bint same
@@ -74,7 +74,7 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
 
 
 cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets) except -1:
-    """Are these examples of such a network, with targets where they are needed?"""
+    """Raise an error unless the examples fit the network and have the targets that are needed."""
     cdef Py_ssize_t K = p.s[p.L - 1]
     if sources.views[0].shape[1] != p.s[0]:
         raise ValueError(f"examples have {sources.views[0].shape[1]} columns; the network has {p.s[0]} inputs")

@@ -1,4 +1,4 @@
-"""The loops behind the entries of _epoch.pyx: the steps of an epoch, and one step along a Delta that is there."""
+"""The loops behind the functions of _epoch.pyx: the steps of an epoch, and one step along a given Delta."""
 
 from cython cimport floating
 from libc.stdint cimport uint64_t
@@ -11,7 +11,7 @@ from _update cimport learn, next_step
 
 
 cdef inline double batch_weight(const examples_t *data, Py_ssize_t first, Py_ssize_t m) noexcept nogil:
-    """m of this batch: its number of examples, or the sum of their weights"""
+    """m of this batch: its number of examples, or the sum of their weights."""
     cdef double w = 0, total = 0
     cdef Py_ssize_t i
     if data.w.data == NULL:
@@ -29,7 +29,7 @@ cdef struct epoch_t:            # the arguments of `steps`
     void *Delta
     double *costs
     double *each
-    const double *divisors      # of each batch; NULL: its m_b
+    const double *divisors      # of each batch; NULL for its m_b
     double total, weight, budget
     team_t *team
     int member
@@ -38,7 +38,7 @@ cdef struct epoch_t:            # the arguments of `steps`
 cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *rule) noexcept nogil:
     cdef plan_t *p = &core.p
     cdef team_t *all = e.team
-    cdef step_t step                        # each member counts for itself: member 0 alone writes
+    cdef step_t step                        # each member has its own count; only member 0 writes
     cdef floating *Delta = <floating *>e.Delta
     cdef Py_ssize_t rows, at, end_at
     cdef bint add
@@ -50,7 +50,7 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
         at = e.batch * e.batch_size
         end_at = min(at + e.batch_size, e.m)
         m_b = batch_weight(e.data, at, end_at - at)
-        if m_b == 0:        # nothing to learn from: no step
+        if m_b == 0:        # all weights are 0: no step
             e.batch += 1
             continue
         p.step, p.first = <uint64_t>step.t, at
@@ -71,11 +71,11 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
                 team_meet(all)
                 if all.stop:
                     break
-        if p.panels > 1:    # may have been left undone: all must know before one moves theta
+        if p.panels > 1:    # the block may be incomplete: all members must know before one changes theta
             team_meet(all)
             if all.cut:
                 break
-        if at < end_at or all.wanted == 2:  # leave inside a step: theta is still as the last one left it
+        if at < end_at or all.wanted == 2:  # leave inside a step: theta is as the last step left it
             break
         next_step(&step, e.rates, e.done, theta)
         divisor = m_b if e.divisors == NULL else e.divisors[e.batch]

@@ -1,6 +1,6 @@
-"""X and Y of one call, for callers to whom a microsecond counts: read where they lie, or converted once.
+"""X and Y of one call, for callers to whom a microsecond counts: read in place, or converted once.
 
-What cannot be taken here goes the way through fastbp/engine/checks.py, which converts it or names what is wrong.
+Arguments that cannot be taken here go through fastbp/engine/checks.py, which converts them or raises the error.
 """
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
@@ -12,7 +12,7 @@ from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
 from _memory cimport owner_of, shows
 
-cdef struct takes_t:            # what a network takes
+cdef struct takes_t:            # the inputs and targets that a network takes
     Py_ssize_t inputs
     Py_ssize_t K
     double lowest, highest      # of targets
@@ -21,7 +21,7 @@ cdef struct takes_t:            # what a network takes
 
 
 cdef inline int type_of(const Py_buffer *view) noexcept:
-    """how the core reads it; -1 for a dtype that it does not read"""
+    """The type by which the core reads it; -1 for a dtype that the core cannot read."""
     cdef char c = view.format[0]
     if view.format[1] != 0:
         return -1
@@ -29,7 +29,7 @@ cdef inline int type_of(const Py_buffer *view) noexcept:
 
 
 cdef inline bint is_integer(const Py_buffer *view) noexcept:
-    """of native byte order"""
+    """True for integers in native byte order."""
     cdef char c = view.format[0]
     return view.format[1] == 0 and (
         c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
@@ -45,7 +45,7 @@ cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noex
 
 
 cdef inline bint drop(arrays_t *held) noexcept:
-    """Give the last buffer back; returns False."""
+    """Release the last buffer; returns False."""
     held.n -= 1
     PyBuffer_Release(&held.views[held.n])
     return False
@@ -55,8 +55,8 @@ cdef inline bint take_rows(
     arrays_t *held, object a, rows_t *rows, Py_ssize_t most, Py_ssize_t columns, bint inputs, char format, object dtype,
     bint opened=False
 ) except -1:
-    """rows := a, or its copy in the network's dtype, 1 .. most finite rows of so many values. A vector is one row of
-    inputs, or a column of targets. The buffer is held; False, with none held, if they cannot be taken."""
+    """rows := a, or its copy in the network's dtype: 1 .. most finite rows of `columns` values. A vector is one row of
+    inputs, or a column of targets. The buffer is held. False, with no buffer held, if they cannot be taken."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef Py_ssize_t m, n, stride, step
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
@@ -77,7 +77,7 @@ cdef inline bint take_rows(
             if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
                 return True
         elif is_integer(view) or (view.format[0] == b"e" and view.format[1] == 0) or (
-            rows.type == ROWS_F32 or rows.type == ROWS_F64      # with gaps, or not aligned
+            rows.type == ROWS_F32 or rows.type == ROWS_F64      # has gaps, or is not aligned
         ):
             if rows.type == ROWS_F32 or rows.type == ROWS_F64:
                 dtype = a.dtype
@@ -87,7 +87,7 @@ cdef inline bint take_rows(
 
 
 cdef inline object copy_of(object a, object dtype):
-    """C-contiguous, in this dtype; what is no array stays as it is, and is not taken"""
+    """A C-contiguous copy in this dtype; None for an object that is not an array, which is then not taken."""
     convert = getattr(a, "astype", None)
     return None if convert is None else convert(dtype, "C")
 
@@ -95,7 +95,7 @@ cdef inline object copy_of(object a, object dtype):
 cdef inline bint take_labels(
     arrays_t *held, object a, examples_t *data, Py_ssize_t m, Py_ssize_t K, bint opened
 ) except -1:
-    """data.labels := a (m,), or its copy in int64, 0 .. K - 1; as above"""
+    """data.labels := a (m,), or its copy in int64, 0 .. K - 1. The buffer is held or not as in `take_rows`."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef const int64_t *labels
     cdef Py_ssize_t i
@@ -121,7 +121,7 @@ cdef inline bint take_labels(
 cdef inline bint take_targets(
     arrays_t *held, object a, examples_t *data, Py_ssize_t m, const takes_t *takes, object dtype
 ) except -1:
-    """data.labels or data.Y := a, for m examples; as above"""
+    """data.labels or data.Y := a, for m examples. The buffer is held or not as in `take_rows`."""
     cdef Py_buffer *view = &held.views[held.n]
     data.labels, data.Y.data = NULL, NULL
     if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
@@ -139,9 +139,9 @@ cdef inline bint take_targets(
 
 
 cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
-    """Does every target lie in the range of the output, and sums each row to 1 where it has to?"""
+    """True if every target is in the range of the output, and each row sums to 1 where that is required."""
     cdef Py_ssize_t i, j
-    cdef double y, total, off = 5e-5 if takes.format == b"f" else 5e-7      # half of what is allowed: sums round
+    cdef double y, total, off = 5e-5 if takes.format == b"f" else 5e-7      # half the tolerance: sums are rounded
     for i in range(Y.n):
         total = 0
         for j in range(takes.K):
@@ -155,7 +155,7 @@ cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
 
 
 cdef inline bint is_number(object value, double *x) except -1:
-    """x := a number that penalties may have: float or a short int, finite, at least 0"""
+    """x := the value if penalties accept it: a float or an int below 2^53, finite, at least 0; else False."""
     if isinstance(value, float) or (type(value) is int and -1 < value < 1 << 53):
         x[0] = value
         return 0 <= x[0] <= DBL_MAX
@@ -163,14 +163,14 @@ cdef inline bint is_number(object value, double *x) except -1:
 
 
 cdef inline bint is_count(object value) except -1:
-    """None, or an int of at least 1"""
+    """True for None, or an int of at least 1."""
     return value is None or (type(value) is int and 0 < value < 1 << 53)
 
 
 cdef inline bint take_theta(
     arrays_t *held, object theta, const void **at, Py_ssize_t n, char format
 ) except -1:
-    """at := n finite values of the network's dtype; the buffer is held"""
+    """at := n finite values of the network's dtype; the buffer is held."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef rows_t row
     if not got(theta, view, READ):
@@ -187,7 +187,7 @@ cdef inline bint take_theta(
 cdef inline bint take_penalties(
     object weight_decay, object lam, object l1, Py_ssize_t layers, double m, double *c, double *l1_to
 ) except -1:
-    """c := c_l of each Theta, l1_to := l1; m is that of lam / m"""
+    """c := c_l of each Theta, l1_to := l1; lam gives c_l = lam / m. False if they cannot be taken."""
     cdef double course
     cdef Py_ssize_t l
     if not is_number(l1, l1_to):

@@ -1,6 +1,6 @@
-"""A step of the update rule: D from Delta, penalties and clipping, and theta along it.
+"""A step of the update rule: D from Delta, penalties and clipping; then theta along D.
 
-What Python decided comes as one flat array of doubles (fastbp/engine/regularisation.py writes it): l1, batch_lam,
+Python passes its settings as one flat array of doubles (fastbp/engine/regularisation.py writes it): l1, batch_lam,
 clip_value, clip_norm, then c for each Theta.
 """
 
@@ -11,17 +11,17 @@ from libc.stdint cimport int64_t
 from _backprop cimport SHARE, team_meet, team_share, team_t
 from _kernels cimport begin_step, penalty, plan_t, regularise, step_t, sum_of_squares, update
 
-cdef struct told_t:             # what steps are told; its arrays live in a Rule
+cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     int rule
     void *slot_1
     void *slot_2
     void *slot_3
     double l1, batch_lam, clip_value, clip_norm
-    const double *c             # one a Theta
-    bint penalised, fused       # is there a penalty; is D made on the way, with nothing but decay
-    Py_ssize_t groups           # of SHARE units: one number each in
-    double *penalties
-    double *squares
+    const double *c             # one for each Theta
+    bint penalised, fused       # there is a penalty; the update makes D itself, from decay only
+    Py_ssize_t groups           # number of groups of SHARE units
+    double *penalties           # one for each group
+    double *squares             # one for each group
 
 
 cdef inline Py_ssize_t groups_of(const plan_t *p) noexcept:
@@ -32,7 +32,7 @@ cdef inline Py_ssize_t groups_of(const plan_t *p) noexcept:
 
 
 cdef inline void next_step(step_t *step, const double *rates, Py_ssize_t taken, floating *_) noexcept nogil:
-    """the step after the one before, its learning rate rates[taken] where there are rates"""
+    """Advance to the next step; its learning rate is rates[taken], or the rule's own if rates is NULL."""
     step.t += 1
     step.rate = rates[taken] if rates != NULL else step.settings[0]
     begin_step(step, _)
@@ -50,8 +50,8 @@ cdef inline bint learn(
     const plan_t *p, const told_t *told, const step_t *step, double m_b, double divisor, floating *Delta,
     floating *theta, team_t *team, int member
 ) noexcept nogil:
-    """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along it. Each SHARE units
-    leave their part of the penalty, as it was before the step. False, with theta as it was, where a member is missing.
+    """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along D. Each group of SHARE
+    units writes its term of the penalty, from before the step. False, with theta unchanged, if a member is missing.
     """
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
     cdef double c, norm, factor = 1, scale = 1 / divisor, lam = told.batch_lam * (1 / m_b)
@@ -91,7 +91,7 @@ cdef inline void update_rows(
     const plan_t *p, const told_t *told, const step_t *step, Py_ssize_t l, Py_ssize_t i, Py_ssize_t j, double scale,
     double c, const floating *Delta, floating *theta
 ) noexcept nogil:
-    """the rule on the rows i .. j of the Theta that leads to layer l"""
+    """Apply the rule to the rows i .. j of the Theta that leads to layer l."""
     cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns
     if i < j:
         update(step, j - i, columns, scale, c, Delta + at,
