@@ -1,5 +1,5 @@
 /* Threads that run one training together: each runs the same loop on its portion and waits for the others at a barrier.
- * It uses C11 atomics, not OpenMP: a forked child can start its own team, and sanitizers understand the barrier. */
+ * They use C11 atomics, not OpenMP: a forked child can start its own team, and sanitizers understand the barrier. */
 #ifndef FASTBP_TEAM_H
 #define FASTBP_TEAM_H
 
