@@ -1,8 +1,8 @@
-/* Each activation g with its derivative g', in one vector. g' comes from a = g(z) by dg where a holds its digits, and
- * along with g, as `slope`, where names.h says that it is kept for the way back.
+/* Each activation g with its derivative g', on one vector. Where a = g(z) holds the digits of g', dg computes g' from
+ * a. Where names.h has keeps = 1, g computes g' too, as `slope`, which is kept for the backward pass.
  * To add one: a line in names.h, the functions here, a line in tests/reference.py. */
 
-/* g'(z) = s(z) s(-z), the smaller of them not from 1 - a, which has lost its digits near a = 1 */
+/* g'(z) = s(z) s(-z); the smaller factor is not computed as 1 - a, which has lost its digits near a = 1 */
 static inline vec FN(g_sigmoid)(vec z, vec *slope)
 {
     vec e, small, large;
@@ -61,7 +61,7 @@ static inline vec FN(g_gelu)(vec z, vec *slope)
     return z * Phi;
 }
 
-/* The loops, one per activation, chosen outside; the tail runs the same vector code on a part. */
+/* The loops, one per activation; `activate` chooses one. The tail runs the same vector code on a partial vector. */
 #undef VALUE_0
 #undef VALUE_1
 #undef SLOPE_0

@@ -1,4 +1,4 @@
-/* Which instruction sets this build holds and this processor has. */
+/* The instruction sets that this build contains and this processor supports. */
 #include "system.h"
 #include "kernels.h"
 

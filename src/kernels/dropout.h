@@ -1,10 +1,10 @@
-/* Dropout in the inverted form (Srivastava et al. 2014, section 10): a .* mask / (1 - p) in training, a itself later.
+/* Dropout in the inverted form (Srivastava et al. 2014, section 10): a .* mask / (1 - p) in training, else a itself.
  *
- * A bit of the mask is a function of five numbers alone: the seed of the training, the step, the layer, the index of
- * the example in its batch, the unit. So it is the same in whatever vector, block or thread it is made, and is made
- * anew on the way back instead of being kept. The first three and the unit go one by one through the finaliser of
- * SplitMix64 (Steele, Lea & Flood 2014) into a key of 64 bits; a draw is a hash of the example's index in the three
- * rounds of Wellons' triple32, with one half of the key before the first round and the other before the last. */
+ * A bit of the mask depends on five numbers alone: the seed of the training, the step, the layer, the index of the
+ * example in its batch, and the unit. It is therefore the same in any vector, block or thread, and the backward pass
+ * computes it again instead of storing it. The finaliser of SplitMix64 (Steele, Lea & Flood 2014) hashes the first
+ * three and the unit, one by one, into a key of 64 bits. A draw is a hash of the example's index in the three rounds
+ * of Wellons' triple32; one half of the key enters before the first round, the other half before the last. */
 
 #ifndef DROPOUT_ONCE
 #define DROPOUT_ONCE
@@ -17,14 +17,14 @@ static inline uint64_t fastbp_absorb(uint64_t key, uint64_t word)
 }
 #endif
 
-/* VL draws of 32 bits, for either dtype the same ones */
+/* VL draws of 32 bits, the same for both dtypes */
 #undef draws
 #define draws FN(draws)
 typedef uint32_t draws __attribute__((vector_size(VL * 4)));
 typedef int32_t FN(kept) __attribute__((vector_size(VL * 4)));
 
-/* out := a .* mask / (1 - p) for m examples of layer l, the first of them example e of its batch; in panels (s),
- * out may be a */
+/* out := a .* mask / (1 - p) for m examples of layer l, the first of which is example e of its batch; in panels
+ * (s), out may be a */
 static void FN(dropout)(const plan_t *p, ptrdiff_t l, ptrdiff_t e, ptrdiff_t m, const real *a, real *out)
 {
     static const uint32_t number[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

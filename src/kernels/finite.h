@@ -1,5 +1,5 @@
-/* The check of input for NaN and infinity, one dtype. A row is fine if all |x| <= limit (NaN is not); only a row that is
- * not is searched value by value. */
+/* Checks input of one dtype for NaN and infinity. A row passes if all |x| <= limit, which is false for NaN. Only a row
+ * that fails is searched value by value. */
 static ptrdiff_t FN(first_nonfinite)(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
 {
     const real largest = limit < (double)PICK(FLT_MAX, DBL_MAX) ? (real)limit : PICK(FLT_MAX, DBL_MAX);

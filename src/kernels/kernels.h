@@ -10,8 +10,8 @@
 
 #include "names.h"
 
-/* Rows of a caller's array, n of them, read where they lie: row i begins at data + i * stride (bytes), its
- * columns are contiguous and of one of these types. */
+/* n rows of a caller's array, read in place: row i begins at data + i * stride (bytes), its columns are contiguous
+ * and have one of these types. */
 enum rows_type { ROWS_F32, ROWS_F64, ROWS_U8 };
 typedef struct {
     const void *data;
@@ -21,38 +21,38 @@ typedef struct {
 
 /* A network, as fastbp/engine/plan.py lays it out: layer l = 0 is the textbook's first. See src/_backprop.pxd. */
 typedef struct {
-    ptrdiff_t L, n, units;                      /* layers; values of theta, and of the workspace for an example */
-    const int64_t *s;                           /* units */
-    const int64_t *g;                           /* activation; in the last layer the output */
-    const int64_t *theta;                       /* where Theta, leading to this layer, begins in the flat theta */
-    const int64_t *a, *z, *delta, *rows;        /* units of the workspace where these begin */
+    ptrdiff_t L, n, units;                      /* layers; values of theta; workspace values per example */
+    const int64_t *s;                           /* units of each layer */
+    const int64_t *g;                           /* activation; the output in the last layer */
+    const int64_t *theta;                       /* where the Theta into this layer begins in the flat theta */
+    const int64_t *a, *z, *delta, *rows;        /* unit of the workspace at which each begins */
     int loss;
-    double parameter;                           /* of the loss, where it has one */
-    ptrdiff_t y, w;                             /* units of the targets (K) and of the weights (1) */
-    int low;                                    /* value of an output that is not the label: 0, or -1 for tanh */
-    const int64_t *fed;                         /* units where what the next layer takes begins: a, or what is left */
-    const int64_t *drop;                        /* of it by dropout: rates, doubles by their bits; NULL without */
-    uint64_t seed, step;                        /* of the masks; the step from 0 */
+    double parameter;                           /* of the loss, if it has one */
+    ptrdiff_t y, w;                             /* unit at which the targets (K) and the weights (1) begin */
+    int low;                                    /* target of an output that is not the label: 0, or -1 for tanh */
+    const int64_t *fed;                         /* unit at which the next layer's input begins: a, or a after dropout */
+    const int64_t *drop;                        /* dropout rates, as the bits of doubles; NULL without dropout */
+    uint64_t seed, step;                        /* of the dropout masks; step counts from 0 */
     ptrdiff_t first;                            /* where the batch of that step begins in the order of examples */
-    ptrdiff_t panels;                           /* that go through a layer at once */
+    ptrdiff_t panels;                           /* how many panels go through a layer together */
 } plan_t;
 
-/* What is summed over. */
+/* The examples that J and D are summed over. */
 typedef struct {
-    rows_t X, Y;                                /* dense targets, or */
+    rows_t X, Y;                                /* inputs; targets, if they are dense */
     const int64_t *labels;                      /* one per row; NULL with dense targets */
     rows_t w;                                   /* w.data is NULL without weights */
-    const int64_t *order;                       /* NULL: as they lie */
+    const int64_t *order;                       /* of the rows; NULL: 0, 1, 2, ... */
 } examples_t;
 
 /* One step of an update rule: update.h. */
 enum { SCALARS = 1 };
 typedef struct {
-    int rule;                                   /* of names.h */
-    const double *settings;                     /* its own */
+    int rule;                                   /* its position in RULES of names.h */
+    const double *settings;                     /* of this rule */
     double t, rate;                             /* the number of the step, from 1, and its learning rate */
-    double scalars[SCALARS];                    /* what the rule keeps from step to step beside its slots */
-    double now[4];                              /* what it makes of t and rate, the same for every parameter */
+    double scalars[SCALARS];                    /* what the rule keeps between steps besides its slots */
+    double now[4];                              /* what it computes from t and rate for all parameters */
 } step_t;
 
 /* A clock that only goes forward, in seconds. */
@@ -63,8 +63,8 @@ static inline double fastbp_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Our floating-point state for the length of a call: rounding to nearest, subnormal numbers taken as 0 (they cost some
- * processors a hundred times the time), whatever the caller's is; it gets its own back. */
+/* Sets our floating-point state for a call: round to nearest, subnormal numbers are 0 (on some processors they take a
+ * hundred times as long). fastbp_leave restores the caller's state. */
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 static inline unsigned fastbp_enter(void)
@@ -87,18 +87,18 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* dst (m, n) := rows order[first .. first + m), or first .. first + m without an order */                \
         void (*load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n,     \
                           real *dst);                                                                             \
-        /* y in panels (K): low, but high at the label of each example */                                         \
+        /* y in panels (K) := high at the label of each example, low elsewhere */                                 \
         void (*load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K, real low,          \
                             real high, real *y);                                                                  \
-        /* w (m,) := weights of the examples, ones without; zeros up to what the panels hold */                   \
+        /* w (m,) := weights of the examples, ones without weights; then zeros to the end of the panels */        \
         void (*load_weights)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, real *w);     \
-        /* rows (m, s), ld apart, into panels (s) and back */                                                     \
+        /* converts rows (m, s), ld apart, to panels (s), and back */                                             \
         void (*to_panels)(ptrdiff_t m, ptrdiff_t s, const real *rows, ptrdiff_t ld, real *panels);                \
         void (*to_rows)(ptrdiff_t m, ptrdiff_t s, const real *panels, real *rows, ptrdiff_t ld);                  \
         /* units i .. j of  Z := [1, A] Theta';  A in panels (k), Theta (n, k + 1), Z in panels (n) */            \
         void (*layer_forward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *Theta, \
                               const real *A, real *Z);                                                            \
-        /* z := Theta [1, a] for one example, a (k,), z (n,), with the bits of layer_forward; is Theta finite? */ \
+        /* z := Theta [1, a] for one example, a (k,), z (n,), bits as layer_forward; returns: is Theta finite? */ \
         int (*one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z);                  \
         /* units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */            \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,                   \
@@ -109,32 +109,32 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* the same from A in panels (k), for few units n */                                                      \
         void (*narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,  \
                              const real *A, int add, real *Delta);                                                \
-        /* a := g(z), n elements, a may be z; slope := g'(z) where names.h says that it is kept, NULL: not asked */\
+        /* a := g(z), n elements, a may be z; slope := g'(z) if names.h keeps it and slope is not NULL */          \
         void (*activate)(int g, ptrdiff_t n, const real *z, real *a, real *slope);                                \
-        /* delta := delta .* g'(z), from a = g(z) or, where it is kept, slope */                                  \
+        /* delta := delta .* g'(z), from slope if names.h keeps it, else from a = g(z) */                         \
         void (*activate_backward)(int g, ptrdiff_t n, const real *a, const real *slope, real *delta);             \
-        /* out := a .* mask / (1 - p), the examples e .. e + m of a batch, layer l, in panels (s); out may be a */ \
+        /* out := a .* mask / (1 - p), examples e .. e + m of a batch, layer l, in panels (s); out may be a */     \
         void (*dropout)(const plan_t *p, ptrdiff_t l, ptrdiff_t e, ptrdiff_t m, const real *a, real *out);        \
-        /* h := output(z); delta := w dcost/dz; the sum of w cost; in panels (K), w (m,) with zeros behind it */  \
+        /* h := output(z); delta := w dcost/dz; returns sum of w cost; panels (K), w (m,) padded with zeros */    \
         double (*cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z, \
                                  const real *y, const real *w, real *h, real *delta);                             \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
         /* sum over j >= 1 of c/2 Theta_ij^2 + l1 |Theta_ij|, Theta (rows, columns) */                            \
         double (*penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta);             \
-        /* Delta := D = scale Delta + c Theta + l1 sign(Theta), the bias column scale Delta alone, each of them   \
-         * cut to [-clip, clip];  all (rows, columns) */                                                          \
+        /* Delta := D = scale Delta + c Theta + l1 sign(Theta), in the bias column scale Delta; each value is     \
+         * clipped to [-clip, clip];  all are (rows, columns) */                                                  \
         void (*regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale, double c, double l1, double clip,     \
                            const real *Theta, real *Delta);                                                       \
         /* sum of x_i^2, n elements */                                                                            \
         double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
-        /* now and scalars of this step, from t and rate */                                                       \
+        /* sets now and scalars of this step, from t and rate */                                                  \
         void (*begin_step)(step_t *step);                                                                         \
-        /* D = scale Delta + c Theta, the bias column without c; then the rule, one function each.  All of so     \
-         * many columns and size elements, the slots as many as the rule has */                                   \
+        /* D = scale Delta + c Theta, without c in the bias column; then the rule, one function each. All         \
+         * have `size` elements in rows of `columns`; a rule uses as many slots as it has */                      \
         void (*update[RULE_COUNT])(const step_t *step, ptrdiff_t size, ptrdiff_t columns, real scale, real c,     \
                                    const real *Delta, real *slot_1, real *slot_2, real *slot_3, real *theta);     \
-        /* One plain gradient step an example: see online.h */                                                    \
+        /* one plain gradient step per example: see online.h */                                                   \
         ptrdiff_t (*online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,            \
                                 ptrdiff_t last, double eta, const double *rates, const double *c,                 \
                                 const double *divisors, real *work, ptrdiff_t B, real *packed, double end,        \
@@ -146,8 +146,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
 FASTBP_KERNELS(float, f32)
 FASTBP_KERNELS(double, f64)
 
-/* One instruction set: its name, its two tables, and the check of float32 or float64 input: the flat index (row * n
- * + column) of the first value that is NaN, infinite or larger than `limit` in absolute value, -1 where all are fine. */
+/* One instruction set: its name, its two tables, and the check of float32 or float64 input. The check returns the flat
+ * index (row * n + column) of the first value that is NaN, infinite or above `limit` in absolute value, else -1. */
 typedef struct {
     const char *name;
     const kernels_f32 *f32;

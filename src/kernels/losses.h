@@ -1,14 +1,14 @@
-/* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once: both from z, never from log(h), so
- * that no logit overflows or loses its digits. Where h is near 1 and so is y, h - y is (1 - y) - (1 - h): 1 - y is
- * exact, and 1 - h comes from z too. z, y, h, delta are panels: unit k of these examples at k * width.
- * A function adds their costs, in double and in parts of its COST_ factor, to `cost`; weights are applied outside.
- * `parameter` is that of the loss, where it has one.
+/* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once. Both are computed from z, never from
+ * log(h), so that no logit overflows or loses its digits. Where h and y are both near 1, h - y is computed as
+ * (1 - y) - (1 - h): 1 - y is exact, and 1 - h comes from z too. z, y, h, delta are panels: unit k of these examples
+ * is at k * width. A function adds the costs to `cost`, in double and divided by its COST_ factor; the caller applies
+ * the weights. `parameter` is that of the loss, if it has one.
  * To add a pair: a line in names.h, its function here, its line in tests/reference.py. */
 
 #ifndef LOSSES_ONCE
 #define LOSSES_ONCE
 #define COST_sigmoid_cross_entropy 1
-#define COST_softmax_cross_entropy 2 /* in halves: zmax - z_k may overflow where its y_k is 0 */
+#define COST_softmax_cross_entropy 2 /* cost holds halves: zmax - z_k may overflow where y_k is 0 */
 #define COST_exp_poisson 1
 #define COST_sigmoid_squared_error 0.5
 #define COST_softmax_squared_error 0.5
@@ -27,7 +27,7 @@ typedef double wide __attribute__((vector_size(VL * 8)));
 /* v in double */
 static inline wide FN(widen)(vec v) { return PICK(__builtin_convertvector(v, wide), v); }
 
-/* The sum of VL doubles: the upper half onto the lower, until one is left. */
+/* The sum of VL doubles: adds the upper half to the lower until one is left. */
 static inline double FN(sum_of_wide)(const wide *v)
 {
     double lane[VL];
@@ -40,8 +40,8 @@ static inline double FN(sum_of_wide)(const wide *v)
     return lane[0];
 }
 
-/* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax): the sum is 1 + S, S without one maximum;
- * others := S / (1 + S): 1 - h_k, with its digits, where h_k > 1/2 */
+/* h := softmax(z), zmax := max z, returns log sum_k e^(z_k - zmax). The sum is 1 + S: S leaves out one maximum.
+ * others := S / (1 + S): where h_k > 1/2, this is 1 - h_k with all its digits. */
 static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z, real *h, vec *zmax, vec *others)
 {
     vec top = FN(vload)(z), rest = FN(vset1)(0), rest_low = rest, ties = rest;
@@ -49,10 +49,10 @@ static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z,
         top = FN(vmax)(top, FN(vload)(z + k * width));
     for (ptrdiff_t k = 0; k < K; k++)
         FN(vstore)(h + k * width, FN(softmax_exp)(FN(vload)(z + k * width), top, &rest, &rest_low, &ties));
-    /* the other maxima count 1 each, behind the compensated sum of the rest */
+    /* the compensated sum of the rest comes first; then each further maximum adds 1 */
     FN(add_sum)(&rest, &rest_low, ties - (real)1);
     const vec S = rest + rest_low;
-    /* 1 / (1 + S), 1 + S carried as two terms */
+    /* 1 / (1 + S), with 1 + S kept as the sum of two terms */
     const vec sum = (real)1 + S, from_S = sum - (real)1;
     const vec low = ((rest - S) + rest_low) + (((real)1 - (sum - from_S)) + (S - from_S));
     for (ptrdiff_t k = 0; k < K; k++)
@@ -62,7 +62,7 @@ static inline vec FN(softmax_lanes)(ptrdiff_t K, ptrdiff_t width, const real *z,
     return FN(vlog1p)(S);
 }
 
-/* h - y of a softmax; others as softmax_lanes has it */
+/* h - y of a softmax; others comes from softmax_lanes */
 static inline vec FN(softmax_error)(vec h, vec y, vec others)
 {
     return FN(vselect)((ivec)(h > (real)0.5), ((real)1 - y) - others, h - y);
@@ -78,7 +78,7 @@ static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
         vec e, small, large;
         const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(sigmoid_parts)(zk, &e, &small, &large);
         const ivec left = (ivec)(zk < (real)0);
-        /* max(z, 0) - z y is |z| times what y leaves to be missed: exact where y is 0 or 1 */
+        /* max(z, 0) - z y = |z| miss, exact where y is 0 or 1 */
         const vec miss = FN(vselect)(left, yk, (real)1 - yk);
         *cost += FN(widen)(FN(vabs)(zk) * miss) + FN(widen)(FN(vlog1p)(e));
         FN(vstore)(h, hk);
@@ -101,7 +101,7 @@ static inline void FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
 }
 
 #ifdef REAL_F32
-/* h = e^z in double, for z beyond what float holds */
+/* h = e^z in double, for z whose e^z overflows in float */
 static inline double FN(large_exp)(double z)
 {
     if (!(z < 710))
@@ -142,7 +142,7 @@ static inline vec FN(sigmoid_error)(vec z, vec y, vec *h, vec *slope)
     *slope = small * large;
     return FN(vselect)((ivec)(z < (real)0), *h - y, ((real)1 - y) - small);
 }
-/* 1 - |h| and 1 - |y| where both are near the same end */
+/* where h and y are near the same end, e comes from 1 - |y| and 1 - |h| */
 static inline vec FN(tanh_error)(vec z, vec y, vec *h, vec *slope)
 {
     vec missing;
@@ -158,7 +158,8 @@ static inline vec FN(identity_error)(vec z, vec y, vec *h, vec *slope)
     return z - y;
 }
 
-/* 1/2 sum_k e_k^2;  delta = e .* g'(z). Of the identity e may overflow where its square in double does not. */
+/* 1/2 sum_k e_k^2;  delta = e .* g'(z). For the identity, the cost takes e in double: e may overflow in
+ * float32 although its square in double does not. */
 #define SQUARED_ERROR(name, wide_e)                                                                               \
     static inline void FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,    \
                                                 const real *y, real *h, real *delta, wide *cost)                  \
@@ -178,8 +179,8 @@ SQUARED_ERROR(tanh, FN(widen)(e))
 SQUARED_ERROR(identity, FN(widen)(hk) - FN(widen)(yk))
 #undef SQUARED_ERROR
 
-/* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h). For h_k > 1/2 most of e'h is e_k h_k: there e_k - e'h is
- * e_k (1 - h_k) - sum over the others of e_j h_j */
+/* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h). For h_k > 1/2 most of e'h is e_k h_k, so that
+ * e_k - e'h is computed as e_k (1 - h_k) - sum over j != k of e_j h_j */
 static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                              const real *y, real *h, real *delta, wide *cost)
 {
@@ -199,8 +200,8 @@ static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, doubl
     }
 }
 
-/* sum_k slope_k e_k with e = h - y and a slope for either side of y;  delta = slope, 0 where e = 0 (a subgradient):
- * |e|, and the pinball loss max(q (y - h), (q - 1) (y - h)) with its parameter q */
+/* sum_k slope_k e_k with e = h - y and one slope on each side of y;  delta = slope, 0 where e = 0 (a subgradient).
+ * The losses: |e|, and the pinball loss max(q (y - h), (q - 1) (y - h)) with its parameter q */
 #define SLOPES(loss, above, below)                                                                                \
     static inline void FN(identity_##loss)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,         \
                                            const real *y, real *h, real *delta, wide *cost)                       \
@@ -219,8 +220,8 @@ SLOPES(absolute_error, 1, -1)
 SLOPES(quantile, 1 - parameter, -parameter)
 #undef SLOPES
 
-/* sum_k e_k^2 / 2 for |e_k| <= d, d (|e_k| - d/2) beyond, e = h - y, d the parameter: c (e - c/2) with c = delta, which
- * is e cut to [-d, d] */
+/* sum_k e_k^2 / 2 for |e_k| <= d, else d (|e_k| - d/2), with e = h - y and the parameter d. Both are c (e - c/2), where
+ * c = delta is e clipped to [-d, d] */
 static inline void FN(identity_huber)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z, const real *y,
                                       real *h, real *delta, wide *cost)
 {
@@ -258,7 +259,7 @@ static inline double FN(cost_of_lanes)(int output, int loss, double parameter, p
     return 0;
 }
 
-/* h := output(z), delta := w dcost/dz in panels (K, width); returns the sum of w cost, lanes of weight 0 left out */
+/* h := output(z), delta := w dcost/dz in panels (K, width); returns the sum of w cost without lanes of weight 0 */
 static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z,
                                  const real *y, const real *w, real *h, real *delta)
 {
@@ -283,7 +284,7 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
     return sum;
 }
 
-/* h := output(z) in panels (K, width); h is not z */
+/* h := output(z) in panels (K, width); h must not be z */
 static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
 {
     const ptrdiff_t n = FN(padded)(m) * K;

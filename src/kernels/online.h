@@ -1,11 +1,11 @@
-/* Learning from one example at a time: plain gradient steps, batch size 1.
+/* Plain gradient steps of batch size 1.
  *
- * Such a step is bound by the traffic of the weights, not by arithmetic: gemv, gemv and ger read each weight three
- * times. Here the first layer is passed once an example (learn from the last example and meet the next one in the same
- * sweep), a deeper layer twice (its product; then delta carried back and the row updated in the same sweep). For the
- * length of a call the weights lie in rows of whole, aligned vectors, W (n, ld) with zeros behind column k, the biases
- * apart; what multiplies them (x, a) has zeros there too. keep = 1 - eta c, step = eta delta, of the step they belong
- * to: eta and c may differ from step to step and from layer to layer. */
+ * Memory traffic of the weights bounds such a step, not arithmetic: gemv, gemv and ger read each weight three times.
+ * Here an example takes one sweep through the first layer: it learns from the last example and computes the product
+ * for the next one. A deeper layer takes two sweeps: the first computes its product, the second carries delta back and
+ * updates the row. During a call the weights are stored in rows of whole, aligned vectors, W (n, ld) with zeros behind
+ * column k, and the biases apart. The vectors that multiply them (x, a) have zeros there too. keep = 1 - eta c and
+ * step = eta delta belong to one step: eta and c may differ from step to step and from layer to layer. */
 
 /* Rows of R:  w := keep w - step_r x_old,  z_r := b_r + w x_new */
 static inline __attribute__((always_inline)) void FN(sweep_rows)(
@@ -123,7 +123,7 @@ static void FN(learn)(ptrdiff_t n, ptrdiff_t ld, real *W, real *b, real keep, re
 }
 
 /* The cost of one example and its delta(L); z, y, h, delta (K,) with room up to a multiple of VL.
- * Elementwise outputs: its outputs stand side by side as the outputs of one unit would for many examples. */
+ * Elementwise outputs are computed as if they were one unit's outputs for K examples. */
 static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t K, const real *z, const real *y,
                               real *h, real *delta)
 {
@@ -169,7 +169,7 @@ static double FN(squares)(ptrdiff_t n, const real *w)
 
 static inline ptrdiff_t FN(whole)(ptrdiff_t n) { return (n + VL - 1) / VL * VL; }
 
-/* x of example i (k,) in whole vectors: as it lies, or loaded into `into`, which has zeros behind k; y (K,) */
+/* x (k,) of example i in whole vectors: in place, or loaded into `into`, which has zeros behind k. Loads y (K,) too. */
 static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, real *into, real *y)
 {
     const ptrdiff_t row = FN(row_of)(data->order, i, data->X.n), K = p->s[p->L - 1], k = p->s[0];
@@ -213,12 +213,12 @@ static void FN(pack_layer)(ptrdiff_t n, ptrdiff_t k, const real *W, const real *
     }
 }
 
-/* theta learns from the examples first .. last, one step each, until the clock passes `end` (looked at every
- * `stride` examples). The steps are eta_ long, or with rates as long as these say, one a step; c has a value for each
- * Theta. The delta of example i counts w / divisors[i] times; without divisors once, as if it were divided by its own w.
- * Returns the first example not done; *cost the sum of w cost before each step, penalty included, *weight the sum of w,
- * *taken grows by the steps. work: the units of the plan, each B wide, B >= VL, zeros at first; packed: W and b of each
- * layer, n (whole(k) + 1) values rounded up to whole vectors, at a cache line. */
+/* Takes one step for each of the examples first .. last, until the clock passes `end` (read every `stride` examples).
+ * The learning rate is eta_, or rates[t] in step t if rates are given; c has a value for each Theta. The delta of
+ * example i is multiplied by w / divisors[i]; without divisors by 1, as if it were divided by its own w. Returns the
+ * first example not done. *cost grows by w cost before each step, penalty included, *weight by w, *taken by the number
+ * of steps. work: the units of the plan, each B wide, B >= VL, initially zero; packed: W and b of each layer,
+ * n (whole(k) + 1) values rounded up to whole vectors, aligned to a cache line. */
 static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first, ptrdiff_t last,
                                 double eta_, const double *rates, const double *c, const double *divisors,
                                 real *work, ptrdiff_t B, real *packed, double end, ptrdiff_t stride, double *cost,
@@ -247,7 +247,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
         W = packed;
         if (x_old) {
             sweep(n1, ld1, W_OF(1), W, keep, step, x_old, x, work + B * p->z[1]);
-        } else {    /* the opening product: the same sums in the same order, nothing to learn yet */
+        } else {    /* the first product: the same sums in the same order, but nothing to learn yet */
             for (ptrdiff_t j = 0; j < n1; j++)
                 step[j] = 0;
             FN(sweep_keeping)(n1, ld1, W_OF(1), W, 1, step, x, x, work + B * p->z[1]);
@@ -304,7 +304,7 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
 #if VBYTES == 64
 extern const isa_t fastbp_isa_avx2;
 
-/* Rows that do not fill a vector of this width are faster in vectors of half of it. */
+/* Rows no longer than one vector of this width are faster in vectors of half the width. */
 static ptrdiff_t FN(online_sgd_by_size)(const plan_t *p, real *theta, const examples_t *data, ptrdiff_t first,
                                         ptrdiff_t last, double eta, const double *rates, const double *c,
                                         const double *divisors, real *work, ptrdiff_t B, real *packed, double end,

@@ -5,48 +5,49 @@
  *
  *     the panel that begins at example e of a layer with s units lies at  block + e s,  (s, width), unit by unit
  *
- * so that every vector holds one unit of VL examples. No product needs packing or a sum across lanes, outputs and
- * costs are elementwise however few units they have, and what happens to one example depends on nothing beside it:
- * the same bits in whatever batch it sits. Missing examples of the last vector are zeros on the way in and have
- * weight 0. Each element of a product is one chain of fused multiply-adds in the order of the summed index, cut where
- * the caches ask for it, and taken up again. */
+ * Every vector holds one unit of VL examples. No product needs packing or a sum across lanes. Outputs and costs are
+ * elementwise, however few units they have. The result of an example does not depend on the others: it has the same
+ * bits in any batch. Missing examples of the last vector are zeros on input and have weight 0. Each element of a
+ * product is one chain of fused multiply-adds in the order of the summed index. The chain stops where the caches
+ * require it, and resumes later. */
 
 #ifndef PANELS_ONCE
 #define PANELS_ONCE
 enum start { FROM_ZERO, ONTO_C, FROM_C, FROM_BIAS };
-#define DEPTH 512       /* of the summed index, and */
-#define GROUP 64        /* rows of weights, that are used for all panels while they are in cache */
+#define DEPTH 512       /* values of the summed index in a pass */
+#define GROUP 64        /* rows of weights in a pass: they stay in cache for all panels */
 #endif
 
 #undef PANEL
 #undef ROWS_AT_ONCE
 #define PANEL (2 * VL)
-#define ROWS_AT_ONCE (VBYTES == 64 ? 8 : 6)     /* x 2 vectors of sums: what the registers hold */
+#define ROWS_AT_ONCE (VBYTES == 64 ? 8 : 6)     /* x 2 vectors of sums fill the registers */
 
 static inline ptrdiff_t FN(panel_width)(ptrdiff_t left) { return left > VL ? PANEL : VL; }
 
-/* m rounded up to what its panels hold */
+/* m rounded up to the number of examples that its panels hold */
 static inline ptrdiff_t FN(padded)(ptrdiff_t m)
 {
     const ptrdiff_t last = m % PANEL;
     return m - last + (last ? FN(panel_width)(last) : 0);
 }
 
-/* A as a product reads it: row r, summed index p at  a + r row + p step  for the first n; `segments` such pieces, each
- * `jump` further on; then once more n_tail with rows row_tail apart, from a_tail on. */
+/* A as a product reads it: row r, summed index p is at  a + r row + p step  for p < n. There are `segments` of these,
+ * each `jump` after the one before. The tail follows: n_tail indices from a_tail on, with rows row_tail apart. */
 typedef struct {
     ptrdiff_t segments, n, row, step, jump;
     const real *a, *a_tail;
     ptrdiff_t n_tail, row_tail;
 } FN(left);
 
-/* C (R, V VL) := A B, ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples, FROM_C: the
- * chain goes on from C, FROM_BIAS: it begins with bias[r bias_row]. Rows of B b_row apart, of C c_row. masked: only `lanes` columns of the last vector. */
+/* C (R, V VL) := A B. ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples. FROM_C: the
+ * chain resumes from C. FROM_BIAS: it begins with bias[r bias_row]. Rows of B are b_row apart, rows of C c_row.
+ * masked: the last vector has only `lanes` columns. */
 static inline __attribute__((always_inline)) void FN(tile)(
     const int R, const int V, const enum start start, const int masked, const FN(left) *A, ptrdiff_t r0, const real *B,
     ptrdiff_t b_row, real *C, ptrdiff_t c_row, const real *bias, ptrdiff_t bias_row, ptrdiff_t lanes)
 {
-    vec sum[ROWS_AT_ONCE][2];   /* as large as any, so that it is kept in registers */
+    vec sum[ROWS_AT_ONCE][2];   /* one size for any R and V, so that it is kept in registers */
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
@@ -197,8 +198,8 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
     }
 }
 
-/* The same rows from A in panels (k, width): each number is a sum over vectors of examples. For a layer of few units, to
- * which turning A into rows would cost more than the product. */
+/* The same rows of Delta from A in panels (k, width): each number is a sum over vectors of examples. This is for a
+ * layer of few units, where converting A to rows would cost more than the product. */
 static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
                                                            ptrdiff_t k, ptrdiff_t c, const real *delta, const real *A,
                                                            int add, real *Delta)
@@ -268,12 +269,12 @@ static inline void FN(transpose)(vec r[VL])
     }
 }
 
-/* how many of the next VL there are, of at least one */
+/* how many of the next VL exist, if at least one is left */
 static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < VL ? left : VL; }
 
-/* z := Theta [1, a] for one example: a (k,), z (n,) side by side. VL units at once: their weights are turned by tiles,
- * so that each z is the same chain of multiply-adds as in a panel, to the last bit; up to 4 such chains side by side.
- * Returns whether all of Theta is finite: 0 w is NaN where w is not. */
+/* z := Theta [1, a] for one example: a (k,), z (n,), contiguous. VL units are computed at once: their weights are
+ * transposed tile by tile, so that each z is the same chain of multiply-adds as in a panel, to the last bit. Up to 4
+ * such chains run side by side. Returns whether all of Theta is finite: 0 w is NaN if w is not finite. */
 static int FN(one_forward)(ptrdiff_t n, ptrdiff_t k, const real *Theta, const real *a, real *z)
 {
     vec zero[2] = {FN(vset1)(0), FN(vset1)(0)};

@@ -1,7 +1,8 @@
-/* Between the caller's arrays and the blocks the kernels work on: gather by an order, convert the dtype,
- * expand labels. One block at a time, so that no copy of the data grows with m. */
+/* Copies the caller's arrays into the blocks that the kernels work on: gathers rows in an order, converts the dtype,
+ * expands labels. It fills one block at a time, so that no copy of the data grows with m. */
 
-/* Which of n rows example i is. Indices were checked before; of one that its owner has changed since, the first. */
+/* The row of example i, of n rows. Indices were checked before; row 0 replaces an index that its owner has since
+ * moved out of range. */
 static inline ptrdiff_t FN(row_of)(const int64_t *order, ptrdiff_t i, ptrdiff_t n)
 {
     const ptrdiff_t row = order ? (ptrdiff_t)order[i] : i;
@@ -25,7 +26,7 @@ static void FN(load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t fir
     }
 }
 
-/* Labels into panels (K, width): high at the label of each example, low elsewhere */
+/* Expands labels into panels (K, width): high at the label of each example, low elsewhere */
 static void FN(load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m, ptrdiff_t K, real low, real high,
                             real *y)
 {
@@ -41,7 +42,7 @@ static void FN(load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m
     }
 }
 
-/* Weights by example, padded with zeros; ones where there are none */
+/* The weights of the examples, or ones if there are no weights; padded with zeros */
 static void FN(load_weights)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, real *w)
 {
     const ptrdiff_t padded = FN(padded)(m);

@@ -1,5 +1,5 @@
-/* Threads that work on one training in step: each runs the same loop on its share and meets the others at a barrier.
- * C11 atomics, no OpenMP: a forked child can start a team of its own, and sanitizers see through it. */
+/* Threads that run one training together: each runs the same loop on its portion and waits for the others at a barrier.
+ * They use C11 atomics, not OpenMP: a forked child can start its own team, and sanitizers understand the barrier. */
 #ifndef FASTBP_TEAM_H
 #define FASTBP_TEAM_H
 
@@ -12,11 +12,11 @@ typedef struct {
     atomic_int arrived;
     atomic_int meetings;
     atomic_int wanted;      /* set from outside: 1 stop, 2 a member is missing, do not wait */
-    atomic_int cut;         /* a member has left the work of this step undone: nobody may use it */
+    atomic_int cut;         /* a member left its work of this step unfinished: nobody may use it */
     int stop;               /* member 0's decision, read by all after the next meeting */
 } team_t;
 
-/* Wait until all members are here: spin briefly, then give the core away (there may be fewer cores than members). */
+/* Waits for all members: spins briefly, then yields the core (there may be fewer cores than members). */
 static inline void team_meet(team_t *team)
 {
     if (team->n == 1)
@@ -50,7 +50,7 @@ static inline void team_begin(team_t *team, int n)
     atomic_init(&team->cut, 0);
 }
 
-/* In work that takes long: leave it undone? */
+/* Called during long work: should the member leave it unfinished? */
 static inline int team_cuts(team_t *team)
 {
     if (atomic_load_explicit(&team->wanted, memory_order_relaxed))
@@ -61,7 +61,7 @@ static inline int team_cuts(team_t *team)
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }
 static inline void team_abandon(team_t *team) { atomic_store(&team->wanted, 2); }
 
-/* The share of member t in n things, cut at multiples of `unit`: from team_share(t) to team_share(t + 1). */
+/* Where member t's portion of n items begins; it ends at team_share(t + 1). Portions are cut at multiples of `unit`. */
 static inline ptrdiff_t team_share(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
 {
     if (t >= team->n)

@@ -1,8 +1,9 @@
-/* What happens once per batch on the parameters: D from Delta, and the update rule along it.
+/* The work on the parameters, once per batch: D from Delta, then the update rule along D.
  *
- * Theta, Delta and the rule's own arrays, its slots, are (rows, columns) with the bias in column 0. With decay alone D is
- * made on the way: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, the bias without c; for everything else
- * `regularise` makes it in place of Delta first, and the rule has scale 1 (or what clips its norm) and c 0. */
+ * Theta, Delta and the rule's own arrays, its slots, are (rows, columns) with the bias in column 0. With decay alone
+ * the rule computes D itself: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, without c for the bias. In all other
+ * cases `regularise` first overwrites Delta with D, and the rule gets scale 1 (or the factor that clips the norm) and
+ * c = 0. */
 
 /* lanes[k] += f(x_i), i = k modulo 16, in double, n elements: the same order for every instruction set */
 #define SUM(f, n, x, lanes)                                                                                       \
@@ -45,7 +46,7 @@ static double FN(penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1
 #undef SUM
 #undef SQUARE
 
-/* two selects, which become vector code where one inside the other does not */
+/* two selects: they become vector code, nested ones do not */
 #define SIGN(x) (((x) > 0 ? (real)1 : (real)0) - ((x) < 0 ? (real)1 : (real)0))
 
 static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, double c_, double l1_, double clip_,
@@ -65,10 +66,10 @@ static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, dou
     }
 }
 
-/* ---------------------------------------------------------------- what a rule makes of t and its rate
+/* ---------------------------------------------------------------- what a rule computes from t and its rate
  *
- * Adam's now: rate / (1 - beta_1^t), the correction of v, epsilon beside the root of the corrected v.
- * Nadam's: the rates of D and of m, the same correction; its scalar: mu_1 mu_2 ... mu_t. */
+ * now of Adam: rate / (1 - beta_1^t), the correction of v, the epsilon added to the root of the corrected v.
+ * now of Nadam: the rates of D and of m, the same correction. Its scalar: mu_1 mu_2 ... mu_t. */
 static void FN(begin_step)(step_t *s)
 {
     const double *set = s->settings;
@@ -86,15 +87,15 @@ static void FN(begin_step)(step_t *s)
     }
 }
 
-/* ---------------------------------------------------------------- the rules, their classes in fastbp/optimizers.py */
+/* ---------------------------------------------------------------- the rules; their classes: fastbp/optimizers.py */
 
 #define RULE(name)                                                                                                \
     static void FN(name)(const step_t *s, ptrdiff_t size, ptrdiff_t columns, real scale, real c,                  \
                          const real *Delta, real *restrict slot_1, real *restrict slot_2, real *restrict slot_3,  \
                          real *restrict theta)
 
-/* The statements for every parameter i and its D: all in one range where biases and weights are treated alike and c is 0,
- * else row by row, the bias (bias = 1) before the weights. */
+/* Runs the statements for every parameter i and its D. If biases and weights are treated alike and c is 0, this is one
+ * loop; otherwise it goes row by row, the bias (bias = 1) before the weights. */
 #define EACH_PARAMETER(alike, ...)                                                                                \
     {                                                                                                             \
         if (alike) {                                                                                              \
@@ -147,7 +148,7 @@ RULE(adam)
     EACH_PARAMETER(c == 0, MOMENTS theta[i] -= rate * m[i] / (SQRT(correction * v[i]) + epsilon);)
 }
 
-/* Loshchilov & Hutter 2019: the same after theta := (1 - eta weight_decay) theta, without the biases. */
+/* Loshchilov & Hutter 2019: the same after theta := (1 - eta weight_decay) theta, except for the biases. */
 RULE(adamw)
 {
     OF_ADAM
@@ -189,9 +190,9 @@ RULE(adagrad)
     EACH_PARAMETER(c == 0, v[i] += D * D; theta[i] -= eta * D / (SQRT(v[i]) + epsilon);)
 }
 
-/* Igel & Huesken 2003, iRprop-: the step of a parameter grows while its D keeps its sign; where that turns the step
- * shrinks, and D counts as 0 this time and the next. up and down are 1 or 0: products with them are exact, and no
- * branch keeps the loop from being vector code. */
+/* Igel & Huesken 2003, iRprop-: the step of a parameter grows while its D keeps its sign. If the sign changes, the
+ * step shrinks, and D counts as 0 this time and the next. up and down are 1 or 0: products with them are exact, and
+ * without branches the loop becomes vector code. */
 RULE(rprop)
 {
     const real minus = (real)s->settings[1], plus = (real)s->settings[2];

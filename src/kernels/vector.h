@@ -1,8 +1,8 @@
 /* Vectors of VBYTES bytes of `real`: 16 (baseline, NEON), 32 (AVX2 + FMA), 64 (AVX-512 F/DQ/VL/BW).
  *
- * No include guard: once with REAL_F32, once with REAL_F64. The instruction set follows from VBYTES, not from
- * __AVX2__ and the like, which clang leaves undefined inside a target attribute. Without FMA vfma rounds twice, so
- * the results of two instruction sets differ in the last bits; the results of two lanes never do. */
+ * No include guard: it is included once with REAL_F32 and once with REAL_F64. The instruction set follows from VBYTES,
+ * not from __AVX2__ and the like, which clang leaves undefined inside a target attribute. Without FMA vfma rounds
+ * twice, so the results of two instruction sets differ in the last bits; the results of two lanes never do. */
 
 #undef real
 #undef bits
@@ -63,7 +63,7 @@
 #define VFUSED 0
 #endif
 
-/* Sanitizers do not see masked loads and stores: under them lane by lane. */
+/* Sanitizers do not see masked loads and stores: under them these go lane by lane. */
 #undef MASKED
 #if defined(__x86_64__) && VBYTES >= 32 && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define MASKED 1
@@ -207,7 +207,7 @@ static inline uvec FN(vsign)(vec v) { return (uvec) v & (uvec) FN(vset1)((real) 
 
 static inline vec FN(vabs)(vec v) { return (vec) ((uvec) v & ~(uvec) FN(vset1)((real) -0.0)); }
 
-/* Sum of the lanes in double: the upper half onto the lower, until one is left. */
+/* Sum of the lanes in double: adds the upper half to the lower until one is left. */
 static inline double FN(vhsum_double)(vec v)
 {
 #if defined(__x86_64__) && VBYTES == 64
@@ -226,7 +226,7 @@ static inline double FN(vhsum_double)(vec v)
 #endif
 }
 
-/* Sum of the lanes: the upper half onto the lower, until one is left. */
+/* Sum of the lanes: adds the upper half to the lower until one is left. */
 static inline real FN(vhsum)(vec v)
 {
 #if defined(REAL_F64)

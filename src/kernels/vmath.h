@@ -1,8 +1,8 @@
 /* exp, expm1, log, log1p, sigmoid, tanh, the normal distribution function, and softmax of a row.
  *
- * Included after vector.h, once per type. Branch-free, no tables; what a lane gives depends on its input alone. exp
- * and sigmoid are 0 where they would be below the smallest normal number; a NaN stays one. Coefficients are minimax
- * fits of our own (Remez, 60 digits). A value is carried as high + low where one more rounding would show.
+ * Included after vector.h, once per type. No branches, no tables; the result of a lane depends on its input alone. exp
+ * and sigmoid are 0 where they would be below the smallest normal number; NaN stays NaN. The coefficients are our own
+ * minimax fits (Remez, 60 digits). A value is kept as high + low where one more rounding would matter.
  * Largest error in ULP, both types, all instruction sets: exp and sigmoid 1, tanh 1.1, expm1 1.4, log 0.9, log1p 1.5,
  * normcdf 4 for z > -5 (48 far below), softmax and its log-sum 3. */
 
@@ -18,7 +18,7 @@
 #define EXP_MIN PICK(-0x1.5d58ap+6f, -0x1.6232bdd7abcd2p+9)  /* log of the smallest normal number */
 #define EXP_MAX PICK(0x1.62e42ep+6f, 0x1.62e42fefa39efp+9)   /* log of the largest number */
 
-/* c[0] + c[1] x + .. + c[n-1] x^(n-1): even and odd powers side by side, two short chains for one long. */
+/* c[0] + c[1] x + .. + c[n-1] x^(n-1): two short chains, of even and of odd powers, replace a long one. */
 static inline __attribute__((always_inline)) vec FN(vpoly)(vec x, const real *c, int n)
 {
     vec x2 = x * x, p = FN(vset1)(c[n - 1]), q = FN(vset1)(c[n - 2]);
@@ -31,7 +31,7 @@ static inline __attribute__((always_inline)) vec FN(vpoly)(vec x, const real *c,
     return n % 2 ? FN(vfma)(q, x, p) : FN(vfma)(p, x, q);
 }
 
-/* v with half of its mantissa: the product of two such is exact */
+/* v with half of its mantissa: the product of two such values is exact */
 static inline vec FN(vhalf)(vec v) { return (vec) ((uvec) v & ((uvec) {0} - ((ubits) 1 << PICK(12, 27)))); }
 
 /* (ah + al) / (bh + bl), |al| and |bl| at most an ulp of ah and bh: one division, one rounding that counts. */
@@ -49,9 +49,9 @@ static inline vec FN(vdivide)(vec ah, vec al, vec bh, vec bl)
     return FN(vfma)(rest + FN(vnfma)(q, bl, al), w, q);
 }
 
-/* exp(hi + lo) = 2^k (1 + r + y), |r| < 0.35, |y| < 0.08; n is k where the exponent stands.
- * k = round(hi / log 2), r = hi - k log 2 with log 2 in two parts, the first short enough for an exact product;
- * y holds what r lost by rounding and exp(r) - 1 - r. */
+/* exp(hi + lo) = 2^k (1 + r + y), |r| < 0.35, |y| < 0.08; n is k in the bits of the exponent.
+ * k = round(hi / log 2), r = hi - k log 2, log 2 as a sum of two terms, the first short enough for an exact
+ * product; y is the rounding error of r plus exp(r) - 1 - r. */
 static inline void FN(exp_parts)(vec hi, vec lo, uvec *n, vec *r, vec *y)
 {
     static const real c[] = {
@@ -73,7 +73,7 @@ static inline void FN(exp_parts)(vec hi, vec lo, uvec *n, vec *r, vec *y)
     *n = (uvec) t << MANT;
 }
 
-/* exp(hi + lo), |lo| at most an ulp of hi; of lo no more is asked where hi alone gives 0 or infinity. */
+/* exp(hi + lo), |lo| at most an ulp of hi; lo is ignored where hi alone gives 0 or infinity. */
 static inline vec FN(vexp2)(vec hi, vec lo)
 {
     uvec n;
@@ -107,8 +107,9 @@ static inline vec FN(vexpm1)(vec x)
     return FN(expm1_and_exp)(x, &e);
 }
 
-/* s(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below, with e = exp(-|z|); within 2 ULP too,
- * small := s(-|z|), the smaller of s and 1 - s, and large := s(|z|), the larger: s'(z) = small large */
+/* s(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below, with e = exp(-|z|).
+ * Also within 2 ULP: small := s(-|z|), the smaller of s and 1 - s, and large := s(|z|), the larger.
+ * s'(z) = small large */
 static inline vec FN(sigmoid_parts)(vec z, vec *e, vec *small, vec *large)
 {
     uvec n;
@@ -132,8 +133,8 @@ static inline vec FN(vsigmoid)(vec z)
     return FN(sigmoid_parts)(z, &e, &small, &large);
 }
 
-/* m / d with m = (exp(2|x|) - 1) / 2 = (s - 1/2) + s q,  s = 2^(k-1),  d = m + 1; the sign of x. Within 2 ULP too
- * missing := 1 - |tanh x| = 1 / d and slope := 1 - tanh^2 x, both 0 where 1 / d may be no normal number */
+/* m / d with the sign of x,  m = (exp(2|x|) - 1) / 2 = (s - 1/2) + s q,  s = 2^(k-1),  d = m + 1. Also within 2 ULP:
+ * missing := 1 - |tanh x| = 1 / d and slope := 1 - tanh^2 x, both 0 where 1 / d might not be a normal number */
 static inline vec FN(tanh_parts)(vec x, vec *missing, vec *slope)
 {
     uvec n;
@@ -204,7 +205,7 @@ static inline vec FN(vlog)(vec x)
     return FN(log_ends)(x, FN(log_sum)(n - ((uvec) tiny & PICK(24, 54)), f));
 }
 
-/* log(u + c), u = 1 + x rounded and c its rounding error; x > -1, of -0 the sign is lost */
+/* log(u + c), u = 1 + x rounded and c its rounding error; x > -1; the sign of -0 is lost */
 static inline vec FN(vlog1p)(vec x)
 {
     uvec n;
@@ -215,9 +216,9 @@ static inline vec FN(vlog1p)(vec x)
     return FN(log_ends)(u, FN(log_sum)(n, f));
 }
 
-/* Phi(z) = erfc(-z / sqrt 2) / 2: with a = |z| and G(a) = Phi(-a) exp(a^2 / 2), a fit in t = (a - c) / (a + c),
- * exp(-a^2 / 2) G(a) on the left and one minus that on the right. The rounded t stands for c (1 + t) / (1 - t), not
- * quite a: G' = a G - 1 / sqrt(2 pi) leads from there to a itself. e := exp(-z^2 / 2), to an ULP */
+/* Phi(z) = erfc(-z / sqrt 2) / 2. Let a = |z| and G(a) = Phi(-a) exp(a^2 / 2), a fit in t = (a - c) / (a + c). Phi(z)
+ * is exp(-a^2 / 2) G(a) for z <= 0 and one minus that for z > 0. The rounded t belongs to c (1 + t) / (1 - t), not
+ * exactly to a: a step along G' = a G - 1 / sqrt(2 pi) corrects this. e := exp(-z^2 / 2), within an ULP */
 static inline vec FN(normcdf_and_exp)(vec z, vec *e)
 {
     static const real G[] = {
@@ -259,7 +260,7 @@ static inline vec FN(vnormcdf)(vec z)
     return FN(normcdf_and_exp)(z, &e);
 }
 
-/* s + s_low += e, without error but for the rounding of s_low */
+/* s + s_low += e; the only error is the rounding of s_low */
 static inline void FN(add_sum)(vec *s, vec *s_low, vec e)
 {
     vec t = *s + e, v = t - *s;
@@ -267,7 +268,7 @@ static inline void FN(add_sum)(vec *s, vec *s_low, vec e)
     *s = t;
 }
 
-/* exp(z - zmax), the rounding error of the difference included; `rest` collects the sum over z < zmax,
+/* exp(z - zmax), corrected for the rounding error of the difference; `rest` collects the sum over z < zmax,
  * `ties` counts z = zmax */
 static inline vec FN(softmax_exp)(vec z, vec zmax, vec *rest, vec *rest_low, vec *ties)
 {
@@ -280,9 +281,9 @@ static inline vec FN(softmax_exp)(vec z, vec zmax, vec *rest, vec *rest_low, vec
 }
 
 /* h := softmax(z),  zmax := max z,  returns log(sum exp(z - zmax));  z, h (K,), K >= 1, h may be z.
- * The sum is 1 + S: one maximum apart, so that S keeps its digits however small it is. A NaN in z or an
- * infinite maximum makes all of h and the result NaN; zmax is then the largest of the others.
- * others := S / (1 + S): 1 - h_k, with its digits, where h_k > 1/2 */
+ * The sum is 1 + S: S leaves out one maximum, so that it keeps its digits however small it is. A NaN in z or an
+ * infinite maximum makes all of h and the result NaN; zmax is the largest value that is not NaN.
+ * others := S / (1 + S): where h_k > 1/2, this is 1 - h_k with all its digits. */
 static inline real FN(softmax_row)(ptrdiff_t K, const real *z, real *h, real *zmax, real *others)
 {
     const vec none = FN(vset1)(-(real) INFINITY);
