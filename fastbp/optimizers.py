@@ -8,6 +8,7 @@ runs whole epochs and is tested against the Python below.
 `learning_rate` is a number, or a function of the steps taken so far: t = 0 before the first step.
 """
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -337,6 +338,13 @@ class RPROP(Optimizer):
 
 
 NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
+
+
+def check(optimizer: Rule) -> None:
+    """Raise the constructor's error if a setting of a rule of fastbp has been changed to what is not accepted."""
+    if type(optimizer) in NAMED.values():
+        names = signature(type(optimizer)).parameters
+        type(optimizer)(**{name: value for name, value in vars(optimizer).items() if name in names})
 
 
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:

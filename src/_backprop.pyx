@@ -7,7 +7,9 @@ The examples before that one are complete. A call that resumes there gives the s
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+)
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
@@ -240,13 +242,15 @@ cdef class Predictor:
         if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.engine.checks raises the error
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
-        fine = self.is_row(&view, n) and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
+        fine = self.is_row(&view, n) and shows(owner_of(x), &view, 0)
+        fine = fine and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
             result = self.empty(K, self.dtype) if out is None else out
             fine = got(result, &into, PyBUF_STRIDED | PyBUF_FORMAT)     # if read-only, fastbp.engine.checks raises it
             if fine:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)
+                fine = fine and shows(owner_of(result), &into, PyBUF_WRITABLE)
                 if fine and self.type == ROWS_F32:
                     fine = self.run(<float *>self.held.data, <float *>self.work, <const float *>view.buf,
                                     <float *>into.buf)

@@ -3,7 +3,9 @@ and lists for Python the closed sets: activations, outputs, losses, update rules
 
 import os
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from numpy import ndarray
+
+from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 
@@ -91,16 +93,24 @@ while pair_list[i].output != NULL:
     i += 1
 
 
-cdef int check_owner(array) except -1:
-    """Raise an error unless the memory of the view is still its owner's."""
+def check_owner(array, str name="X", bint write=False):
+    """Raise a ValueError if the array that this one is a view of has been resized or, with write, made read-only."""
     cdef Py_buffer view
     cdef bint there
+    base = getattr(array, "base", None)
+    if base is None:
+        return
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
-    there = shows(owner_of(array), &view, 0)
-    PyBuffer_Release(&view)
+    try:
+        there = shows(owner_of(array), &view, 0)
+        if there and write and not shows(owner_of(array), &view, PyBUF_WRITABLE):
+            raise ValueError(f"{name} is read-only: the array that it is a view of has been made read-only")
+    finally:
+        PyBuffer_Release(&view)
     if not there:
-        raise ValueError("the array that X is a view of has been resized")
-    return 0
+        raise ValueError(f"{name} is a view of an array that has been resized: its memory is not where it was")
+    if isinstance(base, ndarray):       # a view of a subclass's view
+        check_owner(base, name, write)
 
 
 def first_nonfinite(const floating[:, :] X not None, double limit):

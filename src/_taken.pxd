@@ -44,6 +44,18 @@ cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noex
     return (<const float *>row)[j] if rows.type == ROWS_F32 else (<const uint8_t *>row)[j]
 
 
+cdef inline bint zeros_and_ones(const rows_t *rows, Py_ssize_t n, Py_ssize_t step) noexcept nogil:
+    """True if these rows of bool, n values each and step bytes apart, have no byte above 1 (others are True too)."""
+    cdef const uint8_t *row
+    cdef Py_ssize_t i, j
+    for i in range(rows.n):
+        row = <const uint8_t *>rows.data + i * rows.stride
+        for j in range(n):
+            if row[j * step] > 1:
+                return False
+    return True
+
+
 cdef inline bint drop(arrays_t *held) noexcept:
     """Release the last buffer; returns False."""
     held.n -= 1
@@ -71,12 +83,14 @@ cdef inline bint take_rows(
         m, n, stride = view.shape[0], 1, view.strides[0]
     if 0 < m <= most and n == columns and shows(owner_of(a), view, READ):
         rows.data, rows.stride, rows.n, rows.type = view.buf, stride if m > 1 else 0, m, type_of(view)
+        if view.format[0] == b"?" and not zeros_and_ones(rows, n, step):
+            rows.type = -1
         if rows.type >= 0 and (n == 1 or step == view.itemsize) and <size_t>view.buf % <size_t>view.itemsize == 0 and (
             m == 1 or stride % view.itemsize == 0
         ):
             if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
                 return True
-        elif is_integer(view) or (view.format[0] == b"e" and view.format[1] == 0) or (
+        elif is_integer(view) or ((view.format[0] == b"e" or view.format[0] == b"?") and view.format[1] == 0) or (
             rows.type == ROWS_F32 or rows.type == ROWS_F64      # has gaps, or is not aligned
         ):
             if rows.type == ROWS_F32 or rows.type == ROWS_F64:

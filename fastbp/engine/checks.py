@@ -45,6 +45,8 @@ def array(value: ArrayLike, name: str, labels: bool = False) -> NDArray[Any]:
         raise ValueError(f"{name} is not an array of numbers: {error}") from None
     if a.dtype.kind not in "biuf":
         raise TypeError(explain.no_numbers(value, a, name, labels))
+    if a.base is not None:
+        _kernels.check_owner(a, name)
     return a
 
 
@@ -251,6 +253,8 @@ def output_array(out: Array, shape: tuple[int, ...], dtype: DTypeLike, name: str
                          f"got shape {out.shape} and dtype {out.dtype}")
     if not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
         raise ValueError(f"{name} must be C-contiguous, aligned and writeable")
+    if out.base is not None:
+        _kernels.check_owner(out, name, True)
     return out
 
 

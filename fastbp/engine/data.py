@@ -97,7 +97,7 @@ class Data:
             w = np.ones((self.m, 1)) if self.w is None else self.w
             with np.errstate(over="ignore", under="ignore"):
                 share = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
-            if not np.isfinite(share).all() or share.any() != w.any():
+            if not np.isfinite(share).all() or (w.any() and share.max() < np.finfo(dtype).tiny):
                 raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
                                  f"{np.dtype(dtype).name}")
             other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (share == 1).all() else share)

@@ -342,7 +342,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples, n_classes)
             In the order of classes_; finite even if a probability rounds to 0.
         """
-        overridden = type(self).predict_proba is not MLPClassifier.predict_proba
+        overridden = getattr(self.predict_proba, "__func__", None) is not MLPClassifier.predict_proba
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
         z = self._outputs(X, of="logits")

@@ -136,7 +136,7 @@ class Steps:
         with np.errstate(over="ignore", under="ignore"):
             share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
         # a step is too short to release the GIL
-        self._small = self.net.n_parameters <= sums.SMALL and bool(0 < share < np.inf)
+        self._small = self.net.n_parameters <= sums.SMALL and bool(np.finfo(share).tiny <= share < np.inf)
         self._quick = self.compiled is not None and self._small
 
     @property
@@ -336,6 +336,8 @@ class Steps:
             self.kept.get(name) is a for name, a in self._rule_arrays
         ):
             return self._rule
+        if self._rule_of is None or settings != self._rule_of[1]:
+            optimizers.check(self._optimizer)
         rate, *others = settings
         if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
             raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, but this training started "
