@@ -64,7 +64,7 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team"}
+WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner"}    # the last reads no value
 
 
 def good(parts, name):

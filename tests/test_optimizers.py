@@ -138,7 +138,8 @@ def test_optimizer_of_a_user_trains_as_the_textbook(weighted, batch_size, dtype)
         assert kind == given.dtype == net.dtype
     rows = slice(0, batch_size)
     first = p.exact(c=0.01, w=w) if batch_size is None else p.model.cost_and_gradient(
-        start, p.X[rows], p.Y[rows], np.longdouble(0.01), None if w is None else w[rows]
+        start, p.X[rows], p.Y[rows], np.longdouble(0.01), None if w is None else w[rows],
+        mean_weight=None if w is None else w.mean(dtype=np.longdouble),
     )  # fmt: skip
     assert distance(rule.calls[0][3], first[1]) < tolerance(dtype)
 
