@@ -97,8 +97,8 @@ def test_every_public_name_is_documented():
 
 
 def test_import_is_quick(monkeypatch, tmp_path):
-    """Under 50 ms of this process beyond scipy.linalg.cython_blas, with the bytecode that an installation has (the first
-    import writes it); the best of five, since the machine may be busy"""
+    """Under 50 ms of this process beyond scipy.linalg.cython_blas, with bytecode as an installation has it, which the
+    first import writes; the best of five, since the machine may be busy"""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, it is not
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
