@@ -8,7 +8,9 @@ runs whole epochs and is tested against the Python below.
 `learning_rate` is a number, or a function of the steps taken so far: t = 0 before the first step.
 """
 
+from collections.abc import Mapping
 from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -340,11 +342,11 @@ class RPROP(Optimizer):
 NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
 
 
-def check(optimizer: Rule) -> None:
-    """Raise the constructor's error if a setting of a rule of fastbp has been changed to what is not accepted."""
+def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
     if type(optimizer) in NAMED.values():
         names = signature(type(optimizer)).parameters
-        type(optimizer)(**{name: value for name, value in vars(optimizer).items() if name in names})
+        type(optimizer)(**{name: value for name, value in {**vars(optimizer), **changes}.items() if name in names})
 
 
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:

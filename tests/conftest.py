@@ -1,6 +1,7 @@
 """Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastbp.engine import sums, threads
+from fastbp.files import container
 
 try:
     import hypothesis
@@ -46,3 +48,16 @@ def quick_folder(tmp_path):
         return
     with folder:
         yield Path(folder.name)
+
+
+@pytest.fixture
+def every_file(monkeypatch, tmp_path):
+    """Copies of all checkpoints written, in their order"""
+    copies, write = [], container.write
+
+    def keep(path, arrays, meta):
+        write(path, arrays, meta)
+        copies.append(shutil.copy(path, tmp_path / f"{len(copies)}.fastbp"))
+
+    monkeypatch.setattr(container, "write", keep)
+    return copies

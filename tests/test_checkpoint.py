@@ -92,19 +92,6 @@ def same(net, history, other, other_history):
     assert mine == its
 
 
-@pytest.fixture
-def every_file(monkeypatch, tmp_path):
-    """Copies of all checkpoints written, in their order"""
-    copies, write = [], container.write
-
-    def keep(path, arrays, meta):
-        write(path, arrays, meta)
-        copies.append(shutil.copy(path, tmp_path / f"{len(copies)}.fastbp"))
-
-    monkeypatch.setattr(container, "write", keep)
-    return copies
-
-
 def stop_everywhere(tmp_path, every_file, dtype=np.float64, data=None, units="batches", **settings):
     """Holds a training resumed from each batch boundary against one that was never stopped"""
     whole, kept = network(dtype), network(dtype)

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import shutil
 import subprocess
 import sys
 
@@ -17,20 +16,6 @@ import fastbp
 from fastbp import distributed
 from fastbp.files import container
 from fastbp.training import checkpoint, start
-
-
-@pytest.fixture
-def every_file(monkeypatch, tmp_path):
-    """Copies of all checkpoints written, in their order"""
-    copies, write = [], container.write
-
-    def keep(path, arrays, meta):
-        write(path, arrays, meta)
-        copies.append(shutil.copy(path, tmp_path / f"{len(copies)}.fastbp"))
-
-    monkeypatch.setattr(container, "write", keep)
-    return copies
-
 
 # ---------------------------------------------------------------- what is refused
 

@@ -11,41 +11,14 @@ import mpmath  # noqa: E402
 import scipy.sparse as sp  # noqa: E402
 from scipy.special import log_expit  # noqa: E402
 from scipy.special import log_softmax as log_softmax_of_scipy  # noqa: E402
-from sklearn import neural_network  # noqa: E402
 from sklearn.base import clone  # noqa: E402
-from sklearn.datasets import load_iris, make_multilabel_classification, make_regression  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn_cases import CASES, X_iris, both, weights  # noqa: E402
 
-import fastbp.sklearn  # noqa: E402
 from fastbp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
 from fastbp.sklearn import outputs as functions  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-X_iris, y_iris = load_iris(return_X_y=True)
-X_iris = (X_iris - X_iris.mean(axis=0)) / X_iris.std(axis=0)
-X_reg, y_reg = make_regression(150, 4, noise=5, random_state=0)
-y_reg = y_reg / y_reg.std()
-X_labels, y_labels = make_multilabel_classification(120, random_state=0)
-CASES = {
-    "three classes": ("MLPClassifier", X_iris, y_iris),
-    "two classes": ("MLPClassifier", X_iris[:100], y_iris[:100]),
-    "several labels": ("MLPClassifier", X_labels, y_labels),
-    "one target": ("MLPRegressor", X_reg, y_reg),
-    "three targets": ("MLPRegressor", X_reg, np.column_stack([y_reg, -y_reg, y_reg**2])),
-}
-SETTINGS = {"hidden_layer_sizes": (7, 5), "random_state": 0, "max_iter": 10}
-
-
-def weights(estimator):
-    return np.concatenate([a.ravel() for a in estimator.coefs_ + estimator.intercepts_])
-
-
-def both(case, **parameters):
-    """fastbp's and scikit-learn's, unfitted, and the data"""
-    name, X, y = CASES[case]
-    estimators = [getattr(module, name)(**{**SETTINGS, **parameters}) for module in (fastbp.sklearn, neural_network)]
-    return *estimators, X, y
 
 
 # ---------------------------------------------------------------- 71: what public code reads and sets

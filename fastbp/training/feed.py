@@ -42,15 +42,13 @@ class Arrays:
     ) -> None:
         self.data, self.rows, self.shuffle = data, rows, shuffle
         self.m = data.m if rows is None else len(rows)
-        self.weight = float(self.m) if data.w is None else float(data.w[slice(None) if rows is None else rows].sum(
-            dtype=np.float64)) * data.scale
-        self.lowest = self.highest = 1.0
-        self.mean_weight = None
+        self.weight, self.lowest, self.highest, self.mean_weight = float(self.m), 1.0, 1.0, None
         if data.w is not None:
             w = data.w if rows is None else data.w[rows]
+            total = float(w.sum(dtype=np.float64))
+            self.weight = total * data.scale
             self.lowest, self.highest = float(w.min()) * data.scale, float(w.max()) * data.scale
-            mean = float(w.sum(dtype=np.float64)) / self.m * data.scale
-            self.mean_weight = mean_weight(mean, self.lowest, self.highest)
+            self.mean_weight = mean_weight(total / self.m * data.scale, self.lowest, self.highest)
         batch_size = self.m if batch_size is None else min(batch_size, self.m)
         self.window = self.m if window is None else _whole(window, batch_size)
 

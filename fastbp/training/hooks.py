@@ -107,6 +107,10 @@ class Hooks:
     def end(self, training: Any) -> None:
         self.call("on_train_end", training)
 
+    def finish(self, training: Any) -> None:
+        """Write the last state after the last epoch."""
+        self.keeper.end(training)
+
     def call(self, name: str, training: Any) -> None:
         self.callbacks.call(name, training)
 
@@ -116,7 +120,7 @@ class Hooks:
         with self._show(training) as self.report:
             try:
                 yield
-                self.keeper.end(training)
+                self.finish(training)
             except BaseException as error:
                 self.keeper.rescue(training, error)
                 raise

@@ -4,7 +4,6 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -102,12 +101,10 @@ def _number(setting: Any) -> Any:
 
 def accepted(optimizer: Rule, numbers: dict[str, Any]) -> None:
     """Raise a FormatError if a rule of fastbp does not accept these settings."""
-    if type(optimizer) in optimizers.NAMED.values():
-        names = signature(type(optimizer)).parameters
-        try:
-            type(optimizer)(**{name: value for name, value in {**vars(optimizer), **numbers}.items() if name in names})
-        except (ValueError, TypeError) as error:
-            raise FormatError(f"optimizer: {error}") from None
+    try:
+        optimizers.check(optimizer, numbers)
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"optimizer: {error}") from None
 
 
 def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:

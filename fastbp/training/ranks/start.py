@@ -140,22 +140,15 @@ class RankHooks(Hooks):
         self.call("on_epoch_end", training)
         self.group.section(lambda: self.keeper.after_epoch(training))
 
+    def finish(self, training: Training) -> None:
+        self.group.section(lambda: self.keeper.end(training))
+
     def call(self, name: str, training: Training) -> None:
         """Call the callbacks of all ranks; a stop or pause on one rank holds on all."""
         if not self.callbacks.has[name]:
             return
         self.group.section(lambda: self.callbacks.call(name, training))
         training.history.stopped, training.paused = self.group.agreed(training.history.stopped, training.paused)
-
-    @contextmanager
-    def around(self, training: Training) -> Iterator[None]:
-        with self._show(training) as self.report:
-            try:
-                yield
-                self.group.section(lambda: self.keeper.end(training))
-            except BaseException as error:
-                self.keeper.rescue(training, error)
-                raise
 
 
 class RankTraining(Training):

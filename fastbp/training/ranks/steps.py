@@ -63,7 +63,6 @@ class RankSteps:
         """Choose what the ranks add up, and the step they take from the sum."""
         group, theta = self.group, self.own.theta
         self._widest = 2        # examples of this rank's largest batch so far
-        self._told: Any = None  # the settings that `_rule` was made for
         self._rule: Any = None
         self._bring: Callable[[int, Batch, NDArray[Any]], Part]
         self._learn: Callable[[float], float]
@@ -218,9 +217,7 @@ class RankSteps:
         own = self.own
         if not own.compiled or self.sync_every is not None:
             return
-        told = own.optimizer.settings(), own.regularisation, own.unit, own.kept
-        if self._told is None or told[:3] != self._told[:3] or told[3] is not self._told[3]:
-            self._told, self._rule = told, own.compiled_rule(own.unit)
+        self._rule = own.compiled_rule(own.unit)
         self._rate = own.rates(1)
 
     def _step(self, m_b: float) -> float:
