@@ -8,6 +8,7 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 import os
 from pathlib import Path
 
+import numpy
 import scipy.linalg
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -58,7 +59,7 @@ def extension(name, *c_files):
     return Extension(
         f"fastbp.{name}",
         [f"src/{name}.pyx", *c_files],
-        include_dirs=["src/kernels"],
+        include_dirs=["src/kernels", numpy.get_include()],
         depends=headers + [str(path) for path in sorted(Path("src").glob("*.pxd"))],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,

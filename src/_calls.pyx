@@ -19,13 +19,14 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, output_of,
     plan_t, rows_t, to_rows,
 )
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, lend_ready, owner_of, shows
 from _sources cimport fit, ready, sources_t
 from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
 
 from fastbp._backprop import Examples
 
 bind_kernels()
+lend_ready()
 
 cdef enum:
     ROUND = 64      # examples by which blocks grow
@@ -241,7 +242,7 @@ cdef class Evaluator:
             held.n += 1
             if view.ndim != 1 or view.shape[0] != self.few.p.n or view.format[0] != self.format or (
                 view.format[1] != 0 or <size_t>view.buf % <size_t>view.itemsize
-            ) or not shows(owner_of(out), view, WRITE):
+            ) or not shows(owner_of(<PyObject *>out), view, WRITE):
                 return None
             memcpy(view.buf, D, self.few.p.n * self.size)
             return J, out

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
 from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
-from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, refused, shows
+from _memory cimport PyErr_Clear, PyObject, get_buffer, lend, owner_of, refused, shows
 
 cdef extern from *:
     """
@@ -49,7 +49,7 @@ cdef inline bint is_of(const Py_buffer *view, char format) noexcept:
 
 cdef inline int got(object array, Py_buffer *view, int flags) except -1:
     """view := the array's buffer; False, with nothing held, if its dtype has no buffer or the flags do not fit."""
-    if get_buffer(<PyObject *>array, view, flags) == 0:
+    if lend(<PyObject *>array, view, flags) == 0:
         return True
     if not PyErr_ExceptionMatches(ValueError) and not PyErr_ExceptionMatches(BufferError):
         return -1
@@ -210,8 +210,8 @@ cdef inline int begin(core_t *core, object plan, object theta, str name, int fla
     core.held.n += 1
     core.theta = values(&core.held, theta, name, 0, core.p.n, flags)
     cdef const Py_buffer *view = &core.held.views[core.held.n - 1]
-    if not shows(owner_of(theta), view, flags):
-        raise moved(name, owner_of(theta), flags)
+    if not shows(owner_of(<PyObject *>theta), view, flags):
+        raise moved(name, owner_of(<PyObject *>theta), flags)
     core.format = view.format[0]
     core.panel = f32().panel if core.format == b"f" else f64().panel
     return 0
@@ -257,7 +257,7 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
     try:
         own.data = values(&held, array, name, format, n, flags)
         own.array, own.n, own.flags, own.format = <PyObject *>array, n, flags, held.views[0].format[0]
-        own.owner, own.fixed = owner_of(array), is_fixed(array)
+        own.owner, own.fixed = owner_of(<PyObject *>array), is_fixed(array)
         if not shows(own.owner, &held.views[0], flags):
             raise moved(name, own.owner, flags)
     finally:
@@ -274,7 +274,7 @@ cdef inline bint is_fixed(object array):
 cdef inline int stays(const held_t *own) except -1:
     """True if the array has the place, size, dtype and owner that it had when it was taken."""
     cdef Py_buffer view
-    if get_buffer(own.array, &view, own.flags) < 0:
+    if lend(own.array, &view, own.flags) < 0:
         refused()
         return False
     try:

@@ -20,6 +20,7 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
     rows_t, seconds, step_t,
 )
+from _memory cimport PyObject, lend_is_array, lend_ready
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
@@ -29,6 +30,7 @@ from _update cimport learn, next_step
 from fastbp._backprop import Examples, Team
 
 bind_kernels()
+lend_ready()
 
 
 @final
@@ -285,6 +287,8 @@ cdef class Stepper:
         theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
         data.order, data.w = NULL, self.w
         held.n = 0
+        if not lend_is_array(<PyObject *>X) or not lend_is_array(<PyObject *>Y):
+            return None
         try:
             fine = (
                 take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)

@@ -10,7 +10,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, lend_ready, owner_of, shows
 
 
 cdef extern from "lists.h":
@@ -59,6 +59,7 @@ def _choose():
     return available[index]
 
 
+lend_ready()
 available = _available()
 isa = _choose()
 capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)], "fastbp._kernels.capsule", NULL)
@@ -102,8 +103,8 @@ def check_owner(array, str name="X", bint write=False):
         return
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
     try:
-        there = shows(owner_of(array), &view, 0)
-        if there and write and not shows(owner_of(array), &view, PyBUF_WRITABLE):
+        there = shows(owner_of(<PyObject *>array), &view, 0)
+        if there and write and not shows(owner_of(<PyObject *>array), &view, PyBUF_WRITABLE):
             raise ValueError(f"{name} is read-only: the array that it is a view of has been made read-only")
     finally:
         PyBuffer_Release(&view)

@@ -11,6 +11,12 @@ cdef extern from "Python.h":
     int PyErr_ExceptionMatches(PyObject *) noexcept
     PyObject *PyExc_MemoryError
 
+cdef extern from "lend.h":
+    int lend_ready() except 0       # each module calls it once
+    int lend(PyObject *, Py_buffer *, int) noexcept             # get_buffer, for a view that is read at once
+    bint lend_is_array(PyObject *) noexcept                     # exactly, and not of a subclass
+    PyObject *owner_of "lend_owner"(PyObject *) noexcept
+
 
 cdef inline int refused() except -1:
     """Clear the error of a failed get_buffer, unless memory ran out."""
@@ -18,17 +24,6 @@ cdef inline int refused() except -1:
         return -1
     PyErr_Clear()
     return 0
-
-
-cdef inline PyObject *owner_of(object array) except? NULL:
-    """The owner of the array's memory. NULL if the array owns it, or if nobody can move it: that of a bytearray, or of
-    the bytes of a pickle, into which NumPy lets the array write."""
-    base = getattr(array, "base", None)
-    if base is None or type(base) is bytearray or type(base) is bytes or (
-        type(base) is memoryview and type(base.obj) is bytearray
-    ):
-        return NULL
-    return <PyObject *>base     # the array holds the reference
 
 
 cdef inline void extent(const Py_buffer *view, const char **low, const char **high) noexcept:
@@ -53,9 +48,9 @@ cdef inline int shows(PyObject *owner, const Py_buffer *view, int flags) except 
     cdef const char *last
     if owner == NULL:
         return True
-    if get_buffer(owner, &whole, PyBUF_STRIDED_RO | (flags & PyBUF_WRITABLE)) < 0:
+    if lend(owner, &whole, PyBUF_STRIDED_RO | (flags & PyBUF_WRITABLE)) < 0:
         refused()
-        if flags & PyBUF_WRITABLE and get_buffer(owner, &whole, PyBUF_STRIDED_RO) == 0:
+        if flags & PyBUF_WRITABLE and lend(owner, &whole, PyBUF_STRIDED_RO) == 0:
             PyBuffer_Release(&whole)
             return False
         refused()

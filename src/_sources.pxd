@@ -26,7 +26,7 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
     cdef bytes format = buffer.format if buffer.format != NULL else b"B"
     cdef bint own_memory = False
     try:
-        own_memory = shows(owner_of(array), buffer, READ)
+        own_memory = shows(owner_of(<PyObject *>array), buffer, READ)
     except MemoryError:
         PyBuffer_Release(buffer)
         raise
@@ -38,7 +38,7 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
         PyBuffer_Release(buffer)
         raise ValueError(f"{name}: rows must be 2-D, contiguous within a row, float32, float64 or uint8"
                          + (f"; {m} of them" if m >= 0 else ""))
-    own.open[i], own.owners[i] = True, owner_of(array)
+    own.open[i], own.owners[i] = True, owner_of(<PyObject *>array)
     rows.data, rows.stride, rows.n = buffer.buf, buffer.strides[0], buffer.shape[0]
     rows.type = ROWS_F32 if format == b"f" else ROWS_F64 if format == b"d" else ROWS_U8
     return 0

@@ -3,14 +3,14 @@
 Arguments that cannot be taken here go through fastbp/engine/checks.py, which converts them or raises the error.
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t
 
 from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, owner_of, shows
 
 cdef struct takes_t:            # the inputs and targets that a network takes
     Py_ssize_t inputs
@@ -81,7 +81,7 @@ cdef inline bint take_rows(
         m, n, step = 1, view.shape[0], view.strides[0]
     elif view.ndim == 1:
         m, n, stride = view.shape[0], 1, view.strides[0]
-    if 0 < m <= most and n == columns and shows(owner_of(a), view, READ):
+    if 0 < m <= most and n == columns and shows(owner_of(<PyObject *>a), view, READ):
         rows.data, rows.stride, rows.n, rows.type = view.buf, stride if m > 1 else 0, m, type_of(view)
         if view.format[0] == b"?" and not zeros_and_ones(rows, n, step):
             rows.type = -1
@@ -96,14 +96,19 @@ cdef inline bint take_rows(
             if rows.type == ROWS_F32 or rows.type == ROWS_F64:
                 dtype = a.dtype
             drop(held)
-            return take_rows(held, copy_of(a, dtype), rows, most, columns, inputs, format, dtype)
+            return copied(a, dtype, view) and take_rows(
+                held, <object>view.obj, rows, most, columns, inputs, format, dtype, True
+            )
     return drop(held)
 
 
-cdef inline object copy_of(object a, object dtype):
-    """A C-contiguous copy in this dtype; None for an object that is not an array, which is then not taken."""
+cdef inline bint copied(object a, object dtype, Py_buffer *view) except -1:
+    """view := a C-contiguous copy in this dtype, which the view alone holds; False for an object that is no array."""
     convert = getattr(a, "astype", None)
-    return None if convert is None else convert(dtype, "C")
+    if convert is None:
+        return False
+    PyObject_GetBuffer(convert(dtype, "C"), view, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+    return True
 
 
 cdef inline bint take_labels(
@@ -116,7 +121,7 @@ cdef inline bint take_labels(
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     held.n += 1
-    if view.ndim == 1 and view.shape[0] == m and shows(owner_of(a), view, READ):
+    if view.ndim == 1 and view.shape[0] == m and shows(owner_of(<PyObject *>a), view, READ):
         if view.itemsize == 8 and view.format[1] == 0 and (view.format[0] == b"l" or view.format[0] == b"q") and (
             m == 1 or view.strides[0] == 8
         ) and <size_t>view.buf % 8 == 0:
@@ -128,7 +133,7 @@ cdef inline bint take_labels(
             return True
         if is_integer(view) or (view.format[0] == b"?" and view.format[1] == 0):
             drop(held)
-            return take_labels(held, copy_of(a, "q"), data, m, K, False)
+            return copied(a, "q", view) and take_labels(held, <object>view.obj, data, m, K, True)
     return drop(held)
 
 
@@ -193,7 +198,7 @@ cdef inline bint take_theta(
     row.data, row.stride, row.type = view.buf, 0, ROWS_F32 if format == b"f" else ROWS_F64
     at[0] = view.buf
     return (
-        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(theta), view, READ)
+        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(<PyObject *>theta), view, READ)
         and fastbp_first_nonfinite(&row, 1, n, DBL_MAX) < 0
     )
 

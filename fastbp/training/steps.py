@@ -20,7 +20,6 @@ APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
 ONLINE = 2**23  # most parameters for the sweeps over one example
 NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
-ndarray = np.ndarray
 
 
 class Fit(NamedTuple):
@@ -203,17 +202,15 @@ class Steps:
 
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
-        if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
-            return None
-        settings = self._optimizer.settings()
-        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
-            if not self._look_at_rule():
+        stepper = self._stepper
+        if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta:
+            if not self._quick or not self._look_at_rule():
                 return None
-            self._prepare(settings)
-        return self._stepper.step(X, Y)     # type: ignore[union-attr]
+            stepper = self._prepare(self._optimizer.settings())
+        return stepper.step(X, Y)
 
-    def _prepare(self, settings: tuple[Any, ...]) -> None:
-        """Make a stepper for these settings; called before every step if the learning rate is a function."""
+    def _prepare(self, settings: tuple[Any, ...]) -> _epoch.Stepper:
+        """The stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         self._check_network()
         if self._stepper is None or settings != self._made_for:
@@ -224,6 +221,7 @@ class Steps:
         self._made_for = self._settings = settings
         if callable(settings[0]):
             self._settings, self._stepper.rate = None, self.rates(1)[0]
+        return self._stepper
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
