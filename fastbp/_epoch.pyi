@@ -53,6 +53,7 @@ def steps(
     member: int,
     divisors: Doubles | None = None,
 ) -> tuple[float, float, int, int]: ...
+def permutation(bit_generator: np.random.BitGenerator, order: NDArray[np.int64]) -> None: ...
 def online_steps(
     plan: NDArray[np.int64],
     theta: Floats,

@@ -9,6 +9,7 @@ runs whole epochs and is tested against the Python below.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
@@ -345,8 +346,14 @@ NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW
 def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
     if type(optimizer) in NAMED.values():
-        names = signature(type(optimizer)).parameters
-        type(optimizer)(**{name: value for name, value in {**vars(optimizer), **changes}.items() if name in names})
+        settings = {**vars(optimizer), **changes}
+        type(optimizer)(**{name: settings[name] for name in _names(type(optimizer)) if name in settings})
+
+
+@cache
+def _names(rule: type[Any]) -> tuple[str, ...]:
+    """The arguments of the constructor."""
+    return tuple(signature(rule).parameters)
 
 
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:

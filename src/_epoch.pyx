@@ -9,12 +9,12 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan, own_room, room, some,
-    stays, take, take_work, values,
+    LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan,
+    own_room, room, some, stays, take, take_work, values,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
@@ -28,6 +28,14 @@ from _taken cimport take_rows, take_targets, takes_t
 from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
+
+cdef extern from "numpy/random/bitgen.h":
+    ctypedef struct bitgen_t:
+        void *state
+        uint32_t (*next_uint32)(void *) noexcept nogil
+
+cdef enum:
+    DRAWN = 256     # random places drawn before values move
 
 bind_kernels()
 lend_ready()
@@ -212,6 +220,42 @@ def online_steps(
     finally:
         give_back(&core.held)
     return total, weight, first
+
+
+def permutation(bit_generator, order):
+    """order (m,) := 0 .. m - 1, shuffled: the bits of numpy's Generator.permutation(m), in less time."""
+    cdef arrays_t held
+    cdef bitgen_t *random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    cdef int64_t *at
+    cdef Py_ssize_t i, m
+    held.n = 0
+    try:
+        at = <int64_t *>take(&held, order, "order", b"q", 0, LARGEST_LAYER, 0, WRITE)
+        m = held.views[0].shape[0]
+        with bit_generator.lock, nogil:
+            for i in range(m):
+                at[i] = i
+            shuffle(random, at, m)
+    finally:
+        give_back(&held)
+
+
+cdef inline void shuffle(bitgen_t *random, int64_t *at, Py_ssize_t m) noexcept nogil:
+    """Fisher & Yates: at[i] changes places with one of at[0 .. i], for i = m - 1 .. 1. The place is drawn in the bits
+    of i until it is not above i; no branch depends on that, since it could not be predicted."""
+    cdef uint32_t places[DRAWN]
+    cdef uint32_t i = <uint32_t>m - 1 if m else 0, mask = i, k, n
+    for k in range(5):
+        mask |= mask >> (1 << k)
+    while i:
+        n, k = min(i, <uint32_t>DRAWN), 0
+        while k < n:
+            places[k] = random.next_uint32(random.state) & mask
+            k += places[k] <= i - k
+            mask >>= i - k <= mask >> 1
+        for k in range(n):
+            at[i - k], at[places[k]] = at[places[k]], at[i - k]
+        i -= n
 
 
 cdef class Stepper:

@@ -94,6 +94,14 @@ while pair_list[i].output != NULL:
     i += 1
 
 
+def address(array):
+    """Where the memory of an array, or of a bytearray, begins."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    PyBuffer_Release(&view)
+    return <size_t>view.buf
+
+
 def check_owner(array, str name="X", bint write=False):
     """Raise a ValueError if the array that this one is a view of has been resized or, with write, made read-only."""
     cdef Py_buffer view

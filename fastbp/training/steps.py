@@ -132,16 +132,22 @@ class Steps:
     @mean_weight.setter
     def mean_weight(self, value: Number | None) -> None:
         self._mean_weight, self._stepper = checks.mean_weight(value), None
-        with np.errstate(over="ignore", under="ignore"):
-            share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
         # a step is too short to release the GIL
-        self._small = self.net.n_parameters <= sums.SMALL and bool(np.finfo(share).tiny <= share < np.inf)
+        self._small = self.net.n_parameters <= sums.SMALL and self._unit_is_moderate()
         self._quick = self.compiled is not None and self._small
 
     @property
     def unit(self) -> float:
         """The unit of the weights in a batch that does not divide by its own."""
         return 1.0 if self._mean_weight is None else self._mean_weight
+
+    def _unit_is_moderate(self) -> bool:
+        """Is w / unit of an example without a weight a normal number?"""
+        if self.unit == 1:
+            return True
+        with np.errstate(over="ignore", under="ignore"):
+            share = self.theta.dtype.type(1 / self.unit)
+        return bool(np.finfo(share).tiny <= share < np.inf)
 
     @property
     def dropout(self) -> tuple[float, ...]:
