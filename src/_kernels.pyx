@@ -8,6 +8,7 @@ from numpy import ndarray
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
+from libc.stdint cimport int64_t
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
 from _memory cimport PyObject, lend_ready, owner_of, shows
@@ -100,6 +101,36 @@ def address(array):
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
     PyBuffer_Release(&view)
     return <size_t>view.buf
+
+
+def first_outside(const int64_t[::1] labels not None, Py_ssize_t K):
+    """The index of the first label that is not 0 .. K - 1; -1 if there is none."""
+    cdef Py_ssize_t i
+    for i in range(labels.shape[0]):
+        if not 0 <= labels[i] < K:
+            return i
+    return -1
+
+
+def units_differ(const floating[:, :] into not None, const floating[:, :] out_of not None):
+    """True if no two units of a layer have the same sum of their weights; False for more than 128 units.
+
+    into (units, any), out_of (any, units + 1): the Theta before the layer and the one after it.
+    """
+    cdef double sums[128]
+    cdef Py_ssize_t i, j, n = into.shape[0]
+    if n > 128 or out_of.shape[1] != n + 1:
+        return False
+    for i in range(n):
+        sums[i] = 0
+        for j in range(into.shape[1]):
+            sums[i] += into[i, j]
+        for j in range(out_of.shape[0]):
+            sums[i] += out_of[j, i + 1]
+        for j in range(i):
+            if sums[j] == sums[i]:
+                return False
+    return True
 
 
 def check_owner(array, str name="X", bint write=False):

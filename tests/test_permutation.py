@@ -29,7 +29,9 @@ def test_a_generator_of_ones_own_draws_the_order_itself():
     assert permutation(Backwards(np.random.PCG64(0)), 3).tolist() == [2, 1, 0]
 
 
-@pytest.mark.parametrize("order", [np.empty(3, np.int32), np.empty((3, 1), np.int64), np.empty(6, np.int64)[::2], [0, 1]])
+@pytest.mark.parametrize(
+    "order", [np.empty(3, np.int32), np.empty((3, 1), np.int64), np.empty(6, np.int64)[::2], [0, 1]]
+)
 def test_compiled_code_writes_into_nothing_else(order):
     with pytest.raises((TypeError, ValueError), match="order must"):
         _epoch.permutation(np.random.PCG64(0), order)

@@ -70,7 +70,7 @@ def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) 
     """No NaN, no infinity, no value too large for dtype; the error names the first one."""
     if a.dtype.kind != "f":
         return
-    flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
+    flat = _kernels.first_nonfinite(a, LARGEST_32 if dtype == np.float32 else LARGEST)
     if flat >= 0:
         i, j = divmod(flat, a.shape[1])
         what = "NaN" if math.isnan(a[i, j]) else f"infinity or a value too large for {np.dtype(dtype).name}"
@@ -154,6 +154,8 @@ def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
 def _labels(a: NDArray[Any], K: int, plan: Layout, name: str) -> NDArray[np.int64]:
     if plan.output not in ("softmax", "sigmoid", "tanh"):
         raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
+    if a.dtype == np.int64 and a.flags.c_contiguous and a.flags.aligned and _kernels.first_outside(a, K) < 0:
+        return a
     _in_classes(a, K, name)
     return np.require(a, dtype=np.int64, requirements=["C", "A"])
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import words
+from .. import _kernels, words
 from .._types import Floats, Net, Number, Start
 from . import checks
 from .plan import Plan
@@ -77,7 +77,7 @@ def draw(init: str | Floats, eps: float | Any, plan: Plan, dtype: DTypeLike, rng
 def warn_if_equal_units(net: Net, stacklevel: int = 4) -> None:
     """Warn if two hidden units have the same weights in and out: their gradients stay the same for ever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
-        if len(before) < 2:
+        if len(before) < 2 or _kernels.units_differ(before, after):
             continue
         outgoing = after[:, 1:].T
         sums = before.sum(axis=1) + outgoing.sum(axis=1)
