@@ -302,6 +302,9 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 def _append(e, curve, value):
     """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
+    if not isinstance(entries, list):       # an array: set by a user, or from a pickle of an older fastbp
+        entries = list(entries)
+        setattr(e, curve, entries)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
         del entries[: -e.curve_length]
