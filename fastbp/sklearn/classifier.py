@@ -164,13 +164,15 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
         curve_length: int | None = None,
     ) -> None:
-        self.hidden_layer_sizes, self.activation, self.solver, self.alpha = hidden_layer_sizes, activation, solver, alpha
-        self.batch_size, self.learning_rate, self.learning_rate_init = batch_size, learning_rate, learning_rate_init
+        self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
+        self.alpha, self.batch_size = alpha, batch_size
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
         self.power_t, self.max_iter, self.shuffle, self.random_state = power_t, max_iter, shuffle, random_state
         self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
         self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
         self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
-        self.n_iter_no_change, self.max_fun, self.class_weight, self.init = n_iter_no_change, max_fun, class_weight, init
+        self.n_iter_no_change, self.max_fun = n_iter_no_change, max_fun
+        self.class_weight, self.init = class_weight, init
         self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
         self.n_threads, self.curve_length = n_threads, curve_length
 
@@ -213,16 +215,21 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
             )
         try:
-            w = class_factors(self.class_weight, y, self.classes_)
+            with np.errstate(over="ignore"):
+                w = class_factors(self.class_weight, y, self.classes_)
             if not (np.isfinite(w) & (w >= 0)).all():
                 raise ValueError("weights must be finite and not negative")
         except (ValueError, TypeError) as error:
             raise ValueError(f"class_weight={self.class_weight!r}: {error}") from None
-        if sample_weight is not None and sample_weight.any():
-            w = w * sample_weight
-        if not w.any():
-            raise ValueError(f"class_weight={self.class_weight!r} makes the weights of all examples of y 0; their sum "
-                             "must be positive")
+        if sample_weight is not None:
+            if not sample_weight.any():
+                return sample_weight    # refused by its own name
+            with np.errstate(over="ignore"):
+                w = w * sample_weight
+        if not w.any() or not np.isfinite(w).all():
+            times = "" if sample_weight is None else " times sample_weight"
+            raise ValueError(f"class_weight={self.class_weight!r}{times} gives the examples of y weights from "
+                             f"{w.min():g} to {w.max():g}; they must be finite, with a positive sum")
         return w
 
     @_fit_context(prefer_skip_nested_validation=True)

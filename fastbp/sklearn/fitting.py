@@ -15,7 +15,7 @@ from . import callbacks, messages
 from .checkpoint import NOTHING, Checkpoint, Nothing, describe
 from .inputs import TrainingSet, outputs
 from .model import Model
-from .stochastic import Stochastic, allowed_threads
+from .stochastic import Stochastic, allowed_threads, own
 
 ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # these do not maximise R^2
 
@@ -138,7 +138,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
-    e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
+    e._optimizer = optimizer = own(e, net) if going_on else Stochastic(net, e)
     order = held = validation = None
     _ready(e, model, given is not None)
     e.n_iter_ = 0

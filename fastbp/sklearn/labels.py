@@ -50,7 +50,7 @@ def _codes(classes, y):
     codes = order[np.minimum(np.searchsorted(classes, y, sorter=order), len(classes) - 1)]
     if not (unknown := classes[codes] != y).any():
         return codes
-    raise ValueError(f"`y` has {y[unknown][:3].tolist()}, which are in `classes_` but not in `_label_binarizer.classes_`: "
+    raise ValueError(f"`y` has {y[unknown][0]!r}, which is in `self.classes_` but not in `_label_binarizer.classes_`: "
                      f"{classes}. Set both to the same labels to continue")
 
 
@@ -69,7 +69,7 @@ class Labels:
         if binarizer.y_type_.startswith("multilabel") or y.ndim != 1:
             if needed:
                 self._check_classes(unique_labels(y), needed)
-            return binarizer.transform(y).astype(np.uint8)
+            return binarizer.transform(y).astype(bool).astype(np.uint8)
         classes = np.asarray(binarizer.classes_)
         codes = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
         if needed and (
@@ -99,7 +99,8 @@ class Labels:
     def _quick_target(self, y, dtype):
         classes = self._label_binarizer.classes_
         if (
-            type(classes) is not np.ndarray or not self._agrees(classes) or y.shape != (1,) or y.dtype.kind != classes.dtype.kind or self.class_weight is not None or self.warm_start
+            type(classes) is not np.ndarray or not self._agrees(classes)
+            or y.shape != (1,) or y.dtype.kind != classes.dtype.kind or self.class_weight is not None or self.warm_start
             or self._label_binarizer.y_type_.startswith("multilabel")
         ):
             return None

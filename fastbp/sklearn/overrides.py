@@ -105,6 +105,19 @@ def draw(estimator, model):
         estimator.coefs_.append(W)
         estimator.intercepts_.append(b)
     del estimator._drawn_layer
+    _take_over(estimator, model)
+
+
+def _take_over(estimator, model):
+    """Copy what an _init_coef has put in the place of earlier entries of coefs_ and intercepts_."""
+    for name, views in (("coefs_", model.coefs), ("intercepts_", model.intercepts)):
+        arrays = getattr(estimator, name)
+        if len(arrays) != len(views):
+            raise ValueError(f"{name} must have an array for each of the {len(views)} layers after "
+                             f"{type(estimator).__name__}._init_coef; it has {len(arrays)}")
+        for layer, (view, a) in enumerate(zip(views, arrays, strict=True)):
+            if a is not view:
+                view[...] = _checked(a, view, f"{name}[{layer}], set in {type(estimator).__name__}._init_coef,")
 
 
 def _checked(a, own, name):

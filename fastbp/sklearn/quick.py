@@ -6,6 +6,7 @@ Anything but a plain array of the right dtype and width takes the long way, thro
 import numpy as np
 
 from .fitting import after_epoch
+from .stochastic import Stochastic
 
 
 def partial_fit(estimator, X, y):
@@ -14,7 +15,8 @@ def partial_fit(estimator, X, y):
     known = vars(e)
     model, optimizer = known.get("_fastbp_model"), known.get("_optimizer")
     if (
-        model is None or optimizer is None or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
+        model is None or not isinstance(optimizer, Stochastic)
+        or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
         or len(X) != 1 or y.dtype.hasobject or e.early_stopping or "feature_names_in_" in known
         or e.callbacks or "_skl_callbacks" in known
         or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
