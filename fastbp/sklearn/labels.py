@@ -8,18 +8,6 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 
-def binarizer_of(y):
-    """A fitted LabelBinarizer; for a plain vector of labels its checks, which take milliseconds, are skipped."""
-    if y.ndim == 1 and y.dtype.kind in "iubU":
-        classes = np.unique(y)
-        if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
-            binarizer = LabelBinarizer()
-            binarizer.classes_, binarizer.sparse_input_ = classes, False
-            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
-            return binarizer
-    return LabelBinarizer().fit(y)
-
-
 def class_factors(class_weight, y, classes):
     """The factor (m,) of each example by its class: scikit-learn's, but y may lack some of `classes`.
 
@@ -52,6 +40,18 @@ def _codes(classes, y):
         return codes
     raise ValueError(f"`y` has {y[unknown][0]!r}, which is in `self.classes_` but not in `_label_binarizer.classes_`: "
                      f"{classes}. Set both to the same labels to continue")
+
+
+def binarizer_of(y):
+    """A fitted LabelBinarizer; for a plain vector of labels its checks, which take milliseconds, are skipped."""
+    if y.ndim == 1 and y.dtype.kind in "iubU":
+        classes = np.unique(y)
+        if len(classes) <= len(y) / 2:      # else scikit-learn warns that this looks like regression
+            binarizer = LabelBinarizer()
+            binarizer.classes_, binarizer.sparse_input_ = classes, False
+            binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+            return binarizer
+    return LabelBinarizer().fit(y)
 
 
 class Labels:
@@ -94,7 +94,10 @@ class Labels:
     def _agrees(self, classes):
         """Is classes_ equal to these classes of the binarizer? Users may have set one of them."""
         own = self.classes_
-        return own is classes or (len(own) == len(classes) and bool(np.all(own == classes)))
+        if own is classes or (type(own) is np.ndarray and own.dtype == classes.dtype
+                              and own.tobytes() == classes.tobytes()):      # copies, as joblib makes them
+            return True
+        return len(own) == len(classes) and bool(np.all(own == classes))
 
     def _quick_target(self, y, dtype):
         classes = self._label_binarizer.classes_

@@ -15,14 +15,13 @@ def partial_fit(estimator, X, y):
     known = vars(e)
     model, optimizer = known.get("_fastbp_model"), known.get("_optimizer")
     if (
-        model is None or not isinstance(optimizer, Stochastic)
-        or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
+        model is None or optimizer is None or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
         or len(X) != 1 or y.dtype.hasobject or e.early_stopping or "feature_names_in_" in known
         or e.callbacks or "_skl_callbacks" in known
         or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
         or not model.is_of(*e._weights()) or e.hidden_layer_sizes is not known.get("_hidden_given")
         or (isinstance(e.solver, str) and e.solver == "lbfgs")
-        or optimizer.trainer is None or optimizer.trainer.net is not model.net
+        or not isinstance(optimizer, Stochastic) or optimizer.trainer is None or optimizer.trainer.net is not model.net
     ):
         return False
     target = e._quick_target(y, model.net.dtype)

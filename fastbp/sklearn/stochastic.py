@@ -82,11 +82,11 @@ class Stochastic:
         self.schedule = e.learning_rate if e.solver == "sgd" else "constant"
         self.solver = e.solver if isinstance(e.solver, str) else type(e.solver).__name__ + "()"
         self.rule = rule(e)
-        self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
         self._nesterov = bool(e.nesterovs_momentum)     # the rule has it only with momentum
         self.dropout = e.dropout
         self.seed = e._random_state.randint(2**31 - 1) if np.any(e.dropout) else 0
         self._attach(net, None)
+        self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
 
     def _attach(self, net, state):
         self.trainer = Trainer(net, self.rule, dropout=self.dropout, seed=self.seed)
@@ -149,6 +149,7 @@ class Stochastic:
     def learning_rate_init(self, value):
         value = checks.number(value, "learning_rate_init")
         if self.solver == "adam":
+            self._rate_set = self.t, self.learning_rate     # that of the last step, until the next
             self.rule.learning_rate = max(value, SMALLEST)
         vars(self)["learning_rate_init"] = value
 
