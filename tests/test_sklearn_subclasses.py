@@ -174,6 +174,7 @@ def test_fault_68_a_plain_pickle_is_as_small_as_before_and_older_ones_load():
     again = MLPClassifier.__new__(MLPClassifier)
     again.__setstate__({**state, "loss_curve_": np.array(whole.loss_curve_)})
     assert type(again.loss_curve_) is list
+    assert type(copy.copy(whole).loss_curve_) is list
     over = GetsClassifier(**SETTINGS).fit(X_iris, y_iris)
     over.loss_curve_ = whole.loss_curve_ = []
     assert len(pickle.dumps(over)) < len(pickle.dumps(whole)) + 500     # weights stand in it once

@@ -130,7 +130,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("loss_curve_"), np.ndarray):        # of an older fastbp
+        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an array: of an older fastbp
             state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
         super().__setstate__(state)
 
