@@ -22,6 +22,13 @@ REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must b
 ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
 
 
+class Curve(list):
+    """A list of losses that is pickled as an array, in half the bytes, and is a plain list again afterwards."""
+
+    def __reduce_ex__(self, protocol):
+        return list, (np.array(self, np.float64),)
+
+
 def partial_fit(self, X, y, sample_weight, classes=None):
     overrides.check(self)
     self._announce(y, classes)
@@ -118,12 +125,12 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_fastbp_model", None)       # rebuilt from coefs_ and intercepts_
-        if isinstance(state.get("loss_curve_"), list):      # an array takes half the bytes
-            state["loss_curve_"] = np.array(state["loss_curve_"], np.float64)
+        if isinstance(state.get("loss_curve_"), list):
+            state["loss_curve_"] = Curve(state["loss_curve_"])
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("loss_curve_"), np.ndarray):
+        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an array: of an older fastbp
             state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
         super().__setstate__(state)
 
@@ -137,13 +144,13 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
     def _initialize(self, y, layer_units, dtype):
         """Set weights and counts to their start values, for checked targets y and these layer sizes."""
+        self.n_iter_, self.t_ = 0, 0
         self.n_outputs_, self.n_layers_, self.out_activation_ = layer_units[-1], len(layer_units), self._output()
         model = Model(layer_units, self._functions(), dtype)
         if isinstance(self.init, str) and self.init == "auto":
             overrides.draw(self, model)
         else:
             draw(model, self.init, self._random_state)
-        self.n_iter_, self.t_ = 0, 0
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         self._drawn_hidden = list(layer_units[1:-1])

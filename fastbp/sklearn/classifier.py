@@ -7,13 +7,13 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
-from .labels import Labels, binarizer_of
+from .labels import Labels, binarizer_of, class_factors, has_one_class
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
@@ -164,7 +164,17 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
         curve_length: int | None = None,
     ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+        self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
+        self.alpha, self.batch_size = alpha, batch_size
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
+        self.power_t, self.max_iter, self.shuffle, self.random_state = power_t, max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
+        self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
+        self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
+        self.n_iter_no_change, self.max_fun = n_iter_no_change, max_fun
+        self.class_weight, self.init = class_weight, init
+        self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
+        self.n_threads, self.curve_length = n_threads, curve_length
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
@@ -198,18 +208,29 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     def _training_weights(self, y, sample_weight, incremental):
         if self.class_weight is None:
             return sample_weight
-        if incremental and isinstance(self.class_weight, str):
+        given = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if incremental and any(isinstance(each, str) for each in given):
             raise ValueError(
                 "class_weight='balanced' needs all of y; for partial_fit pass a dict, such as that of "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
             )
         try:
-            w = compute_sample_weight(self.class_weight, y)
+            with np.errstate(over="ignore"):
+                w = class_factors(self.class_weight, y, self.classes_)
             if not (np.isfinite(w) & (w >= 0)).all():
                 raise ValueError("weights must be finite and not negative")
         except (ValueError, TypeError) as error:
             raise ValueError(f"class_weight={self.class_weight!r}: {error}") from None
-        return w if sample_weight is None else w * sample_weight
+        if sample_weight is not None:
+            if not sample_weight.any():
+                return sample_weight    # refused by its own name
+            with np.errstate(over="ignore"):
+                w = w * sample_weight
+        if not w.any() or not np.isfinite(w).all():
+            times = "" if sample_weight is None else " times sample_weight"
+            raise ValueError(f"class_weight={self.class_weight!r}{times} gives the examples of y weights from "
+                             f"{w.min():g} to {w.max():g}; they must be finite, with a positive sum")
+        return w
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -317,7 +338,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         h = self._outputs(X)
         if h.shape[1] > 1:
             return h
-        if len(self.classes_) == 1:
+        if has_one_class(self):
             return np.ones_like(h)
         both = np.empty((len(h), 2), h.dtype)
         np.subtract(1, h[:, 0], out=both[:, 0])
@@ -346,7 +367,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
         z = self._outputs(X, of="logits")
-        if len(self.classes_) == 1:
+        if has_one_class(self):
             return np.zeros_like(z)
         if self.out_activation_ == "softmax":
             return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))

@@ -15,7 +15,7 @@ from . import callbacks, messages
 from .checkpoint import NOTHING, Checkpoint, Nothing, describe
 from .inputs import TrainingSet, outputs
 from .model import Model
-from .stochastic import Stochastic, allowed_threads
+from .stochastic import Stochastic, allowed_threads, own
 
 ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # these do not maximise R^2
 
@@ -138,7 +138,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
-    e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
+    e._optimizer = optimizer = own(e, net) if going_on else Stochastic(net, e)
     order = held = validation = None
     _ready(e, model, given is not None)
     e.n_iter_ = 0
@@ -302,6 +302,9 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 def _append(e, curve, value):
     """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
+    if not isinstance(entries, list):       # an array: set by a user, or from a pickle of an older fastbp
+        entries = list(entries)
+        setattr(e, curve, entries)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
         del entries[: -e.curve_length]

@@ -48,6 +48,10 @@ class Model:
         if self._apply:
             self._predict_row = lambda x, out: None
 
+    def __reduce__(self):
+        """Pickles and copies are models of their own, with a copy of the weights."""
+        return Model.of, (self.coefs, self.intercepts, self.functions)
+
     @classmethod
     def of(cls, coefs, intercepts, functions):
         """A new model with a copy of these weights."""

@@ -89,7 +89,11 @@ def is_drawn(estimator):
 
 
 def draw(estimator, model):
-    """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype)."""
+    """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype).
+
+    As in scikit-learn, coefs_ and intercepts_ hold the layers drawn so far, and may be written into.
+    """
+    estimator.coefs_, estimator.intercepts_ = [], []
     for layer, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
         estimator._drawn_layer = layer
         given = estimator._init_coef(*W.shape, model.net.dtype)
@@ -98,7 +102,22 @@ def draw(estimator, model):
             raise TypeError(f"{where} must return a pair (coef_init, intercept_init); got {type(given).__name__}")
         for own, a, name in ((W, given[0], "coef_init"), (b, given[1], "intercept_init")):
             own[...] = _checked(a, own, f"{where}: {name}")
+        estimator.coefs_.append(W)
+        estimator.intercepts_.append(b)
     del estimator._drawn_layer
+    _take_over(estimator, model)
+
+
+def _take_over(estimator, model):
+    """Copy what an _init_coef has put in the place of earlier entries of coefs_ and intercepts_."""
+    for name, views in (("coefs_", model.coefs), ("intercepts_", model.intercepts)):
+        arrays = getattr(estimator, name)
+        if len(arrays) != len(views):
+            raise ValueError(f"{name} must have an array for each of the {len(views)} layers after "
+                             f"{type(estimator).__name__}._init_coef; it has {len(arrays)}")
+        for layer, (view, a) in enumerate(zip(views, arrays, strict=True)):
+            if a is not view:
+                view[...] = _checked(a, view, f"{name}[{layer}], set in {type(estimator).__name__}._init_coef,")
 
 
 def _checked(a, own, name):

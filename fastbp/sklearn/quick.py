@@ -6,6 +6,7 @@ Anything but a plain array of the right dtype and width takes the long way, thro
 import numpy as np
 
 from .fitting import after_epoch
+from .stochastic import Stochastic
 
 
 def partial_fit(estimator, X, y):
@@ -20,7 +21,7 @@ def partial_fit(estimator, X, y):
         or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
         or not model.is_of(*e._weights()) or e.hidden_layer_sizes is not known.get("_hidden_given")
         or (isinstance(e.solver, str) and e.solver == "lbfgs")
-        or optimizer.trainer is None or optimizer.trainer.net is not model.net
+        or not isinstance(optimizer, Stochastic) or optimizer.trainer is None or optimizer.trainer.net is not model.net
     ):
         return False
     target = e._quick_target(y, model.net.dtype)

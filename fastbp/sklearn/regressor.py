@@ -165,7 +165,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta: float = 1.0, quantile: float = 0.5, n_threads: int | None = None,
         curve_length: int | None = None,
     ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+        self.loss = loss
+        self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
+        self.alpha, self.batch_size = alpha, batch_size
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
+        self.power_t, self.max_iter, self.shuffle, self.random_state = power_t, max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
+        self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
+        self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
+        self.n_iter_no_change, self.max_fun, self.init = n_iter_no_change, max_fun, init
+        self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
+        self.huber_delta, self.quantile = huber_delta, quantile
+        self.n_threads, self.curve_length = n_threads, curve_length
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(
