@@ -31,7 +31,9 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
         return f"{begin}: {cell}"
     if _are_numbers(a):
         return f"{begin}: {cell}, {FLOAT.format(name=name)}"
-    return f"{begin}: {cell}; {LABELS.format(name=name) if labels else ENCODE}"
+    if not labels:
+        return f"{begin}: {cell}; {ENCODE}"
+    return f"{begin}: {cell}; {LABELS.format(name=name)}{' of numbers or str, not bytes' * isinstance(found, bytes)}"
 
 
 def _are_numbers(a: NDArray[Any]) -> bool:

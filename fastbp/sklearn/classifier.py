@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -15,6 +16,7 @@ from . import fitting, inputs
 from .base import BaseMLP
 from .labels import Labels, binarizer_of
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
+from .overrides import is_overridden
 
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
 
@@ -179,6 +181,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
+            if "labels represented as bytes" in str(error):     # scikit-learn's words say it all
+                raise
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _output(self):
@@ -296,7 +300,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels from classes_; for several labels 0 and 1.
         """
-        return self._labels(self._outputs(X))
+        return self._predict(X)
 
     def _predict(self, X, check_input=True):
         return self._labels(self._forward_pass_fast(X, check_input))
@@ -314,16 +318,17 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples, n_classes)
             In the order of classes_.
         """
-        h = self._outputs(X)
-        if h.shape[1] > 1:
+        h = self._forward_pass_fast(X)
+        if h.ndim > 1 and h.shape[1] > 1:
             return h
+        h = h.reshape(-1, 1)
         if len(self.classes_) == 1:
             return np.ones_like(h)
         both = np.empty((len(h), 2), h.dtype)
         np.subtract(1, h[:, 0], out=both[:, 0])
         both[:, 1] = h[:, 0]
         lost = both[:, 0] < LOST
-        if self.out_activation_ == "logistic" and lost.any():
+        if self.out_activation_ == "logistic" and lost.any() and not is_overridden(self, "_forward_pass_fast"):
             some = isinstance(X, np.ndarray)
             z = self._outputs(X[lost] if some else X, of="logits")
             both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
@@ -343,6 +348,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             In the order of classes_; finite even if a probability rounds to 0.
         """
         overridden = getattr(self.predict_proba, "__func__", None) is not MLPClassifier.predict_proba
+        overridden |= is_overridden(self, "_forward_pass_fast")
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
         z = self._outputs(X, of="logits")
@@ -351,6 +357,9 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         if self.out_activation_ == "softmax":
             return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))
         return log_sigmoids(z, self._outputs(X)) if z.shape[1] > 1 else np.hstack([log_sigmoid(-z), log_sigmoid(z)])
+
+    def _score(self, X, y, sample_weight=None):
+        return self._score_with_function(X, y, sample_weight, accuracy_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

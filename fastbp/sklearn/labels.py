@@ -72,5 +72,5 @@ class Labels:
     def _labels(self, h):
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.inverse_transform(h)
-        codes = h.argmax(axis=1) if h.shape[1] > 1 else (h[:, 0] > 0.5).astype(np.intp)
+        codes = h.argmax(axis=1) if h.ndim > 1 and h.shape[1] > 1 else (h.ravel() > 0.5).astype(np.intp)
         return self.classes_.take(codes, mode="clip")
