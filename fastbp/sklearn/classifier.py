@@ -14,7 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
-from .labels import Labels, binarizer_of
+from .labels import Labels, binarizer_of, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 from .overrides import is_overridden
 
@@ -181,8 +181,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
-            if "labels represented as bytes" in str(error):     # scikit-learn's words say it all
-                raise
+            refuse_bytes(y)
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _output(self):

@@ -19,6 +19,13 @@ def binarizer_of(y):
     return LabelBinarizer().fit(y)
 
 
+def refuse_bytes(y):
+    """Raise scikit-learn's TypeError if a label is bytes."""
+    for label in np.ravel(y):
+        if isinstance(label, bytes):
+            unique_labels([label])
+
+
 class Labels:
     """Mixin of the classifier: y as the engine takes it, and labels of the outputs."""
 
