@@ -335,6 +335,17 @@ def test_fault_71_the_other_private_methods_give_its_numbers(case, dtype):
         assert ours.dtype == theirs.dtype == dtype
 
 
+def test_fault_71_loss_stands_among_the_attributes_and_is_no_parameter():
+    for cls in (MLPClassifier, neural_network.MLPClassifier):
+        estimator = clone(cls(5))
+        assert vars(estimator)["loss"] == "log_loss"
+        assert "loss" not in estimator.get_params()
+        assert pickle.loads(pickle.dumps(estimator)).loss == "log_loss"
+    old = MLPClassifier.__new__(MLPClassifier)
+    old.__setstate__({name: value for name, value in vars(MLPClassifier(**SETTINGS)).items() if name != "loss"})
+    assert old.fit(X_iris, y_iris).loss == "log_loss"
+
+
 def test_fault_71_spans_of_the_packed_vector_are_those_of_lbfgs_and_pickled():
     ours, theirs, X, y = both("three classes", solver="lbfgs", hidden_layer_sizes=(4,))
     assert not hasattr(ours, "_coef_indptr")

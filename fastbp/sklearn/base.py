@@ -77,6 +77,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         "curve_length": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    def __init__(self, loss: str) -> None:
+        self.loss = loss
+
     @classmethod
     @cache      # reading the signature takes a tenth of a small fit
     def _get_param_names(cls):

@@ -151,7 +151,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
-    loss = "log_loss"
+    loss = "log_loss"       # older pickles lack the attribute
 
     def __init__(
         self,
@@ -167,6 +167,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         curve_length: int | None = None,
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+
+        BaseMLP.__init__(self, "log_loss")      # an attribute and no parameter, as in scikit-learn
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
