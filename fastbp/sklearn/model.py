@@ -52,7 +52,8 @@ class Model:
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A new model with a copy of these weights."""
+        """A new model with a copy of these weights; arrays that are frozen are frozen in it, too."""
+        frozen = [_is_frozen(a) for a in [*coefs, *intercepts]]
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
         if not layer_sizes or len(coefs) != len(intercepts):
@@ -64,9 +65,9 @@ class Model:
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
         model = cls(layer_sizes, functions, np.float32 if single else np.float64)
-        for own, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
+        for own, W, still in zip(model.coefs + model.intercepts, coefs + intercepts, frozen, strict=True):
             own[...] = W
-            own.flags.writeable = W.flags.writeable
+            own.flags.writeable = not still
         return model
 
     def is_of(self, coefs, intercepts, functions):
@@ -135,6 +136,11 @@ class Model:
         """The same plan with identity outputs."""
         plan = self.net.plan
         return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
+
+
+def _is_frozen(a):
+    """Has a user frozen this array? A read-only memory map, as of joblib, is only a place to copy from."""
+    return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
 
 
 def functions_of(activation):
