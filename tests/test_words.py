@@ -98,7 +98,8 @@ def test_fault_78_activations_may_be_spelled_as_elsewhere(given, name):
 
 @pytest.mark.parametrize(("given", "name"), [
     ("mean_squared_error", "squared_error"), ("MSE", "squared_error"), ("mean_absolute_error", "absolute_error"),
-    ("L1Loss", "absolute_error"), ("l2", "squared_error"), ("NLL", "cross_entropy"), ("HuberLoss", "huber"), ("SmoothL1Loss", "huber"), ("pinball", "quantile"),
+    ("l2", "squared_error"), ("NLL", "cross_entropy"),
+    ("L1Loss", "absolute_error"), ("HuberLoss", "huber"), ("SmoothL1Loss", "huber"), ("pinball", "quantile"),
     ("binary_crossentropy", "cross_entropy"), ("BCE", "cross_entropy"), ("BCEWithLogitsLoss", "cross_entropy"),
     ("sparse_categorical_crossentropy", "cross_entropy"), ("PoissonNLLLoss", "poisson"), ("Poisson", "poisson"),
 ])
