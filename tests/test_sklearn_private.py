@@ -335,6 +335,18 @@ def test_fault_71_the_other_private_methods_give_its_numbers(case, dtype):
         assert ours.dtype == theirs.dtype == dtype
 
 
+@pytest.mark.parametrize("n", [0, 1, 80, 82])
+def test_fault_71_a_packed_vector_of_another_length_is_refused_before_anything_has_changed(n):
+    ours = MLPRegressor(**SETTINGS).fit(X_reg, y_reg)
+    before = weights(ours)
+    for call in (ours._unpack, lambda packed: ours._loss_grad_lbfgs(packed, X_reg, y_reg[:, None], None)):
+        with pytest.raises(ValueError, match=re.escape(f"packed_parameters must have shape (81,); got ({n},)")):
+            call(np.zeros(n))
+    np.testing.assert_array_equal(weights(ours), before)
+    ours._unpack(list(before))
+    np.testing.assert_array_equal(weights(ours), before)
+
+
 def test_fault_71_loss_stands_among_the_attributes_and_is_no_parameter():
     for cls in (MLPClassifier, neural_network.MLPClassifier):
         estimator = clone(cls(5))

@@ -53,6 +53,9 @@ class PrivateMethods:
 
     def _unpack(self, packed_parameters):
         """coefs_ and intercepts_ from one vector: all coefs, then all intercepts, row by row."""
+        n = self._model_of_weights().net.n_parameters
+        if np.shape(packed_parameters) != (n,):
+            raise ValueError(f"packed_parameters must have shape ({n},); got {np.shape(packed_parameters)}")
         model = self._writable_model()
         model.net.theta[packed_places(model)] = packed_parameters
 
