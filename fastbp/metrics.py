@@ -79,7 +79,9 @@ def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> floa
 
 @_metric
 def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged; as scikit-learn's r2_score, NaN for one example.
+    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged, as scikit-learn's r2_score.
+
+    NaN for fewer than two examples; unlike there, examples of weight 0 do not count.
     """
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else sample_weight

@@ -40,7 +40,7 @@ def test_fault_78_an_output_alone_has_the_loss_that_belongs_to_it(output, loss):
     ("cross_entropy", "sigmoid"), ("log_loss", "sigmoid"), ("BCELoss", "sigmoid"), ("poisson", "exp"),
     ("squared_error", "identity"), ("MSELoss", "identity"), ("absolute_error", "identity"), ("huber", "identity"),
     ("quantile", "identity"), ("categorical_crossentropy", "softmax"), ("CrossEntropyLoss", "softmax"),
-    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"),
+    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"), ("nll", "softmax"), ("L2Loss", "identity"),
 ])
 def test_fault_78_a_loss_alone_has_the_output_that_belongs_to_it(loss, output):
     assert made(loss=loss)[0] == output
@@ -98,6 +98,7 @@ def test_fault_78_activations_may_be_spelled_as_elsewhere(given, name):
 
 @pytest.mark.parametrize(("given", "name"), [
     ("mean_squared_error", "squared_error"), ("MSE", "squared_error"), ("mean_absolute_error", "absolute_error"),
+    ("l2", "squared_error"), ("NLL", "cross_entropy"),
     ("L1Loss", "absolute_error"), ("HuberLoss", "huber"), ("SmoothL1Loss", "huber"), ("pinball", "quantile"),
     ("binary_crossentropy", "cross_entropy"), ("BCE", "cross_entropy"), ("BCEWithLogitsLoss", "cross_entropy"),
     ("sparse_categorical_crossentropy", "cross_entropy"), ("PoissonNLLLoss", "poisson"), ("Poisson", "poisson"),

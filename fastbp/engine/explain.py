@@ -10,7 +10,7 @@ from .._types import Layout
 
 LABELS = ("labels must be integers 0 to K-1, such as np.unique({name}, return_inverse=True)[1]; "
           "fastbp.sklearn.MLPClassifier takes any labels")
-FLOAT = "but its values are numbers; pass {name}.astype(float)"
+FLOAT = "but its values are numbers; pass "
 ENCODE = "encode it as numbers first, for example with pandas.get_dummies or scikit-learn's OneHotEncoder"
 
 
@@ -21,7 +21,7 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
         return begin
     at = next((at for at, cell in np.ndenumerate(a) if not isinstance(cell, (Real, np.bool_))), None)
     if at is None:      # numbers, each an object of its own
-        return f"{begin}, {FLOAT.format(name=name)}" if a.size else begin
+        return f"{begin}, {FLOAT}{_as_float(value, name)}" if a.size else begin
     found = a[at].item() if isinstance(a[at], np.generic) else a[at]
     cell = f"{name}[{', '.join(map(str, at))}] is {found!r:.60}" if at else f"it is {found!r:.60}"
     column = _column(value, at)
@@ -30,8 +30,15 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
     if not isinstance(found, (str, bytes)):
         return f"{begin}: {cell}"
     if _are_numbers(a):
-        return f"{begin}: {cell}, {FLOAT.format(name=name)}"
-    return f"{begin}: {cell}; {LABELS.format(name=name) if labels else ENCODE}"
+        return f"{begin}: {cell}, {FLOAT}{_as_float(value, name)}"
+    if not labels:
+        return f"{begin}: {cell}; {ENCODE}"
+    return f"{begin}: {cell}; {LABELS.format(name=name)}{' of numbers or str, not bytes' * isinstance(found, bytes)}"
+
+
+def _as_float(value: Any, name: str) -> str:
+    """What makes numbers of it: its own method if it has one, else NumPy."""
+    return f"{name}.astype(float)" if hasattr(value, "astype") else f"np.asarray({name}, float)"
 
 
 def _are_numbers(a: NDArray[Any]) -> bool:

@@ -84,6 +84,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         "curve_length": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    def __init__(self, loss: str) -> None:
+        self.loss = loss
+
     @classmethod
     @cache      # reading the signature takes a tenth of a small fit
     def _get_param_names(cls):
@@ -116,6 +119,14 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         model, weights = vars(self).get("_fastbp_model"), self._weights()
         if model is None or not model.is_of(*weights):
             model = Model.of(*weights)
+            self._hold(model)
+        return model
+
+    def _writable_model(self):
+        """The model behind coefs_ and intercepts_; a copy of it if one of these is frozen."""
+        model = self._model_of_weights()
+        if not model.is_writable():
+            model = model.thawed()
             self._hold(model)
         return model
 
@@ -166,7 +177,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     def _check_goes_on(self, hidden, n_outputs):
         """Raise ValueError if partial_fit or a warm start cannot continue with the present weights."""
         *sizes, K = [W.shape[1] for W in self.coefs_]
-        name, output = type(self).__name__, self._output()
+        name = type(self).__name__
         if hidden != sizes and hidden != vars(self).get("_drawn_hidden", hidden):
             raise ValueError(
                 f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but this {name} continues with weights of hidden "
@@ -175,12 +186,17 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             )
         if n_outputs != K:
             raise ValueError(f"y has {n_outputs} outputs, but this {name} continues with weights that have {K}")
+        self._check_output()
+        self._hidden_given = self.hidden_layer_sizes
+
+    def _check_output(self):
+        """Raise ValueError if out_activation_ does not go with the loss: such weights have no gradient here."""
+        output = self._output()
         if self.out_activation_ != output:
             raise ValueError(
                 f"out_activation_={self.out_activation_!r} can be used for predictions only: loss={self.loss!r} is "
                 f"trained with {output!r}. Set out_activation_={output!r} to continue, or fit with warm_start=False"
             )
-        self._hidden_given = self.hidden_layer_sizes
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
         before = dict(vars(self))
@@ -198,8 +214,6 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         """Make all checks, set the start values; return the model and a function that fits it."""
         hidden = self._check_numbers()
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
-        if self.early_stopping and incremental and stochastic:
-            raise ValueError("partial_fit does not support early_stopping=True")
         if not stochastic and (np.any(self.dropout) or self.clip_norm is not None):
             raise ValueError("solver='lbfgs' has no steps for dropout and clip_norm; "
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
@@ -214,6 +228,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
         score_w = inputs.weights(sample_weight, X)
+        if self.early_stopping and incremental and stochastic:      # after X and y, as scikit-learn
+            raise ValueError("partial_fit does not support early_stopping=True")
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
             validation = self._validate_held_out(*validation)
@@ -224,6 +240,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self._check_goes_on(hidden, n_outputs)
         self.n_outputs_ = n_outputs
         model = self._model_of_weights()
+        if stochastic and not model.is_writable():
+            raise ValueError(messages.READ_ONLY)
+        model = self._writable_model()      # L-BFGS puts new arrays in the place of frozen ones, as scikit-learn
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:

@@ -7,14 +7,16 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
-from .labels import Labels, binarizer_of, class_factors, has_one_class
+from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
+from .overrides import is_overridden
 
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
 
@@ -149,7 +151,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
-    loss = "log_loss"
+    loss = "log_loss"       # older pickles lack the attribute
 
     def __init__(
         self,
@@ -176,6 +178,8 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
         self.n_threads, self.curve_length = n_threads, curve_length
 
+        BaseMLP.__init__(self, "log_loss")      # an attribute and no parameter, as in scikit-learn
+
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
         if sp.issparse(y):
@@ -189,6 +193,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
+            refuse_bytes(y)
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _output(self):
@@ -317,7 +322,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels from classes_; for several labels 0 and 1.
         """
-        return self._labels(self._outputs(X))
+        return self._predict(X)
 
     def _predict(self, X, check_input=True):
         return self._labels(self._forward_pass_fast(X, check_input))
@@ -335,16 +340,17 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples, n_classes)
             In the order of classes_.
         """
-        h = self._outputs(X)
-        if h.shape[1] > 1:
+        h = self._forward_pass_fast(X)
+        if h.ndim > 1 and h.shape[1] > 1:
             return h
+        h = h.reshape(-1, 1)
         if has_one_class(self):
             return np.ones_like(h)
         both = np.empty((len(h), 2), h.dtype)
         np.subtract(1, h[:, 0], out=both[:, 0])
         both[:, 1] = h[:, 0]
         lost = both[:, 0] < LOST
-        if self.out_activation_ == "logistic" and lost.any():
+        if self.out_activation_ == "logistic" and lost.any() and not is_overridden(self, "_forward_pass_fast"):
             some = isinstance(X, np.ndarray)
             z = self._outputs(X[lost] if some else X, of="logits")
             both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
@@ -364,6 +370,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             In the order of classes_; finite even if a probability rounds to 0.
         """
         overridden = getattr(self.predict_proba, "__func__", None) is not MLPClassifier.predict_proba
+        overridden |= is_overridden(self, "_forward_pass_fast")
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
         z = self._outputs(X, of="logits")
@@ -372,6 +379,9 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         if self.out_activation_ == "softmax":
             return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))
         return log_sigmoids(z, self._outputs(X)) if z.shape[1] > 1 else np.hstack([log_sigmoid(-z), log_sigmoid(z)])
+
+    def _score(self, X, y, sample_weight=None):
+        return self._score_with_function(X, y, sample_weight, accuracy_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,14 @@ class Validation:
         if self.scorer is None:
             return float(self.estimator._score_of(h, self.set.target, self.set.w))
         weights = {} if self.w is None else {"sample_weight": self.w}
-        return float(self.scorer(self.estimator, self.X, self.y, **weights))
+        return self._number(self.scorer(self.estimator, self.X, self.y, **weights))
+
+    def _number(self, value):
+        number = value.item() if getattr(value, "size", 0) == 1 else value      # of NumPy
+        if not isinstance(number, Real):
+            raise TypeError(f"scoring must return a number; {self.score_name()} returned {value!r:.60} of type "
+                            f"{type(value).__name__}")
+        return float(number)
 
     def score_name(self):
         """The score, as the estimator's parameters name it."""
@@ -276,7 +284,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
     e.t_ += m
     _append(e, "loss_curve_", e.loss_)
     if e.verbose:
-        print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        messages.say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
     if diverged:
         _give_up(e, validation)
         return True
@@ -321,7 +329,7 @@ def _validate(e, model, validation):
     _append(e, "validation_loss_curve_", loss)
     _append(e, "validation_scores_", score)
     if e.verbose:
-        print(f"Validation score: {score:f}")
+        messages.say(f"Validation score: {score:f}")
     if not math.isfinite(score):
         validation.diverged = e.early_stopping and math.isnan(score) and not math.isfinite(e.loss_)
         validation.unusable += 1

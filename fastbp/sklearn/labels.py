@@ -54,6 +54,13 @@ def binarizer_of(y):
     return LabelBinarizer().fit(y)
 
 
+def refuse_bytes(y):
+    """Raise scikit-learn's TypeError if a label is bytes."""
+    for label in np.ravel(y):
+        if isinstance(label, bytes):
+            unique_labels([label])
+
+
 class Labels:
     """Mixin of the classifier: y as the engine takes it, and labels of the outputs."""
 
@@ -123,5 +130,5 @@ class Labels:
     def _labels(self, h):
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.inverse_transform(h)
-        codes = h.argmax(axis=1) if h.shape[1] > 1 else (h[:, 0] > 0.5).astype(np.intp)
+        codes = h.argmax(axis=1) if h.ndim > 1 and h.shape[1] > 1 else (h.ravel() > 0.5).astype(np.intp)
         return np.asarray(self._label_binarizer.classes_).take(codes, mode="clip")

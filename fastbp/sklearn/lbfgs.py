@@ -14,7 +14,7 @@ from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
 from . import callbacks, messages
 from .inputs import TrainingSet
-from .model import packed_places
+from .model import packed_places, packed_spans
 from .stochastic import allowed_threads
 
 OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # has the option iprint
@@ -94,6 +94,7 @@ def full_batch(estimator, model, X, y, target, w):
     Like scikit-learn, it computes in float64 for every dtype of the network.
     """
     e, net = estimator, model.net
+    e._coef_indptr, e._intercept_indptr = packed_spans(model)
     training = TrainingSet(net.plan, np.float64, X, target, w)
     objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
     options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
@@ -113,7 +114,7 @@ def _minimise(e, net, objective, options, examples):
             e.n_iter_ += 1
             e.loss_ = np.float64(intermediate_result.fun)
             if e.verbose:
-                print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+                messages.say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
             stopped = report(e)
             if stopped:
                 raise StopIteration

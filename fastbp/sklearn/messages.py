@@ -2,12 +2,22 @@
 
 import sys
 import warnings
+from contextlib import suppress
 
 from sklearn.exceptions import ConvergenceWarning
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
+READ_ONLY = (
+    "output array is read-only: an array of coefs_ or intercepts_ is frozen; setflags(write=True) lets steps change it"
+)
+
+
+def say(line):
+    """Print a line of a verbose fit. A broken stream ends the reports, never the training."""
+    with suppress(Exception):
+        print(line)
 
 
 def warn(message, category=UserWarning):

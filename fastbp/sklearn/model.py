@@ -1,6 +1,7 @@
 """The network of an estimator, its parameters as coefs_ and intercepts_, and their start values."""
 
 from functools import cached_property
+from itertools import pairwise
 from operator import is_
 
 import numpy as np
@@ -42,6 +43,7 @@ class Model:
         )
         self.coefs = [Theta[:, 1:].T for Theta in self.net.Theta]
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
+        self._arrays = self.coefs + self.intercepts
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
         self._predict_row = sums.row_predictor(self.net.plan, self.net.theta)
@@ -54,7 +56,8 @@ class Model:
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A new model with a copy of these weights."""
+        """A new model with a copy of these weights; arrays that are frozen are frozen in it, too."""
+        frozen = [_is_frozen(a) for a in [*coefs, *intercepts]]
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
         if not layer_sizes or len(coefs) != len(intercepts):
@@ -66,8 +69,9 @@ class Model:
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
         model = cls(layer_sizes, functions, np.float32 if single else np.float64)
-        for own, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
+        for own, W, still in zip(model.coefs + model.intercepts, coefs + intercepts, frozen, strict=True):
             own[...] = W
+            own.flags.writeable = not still
         return model
 
     def is_of(self, coefs, intercepts, functions):
@@ -76,6 +80,17 @@ class Model:
             len(coefs) == len(intercepts) == len(self.coefs) and all(map(is_, coefs, self.coefs))
             and all(map(is_, intercepts, self.intercepts)) and functions == self.functions
         )
+
+    def is_writable(self):
+        """May steps change every array? `setflags(write=False)` freezes one."""
+        return not [a for a in self._arrays if not a.flags.writeable]
+
+    def thawed(self):
+        """A copy of which every array is writable."""
+        model = Model.of(self.coefs, self.intercepts, self.functions)
+        for a in model.coefs + model.intercepts:
+            a.flags.writeable = True
+        return model
 
     def is_finite(self):
         """Is every parameter a finite number?"""
@@ -127,6 +142,11 @@ class Model:
         return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
 
 
+def _is_frozen(a):
+    """Has a user frozen this array? A read-only memory map, as of joblib, is only a place to copy from."""
+    return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
+
+
 def functions_of(activation):
     """The name of g, or a tuple of the names by layer: both can be compared."""
     return activation if isinstance(activation, str) else tuple(activation)
@@ -157,6 +177,14 @@ def _pair(init, model):
     if not all(np.isfinite(a).all() for a in given):
         raise ValueError("init must hold finite numbers; it contains NaN or infinity")
     return given
+
+
+def packed_spans(model):
+    """Where the arrays stand in scikit-learn's packed vector: (start, end, shape) of coefs, (start, end) of intercepts.
+    """
+    ends = np.cumsum([0, *(a.size for a in model.coefs + model.intercepts)]).tolist()
+    spans, L = list(pairwise(ends)), len(model.coefs)
+    return [(*span, W.shape) for span, W in zip(spans[:L], model.coefs, strict=True)], spans[L:]
 
 
 def packed_places(model):

@@ -5,6 +5,8 @@ from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptr
 from sklearn.neural_network._multilayer_perceptron import MLPClassifier as MLPClassifier
 from sklearn.neural_network._multilayer_perceptron import MLPRegressor as MLPRegressor
 
+from .private import PrivateMethods
+
 HONOURED = {"_init_coef", "_check_solver"}
 GRADIENT = ("MLPRegressor(loss=...) has further losses, dropout= and clip_norm= change the gradient, solver= takes "
             "your own optimizer, and fastbp.Network gives cost and gradient for your own loop")
@@ -37,6 +39,7 @@ def _private(classes):
     }
 
 
+OWN = {name: vars(PrivateMethods)[name] for name in ("_init_coef", "_forward_pass_fast")}
 THEIRS = _private([BaseMultilayerPerceptron, MLPClassifier, MLPRegressor]) - HONOURED
 
 
@@ -71,21 +74,22 @@ def check(estimator):
     for name, original in ORIGINALS[first].items():
         if getattr(first, name, None) is not original:
             _refuse(cls, first, name)
-    if is_drawn(estimator) and not (isinstance(estimator.init, str) and estimator.init == "auto"):
+    if is_overridden(estimator, "_init_coef") and not (isinstance(estimator.init, str) and estimator.init == "auto"):
         raise ValueError(f"init={estimator.init!r} and the _init_coef of {cls.__name__} both set the start weights; "
                          "use init='auto' with _init_coef")
 
 
 def _refuse(cls, base, name):
     instead = INSTEAD.get(name, "fastbp.Network and fastbp.Trainer let you write your own training")
-    raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fastbp's {base.__name__} "
-                    f"does not call. Instead: {instead}. Of the private methods only _init_coef may be overridden.")
+    raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fit of fastbp's "
+                    f"{base.__name__} does not call. Instead: {instead}. "
+                    "Of the private methods only _init_coef may be overridden.")
 
 
-def is_drawn(estimator):
-    """Does a subclass, a mixin or the instance override _init_coef?"""
-    method = getattr(estimator._init_coef, "__func__", estimator._init_coef)
-    return getattr(method, "__module__", None) != "fastbp.sklearn.private"
+def is_overridden(estimator, name):
+    """Do a subclass, a mixin, a patch or the instance override this method of OWN, wrapped or not?"""
+    method = getattr(estimator, name)
+    return getattr(method, "__func__", None) is not OWN[name] or method.__self__ is not estimator
 
 
 def draw(estimator, model):

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -286,9 +287,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The outputs.
         """
-        h = self._outputs(X)
-        return h.ravel() if h.shape[1] == 1 else h
+        return self._predict(X)
 
     def _predict(self, X, check_input=True):
         h = self._forward_pass_fast(X, check_input)
         return h.ravel() if h.shape[1] == 1 else h
+
+    def _score(self, X, y, sample_weight=None):
+        return self._score_with_function(X, y, sample_weight, r2_score)

@@ -14,6 +14,7 @@ from ..engine import checks, sums, threads
 from ..optimizers import SGD, Adam
 from ..schedules import InverseScaling
 from ..training.trainer import Trainer
+from . import messages
 
 SMALLEST = math.ulp(0)  # the least learning rate: it must be above 0
 
@@ -181,7 +182,7 @@ class Stochastic:
             self.rule.learning_rate /= 5.0
             ending = f" Setting learning rate to {self.rule.learning_rate:f}"
         if verbose:
-            print(message + ending)
+            messages.say(message + ending)
         return "Stopping" in ending
 
     def set(self, alpha, clip_norm, mean_weight=None):
