@@ -60,9 +60,9 @@ class Worker:
             runs.append(self._once(label))
         return [statistics.median(seconds) for seconds in zip(*runs, strict=True)]
 
-    def ceilings(self, dtype):
-        """Measure what the machine can do (floor.py only)."""
-        return self._peer.ceilings(dtype)
+    def gauge(self, method, **arguments):
+        """Measure what the machine can do (ceiling.py only)."""
+        return getattr(self._peer, method)(**arguments)
 
     def drop(self):
         """Forget the problem."""
