@@ -24,7 +24,7 @@ def arguments():
     add("--isa", nargs="+", choices=tuple(LIMITS), default=["native"],
         help="native: the widest vectors there are; avx2: every library held to AVX2")  # fmt: skip
     add("--rounds", type=int, help="turns of each peer (quick 3, full 9)")
-    add("--budget", type=float, help="seconds a peer has in a workload before it takes no more turns (quick 0.08, full 1)")
+    add("--budget", type=float, help="seconds of a peer's turns in a workload, one turn at least (quick 0.08, full 1)")
     add("--cpu-time", action="store_true", help="one thread: count CPU seconds (a machine that others use)")
     add("--mnist", metavar="PATH", help="mnist.npz (x_train, y_train); synthetic images of the same kind otherwise")
     add("--json", metavar="PATH", help="write everything measured")
@@ -51,11 +51,11 @@ def chosen(settings):
 
 def measured(settings):
     """Run with one instruction set after the other; return all that was found."""
-    contests = []
+    contests, workloads = [], chosen(settings)
     for isa in settings.isa:
         run = contest.Contest(settings, isa, lambda line: print(line, file=sys.stderr, flush=True))
         try:
-            run.run(chosen(settings))
+            run.run(workloads)
         finally:
             run.close()
         contests.append(run)

@@ -19,7 +19,7 @@ def sigmoid(z):
 
 def relu(z):
     """z := max(z, 0)."""
-    np.maximum(z, 0, z)
+    np.maximum(z, 0, out=z)
 
 
 def softmax(z):

@@ -120,7 +120,7 @@ class Train(Model):
 
 
 class Step(Train):
-    """One jitted step a call, its buffers donated; waited for, since the caller wants the new weights."""
+    """One jitted step a call, its buffers donated; only the last is waited for, so that calls overlap with the work."""
 
     def __init__(self, problem, label):
         Model.__init__(self, problem, label)
@@ -136,8 +136,8 @@ class Step(Train):
         """Step by step."""
         state, compiled = self.state, self.compiled
         for X, Y in self.calls:
-            state = jax.block_until_ready(compiled(state, X, Y))
-        self.state = state
+            state = compiled(state, X, Y)
+        self.state = jax.block_until_ready(state)
 
 
 class Gradient(Model):

@@ -129,19 +129,19 @@ def control(name, kind):
 
 TABLE = (
     Workload(
-        "online 784-30-10", "train", (784, 30, 10), "images", 20_000, PER_EXAMPLE, quick_m=2_000,
+        "online 784-30-10", "train", (784, 30, 10), "images", 20_000, PER_EXAMPLE, quick_m=1_000,
         learning_rate=0.05, reach=reach(3.0, 2.0),
     ),
     Workload(
-        "online 4-8-3", "train", (4, 8, 3), "flowers", 50_000, PER_EXAMPLE, quick_m=10_000,
+        "online 4-8-3", "train", (4, 8, 3), "flowers", 50_000, PER_EXAMPLE, quick_m=4_000,
         loss="squared_error", learning_rate=0.5, reach=reach(2.0, 1.3),
     ),
     Workload(
-        "online 64-100-100-10 sigmoid", "train", (64, 100, 100, 10), "images", 20_000, PER_EXAMPLE, quick_m=2_000,
+        "online 64-100-100-10 sigmoid", "train", (64, 100, 100, 10), "images", 20_000, PER_EXAMPLE, quick_m=1_000,
         learning_rate=0.05, reach=reach(2.4, 2.2),
     ),
     Workload(
-        "online 64-100-100-10 ReLU", "train", (64, 100, 100, 10), "images", 20_000, PER_EXAMPLE, quick_m=2_000,
+        "online 64-100-100-10 ReLU", "train", (64, 100, 100, 10), "images", 20_000, PER_EXAMPLE, quick_m=1_000,
         activation="relu", learning_rate=0.01, reach=reach(2.4, 2.2),
     ),
     Workload(
