@@ -15,6 +15,7 @@ from .workloads import WORKLOADS
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py"))
 OURS, STEPS = "fastbp", "fastbp steps"
+LONGEST_WARM_UP = 1.0  # s: a first run may load code, so a shorter one says nothing
 REST = 0.02  # s: after a turn on several threads their pools still spin; nobody else is timed meanwhile
 
 
@@ -24,8 +25,9 @@ class Worker:
     def __init__(self, module, n_threads, isa, python):
         self.module, self.n_threads = module, n_threads
         command = [python, "-m", "bench.worker", module, n_threads, *cores(n_threads)]
+        surroundings = environment(n_threads, isa, interpreters.NOT_UNDERSTOOD.get(module, ()))
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, env=environment(n_threads, isa), stdin=subprocess.PIPE,
+            [str(part) for part in command], cwd=ROOT, env=surroundings, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
@@ -60,13 +62,13 @@ class Contestant:
         self.turns, self.first_seconds, self.figures, self.same_loss, self.error = [], None, None, True, None
 
     def first(self, budget):
-        """Warm up, and take the figures all must agree on; a run that fills the budget alone is the only turn."""
+        """Warm up, and take the figures all must agree on; a run too long to be warming up is the only turn."""
         reply = self.worker.ask("first", label=self.label)
         self.error = reply.get("error")
         if not self.error:
             run, self.figures, self.same_loss = (reply["ok"][key] for key in ("seconds", "figures", "same_loss"))
             self.first_seconds = run[0]
-            if run[0] > budget:
+            if run[0] > max(budget, LONGEST_WARM_UP):
                 self.turns.append(run)
 
     def turn(self):
@@ -134,7 +136,7 @@ class Contest:
     def _wanted(self, label, full_only):
         peers = self.settings.peers
         if peers and label != "ceiling":
-            return any(name.lower() in label.lower() for name in peers)
+            return any(name.lower() in label.lower() if len(name) > 1 else name == label for name in peers)
         return self.settings.full or label not in full_only
 
     def _labels(self, worker, workload):

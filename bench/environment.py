@@ -46,9 +46,12 @@ def restart():
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], cleaned(os.environ))
 
 
-def environment(n_threads, isa="native"):
-    """Return a worker's environment: clean, n_threads for every library, no wider vectors than isa."""
-    limits = LIMITS[isa]
+def environment(n_threads, isa="native", not_understood=()):
+    """Return a worker's environment: clean, n_threads for every library, no wider vectors than isa.
+
+    `not_understood` names limits at which the library of this worker would stop.
+    """
+    limits = {name: value for name, value in LIMITS[isa].items() if name not in not_understood}
     flags = [limits.get("XLA_FLAGS", ""), ONE_XLA_THREAD if n_threads == 1 else ""]
     threads = dict.fromkeys(THREADS, str(n_threads))
     xla = {"XLA_FLAGS": " ".join(filter(None, flags)), "JAX_PLATFORMS": "cpu"}

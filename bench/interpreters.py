@@ -10,6 +10,7 @@ from .compiler import FOLDER
 # Another release of a library that is here too: its module, its environment, what pip installs.
 OLD_JAX = "peer_jax_0_4"
 ENVIRONMENTS = {OLD_JAX: ("jax-0.4.31", ("jax==0.4.31", "jaxlib==0.4.31"))}
+NOT_UNDERSTOOD = {OLD_JAX: ("XLA_FLAGS",)}  # has no way to be held to AVX2, and ends at the flag
 SLOWEST_PIP = 600  # s
 
 

@@ -4,6 +4,7 @@
 """
 
 import numpy as np
+import scipy.optimize  # noqa: F401  `minimize` loads it at its first call, which takes seconds
 
 import fastbp
 

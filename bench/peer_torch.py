@@ -27,9 +27,11 @@ def version(n_threads):
 
 
 def prepare(problem, label):
-    """Return the workload made ready; compiling is for training, and for J and D of a few rows."""
+    """Return the workload made ready; compiling is for batches, and for J and D of a few rows: where it helps."""
     workload = problem.workload
     if label == "torch compile" and workload.kind == "gradient" and workload.rows:
         return torch_compiled.CompiledGradient(problem, label)
+    if label == "torch compile" and workload.online:
+        return None
     form = FORMS[label].get(workload.kind)
     return form and form(problem, label)

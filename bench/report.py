@@ -71,8 +71,8 @@ def times(value, digits=2):
 
 
 def percent(value):
-    """Return a share as text; small ones keep a digit."""
-    return "" if value is None else f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.1f} %"
+    """Return a share as text; small ones keep two digits."""
+    return "" if value is None else f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.2g} %"
 
 
 def verdict(value, wanted):

@@ -45,6 +45,8 @@ class Worker:
             if prepared is not None:
                 self._prepared[label] = prepared
                 seconds[label] = time.perf_counter() - start
+        if not self._prepared:
+            self.drop()
         return seconds
 
     def first(self, label):

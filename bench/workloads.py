@@ -133,7 +133,7 @@ TABLE = (
         learning_rate=0.05, reach=reach(3.0, 2.0),
     ),
     Workload(
-        "online 4-8-3", "train", (4, 8, 3), "flowers", 50_000, PER_EXAMPLE, quick_m=4_000,
+        "online 4-8-3", "train", (4, 8, 3), "flowers", 50_000, PER_EXAMPLE, quick_m=10_000,
         loss="squared_error", learning_rate=0.5, reach=reach(2.0, 1.3),
     ),
     Workload(

@@ -149,6 +149,7 @@ def test_a_worker_is_held_to_its_threads_and_vectors_whatever_the_environment_sa
     assert ("--xla_cpu_max_isa=AVX2" in found["XLA_FLAGS"]) == (isa == "avx2")
     assert ("intra_op_parallelism_threads=1" in found["XLA_FLAGS"]) == (n_threads == 1)
     assert "SSE4_2" not in found["XLA_FLAGS"]
+    assert "max_isa" not in environment.environment(n_threads, isa, ("XLA_FLAGS",))["XLA_FLAGS"]
 
 
 def bench(*arguments, **extra):
