@@ -59,6 +59,8 @@ def measured(settings):
         finally:
             run.close()
         contests.append(run)
+        if settings.json:  # what is measured is kept, whatever happens to the next
+            report.write_json(report.summary(contests), settings.json)
     return report.summary(contests)
 
 
@@ -67,8 +69,6 @@ def main():
     settings = arguments()
     found = report.read_json(settings.source) if settings.source else measured(settings)
     print(report.text(found))
-    if settings.json:
-        report.write_json(found, settings.json)
     if settings.write:
         for path in page.write(found):
             print(f"written: {path}")

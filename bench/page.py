@@ -8,7 +8,6 @@ from .workloads import TABLE
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 DTYPES = ("float32", "float64")
-WIDER = "native"
 
 
 def threaded():
@@ -70,7 +69,8 @@ def provenance(report):
     for isa, ceiling in report["ceilings"].items():
         flops = " and ".join(f"{ceiling['flops'][dtype] / 1e9:.0f} {dtype}" for dtype in ceiling["flops"])
         peaks.append(f"{heading(report, isa)} {flops}")
-    versions = "; ".join(next(iter(report["versions"].values())).values())
+    found = next(iter(report["versions"].values()))
+    versions = "; ".join(version for name, version in found.items() if name != "ceiling")
     return (
         f"Measured on {report['date'][:10]} by `{report['command']}`. Machine: {report['machine']}. Independent "
         f"multiply-adds of one core, GFLOP/s: {', '.join(peaks)}. Versions: {versions}."
