@@ -11,8 +11,9 @@ ROOFLINE = "roofline"
 
 
 def of(results, workload, dtype, threads):
-    """Return the results of a cell by peer; `results` are of one instruction set."""
-    return cell_of(results, workload, dtype, threads, results[0]["isa"])
+    """Return the results of a cell by peer, without the steps alone; `results` are of one instruction set."""
+    cell = cell_of(results, workload, dtype, threads, results[0]["isa"])
+    return {peer: r for peer, r in cell.items() if peer != STEPS}
 
 
 def palette(results):
@@ -27,7 +28,7 @@ def bars(axes, results, dtype, threads, colours):
     cells = [(name, cell) for name, cell in cells if len(cell) > 1]
     for y, (_, cell) in enumerate(cells):
         unit = cell.get(OURS) or min(cell.values(), key=lambda r: r["seconds"])
-        seconds = {peer: r["seconds"] for peer, r in cell.items() if peer not in (OURS, STEPS)}
+        seconds = {peer: r["seconds"] for peer, r in cell.items() if peer != OURS}
         if "roofline_seconds" in unit:
             seconds[ROOFLINE] = unit["roofline_seconds"]
         for peer, value in seconds.items():
