@@ -15,7 +15,8 @@ from .workloads import WORKLOADS
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py"))
 OURS, STEPS = "fastbp", "fastbp steps"
-LONGEST_WARM_UP = 1.0  # s: a first run may load code, so a shorter one says nothing
+LONGEST_WARM_UP = {False: 1.0, True: 5.0}  # s, by --full: a shorter first run may be warming up, and does not count
+LEAST_TURNS = {False: 1, True: 3}  # whatever the budget
 REST = 0.02  # s: after a turn on several threads their pools still spin; nobody else is timed meanwhile
 
 
@@ -60,15 +61,16 @@ class Contestant:
     def __init__(self, worker, label, prepare_seconds):
         self.worker, self.label, self.prepare_seconds = worker, label, prepare_seconds
         self.turns, self.first_seconds, self.figures, self.same_loss, self.error = [], None, None, True, None
+        self.only = False  # is the first run the only turn?
 
-    def first(self, budget):
+    def first(self, longest):
         """Warm up, and take the figures all must agree on; a run too long to be warming up is the only turn."""
         reply = self.worker.ask("first", label=self.label)
         self.error = reply.get("error")
         if not self.error:
             run, self.figures, self.same_loss = (reply["ok"][key] for key in ("seconds", "figures", "same_loss"))
-            self.first_seconds = run[0]
-            if run[0] > max(budget, LONGEST_WARM_UP):
+            self.first_seconds, self.only = run[0], run[0] > longest
+            if self.only:
                 self.turns.append(run)
 
     def turn(self):
@@ -84,10 +86,10 @@ class Contestant:
         """Return whether it did the same work as the yardstick's figures."""
         return not self.figures or (self.same_loss and reference.agree(self.figures, yardstick, dtype))
 
-    def done(self, budget):
-        """Return whether it has had its time (one turn at least)."""
+    def done(self, budget, least):
+        """Return whether it has had its time, and its least number of turns."""
         wall = [turn[0] for turn in self.turns]
-        return bool(self.error) or (bool(wall) and sum(wall) + wall[-1] > budget)
+        return bool(self.error) or self.only or (len(wall) >= least and sum(wall) + wall[-1] > budget)
 
 
 class Contest:
@@ -168,12 +170,12 @@ class Contest:
         problem.write(path, workload, dtype, self.settings.full, self.settings.mnist)
         contestants = self._prepare(path, workload)
         for contestant in contestants:
-            contestant.first(self.settings.budget)
+            contestant.first(LONGEST_WARM_UP[self.settings.full])
         self.gauge_peak(dtype)
         for r in range(self.settings.rounds):
             start = r % max(1, len(contestants))
             for contestant in contestants[start:] + contestants[:start]:
-                if not contestant.done(self.settings.budget):
+                if not contestant.done(self.settings.budget, LEAST_TURNS[self.settings.full]):
                     contestant.turn()
         for worker in self.workers:
             worker.ask("drop")
