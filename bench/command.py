@@ -24,7 +24,7 @@ def arguments():
     add("--isa", nargs="+", choices=tuple(LIMITS), default=["native"],
         help="native: the widest vectors there are; avx2: every library held to AVX2")  # fmt: skip
     add("--rounds", type=int, help="turns of each peer (quick 3, full 9)")
-    add("--budget", type=float, help="seconds of a peer's turns in a workload (quick 0.08, at least 1 turn; full 1, at least 3)")
+    add("--budget", type=float, help="seconds of a peer's turns in a workload (quick 0.08; full 1, and three turns)")
     add("--cpu-time", action="store_true", help="one thread: count CPU seconds (a machine that others use)")
     add("--mnist", metavar="PATH", help="mnist.npz (x_train, y_train); synthetic images of the same kind otherwise")
     add("--json", metavar="PATH", help="write everything measured")
