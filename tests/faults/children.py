@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = [str(HERE.parent), str(HERE)]     # what the code may import beside fastbp
-PATH = os.pathsep.join([*HELPERS, *filter(None, [os.environ.get("PYTHONPATH")])])
+PATH = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])   # of helpers, too
 
 
 def run(code, *arguments, timeout=100, before=None, **environment):
