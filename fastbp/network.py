@@ -233,8 +233,8 @@ class Network:
         ndarray (m, K), or (K,) for one example
         """
         h = self._predict_row(X, out)
-        if h is None and out is None:
-            h = self._evaluator.predict(X, self._theta)
+        if h is None:
+            h = self._evaluator.predict(X, self._theta, out)
         return objective.predict(self._plan, self._theta, self.dtype, X, out) if h is None else h
 
     def activations(self, X: ArrayLike) -> list[Floats]:

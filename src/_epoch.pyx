@@ -27,6 +27,8 @@ from _steps cimport batch_weight, epoch_t, run_steps, take_step
 from _taken cimport take_rows, take_targets, takes_t
 from _update cimport learn, next_step
 
+from numpy.random import BitGenerator
+
 from fastbp._backprop import Examples, Team
 
 cdef extern from "numpy/random/bitgen.h":
@@ -225,9 +227,12 @@ def online_steps(
 def permutation(bit_generator, order):
     """order (m,) := 0 .. m - 1, shuffled: the bits of numpy's Generator.permutation(m), in less time."""
     cdef arrays_t held
-    cdef bitgen_t *random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    cdef bitgen_t *random
     cdef int64_t *at
     cdef Py_ssize_t i, m
+    if not isinstance(bit_generator, BitGenerator):     # a capsule may outlive any other object
+        raise TypeError(f"bit_generator must be a numpy BitGenerator; got {type(bit_generator).__name__}")
+    random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
     held.n = 0
     try:
         at = <int64_t *>take(&held, order, "order", b"q", 0, LARGEST_LAYER, 0, WRITE)

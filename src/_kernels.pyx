@@ -106,6 +106,7 @@ def address(array):
 def first_outside(const int64_t[::1] labels not None, Py_ssize_t K):
     """The index of the first label that is not 0 .. K - 1; -1 if there is none."""
     cdef Py_ssize_t i
+    check_owner(labels.base, "labels")
     for i in range(labels.shape[0]):
         if not 0 <= labels[i] < K:
             return i
@@ -119,6 +120,8 @@ def units_differ(const floating[:, :] into not None, const floating[:, :] out_of
     """
     cdef double sums[128]
     cdef Py_ssize_t i, j, n = into.shape[0]
+    check_owner(into.base, "into")
+    check_owner(out_of.base, "out_of")
     if n > 128 or out_of.shape[1] != n + 1:
         return False
     for i in range(n):

@@ -81,6 +81,7 @@ def calls(net, X, Y, penalties, theta=None):
         "out": lambda: net.cost_and_gradient(X, Y, theta=theta, out=np.empty_like(net.theta), n_threads=2, **penalties),
         "cost": lambda: net.cost(X, Y, theta=theta, **penalties),
         "evaluate": lambda: net.evaluate(X, Y), "predict": lambda: net.predict(X),
+        "predict into out": lambda: net.predict(X, out=np.empty((len(X), net.layer_sizes[-1]), net.dtype)),
         "activations": lambda: net.activations(X), "deltas": lambda: net.deltas(X, Y),
     }
 
@@ -130,6 +131,39 @@ def test_fault_75_no_dtype_and_no_kind_of_label_falls_off_the_fast_way(labels, k
             assert net._evaluator.deltas(X, y, net.theta) is not None
             trainer = fastbp.Trainer(net.copy(), "sgd")
             assert trainer.steps.quick(X, y) is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_predictions_go_into_every_out_that_may_be_written_to(dtype):
+    """out may overlap X; the prepared call takes no other array, and none that overlaps theta"""
+    net = fastbp.Network([3, 5, 3], dtype=dtype, seed=0)
+    X = np.random.default_rng(0).normal(size=(70, 3)).astype(dtype)
+    expected, one = net.predict(X), net.predict(X[:1])
+    for shift in (0, 1, 2):     # rows
+        whole = np.concatenate([X, X[:2]])
+        out = whole[shift : shift + 70]
+        assert net._evaluator.predict(whole[:70], net.theta, out) is out
+        assert out.tobytes() == expected.tobytes()
+    row = X[:1].copy()
+    assert net.predict(row[0], out=row[0]).tobytes() == one.tobytes() == row.tobytes()
+
+    frozen = np.empty_like(expected)
+    frozen.flags.writeable = False
+    others = {
+        "frozen": frozen, "dtype": np.empty((70, 3), np.float64 if dtype == np.float32 else np.float32),
+        "Fortran": np.empty((70, 3), dtype, "F"), "gaps": np.empty((70, 6), dtype)[:, ::2],
+        "shape": np.empty((3, 70), dtype),
+        "rows": np.empty((69, 3), dtype), "vector": np.empty(210, dtype), "list": expected.tolist(),
+        "subclass": expected.copy().view(np.recarray), "view of frozen": frozen[:],
+    }
+    for name, out in others.items():
+        assert net._evaluator.predict(X, net.theta, out) is None, name
+    big = fastbp.Network([3, 70, 3], dtype=dtype, seed=0)
+    theta = big.theta.copy()
+    for out in (big.theta[:210], big.theta[-210:], big.theta[100:310]):
+        with pytest.raises(ValueError, match="out must not be a part of net.theta"):
+            big.predict(X, out=out.reshape(70, 3))
+    assert big.theta.tobytes() == theta.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -189,13 +223,14 @@ def test_what_cannot_be_taken_is_named_as_by_the_other_way(kind, dtype):
     given, labels = BAD[kind]
     if kind == "huge" and dtype == np.float64:
         given = bad(X, (0, 0), np.inf)
+    of_X = "predict", "predict into out", "activations"
     for name, call in calls(net, given, labels, {}).items():
-        if name in ("predict", "activations") and given is X:
+        if name in of_X and given is X:
             continue
-        if kind == "no rows" and name in ("predict", "activations"):
+        if kind == "no rows" and name in of_X:
             assert both(net, call)[0] == both(net, call)[1]
             continue
-        if kind == "masked" and name in ("predict", "activations", "deltas", "evaluate"):
+        if kind == "masked" and name in (*of_X, "deltas", "evaluate"):
             continue
         errors = []
         for evaluator in (net._evaluator, Absent()):

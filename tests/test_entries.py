@@ -17,6 +17,9 @@ from fastbp import _backprop, _calls, _epoch, _kernels
 # need be in "+", what may be empty in "?". All other arguments are good ones.
 ENTRIES = {
     "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
+    "_kernels.first_outside": (lambda p, labels: _kernels.first_outside(labels, 3), ""),
+    "_kernels.units_differ": (lambda p, into, out_of: _kernels.units_differ(into, out_of), ""),
+    "_epoch.permutation": (lambda p, order: _epoch.permutation(np.random.PCG64(0), order), ""),
     "_kernels.function": (lambda p, x, out: _kernels.function("exp", x, out), ""),
     "_backprop.panel": (lambda p, theta: _backprop.panel(theta), ""),
     "_backprop.Examples": (
@@ -64,7 +67,8 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner"}    # the last reads no value
+# the last two read no value
+WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner", "_kernels.address"}
 
 
 def good(parts, name):
@@ -192,6 +196,41 @@ def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
     X.resize(60, refcheck=False)
     with pytest.raises(ValueError, match="resized"):
         _kernels.first_nonfinite(view, np.inf)
+
+
+def test_fault_54_nor_are_views_of_such_labels_and_such_weights():
+    labels, Theta = np.zeros(100, np.int64), np.ones(100)
+    views = labels[50:], Theta[50:].reshape(5, 10)
+    for each in labels, Theta:
+        each.resize(60, refcheck=False)
+    for call in (lambda: _kernels.first_outside(views[0], 1), lambda: _kernels.units_differ(views[1], np.ones((2, 6))),
+                 lambda: _kernels.units_differ(np.ones((9, 5)), views[1])):
+        with pytest.raises(ValueError, match="resized"):
+            call()
+
+
+def test_labels_and_equal_units_are_found():
+    rng = np.random.default_rng(0)
+    for m in 0, 1, 7, 1000:
+        labels = rng.integers(0, 4, m)
+        assert _kernels.first_outside(labels, 4) == -1
+        for bad in -1, 4, 2**62, -(2**63):
+            for i in {0, m // 2, m - 1} if m else ():
+                wrong = labels.copy()
+                wrong[i] = bad
+                assert _kernels.first_outside(wrong, 4) == i
+    for dtype in DTYPES:
+        into, out_of = rng.normal(size=(128, 6)).astype(dtype), rng.normal(size=(3, 129)).astype(dtype)
+        assert _kernels.units_differ(into, out_of)
+        assert not _kernels.units_differ(into, out_of[:, :-1])      # of another layer
+        assert not _kernels.units_differ(np.vstack([into, into[:1]]), np.hstack([out_of, out_of[:, 1:2]]))     # 129
+        into[127], out_of[:, 128] = into[0], out_of[:, 1]
+        assert not _kernels.units_differ(into, out_of)
+    for bad in None, np.ones(3), np.ones((2, 2), int):
+        with pytest.raises((ValueError, TypeError)):
+            _kernels.units_differ(bad, np.ones((2, 3)))
+        with pytest.raises((ValueError, TypeError)):
+            _kernels.first_outside(np.ones(3) if bad is None else bad, 3)
 
 
 @pytest.mark.parametrize("arguments", [

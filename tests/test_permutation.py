@@ -39,5 +39,14 @@ def test_compiled_code_writes_into_nothing_else(order):
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="order is read-only"):
         _epoch.permutation(np.random.PCG64(0), frozen)
-    with pytest.raises((TypeError, AttributeError, ValueError)):
-        _epoch.permutation(object(), np.empty(3, np.int64))
+
+
+def test_whoever_has_the_capsule_of_another_is_refused():
+    """It would outlive its owner"""
+    class Thief:
+        bits = np.random.PCG64(0)
+        capsule, lock = bits.capsule, bits.lock
+
+    for bad in (Thief(), object(), None, np.random.default_rng(0)):
+        with pytest.raises(TypeError, match="bit_generator must be a numpy BitGenerator"):
+            _epoch.permutation(bad, np.empty(3, np.int64))
