@@ -6,11 +6,13 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import scipy.linalg
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTBP_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
@@ -47,10 +49,26 @@ def blas_integer():
     """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on)."""
     declarations = (Path(scipy.linalg.__file__).parent / "cython_blas.pxd").read_text()
     named = "blas_int" in declarations
-    BUILD.mkdir(parents=True, exist_ok=True)
-    (BUILD / "_blas_int.pxd").write_text(
-        "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
-    )
+    text = "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
+    path = BUILD / "_blas_int.pxd"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:   # a new date would have everything compiled again
+        path.write_text(text)
+
+
+class BuildFilesTogether(build_ext):
+    """Compiles the C files of an extension beside each other, as `parallel` does with extensions"""
+
+    def build_extensions(self):
+        alone = self.compiler.compile
+
+        def together(sources, *arguments, **settings):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                built = pool.map(lambda source: alone([source], *arguments, **settings), sources)
+                return [path for paths in built for path in paths]
+
+        self.compiler.compile = together
+        super().build_extensions()
 
 
 def extension(name, *c_files):
@@ -67,6 +85,7 @@ def extension(name, *c_files):
 
 blas_integer()
 setup(
+    cmdclass={"build_ext": BuildFilesTogether},
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [
