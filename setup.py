@@ -9,6 +9,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import Cython
 import scipy.linalg
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -46,14 +47,18 @@ KERNELS = ["baseline", "avx2", "avx512", "dispatch"]
 
 
 def blas_integer():
-    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on)."""
+    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on), and how all
+    is built. Whether it has changed: then everything is built again."""
     declarations = (Path(scipy.linalg.__file__).parent / "cython_blas.pxd").read_text()
     named = "blas_int" in declarations
     text = "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
+    text += f"# Cython {Cython.__version__}, {' '.join([*COMPILE, *LINK])}, {DIRECTIVES}\n"
     path = BUILD / "_blas_int.pxd"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:   # a new date would have everything compiled again
-        path.write_text(text)
+    if path.exists() and path.read_text() == text:      # and keeps its date
+        return False
+    path.write_text(text)
+    return True
 
 
 class BuildFilesTogether(build_ext):
@@ -83,7 +88,6 @@ def extension(name, *c_files):
     )
 
 
-blas_integer()
 setup(
     cmdclass={"build_ext": BuildFilesTogether},
     options={"build_ext": {"parallel": os.cpu_count()}},
@@ -98,6 +102,7 @@ setup(
         build_dir=str(BUILD),
         compiler_directives=DIRECTIVES,
         annotate=DEBUG,
+        force=blas_integer(),
         emit_linenums=COVERAGE,
     )
 )
