@@ -6,6 +6,8 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 """
 
 import os
+import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,7 +64,13 @@ def blas_integer():
 
 
 class BuildFilesTogether(build_ext):
-    """Compiles the C files of an extension beside each other, as `parallel` does with extensions"""
+    """Compiles the C files of an extension beside each other, as `parallel` does with extensions; an editable build
+    finds what it has compiled before"""
+
+    def run(self):
+        if self.editable_mode:      # else in a folder that goes away
+            self.build_lib = str(Path("build") / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
+        super().run()
 
     def build_extensions(self):
         alone = self.compiler.compile
