@@ -161,7 +161,7 @@ def test_predictions_go_into_every_out_that_may_be_written_to(dtype):
     big = fastbp.Network([3, 70, 3], dtype=dtype, seed=0)
     theta = big.theta.copy()
     for out in (big.theta[:210], big.theta[-210:], big.theta[100:310]):
-        with pytest.raises(ValueError, match="out must not be a part of net.theta"):
+        with pytest.raises(ValueError, match=r"out must not be a part of net\.theta"):
             big.predict(X, out=out.reshape(70, 3))
     assert big.theta.tobytes() == theta.tobytes()
 
