@@ -20,7 +20,7 @@ from _kernels cimport (
     plan_t, rows_t, to_rows,
 )
 from _memory cimport owner_of, shows
-from _sources cimport fit, ready, sources_t
+from _sources cimport check_labels, fit, ready, sources_t
 from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
 
 from fastbp._backprop import Examples
@@ -291,6 +291,7 @@ cdef class Evaluator:
                 self.few.c[l] = c[l]
             ready(sources, 0, m)
             fit(sources, &self.few.p, True)
+            check_labels(sources, m, self.takes.K)
             if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
                 return None
             return (J, result) if gradient else J

@@ -12,6 +12,12 @@ from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
 from _memory cimport owner_of, shows
 
+cdef extern from *:
+    """
+    #define FASTBP_IN_PYTHON(value) PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE)
+    """
+    bint in_python "FASTBP_IN_PYTHON"(object) noexcept      # is its class written in Python?
+
 cdef struct takes_t:            # the inputs and targets that a network takes
     Py_ssize_t inputs
     Py_ssize_t K
@@ -168,9 +174,14 @@ cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
     return True
 
 
+cdef inline bint is_float(object value) noexcept:
+    """True for a float and numpy.float64. A subclass written in Python may have a `__float__` of its own."""
+    return isinstance(value, float) and not in_python(value)
+
+
 cdef inline bint is_number(object value, double *x) except -1:
     """x := the value if penalties accept it: a float or an int below 2^53, finite, at least 0; else False."""
-    if isinstance(value, float) or (type(value) is int and -1 < value < 1 << 53):
+    if is_float(value) or (type(value) is int and -1 < value < 1 << 53):
         x[0] = value
         return 0 <= x[0] <= DBL_MAX
     return False

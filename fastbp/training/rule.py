@@ -38,11 +38,12 @@ def check_state(
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])
-    if missing := [name for name in expected if name not in state and name != "bias"]:
-        raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(expected)}")
-    if unknown := [name for name in state if name not in expected and name not in others]:
+    names = list(dict.fromkeys(["t", *optimizer.slots, *expected]))     # init of a subclass may make fewer
+    if missing := [name for name in names if name not in state and name != "bias"]:
+        raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(names)}")
+    if unknown := [name for name in state if name not in names and name not in others]:
         raise ValueError(f"state has {', '.join(map(str, unknown))}; {type(optimizer).__name__} has only "
-                         f"{', '.join([*expected, *others])} here")
+                         f"{', '.join([*names, *others])} here")
     checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
     for slot in optimizer.slots:
         checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")
