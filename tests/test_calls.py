@@ -348,3 +348,38 @@ def test_data_checked_before_give_the_same_bits(weights, dtype, monkeypatch):
         found.append(bits([objective.cost(net.theta, data, penalties),
                            objective.cost_and_gradient(net.theta, data, penalties, 2), net.evaluate_data(data)]))
     assert found[0] == found[1]
+
+
+# ---------------------------------------------------------------- numbers of a class of one's own
+
+
+class Half(float):
+    """0.5 to `float`, whatever it holds"""
+
+    def __float__(self):
+        return 0.5
+
+
+@pytest.mark.parametrize("given", [Half(0.1), Half("nan"), Half(-1), type("Same", (float,), {})(0.5), np.float64(0.5)])
+@pytest.mark.parametrize("name", ["weight_decay", "lam", "l1"])
+def test_fault_75_a_float_of_ones_own_class_is_the_number_that_float_makes_of_it(name, given):
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    for value, plain in [(given, 0.5), *([([given, 0.25], [0.5, 0.25])] if name == "weight_decay" else [])]:
+        for call in (net.cost, net.cost_and_gradient):
+            found, expected = both(net, lambda value=value, call=call: call(X, Y, **{name: value}))
+            assert found == expected == bits(call(X, Y, **{name: plain}))
+    assert (raw(net, X, Y, **{name: given}) is not None) == (type(given) is np.float64)     # no Python in between
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-1"])
+def test_fault_75_what_float_makes_of_a_rate_is_what_is_checked(bad):
+    class Rate(float):
+        def __float__(self):
+            return float(bad)
+
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    theta = net.theta.copy()
+    for step in (lambda t: t.step(X, Y), lambda t: t.epoch(X, Y)):
+        with pytest.raises(ValueError, match=r"learning_rate\(0\) must be finite and at least 0; it is (nan|inf|-1\.0)"):
+            step(fastbp.Trainer(net, fastbp.SGD(lambda _: Rate(0.1))))
+    np.testing.assert_array_equal(net.theta, theta)

@@ -197,3 +197,109 @@ def test_the_compiled_rule_is_kept_from_epoch_to_epoch_while_nothing_has_changed
     trainer.epoch(X, Y)
     assert (trainer.steps.compiled_rule(1.0) is before) == kept
     assert (trainer.steps.compiled_rule(2.0) is before) is False
+
+
+# ---------------------------------------------------------------- states of rules in Python
+
+
+def in_python(optimizer):
+    """The optimizer as a rule in Python: a subclass with an `update` of its own"""
+    base = type(optimizer)
+    optimizer.__class__ = type("Mine", (base,), {
+        "update": lambda self, theta, D, state: base.update(self, theta, D, state)})
+    return optimizer
+
+
+GONE = object()
+BAD = {"gone": GONE, "None": None, "half": 0.5, "below": -1, "short": np.zeros(2), "list": [0.0], "text": "x",
+       "matrix": np.zeros((1, 2)), "other": np.zeros(2450, np.float16), "object": np.array([None])}
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("rule", [name for name in OPTIMIZERS if name != "python"])
+def test_fault_53_a_state_that_a_rule_in_python_cannot_go_on_from_is_refused_by_entry(rule, bad):
+    for name in in_python(OPTIMIZERS[rule]()).init(np.zeros(3)):
+        for way in ("step", "epoch", "train"):
+            trainer = fastbp.Trainer(network(), in_python(OPTIMIZERS[rule]()))
+            trainer.step(X[:8], Y[:8])
+            assert not trainer.compiled
+            state = {**trainer.state, name: BAD[bad]}
+            if bad == "gone":
+                del state[name]
+            trainer.state = state
+            theta = trainer.net.theta.copy()
+            with pytest.raises((ValueError, TypeError), match=rf"^state(\['{name}'\] must| has no '{name}')"):
+                {"step": lambda t=trainer: t.step(X[:8], Y[:8]), "epoch": lambda t=trainer: t.epoch(X, Y),
+                 "train": lambda t=trainer: t.epoch(X.tolist(), Y.tolist(), batch_size=None)}[way]()
+            np.testing.assert_array_equal(trainer.net.theta, theta)
+
+
+@pytest.mark.parametrize("state", [None, 5, [], "x", ()])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_fault_53_a_state_that_is_no_dict_is_refused(state, dropout):
+    trainer = fastbp.Trainer(network(), ScaledAdam(), dropout=dropout, seed=0)
+    theta = trainer.net.theta.copy()
+
+    def put_and_step():
+        trainer.state = state
+        trainer.step(X[:8], Y[:8])
+
+    with pytest.raises(TypeError, match="^state must be a dict; got"):
+        put_and_step()
+    np.testing.assert_array_equal(trainer.net.theta, theta)
+
+
+def test_fault_53_read_only_arrays_and_wrong_biases_of_a_rule_in_python_are_refused():
+    trainer = fastbp.Trainer(network(), in_python(fastbp.AdamW()))
+    trainer.step(X[:8], Y[:8])
+    good, theta = trainer.state, trainer.net.theta.copy()
+    still = good["v"].copy()
+    still.setflags(write=False)
+    n = trainer.net.n_parameters
+    for name, value, said in [
+        ("v", still, r"state\['v'\] must be writeable"),
+        ("bias", np.array([0, n]), rf"state\['bias'\] must be indices of theta, 0 to {n - 1}; it has 0 to {n}"),
+        ("bias", np.array([-1, 4]), r"state\['bias'\] must be indices of theta"),
+        ("bias", np.zeros(2), r"state\['bias'\] must be the indices"),
+        ("t", 2**62, r"state\['t'\] must be less than"),
+    ]:
+        trainer.state = {**good, name: value}
+        with pytest.raises(ValueError, match=said):
+            trainer.step(X[:8], Y[:8])
+        np.testing.assert_array_equal(trainer.net.theta, theta)
+    trainer.state = {**good, "bias": np.empty(0, np.int64)}     # as `init` makes it: all decay
+    trainer.step(X[:8], Y[:8])
+
+
+def test_fault_53_a_rate_without_a_step_count_is_refused_by_entry():
+    class Mine(fastbp.optimizers.Optimizer):
+        def __init__(self):
+            self.learning_rate = fastbp.schedules.Constant(0.1)
+
+        def update(self, theta, D, state):
+            theta -= self.rate(state) * D
+
+    trainer = fastbp.Trainer(network(), Mine())
+    trainer.step(X, Y)
+    for state, said in [({}, "state has no 't'.* it has no entries"), ({"T": 3}, "it has 'T'"),
+                        ({"t": "x"}, r"state\['t'\] must be a whole number")]:
+        trainer.state = state
+        with pytest.raises((ValueError, TypeError), match=said):
+            trainer.step(X, Y)
+
+
+@pytest.mark.parametrize("made", [{"m": 1}, {"t": 0, "m": 1}, {"t": 0, "m": 1, "x": 1}])
+def test_fault_53_a_compiled_rule_whose_init_makes_too_little_is_refused_by_entry(made):
+    class Own(fastbp.Adam):
+        compiled = "adam"
+
+        def init(self, theta):
+            return {name: np.zeros_like(theta) if value else 0 for name, value in made.items()}
+
+    trainer = fastbp.Trainer(network(), Own())
+    theta = trainer.net.theta.copy()
+    with pytest.raises(ValueError, match=r"v in the state|state lacks .*v"):
+        trainer.step(X, Y)
+    with pytest.raises(ValueError, match="state lacks .*v"):
+        trainer.state = {"t": 0, "m": np.zeros_like(theta)}
+    np.testing.assert_array_equal(trainer.net.theta, theta)
