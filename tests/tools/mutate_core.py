@@ -38,7 +38,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "feed",
                       "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
-    "_calls.pyx": ["calls", "entries", "core_edges"],
+    "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
@@ -48,7 +48,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_memory.pxd": ["entries_kept", "entries"],
     "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
-    "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
+    "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_taken.pxd": ["calls", "trainer", "entries_kept"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
