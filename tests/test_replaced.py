@@ -244,7 +244,7 @@ def test_fault_53_a_state_that_is_no_dict_is_refused(state, dropout):
         trainer.state = state
         trainer.step(X[:8], Y[:8])
 
-    with pytest.raises(TypeError, match="^state must be a dict; got"):
+    with pytest.raises(TypeError, match=r"^state must be a dict; got"):
         put_and_step()
     np.testing.assert_array_equal(trainer.net.theta, theta)
 
@@ -300,6 +300,6 @@ def test_fault_53_a_compiled_rule_whose_init_makes_too_little_is_refused_by_entr
     theta = trainer.net.theta.copy()
     with pytest.raises(ValueError, match=r"v in the state|state lacks .*v"):
         trainer.step(X, Y)
-    with pytest.raises(ValueError, match="state lacks .*v"):
+    with pytest.raises(ValueError, match=r"state lacks .*v"):
         trainer.state = {"t": 0, "m": np.zeros_like(theta)}
     np.testing.assert_array_equal(trainer.net.theta, theta)

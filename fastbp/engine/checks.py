@@ -300,12 +300,12 @@ def rates(function: Callable[[int], Number], first: int, n: int, name: str = "le
 
 def _float(rate: Any, name: str) -> float:
     """The number as float, infinite if it is too large; converted once, since a subclass may have its own __float__."""
-    if not isinstance(rate, Real) or isinstance(rate, (bool, np.bool_)):
+    if type(rate) is not int and (isinstance(rate, (bool, np.bool_)) or not isinstance(rate, Real)):
         raise TypeError(f"{name} must be a number; it is {rate!r}")
     try:
         return float(rate)
     except OverflowError:
-        return math.inf if rate > 0 else -math.inf
+        return math.inf
 
 
 def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
