@@ -1,6 +1,7 @@
 """The bases of update rules and schedules, objects that hold settings alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,17 @@ def slots_of(state: State, theta: Floats, *slots: str) -> list[Floats]:
     """The arrays like theta of these names; an error names the first entry, t among them, that is not as `init` made
     it. Rules in Python ask for them before anything moves."""
     steps_of(state)
-    return [entry(state, slot, theta.shape, theta.dtype) for slot in slots]
+    arrays = [entry(state, slot, theta.shape, theta.dtype) for slot in slots]
+    check_apart(theta, dict(zip(slots, arrays, strict=True)))
+    return arrays
+
+
+def check_apart(theta: Floats, slots: Mapping[str, Floats]) -> None:
+    """No two of theta and the slots may share memory: a step writes into all of them."""
+    for (name, a), (other, b) in combinations([("", theta), *slots.items()], 2):
+        if np.may_share_memory(a, b):
+            raise ValueError(f"state[{other!r}] must have memory of its own; it shares that of "
+                             f"{f'state[{name!r}]' if name else 'net.theta'}")
 
 
 def entry(state: State, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:

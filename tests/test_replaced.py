@@ -303,3 +303,74 @@ def test_fault_53_a_compiled_rule_whose_init_makes_too_little_is_refused_by_entr
     with pytest.raises(ValueError, match=r"state lacks .*v"):
         trainer.state = {"t": 0, "m": np.zeros_like(theta)}
     np.testing.assert_array_equal(trainer.net.theta, theta)
+
+
+# ---------------------------------------------------------------- the state, changed in place
+
+
+def take(trainer, quick, n):
+    for _ in range(n):
+        trainer.step(X[:8], Y[:8]) if quick else trainer.epoch(X[:8], Y[:8], batch_size=None)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam", "nadam", "rmsprop"])
+@pytest.mark.parametrize("quick", [True, False])
+def test_fault_54_an_array_put_into_the_state_is_the_one_that_steps_go_on_from(quick, rule):
+    trainer, twin = (fastbp.Trainer(network(), OPTIMIZERS[rule]()) for _ in range(2))
+    take(trainer, quick, 4)
+    take(twin, False, 4)
+    held = trainer.state        # kept by its owner over several steps
+    for factor in (0.5, 0.0):
+        held["v"] = factor * held["v"]
+        twin.state = {**twin.state, "v": factor * twin.state["v"]}
+        take(trainer, quick, 3)
+        take(twin, False, 3)
+        assert trainer.net.theta.tobytes() == twin.net.theta.tobytes()
+        assert trainer.state is held
+        assert held["v"].tobytes() == twin.state["v"].tobytes()
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("value", [0, 7, None, "x", np.zeros(2), 2.5])
+@pytest.mark.parametrize("name", ["t", "dropout_t", "dropout_seed"])
+def test_fault_54_a_count_changed_alone_is_refused_since_it_has_no_effect(name, value, dropout):
+    if name != "t" and not dropout:
+        return
+    trainer = fastbp.Trainer(network(), "adam", dropout=dropout, seed=1)
+    take(trainer, True, 4)
+    state, theta = trainer.state, trainer.net.theta.copy()
+    kept, state[name] = state[name], value
+    said = rf"^state\['{name}'\] cannot be changed alone; assign the whole dict"
+    for call in (lambda: take(trainer, True, 1), lambda: take(trainer, False, 1), lambda: trainer.state):
+        with pytest.raises(ValueError, match=said):
+            call()
+    assert "after 4 steps" in repr(trainer)
+    np.testing.assert_array_equal(trainer.net.theta, theta)
+    state[name] = np.int64(kept)
+    take(trainer, True, 2)
+    trainer.state = {**trainer.state, name: 1}
+    take(trainer, True, 1)
+    assert trainer.state[name] == {"t": 2, "dropout_seed": 1, "dropout_t": 7}[name]     # dropout_t follows t
+
+
+@pytest.mark.parametrize("alias", [
+    lambda trainer: {"m": trainer.state["v"]}, lambda trainer: {"m": trainer.net.theta},
+    lambda trainer: {"v": trainer.net.theta[:]}, lambda trainer: dict.fromkeys("mv", np.zeros_like(trainer.net.theta)),
+])
+@pytest.mark.parametrize("python", [True, False])
+@pytest.mark.parametrize("assign", [True, False])
+def test_fault_54_arrays_of_the_state_that_share_memory_are_refused(assign, python, alias):
+    trainer = fastbp.Trainer(network(), in_python(fastbp.Adam()) if python else "adam")
+    take(trainer, True, 2)
+    theta = trainer.net.theta.copy()
+
+    def put(arrays):
+        if assign:
+            trainer.state = {**trainer.state, **arrays}
+        else:
+            trainer.state.update(arrays)
+        take(trainer, True, 1)
+
+    with pytest.raises(ValueError, match=r"state\['[mv]'\] must have memory of its own; it shares that of"):
+        put(alias(trainer))
+    np.testing.assert_array_equal(trainer.net.theta, theta)

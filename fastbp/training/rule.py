@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._types import Rule
+from ..base import check_apart
 from ..engine import checks
 from ..engine.plan import Plan
 
@@ -31,6 +32,15 @@ def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
     return state
 
 
+def check_counts(state: Any, counts: dict[str, int]) -> None:
+    """A ValueError if one of these counts, which only tell their owner how far the training is, has been changed."""
+    for name, count in counts.items():
+        value = state.get(name)
+        if not (isinstance(value, (int, np.integer)) and value == count):
+            raise ValueError(f"state[{name!r}] cannot be changed alone; assign the whole dict: trainer.state = "
+                             f"{{**trainer.state, {name!r}: ...}}")
+
+
 def check_state(
     optimizer: Any, state: dict[str, Any], theta: NDArray[Any], others: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -47,6 +57,7 @@ def check_state(
     checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
     for slot in optimizer.slots:
         checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")
+    check_apart(theta, {slot: state[slot] for slot in optimizer.slots})
     if "scalars" in expected:
         checks.output_array(state["scalars"], expected["scalars"].shape, np.dtype(np.float64), "state['scalars']")
     return state

@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, _kernels, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
+from ..base import check_apart
 from ..engine import checks, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
-from .rule import check_state, compiled_rule, start
+from .rule import check_counts, check_state, compiled_rule, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
@@ -91,6 +92,7 @@ class Steps:
         self._rule_of: tuple[Any, ...] | None = None
         self._rule_kept: Any = None
         self._rule_arrays: list[tuple[str, Any]] = []
+        self.lent: dict[str, int] = {}  # the counts in the state when somebody last got it
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -107,7 +109,7 @@ class Steps:
         optimizer = optimizers.resolve(value, self.net.dtype)
         kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
-        self._optimizer, self.kept, self.compiled, self._stepper = optimizer, kept, compiled, None
+        self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}
         self._look_at_rule()
         self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
         self.set_masks()
@@ -152,10 +154,12 @@ class Steps:
     @property
     def state(self) -> Any:
         """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
-        if self.compiled:
-            self.kept["t"] = int(self.taken[0])
+        check_counts(self.kept, self.lent)
+        self.lent = {"t": int(self.taken[0])} if self.compiled else {}
         if self.dropout:
-            self.kept |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+            self.lent |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+        if self.lent:
+            self.kept |= self.lent
         return self.kept
 
     @state.setter
@@ -168,12 +172,13 @@ class Steps:
             value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
-        self.kept, self._stepper, self.dropout_seed = value, None, seed
+        self.kept, self._stepper, self.dropout_seed, self.lent = value, None, seed, {}
         self.set_masks()
 
     def restart(self, seed: int) -> None:
         """Start from the present theta with a new state, and masks drawn from this seed."""
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
+        self.lent = {}
         self.set_masks()
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
@@ -206,7 +211,9 @@ class Steps:
         if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
             return None
         settings = self._optimizer.settings()
-        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
+        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta or (
+            self.lent and not self._as_lent()
+        ):
             if not self._look_at_rule():
                 return None
             self._prepare(settings)
@@ -216,7 +223,7 @@ class Steps:
         """Make a stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         self._check_network()
-        if self._stepper is None or settings != self._made_for:
+        if self._stepper is None or settings != self._made_for or not self._as_lent():
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
@@ -298,13 +305,19 @@ class Steps:
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
+        check_counts(self.kept, self.lent)
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
             if self.compiled:
                 self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
-            self.compiled, self._stepper = compiled, None
+            self.compiled, self._stepper, self.lent = compiled, None, {}
         self._quick = compiled is not None and self._small
         return self._quick
+
+    def _as_lent(self) -> bool:
+        """Does the state hold the arrays that the rule was made of? A count that was changed is a ValueError."""
+        check_counts(self.kept, self.lent)
+        return all(self.kept.get(name) is a for name, a in self._rule_arrays)
 
     def _check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
@@ -332,9 +345,7 @@ class Steps:
         assert self.compiled is not None
         settings = self._optimizer.settings()
         made = self.compiled, settings, self._regularisation, scale
-        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and all(
-            self.kept.get(name) is a for name, a in self._rule_arrays
-        ):
+        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and self._as_lent():
             return self._rule
         if self._rule_of is None or settings != self._rule_of[1]:
             optimizers.check(self._optimizer)
@@ -349,6 +360,7 @@ class Steps:
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
             self.kept.get("scalars", NO_RATES), self.taken,
         )
+        check_apart(self.theta, {slot: self.kept[slot] for slot in self.optimizer.slots})
         self._rule_of, self._rule_kept = made, self.kept
         self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
         return self._rule
