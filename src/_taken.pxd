@@ -34,13 +34,18 @@ cdef inline int type_of(const Py_buffer *view) noexcept:
     return ROWS_F32 if c == b"f" else ROWS_F64 if c == b"d" else ROWS_U8 if c == b"B" or c == b"?" else -1
 
 
+cdef inline char code_of(const Py_buffer *view) noexcept:
+    """The letter of its dtype in any byte order; 0 for records and complex numbers."""
+    cdef const char *code = view.format
+    if code[0] == b"<" or code[0] == b">" or code[0] == b"=":
+        code += 1
+    return code[0] if code[0] != 0 and code[1] == 0 else 0
+
+
 cdef inline bint is_integer(const Py_buffer *view) noexcept:
-    """True for integers in native byte order."""
-    cdef char c = view.format[0]
-    return view.format[1] == 0 and (
-        c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
-        or c == b"L" or c == b"Q"
-    )
+    cdef char c = code_of(view)
+    return (c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
+            or c == b"L" or c == b"Q")
 
 
 cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -77,9 +82,11 @@ cdef inline bint take_rows(
     inputs, or a column of targets. The buffer is held. False, with no buffer held, if they cannot be taken."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef Py_ssize_t m, n, stride, step
+    cdef char code
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     held.n += 1
+    code = code_of(view)
     m = n = stride = step = 0
     if view.ndim == 2:
         m, n, stride, step = view.shape[0], view.shape[1], view.strides[0], view.strides[1]
@@ -96,11 +103,9 @@ cdef inline bint take_rows(
         ):
             if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
                 return True
-        elif is_integer(view) or ((view.format[0] == b"e" or view.format[0] == b"?") and view.format[1] == 0) or (
-            rows.type == ROWS_F32 or rows.type == ROWS_F64      # has gaps, or is not aligned
-        ):
-            if rows.type == ROWS_F32 or rows.type == ROWS_F64:
-                dtype = a.dtype
+        elif is_integer(view) or code == b"e" or code == b"?" or code == b"f" or code == b"d":
+            if code == b"f" or code == b"d":        # has gaps, is not aligned, or in the other byte order
+                dtype = "f" if code == b"f" else "d"
             drop(held)
             return take_rows(held, copy_of(a, dtype), rows, most, columns, inputs, format, dtype)
     return drop(held)

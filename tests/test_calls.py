@@ -383,3 +383,37 @@ def test_fault_75_what_float_makes_of_a_rate_is_what_is_checked(bad):
         with pytest.raises(ValueError, match=r"learning_rate\(0\) must be finite and at least 0; it is"):
             step(fastbp.Trainer(net, fastbp.SGD(lambda _: Rate(0.1))))
     np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i4", "u2", "i8"])
+def test_fault_75_numbers_in_the_other_byte_order_do_not_fall_off_the_fast_way(kind, order, dtype):
+    rng = np.random.default_rng(2)
+    net = fastbp.Network([4, 8, 3], output="softmax", dtype=dtype, seed=0)
+    values, labels = np.abs(9 * rng.normal(size=(6, 4))), rng.integers(0, 3, 6)
+    given = values.astype(f"{order}{kind}")
+    for X in (given, given[:1], np.asfortranarray(given), given[:, ::-1]):
+        for y in (labels.astype(f"{order}i4"), labels.astype(f"{order}u8"), np.eye(3)[labels].astype(f"{order}f4")):
+            Y = y[: len(X)]
+            assert raw(net, X, Y) is not None
+            assert net._evaluator.predict(X, net.theta) is not None
+            for call in calls(net, X, Y, {}).values():
+                found, expected = both(net, call)
+                assert found == expected
+    quick, twin = (fastbp.Trainer(net.copy(), "adam") for _ in range(2))
+    assert quick.steps.quick(given, labels.astype(f"{order}i8")) == twin.epoch(values.astype(kind), labels)
+    assert quick.net.theta.tobytes() == twin.net.theta.tobytes()
+
+
+@pytest.mark.parametrize("code", [">f8", "<f8", ">f4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_what_is_not_finite_is_named_in_every_byte_order(value, code):
+    if code == ">f4" and value == 1e39:
+        return
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=np.float32, seed=0)
+    given = X.astype(code)
+    given[2, 1] = value
+    for call in (lambda: net.predict(given), lambda: net.cost(given, Y), lambda: fastbp.Trainer(net).step(given, Y)):
+        with pytest.raises(ValueError, match=r"First at X\[2, 1\]"):
+            call()

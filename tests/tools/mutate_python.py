@@ -62,7 +62,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "engine/blas": ["test_gradient.py", "test_processes.py"],
     "engine/checks": ["test_checks.py", "test_arrays.py", "test_settings.py", "test_network.py"],
     "engine/classes": ["test_network.py", "test_metrics.py", "test_checks.py", "test_sklearn_additions.py"],
-    "engine/data": ["test_prepared.py", "test_arrays.py", "test_checks.py", "test_training.py"],
+    "engine/data": ["test_prepared.py", "test_mean_weight.py", "test_mean_weight_kept.py", "test_arrays.py",
+                    "test_checks.py", "test_training.py", *RANKS],
     "engine/initialize": ["test_initialize.py", "test_network.py"],
     "engine/memory": ["test_entries_kept.py", "test_network.py", "test_files.py"],
     "engine/objective": ["test_gradient.py", "test_regularisation.py", "test_network.py"],
@@ -146,6 +147,7 @@ EXPLAINED = {
         r"trainer\.batch_lam == 0 => batch_lam <= 0": "it is never negative",
     },
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
+    "engine/data": {r"_few\[0\] != theta\.dtype => is not": "NumPy has one object for each dtype in native order"},
     "engine/plan": {r"sum\(sizes\) > 16 \* CACHED => ": "a threshold of speed: both ways give the same bits"},
     "plot": {
         r"reshape\(len\(X\), -1\) => ~1": "to NumPy any negative length is the one that is left",
