@@ -36,7 +36,7 @@ def check_counts(state: Any, counts: dict[str, int]) -> None:
     """A ValueError if one of these counts, which only tell their owner how far the training is, has been changed."""
     for name, count in counts.items():
         value = state.get(name)
-        if not (isinstance(value, (int, np.integer)) and value == count):
+        if value is not count and not (isinstance(value, (int, np.integer)) and value == count):
             raise ValueError(f"state[{name!r}] cannot be changed alone; assign the whole dict: trainer.state = "
                              f"{{**trainer.state, {name!r}: ...}}")
 
