@@ -1,7 +1,6 @@
 """Calls on a few examples, with everything prepared: for callers to whom a microsecond counts.
 
-This is the fused twin of fastbp/network.py with engine/data.py, engine/sums.py and engine/objective.py. It makes the
-same sums in the same order.
+It is the fused twin of network.py with engine/data.py, sums.py and objective.py: the same sums in the same order.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
