@@ -149,3 +149,18 @@ def test_fault_54_data_of_the_state_before_are_refused():
 def test_fault_54_what_is_no_data_is_refused(data):
     with pytest.raises(TypeError, match=r"data must be net\.data\(X, Y\); got"):
         network().evaluate_data(data)
+
+
+# ---------------------------------------------------------------- what a batch is divided by
+
+def test_a_batch_is_divided_by_its_counts_or_examples_and_by_its_weights_where_nothing_else_is_known():
+    net, (X, y) = network(), examples(7)
+    order, counts = np.array([6, 0, 2, 2, 5]), np.arange(1.0, 8.0)
+    plain, weighted = net.data(X, y), net.data(X, y, np.full(7, 0.5))
+    assert plain.divisors(None, 7, 3) is None
+    np.testing.assert_array_equal(weighted.divisors(None, 7, 3), [3, 3, 1])
+    np.testing.assert_array_equal(weighted.divisors(order, 5, 2), [2, 2, 1])
+    for data in (plain, weighted):      # weights that are all 1 in units of their mean are none, but counts stay
+        data.counts = counts
+        np.testing.assert_array_equal(data.divisors(None, 7, 3), [6, 15, 7])
+        np.testing.assert_array_equal(data.divisors(order, 5, 2), [8, 6, 6])
