@@ -83,6 +83,9 @@ EXPLAINED = {
     "_sources.pxd": {
         r"float32, float64 and uint8": "a word of a message",
     },
+    "_taken.pxd": {
+        r"value < 1 << 54": "a larger whole number goes the other way, to the same double",
+    },
     "_update.pxd": {
         r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
     },
