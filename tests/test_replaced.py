@@ -85,7 +85,26 @@ def test_fault_53_an_instance_whose_methods_changed_is_a_rule_in_python(name):
     trainer.step(X, Y)
     trainer.optimizer.__dict__[name] = getattr(trainer.optimizer, name)
     trainer.epoch(X, Y)
+    assert not trainer.compiled
     assert np.isfinite(trainer.net.theta).all()
+
+
+def test_fault_53_an_update_of_the_instance_is_the_one_that_is_called():
+    trainer, calls = fastbp.Trainer(network(), fastbp.Adam(0.01)), []
+    trainer.step(X, Y)
+    trainer.optimizer.update = lambda theta, D, state: calls.append(state["t"])
+    theta = trainer.net.theta.copy()
+    trainer.step(X, Y)
+    trainer.epoch(X, Y, batch_size=32)
+    assert calls == [1, 1, 1]
+    np.testing.assert_array_equal(trainer.net.theta, theta)
+    del trainer.optimizer.update
+    trainer.epoch(X, Y)
+    trainer.optimizer.rate = lambda state: 0.0      # of the rule in Python
+    theta = trainer.net.theta.copy()
+    trainer.step(X, Y)
+    np.testing.assert_array_equal(trainer.net.theta, theta)
+    assert len(calls) == 3
 
 
 def test_fault_53_a_subclass_with_other_slots_is_refused_by_the_core():
@@ -269,6 +288,16 @@ def test_fault_53_read_only_arrays_and_wrong_biases_of_a_rule_in_python_are_refu
         np.testing.assert_array_equal(trainer.net.theta, theta)
     trainer.state = {**good, "bias": np.empty(0, np.int64)}     # as `init` makes it: all decay
     trainer.step(X[:8], Y[:8])
+
+
+@pytest.mark.parametrize("t", [2**62, 2**63 - 1, 2**63, np.int64(2**62), np.uint64(2**63), -1, True, 2.0])
+def test_fault_60_a_count_of_steps_that_leaves_no_room_for_more_is_refused(t):
+    trainer = fastbp.Trainer(network(), "adam")
+    for state in (trainer.state, dict(trainer.state)):
+        with pytest.raises((ValueError, TypeError), match=r"^state\['t'\] must be (less than 2\^6|a whole number)"):
+            trainer.state = {**state, "t": t}
+    trainer.state = {**trainer.state, "t": 2**62 - 1}
+    assert trainer.state["t"] == 2**62 - 1
 
 
 def test_fault_53_a_rate_without_a_step_count_is_refused_by_entry():

@@ -87,10 +87,9 @@ class Steps:
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         self._stepper: _epoch.Stepper | None = None
         self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
-        self._made_for: Any = None
         self._rule: Any = None          # kept from epoch to epoch, with what it was made of
         self._rule_of: tuple[Any, ...] | None = None
-        self._rule_kept: Any = None
+        self._rule_kept = self._made_for = self._rule
         self._rule_arrays: list[tuple[str, Any]] = []
         self.lent: dict[str, int] = {}  # the counts in the state when somebody last got it
         self.set_masks()
@@ -212,7 +211,7 @@ class Steps:
             return None
         settings = self._optimizer.settings()
         if self._stepper is None or settings != self._settings or self.theta is not self.net.theta or (
-            self.lent and not self._as_lent()
+            len(getattr(self._optimizer, "__dict__", ())) != self._attributes or (self.lent and not self._as_lent())
         ):
             if not self._look_at_rule():
                 return None
@@ -229,6 +228,7 @@ class Steps:
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for = self._settings = settings
+        self._attributes = len(getattr(self._optimizer, "__dict__", ()))    # one more may be a method of its own
         if callable(settings[0]):
             self._settings, self._stepper.rate = None, self.rates(1)[0]
 

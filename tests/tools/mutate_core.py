@@ -50,7 +50,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
-    "_taken.pxd": ["calls", "trainer", "entries_kept"],
+    "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
 }
 CPU = 150
