@@ -86,10 +86,11 @@ class Steps:
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         self._stepper: _epoch.Stepper | None = None
+        self._made_for: Any = None
         self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._rule: Any = None          # kept from epoch to epoch, with what it was made of
         self._rule_of: tuple[Any, ...] | None = None
-        self._rule_kept = self._made_for = self._rule
+        self._rule_kept: Any = None
         self._rule_arrays: list[tuple[str, Any]] = []
         self.lent: dict[str, int] = {}  # the counts in the state when somebody last got it
         self.set_masks()
@@ -136,9 +137,8 @@ class Steps:
         self._mean_weight, self._stepper = checks.mean_weight(value), None
         with np.errstate(over="ignore", under="ignore"):
             share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
-        # a step is too short to release the GIL
         self._small = self.net.n_parameters <= sums.SMALL and bool(np.finfo(share).tiny <= share < np.inf)
-        self._quick = self.compiled is not None and self._small
+        self._quick = self.compiled is not None and self._small     # a step is too short to release the GIL
 
     @property
     def unit(self) -> float:
