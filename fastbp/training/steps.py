@@ -211,7 +211,7 @@ class Steps:
             return None
         settings = self._optimizer.settings()
         if self._stepper is None or settings != self._settings or self.theta is not self.net.theta or (
-            len(getattr(self._optimizer, "__dict__", ())) != self._attributes or (self.lent and not self._as_lent())
+            len(self._own) != self._n_own or (self.lent and not self._as_lent())
         ):
             if not self._look_at_rule():
                 return None
@@ -228,7 +228,7 @@ class Steps:
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for = self._settings = settings
-        self._attributes = len(getattr(self._optimizer, "__dict__", ()))    # one more may be a method of its own
+        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # one more: a method?
         if callable(settings[0]):
             self._settings, self._stepper.rate = None, self.rates(1)[0]
 
