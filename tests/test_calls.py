@@ -417,3 +417,12 @@ def test_what_is_not_finite_is_named_in_every_byte_order(value, code):
     for call in (lambda: net.predict(given), lambda: net.cost(given, Y), lambda: fastbp.Trainer(net).step(given, Y)):
         with pytest.raises(ValueError, match=r"First at X\[2, 1\]"):
             call()
+
+
+def test_the_prepared_calls_take_as_many_examples_as_one_range_has_and_no_more():
+    net = fastbp.Network([4, 8, 3], output="softmax", seed=0)
+    most = min(int(sums.FEW / sums.operations(net.plan, 1)), 7 * sums.height(net.plan, sums.MANY, net.dtype))
+    X, y = np.ones((most + 1, 4)), np.zeros(most + 1, int)
+    for m in (most, most + 1):
+        assert (raw(net, X[:m], y[:m]) is not None) == (m == most)
+        assert (net._evaluator.predict(X[:m], net.theta) is not None) == (m == most)
