@@ -10,10 +10,10 @@ from . import html, keywords, show
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
-from .engine import checks, initialize, memory, objective, regularisation, sums
+from .engine import checks, initialize, memory, objective, sums
 from .engine.data import Data
 from .engine.plan import Plan, pair
-from .evaluation import evaluation
+from .evaluation import cost_of, evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
@@ -216,7 +216,7 @@ class Network:
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
         names: Sequence[str] = ("X", "Y", "sample_weight"),
     ) -> Data:
-        """X, Y and weights checked against this network, for `evaluate_data`."""
+        """X, Y and weights checked against this network, for `evaluate_data`; make new data after changing X or Y."""
         return Data(self._plan, self.dtype, X, Y, sample_weight, names)
 
     def predict(self, X: ArrayLike, *, out: Floats | None = None) -> Floats:
@@ -377,9 +377,9 @@ class Network:
             return self.evaluate_data(data)
 
     def evaluate_data(self, data: Data | Shard) -> Evaluation:
-        """`evaluate` for examples that `data` has checked."""
+        """`evaluate` for examples that `data` of this network, or of an equal one, has checked."""
         self._check_theta()
-        cost = objective.cost(self._theta, data, regularisation.none(self._plan))
+        cost = cost_of(self, data)
         if data.classes is None:
             return Evaluation(cost, None)
         return Evaluation(cost, data.accuracy(self._outputs))

@@ -26,7 +26,7 @@ from _kernels cimport (
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
 from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
-from _sources cimport SOURCES, fit, open_rows, ready, sources_t
+from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
 
 bind_kernels()
 lend_ready()
@@ -38,12 +38,13 @@ cdef class Examples:
 
     X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
     labels : (m,) int64 or None; order : (any,) int64 or None. fastbp.engine.checks has checked their values.
+    K : the number of classes. Labels are read in place, so those of the examples are compared with it again.
     """
 
     cdef sources_t sources
     cdef readonly object capsule    # of &sources, for _epoch
 
-    def __cinit__(self, X, Y=None, labels=None, w=None, order=None):
+    def __cinit__(self, X, Y=None, labels=None, w=None, order=None, Py_ssize_t K=0):
         cdef sources_t *own = &self.sources
         cdef Py_ssize_t m
         self.capsule = PyCapsule_New(own, "fastbp.examples", NULL)
@@ -66,6 +67,8 @@ cdef class Examples:
             if own.data.order != NULL:
                 own.m = own.views[4].shape[0]
                 self.check_order(m)
+        if K:
+            check_labels(own, own.m, K)
 
     cdef const int64_t *integers(self, array, str name, int i) except? NULL:
         """Source i, 1-D; NULL if it is empty."""

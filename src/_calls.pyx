@@ -1,7 +1,6 @@
 """Calls on a few examples, with everything prepared: for callers to whom a microsecond counts.
 
-This is the fused twin of fastbp/network.py with engine/data.py, engine/sums.py and engine/objective.py. It makes the
-same sums in the same order.
+It is the fused twin of network.py with engine/data.py, sums.py and objective.py: the same sums in the same order.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -19,7 +18,7 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
-from _sources cimport fit, ready, sources_t
+from _sources cimport check_labels, fit, ready, sources_t
 from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
 
 from fastbp._backprop import Examples
@@ -237,6 +236,7 @@ cdef class Evaluator:
                 self.few.c[l] = c[l]
             ready(sources, 0, m)
             fit(sources, &self.few.p, True)
+            check_labels(sources, m, self.takes.K)
             if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
                 return None
             return (J, result) if gradient else J

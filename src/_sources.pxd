@@ -1,6 +1,7 @@
 """The arrays of an Examples, opened once and checked again at every call."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from libc.stdint cimport int64_t
 
 from _checked cimport READ
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, plan_t, rows_t
@@ -70,6 +71,23 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
                              "place since they were opened")
     if not 0 <= first <= last <= sources.m:
         raise ValueError(f"examples {first} .. {last} are not among the {sources.m} that there are")
+    return 0
+
+
+cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) except -1:
+    """Raise an error unless the labels of the first m examples are 0 .. K - 1. Their owner may have changed them."""
+    cdef const int64_t *labels = own.data.labels
+    cdef const int64_t *order = own.data.order
+    cdef Py_ssize_t i, row
+    if labels == NULL:
+        return 0
+    for i in range(m):
+        row = i if order == NULL else <Py_ssize_t>order[i]
+        if not 0 <= row < own.data.X.n:     # its owner has changed the order; the kernels read row 0 too
+            row = 0
+        if not 0 <= labels[row] < K:
+            raise ValueError(f"Y[{row}] has been changed to {labels[row]} since it was checked; labels must be "
+                             f"integers 0 to {K - 1}")
     return 0
 
 

@@ -12,6 +12,12 @@ from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
 from _memory cimport PyObject, owner_of, shows
 
+cdef extern from *:
+    """
+    #define FASTBP_IN_PYTHON(value) PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE)
+    """
+    bint in_python "FASTBP_IN_PYTHON"(object) noexcept      # is its class written in Python?
+
 cdef struct takes_t:            # the inputs and targets that a network takes
     Py_ssize_t inputs
     Py_ssize_t K
@@ -28,13 +34,18 @@ cdef inline int type_of(const Py_buffer *view) noexcept:
     return ROWS_F32 if c == b"f" else ROWS_F64 if c == b"d" else ROWS_U8 if c == b"B" or c == b"?" else -1
 
 
+cdef inline char code_of(const Py_buffer *view) noexcept:
+    """The letter of its dtype in any byte order; 0 for records and complex numbers."""
+    cdef const char *code = view.format
+    if code[0] == b"<" or code[0] == b">" or code[0] == b"=":
+        code += 1
+    return code[0] if code[0] != 0 and code[1] == 0 else 0
+
+
 cdef inline bint is_integer(const Py_buffer *view) noexcept:
-    """True for integers in native byte order."""
-    cdef char c = view.format[0]
-    return view.format[1] == 0 and (
-        c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
-        or c == b"L" or c == b"Q"
-    )
+    cdef char c = code_of(view)
+    return (c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
+            or c == b"L" or c == b"Q")
 
 
 cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -71,9 +82,11 @@ cdef inline bint take_rows(
     inputs, or a column of targets. The buffer is held. False, with no buffer held, if they cannot be taken."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef Py_ssize_t m, n, stride, step
+    cdef char code
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     held.n += 1
+    code = code_of(view)
     m = n = stride = step = 0
     if view.ndim == 2:
         m, n, stride, step = view.shape[0], view.shape[1], view.strides[0], view.strides[1]
@@ -90,11 +103,9 @@ cdef inline bint take_rows(
         ):
             if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
                 return True
-        elif is_integer(view) or ((view.format[0] == b"e" or view.format[0] == b"?") and view.format[1] == 0) or (
-            rows.type == ROWS_F32 or rows.type == ROWS_F64      # has gaps, or is not aligned
-        ):
-            if rows.type == ROWS_F32 or rows.type == ROWS_F64:
-                dtype = a.dtype
+        elif is_integer(view) or code == b"e" or code == b"?" or code == b"f" or code == b"d":
+            if code == b"f" or code == b"d":        # has gaps, is not aligned, or in the other byte order
+                dtype = "f" if code == b"f" else "d"
             drop(held)
             return copied(a, dtype, view) and take_rows(
                 held, <object>view.obj, rows, most, columns, inputs, format, dtype, True
@@ -173,9 +184,14 @@ cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
     return True
 
 
+cdef inline bint is_float(object value) noexcept:
+    """True for a float and numpy.float64. A subclass written in Python may have a `__float__` of its own."""
+    return isinstance(value, float) and not in_python(value)
+
+
 cdef inline bint is_number(object value, double *x) except -1:
     """x := the value if penalties accept it: a float or an int below 2^53, finite, at least 0; else False."""
-    if isinstance(value, float) or (type(value) is int and -1 < value < 1 << 53):
+    if is_float(value) or (type(value) is int and -1 < value < 1 << 53):
         x[0] = value
         return 0 <= x[0] <= DBL_MAX
     return False

@@ -383,3 +383,81 @@ def test_data_checked_before_give_the_same_bits(weights, dtype, monkeypatch):
         found.append(bits([objective.cost(net.theta, data, penalties),
                            objective.cost_and_gradient(net.theta, data, penalties, 2), net.evaluate_data(data)]))
     assert found[0] == found[1]
+
+
+# ---------------------------------------------------------------- numbers of a class of one's own
+
+
+class Half(float):
+    """0.5 to `float`, whatever it holds"""
+
+    def __float__(self):
+        return 0.5
+
+
+@pytest.mark.parametrize("given", [Half(0.1), Half("nan"), Half(-1), type("Same", (float,), {})(0.5), np.float64(0.5)])
+@pytest.mark.parametrize("name", ["weight_decay", "lam", "l1"])
+def test_fault_75_a_float_of_ones_own_class_is_the_number_that_float_makes_of_it(name, given):
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    for value, plain in [(given, 0.5), *([([given, 0.25], [0.5, 0.25])] if name == "weight_decay" else [])]:
+        for call in (net.cost, net.cost_and_gradient):
+            found, expected = both(net, lambda value=value, call=call: call(X, Y, **{name: value}))
+            assert found == expected == bits(call(X, Y, **{name: plain}))
+    assert (raw(net, X, Y, **{name: given}) is not None) == (type(given) is np.float64)     # no Python in between
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-1"])
+def test_fault_75_what_float_makes_of_a_rate_is_what_is_checked(bad):
+    class Rate(float):
+        def __float__(self):
+            return float(bad)
+
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    theta = net.theta.copy()
+    for step in (lambda t: t.step(X, Y), lambda t: t.epoch(X, Y)):
+        with pytest.raises(ValueError, match=r"learning_rate\(0\) must be finite and at least 0; it is"):
+            step(fastbp.Trainer(net, fastbp.SGD(lambda _: Rate(0.1))))
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i4", "u2", "i8"])
+def test_fault_75_numbers_in_the_other_byte_order_do_not_fall_off_the_fast_way(kind, order, dtype):
+    rng = np.random.default_rng(2)
+    net = fastbp.Network([4, 8, 3], output="softmax", dtype=dtype, seed=0)
+    values, labels = np.abs(9 * rng.normal(size=(6, 4))), rng.integers(0, 3, 6)
+    given = values.astype(f"{order}{kind}")
+    for X in (given, given[:1], np.asfortranarray(given), given[:, ::-1]):
+        for y in (labels.astype(f"{order}i4"), labels.astype(f"{order}u8"), np.eye(3)[labels].astype(f"{order}f4")):
+            Y = y[: len(X)]
+            assert raw(net, X, Y) is not None
+            assert net._evaluator.predict(X, net.theta) is not None
+            for call in calls(net, X, Y, {}).values():
+                found, expected = both(net, call)
+                assert found == expected
+    quick, twin = (fastbp.Trainer(net.copy(), "adam") for _ in range(2))
+    assert quick.steps.quick(given, labels.astype(f"{order}i8")) == twin.epoch(values.astype(kind), labels)
+    assert quick.net.theta.tobytes() == twin.net.theta.tobytes()
+
+
+@pytest.mark.parametrize("code", [">f8", "<f8", ">f4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_what_is_not_finite_is_named_in_every_byte_order(value, code):
+    if code == ">f4" and value == 1e39:
+        return
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=np.float32, seed=0)
+    given = X.astype(code)
+    given[2, 1] = value
+    for call in (lambda: net.predict(given), lambda: net.cost(given, Y), lambda: fastbp.Trainer(net).step(given, Y)):
+        with pytest.raises(ValueError, match=r"First at X\[2, 1\]"):
+            call()
+
+
+def test_the_prepared_calls_take_as_many_examples_as_one_range_has_and_no_more():
+    net = fastbp.Network([4, 8, 3], output="softmax", seed=0)
+    most = min(int(sums.FEW / sums.operations(net.plan, 1)), 7 * sums.height(net.plan, sums.MANY, net.dtype))
+    X, y = np.ones((most + 1, 4)), np.zeros(most + 1, int)
+    for m in (most, most + 1):
+        assert (raw(net, X[:m], y[:m]) is not None) == (m == most)
+        assert (net._evaluator.predict(X[:m], net.theta) is not None) == (m == most)

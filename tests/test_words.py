@@ -40,7 +40,9 @@ def test_fault_78_an_output_alone_has_the_loss_that_belongs_to_it(output, loss):
     ("cross_entropy", "sigmoid"), ("log_loss", "sigmoid"), ("BCELoss", "sigmoid"), ("poisson", "exp"),
     ("squared_error", "identity"), ("MSELoss", "identity"), ("absolute_error", "identity"), ("huber", "identity"),
     ("quantile", "identity"), ("categorical_crossentropy", "softmax"), ("CrossEntropyLoss", "softmax"),
-    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"), ("nll", "softmax"), ("L2Loss", "identity"),
+    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"), ("nll", "softmax"), ("NLL-loss", "softmax"),
+    ("Negative_Log_Likelihood", "softmax"), ("softmax_cross_entropy_with_logits", "softmax"),
+    ("CategoricalCrossentropyLoss", "softmax"), ("sigmoid_cross_entropy", "sigmoid"), ("L2Loss", "identity"),
 ])
 def test_fault_78_a_loss_alone_has_the_output_that_belongs_to_it(loss, output):
     assert made(loss=loss)[0] == output
@@ -154,6 +156,16 @@ def test_every_name_of_a_neighbour_stands_for_one_of_ours():
     for name in {*words.LOSSES} - {"poisson"}:
         assert words.resolve(name, kernels.losses, words.LOSSES) == words.LOSSES[name]
     assert words.resolve("swish", ("relu",), words.FUNCTIONS) is None
+
+
+def test_fault_78_every_name_of_one_class_is_a_loss_however_it_is_spelled():
+    for name in words.ONE_CLASS:
+        for given in (name, name.upper(), name.replace("_", "-"), f"{name}_loss", f"{name}Loss".replace("_", "")):
+            assert made(loss=given) == ("softmax", "cross_entropy"), given
+            assert made(loss=given, output="sigmoid") == ("sigmoid", "cross_entropy")
+            with pytest.raises(ValueError, match="output 'softmax' needs at least 2 units"):
+                fastbp.Network([3, 1], loss=given)
+    assert not any(words.one_class(name) for name in {*words.LOSSES, *fastbp._kernels.losses} - {*words.ONE_CLASS})
 
 
 # ---------------------------------------------------------------- keywords

@@ -293,12 +293,21 @@ def rates(function: Callable[[int], Number], first: int, n: int, name: str = "le
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
     values: list[Any] = [function(t) for t in range(first, first + n)]
     for t, rate in enumerate(values, first):
-        known = type(rate) is float or (isinstance(rate, Real) and not isinstance(rate, (bool, np.bool_)))
-        if not known:
-            raise TypeError(f"{name}({t}) must be a number; it is {rate!r}")
+        if type(rate) is not float:
+            values[t - first] = rate = _float(rate, f"{name}({t})")
         if not 0 <= rate <= LARGEST:
             raise ValueError(f"{name}({t}) must be finite and at least 0; it is {rate!r:.60}")
     return np.array(values, np.float64)
+
+
+def _float(rate: Any, name: str) -> float:
+    """The number as float, infinite if it is too large; converted once, since a subclass may have its own __float__."""
+    if type(rate) is not int and (isinstance(rate, (bool, np.bool_)) or not isinstance(rate, Real)):
+        raise TypeError(f"{name} must be a number; it is {rate!r}")
+    try:
+        return float(rate)
+    except OverflowError:
+        return math.inf
 
 
 def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
@@ -342,7 +351,7 @@ def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tupl
 def masks(state: Mapping[str, Any]) -> tuple[int, int]:
     """Seed of the masks and their step count, from the state of a training with dropout."""
     for name in ("dropout_seed", "dropout_t"):
-        if name not in state:
+        if name not in dictionary(state, "state"):
             raise ValueError(f"state has no {name!r}, which a training with dropout needs to resume")
     seed = count(state["dropout_seed"], "state['dropout_seed']", low=0)
     return seed, count(state["dropout_t"], "state['dropout_t']", low=0, most=MOST_STEPS)

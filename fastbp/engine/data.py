@@ -16,6 +16,8 @@ from .plan import Plan
 class Data:
     """X, Y and weights of m examples, checked against one network and ready for the compiled core.
 
+    Arrays that the core can read are not copied, only weights are: make new data after changing X or Y.
+
     Parameters
     ----------
     plan : Plan
@@ -41,6 +43,7 @@ class Data:
     """
 
     dense: NDArray[Any] | Any  # None if there are labels
+    dtype: np.dtype[Any] | None = None  # of the network that checked them; None: of arrays that were checked before
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
@@ -52,6 +55,7 @@ class Data:
         X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
         dense, labels = checks.targets(Y, len(X), plan, dtype, names[1])
         w, self.scale = checks.weights(sample_weight, len(X), dtype, names[2], empty=shard)
+        self.dtype = np.dtype(dtype)
         self._hold(plan, X, dense, labels, w)
 
     @classmethod
@@ -83,8 +87,8 @@ class Data:
         return self.dense if self.labels is None else self.labels
 
     def examples(self, order: NDArray[np.int64] | None = None) -> Examples:
-        """The compiled core's view of the data, in the given order of indices."""
-        return Examples(self.X, self.dense, self.labels, self.w, order)
+        """The compiled core's view of the data, in the given order of indices; labels are looked at again."""
+        return Examples(self.X, self.dense, self.labels, self.w, order, self.plan.layer_sizes[-1])
 
     def in_units_of(self, unit: float, dtype: DTypeLike) -> Self:
         """The same examples with weights w / unit, without weights if all are 1 then. Kept for the next call.

@@ -106,6 +106,13 @@ class Plan:
         """Choose the masks of this step (from 0), whose batch begins at example `first`; 0 <= seed < 2^63."""
         self.code[2:5, -1] = seed, step, first
 
+    def check_same(self, other: "Plan") -> None:
+        """Raise a ValueError that names what differs unless both describe the same network; dropout does not count."""
+        for name in ("layer_sizes", "activations", "output", "loss", "loss_parameters"):
+            own, others = getattr(self, name), getattr(other, name)
+            if own != others:
+                raise ValueError(f"data was made by a network with {name} {others!r}; this one has {own!r}")
+
     @property
     def large(self) -> bool:
         """Has a layer more weights than the second-level cache holds, or have all layers 16 times as many?"""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._types import Rule
+from ..base import check_apart
 from ..engine import checks
 from ..engine.plan import Plan
 
@@ -31,6 +32,15 @@ def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
     return state
 
 
+def check_counts(state: Any, counts: dict[str, int]) -> None:
+    """A ValueError if one of these counts, which only tell their owner how far the training is, has been changed."""
+    for name, count in counts.items():
+        value = state.get(name)
+        if value is not count and not (isinstance(value, (int, np.integer)) and value == count):
+            raise ValueError(f"state[{name!r}] cannot be changed alone; assign the whole dict: trainer.state = "
+                             f"{{**trainer.state, {name!r}: ...}}")
+
+
 def check_state(
     optimizer: Any, state: dict[str, Any], theta: NDArray[Any], others: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -38,14 +48,25 @@ def check_state(
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])
-    if missing := [name for name in expected if name not in state and name != "bias"]:
-        raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(expected)}")
-    if unknown := [name for name in state if name not in expected and name not in others]:
+    names = list(dict.fromkeys(["t", *optimizer.slots, *expected]))     # init of a subclass may make fewer
+    if missing := [name for name in names if name not in state and name != "bias"]:
+        raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(names)}")
+    if unknown := [name for name in state if name not in names and name not in others]:
         raise ValueError(f"state has {', '.join(map(str, unknown))}; {type(optimizer).__name__} has only "
-                         f"{', '.join([*expected, *others])} here")
+                         f"{', '.join([*names, *others])} here")
     checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
     for slot in optimizer.slots:
         checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")
+    check_apart(theta, {slot: state[slot] for slot in optimizer.slots})
     if "scalars" in expected:
         checks.output_array(state["scalars"], expected["scalars"].shape, np.dtype(np.float64), "state['scalars']")
     return state
+
+
+def is_normal(value: float, dtype: np.dtype[Any]) -> bool:
+    """Is a positive value a normal number in this dtype?"""
+    if value == 1:
+        return True
+    with np.errstate(over="ignore", under="ignore"):
+        own = dtype.type(value)
+    return bool(np.finfo(dtype).tiny <= own < np.inf)

@@ -8,12 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, _kernels, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
+from ..base import check_apart
 from ..engine import checks, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
-from .rule import check_state, compiled_rule, start
+from .rule import check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
@@ -84,12 +85,13 @@ class Steps:
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         self._stepper: _epoch.Stepper | None = None
-        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._made_for: Any = None
+        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._rule: Any = None          # kept from epoch to epoch, with what it was made of
         self._rule_of: tuple[Any, ...] | None = None
         self._rule_kept: Any = None
         self._rule_arrays: list[tuple[str, Any]] = []
+        self.lent: dict[str, int] = {}  # the counts in the state when somebody last got it
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -106,7 +108,7 @@ class Steps:
         optimizer = optimizers.resolve(value, self.net.dtype)
         kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
-        self._optimizer, self.kept, self.compiled, self._stepper = optimizer, kept, compiled, None
+        self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}
         self._look_at_rule()
         self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
         self.set_masks()
@@ -133,21 +135,13 @@ class Steps:
     def mean_weight(self, value: Number | None) -> None:
         self._mean_weight, self._stepper = checks.mean_weight(value), None
         # a step is too short to release the GIL
-        self._small = self.net.n_parameters <= sums.SMALL and self._unit_is_moderate()
+        self._small = self.net.n_parameters <= sums.SMALL and is_normal(1 / self.unit, self.theta.dtype)
         self._quick = self.compiled is not None and self._small
 
     @property
     def unit(self) -> float:
         """The unit of the weights in a batch that does not divide by its own."""
         return 1.0 if self._mean_weight is None else self._mean_weight
-
-    def _unit_is_moderate(self) -> bool:
-        """Is w / unit of an example without a weight a normal number?"""
-        if self.unit == 1:
-            return True
-        with np.errstate(over="ignore", under="ignore"):
-            share = self.theta.dtype.type(1 / self.unit)
-        return bool(np.finfo(share).tiny <= share < np.inf)
 
     @property
     def dropout(self) -> tuple[float, ...]:
@@ -157,10 +151,12 @@ class Steps:
     @property
     def state(self) -> Any:
         """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
-        if self.compiled:
-            self.kept["t"] = int(self.taken[0])
+        check_counts(self.kept, self.lent)
+        self.lent = {"t": int(self.taken[0])} if self.compiled else {}
         if self.dropout:
-            self.kept |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+            self.lent |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+        if self.lent:
+            self.kept |= self.lent
         return self.kept
 
     @state.setter
@@ -173,12 +169,13 @@ class Steps:
             value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
-        self.kept, self._stepper, self.dropout_seed = value, None, seed
+        self.kept, self._stepper, self.dropout_seed, self.lent = value, None, seed, {}
         self.set_masks()
 
     def restart(self, seed: int) -> None:
         """Start from the present theta with a new state, and masks drawn from this seed."""
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
+        self.lent = {}
         self.set_masks()
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
@@ -209,7 +206,9 @@ class Steps:
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
         stepper = self._stepper
-        if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta:
+        if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta or (
+            len(self._own) != self._n_own or (self.lent and not self._as_lent())
+        ):
             if not self._quick or not self._look_at_rule():
                 return None
             stepper = self._prepare(self._optimizer.settings())
@@ -219,12 +218,13 @@ class Steps:
         """The stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         self._check_network()
-        if self._stepper is None or settings != self._made_for:
+        if self._stepper is None or settings != self._made_for or not self._as_lent():
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for = self._settings = settings
+        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # one more: a method?
         if callable(settings[0]):
             self._settings, self._stepper.rate = None, self.rates(1)[0]
         return self._stepper
@@ -302,13 +302,19 @@ class Steps:
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
+        check_counts(self.kept, self.lent)
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
             if self.compiled:
                 self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
-            self.compiled, self._stepper = compiled, None
+            self.compiled, self._stepper, self.lent = compiled, None, {}
         self._quick = compiled is not None and self._small
         return self._quick
+
+    def _as_lent(self) -> bool:
+        """Does the state hold the arrays that the rule was made of? A count that was changed is a ValueError."""
+        check_counts(self.kept, self.lent)
+        return all(self.kept.get(name) is a for name, a in self._rule_arrays)
 
     def _check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
@@ -336,9 +342,7 @@ class Steps:
         assert self.compiled is not None
         settings = self._optimizer.settings()
         made = self.compiled, settings, self._regularisation, scale
-        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and all(
-            self.kept.get(name) is a for name, a in self._rule_arrays
-        ):
+        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and self._as_lent():
             return self._rule
         if self._rule_of is None or settings != self._rule_of[1]:
             optimizers.check(self._optimizer)
@@ -353,6 +357,7 @@ class Steps:
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
             self.kept.get("scalars", NO_RATES), self.taken,
         )
+        check_apart(self.theta, {slot: self.kept[slot] for slot in self.optimizer.slots})
         self._rule_of, self._rule_kept = made, self.kept
         self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
         return self._rule

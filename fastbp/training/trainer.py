@@ -236,7 +236,8 @@ class Trainer:
                                  "clip_norm": None, "dropout": ()}
         given = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
         settings = "".join(f", {name}={value!r}" for name, value in given.items())
-        t = self.state.get("t") if isinstance(self.state, dict) else None
+        kept = self.steps.kept
+        t = int(self.steps.taken[0]) if self.compiled else kept.get("t") if isinstance(kept, dict) else None
         steps = "" if t is None else f" after {t} steps"
         return f"<Trainer({self.net!r}, {self.optimizer!r}{settings}){steps}>"
 
