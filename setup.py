@@ -74,6 +74,7 @@ setup(
             extension("_backprop"),
             extension("_epoch"),
             extension("_calls"),
+            extension("_derivatives"),
         ],
         include_path=["src", str(BUILD)],
         build_dir=str(BUILD),

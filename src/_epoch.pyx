@@ -6,10 +6,11 @@ return at a step boundary. An epoch gives the same bits in any number of calls.
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
@@ -23,7 +24,7 @@ from _kernels cimport (
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
-from _taken cimport take_rows, take_targets, takes_t
+from _taken cimport take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
@@ -46,8 +47,10 @@ cdef class Rule:
 
     cdef rule_t own
     cdef object kept            # owns the memory of its pointers
+    cdef readonly object capsule    # of &own, for _derivatives
 
     def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
+        self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
 
     def stays(self):
@@ -227,7 +230,7 @@ cdef class Stepper:
     cdef void *Delta
     cdef void *work
     cdef void *costs
-    cdef Rule rule
+    cdef readonly Rule rule
     cdef public double rate     # the learning rate of the next step; 0 for the rule's own
     cdef Py_ssize_t B
     cdef rows_t w               # weight of every example, in units of the rule; NULL for 1
@@ -281,15 +284,13 @@ cdef class Stepper:
         cdef Py_ssize_t m
         cdef bint fine = False
         cdef double J = 0
-        cdef rows_t theta
-        theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
         data.order, data.w = NULL, self.w
         held.n = 0
         try:
             fine = (
                 take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
                 and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype) and self.as_it_was()
-                and fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0
+                and self.finite()
             )
             m = data.X.n if fine else 0
             if fine and self.format == b"f":
@@ -315,3 +316,33 @@ cdef class Stepper:
         leave(callers)
         finish_step(&self.rule.own, &now)
         return cost / m_b + penalty_of(&self.rule.own)
+
+    def apply(self, D, double m_b):
+        """One step along D, to which penalties and clipping are added as in every step of m_b examples; True. None,
+        with nothing done, if engine.checks must check D first."""
+        cdef arrays_t held
+        cdef bint fine = False
+        cdef const void *given
+        held.n = 0
+        try:
+            fine = (
+                take_theta(&held, D, &given, self.p.n, self.format) and self.as_it_was()
+                and self.finite()
+            )
+            if fine and self.format == b"f":
+                memcpy(self.Delta, given, self.p.n * sizeof(float))
+                take_step(<float *>self.theta.data, <float *>self.Delta, &self.p, m_b, 1, &self.rule.own,
+                          &self.rate if self.rate != 0 else NULL, &self.alone)
+            elif fine:
+                memcpy(self.Delta, given, self.p.n * sizeof(double))
+                take_step(<double *>self.theta.data, <double *>self.Delta, &self.p, m_b, 1, &self.rule.own,
+                          &self.rate if self.rate != 0 else NULL, &self.alone)
+        finally:
+            give_back(&held)
+        return True if fine else self.complain()
+
+    cdef bint finite(self) noexcept:
+        """True if theta is finite"""
+        cdef rows_t theta
+        theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
+        return fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0

@@ -212,10 +212,21 @@ class Steps:
             self._prepare(settings)
         return self._stepper.step(X, Y)     # type: ignore[union-attr]
 
+    def prepared(self) -> _epoch.Stepper | None:
+        """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
+        if not self._quick:
+            return None
+        settings = self._optimizer.settings()
+        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
+            if not self._look_at_rule():
+                return None
+            self._prepare(settings)
+        return self._stepper
+
     def _prepare(self, settings: tuple[Any, ...]) -> None:
         """Make a stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
-        self._check_network()
+        self.check_network()
         if self._stepper is None or settings != self._made_for:
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
@@ -273,7 +284,7 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale, or of
             mean_weight if there is one.
         """
-        self._check_network()
+        self.check_network()
         self._look_at_rule()
         m = data.m if order is None else len(order)
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
@@ -306,7 +317,7 @@ class Steps:
         self._quick = compiled is not None and self._small
         return self._quick
 
-    def _check_network(self) -> None:
+    def check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
         if self.theta is not self.net.theta:
             raise ValueError("net has been given another state since this training began; make a new Trainer for it")

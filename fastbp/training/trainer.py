@@ -1,17 +1,18 @@
 """A training step by step: the public shell over `Steps`, of this process or of several ranks."""
 
 from copy import deepcopy
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Floats, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..engine.regularisation import Regularisation
 from ..keywords import explained
 from ..network import Network
 from . import states, trainer_file
+from .outside import Outside
 from .ranks.steps import RankSteps
 from .steps import Steps
 
@@ -111,6 +112,7 @@ class Trainer:
         else:
             self.driver = RankSteps(comm, steps, n_threads, sync_every)
             self.steps = self.driver.own
+        self._outside: Outside | None = None
 
     weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")
     clip_value, clip_norm = _setting("clip_value"), _setting("clip_norm")
@@ -163,16 +165,68 @@ class Trainer:
     def state(self, value: Any) -> None:
         self.steps.state = value
 
-    def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    @overload
+    def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+
+    @overload
+    def step(self, X: ArrayLike, *, gradient: ArrayLike) -> None: ...
+
+    def step(
+        self, X: ArrayLike, Y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, *,
+        gradient: ArrayLike | None = None,
+    ) -> float | None:
         """Take one step along D of these examples; returns their J before the step, penalty included.
 
-        X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
+        Parameters
+        ----------
+        X, Y, sample_weight
+            As for `Network.cost_and_gradient`.
+        gradient : (m, K), optional
+            Instead of Y and weights: G = dJ/dz(L) of any J, its 1/m included. z(L) is what `forward` returns. The step
+            uses the last forward pass if X is the same object and theta has not moved since; else it runs it anew.
+            None is returned, since J is not known.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, before anything has changed. theta is no longer finite. With dropout: gradient belongs
+            to no forward pass.
         """
+        if gradient is not None:
+            if Y is not None or sample_weight is not None:
+                raise ValueError("gradient stands for Y and sample_weight; give either")
+            (self._outside or self._along()).step(X, gradient)
+            return None
         if sample_weight is None:
             J = self.driver.quick(X, Y)
             if J is not None:
                 return J
+        if Y is None:
+            raise TypeError("step needs Y, or gradient=")
         return self.driver.epoch(X, Y, None, None, sample_weight)
+
+    def forward(self, X: ArrayLike) -> Floats:
+        """z(L) of each example with the dropout masks of the next step, for ``step(X, gradient=G)``.
+
+        X is (m, s_1), or (s_1,) for one example; z(L) is (m, K), or (K,). `Network.forward` drops nothing.
+        """
+        return (self._outside or self._along()).forward(X)
+
+    def apply(self, D: ArrayLike) -> None:
+        """Take one step of the optimizer along D (n_parameters,): accumulated, clipped or averaged as you like.
+
+        The step adds penalties and clips as all steps do. D is flat like theta, as `Network.backward` returns it.
+        """
+        (self._outside or self._along()).apply(D)
+
+    def _along(self) -> Outside:
+        """What takes steps along gradients from outside."""
+        if self._outside is None:
+            if self.driver is not self.steps:
+                raise ValueError("a Trainer with comm has no forward, apply and step(gradient=); add up all D, "
+                                 "and apply it on each rank in a Trainer without comm")
+            self._outside = Outside(self.steps)
+        return self._outside
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, *, batch_size: Count | None = 32, order: ArrayLike | None = None,
