@@ -75,6 +75,7 @@ setup(
             extension("_epoch"),
             extension("_calls"),
             extension("_derivatives"),
+            extension("_each"),
         ],
         include_path=["src", str(BUILD)],
         build_dir=str(BUILD),

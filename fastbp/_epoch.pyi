@@ -19,6 +19,7 @@ class Rule:
         slots: Sequence[Floats],
         scalars: Doubles,
         taken: NDArray[np.int64],
+        free: bytes | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...

@@ -1,16 +1,18 @@
 """What a `Network` computes beside J and D: the textbook's quantities by layer, and derivatives of all kinds."""
 
-from typing import Any, Literal, overload
+from itertools import pairwise
+from typing import Any, Literal, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from . import _calls, _derivatives
 from ._backprop import Examples
-from ._types import Count, Flag, Floats
-from .engine import checks, outside, sums
+from ._kernels import outputs
+from ._types import Count, Flag, Floats, Scalar
+from .engine import checks, each, outside, sums
 from .engine.data import Data
-from .engine.plan import Plan
+from .engine.plan import Plan, pair
 
 
 class Derivatives:
@@ -130,6 +132,132 @@ class Derivatives:
             out[:] = D
             D = out
         return D if dX is None else (D, dX[0] if one_row else dX)
+
+    def jacobian(
+        self, X: ArrayLike, *, wrt: str = "theta", out: Floats | None = None, n_threads: Count | None = None,
+    ) -> Floats:
+        """The derivatives of all outputs h of each example.
+
+        Parameters
+        ----------
+        X : (m, s_1), or (s_1,) for one example
+        wrt : "theta" or "X"
+        out : ndarray of the result's shape, optional
+            Receives the result and is returned; of the network's dtype, C-contiguous.
+        n_threads : int, optional
+            At most this many threads; None decides by what was measured to help. Never changes a bit.
+
+        Returns
+        -------
+        ndarray (m, K, n_parameters), or (m, K, s_1) with wrt="X"
+            dh_k/dtheta, flat like theta (see `views`), or dh_k/dX. Without the first axis for one example.
+
+        Notes
+        -----
+        It works block by block: beside the result a thread needs about 1 MB, more for large networks. Pass a part of
+        the rows at a time if the result itself is too large.
+        """
+        if not isinstance(wrt, str) or wrt not in ("theta", "X"):
+            raise ValueError(f"wrt is {wrt!r}; accepted are 'theta' and 'X'")
+        rows, one_row = checks.inputs(X, self._plan.layer_sizes[0], self._dtype, empty=True)
+        theta, K = self._check_theta(), self._plan.layer_sizes[-1]
+        columns = len(theta) if wrt == "theta" else self._plan.layer_sizes[0]
+        out = self._room(out, (K, columns) if one_row else (len(rows), K, columns), {"X": rows})
+        each.jacobian(self._plan, theta, Examples(rows), len(rows), out.reshape(len(rows), K, columns), wrt == "X",
+                      n_threads)
+        return out
+
+    def gradients(
+        self, X: ArrayLike, Y: ArrayLike, *, out: Floats | None = None, n_threads: Count | None = None,
+    ) -> Floats:
+        """dcost_i/dtheta of each example i: without penalty, without weights, not divided by m.
+
+        Their mean is D of `cost_and_gradient`. X, Y as there; out and n_threads as for `jacobian`.
+
+        Returns
+        -------
+        ndarray (m, n_parameters)
+            Each row is flat like theta, see `views`.
+        """
+        theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        out = self._room(out, (data.m, len(theta)), {"X": data.X, "Y": data.dense})
+        each.gradients(self._plan, theta, data.examples(), data.m, out, n_threads)
+        return out
+
+    def gradient_norms(self, X: ArrayLike, Y: ArrayLike, *, n_threads: Count | None = None) -> Floats:
+        """``|dcost_i/dtheta|`` of each example, (m,), without the gradients themselves.
+
+        It is the root of sum_l ``|delta(l+1)|^2 (1 + |a(l)|^2)`` and costs about as much as one gradient over all
+        examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
+        """
+        theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        norms, odd = each.norms(self._plan, theta, data.examples(), data.m, n_threads)
+        for i in odd:
+            D = np.empty((1, len(theta)), self._dtype)
+            each.gradients(self._plan, theta, data.examples(np.array([i])), 1, D)
+            norms[i] = each.norm(D)
+        with np.errstate(over="ignore", under="ignore"):
+            return norms.astype(self._dtype)
+
+    def layers(self, first: Count, last: Count) -> Self:
+        """A network of the layers `first` to `last`, with its own copy of the parameters: an encoder, a head.
+
+        Its input is a(first), its output a(last). The function of layer `last` becomes the output, with the loss that
+        belongs to it; the last layer of all keeps its loss.
+
+        Parameters
+        ----------
+        first, last : int
+            Numbers of layers of units, 1 for the inputs, up to L: 1 <= first < last <= L.
+        """
+        plan, (first, last) = self._plan, (checks.count(first, "first"), checks.count(last, "last"))
+        L, state = len(plan.layer_sizes), self.__getstate__()
+        if not first < last <= L:
+            raise ValueError(f"layers from first={first} to last={last}: first must be below last, and last at most "
+                             f"L = {L}")
+        part = slice(plan.offsets[first - 1], plan.offsets[last - 1])
+        if last < L:
+            output = plan.activations[last - 2]
+            if output not in outputs:
+                raise ValueError(f"layer last={last} has the activation {output!r}, which is no output (these are "
+                                 f"{', '.join(outputs)}); net.activations(X)[{last - 1}] are its values")
+            state |= {"output": output, "loss": pair(output, None)[1], "loss_parameters": {}}
+        init = state["init"]
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(state | {
+            "layer_sizes": plan.layer_sizes[first - 1 : last],
+            "activation": list(plan.activations[first - 1 : last - 2]),
+            "theta": state["theta"][part], "init": init if isinstance(init, str) else init[part],
+        })
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def views(self, D: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]:
+        """Views of an array flat like theta, in the shapes of Theta: what D says of each Theta(l).
+
+        D is (n_parameters,), or (..., n_parameters) as `gradients` and `jacobian` return it.
+        """
+        if not isinstance(D, np.ndarray):
+            raise TypeError(f"D must be an ndarray, of which there can be views; got {type(D).__name__}")
+        if D.ndim < 1 or D.shape[-1] != self._plan.n_parameters:
+            raise ValueError(f"D must have shape (..., {self._plan.n_parameters}), flat like theta; got {D.shape}")
+        bounds = zip(pairwise(self._plan.offsets), self._plan.shapes, strict=True)
+        return tuple(D[..., begin:end].reshape(D.shape[:-1] + shape) for (begin, end), shape in bounds)
+
+    def _room(self, out: Floats | None, shape: tuple[int, ...], read: dict[str, Any]) -> Floats:
+        """The caller's array for a result that is written while theta and these arrays are read; or a new one."""
+        if out is None:
+            return np.empty(shape, self._dtype)
+        checks.output_array(out, shape, self._dtype)
+        for name, other in {"net.theta": self._theta, **read}.items():
+            if other is not None and np.may_share_memory(out, other):
+                raise ValueError(f"out must not be a part of {name}")
+        return out
 
     @property
     def _few(self) -> _derivatives.Pass:

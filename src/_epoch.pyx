@@ -41,6 +41,7 @@ cdef class Rule:
     slots : the rule's arrays, each shaped like theta
     scalars : (SCALARS,), or empty if the rule has none
     taken : [0], the steps so far
+    free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
@@ -49,9 +50,9 @@ cdef class Rule:
     cdef object kept            # owns the memory of its pointers
     cdef readonly object capsule    # of &own, for _derivatives
 
-    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
+    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None):
         self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
-        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
+        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free)
 
     def stays(self):
         """True if its arrays are as they were when taken."""

@@ -1,19 +1,19 @@
 """The steps of a training in this process: theta, Delta, the optimizer's state, and how a step is taken."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, _kernels, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
-from ..engine import checks, memory, sums, threads
+from ..engine import checks, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
-from .rule import check_state, compiled_rule, start
+from .rule import Fit, check_state, compiled_rule, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
@@ -23,24 +23,12 @@ NOT_EACH = np.empty((0, 2))
 ndarray = np.ndarray
 
 
-class Fit(NamedTuple):
-    """Everything the next step depends on, checked against the `Steps` that resume from it."""
-
-    theta: NDArray[Any]
-    state: Any
-    regularisation: Regularisation
-    numbers: dict[str, Any]
-    """Settings of the optimizer that are numbers."""
-    mean_weight: float | None = None
-    notes: dict[str, Any] | None = None
-
-
 class Steps:
     """The parameters of a training, its state from step to step, and the steps.
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -54,6 +42,8 @@ class Steps:
         The optimizer's state in memory; `state` is the same with its counts up to date.
     taken : (1,) int64
         Steps so far; compiled code counts those of a compiled rule.
+    free : (n_parameters,) bool, or None
+        The parameters that are trained; None: all.
     compiled : str or None
         Name of the optimizer's compiled twin.
     crew : Crew
@@ -66,7 +56,8 @@ class Steps:
 
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
-        seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, **penalties: Any,
+        seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, free: Any = None,
+        **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
         self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
@@ -77,6 +68,7 @@ class Steps:
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
         self.theta = checks.own_parameters(net.theta, net.plan, net.dtype)
         checks.output_array(self.theta, (net.n_parameters,), net.dtype, "net.theta")
+        self.free = frozen.mask(free, net.plan)
         self.kept = start(self._optimizer, self.theta, net.plan)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
@@ -331,7 +323,7 @@ class Steps:
     def _online(self) -> bool:
         """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and not self.dropout and self.net.n_parameters <= ONLINE)
+                and not self.dropout and self.free is None and self.net.n_parameters <= ONLINE)
 
     def rates(self, n: int) -> NDArray[np.float64]:
         """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
@@ -358,7 +350,7 @@ class Steps:
         self._rule = _epoch.Rule(
             code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
-            self.kept.get("scalars", NO_RATES), self.taken,
+            self.kept.get("scalars", NO_RATES), self.taken, None if self.free is None else self.free.tobytes(),
         )
         self._rule_of, self._rule_kept = made, self.kept
         self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
@@ -379,8 +371,9 @@ class Steps:
         """
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         penalty = regularisation.penalty(plan, theta, m_b * scale)
-        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor)
-        self.optimizer.update(theta, D, self.kept)
+        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor, self.free)
+        with frozen.leaving(theta, self.free):
+            self.optimizer.update(theta, D, self.kept)
         self.taken[0] += 1
         return penalty
 

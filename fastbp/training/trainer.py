@@ -4,9 +4,9 @@ from copy import deepcopy
 from typing import Any, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .._types import Comm, Count, Floats, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Floats, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..engine.regularisation import Regularisation
 from ..keywords import explained
@@ -57,6 +57,9 @@ class Trainer:
     sync_every : int, optional
         Each rank takes so many steps on its own rows alone. Then theta and the optimizer's moments are averaged over
         the ranks, weighted by the examples each has seen. A call of `step` or `epoch` ends with an average.
+    free : (n_parameters,) bool, or list of int, optional
+        The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
+        their bits, also under momentum and decay. None trains all.
 
     Attributes
     ----------
@@ -96,12 +99,13 @@ class Trainer:
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
         dropout: PerLayer = 0.0, input_dropout: Number = 0.0, seed: Seed = None, n_threads: Count | None = None,
         comm: Comm | Group | None = None, sync_every: Count | None = None, mean_weight: Number | None = None,
+        free: Free | None = None,
     ) -> None:
         def steps(n_threads: Count | None) -> Steps:
             return Steps(
                 net, optimizer, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
                 clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=seed, n_threads=n_threads,
-                mean_weight=mean_weight,
+                mean_weight=mean_weight, free=free,
             )
 
         self.driver: Steps | RankSteps      # who takes the steps: this process alone, or all ranks
@@ -134,6 +138,11 @@ class Trainer:
     @property
     def mean_weight(self) -> float | None:
         return self.steps.mean_weight
+
+    @property
+    def free(self) -> NDArray[np.bool_] | None:
+        """The parameters that are trained, a copy; None: all."""
+        return None if self.steps.free is None else self.steps.free.copy()
 
     @property
     def n_threads(self) -> int | None:
@@ -253,6 +262,8 @@ class Trainer:
 
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
         """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
+
+        With free= this is a ValueError: files do not hold it.
 
         Parameters
         ----------

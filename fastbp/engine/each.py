@@ -1,0 +1,71 @@
+"""First derivatives of each example: dcost/dtheta, its norm, and the Jacobians of h.
+
+Block by block: beside the result a thread needs two workspaces, about a megabyte for networks that are not large.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _each
+from .._backprop import Examples
+from .._types import Count, Doubles, Floats
+from . import sums, threads
+from .plan import Plan
+
+GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # as src/_each.pyx counts them
+LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
+
+
+def _run(
+    plan: Plan, theta: Floats, examples: Examples, m: int, what: int, out: NDArray[Any], n_threads: Count | None,
+) -> None:
+    """out := the derivatives of all examples; any free member of a crew takes the next range of them."""
+    passes = plan.layer_sizes[-1] if what >= BY_THETA else 1
+    operations = passes * sums.operations(plan, m)
+    n, height = threads.members(n_threads, operations, threads.SHARED_SUM), sums.height(plan, max(m, 1), theta.dtype)
+    work, spare = ([sums.aligned(height * plan.units, theta.dtype) for _ in range(n)] for _ in range(2))
+    with threads.Crew(n, apart=plan.large and operations >= threads.LONG) as crew:
+
+        def run(cut: tuple[int, int], member: int) -> None:
+            at, end = cut
+            while at < end and not crew.team.stopping:
+                at = _each.each(plan.code, theta, examples, at, end, work[member], spare[member], height, what, out,
+                                threads.SLICE, crew.team)
+
+        crew.deal(run, sums.ranges(plan, 0, m, height))
+
+
+def gradients(
+    plan: Plan, theta: Floats, examples: Examples, m: int, out: Floats, n_threads: Count | None = None,
+) -> None:
+    """out (m, n_parameters) := dcost_i/dtheta"""
+    _run(plan, theta, examples, m, GRADIENTS, out, n_threads)
+
+
+def jacobian(
+    plan: Plan, theta: Floats, examples: Examples, m: int, out: Floats, by_X: bool, n_threads: Count | None = None,
+) -> None:
+    """out (m, K, n_parameters) := dh/dtheta, or (m, K, s_1) := dh/dX"""
+    rows = out.reshape(m * plan.layer_sizes[-1], out.shape[2])
+    _run(plan, theta, examples, m, BY_X if by_X else BY_THETA, rows, n_threads)
+
+
+def norms(
+    plan: Plan, theta: Floats, examples: Examples, m: int, n_threads: Count | None = None,
+) -> tuple[Doubles, NDArray[np.int64]]:
+    """(norms of dcost_i/dtheta (m,), the examples whose squares leave the range of float64)"""
+    squares = np.empty(m)
+    _run(plan, theta, examples, m, NORMS, squares, n_threads)
+    odd = np.flatnonzero(~((squares > LEAST) & (squares < MOST)))
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(squares), odd
+
+
+def norm(D: Floats) -> float:
+    """``|D|`` of one example, whatever its size."""
+    largest = float(np.abs(D).max(initial=0))
+    if not 0 < largest < np.inf:
+        return largest
+    return largest * float(np.sqrt(np.sum(np.square(D / largest, dtype=np.float64))))
