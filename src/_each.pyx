@@ -13,8 +13,8 @@ from libc.string cimport memset
 from _backprop cimport cost_of, load_targets, next_units, team_t
 from _checked cimport MOST, READ, WRITE, begin, core_t, give_back, room, take, take_work
 from _kernels cimport (
-    activate_backward, bind_kernels, enter, examples_t, lanes_of, layer_backward, leave, output_backward, padded,
-    plan_t, seconds, to_rows,
+    activate_backward, bind_kernels, enter, examples_t, f32, f64, lanes_of, layer_backward, leave, output_backward,
+    padded, plan_t, seconds, to_rows,
 )
 from _outside cimport forward_block
 from _sources cimport fit, ready, sources_t
@@ -74,30 +74,29 @@ cdef void outer(
                 D += k + 1
 
 
-cdef void squares(Py_ssize_t s, Py_ssize_t width, const floating *x, double *sums) noexcept nogil:
-    """sums[e] := the sum over s units of x^2, in a panel"""
-    cdef Py_ssize_t u, e
-    memset(sums, 0, width * sizeof(double))
-    for u in range(s):
-        for e in range(width):
-            sums[e] += <double>x[u * width + e] * <double>x[u * width + e]
+cdef inline void squares(Py_ssize_t m, Py_ssize_t s, const floating *x, double *sums) noexcept nogil:
+    """sums[e] := the sum over s units of x^2 of each example, as many as the panels hold; x in panels (s)"""
+    if floating is float:
+        f32().squares_of_units(m, s, x, sums)
+    else:
+        f64().squares_of_units(m, s, x, sums)
 
 
 cdef void norms(const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, double *out) noexcept nogil:
     """out (m,) := sum_l |delta(l+1)|^2 (1 + |a(l)|^2)"""
     cdef double a[WIDEST]
     cdef double delta[WIDEST]
-    cdef Py_ssize_t VL = lanes_of(work), at = 0, width, l, e
+    cdef Py_ssize_t at = 0, here, l, e
     while at < m:
-        width = 2 * VL if m - at > VL else VL
-        for e in range(min(width, m - at)):
+        here = min(2 * lanes_of(work), m - at)
+        for e in range(here):
             out[at + e] = 0
         for l in range(1, p.L):
-            squares(p.s[l - 1], width, <const floating *>(work + B * p.a[l - 1] + at * p.s[l - 1]), a)
-            squares(p.s[l], width, <const floating *>(work + B * p.delta[l] + at * p.s[l]), delta)
-            for e in range(min(width, m - at)):
+            squares(here, p.s[l - 1], <const floating *>(work + B * p.a[l - 1] + at * p.s[l - 1]), a)
+            squares(here, p.s[l], <const floating *>(work + B * p.delta[l] + at * p.s[l]), delta)
+            for e in range(here):
                 out[at + e] += delta[e] * (1 + a[e])
-        at += width
+        at += here
 
 
 cdef void unit_slope(const plan_t *p, Py_ssize_t m, Py_ssize_t k, floating *work, Py_ssize_t B) noexcept nogil:

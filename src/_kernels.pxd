@@ -100,6 +100,7 @@ cdef extern from "kernels.h":
                                  const double *, const double *, const double *, float *, Py_ssize_t, float *, double,
                                  Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*squares_of_units)(Py_ssize_t, Py_ssize_t, const float *, double *) noexcept nogil
 
     ctypedef struct kernels_f64:
         Py_ssize_t panel, lanes
@@ -137,6 +138,7 @@ cdef extern from "kernels.h":
                                  const double *, const double *, const double *, double *, Py_ssize_t, double *, double,
                                  Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*squares_of_units)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
         const char *name

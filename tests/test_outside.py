@@ -1,5 +1,8 @@
 """Losses from outside: z(L), D and dJ/dX of a G that a caller brings, against the textbook in long double."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import DTYPES, NAMES, distance, problem, tolerance
@@ -206,3 +209,15 @@ def test_a_theta_that_is_not_finite_is_named():
     for call in (lambda: net.forward(p.X), lambda: net.backward(p.X, given(p))):
         with pytest.raises(ValueError, match=r"net\.theta contains NaN"):
             call()
+
+
+def test_the_page_on_losses_of_your_own_runs():
+    page = Path(__file__).parents[1] / "docs" / "your_own_loss.md"
+    if not page.is_file():
+        pytest.skip("the page belongs to the source tree")
+    names = {}
+    programs = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(programs) >= 4
+    for program in programs:
+        exec(compile(program, str(page), "exec"), names)
+    assert names["codes"].shape == (200, 2)

@@ -21,12 +21,16 @@ LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
 def _run(
     plan: Plan, theta: Floats, examples: Examples, m: int, what: int, out: NDArray[Any], n_threads: Count | None,
 ) -> None:
-    """out := the derivatives of all examples; any free member of a crew takes the next range of them."""
+    """out := the derivatives of all examples; any free member of a crew takes the next range of them.
+
+    Norms need no second workspace.
+    """
     passes = plan.layer_sizes[-1] if what >= BY_THETA else 1
     operations = passes * sums.operations(plan, m)
     n, height = threads.members(n_threads, operations, threads.SHARED_SUM), sums.height(plan, max(m, 1), theta.dtype)
-    work, spare = ([sums.aligned(height * plan.units, theta.dtype) for _ in range(n)] for _ in range(2))
-    with threads.Crew(n, apart=plan.large and operations >= threads.LONG) as crew:
+    work = [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
+    spare = work if what == NORMS else [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
+    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
 
         def run(cut: tuple[int, int], member: int) -> None:
             at, end = cut

@@ -56,7 +56,7 @@ def forward(
     operations = sums.operations(plan, m) / 3
     n = threads.members(n_threads, operations, threads.SHARED_SUM)
     works = _Works(plan, m, theta.dtype, n, kept)
-    with threads.Crew(n, apart=plan.large and operations >= threads.LONG) as crew:
+    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
 
         def run(cut: tuple[int, int], member: int) -> None:
             at, end = cut
@@ -81,7 +81,7 @@ def backward(
     rows = np.empty((0, plan.layer_sizes[0]), theta.dtype) if dX is None else dX
     n = threads.members(n_threads, sums.operations(plan, m), threads.SHARED_SUM)
     works = _Works(plan, m, theta.dtype, n, kept)
-    with threads.Crew(n, apart=plan.large and sums.operations(plan, m) >= threads.LONG) as crew:
+    with threads.some(n, plan.large and sums.operations(plan, m) >= threads.LONG) as crew:
 
         def sum_up(_: int, member: int, begin: int, end: int, into: Floats) -> int:
             return _derivatives.backward(

@@ -81,4 +81,5 @@ static const TABLE FN(table) = {
     .online_sgd = FN(online_sgd),
 #endif
     .function = FN(function),
+    .squares_of_units = FN(squares_of_units),
 };

@@ -143,6 +143,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                                 ptrdiff_t stride, double *cost, double *weight, int64_t *taken);                  \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
+        /* sums[e] := sum over the s units of x^2 of each of m examples, padded; x in panels (s) */               \
+        void (*squares_of_units)(ptrdiff_t m, ptrdiff_t s, const real *x, double *sums);                          \
     } kernels_##T;
 
 FASTBP_KERNELS(float, f32)

@@ -307,6 +307,22 @@ static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real
     }
 }
 
+/* sums[e] := the sum over the s units of x^2 of each example, in double, as many as the panels hold; x in panels (s) */
+static void FN(squares_of_units)(ptrdiff_t m, ptrdiff_t s, const real *x, double *sums)
+{
+    for (ptrdiff_t e = 0; e < m; e += PANEL) {
+        const ptrdiff_t width = FN(panel_width)(m - e);
+        for (ptrdiff_t g = 0; g < width; g += VL) {
+            wide sum = {0};
+            for (ptrdiff_t u = 0; u < s; u++) {
+                const wide v = FN(widen)(FN(vload)(x + e * s + u * width + g));
+                sum += v * v;
+            }
+            memcpy(sums + e + g, &sum, sizeof sum);
+        }
+    }
+}
+
 /* g'(z) of an elementwise output */
 static inline vec FN(output_slope)(int output, vec z)
 {

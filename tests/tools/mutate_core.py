@@ -40,18 +40,21 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient"],
     "_calls.pyx": ["calls", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_derivatives.pyx": ["outside", "outside_steps", "entries"],
+    "_each.pyx": ["each", "entries"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
         "feed", "entries", "entries_kept",
     ],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
     "_memory.pxd": ["entries_kept", "entries"],
+    "_outside.pxd": ["outside", "outside_steps", "each", "dropout"],
     "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_taken.pxd": ["calls", "trainer", "entries_kept"],
-    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen"],
 }
 CPU = 150
 # pattern -> what takes its place
