@@ -191,11 +191,7 @@ class Derivatives:
         examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
         """
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
-        norms, odd = each.norms(self._plan, theta, data.examples(), data.m, n_threads)
-        for i in odd:
-            D = np.empty((1, len(theta)), self._dtype)
-            each.gradients(self._plan, theta, data.examples(np.array([i])), 1, D)
-            norms[i] = each.norm(D)
+        norms = each.norms(self._plan, theta, data, n_threads)
         with np.errstate(over="ignore", under="ignore"):
             return norms.astype(self._dtype)
 

@@ -12,10 +12,12 @@ from .. import _each
 from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import sums, threads
+from .data import Data
 from .plan import Plan
 
 GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # as src/_each.pyx counts them
 LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
+SOME = 2**18    # values of gradients that are made at a time where they have not
 
 
 def _run(
@@ -56,20 +58,28 @@ def jacobian(
     _run(plan, theta, examples, m, BY_X if by_X else BY_THETA, rows, n_threads)
 
 
-def norms(
-    plan: Plan, theta: Floats, examples: Examples, m: int, n_threads: Count | None = None,
-) -> tuple[Doubles, NDArray[np.int64]]:
-    """(norms of dcost_i/dtheta (m,), the examples whose squares leave the range of float64)"""
-    squares = np.empty(m)
-    _run(plan, theta, examples, m, NORMS, squares, n_threads)
-    odd = np.flatnonzero(~((squares > LEAST) & (squares < MOST)))
+def norms(plan: Plan, theta: Floats, data: Data, n_threads: Count | None = None) -> Doubles:
+    """``|dcost_i/dtheta|`` (m,). Where squares leave the range of float64, the gradients themselves are made, some at a
+    time; those of float32 never do."""
+    squares = np.empty(data.m)
+    _run(plan, theta, data.examples(), data.m, NORMS, squares, n_threads)
     with np.errstate(invalid="ignore"):
-        return np.sqrt(squares), odd
+        found = np.sqrt(squares)
+    if theta.dtype == np.float32:
+        return found
+    odd, some = np.flatnonzero(~((squares > LEAST) & (squares < MOST))), max(1, SOME // plan.n_parameters)
+    for i in range(0, len(odd), some):
+        rows = odd[i : i + some]
+        D = np.empty((len(rows), plan.n_parameters), theta.dtype)
+        gradients(plan, theta, data.examples(rows), len(rows), D, n_threads)
+        found[rows] = _norms_of(D)
+    return found
 
 
-def norm(D: Floats) -> float:
-    """``|D|`` of one example, whatever its size."""
-    largest = float(np.abs(D).max(initial=0))
-    if not 0 < largest < np.inf:
-        return largest
-    return largest * float(np.sqrt(np.sum(np.square(D / largest, dtype=np.float64))))
+def _norms_of(D: Floats) -> Doubles:
+    """The norms of rows of any size."""
+    largest = np.abs(D).max(axis=1, keepdims=True)
+    whole = np.isfinite(largest) & (largest > 0)
+    with np.errstate(under="ignore", over="ignore", invalid="ignore"):
+        sizes = np.sqrt(np.sum(np.square(np.where(whole, D, 0) / np.where(whole, largest, 1)), axis=1, keepdims=True))
+        return np.where(whole, sizes * largest, largest)[:, 0]
