@@ -106,6 +106,8 @@ setup(
             extension("_backprop"),
             extension("_epoch"),
             extension("_calls"),
+            extension("_derivatives"),
+            extension("_each"),
         ],
         include_path=["src", str(BUILD)],
         build_dir=str(BUILD),

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,10 @@ class Rule:
         slots: Sequence[Floats],
         scalars: Doubles,
         taken: NDArray[np.int64],
+        free: bytes | None = None,
     ) -> Rule: ...
+    @property
+    def capsule(self) -> object: ...
     def stays(self) -> bool: ...
 
 def step(
@@ -87,4 +90,7 @@ class Stepper:
         w: float = 1,
     ) -> Stepper: ...
     rate: float
-    def step(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None: ...
+    @property
+    def rule(self) -> Rule: ...
+    def step(self, X: object, Y: object) -> float | None: ...
+    def apply(self, D: object, m_b: float) -> bool | None: ...

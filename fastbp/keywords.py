@@ -29,6 +29,7 @@ STEPS = {
     "grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
     "n_jobs workers num_threads threads num_workers": "give n_threads",
     "class_weight class_weights": "give sample_weight, a weight for each example",
+    "freeze frozen trainable trainable_layers": "give free, the numbers of the layers to train",
     "device gpu": "fastbp computes on the CPU",
 }
 HINTS: dict[str, Table] = {
@@ -120,15 +121,15 @@ ATTRIBUTES = _table({
     "fit train": "fastbp.train(net, X, Y, epochs=20) trains it",
     "partial_fit train_on_batch": "fastbp.Trainer(net).step(X, Y) takes a step",
     "compile": "the loss belongs to the Network, the optimizer to fastbp.train",
-    "predict_proba forward": "net.predict(X) returns the outputs, with softmax and sigmoid probabilities",
+    "predict_proba": "net.predict(X) returns the outputs, with softmax and sigmoid probabilities",
     "predict_classes": "net.predict(X).argmax(axis=1) are the classes",
     "score": "net.evaluate(X, Y) returns the cost and the accuracy",
-    "backward grad gradient": "net.cost_and_gradient(X, Y) returns J and D",
+    "grad gradient": "net.cost_and_gradient(X, Y) returns J and D",
     "save save_weights dump": "fastbp.save(path, net) writes it",
     "load load_weights load_state_dict": "fastbp.load(path) reads a network",
     "parameters weights state_dict get_weights set_weights coefs_ intercepts_":
         "net.theta are all parameters, net.Theta the matrices by layer",
-    "layers units": "net.layer_sizes are the units of the layers",
+    "units": "net.layer_sizes are the units of the layers",
     "count_params": "net.n_parameters is their number",
     "to": "net.copy(dtype) is a copy in another dtype",
 })

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import html, keywords, show
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
+from .derivatives import Derivatives
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
 from .engine import checks, initialize, memory, objective, sums
@@ -25,7 +26,7 @@ class Evaluation(NamedTuple):
     accuracy: float | Any
 
 
-class Network:
+class Network(Derivatives):
     """A feed-forward network with layers l = 1 .. L of s_l units, fully connected.
 
     Parameters
@@ -100,6 +101,7 @@ class Network:
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
         self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below asks it first
+        self._pass = None
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
@@ -236,23 +238,6 @@ class Network:
         if h is None:
             h = self._evaluator.predict(X, self._theta, out)
         return objective.predict(self._plan, self._theta, self.dtype, X, out) if h is None else h
-
-    def activations(self, X: ArrayLike) -> list[Floats]:
-        """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
-        layers = self._evaluator.activations(X, self._theta)
-        if layers is not None:
-            return layers
-        rows, _ = checks.inputs(X, self.layer_sizes[0], self.dtype, empty=True)
-        self._check_theta()
-        return [rows.astype(self.dtype), *sums.trace(self._plan, self._theta, rows)]
-
-    def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
-        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
-        layers = self._evaluator.deltas(X, Y, self._theta)
-        if layers is not None:
-            return layers
-        theta, data = self._check_theta(), self.data(X, Y)
-        return sums.trace_back(self._plan, theta, data.examples(), data.m)
 
     def accumulate(
         self, X: ArrayLike, Y: ArrayLike, per_example: Flag = False, *, sample_weight: ArrayLike | None = None,
@@ -393,8 +378,3 @@ class Network:
     def _writeable(self) -> Floats:
         """theta, as it was made and not frozen"""
         return checks.output_array(self._theta, (self.n_parameters,), self.dtype, "net.theta")
-
-    def _check_theta(self) -> Floats:
-        """theta, checked to be finite: its owner may have written anything through the views."""
-        return checks.own_parameters(self._theta, self._plan, self.dtype)
-

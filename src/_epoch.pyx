@@ -6,10 +6,11 @@ return at a step boundary. An epoch gives the same bits in any number of calls.
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
-from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
 
 from _backprop cimport accumulate_block, team_begin, team_t
 from _checked cimport (
@@ -22,22 +23,15 @@ from _kernels cimport (
 )
 from _memory cimport PyObject, lend_is_array, lend_ready
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
+from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
-from _taken cimport take_rows, take_targets, takes_t
+from _taken cimport take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
 
 from fastbp._backprop import Examples, Team
-
-cdef extern from "numpy/random/bitgen.h":
-    ctypedef struct bitgen_t:
-        void *state
-        uint32_t (*next_uint32)(void *) noexcept nogil
-
-cdef enum:
-    DRAWN = 256     # random places drawn before values move
 
 bind_kernels()
 lend_ready()
@@ -52,15 +46,18 @@ cdef class Rule:
     slots : the rule's arrays, each shaped like theta
     scalars : (SCALARS,), or empty if the rule has none
     taken : [0], the steps so far
+    free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
 
     cdef rule_t own
     cdef object kept            # owns the memory of its pointers
+    cdef readonly object capsule    # of &own, for _derivatives
 
-    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken):
-        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken)
+    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None):
+        self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
+        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free)
 
     def stays(self):
         """True if its arrays are as they were when taken."""
@@ -245,24 +242,6 @@ def permutation(bit_generator, order):
         give_back(&held)
 
 
-cdef inline void shuffle(bitgen_t *random, int64_t *at, Py_ssize_t m) noexcept nogil:
-    """Fisher & Yates: at[i] changes places with one of at[0 .. i], for i = m - 1 .. 1. The place is drawn in the bits
-    of i until it is not above i; no branch depends on that, since it could not be predicted."""
-    cdef uint32_t places[DRAWN]
-    cdef uint32_t i = <uint32_t>m - 1 if m else 0, mask = i, k, n
-    for k in range(5):
-        mask |= mask >> (1 << k)
-    while i:
-        n, k = min(i, <uint32_t>DRAWN), 0
-        while k < n:
-            places[k] = random.next_uint32(random.state) & mask
-            k += places[k] <= i - k
-            mask >>= i - k <= mask >> 1
-        for k in range(n):
-            at[i - k], at[places[k]] = at[places[k]], at[i - k]
-        i -= n
-
-
 cdef class Stepper:
     """One training step, with everything prepared: for callers to whom a microsecond counts.
 
@@ -278,7 +257,7 @@ cdef class Stepper:
     cdef void *Delta
     cdef void *work
     cdef void *costs
-    cdef Rule rule
+    cdef readonly Rule rule
     cdef public double rate     # the learning rate of the next step; 0 for the rule's own
     cdef Py_ssize_t B
     cdef rows_t w               # weight of every example, in units of the rule; NULL for 1
@@ -332,8 +311,6 @@ cdef class Stepper:
         cdef Py_ssize_t m
         cdef bint fine = False
         cdef double J = 0
-        cdef rows_t theta
-        theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
         data.order, data.w = NULL, self.w
         held.n = 0
         if not lend_is_array(<PyObject *>X) or not lend_is_array(<PyObject *>Y):
@@ -342,7 +319,7 @@ cdef class Stepper:
             fine = (
                 take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
                 and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype) and self.as_it_was()
-                and fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0
+                and self.finite()
             )
             m = data.X.n if fine else 0
             if fine and self.format == b"f":
@@ -368,3 +345,33 @@ cdef class Stepper:
         leave(callers)
         finish_step(&self.rule.own, &now)
         return cost / m_b + penalty_of(&self.rule.own)
+
+    def apply(self, D, double m_b):
+        """One step along D, to which penalties and clipping are added as in every step of m_b examples; True. None,
+        with nothing done, if engine.checks must check D first."""
+        cdef arrays_t held
+        cdef bint fine = False
+        cdef const void *given
+        held.n = 0
+        try:
+            fine = (
+                take_theta(&held, D, &given, self.p.n, self.format) and self.as_it_was()
+                and self.finite()
+            )
+            if fine and self.format == b"f":
+                memcpy(self.Delta, given, self.p.n * sizeof(float))
+                take_step(<float *>self.theta.data, <float *>self.Delta, &self.p, m_b, 1, &self.rule.own,
+                          &self.rate if self.rate != 0 else NULL, &self.alone)
+            elif fine:
+                memcpy(self.Delta, given, self.p.n * sizeof(double))
+                take_step(<double *>self.theta.data, <double *>self.Delta, &self.p, m_b, 1, &self.rule.own,
+                          &self.rate if self.rate != 0 else NULL, &self.alone)
+        finally:
+            give_back(&held)
+        return True if fine else self.complain()
+
+    cdef bint finite(self) noexcept:
+        """True if theta is finite"""
+        cdef rows_t theta
+        theta.data, theta.stride, theta.type = self.theta.data, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
+        return fastbp_first_nonfinite(&theta, 1, self.p.n, LARGEST) < 0

@@ -88,6 +88,7 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
                                  const float *, float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const float *, float *, float *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
                            float *) noexcept nogil
@@ -99,6 +100,7 @@ cdef extern from "kernels.h":
                                  const double *, const double *, const double *, float *, Py_ssize_t, float *, double,
                                  Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const float *, float *) noexcept nogil
+        void (*squares_of_units)(Py_ssize_t, Py_ssize_t, const float *, double *) noexcept nogil
 
     ctypedef struct kernels_f64:
         Py_ssize_t panel, lanes
@@ -124,6 +126,7 @@ cdef extern from "kernels.h":
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
                                  const double *, double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const double *, double *, double *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,
                            double *) noexcept nogil
@@ -135,6 +138,7 @@ cdef extern from "kernels.h":
                                  const double *, const double *, const double *, double *, Py_ssize_t, double *, double,
                                  Py_ssize_t, double *, double *, int64_t *) noexcept nogil
         int (*function)(const char *, Py_ssize_t, const double *, double *) noexcept nogil
+        void (*squares_of_units)(Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
 
     ctypedef struct isa_t:
         const char *name
@@ -314,6 +318,16 @@ cdef inline void output_of(int output, Py_ssize_t m, Py_ssize_t K, const floatin
         f32().output(output, m, K, z, h)
     else:
         f64().output(output, m, K, z, h)
+
+
+cdef inline void output_backward(
+    int output, Py_ssize_t m, Py_ssize_t K, const floating *z, floating *h, floating *delta
+) noexcept nogil:
+    """delta := (dh/dz)' delta in panels (K); h is overwritten."""
+    if floating is float:
+        f32().output_backward(output, m, K, z, h, delta)
+    else:
+        f64().output_backward(output, m, K, z, h, delta)
 
 
 cdef inline double penalty(

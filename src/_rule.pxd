@@ -9,7 +9,7 @@ from _checked cimport (
     values,
 )
 from _kernels cimport SCALARS, plan_t, step_t
-from _update cimport groups_of, sum_of, told_t
+from _update cimport FREE, FROZEN, MIXED, groups_of, sum_of, told_t
 
 cdef extern from "lists.h":
     ctypedef struct known_t "rule_t":
@@ -43,8 +43,11 @@ cdef struct rule_t:
     Py_ssize_t L
 
 
-cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken):
-    """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory."""
+cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free):
+    """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory.
+
+    free : bytes, one for each parameter, 0 where it is frozen; None: all are trained
+    """
     cdef plan_t p
     cdef const known_t *known
     cdef Py_ssize_t i
@@ -81,7 +84,31 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
     own.told.penalised = own.told.l1 != 0 or own.told.batch_lam != 0
     for i in range(p.L - 1):
         own.told.penalised |= own.told.c[i] != 0
-    return slots, scalars, taken, code, room
+    return slots, scalars, taken, code, room, free, freeze(own, &p, free)
+
+
+cdef inline object freeze(rule_t *own, const plan_t *p, free):
+    """own.told := the parameters that are frozen; returns the objects that own the memory."""
+    cdef Py_ssize_t l, i, some
+    cdef char *layers
+    own.told.free = own.told.layers = NULL
+    own.told.before = NULL
+    if free is None:
+        return None
+    if type(free) is not bytes or len(free) != p.n:
+        raise ValueError(f"free must be bytes, one for each of the {p.n} parameters")
+    own.told.free = PyBytes_AS_STRING(free)
+    states, room = own_room(p.L, <void **>&layers), None
+    own.told.layers = layers
+    for l in range(1, p.L):
+        some = 0
+        for i in range(p.theta[l], p.theta[l] + p.s[l] * (p.s[l - 1] + 1)):
+            some += own.told.free[i] != 0
+        layers[l - 1] = FROZEN if some == 0 else FREE if some == p.s[l] * (p.s[l - 1] + 1) else MIXED
+        if layers[l - 1] == MIXED and room is None:
+            own.told.fused = False
+            room = own_room(p.n * sizeof(double), &own.told.before)
+    return states, room
 
 
 cdef inline bytes copy_settings(rule_t *own, settings, regularisation):

@@ -7,9 +7,13 @@ clip_value, clip_norm, then c for each Theta.
 from cython cimport floating
 from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from _backprop cimport SHARE, team_meet, team_share, team_t
 from _kernels cimport begin_step, penalty, plan_t, regularise, step_t, sum_of_squares, update
+
+cdef enum:
+    FROZEN, FREE, MIXED
 
 cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     int rule
@@ -20,6 +24,9 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     const double *c             # one for each Theta
     bint penalised, fused       # there is a penalty; the update makes D itself, from decay only
     Py_ssize_t groups           # number of groups of SHARE units
+    const char *free            # one for each parameter: 0 where it keeps its bits; NULL if all are trained
+    const char *layers          # one for each Theta: FROZEN, FREE or MIXED
+    void *before                # n values of theta from before a step, where there is a MIXED layer
     double *penalties           # one for each group
     double *squares             # one for each group
 
@@ -66,6 +73,8 @@ cdef inline bint learn(
             if not told.fused:
                 regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
                            Delta + at)
+                if told.free != NULL:
+                    leave_out(rows * columns, told.free + at, Delta + at)
                 if told.clip_norm < INFINITY:
                     told.squares[group + u // SHARE] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
             u += SHARE
@@ -92,9 +101,31 @@ cdef inline void update_rows(
     double c, const floating *Delta, floating *theta
 ) noexcept nogil:
     """Apply the rule to the rows i .. j of the Theta that leads to layer l."""
-    cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns
-    if i < j:
+    cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns, size = (j - i) * columns
+    cdef floating *before = <floating *>told.before + at
+    cdef char state = FREE if told.free == NULL else told.layers[l - 1]
+    if i < j and state != FROZEN:
+        if state == MIXED:
+            memcpy(before, theta + at, size * sizeof(floating))
         update(step, j - i, columns, scale, c, Delta + at,
                <floating *>told.slot_1 + at if told.slot_1 != NULL else NULL,
                <floating *>told.slot_2 + at if told.slot_2 != NULL else NULL,
                <floating *>told.slot_3 + at if told.slot_3 != NULL else NULL, theta + at)
+        if state == MIXED:
+            put_back(size, told.free + at, <const floating *>before, theta + at)
+
+
+cdef inline void leave_out(Py_ssize_t n, const char *free, floating *D) noexcept nogil:
+    """D := 0 where the parameters are frozen"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not free[i]:
+            D[i] = 0
+
+
+cdef inline void put_back(Py_ssize_t n, const char *free, const floating *before, floating *theta) noexcept nogil:
+    """theta := before where the parameters are frozen, whatever the rule has done: to the bit"""
+    cdef Py_ssize_t i
+    for i in range(n):
+        if not free[i]:
+            theta[i] = before[i]

@@ -151,6 +151,17 @@ def answers(Y: ArrayLike, m: int, K: int, name: str = "Y") -> NDArray[Any]:
     return a
 
 
+def slopes(G: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike, name: str = "G") -> Floats:
+    """dJ/dz(L) or dJ/dh, finite, in the shape of z(L): (m, K), or (K,) for one example. Returns (m, K), contiguous."""
+    a = array(G, name)
+    if a.shape != shape:
+        raise ValueError(f"{name} must have the shape of the outputs, {shape}; got {a.shape}")
+    rows = readable(a[np.newaxis] if a.ndim == 1 else a, dtype)
+    finite(rows, dtype, name, a.ndim == 1)
+    with np.errstate(under="ignore"):
+        return np.require(rows, dtype, ["C", "A"])
+
+
 def _labels(a: NDArray[Any], K: int, plan: Layout, name: str) -> NDArray[np.int64]:
     if plan.output not in ("softmax", "sigmoid", "tanh"):
         raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")

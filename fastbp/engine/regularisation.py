@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._types import Doubles, Floats, Layout, Number, PerLayer
 from . import checks
@@ -93,10 +94,12 @@ class Regularisation:
 
     def regularise(
         self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0, divisor: float | None = None,
+        free: NDArray[np.bool_] | None = None,
     ) -> Floats:
         """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), in place of Delta, clipped.
 
-        n is the divisor, m if it is None. Weights of examples, and so m and the divisor, are in units of scale.
+        D is 0 where theta is not free. n is the divisor, m if it is None. Weights of examples, and so m and the
+        divisor, are in units of scale.
         """
         Delta /= m if divisor is None else divisor
         for c, D, Theta in zip(self.coefficients(m * scale), plan.views(Delta), plan.views(theta), strict=True):
@@ -104,6 +107,8 @@ class Regularisation:
                 D[:, 1:] += Theta.dtype.type(c) * Theta[:, 1:]
             if self.l1 != 0:
                 D[:, 1:] += Theta.dtype.type(self.l1) * np.sign(Theta[:, 1:])
+        if free is not None:
+            Delta[~free] = 0
         if self.clip_value < inf:
             np.clip(Delta, -self.clip_value, self.clip_value, out=Delta)
         if self.clip_norm < inf:

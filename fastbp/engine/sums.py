@@ -91,27 +91,45 @@ def accumulate_range(
 
     Any free member takes the next range; the sums of the ranges are added in their order.
     """
-    cuts, run = ranges(plan, first, last, work[0].height), RUN * work[0].height
-    costs = [0.0] * len(cuts)
+    costs = [0.0] * RANGES
+
+    def sum_up(i: int, member: int, begin: int, end: int, into: Floats) -> int:
+        own = work[member]
+        costs[i], done = _backprop.accumulate(
+            plan.code, theta, examples, begin, end, own.block, own.height, own.costs, each, into, costs[i],
+            threads.SLICE, crew.team,
+        )
+        return done
+
+    in_ranges(plan, first, last, work[0].height, Delta, crew, sum_up)
+    return sum(costs)
+
+
+def in_ranges(
+    plan: Plan, first: int, last: int, height: int, Delta: Floats, crew: Crew,
+    sum_up: Callable[[int, int, int, int, Floats], int],
+) -> None:
+    """Delta += the sum over the examples first .. last, in the order that the sizes alone decide.
+
+    sum_up(i, member, begin, end, into) works for range i: into += the sum over the examples begin .. end, or over the
+    first ones of them; returns the first one not done. Delta may be empty.
+    """
+    cuts, run = ranges(plan, first, last, height), RUN * height
     Deltas = [Delta] + [np.zeros_like(Delta) for _ in cuts[1:]]
 
-    def accumulate_one(i: int, member: int) -> None:
-        (begin, end), own, into = cuts[i], work[member], Deltas[i]
+    def sum_range(i: int, member: int) -> None:
+        (begin, end), into = cuts[i], Deltas[i]
         at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
         while at < end and not crew.team.stopping:
             stop = min(at - (at - begin) % run + run, end)      # the end of the current run
-            costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, stop, own.block, own.height, own.costs, each, partial, costs[i],
-                threads.SLICE, crew.team,
-            )
+            at = sum_up(i, member, at, stop, partial)
             if at == stop and partial is not into:
                 into += partial
                 partial[:] = 0
 
-    crew.deal(accumulate_one, range(len(cuts)))
+    crew.deal(sum_range, range(len(cuts)))
     for other in Deltas[1:]:
         Delta += other
-    return sum(costs)
 
 
 def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats) -> float:

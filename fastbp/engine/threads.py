@@ -276,6 +276,11 @@ class Crew:
 ALONE = Crew()
 
 
+def some(n: int, apart: bool) -> Crew:
+    """A crew of n for one call; without threads where none is needed."""
+    return Crew(n, apart) if n > 1 or apart else ALONE
+
+
 def crew(n_threads: Count | None, operations: float, steps: float) -> Crew:
     """The crew for steps of so many floating-point operations each."""
     n = members(n_threads, operations)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .._types import Every, Flag, Path
 from ..callbacks import Callback
-from ..engine import checks
+from ..engine import checks, frozen
 from ..files import atomic, container, values
 from ..files import network as files
 from ..files.container import FormatError
@@ -231,7 +231,8 @@ def conditions(training: Training, asked: Arguments, batch_size: int, data: Any)
         "validation": validation and validation.m, "validation_split": asked.validation_split,
         "batch_size": batch_size, "shuffle": asked.shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
-        **({} if trainer.mean_weight is None else {"mean_weight": trainer.mean_weight}), **trainer.conditions,
+        **({} if trainer.mean_weight is None else {"mean_weight": trainer.mean_weight}),
+        **({} if trainer.free is None else {"free": frozen.told(trainer.free, trainer.net.plan)}), **trainer.conditions,
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in keeping(training.callbacks)],
     }

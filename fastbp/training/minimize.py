@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Number, PerLayer
+from .._types import Comm, Count, Free, Number, PerLayer
 from ..distributed.group import Group
 from ..keywords import explained
 from ..network import Network
@@ -19,6 +19,7 @@ def minimize(
     lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None, maxiter: Count = 200,
     tol: Number | None = None, callback: Callable[..., object] | None = None, options: dict[str, Any] | None = None,
     n_threads: Count | None = None, comm: Comm | Group | None = None,
+    free: Free | None = None,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
     """Minimise J over all examples with a gradient method of SciPy.
 
@@ -43,6 +44,9 @@ def minimize(
     comm : communicator, or fastbp.distributed.Group, optional
         Of mpi4py. Each rank passes its own rows and runs the same optimizer on J and D of all rows, from rank 0's
         theta. StopIteration on one rank stops all. See docs/distributed.md.
+    free : (n_parameters,) bool, or list of int, optional
+        The parameters that are searched: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
+        their bits. SciPy, its callback and the arrays of its result but x know the free parameters alone.
 
     Returns
     -------
@@ -51,6 +55,6 @@ def minimize(
     """
     problem = Problem(
         net, X, Y, sample_weight, method=method, penalties={"weight_decay": weight_decay, "lam": lam, "l1": l1},
-        maxiter=maxiter, tol=tol, callback=callback, options=options, n_threads=n_threads,
+        maxiter=maxiter, tol=tol, callback=callback, options=options, n_threads=n_threads, free=free,
     )
     return problem.solve() if comm is None else RankProblem(problem, comm).solve()

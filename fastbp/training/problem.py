@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import words
-from ..engine import blas, checks, objective
+from ..engine import blas, checks, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
@@ -33,6 +33,7 @@ class Problem:
     callback: Callable[..., Any] | None
     options: dict[str, Any] | None
     n_threads: Any
+    free: Any = None
 
     def solve(self) -> Any:
         """All stages; returns SciPy's result."""
@@ -56,6 +57,7 @@ class Problem:
             raise TypeError(f"callback must be callable; got {self.callback!r}")
         if self.options is not None and not isinstance(self.options, dict):
             raise TypeError(f"options must be a dict; got {self.options!r}")
+        self.free = frozen.mask(self.free, net.plan)
         self.regularisation(1.0)
         return checks.own_parameters(net.theta, net.plan, net.dtype).astype(np.float64)
 
@@ -69,16 +71,27 @@ class Problem:
 
         dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
 
+        def whole(x: NDArray[np.float64]) -> NDArray[np.float64]:
+            """theta for these free parameters"""
+            if self.free is None:
+                return x
+            theta = start.copy()
+            theta[self.free] = x
+            return theta
+
         def J_and_D(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            J, D = objective.cost_and_gradient(x.astype(dtype, copy=False), data, regularisation, self.n_threads)
-            return J, D.astype(np.float64, copy=False)
+            J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
+            return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
         limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
         with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
-            return minimize(
-                J_and_D, start, jac=True, method=self.method, tol=self.tol, callback=self.callback,
+            result = minimize(
+                J_and_D, start if self.free is None else start[self.free], jac=True,
+                method=self.method, tol=self.tol, callback=self.callback,
                 options={limit: self.maxiter, **(self.options or {})},
             )
+        result.x = whole(result.x)
+        return result
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result."""

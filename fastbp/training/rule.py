@@ -1,6 +1,6 @@
 """The compiled twin of an update rule, and its state."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,21 @@ from .._types import Rule
 from ..base import check_apart
 from ..engine import checks
 from ..engine.plan import Plan
+from ..engine.regularisation import Regularisation
 
 KNOWN = frozenset({"compiled", "slots", "init", "rate", "update", "settings"})
+
+
+class Fit(NamedTuple):
+    """Everything the next step depends on, checked against the `Steps` that resume from it."""
+
+    theta: NDArray[Any]
+    state: Any
+    regularisation: Regularisation
+    numbers: dict[str, Any]
+    """Settings of the optimizer that are numbers."""
+    mean_weight: float | None = None
+    notes: dict[str, Any] | None = None
 
 
 def compiled_rule(optimizer: Rule) -> str | None:

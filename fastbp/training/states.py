@@ -18,7 +18,8 @@ from ..files import network as files
 from ..files.container import FormatError
 from ..files.values import encode, fields
 from ..network import Network
-from .steps import Fit, Steps
+from .rule import Fit
+from .steps import Steps
 
 FLAG = (bool, np.bool_)
 

@@ -1,7 +1,7 @@
 """The steps of a training in this process: theta, Delta, the optimizer's state, and how a step is taken."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 from .. import _epoch, _kernels, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
 from ..base import check_apart
-from ..engine import checks, memory, sums, threads
+from ..engine import checks, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
-from .rule import check_counts, check_state, compiled_rule, is_normal, start
+from .rule import Fit, check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
@@ -23,24 +23,12 @@ NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
 
 
-class Fit(NamedTuple):
-    """Everything the next step depends on, checked against the `Steps` that resume from it."""
-
-    theta: NDArray[Any]
-    state: Any
-    regularisation: Regularisation
-    numbers: dict[str, Any]
-    """Settings of the optimizer that are numbers."""
-    mean_weight: float | None = None
-    notes: dict[str, Any] | None = None
-
-
 class Steps:
     """The parameters of a training, its state from step to step, and the steps.
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -54,6 +42,8 @@ class Steps:
         The optimizer's state in memory; `state` is the same with its counts up to date.
     taken : (1,) int64
         Steps so far; compiled code counts those of a compiled rule.
+    free : (n_parameters,) bool, or None
+        The parameters that are trained; None: all.
     compiled : str or None
         Name of the optimizer's compiled twin.
     crew : Crew
@@ -66,7 +56,8 @@ class Steps:
 
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
-        seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, **penalties: Any,
+        seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, free: Any = None,
+        **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
         self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
@@ -77,6 +68,7 @@ class Steps:
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
         self.theta = checks.own_parameters(net.theta, net.plan, net.dtype)
         checks.output_array(self.theta, (net.n_parameters,), net.dtype, "net.theta")
+        self.free = frozen.mask(free, net.plan)
         self.kept = start(self._optimizer, self.theta, net.plan)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
@@ -205,6 +197,11 @@ class Steps:
 
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
+        stepper = self.prepared()
+        return None if stepper is None else stepper.step(X, Y)
+
+    def prepared(self) -> _epoch.Stepper | None:
+        """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
         stepper = self._stepper
         if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta or (
             len(self._own) != self._n_own or (self.lent and not self._as_lent())
@@ -212,12 +209,12 @@ class Steps:
             if not self._quick or not self._look_at_rule():
                 return None
             stepper = self._prepare(self._optimizer.settings())
-        return stepper.step(X, Y)
+        return stepper
 
     def _prepare(self, settings: tuple[Any, ...]) -> _epoch.Stepper:
         """The stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
-        self._check_network()
+        self.check_network()
         if self._stepper is None or settings != self._made_for or not self._as_lent():
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
@@ -277,7 +274,7 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale, or of
             mean_weight if there is one.
         """
-        self._check_network()
+        self.check_network()
         self._look_at_rule()
         m = data.m if order is None else len(order)
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
@@ -316,7 +313,7 @@ class Steps:
         check_counts(self.kept, self.lent)
         return all(self.kept.get(name) is a for name, a in self._rule_arrays)
 
-    def _check_network(self) -> None:
+    def check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
         if self.theta is not self.net.theta:
             raise ValueError("net has been given another state since this training began; make a new Trainer for it")
@@ -330,7 +327,7 @@ class Steps:
     def _online(self) -> bool:
         """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and not self.dropout and self.net.n_parameters <= ONLINE)
+                and not self.dropout and self.free is None and self.net.n_parameters <= ONLINE)
 
     def rates(self, n: int) -> NDArray[np.float64]:
         """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
@@ -355,7 +352,7 @@ class Steps:
         self._rule = _epoch.Rule(
             code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
-            self.kept.get("scalars", NO_RATES), self.taken,
+            self.kept.get("scalars", NO_RATES), self.taken, None if self.free is None else self.free.tobytes(),
         )
         check_apart(self.theta, {slot: self.kept[slot] for slot in self.optimizer.slots})
         self._rule_of, self._rule_kept = made, self.kept
@@ -377,8 +374,9 @@ class Steps:
         """
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         penalty = regularisation.penalty(plan, theta, m_b * scale)
-        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor)
-        self.optimizer.update(theta, D, self.kept)
+        D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor, self.free)
+        with frozen.leaving(theta, self.free):
+            self.optimizer.update(theta, D, self.kept)
         self.taken[0] += 1
         return penalty
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Every, Examples, Flag, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..history import History
 from ..keywords import explained
@@ -29,7 +29,7 @@ def train(
     metrics: Sequence[str | Callable[..., Any]] = (), callbacks: Sequence[object] = (), seed: Seed = None,
     progress: Flag = False, n_threads: Count | None = None, checkpoint: Path | None = None,
     checkpoint_every: Every = 1, resume: Flag | None = None, comm: Comm | Group | None = None,
-    sync_every: Count | None = None, mean_weight: Number | None = None,
+    sync_every: Count | None = None, mean_weight: Number | None = None, free: Free | None = None,
 ) -> History:
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -101,6 +101,9 @@ def train(
     mean_weight : float, optional
         With sample_weight a batch divides by its number of examples and by this number. So an example counts the same
         in every batch. None takes the mean weight of the training rows (of all ranks), and 1 for chunks.
+    free : (n_parameters,) bool, or list of int, optional
+        The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
+        their bits, also under momentum and decay. None trains all.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def train(
         input_dropout=input_dropout, sample_weight=sample_weight, shuffle=shuffle, window=window,
         validation_data=validation_data, validation_split=validation_split, metrics=metrics, callbacks=callbacks,
         seed=seed, progress=progress, n_threads=n_threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
-        resume=resume, sync_every=sync_every, mean_weight=mean_weight,
+        resume=resume, sync_every=sync_every, mean_weight=mean_weight, free=free,
     )
     start = Start(asked) if comm is None else RankStart(asked, comm)
     return start.run()

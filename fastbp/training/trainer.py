@@ -1,17 +1,18 @@
 """A training step by step: the public shell over `Steps`, of this process or of several ranks."""
 
 from copy import deepcopy
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .._types import Comm, Count, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Floats, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..engine.regularisation import Regularisation
 from ..keywords import explained
 from ..network import Network
 from . import states, trainer_file
+from .outside import Outside
 from .ranks.steps import RankSteps
 from .steps import Steps
 
@@ -56,6 +57,9 @@ class Trainer:
     sync_every : int, optional
         Each rank takes so many steps on its own rows alone. Then theta and the optimizer's moments are averaged over
         the ranks, weighted by the examples each has seen. A call of `step` or `epoch` ends with an average.
+    free : (n_parameters,) bool, or list of int, optional
+        The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
+        their bits, also under momentum and decay. None trains all.
 
     Attributes
     ----------
@@ -95,12 +99,13 @@ class Trainer:
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
         dropout: PerLayer = 0.0, input_dropout: Number = 0.0, seed: Seed = None, n_threads: Count | None = None,
         comm: Comm | Group | None = None, sync_every: Count | None = None, mean_weight: Number | None = None,
+        free: Free | None = None,
     ) -> None:
         def steps(n_threads: Count | None) -> Steps:
             return Steps(
                 net, optimizer, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
                 clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=seed, n_threads=n_threads,
-                mean_weight=mean_weight,
+                mean_weight=mean_weight, free=free,
             )
 
         self.driver: Steps | RankSteps      # who takes the steps: this process alone, or all ranks
@@ -111,6 +116,7 @@ class Trainer:
         else:
             self.driver = RankSteps(comm, steps, n_threads, sync_every)
             self.steps = self.driver.own
+        self._outside: Outside | None = None
 
     weight_decay, l1, batch_lam = _setting("c"), _setting("l1"), _setting("batch_lam")
     clip_value, clip_norm = _setting("clip_value"), _setting("clip_norm")
@@ -132,6 +138,11 @@ class Trainer:
     @property
     def mean_weight(self) -> float | None:
         return self.steps.mean_weight
+
+    @property
+    def free(self) -> NDArray[np.bool_] | None:
+        """The parameters that are trained, a copy; None: all."""
+        return None if self.steps.free is None else self.steps.free.copy()
 
     @property
     def n_threads(self) -> int | None:
@@ -163,16 +174,68 @@ class Trainer:
     def state(self, value: Any) -> None:
         self.steps.state = value
 
-    def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+    @overload
+    def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...
+
+    @overload
+    def step(self, X: ArrayLike, *, gradient: ArrayLike) -> None: ...
+
+    def step(
+        self, X: ArrayLike, Y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, *,
+        gradient: ArrayLike | None = None,
+    ) -> float | None:
         """Take one step along D of these examples; returns their J before the step, penalty included.
 
-        X, Y, sample_weight as for `Network.cost_and_gradient`. A theta that is no longer finite is a ValueError.
+        Parameters
+        ----------
+        X, Y, sample_weight
+            As for `Network.cost_and_gradient`.
+        gradient : (m, K), optional
+            Instead of Y and weights: G = dJ/dz(L) of any J, its 1/m included. z(L) is what `forward` returns. The step
+            uses the last forward pass if X is the same object and theta has not moved since; else it runs it anew.
+            None is returned, since J is not known.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Naming the argument, before anything has changed. theta is no longer finite. With dropout: gradient belongs
+            to no forward pass.
         """
+        if gradient is not None:
+            if Y is not None or sample_weight is not None:
+                raise ValueError("gradient stands for Y and sample_weight; give either")
+            (self._outside or self._along()).step(X, gradient)
+            return None
         if sample_weight is None:
-            J = self.driver.quick(X, Y)
-            if J is not None:
+            stepper = self.driver.prepared()
+            if stepper is not None and (J := stepper.step(X, Y)) is not None:
                 return J
+        if Y is None:
+            raise TypeError("step needs Y, or gradient=")
         return self.driver.epoch(X, Y, None, None, sample_weight)
+
+    def forward(self, X: ArrayLike) -> Floats:
+        """z(L) of each example with the dropout masks of the next step, for ``step(X, gradient=G)``.
+
+        X is (m, s_1), or (s_1,) for one example; z(L) is (m, K), or (K,). `Network.forward` drops nothing.
+        """
+        return (self._outside or self._along()).forward(X)
+
+    def apply(self, D: ArrayLike) -> None:
+        """Take one step of the optimizer along D (n_parameters,): accumulated, clipped or averaged as you like.
+
+        The step adds penalties and clips as all steps do. D is flat like theta, as `Network.backward` returns it.
+        """
+        (self._outside or self._along()).apply(D)
+
+    def _along(self) -> Outside:
+        """What takes steps along gradients from outside."""
+        if self._outside is None:
+            if self.driver is not self.steps:
+                raise ValueError("a Trainer with comm has no forward, apply and step(gradient=); add up all D, "
+                                 "and apply it on each rank in a Trainer without comm")
+            self._outside = Outside(self.steps)
+        return self._outside
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, *, batch_size: Count | None = 32, order: ArrayLike | None = None,
@@ -199,6 +262,8 @@ class Trainer:
 
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
         """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
+
+        With free= this is a ValueError: files do not hold it.
 
         Parameters
         ----------

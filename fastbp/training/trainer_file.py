@@ -4,19 +4,23 @@ from dataclasses import asdict
 from typing import Any
 
 from .._types import Path
-from ..engine import checks
+from ..engine import checks, frozen
 from ..files import container, values
 from ..files import network as files
 from ..files.container import FormatError
 from . import states
-from .steps import Fit, Steps
+from .rule import Fit
+from .steps import Steps
 
-STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state", "mean_weight"}  # what a pickle keeps
-ARGUMENTS = ("optimizer", "n_threads", "mean_weight")
+STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state", "mean_weight", "free"}  # what a pickle keeps
+ARGUMENTS = ("optimizer", "n_threads", "mean_weight", "free")
 
 
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
     """Write the state and the notes atomically."""
+    if steps.free is not None:
+        raise ValueError("a Trainer with free= cannot be saved: files do not hold which parameters are free; pickle "
+                         "keeps it, and fastbp.save keeps the network")
     notes = checks.dictionary({} if notes is None else notes, "notes")
     arrays, fields = states.of_steps(steps)
     container.write(path, arrays, {
@@ -37,6 +41,7 @@ def read(path: Path, steps: Steps) -> Fit:
         if not isinstance(notes, dict):
             raise FormatError(f"notes must be a dict; it is {notes!r:.60}")
     with states.of_another(path, "trainer"):
+        states.same("free", frozen.told(steps.free, steps.net.plan), None)
         states.same_network(steps.net, net)
         states.same_class(steps.optimizer, last)
         states.same("dropout", list(steps.dropout), meta["dropout"])
@@ -47,12 +52,13 @@ def state(steps: Steps) -> dict[str, Any]:
     """The dict that pickle and copy keep."""
     return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
             "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
-            "mean_weight": steps.mean_weight}
+            "mean_weight": steps.mean_weight, "free": steps.free}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(arguments of a Trainer, settings, state) from the dict that pickle and copy keep, checked."""
-    kept = {"mean_weight": None, **checks.dictionary(kept, "the state of a Trainer")}    # older pickles have none
+    absent = {"mean_weight": None, "free": None}    # of older pickles
+    kept = absent | checks.dictionary(kept, "the state of a Trainer")
     checks.members(kept, STATE, "the state of a Trainer")
     if not isinstance(kept["dropout"], (list, tuple)):
         raise TypeError(f"dropout must be a list of rates; got {kept['dropout']!r:.200}")

@@ -57,6 +57,7 @@ static const TABLE FN(table) = {
     .dropout = FN(dropout),
     .cost_and_delta = FN(cost_and_delta),
     .output = FN(output),
+    .output_backward = FN(output_backward),
     .load_rows = FN(load_rows),
     .load_labels = FN(load_labels),
     .load_weights = FN(load_weights),
@@ -80,4 +81,5 @@ static const TABLE FN(table) = {
     .online_sgd = FN(online_sgd),
 #endif
     .function = FN(function),
+    .squares_of_units = FN(squares_of_units),
 };

@@ -120,6 +120,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                                  const real *y, const real *w, real *h, real *delta);                             \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
+        /* delta := (dh/dz)' delta in panels (K): dJ/dh becomes dJ/dz; h is overwritten */                        \
+        void (*output_backward)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h, real *delta);       \
         /* sum over j >= 1 of c/2 Theta_ij^2 + l1 |Theta_ij|, Theta (rows, columns) */                            \
         double (*penalty)(ptrdiff_t rows, ptrdiff_t columns, double c, double l1, const real *Theta);             \
         /* Delta := D = scale Delta + c Theta + l1 sign(Theta), in the bias column scale Delta; each value is     \
@@ -141,6 +143,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                                 ptrdiff_t stride, double *cost, double *weight, int64_t *taken);                  \
         /* out := f(x) for the elementwise functions of the tests: n elements, one row for softmax */             \
         int (*function)(const char *name, ptrdiff_t n, const real *x, real *out);                                 \
+        /* sums[e] := sum over the s units of x^2 of each of m examples, padded; x in panels (s) */               \
+        void (*squares_of_units)(ptrdiff_t m, ptrdiff_t s, const real *x, double *sums);                          \
     } kernels_##T;
 
 FASTBP_KERNELS(float, f32)

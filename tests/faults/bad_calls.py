@@ -148,6 +148,54 @@ def cost_and_gradient(rng):
     return s.net.cost_and_gradient, good, kinds, [s.net]
 
 
+def slopes(m, K, dtype):
+    """No G (m, K)"""
+    good = np.random.default_rng(0).standard_normal((m, K)).astype(dtype)
+    return one_of(lambda rng: array_like(good, rng, largest=dtype), lambda rng: good[1:], lambda rng: good[:, :-1],
+                  lambda rng: good[:, :, None], lambda rng: good.ravel(), lambda rng: None, lambda rng: 1.0)
+
+
+def free_kind(net):
+    n, L = net.n_parameters, len(net.layer_sizes)
+    return one_of(
+        is_not("none", "array"), lambda rng: np.ones(n + 1, bool), lambda rng: np.zeros(n, bool), lambda rng: [0],
+        lambda rng: [L], lambda rng: [1, -1], lambda rng: [1.0], lambda rng: [True], lambda rng: np.ones(n),
+        lambda rng: np.ones((n, 1), bool), lambda rng: np.ones(n, int), lambda rng: (2**70,),
+    )
+
+
+@maker
+def outside(rng):
+    s = Setting(rng)
+    if rng.integers(2):
+        return s.net.forward, {"X": s.X}, {"X": s.x, "n_threads": count(1, "none")}, [s.net]
+    kinds = {"X": s.x, "G": slopes(s.m, s.K, s.dtype), "wrt": one_of(is_not("text"), lambda rng: "H"),
+             "inputs": flag(), "out": room(s.net.theta.shape, s.dtype), "n_threads": count(1, "none")}
+    return s.net.backward, {"X": s.X, "G": np.ones((s.m, s.K))}, kinds, [s.net]
+
+
+@maker
+def of_each(rng):
+    s = Setting(rng)
+    which = rng.integers(5)
+    threads = count(1, "none")
+    if which == 0:
+        kinds = {"X": s.x, "wrt": one_of(is_not("text"), lambda rng: "h"), "n_threads": threads,
+                 "out": room((s.m, s.K, s.net.n_parameters), s.dtype)}
+        return s.net.jacobian, {"X": s.X}, kinds, [s.net]
+    if which == 1:
+        kinds = {"X": s.x, "Y": s.y, "out": room((s.m, s.net.n_parameters), s.dtype), "n_threads": threads}
+        return s.net.gradients, {"X": s.X, "Y": s.Y}, kinds, [s.net]
+    if which == 2:
+        return s.net.gradient_norms, {"X": s.X, "Y": s.Y}, {"X": s.x, "Y": s.y, "n_threads": threads}, [s.net]
+    if which == 3:
+        kinds = {"D": one_of(is_not("array"), lambda rng: s.problem.theta[:-1], lambda rng: s.problem.theta[:, None])}
+        return s.net.views, {"D": s.problem.theta}, kinds, [s.net]
+    L = len(s.net.layer_sizes)
+    number_of = one_of(count(1), lambda rng: L + 1, lambda rng: 2**70)
+    return s.net.layers, {"first": 1, "last": L}, {"first": number_of, "last": (number_of, "last|first")}, [s.net]
+
+
 def not_none(kind, rng):
     while (value := kind(rng)) is None:
         pass
@@ -190,6 +238,7 @@ def minimize(rng):
             is_not(), lambda rng: "Newton-CG", lambda rng: "Nelder-Mead", lambda rng: ["CG"]),
         "maxiter": count(1), "tol": number(0, np.inf, "none"), "n_threads": count(1, "none"),
         "callback": is_not("none", "function", "class"), "options": is_not("none", "dict"), **s.penalties(),
+        "free": free_kind(s.net),
     }
     return fastbp.minimize, {"net": s.net, "X": s.X, "Y": s.Y, "maxiter": 1}, kinds, [s.net]
 
@@ -237,6 +286,7 @@ def train(rng):
         "callbacks": one_of(is_not(), lambda rng: [odd(rng, "function")], lambda rng: callbacks.Logging(),
                             lambda rng: [callbacks.EarlyStopping]),
         "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(), "resume": flag(),
+        "free": free_kind(s.net),
         "checkpoint": (paths("none"), "path|checkpoint"), "checkpoint_every": one_of(
             is_not("float"), lambda rng: 0, lambda rng: -1, lambda rng: (0, "batches"), lambda rng: (1, "hours"),
             lambda rng: (1.5, "epochs"), lambda rng: (1,), lambda rng: (np.nan, "seconds"), lambda rng: ("1", "epochs"),
@@ -270,7 +320,7 @@ def trainer(rng):
         "net": is_not(), "optimizer": optimizer_kind(), "weight_decay": s.c, "l1": number(), "batch_lam": number(),
         "clip_value": number(0, np.inf, "none", open_low=True), "clip_norm": number(0, np.inf, "none", open_low=True),
         "dropout": dropout_kind(len(s.net.layer_sizes) - 2), "input_dropout": number(0, 1), "seed": seed,
-        "n_threads": count(1, "none"),
+        "n_threads": count(1, "none"), "free": free_kind(s.net),
     }
     return fastbp.Trainer, {"net": s.net, "optimizer": RULES[rng.integers(len(RULES))]()}, kinds, [s.net]
 
@@ -282,7 +332,16 @@ def trainer_steps(rng):
     if rng.integers(2):
         trainer.step(s.X, s.Y)
     watched = [s.net, trainer]
-    if rng.integers(2):
+    which = rng.integers(5)
+    if which == 0:
+        return trainer.forward, {"X": s.X}, {"X": s.x}, watched
+    if which == 1:
+        gradient = np.ones((s.m, s.K), s.dtype)
+        kinds = {"X": s.x, "gradient": lambda rng: not_none(slopes(s.m, s.K, s.dtype), rng)}
+        return trainer.step, {"X": s.X, "gradient": gradient}, kinds, watched
+    if which == 2:
+        return trainer.apply, {"D": s.problem.theta}, {"D": parameters(s.problem.theta, none=False)}, watched
+    if which == 3:
         return trainer.step, {"X": s.X, "Y": s.Y}, {"X": s.x, "Y": s.y, "sample_weight": s.weights}, watched
     order = one_of(
         is_not("none", "array", "list", "texts", "objects", "record"), lambda rng: [], lambda rng: [s.m],

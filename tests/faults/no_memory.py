@@ -10,6 +10,7 @@ status 1 at the first thing that is wrong.
 import ctypes
 import faulthandler
 import gc
+import itertools
 import os
 import pickle
 import re
@@ -26,6 +27,7 @@ from fastbp.engine import threads
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((24, 6)), np.arange(24) % 3
+Y_SLOPES = RNG.standard_normal((24, 3))
 SIZES = (6, 5, 3)
 PLACE = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None, prefix="fastbp-")
 FOLDER = Path(PLACE.name)
@@ -108,6 +110,20 @@ class Step:
 
     def __call__(self, trainer, first=0):
         return trainer.step(X, Y)
+
+
+class Along:
+    """One step along a gradient from outside"""
+
+    cuts = (0,)
+
+    def __call__(self, trainer, first=0):
+        trainer.forward(X)
+        trainer.step(X, gradient=Y_SLOPES)
+        return True
+
+
+FREE = np.arange(sum(n * (k + 1) for k, n in itertools.pairwise(SIZES))) % 3 > 0
 
 
 class Crowded(Epoch):
@@ -295,6 +311,12 @@ OPERATIONS = {
     "cost_and_gradient": lambda: reading(lambda net: net.cost_and_gradient(X, Y, weight_decay=0.1)),
     "evaluate": lambda: reading(lambda net: net.evaluate(X, Y)),
     "check_gradient": lambda: reading(lambda net: fastbp.check_gradient(net, X, Y, directions=2)),
+    "forward": lambda: reading(lambda net: net.forward(X)),
+    "backward": lambda: reading(lambda net: net.backward(X, Y_SLOPES, inputs=True)),
+    "jacobian": lambda: reading(lambda net: net.jacobian(X)),
+    "gradients": lambda: reading(lambda net: net.gradients(X, Y)),
+    "gradient_norms": lambda: reading(lambda net: net.gradient_norms(X, Y)),
+    "layers": lambda: reading(lambda net: everything(net.layers(1, 3))),
     "copy": lambda: reading(lambda net: everything(net.copy(np.float32))),
     "pickle": lambda: reading(lambda net: everything(pickle.loads(pickle.dumps(net)))),
     "Network": lambda: reading(lambda net: everything(network())),
@@ -302,6 +324,9 @@ OPERATIONS = {
     "save": saving,
     "load": loading,
     "step": lambda: training(Step()),
+    "step along a gradient": lambda: training(Along()),
+    "step along a gradient with dropout": lambda: training(Along(), dropout=0.5, seed=0),
+    "step with frozen parameters": lambda: training(Step(), free=FREE),
     "epoch": lambda: training(Epoch(8)),
     "epoch of single examples": lambda: training(Epoch(1), lambda: fastbp.SGD(0.1)),
     "epoch with dropout": lambda: training(Epoch(8), lambda: optimizers.Nadam(), dropout=0.5, seed=0),

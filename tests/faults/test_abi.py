@@ -11,7 +11,8 @@ import pytest
 
 import fastbp
 
-MODULES = [sys.modules[f"fastbp.{name}"] for name in ("_kernels", "_backprop", "_calls", "_epoch")]
+NAMES = ("_kernels", "_backprop", "_calls", "_derivatives", "_each", "_epoch")
+MODULES = [sys.modules[f"fastbp.{name}"] for name in NAMES]
 SOURCES = Path(__file__).parents[2] / "src"
 WORKS = """
 import numpy, scipy, fastbp

@@ -41,6 +41,8 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient"],
     "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_derivatives.pyx": ["outside", "outside_steps", "entries"],
+    "_each.pyx": ["each", "entries"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
         "feed", "entries", "entries_kept", "permutation",
@@ -48,12 +50,14 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_few.pxd": ["calls", "core_edges"],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries"],
     "_memory.pxd": ["entries_kept", "entries"],
+    "_outside.pxd": ["outside", "outside_steps", "each", "dropout"],
     "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
+    "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
-    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen"],
 }
 CPU = 150
 # pattern -> what takes its place

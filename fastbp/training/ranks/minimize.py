@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..._types import Comm
 from ...distributed.group import Group, as_group
 from ...distributed.shard import Shard
-from ...engine import blas
+from ...engine import blas, frozen
 from ...engine.data import Data
 from ...engine.initialize import warn_if_equal_units
 from ..problem import Problem
@@ -45,7 +45,7 @@ class RankProblem:
         p, net = self.problem, self.problem.net
         settings = {
             "method": p.method, **p.penalties, "maxiter": p.maxiter, "tol": p.tol, "options": p.options,
-            **net.settings(), "init": None, "scipy": scipy.__version__,
+            **net.settings(), "init": None, "free": frozen.told(p.free, net.plan), "scipy": scipy.__version__,
             "BLAS": [getattr(library, "architecture", None) for library in blas.libraries()],
         }
         data = Shard(self.group, lambda: Data(net.plan, net.dtype, p.X, p.Y, p.sample_weight, shard=True), "minimize",

@@ -12,9 +12,10 @@ from ... import _epoch
 from ..._types import Comm, Count, Value
 from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
-from ...engine import checks, sums, threads
+from ...engine import checks, frozen, sums, threads
 from ...engine.data import Data
-from ..steps import Fit, Steps
+from ..rule import Fit
+from ..steps import Steps
 from . import batches
 from .batches import Batch
 
@@ -83,7 +84,8 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "mean_weight": own.mean_weight, "parts": group.parts, "fixed order": group.fixed,
+            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan), "parts": group.parts,
+            "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
         own.part = group.part_number()
@@ -109,8 +111,8 @@ class RankSteps:
             group.section(lambda: self.own.become(fit))
         return fit
 
-    def quick(self, X: Any, Y: Any) -> None:
-        """None: ranks have no quick step, since they must add up Delta."""
+    def prepared(self) -> None:
+        """None: ranks have no quick steps, since they must add up Delta."""
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
@@ -245,11 +247,11 @@ class RankSteps:
 
     def _average(self, m_b: float) -> float:
         """theta and the optimizer's arrays := their averages; the step count := the largest of any rank."""
-        at, ahead = 0, self._sum.extra[self._sum.extra[:, 0].argmax()]
-        for a in self._averaged():
-            np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
-            at += a.size
-        own = self.own
+        own, at, ahead = self.own, 0, self._sum.extra[self._sum.extra[:, 0].argmax()]
+        with frozen.leaving(own.theta, own.free):
+            for a in self._averaged():
+                np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
+                at += a.size
         own.taken[0] = self._begun + int(ahead[0])
         self._scalars[:] = ahead[1:]
         if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:

@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._backprop import Examples, Team
+from ._epoch import Rule
+from ._types import Floats
+
+def forward(
+    plan: NDArray[np.int64],
+    theta: Floats,
+    examples: Examples,
+    base: int,
+    first: int,
+    last: int,
+    work: Floats,
+    B: int,
+    kept: bool,
+    z: Floats,
+    budget: float,
+    team: Team,
+) -> int: ...
+def backward(
+    plan: NDArray[np.int64],
+    theta: Floats,
+    examples: Examples,
+    base: int,
+    first: int,
+    last: int,
+    work: Floats,
+    B: int,
+    kept: bool,
+    G: Floats,
+    of_h: bool,
+    Delta: Floats,
+    dX: Floats,
+    budget: float,
+    team: Team,
+) -> int: ...
+
+@final
+class Pass:
+    def __new__(
+        cls,
+        plan: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        most: int,
+        keeps: bool,
+        array: type,
+        empty: Callable[..., NDArray[Any]],
+    ) -> Pass: ...
+    def forward(self, X: object, theta: object, seed: int = 0, step: int = 0) -> Floats | None: ...
+    def forget(self) -> None: ...
+    def backward(
+        self,
+        X: object,
+        G: object,
+        theta: object,
+        of_h: bool = False,
+        inputs: bool = False,
+        out: object = None,
+        seed: int = 0,
+        step: int = 0,
+    ) -> Any: ...
+    def step(
+        self, X: object, G: object, theta: object, rule: Rule, rate: float, m_b: float, seed: int = 0, step: int = 0
+    ) -> bool | None: ...

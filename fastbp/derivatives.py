@@ -1,0 +1,267 @@
+"""What a `Network` computes beside J and D: the textbook's quantities by layer, and derivatives of all kinds."""
+
+from itertools import pairwise
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _calls, _derivatives
+from ._backprop import Examples
+from ._kernels import outputs
+from ._types import Count, Flag, Floats, Scalar
+from .engine import checks, each, outside, sums
+from .engine.data import Data
+from .engine.plan import Plan, pair
+
+
+class Derivatives:
+    """A part of `Network`."""
+
+    _plan: Plan
+    _theta: Floats
+    _dtype: np.dtype[np.floating[Any]]
+    _evaluator: _calls.Evaluator
+    _pass: _derivatives.Pass | None
+
+    def activations(self, X: ArrayLike) -> list[Floats]:
+        """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
+        layers = self._evaluator.activations(X, self._theta)
+        if layers is not None:
+            return layers
+        rows, _ = checks.inputs(X, self._plan.layer_sizes[0], self._dtype, empty=True)
+        self._check_theta()
+        return [rows.astype(self._dtype), *sums.trace(self._plan, self._theta, rows)]
+
+    def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
+        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
+        layers = self._evaluator.deltas(X, Y, self._theta)
+        if layers is not None:
+            return layers
+        theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        return sums.trace_back(self._plan, theta, data.examples(), data.m)
+
+    def forward(self, X: ArrayLike, *, n_threads: Count | None = None) -> Floats:
+        """z(L) of each example: what the output function makes h of.
+
+        Parameters
+        ----------
+        X : (m, s_1), or (s_1,) for one example
+        n_threads : int, optional
+            At most this many threads; None decides by what was measured to help. Never changes a bit.
+
+        Returns
+        -------
+        ndarray (m, K), or (K,) for one example
+        """
+        z = self._few.forward(X, self._theta) if n_threads is None else None
+        if z is not None:
+            return z
+        rows, one_row = checks.inputs(X, self._plan.layer_sizes[0], self._dtype, empty=True)
+        z = outside.forward(self._plan, self._check_theta(), Examples(rows), len(rows), n_threads=n_threads)
+        return z[0] if one_row else z
+
+    @overload
+    def backward(
+        self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Literal[False] = False, out: Floats | None = None,
+        n_threads: Count | None = None,
+    ) -> Floats: ...
+
+    @overload
+    def backward(
+        self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Literal[True], out: Floats | None = None,
+        n_threads: Count | None = None,
+    ) -> tuple[Floats, Floats]: ...
+
+    def backward(
+        self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Flag = False, out: Floats | None = None,
+        n_threads: Count | None = None,
+    ) -> Any:
+        """D = dJ/dtheta of any J whose derivative by z(L) or h is given: backpropagation from G.
+
+        D(l) = sum_i delta(l+1) [1, a(l)]' with delta(L) = G. Nothing is divided by m, and no penalty is added.
+
+        Parameters
+        ----------
+        X : (m, s_1), or (s_1,) for one example
+        G : (m, K), or (K,) for one example
+            dJ/dz(L), where z(L) is what `forward` returns.
+        wrt : "z" or "h"
+            "h" says that G is dJ/dh, where h is what `predict` returns.
+        inputs : bool
+            True returns dJ/dX too.
+        out : ndarray (n_parameters,), optional
+            Receives D and is returned.
+        n_threads : int, optional
+            At most this many threads; None decides by what was measured to help. Never changes a bit.
+
+        Returns
+        -------
+        ndarray (n_parameters,), or (D, dJ/dX)
+            D is flat like theta, see `views`. dJ/dX has the shape of X.
+
+        Examples
+        --------
+        Half the squared error, as if fastbp did not know it:
+
+        >>> import numpy as np, fastbp
+        >>> net = fastbp.Network([3, 5, 2], output="identity", seed=0)
+        >>> X, Y = np.ones((4, 3)), np.zeros((4, 2))
+        >>> D = net.backward(X, (net.forward(X) - Y) / len(X))
+        >>> bool(np.allclose(D, net.cost_and_gradient(X, Y)[1]))
+        True
+        """
+        if not isinstance(wrt, str) or wrt not in ("z", "h"):
+            raise ValueError(f"wrt is {wrt!r}; accepted are 'z' and 'h'")
+        inputs, plan = checks.flag(inputs, "inputs"), self._plan
+        if n_threads is None:
+            result = self._few.backward(X, G, self._theta, wrt == "h", inputs, out)
+            if result is not None:
+                return result
+        rows, one_row = checks.inputs(X, plan.layer_sizes[0], self._dtype, empty=True)
+        K, theta = plan.layer_sizes[-1], self._check_theta()
+        slopes = checks.slopes(G, (K,) if one_row else (len(rows), K), self._dtype)
+        if out is not None:
+            checks.output_array(out, theta.shape, self._dtype)
+            if np.may_share_memory(out, theta):
+                raise ValueError("out must not be a part of net.theta")
+        D, dX = np.zeros_like(theta), np.empty(rows.shape, self._dtype) if inputs else None
+        outside.backward(plan, theta, Examples(rows), len(rows), slopes, of_h=wrt == "h", Delta=D, dX=dX,
+                         n_threads=n_threads)
+        if out is not None:
+            out[:] = D
+            D = out
+        return D if dX is None else (D, dX[0] if one_row else dX)
+
+    def jacobian(
+        self, X: ArrayLike, *, wrt: str = "theta", out: Floats | None = None, n_threads: Count | None = None,
+    ) -> Floats:
+        """The derivatives of all outputs h of each example.
+
+        Parameters
+        ----------
+        X : (m, s_1), or (s_1,) for one example
+        wrt : "theta" or "X"
+        out : ndarray of the result's shape, optional
+            Receives the result and is returned; of the network's dtype, C-contiguous.
+        n_threads : int, optional
+            At most this many threads; None decides by what was measured to help. Never changes a bit.
+
+        Returns
+        -------
+        ndarray (m, K, n_parameters), or (m, K, s_1) with wrt="X"
+            dh_k/dtheta, flat like theta (see `views`), or dh_k/dX. Without the first axis for one example.
+
+        Notes
+        -----
+        It works block by block: beside the result a thread needs about 1 MB, more for large networks. Pass a part of
+        the rows at a time if the result itself is too large.
+        """
+        if not isinstance(wrt, str) or wrt not in ("theta", "X"):
+            raise ValueError(f"wrt is {wrt!r}; accepted are 'theta' and 'X'")
+        rows, one_row = checks.inputs(X, self._plan.layer_sizes[0], self._dtype, empty=True)
+        theta, K = self._check_theta(), self._plan.layer_sizes[-1]
+        columns = len(theta) if wrt == "theta" else self._plan.layer_sizes[0]
+        out = self._room(out, (K, columns) if one_row else (len(rows), K, columns), {"X": rows})
+        each.jacobian(self._plan, theta, Examples(rows), len(rows), out.reshape(len(rows), K, columns), wrt == "X",
+                      n_threads)
+        return out
+
+    def gradients(
+        self, X: ArrayLike, Y: ArrayLike, *, out: Floats | None = None, n_threads: Count | None = None,
+    ) -> Floats:
+        """dcost_i/dtheta of each example i: without penalty, without weights, not divided by m.
+
+        Their mean is D of `cost_and_gradient`. X, Y as there; out and n_threads as for `jacobian`.
+
+        Returns
+        -------
+        ndarray (m, n_parameters)
+            Each row is flat like theta, see `views`.
+        """
+        theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        out = self._room(out, (data.m, len(theta)), {"X": data.X, "Y": data.dense})
+        each.gradients(self._plan, theta, data.examples(), data.m, out, n_threads)
+        return out
+
+    def gradient_norms(self, X: ArrayLike, Y: ArrayLike, *, n_threads: Count | None = None) -> Floats:
+        """``|dcost_i/dtheta|`` of each example, (m,), without the gradients themselves.
+
+        It is the root of sum_l ``|delta(l+1)|^2 (1 + |a(l)|^2)`` and costs about as much as one gradient over all
+        examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
+        """
+        theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        norms = each.norms(self._plan, theta, data, n_threads)
+        with np.errstate(over="ignore", under="ignore"):
+            return norms.astype(self._dtype)
+
+    def layers(self, first: Count, last: Count) -> Self:
+        """A network of the layers `first` to `last`, with its own copy of the parameters: an encoder, a head.
+
+        Its input is a(first), its output a(last). The function of layer `last` becomes the output, with the loss that
+        belongs to it; the last layer of all keeps its loss.
+
+        Parameters
+        ----------
+        first, last : int
+            Numbers of layers of units, 1 for the inputs, up to L: 1 <= first < last <= L.
+        """
+        plan, (first, last) = self._plan, (checks.count(first, "first"), checks.count(last, "last"))
+        L, state = len(plan.layer_sizes), self.__getstate__()
+        if not first < last <= L:
+            raise ValueError(f"layers from first={first} to last={last}: first must be below last, and last at most "
+                             f"L = {L}")
+        part = slice(plan.offsets[first - 1], plan.offsets[last - 1])
+        if last < L:
+            output = plan.activations[last - 2]
+            if output not in outputs:
+                raise ValueError(f"layer last={last} has the activation {output!r}, which is no output (these are "
+                                 f"{', '.join(outputs)}); net.activations(X)[{last - 1}] are its values")
+            state |= {"output": output, "loss": pair(output, None)[1], "loss_parameters": {}}
+        init = state["init"]
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(state | {
+            "layer_sizes": plan.layer_sizes[first - 1 : last],
+            "activation": list(plan.activations[first - 1 : last - 2]),
+            "theta": state["theta"][part], "init": init if isinstance(init, str) else init[part],
+        })
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def views(self, D: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]:
+        """Views of an array flat like theta, in the shapes of Theta: what D says of each Theta(l).
+
+        D is (n_parameters,), or (..., n_parameters) as `gradients` and `jacobian` return it.
+        """
+        if not isinstance(D, np.ndarray):
+            raise TypeError(f"D must be an ndarray, of which there can be views; got {type(D).__name__}")
+        if D.ndim < 1 or D.shape[-1] != self._plan.n_parameters:
+            raise ValueError(f"D must have shape (..., {self._plan.n_parameters}), flat like theta; got {D.shape}")
+        bounds = zip(pairwise(self._plan.offsets), self._plan.shapes, strict=True)
+        return tuple(D[..., begin:end].reshape(D.shape[:-1] + shape) for (begin, end), shape in bounds)
+
+    def _room(self, out: Floats | None, shape: tuple[int, ...], read: dict[str, Any]) -> Floats:
+        """The caller's array for a result that is written while theta and these arrays are read; or a new one."""
+        if out is None:
+            return np.empty(shape, self._dtype)
+        checks.output_array(out, shape, self._dtype)
+        for name, other in {"net.theta": self._theta, **read}.items():
+            if other is not None and np.may_share_memory(out, other):
+                raise ValueError(f"out must not be a part of {name}")
+        return out
+
+    @property
+    def _few(self) -> _derivatives.Pass:
+        """The passes over a few examples, made when they are first asked for."""
+        if self._pass is None:
+            self._pass = outside.few(self._plan, self._dtype)
+        return self._pass
+
+    def _check_theta(self) -> Floats:
+        """theta, checked to be finite: its owner may have written anything through the views."""
+        return checks.own_parameters(self._theta, self._plan, self._dtype)

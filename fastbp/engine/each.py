@@ -1,0 +1,85 @@
+"""First derivatives of each example: dcost/dtheta, its norm, and the Jacobians of h.
+
+Block by block: beside the result a thread needs two workspaces, about a megabyte for networks that are not large.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _each
+from .._backprop import Examples
+from .._types import Count, Doubles, Floats
+from . import sums, threads
+from .data import Data
+from .plan import Plan
+
+GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # as src/_each.pyx counts them
+LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
+SOME = 2**18    # values of gradients that are made at a time where they have not
+
+
+def _run(
+    plan: Plan, theta: Floats, examples: Examples, m: int, what: int, out: NDArray[Any], n_threads: Count | None,
+) -> None:
+    """out := the derivatives of all examples; any free member of a crew takes the next range of them.
+
+    Norms need no second workspace.
+    """
+    passes = plan.layer_sizes[-1] if what >= BY_THETA else 1
+    operations = passes * sums.operations(plan, m)
+    n, height = threads.members(n_threads, operations, threads.SHARED_SUM), sums.height(plan, max(m, 1), theta.dtype)
+    work = [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
+    spare = work if what == NORMS else [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
+    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
+
+        def run(cut: tuple[int, int], member: int) -> None:
+            at, end = cut
+            while at < end and not crew.team.stopping:
+                at = _each.each(plan.code, theta, examples, at, end, work[member], spare[member], height, what, out,
+                                threads.SLICE, crew.team)
+
+        crew.deal(run, sums.ranges(plan, 0, m, height))
+
+
+def gradients(
+    plan: Plan, theta: Floats, examples: Examples, m: int, out: Floats, n_threads: Count | None = None,
+) -> None:
+    """out (m, n_parameters) := dcost_i/dtheta"""
+    _run(plan, theta, examples, m, GRADIENTS, out, n_threads)
+
+
+def jacobian(
+    plan: Plan, theta: Floats, examples: Examples, m: int, out: Floats, by_X: bool, n_threads: Count | None = None,
+) -> None:
+    """out (m, K, n_parameters) := dh/dtheta, or (m, K, s_1) := dh/dX"""
+    rows = out.reshape(m * plan.layer_sizes[-1], out.shape[2])
+    _run(plan, theta, examples, m, BY_X if by_X else BY_THETA, rows, n_threads)
+
+
+def norms(plan: Plan, theta: Floats, data: Data, n_threads: Count | None = None) -> Doubles:
+    """``|dcost_i/dtheta|`` (m,). Where squares leave the range of float64, the gradients themselves are made, some at a
+    time; those of float32 never do."""
+    squares = np.empty(data.m)
+    _run(plan, theta, data.examples(), data.m, NORMS, squares, n_threads)
+    with np.errstate(invalid="ignore"):
+        found = np.sqrt(squares)
+    if theta.dtype == np.float32:
+        return found
+    odd, some = np.flatnonzero(~((squares > LEAST) & (squares < MOST))), max(1, SOME // plan.n_parameters)
+    for i in range(0, len(odd), some):
+        rows = odd[i : i + some]
+        D = np.empty((len(rows), plan.n_parameters), theta.dtype)
+        gradients(plan, theta, data.examples(rows), len(rows), D, n_threads)
+        found[rows] = _norms_of(D)
+    return found
+
+
+def _norms_of(D: Floats) -> Doubles:
+    """The norms of rows of any size."""
+    largest = np.abs(D).max(axis=1, keepdims=True)
+    whole = np.isfinite(largest) & (largest > 0)
+    with np.errstate(under="ignore", over="ignore", invalid="ignore"):
+        sizes = np.sqrt(np.sum(np.square(np.where(whole, D, 0) / np.where(whole, largest, 1)), axis=1, keepdims=True))
+        return np.where(whole, sizes * largest, largest)[:, 0]

@@ -1,0 +1,92 @@
+"""Passes whose delta(L) comes from outside: z(L) of examples, D and dJ/dX for a G = dJ/dz(L) that a caller brings."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .. import _derivatives
+from .._backprop import Examples
+from .._types import Count, Floats
+from . import sums, threads
+from .plan import Plan
+
+FEW = 1e8   # operations up to which a call does not give up the GIL
+KEPT = 2**26    # most bytes of the workspaces that are kept between a forward and a backward pass
+
+
+def few(plan: Plan, dtype: DTypeLike, keeps: bool = False) -> _derivatives.Pass:
+    """The passes over a few examples in compiled code, with the bits of those below. It returns None if `checks` has to
+    look at the arguments first, as for more examples than one block has."""
+    dtype = np.dtype(dtype)
+    full = sums.height(plan, sums.MANY, dtype)
+    most = min(full, max(sums.LOWEST, int(FEW / sums.operations(plan, 1)))) if plan.n_parameters <= sums.SMALL else 0
+    return _derivatives.Pass(plan.code, dtype, most, keeps, np.ndarray, np.empty)
+
+
+def room(plan: Plan, m: int, dtype: DTypeLike) -> Floats | None:
+    """Workspaces that keep the forward pass of m examples; None if they would take more than KEPT bytes."""
+    height, dtype = sums.height(plan, max(m, 1), dtype), np.dtype(dtype)
+    size = -(-m // height) * height * plan.units
+    return sums.aligned(size, dtype) if size * dtype.itemsize <= KEPT else None
+
+
+class _Works:
+    """The workspaces of a call: one of each member, or those that are kept."""
+
+    def __init__(self, plan: Plan, m: int, dtype: DTypeLike, n: int, kept: Floats | None) -> None:
+        self.kept, self.height = kept is not None, sums.height(plan, max(m, 1), dtype)
+        self._work: list[Any] = [sums.aligned(self.height * plan.units, np.dtype(dtype)) for _ in range(n)]
+        if kept is not None:
+            self._work = [kept] * n
+
+    def __getitem__(self, member: int) -> Floats:
+        return self._work[member]
+
+
+def forward(
+    plan: Plan, theta: Floats, examples: Examples, m: int, *, first: int = 0, kept: Floats | None = None,
+    n_threads: Count | None = None,
+) -> Floats:
+    """z(L) (m, K) of the examples from `first` on.
+
+    kept : `room` for them, where the pass stays for `backward`
+    """
+    z = np.empty((m, plan.layer_sizes[-1]), theta.dtype)
+    operations = sums.operations(plan, m) / 3
+    n = threads.members(n_threads, operations, threads.SHARED_SUM)
+    works = _Works(plan, m, theta.dtype, n, kept)
+    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
+
+        def run(cut: tuple[int, int], member: int) -> None:
+            at, end = cut
+            while at < end and not crew.team.stopping:
+                at = _derivatives.forward(plan.code, theta, examples, first, at, end, works[member], works.height,
+                                          works.kept, z, threads.SLICE, crew.team)
+
+        crew.deal(run, sums.ranges(plan, first, first + m, works.height))
+    return z
+
+
+def backward(
+    plan: Plan, theta: Floats, examples: Examples, m: int, G: Floats, *, of_h: bool = False, Delta: Floats,
+    dX: Floats | None = None, first: int = 0, kept: Floats | None = None, n_threads: Count | None = None,
+) -> None:
+    """Delta += the sum over the examples of delta(l+1) [1, a(l)]' for delta(L) = G (m, K); dX (m, s_1) := dJ/dX.
+
+    of_h : G is dJ/dh
+    Delta : (n_parameters,), or empty
+    kept : what `forward` was given; None runs the forward pass here. One backward pass uses it up.
+    """
+    rows = np.empty((0, plan.layer_sizes[0]), theta.dtype) if dX is None else dX
+    n = threads.members(n_threads, sums.operations(plan, m), threads.SHARED_SUM)
+    works = _Works(plan, m, theta.dtype, n, kept)
+    with threads.some(n, plan.large and sums.operations(plan, m) >= threads.LONG) as crew:
+
+        def sum_up(_: int, member: int, begin: int, end: int, into: Floats) -> int:
+            return _derivatives.backward(
+                plan.code, theta, examples, first, begin, end, works[member], works.height, works.kept, G, of_h, into,
+                rows, threads.SLICE, crew.team,
+            )
+
+        sums.in_ranges(plan, first, first + m, works.height, Delta, crew, sum_up)

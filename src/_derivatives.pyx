@@ -1,0 +1,394 @@
+"""Passes whose delta(L) comes from outside: losses of a caller's own, derivatives by X and of each example.
+
+The functions work through the examples first .. last in blocks of B, as those of _backprop.pyx do. `Pass` has
+everything prepared, for callers to whom a microsecond counts.
+"""
+
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython cimport final, floating
+from libc.float cimport DBL_MAX as LARGEST
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy, memset
+
+from _backprop cimport team_begin, team_t
+from _checked cimport (
+    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, some, take, take_work,
+    values,
+)
+from _kernels cimport (
+    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, plan_t,
+    rows_t, to_rows,
+)
+from _memory cimport PyObject, lend_ready, owner_of, shows
+from _outside cimport backward_block, backward_range, forward_block, forward_range, pass_t
+from _rule cimport check_rule, rule_t
+from _sources cimport fit, ready, sources_t
+from _steps cimport take_step
+from _taken cimport take_rows, take_theta
+
+from fastbp._backprop import Examples, Team
+from fastbp._epoch import Rule
+
+bind_kernels()
+lend_ready()
+
+cdef enum:
+    ROUND = 64      # examples by which the workspace of a Pass grows
+
+
+cdef sources_t *inside(examples) except NULL:
+    """The sources inside a fastbp._backprop.Examples."""
+    if type(examples) is not Examples:
+        raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
+    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+
+
+cdef team_t *members(team) except NULL:
+    if type(team) is not Team:
+        raise TypeError(f"team must be fastbp._backprop.Team; got {type(team).__name__}")
+    return <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
+
+
+cdef int begin_pass(
+    core_t *core, pass_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
+    Py_ssize_t last, Py_ssize_t B, bint kept
+) except -1:
+    """Take what forward and backward have in common."""
+    begin(core, plan, theta, "theta", READ)
+    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
+        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
+    ready(sources, first, last)
+    fit(sources, &core.p, False)
+    how.base, how.kept = base, kept
+    if not kept:
+        return take_work(core, work, B)
+    size = block(core, B)
+    blocks = (last - base + B - 1) // B
+    if size > MOST // max(blocks, 1):
+        raise ValueError(f"no room for {blocks} blocks")
+    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
+    return 0
+
+
+def forward(
+    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint kept, z,
+    double budget, team
+):
+    """z[i - base] := z(L) of the examples i = first .. last  ->  the first one not done.
+
+    kept: work has a workspace for each block from example `base` on, and `backward` finds there what it needs.
+    """
+    cdef core_t core
+    cdef pass_t how
+    cdef sources_t *sources = inside(examples)
+    cdef team_t *all = members(team)
+    cdef void *into
+    core.held.n = 0
+    try:
+        begin_pass(&core, &how, sources, plan, theta, work, base, first, last, B, kept)
+        into = take(&core.held, z, "z", core.format, last - base, MOST, core.p.s[core.p.L - 1], WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = forward_range(<float *>into, &core, sources, &how, first, last, budget, all)
+            else:
+                first = forward_range(<double *>into, &core, sources, &how, first, last, budget, all)
+        return first
+    finally:
+        give_back(&core.held)
+
+
+def backward(
+    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint kept, G,
+    bint of_h, Delta, dX, double budget, team
+):
+    """Delta += the sum over the examples first .. last for delta(L) = G, (any, K), row 0 of example `base`  ->  the
+    first one not done.
+
+    of_h: G is dJ/dh. Delta may be empty. dX, (any, s_1) with row 0 of example `base`, receives dJ/dX unless it has no
+    rows. kept: `forward` has been run on the same work; else this runs it.
+    """
+    cdef core_t core
+    cdef pass_t how
+    cdef sources_t *sources = inside(examples)
+    cdef team_t *all = members(team)
+    cdef void *into
+    core.held.n = 0
+    try:
+        begin_pass(&core, &how, sources, plan, theta, work, base, first, last, B, kept)
+        how.G = take(&core.held, G, "G", core.format, last - base, MOST, core.p.s[core.p.L - 1], READ)
+        into = some(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
+        if into != NULL:
+            values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)    # not more either
+        how.dX = take(&core.held, dX, "dX", core.format, 0, MOST, core.p.s[0], WRITE)
+        if core.held.views[core.held.n - 1].shape[0] == 0:
+            how.dX = NULL
+        elif core.held.views[core.held.n - 1].shape[0] < last - base:
+            raise ValueError(f"dX must have a row for each of the {last - base} examples, or none; got {len(dX)}")
+        how.of_h = of_h
+        with nogil:
+            if core.format == b"f":
+                first = backward_range(<float *>into, &core, sources, &how, first, last, budget, all)
+            else:
+                first = backward_range(<double *>into, &core, sources, &how, first, last, budget, all)
+        return first
+    finally:
+        give_back(&core.held)
+
+
+@final
+cdef class Pass:
+    """The passes of a network over a few examples. Every method returns None, with nothing written, if the layers above
+    must check an argument first.
+
+    plan, dtype : of the network; the plan is copied
+    most : the largest number of examples in a call
+    keeps : True keeps each forward pass for a backward pass through the same X at the same theta, seed and step
+    array, empty : numpy.ndarray, numpy.empty
+
+    It owns its workspace, which grows on demand and which the GIL guards during a call.
+    """
+
+    cdef plan_t p
+    cdef team_t alone
+    cdef object dtype, array, empty, last   # last: the X of the forward pass that is kept
+    cdef bytes plan, block, Xs, Gs, Deltas, thetas
+    cdef void *work
+    cdef void *X            # rows of the last call
+    cdef void *G
+    cdef void *Delta
+    cdef void *theta        # of the forward pass that is kept
+    cdef Py_ssize_t B, m, most, size
+    cdef bint keeps
+    cdef bint row           # X of the last call was one row
+    cdef char format
+
+    def __cinit__(self, plan, dtype, Py_ssize_t most, bint keeps, array, empty):
+        self.plan = own_plan(plan, &self.p)
+        if dtype.char not in ("f", "d"):
+            raise ValueError(f"dtype must be float32 or float64; got {dtype}")
+        if not 0 <= most <= 2**20:
+            raise ValueError(f"most must be 0 to {2**20}; got {most}")
+        self.format = ord(dtype.char)
+        self.size = 4 if self.format == b"f" else 8
+        self.dtype, self.most, self.keeps, self.array, self.empty = dtype, most, keeps, array, empty
+        self.Deltas = own_room(self.p.n * self.size, &self.Delta)
+        self.thetas = own_room((self.p.n if keeps else 0) * self.size, &self.theta)
+        self.p.first = 0
+        team_begin(&self.alone, 1)
+
+    cdef int grow(self, Py_ssize_t m) except -1:
+        """Make room for m examples"""
+        cdef Py_ssize_t B, panel = f32().panel if self.format == b"f" else f64().panel
+        if m > self.B:
+            B = ((m + ROUND - 1) // ROUND * ROUND + panel - 1) // panel * panel
+            if self.p.units > MOST // B:
+                raise MemoryError
+            self.B = 0
+            self.block = own_room(B * self.p.units * self.size, &self.work)
+            self.Xs = own_room(B * self.p.s[0] * self.size, &self.X)
+            self.Gs = own_room(B * self.p.s[self.p.L - 1] * self.size, &self.G)
+            self.B = B
+        return 0
+
+    cdef void load(self, const rows_t *rows, Py_ssize_t m, Py_ssize_t s, void *into) noexcept nogil:
+        """into (m, s) := the rows, in the network's dtype"""
+        if self.format == b"f":
+            load_rows(rows, NULL, 0, m, s, <float *>into)
+        else:
+            load_rows(rows, NULL, 0, m, s, <double *>into)
+
+    cdef void rows_of(self, examples_t *data, Py_ssize_t m) noexcept nogil:
+        """data := the rows of the last call"""
+        data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
+        data.X.data, data.X.n, data.X.stride = self.X, m, self.p.s[0] * self.size
+        data.X.type = ROWS_F32 if self.format == b"f" else ROWS_F64
+
+    cdef void go_forward(self, floating *_, const void *theta, Py_ssize_t m) noexcept nogil:
+        """The forward pass through the rows of the last call"""
+        cdef examples_t data
+        cdef unsigned callers = enter()
+        self.rows_of(&data, m)
+        forward_block(&self.p, <const floating *>theta, &data, 0, m, <floating *>self.work, self.B, True, &self.alone)
+        leave(callers)
+
+    cdef void go_back(self, floating *Delta, const void *theta, Py_ssize_t m, bint of_h, void *dX) noexcept nogil:
+        """The backward pass through them"""
+        cdef examples_t data
+        cdef unsigned callers = enter()
+        self.rows_of(&data, m)
+        memset(Delta, 0, self.p.n * sizeof(floating))
+        backward_block(&self.p, <const floating *>theta, &data, 0, m, <const floating *>self.G, of_h,
+                       <floating *>self.work, self.B, Delta, <floating *>dX, &self.alone)
+        leave(callers)
+
+    cdef Py_ssize_t take_X(self, arrays_t *held, X, theta, const void **at) except -1:
+        """at := theta; the rows of the last call := X  ->  their number, or 0 if they cannot be taken"""
+        cdef rows_t rows
+        if type(X) is not self.array or type(theta) is not self.array or not (
+            take_theta(held, theta, at, self.p.n, self.format)
+            and take_rows(held, X, &rows, self.most, self.p.s[0], True, self.format, self.dtype)
+        ):
+            return 0
+        self.last, self.row = None, X.ndim == 1
+        self.grow(rows.n)
+        self.load(&rows, rows.n, self.p.s[0], self.X)
+        return rows.n
+
+    def forward(self, X, theta, uint64_t seed=0, uint64_t step=0):
+        """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout."""
+        cdef arrays_t held
+        cdef const void *at
+        cdef void *into
+        cdef Py_ssize_t m, K = self.p.s[self.p.L - 1]
+        held.n = 0
+        try:
+            m = self.take_X(&held, X, theta, &at)
+            if m == 0:
+                return None
+            self.p.seed, self.p.step = seed, step
+            if self.row:
+                z = self.empty(K, self.dtype)
+                into = values(&held, z, "z", self.format, K, WRITE)
+            else:
+                z = self.empty((m, K), self.dtype)
+                into = take(&held, z, "z", self.format, m, m, K, WRITE)
+            if self.format == b"f":
+                self.go_forward(<float *>NULL, at, m)
+                to_rows(m, K, <const float *>self.work + self.B * self.p.z[self.p.L - 1], <float *>into, K)
+            else:
+                self.go_forward(<double *>NULL, at, m)
+                to_rows(m, K, <const double *>self.work + self.B * self.p.z[self.p.L - 1], <double *>into, K)
+            if self.keeps:
+                memcpy(self.theta, at, self.p.n * self.size)
+                self.last, self.m = X, m
+            return z
+        finally:
+            give_back(&held)
+
+    def forget(self):
+        """Keep no forward pass any longer."""
+        self.last = None
+
+    cdef Py_ssize_t resume(self, arrays_t *held, X, theta, const void **at, uint64_t seed, uint64_t step) except -1:
+        """at := theta  ->  the number of examples of the forward pass that is kept, or 0 if it was another one"""
+        if self.last is None or X is not self.last or seed != self.p.seed or step != self.p.step or (
+            type(theta) is not self.array or not take_theta(held, theta, at, self.p.n, self.format)
+            or memcmp(at[0], self.theta, self.p.n * self.size) != 0
+        ):
+            return 0
+        return self.m
+
+    cdef Py_ssize_t take_all(
+        self, arrays_t *held, X, G, theta, const void **at, uint64_t seed, uint64_t step, bint *again
+    ) except -1:
+        """at := theta, and G  ->  the number of examples, or 0 if they cannot be taken; again: no forward pass of them
+        is kept"""
+        cdef rows_t rows
+        cdef Py_ssize_t m = self.resume(held, X, theta, at, seed, step), K = self.p.s[self.p.L - 1]
+        again[0] = m == 0
+        if again[0]:
+            give_back(held)
+            m = 0 if self.p.drop != NULL else self.take_X(held, X, theta, at)
+        if m == 0 or G.ndim != (1 if self.row else 2) or not take_rows(
+            held, G, &rows, m, K, self.row, self.format, self.dtype
+        ) or rows.n != m:
+            return 0
+        self.load(&rows, m, K, self.G)
+        return m
+
+    cdef void go(self, const void *theta, Py_ssize_t m, bint of_h, void *dX, bint again) noexcept:
+        """Delta, and dX, of the examples that have been taken"""
+        self.last = None        # the backward pass overwrites it
+        if self.format == b"f":
+            if again:
+                self.go_forward(<float *>NULL, theta, m)
+            self.go_back(<float *>self.Delta, theta, m, of_h, dX)
+        else:
+            if again:
+                self.go_forward(<double *>NULL, theta, m)
+            self.go_back(<double *>self.Delta, theta, m, of_h, dX)
+
+    def backward(self, X, G, theta, bint of_h=False, bint inputs=False, out=None, uint64_t seed=0, uint64_t step=0):
+        """D, or (D, dJ/dX), for G = dJ/dz(L), or dJ/dh if of_h is True; G has the shape of what `forward` returns.
+
+        With dropout there must be a forward pass that is kept.
+        """
+        cdef arrays_t held
+        cdef const void *at
+        cdef void *D
+        cdef void *dX = NULL
+        cdef Py_ssize_t m
+        cdef bint again
+        held.n = 0
+        if type(G) is not self.array or (out is not None and type(out) is not self.array):
+            return None
+        try:
+            m = self.take_all(&held, X, G, theta, &at, seed, step, &again)
+            if m == 0:
+                return None
+            result = self.empty(self.p.n, self.dtype) if out is None else out
+            if not self.take_out(&held, result, <const char *>at, &D):
+                return None
+            if inputs and self.row:
+                slopes = self.empty(self.p.s[0], self.dtype)
+                dX = values(&held, slopes, "dX", self.format, self.p.s[0], WRITE)
+            elif inputs:
+                slopes = self.empty((m, self.p.s[0]), self.dtype)
+                dX = take(&held, slopes, "dX", self.format, m, m, self.p.s[0], WRITE)
+            self.go(at, m, of_h, dX, again)
+            memcpy(D, self.Delta, self.p.n * self.size)
+            return (result, slopes) if inputs else result
+        finally:
+            give_back(&held)
+
+    def step(self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0):
+        """One step of the rule along D, penalties and clipping added as in a batch of weight m_b; returns True.
+
+        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own
+        """
+        cdef arrays_t held
+        cdef const void *at
+        cdef rule_t *own
+        cdef rows_t D
+        cdef Py_ssize_t m
+        cdef bint again
+        if type(rule) is not Rule:
+            raise TypeError(f"rule must be fastbp._epoch.Rule; got {type(rule).__name__}")
+        own = <rule_t *>PyCapsule_GetPointer(rule.capsule, "fastbp.rule")
+        held.n = 0
+        if type(G) is not self.array:
+            return None
+        try:
+            m = self.take_all(&held, X, G, theta, &at, seed, step, &again)
+            if m == 0:
+                return None
+            check_rule(own, &self.p, self.format)
+            values(&held, theta, "net.theta", self.format, self.p.n, WRITE)
+            self.go(at, m, False, NULL, again)
+            D.data, D.stride, D.type = self.Delta, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
+            if fastbp_first_nonfinite(&D, 1, self.p.n, LARGEST) >= 0:
+                raise ValueError("gradient leads to a D that is not finite")
+            if self.format == b"f":
+                take_step(<float *>at, <float *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
+                          &self.alone)
+            else:
+                take_step(<double *>at, <double *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
+                          &self.alone)
+            return True
+        finally:
+            give_back(&held)
+
+    cdef bint take_out(self, arrays_t *held, out, const char *theta, void **D) except -1:
+        """D := the array for the result; False if it cannot be taken, or overlaps theta"""
+        cdef Py_buffer *view = &held.views[held.n]
+        if not got(out, view, WRITE):
+            return False
+        held.n += 1
+        D[0] = view.buf
+        return (
+            (<const char *>view.buf >= theta + self.p.n * self.size or <const char *>view.buf + view.len <= theta)
+            and view.ndim == 1 and view.shape[0] == self.p.n and view.format[0] == self.format and view.format[1] == 0
+            and <size_t>view.buf % <size_t>view.itemsize == 0 and shows(owner_of(<PyObject *>out), view, WRITE)
+        )

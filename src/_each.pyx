@@ -1,0 +1,215 @@
+"""First derivatives of each example: of its cost, their norms, and of h. See fastbp/engine/each.py.
+
+A call works through the examples first .. last in blocks of B, as those of _backprop.pyx do. `spare` is a second
+workspace of the same layout; a and delta lie there by rows.
+"""
+
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython cimport floating
+from libc.string cimport memset
+
+from _backprop cimport cost_of, load_targets, next_units, team_t
+from _checked cimport MOST, READ, WRITE, begin, core_t, give_back, room, take, take_work
+from _kernels cimport (
+    activate_backward, bind_kernels, enter, examples_t, f32, f64, lanes_of, layer_backward, leave, output_backward,
+    padded, plan_t, seconds, to_rows,
+)
+from _memory cimport lend_ready
+from _outside cimport forward_block
+from _sources cimport fit, ready, sources_t
+
+from fastbp._backprop import Examples, Team
+
+bind_kernels()
+lend_ready()
+
+cdef enum:
+    GRADIENTS, NORMS, BY_THETA, BY_X
+    WIDEST = 64     # examples, at least those of a panel
+
+
+cdef void go_back(
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, team_t *team
+) noexcept nogil:
+    """delta(l) = (delta(l+1) Theta(l))[without bias] .* g'(Z(l)),  l = L-1 .. 2; g'(z) stays for another pass."""
+    cdef Py_ssize_t l, n, k, i, j
+    cdef floating *delta
+    for l in range(p.L - 1, 1, -1):
+        n, k, delta, i = p.s[l], p.s[l - 1], work + B * p.delta[l - 1], 0
+        while i < k:
+            j = next_units(p, i, k, m * n, team)
+            if j == 0:
+                return
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l]), delta)
+            i = j
+        activate_backward(<int>p.g[l - 1], padded(m, work) * k, <const floating *>(work + B * p.a[l - 1]),
+                          <const floating *>(work + B * p.rows[l - 1]), delta)
+
+
+cdef void rows_of_a(const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, floating *spare) noexcept nogil:
+    """a(1) .. a(L-1) by rows"""
+    cdef Py_ssize_t l
+    for l in range(p.L - 1):
+        to_rows(m, p.s[l], <const floating *>(work + B * p.a[l]), spare + B * p.rows[l], p.s[l])
+
+
+cdef void outer(
+    const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, floating *spare, Py_ssize_t step, floating *out
+) noexcept nogil:
+    """delta(l+1) [1, a(l)]' of each example, flat like theta, rows `step` apart"""
+    cdef Py_ssize_t l, e, r, j, n, k
+    cdef const floating *a
+    cdef const floating *delta
+    cdef floating *D
+    for l in range(1, p.L):
+        n, k = p.s[l], p.s[l - 1]
+        to_rows(m, n, <const floating *>(work + B * p.delta[l]), spare + B * p.delta[l], n)
+        for e in range(m):
+            a, delta = spare + B * p.rows[l - 1] + e * k, spare + B * p.delta[l] + e * n
+            D = out + e * step + p.theta[l]
+            for r in range(n):
+                D[0] = delta[r]
+                for j in range(k):
+                    D[1 + j] = delta[r] * a[j]
+                D += k + 1
+
+
+cdef inline void squares(Py_ssize_t m, Py_ssize_t s, const floating *x, double *sums) noexcept nogil:
+    """sums[e] := the sum over s units of x^2 of each example, as many as the panels hold; x in panels (s)"""
+    if floating is float:
+        f32().squares_of_units(m, s, x, sums)
+    else:
+        f64().squares_of_units(m, s, x, sums)
+
+
+cdef void norms(const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, double *out) noexcept nogil:
+    """out (m,) := sum_l |delta(l+1)|^2 (1 + |a(l)|^2)"""
+    cdef double a[WIDEST]
+    cdef double delta[WIDEST]
+    cdef Py_ssize_t at = 0, here, l, e
+    while at < m:
+        here = min(2 * lanes_of(work), m - at)
+        for e in range(here):
+            out[at + e] = 0
+        for l in range(1, p.L):
+            squares(here, p.s[l - 1], <const floating *>(work + B * p.a[l - 1] + at * p.s[l - 1]), a)
+            squares(here, p.s[l], <const floating *>(work + B * p.delta[l] + at * p.s[l]), delta)
+            for e in range(here):
+                out[at + e] += delta[e] * (1 + a[e])
+        at += here
+
+
+cdef void unit_slope(const plan_t *p, Py_ssize_t m, Py_ssize_t k, floating *work, Py_ssize_t B) noexcept nogil:
+    """delta(L) := dh_k/dz(L)"""
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last], VL = lanes_of(work), at = 0, width, e
+    cdef floating *delta = work + B * p.delta[last]
+    memset(delta, 0, padded(m, work) * K * sizeof(floating))
+    while at < m:
+        width = 2 * VL if m - at > VL else VL
+        for e in range(width):
+            delta[at * K + k * width + e] = 1
+        at += width
+    output_backward(<int>p.g[last], m, K, <const floating *>(work + B * p.z[last]), work + B * p.a[last], delta)
+
+
+cdef void by_X(
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, floating *spare,
+    Py_ssize_t step, floating *out
+) noexcept nogil:
+    """out := delta(2) Theta(1) [without bias] of each example, rows `step` apart"""
+    cdef floating *E = spare + B * p.a[0]
+    layer_backward(m, p.s[1], 0, p.s[0], p.s[0], theta + p.theta[1], <const floating *>(work + B * p.delta[1]), E)
+    to_rows(m, p.s[0], <const floating *>E, out, step)
+
+
+cdef Py_ssize_t run(
+    floating *out, core_t *core, const examples_t *data, Py_ssize_t first, Py_ssize_t last, void *second, int what,
+    double budget, team_t *team
+) noexcept nogil:
+    """The derivatives of the examples, until about `budget` seconds have passed  ->  the first example not done"""
+    cdef const plan_t *p = &core.p
+    cdef const floating *theta = <const floating *>core.theta
+    cdef floating *work = <floating *>core.work
+    cdef floating *spare = <floating *>second
+    cdef Py_ssize_t m, k, B = core.B, K = p.s[p.L - 1], i = first
+    cdef double end = seconds() + budget
+    cdef unsigned callers = enter()
+    while i < last and team.wanted == 0:
+        m = min(B, last - i)
+        forward_block(p, theta, data, i, m, work, B, True, team)
+        if what == GRADIENTS or what == BY_THETA:
+            rows_of_a(p, m, work, B, spare)
+        if what <= NORMS:
+            load_targets(p, data, i, m, work, B, 0)
+            cost_of(p, m, work, B, 0)
+            go_back(p, theta, m, work, B, team)
+        if what == GRADIENTS:
+            outer(p, m, work, B, spare, p.n, out + i * p.n)
+        elif what == NORMS:
+            norms(p, m, work, B, <double *>out + i)
+        else:
+            for k in range(K):
+                unit_slope(p, m, k, work, B)
+                go_back(p, theta, m, work, B, team)
+                if what == BY_THETA:
+                    outer(p, m, work, B, spare, K * p.n, out + (i * K + k) * p.n)
+                else:
+                    by_X(p, theta, m, work, B, spare, K * p.s[0], out + (i * K + k) * p.s[0])
+        i += m
+        if seconds() > end:
+            break
+    leave(callers)
+    return i
+
+
+def each(
+    plan, theta, examples, Py_ssize_t first, Py_ssize_t last, work, spare, Py_ssize_t B, int what, out, double budget,
+    team
+):
+    """The derivatives of the examples first .. last  ->  the first one not done.
+
+    what : 0: out (any, n) := dcost/dtheta of each; 1: out (any,) float64 := |dcost/dtheta|^2;
+    2: out (any K, n) := dh/dtheta, K rows for each; 3: out (any K, s_1) := dh/dX
+    """
+    cdef core_t core
+    cdef sources_t *sources
+    cdef team_t *all
+    cdef void *second
+    cdef void *into
+    cdef Py_ssize_t K
+    if type(examples) is not Examples or type(team) is not Team:
+        raise TypeError(f"examples and team must be those of fastbp._backprop; got {type(examples).__name__} and "
+                        f"{type(team).__name__}")
+    sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+    all = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
+    if not GRADIENTS <= what <= BY_X:
+        raise ValueError(f"what must be 0 to {BY_X}; got {what}")
+    core.held.n = 0
+    try:
+        begin(&core, plan, theta, "theta", READ)
+        if core.p.drop != NULL:
+            raise ValueError("plan has dropout; derivatives of each example have none")
+        take_work(&core, work, B)
+        second = room(&core.held, spare, "spare", core.format, B * core.p.units)
+        ready(sources, first, last)
+        fit(sources, &core.p, what <= NORMS)
+        K = core.p.s[core.p.L - 1]
+        if last > MOST // K:
+            raise ValueError(f"no room for {last} examples")
+        if what == NORMS:
+            into = room(&core.held, out, "out", b"d", last)
+        elif what == GRADIENTS:
+            into = take(&core.held, out, "out", core.format, last, MOST, core.p.n, WRITE)
+        else:
+            into = take(&core.held, out, "out", core.format, last * K, MOST,
+                        core.p.n if what == BY_THETA else core.p.s[0], WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = run(<float *>into, &core, &sources.data, first, last, second, what, budget, all)
+            else:
+                first = run(<double *>into, &core, &sources.data, first, last, second, what, budget, all)
+        return first
+    finally:
+        give_back(&core.held)
