@@ -53,7 +53,7 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
 
 
 def _as_float(value: Any, name: str) -> str:
-    """What makes numbers of it: its own method if it has one, else NumPy."""
+    """The expression that converts it to numbers: by its own method if it has one, else by NumPy."""
     return f"{name}.astype(float)" if hasattr(value, "astype") else f"np.asarray({name}, float)"
 
 

@@ -82,7 +82,7 @@ def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
 
 
 def check_counts(state: Any, counts: dict[str, int]) -> None:
-    """A ValueError if one of these counts, which only tell their owner how far the training is, has been changed."""
+    """Raise a ValueError if somebody has changed one of these counts. They only report how far the training is."""
     for name, count in counts.items():
         value = state.get(name)
         if value is not count and not (isinstance(value, (int, np.integer)) and value == count):

@@ -84,7 +84,7 @@ class Steps:
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         self._stepper: _epoch.Stepper | None = None
         self._made_for: Any = None
-        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
+        self._settings: Any = None      # of the stepper; None if the learning rate is a function of the step
         self._rule = CompiledRule(net.plan, self.theta, self.taken)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self.set_masks()
@@ -219,7 +219,7 @@ class Steps:
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for = self._settings = settings
-        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # one more: a method?
+        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # longer: a method?
         if callable(settings[0]):
             self._settings, self._stepper.rate = None, self.rates(1)[0]
         return self._stepper
@@ -307,7 +307,7 @@ class Steps:
         return self._quick
 
     def _as_lent(self) -> bool:
-        """Does the state hold the arrays that the rule was made of? A count that was changed is a ValueError."""
+        """Does the state hold the arrays that the rule was made of? A changed count is a ValueError."""
         check_counts(self.kept, self.lent)
         return self._rule.has_arrays_of(self.kept)
 
