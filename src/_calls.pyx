@@ -91,7 +91,7 @@ cdef class Evaluator:
         )
 
     cdef void *take_out(self, arrays_t *held, out, int ndim, Py_ssize_t m, Py_ssize_t n) except? NULL:
-        """The start of a caller's array (n,), or (m, n) if ndim is 2; NULL if it cannot be taken."""
+        """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
         cdef Py_buffer *view = &held.views[held.n]
         if not got(out, view, WRITE):
             return NULL

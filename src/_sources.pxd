@@ -83,7 +83,7 @@ cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) e
         return 0
     for i in range(m):
         row = i if order == NULL else <Py_ssize_t>order[i]
-        if not 0 <= row < own.data.X.n:     # its owner has changed the order; the kernels read row 0 too
+        if not 0 <= row < own.data.X.n:     # the order was changed too: the kernels then read row 0
             row = 0
         if not 0 <= labels[row] < K:
             raise ValueError(f"Y[{row}] has been changed to {labels[row]} since it was checked; labels must be "

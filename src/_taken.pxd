@@ -114,7 +114,7 @@ cdef inline bint take_rows(
 
 
 cdef inline bint copied(object a, object dtype, Py_buffer *view) except -1:
-    """view := a C-contiguous copy in this dtype, which the view alone holds; False for an object that is no array."""
+    """view := a C-contiguous copy in this dtype; the view alone holds it. False if the object is no array."""
     convert = getattr(a, "astype", None)
     if convert is None:
         return False

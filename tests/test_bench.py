@@ -211,7 +211,7 @@ def small(workload, dtype):
 @pytest.mark.parametrize("module", contest.MODULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_peer_does_the_same_work_as_fastbp(module, dtype):
-    """As far as it is installed here; the loss after training, J and D, J and accuracy, or predictions"""
+    """For each peer that is installed: the loss after training, J and D, J and accuracy, or predictions"""
     if module in interpreters.ENVIRONMENTS:
         pytest.skip("in an environment of its own")
     try:

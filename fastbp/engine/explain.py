@@ -1,5 +1,9 @@
-"""What to do about data that is refused: text in X, labels that are words, targets that an output cannot reach."""
+"""Messages for data that is refused: text in X, labels that are words, targets out of reach. Warnings that point at
+the caller's line."""
 
+import sys
+import warnings
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -12,6 +16,18 @@ LABELS = ("labels must be integers 0 to K-1, such as np.unique({name}, return_in
           "fastbp.sklearn.MLPClassifier takes any labels")
 FLOAT = "but its values are numbers; pass "
 ENCODE = "encode it as numbers first, for example with pandas.get_dummies or scikit-learn's OneHotEncoder"
+
+
+def warn(message: str, category: type[Warning], among: Callable[[str], bool] | None = None) -> None:
+    """Warn from the innermost calling frame outside fastbp, or from the first whose module's name is `among` these."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and not (among or _is_outside)(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back      # type: ignore[assignment]
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_outside(module: str) -> bool:
+    return module.partition(".")[0] != "fastbp"
 
 
 def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> str:
@@ -37,7 +53,7 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
 
 
 def _as_float(value: Any, name: str) -> str:
-    """What makes numbers of it: its own method if it has one, else NumPy."""
+    """The expression that converts it to numbers: by its own method if it has one, else by NumPy."""
     return f"{name}.astype(float)" if hasattr(value, "astype") else f"np.asarray({name}, float)"
 
 

@@ -23,7 +23,7 @@ ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.i
 
 
 class Curve(list):
-    """A list of losses that is pickled as an array, in half the bytes, and is a plain list again afterwards."""
+    """A list of losses. It is pickled as an array, in half the bytes, and loads as a plain list."""
 
     def __reduce_ex__(self, protocol):
         return list, (np.array(self, np.float64),)
@@ -141,7 +141,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an array: of an older fastbp
+        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an older fastbp pickled an array
             state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
         super().__setstate__(state)
 
@@ -190,7 +190,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self._hidden_given = self.hidden_layer_sizes
 
     def _check_output(self):
-        """Raise ValueError if out_activation_ does not go with the loss: such weights have no gradient here."""
+        """Raise ValueError if out_activation_ does not suit the loss: there is no gradient for such a pair."""
         output = self._output()
         if self.out_activation_ != output:
             raise ValueError(
@@ -228,7 +228,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
         score_w = inputs.weights(sample_weight, X)
-        if self.early_stopping and incremental and stochastic:      # after X and y, as scikit-learn
+        if self.early_stopping and incremental and stochastic:      # after the checks of X and y, as in scikit-learn
             raise ValueError("partial_fit does not support early_stopping=True")
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
@@ -242,7 +242,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         model = self._model_of_weights()
         if stochastic and not model.is_writable():
             raise ValueError(messages.READ_ONLY)
-        model = self._writable_model()      # L-BFGS puts new arrays in the place of frozen ones, as scikit-learn
+        model = self._writable_model()      # L-BFGS replaces frozen arrays by new ones, as scikit-learn does
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:

@@ -113,7 +113,7 @@ class Validation:
 
 
 def accuracy(h, target, w):
-    """Share of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    """Fraction of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
     if h.shape[1] > 1 and target.ndim == 1:
         right = classes.right(h, target, "labels", 0.5)
     else:
@@ -193,7 +193,7 @@ def by_class(w, score_w, rows, batch_size):
 
 
 def mean(w):
-    """The mean of these weights, without its rounding error if they are equal; the largest may be that of the dtype."""
+    """The mean of these weights: exact if they are equal, and finite for the largest numbers of the dtype."""
     largest = float(w.max())
     return largest if w.min() == largest else float((w / largest).mean(dtype=np.float64)) * largest
 
@@ -310,7 +310,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 def _append(e, curve, value):
     """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
-    if not isinstance(entries, list):       # an array: set by a user, or from a pickle of an older fastbp
+    if not isinstance(entries, list):       # a user has set an array, or an older fastbp has pickled one
         entries = list(entries)
         setattr(e, curve, entries)
     entries.append(value)

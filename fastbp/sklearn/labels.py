@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 
 def class_factors(class_weight, y, classes):
-    """The factor (m,) of each example by its class: scikit-learn's, but y may lack some of `classes`.
+    """The factor (m,) of each example by its class, as in scikit-learn; but y may lack some of `classes`.
 
     For several labels y is (m, K) and class_weight has an entry for each column; their factors are multiplied.
     """
@@ -27,7 +27,7 @@ def class_factors(class_weight, y, classes):
 
 
 def has_one_class(estimator):
-    """Does the binarizer know a single class? False without one, as scikit-learn's probabilities need none."""
+    """Does the binarizer know a single class? False without a binarizer: scikit-learn's probabilities need none."""
     binarizer = vars(estimator).get("_label_binarizer")
     return binarizer is not None and len(binarizer.classes_) == 1
 
@@ -125,7 +125,7 @@ class Labels:
                 several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
             if not several:
-                self.classes_ = self._label_binarizer.classes_      # equal; as one object they need not be compared
+                self.classes_ = self._label_binarizer.classes_      # the same object, so that _agrees is quick
 
     def _labels(self, h):
         if self._label_binarizer.y_type_.startswith("multilabel"):

@@ -56,7 +56,7 @@ class Model:
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A new model with a copy of these weights; arrays that are frozen are frozen in it, too."""
+        """A new model with a copy of these weights. Frozen arrays are frozen in the copy, too."""
         frozen = [_is_frozen(a) for a in [*coefs, *intercepts]]
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
@@ -82,11 +82,11 @@ class Model:
         )
 
     def is_writable(self):
-        """May steps change every array? `setflags(write=False)` freezes one."""
+        """Is every array writable? `setflags(write=False)` freezes one."""
         return not [a for a in self._arrays if not a.flags.writeable]
 
     def thawed(self):
-        """A copy of which every array is writable."""
+        """A copy whose arrays are all writable."""
         model = Model.of(self.coefs, self.intercepts, self.functions)
         for a in model.coefs + model.intercepts:
             a.flags.writeable = True
@@ -143,7 +143,7 @@ class Model:
 
 
 def _is_frozen(a):
-    """Has a user frozen this array? A read-only memory map, as of joblib, is only a place to copy from."""
+    """Has a user frozen this array? A read-only memory map, as joblib makes it, does not count."""
     return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
 
 

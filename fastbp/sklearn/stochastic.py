@@ -58,14 +58,14 @@ class Stochastic:
     Attributes
     ----------
     learning_rate : float
-        That of the next step; for adam the factor of the last step, corrections included, as in scikit-learn. May be
-        set. adam computes it anew in each step, from learning_rate_init.
+        sgd: the rate of the next step. adam: the factor of the last step, corrections included, as in scikit-learn.
+        It may be set; adam computes it again in each step, from learning_rate_init.
     learning_rate_init : float
-        May be set. adam takes its next steps with it, "invscaling" its next epochs.
+        It may be set. It holds from adam's next step, or from the next epoch of "invscaling".
     t, ms, vs, beta_1, beta_2, epsilon
-        Of adam, read-only: ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
+        Of adam; read-only. ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
     velocities, momentum, nesterov, lr_schedule
-        Of sgd, read-only. Without momentum there are no velocities.
+        Of sgd; read-only. velocities exist only with momentum.
     """
 
     t = _read("adam", "t", lambda self: self.state["t"])
