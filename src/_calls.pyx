@@ -92,7 +92,7 @@ cdef class Evaluator:
             and take_theta(held, theta, at, self.few.p.n, self.format)
         )
 
-    cdef bint lie(self, arrays_t *held, X, Y, theta, const void *at, const examples_t *data) except -1:
+    cdef bint lies(self, arrays_t *held, X, Y, theta, const void *at, const examples_t *data) except -1:
         """True if the arguments that `begin` took in place are still there; Y is None without targets."""
         return (
             lie(held, 0, X, &data.X, self.takes.inputs)
@@ -304,7 +304,9 @@ cdef class Evaluator:
             if out is None:
                 out = self.empty(K, self.dtype) if one else self.empty((m, K), self.dtype)
             into = self.take_out(&held, out, 1 if one else 2, m, K)
-            if into == NULL or not self.lie(&held, X, None, theta, at, &data) or -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size:
+            if into == NULL or not self.lies(&held, X, None, theta, at, &data) or (
+                -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size       # overlaps theta
+            ):
                 return None
             self.fill(at, &data, m, into)
             return out
@@ -324,7 +326,7 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(last + 1)]
-            if not self.lie(&held, X, None, theta, at, &data):
+            if not self.lies(&held, X, None, theta, at, &data):
                 return None
             into = take(&held, layers[0], "a", self.format, m, m, self.few.p.s[0], WRITE)
             if self.format == b"f":
@@ -350,7 +352,7 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(1, self.few.p.L)]
-            if not self.lie(&held, X, Y, theta, at, &data):
+            if not self.lies(&held, X, Y, theta, at, &data):
                 return None
             self.grow(m)
             if self.format == b"f":

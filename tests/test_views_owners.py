@@ -135,7 +135,7 @@ def test_fault_54_an_array_that_gets_another_owner_is_refused():
     predictor = _backprop.Predictor(net.plan.code, frozen, 32, np.ndarray, np.empty)
     np.testing.assert_array_equal(predictor.predict(X[0], None), net.predict(X[0]))
     exchange()
-    with pytest.raises(ValueError, match=r"^net.theta has been resized"):
+    with pytest.raises(ValueError, match=r"^net\.theta has been resized"):
         predictor.predict(X[0], None)
 
 
@@ -145,7 +145,7 @@ def test_fault_54_memory_of_theta_that_is_given_back_is_not_used():
     trainer.step(X, y)
     kept = memoryview(net.theta.base)       # else NumPy itself would read what is gone
     net.theta.base.release()
-    with pytest.raises(ValueError, match="^net.theta has been resized"):
+    with pytest.raises(ValueError, match=r"^net\.theta has been resized"):
         trainer.step(X, y)
     assert kept.nbytes
 
