@@ -61,6 +61,7 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
                 same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
                         and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
                         and (now.format == NULL or now.format[0] == then.format[0])
+                        and owner_of(<PyObject *>then.obj) == sources.owners[i]
                         and shows(sources.owners[i], &now, READ))
             finally:
                 PyBuffer_Release(&now)

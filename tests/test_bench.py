@@ -370,3 +370,8 @@ def test_the_command_line_knows_quick_and_full(monkeypatch):
         settings = command.arguments()
         assert (settings.full, settings.rounds) == (full, rounds)
         assert command.chosen(settings) == workloads.TABLE
+
+
+def test_fast_math_in_a_library_leaves_the_process_its_subnormal_numbers():
+    compiler.library("double half(double x) { return x / 2; }", "-ffast-math")
+    assert np.float64(1e-310) / 2 > 0

@@ -37,7 +37,7 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
         return begin
     at = next((at for at, cell in np.ndenumerate(a) if not isinstance(cell, (Real, np.bool_))), None)
     if at is None:      # numbers, each an object of its own
-        return f"{begin}, {FLOAT}{_as_float(value, name)}" if a.size else begin
+        return f"{begin}, {FLOAT}{_as_numbers(value, a, name, labels)}" if a.size else begin
     found = a[at].item() if isinstance(a[at], np.generic) else a[at]
     cell = f"{name}[{', '.join(map(str, at))}] is {found!r:.60}" if at else f"it is {found!r:.60}"
     column = _column(value, at)
@@ -46,15 +46,26 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
     if not isinstance(found, (str, bytes)):
         return f"{begin}: {cell}"
     if _are_numbers(a):
-        return f"{begin}: {cell}, {FLOAT}{_as_float(value, name)}"
+        return f"{begin}: {cell}, {FLOAT}{_as_numbers(value, a, name, labels)}"
     if not labels:
         return f"{begin}: {cell}; {ENCODE}"
     return f"{begin}: {cell}; {LABELS.format(name=name)}{' of numbers or str, not bytes' * isinstance(found, bytes)}"
 
 
-def _as_float(value: Any, name: str) -> str:
-    """The expression that converts it to numbers: by its own method if it has one, else by NumPy."""
-    return f"{name}.astype(float)" if hasattr(value, "astype") else f"np.asarray({name}, float)"
+def _as_numbers(value: Any, a: NDArray[Any], name: str, labels: bool) -> str:
+    """What makes numbers of it: its own method if it has one, else NumPy; integers of what may be labels."""
+    kind = "int" if labels and a.ndim == 1 and _are_whole(a) else "float"
+    return f"{name}.astype({kind})" if hasattr(value, "astype") else f"np.asarray({name}, {kind})"
+
+
+def _are_whole(a: NDArray[Any]) -> bool:
+    """Are all integers, as in "3"? Those of "3.0" and 3.0 may be targets."""
+    if any(isinstance(cell, (float, np.floating)) for cell in a.flat):
+        return False
+    try:
+        return bool((a.astype(np.int64) == a.astype(np.float64)).all())
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _are_numbers(a: NDArray[Any]) -> bool:
