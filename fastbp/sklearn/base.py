@@ -93,8 +93,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return super()._get_param_names()
 
     def _check_solver(self):
-        solver = self.solver
-        if not (solver in optimizers.NAMED if isinstance(solver, str) else hasattr(solver, "update")):
+        if isinstance(self.solver, str) and self.solver == "lbfgs":
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )

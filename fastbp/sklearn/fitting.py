@@ -169,7 +169,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
             finite = np.isfinite(e.validation_scores_)
             validation.finite = int(finite.sum() or math.isfinite(e.best_validation_score_))
             validation.unusable = int((~finite).sum())
-    epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    epochs = 1 if incremental else int(e.max_iter) if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm, mean_weight)
     keeper.begin(e, data, order, held, kept)
     return partial(_run, Course(e, model, training, validation, order, m, batch_size, epochs, incremental,
@@ -320,7 +320,7 @@ def _append(e, curve, value):
         setattr(e, curve, entries)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
-        del entries[: -e.curve_length]
+        del entries[: -int(e.curve_length)]
 
 
 def _validate(e, model, validation):

@@ -117,7 +117,8 @@ class Stochastic:
         return {name: a.astype(dtype) if name in getattr(self.rule, "slots", ()) else a for name, a in state.items()}
 
     def __getstate__(self):
-        kept = {name: value for name, value in vars(self).items() if name not in ("trainer", "before", "_state", "_settings")}
+        made_anew = "trainer", "before", "_state", "_settings"
+        kept = {name: value for name, value in vars(self).items() if name not in made_anew}
         return {**kept, "_state": self.state}
 
     def __setstate__(self, kept):
