@@ -134,7 +134,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         """Put the model's arrays into coefs_ and intercepts_; the lists of the model before stay the same objects."""
         before = getattr(vars(self).get("_fastbp_model"), "lists", (None, None))
         for name, views, own in zip(("coefs_", "intercepts_"), (model.coefs, model.intercepts), before, strict=True):
-            if own is not None and getattr(self, name, None) is own:
+            if isinstance(own, list) and getattr(self, name, None) is own:
                 own[:] = views
             else:
                 setattr(self, name, list(views))
@@ -175,7 +175,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             overrides.draw(self, model)
         else:
             draw(model, self.init, self._random_state)
-        vars(self).pop("_fastbp_model", None)       # lists of an earlier fit keep its weights
+        self.__dict__.pop("_fastbp_model", None)       # lists of an earlier fit keep its weights
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         self._drawn_hidden = list(layer_units[1:-1])
