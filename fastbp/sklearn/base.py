@@ -134,8 +134,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         """Put the model's arrays into coefs_ and intercepts_; the lists of the model before stay the same objects."""
         before = getattr(vars(self).get("_fastbp_model"), "lists", (None, None))
         for name, views, own in zip(("coefs_", "intercepts_"), (model.coefs, model.intercepts), before, strict=True):
-            if isinstance(own, list) and getattr(self, name, None) is own:
-                own[:] = views
+            held: Any = getattr(self, name, None)
+            if held is own and isinstance(held, list):
+                held[:] = views
             else:
                 setattr(self, name, list(views))
         self._fastbp_model, model.lists = model, (self.coefs_, self.intercepts_)

@@ -3,6 +3,7 @@
 from functools import cached_property
 from itertools import pairwise
 from operator import is_
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Model:
         self.coefs = [Theta[:, 1:].T for Theta in self.net.Theta]
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
         self._arrays = self.coefs + self.intercepts
-        self.lists = None, None     # coefs_ and intercepts_ of the estimator that holds these arrays
+        self.lists: tuple[Any, Any] = (None, None)     # coefs_ and intercepts_ of the estimator that holds these arrays
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
         self._predict_row = sums.row_predictor(self.net.plan, self.net.theta)
