@@ -7,11 +7,9 @@ import pytest
 
 sklearn = pytest.importorskip("sklearn", minversion="1.7")
 
-import scipy.sparse as sp  # noqa: E402
-from sklearn import neural_network  # noqa: E402
-from sklearn_cases import CASES, SETTINGS, X_labels, X_reg, both, weights, y_labels, y_reg  # noqa: E402
+from sklearn_cases import CASES, SETTINGS, X_reg, both, weights, y_reg  # noqa: E402
 
-from fastbp.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastbp.sklearn import MLPRegressor  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -156,7 +154,7 @@ def test_fault_68_complex_and_text_weights_are_refused_by_name(name):
             estimator.predict(X_reg)
 
 
-# ---------------------------------------------------------------- 70, 71, 72: beside it
+# ---------------------------------------------------------------- 70, 72: beside it
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -182,20 +180,6 @@ def test_fault_70_whole_numbers_of_every_type_count_without_overflow(dtype):
         )
         np.testing.assert_array_equal(weights(typed), weights(plain))
         assert getattr(typed, "loss_curve_", None) == getattr(plain, "loss_curve_", None)
-
-
-def test_fault_71_several_labels_are_predicted_in_the_form_of_y():
-    for make in (sp.csr_matrix, sp.csc_matrix, np.asarray):
-        ours, theirs = (
-            cls(**SETTINGS).fit(X_labels, make(y_labels))
-            for cls in (MLPClassifier, neural_network.MLPClassifier)
-        )
-        for estimator in (ours, theirs):
-            estimator.partial_fit(X_labels, make(y_labels))
-        a, b = ours.predict(X_labels), theirs.predict(X_labels)
-        assert type(a) is type(b)
-        assert not (a != b).sum()
-        assert ours.score(X_labels, make(y_labels)) == theirs.score(X_labels, make(y_labels))
 
 
 @pytest.mark.parametrize("way", ["warm start", "partial_fit"])

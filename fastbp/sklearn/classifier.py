@@ -182,7 +182,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
-        if sparse := sp.issparse(y):
+        if sp.issparse(y):
             y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -190,7 +190,6 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         try:
             if new:
                 self._label_binarizer = binarizer_of(y)
-                self._label_binarizer.sparse_input_ = sparse        # predict answers in kind, as in scikit-learn
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
