@@ -1,11 +1,14 @@
 """Labels of a classifier as codes, and back; errors in scikit-learn's words."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+
+FEW = 8     # so many classes are found faster one by one
 
 
 def class_factors(class_weight, y, classes):
@@ -24,6 +27,14 @@ def class_factors(class_weight, y, classes):
         return compute_sample_weight(class_weight, y)       # its error says what is needed
     columns = [class_factors(each, column, [0, 1]) for each, column in zip(class_weight, y.T, strict=True)]
     return np.prod(columns, axis=0, dtype=np.float64)
+
+
+@lru_cache(1024)
+def _target(code, dtype):
+    """The label of one row, as the engine takes it."""
+    target = np.array([code], dtype)
+    target.flags.writeable = False
+    return target
 
 
 def has_one_class(estimator):
@@ -114,10 +125,16 @@ class Labels:
             or self._label_binarizer.y_type_.startswith("multilabel")
         ):
             return None
-        code = int(classes.searchsorted(y[0]))
-        if code == len(classes) or classes[code] != y[0]:
-            return None
-        return np.array([code], np.int64 if self.out_activation_ == "softmax" else dtype)
+        if len(classes) <= FEW and classes.dtype.kind in "iubfU":
+            names, label = classes.tolist(), y.item()
+            if label not in names:
+                return None
+            code = names.index(label)
+        else:
+            code = int(classes.searchsorted(y[0]))
+            if code == len(classes) or classes[code] != y[0]:
+                return None
+        return _target(code, np.int64 if self.out_activation_ == "softmax" else dtype)
 
     def _announce(self, y, classes):
         if _check_partial_fit_first_call(self, classes):
