@@ -32,7 +32,7 @@ def march():
 def library(source, *flags):
     """Return the shared library of a C text, -O3 for this machine; compiled once for each text and flags.
 
-    It is linked without the flags: with -ffast-math the loader would switch off subnormal numbers for the whole process.
+    It is linked without the flags: -ffast-math would switch off subnormal numbers for the whole process.
     """
     command = [compiler(), "-O3", *march(), *flags, "-fPIC", "-c", "-x", "c", "-"]
     name = hashlib.sha256("\0".join([version(), cpu(), *command, source]).encode()).hexdigest()[:16]
