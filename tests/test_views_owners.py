@@ -46,8 +46,15 @@ def by_memoryview_of_a_view(raw):
 def by_ctypes(raw):
     owner = (ctypes.c_double * len(raw))(*raw)
     ctypes.resize(owner, LARGE * 16)
-    view = np.frombuffer(owner, count=len(raw))
-    return view, lambda: ctypes.resize(owner, LARGE * 80)
+    view, begin = np.frombuffer(owner, count=len(raw)), ctypes.addressof(owner)
+
+    def lose():
+        size = LARGE * 80
+        while ctypes.addressof(owner) == begin:     # the system may find room behind it
+            ctypes.resize(owner, size)
+            size *= 2
+
+    return view, lose
 
 
 def by_released_memoryview(raw):
