@@ -19,6 +19,7 @@ LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
 ONLINE = 2**23  # most parameters for the sweeps over one example
 NOT_EACH = np.empty((0, 2))
+OURS = frozenset(optimizers.NAMED.values())
 
 
 class Steps:
@@ -75,8 +76,9 @@ class Steps:
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
         self._stepper: _epoch.Stepper | None = None
-        self._made_for: Any = None
-        self._settings: Any = None      # of the stepper; None if the learning rate is a function of the step
+        self._made_for: Any = None      # settings of the stepper
+        self._made_by: Any = None       # class and attributes of an optimizer that is known by them
+        self._own: dict[str, Any] | None = None
         self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self.set_masks()
@@ -197,9 +199,9 @@ class Steps:
 
     def prepared(self) -> _epoch.Stepper | None:
         """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
-        stepper = self._stepper
-        if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta or (
-            len(self._own) != self._n_own or (self.lent and not self._as_lent())
+        stepper, optimizer = self._stepper, self._optimizer
+        if stepper is None or type(optimizer) is not self._made_by or optimizer.__dict__ != self._own or (
+            self.theta is not self.net._theta or (self.lent and not self._as_lent())
         ):
             if not self._quick or not self._look_at_rule():
                 return None
@@ -215,10 +217,12 @@ class Steps:
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
-        self._made_for = self._settings = settings
-        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # longer: a method?
+        self._made_for, optimizer = settings, self._optimizer
+        self._made_by = self._own = None        # then all is looked at before every step
         if callable(settings[0]):
-            self._settings, self._stepper.rate = None, self.rates(1)[0]
+            self._stepper.rate = self.rates(1)[0]
+        elif type(optimizer) in OURS and all(isinstance(each, (int, float)) for each in vars(optimizer).values()):
+            self._made_by, self._own = type(optimizer), dict(vars(optimizer))
         return self._stepper
 
     def epoch(
