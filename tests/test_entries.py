@@ -11,7 +11,7 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
-from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels
+from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels, _lbfgs
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be empty in "?". All other arguments are good ones.
@@ -48,6 +48,7 @@ ENTRIES = {
         lambda p, plan, theta, work, spare, out: _each.each(
             plan, theta, _backprop.Examples(p.X), 0, M, work, spare, p.B, 2, out, 60.0, _backprop.Team(1)),
         "plan theta work!+ work!+ jacobian!+"),
+    "_lbfgs.Search": (lambda p, x: _lbfgs.Search(x, 3, 0.0, 0.0, 20), "x"),
     "_derivatives.forward": (
         lambda p, plan, theta, work, z: _derivatives.forward(
             plan, theta, _backprop.Examples(p.X), 0, 0, M, work, p.B, True, z, 60.0, _backprop.Team(1)),
@@ -95,7 +96,7 @@ def good(parts, name):
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
         "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
-        "slot": lambda: np.zeros_like(parts.theta), "jacobian": lambda: np.zeros((3 * M, parts.theta.size), dtype),
+        "x": lambda: np.zeros(5), "slot": lambda: np.zeros_like(parts.theta), "jacobian": lambda: np.zeros((3 * M, parts.theta.size), dtype),
     }.get(name, lambda: getattr(parts, name))()
 
 
@@ -145,7 +146,7 @@ FINE = {
     ("_backprop.Examples", "order"): {"None", *SHORTER},
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
     ("_calls.Evaluator", "plan"): {"other columns"},    # a smaller network, whose theta is not here
-    ("_derivatives.Pass", "plan"): {"other columns"},
+    ("_derivatives.Pass", "plan"): {"other columns"}, ("_lbfgs.Search", "x"): {*SHORTER, "too long"},
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
     ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
     ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
@@ -189,7 +190,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch):
+    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch, _lbfgs):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):
@@ -284,7 +285,7 @@ def test_whoever_has_the_capsule_of_another_is_refused():
 
     with pytest.raises(TypeError, match="examples must be"):
         steps(parts, examples=Thief())
-    for cls in (_backprop.Examples, _backprop.Team, _calls.Evaluator, _derivatives.Pass, _epoch.Rule):
+    for cls in (_backprop.Examples, _backprop.Team, _calls.Evaluator, _derivatives.Pass, _epoch.Rule, _lbfgs.Search):
         with pytest.raises(TypeError):
             type("Other", (cls,), {})
 

@@ -124,9 +124,14 @@ class Data:
         """Delta += the sum over the examples; returns the sum of their costs. See `sums.accumulate`."""
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)
 
+    @property
+    def is_few(self) -> bool:
+        """May compiled code take all examples in one call?"""
+        return sums.are_few(self.plan, self.m)
+
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any:
         """J, or (J, D), by `sums.evaluator`; None if it does not take these examples or this theta."""
-        if not sums.are_few(self.plan, self.m):
+        if not self.is_few:
             return None
         if self._few is None or self._few[0] != theta.dtype:
             self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()

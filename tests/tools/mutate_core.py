@@ -43,6 +43,9 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
     "_each.pyx": ["each", "entries"],
+    "_lbfgs.pyx": ["lbfgs", "entries"],
+    "_search.pxd": ["lbfgs"],
+    "_linesearch.pxd": ["lbfgs"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
         "feed", "entries", "entries_kept", "permutation",

@@ -94,6 +94,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "training/loop": ["test_loop.py", "test_callbacks.py", "test_training.py", "test_checkpoint.py",
                       "test_checkpoint_course.py", *RANKS],
     "training/measures": ["test_training.py", "test_feed.py", "test_loop.py", "test_history.py", *RANKS],
+    "training/lbfgs": ["test_lbfgs.py"],
     "training/minimize": ["test_minimize.py", *RANKS],
     "training/problem": ["test_minimize.py", "test_settings.py", *RANKS],
     "training/progress": ["test_progress.py", "test_optional_packages.py"],

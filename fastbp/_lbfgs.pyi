@@ -1,0 +1,39 @@
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._backprop import Examples
+from ._types import Doubles, Floats
+
+@final
+class Search:
+    def __new__(cls, x: Doubles, memory: int, ftol: float, gtol: float, maxls: int) -> Search: ...
+    @property
+    def f(self) -> float: ...
+    @property
+    def f0(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def asks(self) -> bool: ...
+    @property
+    def pairs(self) -> int: ...
+    def read(self, what: str, out: NDArray[Any]) -> None: ...
+    def tell(self, f: float, g: Doubles) -> int: ...
+    def go_on(self) -> int: ...
+    def attach(
+        self,
+        plan: NDArray[np.int64],
+        theta: Floats,
+        places: NDArray[np.int64] | None,
+        examples: Examples,
+        height: int,
+        weight: float,
+        c: tuple[float, ...],
+        l1: float,
+        most: float = ...,
+    ) -> None: ...
+    def run(self, budget: float, iterations: int, evaluations: int) -> int: ...
