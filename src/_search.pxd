@@ -1,5 +1,6 @@
 """L-BFGS on a vector x: two loops over the last pairs (s, y), and a line search (Nocedal and Wright, Numerical
-Optimization, algorithms 7.4 and 7.5). Its iterates are those of L-BFGS-B without bounds (Byrd, Lu, Nocedal and Zhu 1995).
+Optimization, algorithms 7.4 and 7.5). Its iterates are those of L-BFGS-B without bounds (Byrd, Lu, Nocedal and Zhu,
+1995).
 
 The caller computes f and g at x and tells them; `told` says what comes next.
 """

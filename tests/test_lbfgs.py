@@ -260,14 +260,14 @@ def test_a_network_that_is_attached_must_fit():
     data = net.data(p.X, p.Y)
     theta, plan = np.array(net.theta), net.plan
 
-    def attach(*, n=len(theta), places=None, height=64, c=(0.0, 0.0), most=np.inf, examples=None):
-        search = Search(np.zeros(n), 3, 0.0, 0.0, 20)
+    def attach(*, n=None, places=None, height=64, c=(0.0, 0.0), most=np.inf, examples=None):
+        search = Search(np.zeros(n or len(theta)), 3, 0.0, 0.0, 20)
         search.attach(plan.code, theta, places, examples or data.examples(), height, 9.0, c, 0.0, most)
         return search.run(1.0, 1, 9)
 
     assert attach() == 1
     wide = problem((4, 4, 2), m=9)
-    for bad in ({"n": 3}, {"n": 2, "places": np.array([0, len(theta)])}, {"height": 3}, {"c": (0.0,)}, {"c": [0.0, 0.0]},
-                {"examples": wide.network().data(wide.X, wide.Y).examples()}, {"examples": 3}):
+    for bad in ({"n": 3}, {"n": 2, "places": np.array([0, len(theta)])}, {"height": 3}, {"c": (0.0,)},
+                {"c": [0.0, 0.0]}, {"examples": wide.network().data(wide.X, wide.Y).examples()}, {"examples": 3}):
         with pytest.raises((ValueError, TypeError)):
             attach(**bad)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._lbfgs import Search
-from .._types import Count, Doubles, Floats, Sum
+from .._types import Doubles, Floats
 from ..engine import checks, sums, threads
 from ..engine.regularisation import Regularisation
 
@@ -55,18 +55,19 @@ class LBFGS:
         self.search = Search(start, settings["maxcor"], settings["ftol"], settings["gtol"], settings["maxls"])
 
     def compile(
-        self, data: Sum, regularisation: Regularisation, theta: Floats, places: NDArray[np.int64] | None,
+        self, data: Any, regularisation: Regularisation, theta: Floats, places: NDArray[np.int64] | None,
         most: float = np.inf,
     ) -> None:
         """Let compiled code find J and D by itself, where it can: of a few examples, at theta with x at these places.
 
-        It leaves to `value` what panels of examples cost that cost more than `most`.
+        data : of one process; examples of which a panel costs more than `most` are left to `value`.
         """
         plan, few = data.plan, getattr(data, "is_few", False)
         height = sums.height(plan, data.m, theta.dtype)
         if few and regularisation.in_J and (most == np.inf or height >= data.m):
             self.search.attach(
-                plan.code, theta, places, data.examples(), height, data.weight, regularisation.c, regularisation.l1, most,
+                plan.code, theta, places, data.examples(), height, data.weight, regularisation.c, regularisation.l1,
+                most,
             )
             self.compiled = True
 
