@@ -97,6 +97,16 @@ HINTS: dict[str, Table] = {
         "clipnorm clip_norm": "give clip_norm of fastbp.train",
         "amsgrad foreach fused maximize decoupled": "there is no such form of it here",
     }),
+    "lbfgs": _table({
+        "lr learning_rate": "a line search finds each step",
+        "maxcor history_size m": "give memory",
+        "tol tolerance_grad pgtol": "give gtol",
+        "tolerance_change factr": "give ftol",
+        "max_eval max_ls line_search_fn": "give maxls",
+        "max_iter maxiter": "fastbp.train has epochs: one is an iteration",
+        "weight_decay l2": "give weight_decay of fastbp.train",
+        "params parameters model": "fastbp.train brings optimizer and network together",
+    }),
     "schedules": _table({
         "lr initial_lr base_lr max_lr initial_learning_rate": "give learning_rate",
         "gamma decay_rate": "give factor",

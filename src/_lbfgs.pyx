@@ -13,7 +13,7 @@ from _checked cimport READ, WRITE, arrays_t, give_back, own_plan, own_room, valu
 from _few cimport few_t, objective
 from _kernels cimport bind_kernels, f32, f64, seconds
 from _memory cimport lend_ready
-from _search cimport STEPPED, WANTS, next_iteration, search_t, told
+from _search cimport SETTLED, STEPPED, WANTS, begin_step, search_t, settle, told
 from _sources cimport check_labels, fit, ready, sources_t
 
 from fastbp._backprop import Examples
@@ -49,7 +49,7 @@ cdef class Search:
     maxls : int, most steps of a line search
 
     Every method returns 0: f and g are wanted at x; 1: an iteration is done; 2: max |g| is gtol or less; 3: f has
-    hardly changed; 4: no step lowers f.
+    hardly changed; 4: no step lowers f; 5: as 1, and the pair (s, y) is kept.
     """
 
     cdef search_t s
@@ -110,27 +110,34 @@ cdef class Search:
     def pairs(self):
         return self.s.pairs
 
+    @property
+    def gamma(self):
+        """s'y / y'y of the last pair"""
+        return self.s.gamma
+
     def read(self, str what, out):
-        """out := x, g or x0 (n,), x where the iteration began, or S or Y (pairs n,), oldest pair first"""
+        """out := x, g or x0 (n,), x where the iteration began, or of the pairs, oldest first, S or Y (pairs n,) or rho
+        (pairs,)"""
         cdef arrays_t held
-        cdef Py_ssize_t n = self.s.n, k, size
+        cdef Py_ssize_t width = self.s.n, k, at, rows = self.s.pairs, begin = self.s.next - self.s.pairs + self.s.memory
         cdef double *into
         cdef const double *source
-        if what not in ("x", "g", "x0", "S", "Y"):
-            raise ValueError(f"what must be x, g, x0, S or Y; got {what!r}")
+        if what == "S" or what == "Y":
+            source = self.s.S if what == "S" else self.s.Y
+        elif what == "rho":
+            source, width = self.s.rho, 1
+        elif what in ("x", "g", "x0"):
+            source, rows = self.s.g if what == "g" else self.s.x if what == "x" else self.s.x0, 1
+            begin = 0
+        else:
+            raise ValueError(f"what must be x, g, x0, S, Y or rho; got {what!r}")
         self.rest()
         held.n = 0
-        size = n * self.s.pairs if what in ("S", "Y") else n
         try:
-            into = <double *>values(&held, out, "out", b"d", size, WRITE)
-            if what not in ("S", "Y"):
-                source = self.s.g if what == "g" else self.s.x if what == "x" else self.s.x0
-                memcpy(into, source, n * sizeof(double))
-                return
-            source = self.s.S if what == "S" else self.s.Y
-            for k in range(self.s.pairs):
-                size = (self.s.next - self.s.pairs + k + self.s.memory) % self.s.memory
-                memcpy(into + k * n, source + size * n, n * sizeof(double))
+            into = <double *>values(&held, out, "out", b"d", rows * width, WRITE)
+            for k in range(rows):
+                at = (begin + k) % self.s.memory
+                memcpy(into + k * width, source + at * width, width * sizeof(double))
         finally:
             give_back(&held)
 
@@ -156,12 +163,40 @@ cdef class Search:
         self.asks, self.status = False, told(&self.s, f)
         return self.status
 
-    def go_on(self):
-        """After 1: begin the next iteration."""
+    def settle(self):
+        """After 1: end, or keep the pair."""
         self.rest()
         if self.status == STEPPED:
-            self.status = next_iteration(&self.s)
+            self.status = settle(&self.s)
         return self.status
+
+    def go_on(self):
+        """After 1 or 5: end, or begin the next iteration."""
+        if self.settle() == SETTLED:
+            self.status = begin_step(&self.s)
+        return self.status
+
+    def load(self, S, Y, rho, double gamma, Py_ssize_t iterations):
+        """Before the first value: go on with these pairs, oldest first (pairs n,), (pairs n,), (pairs,)."""
+        cdef arrays_t held
+        cdef Py_ssize_t pairs = len(rho), n = self.s.n
+        cdef const void *s
+        cdef const void *y
+        self.rest()
+        held.n = 0
+        if self.s.evaluations or pairs > self.s.memory or iterations < 0:
+            raise ValueError(f"{pairs} pairs and {iterations} iterations cannot be taken; there is memory for "
+                             f"{self.s.memory}, before the first value")
+        try:
+            s = values(&held, S, "S", b"d", pairs * n, READ)
+            y = values(&held, Y, "Y", b"d", pairs * n, READ)
+            memcpy(self.s.rho, values(&held, rho, "rho", b"d", pairs, READ), pairs * sizeof(double))
+            memcpy(self.s.S, s, pairs * n * sizeof(double))
+            memcpy(self.s.Y, y, pairs * n * sizeof(double))
+        finally:
+            give_back(&held)
+        self.s.pairs, self.s.next, self.s.gamma = pairs, pairs % self.s.memory, gamma
+        self.s.iterations = iterations
 
     # ------------------------------------------------------------ by the network's J and D
 
@@ -255,7 +290,9 @@ cdef class Search:
                             break
                         status = told(s, J)
                     elif status == STEPPED and s.iterations < iterations and s.evaluations <= evaluations:
-                        status = next_iteration(s)
+                        status = settle(s)
+                    elif status == SETTLED:
+                        status = begin_step(s)
                     else:
                         break
                     if seconds() > end:

@@ -13,12 +13,13 @@ from scipy.linalg.cython_blas cimport daxpy, ddot
 from _blas_int cimport blas_int
 from _linesearch cimport begin_line, goes_on, line_t
 
-cdef enum:                  # what `told` and `next_iteration` return
+cdef enum:                  # what `told` and `settle` return
     WANTS = 0               # f and g at x
     STEPPED = 1             # an iteration is done
     FLAT = 2                # the end: max |g| <= gtol
     LEVEL = 3               # the end: f has hardly changed
     ABNORMAL = 4            # the end: no step along -g lowers f
+    SETTLED = 5             # the pair of the iteration is kept
 
 cdef struct search_t:
     Py_ssize_t n
@@ -166,11 +167,11 @@ cdef inline int told(search_t *own, double f) noexcept nogil:
     return WANTS
 
 
-cdef inline int next_iteration(search_t *own) noexcept nogil:
-    """After STEPPED: end, or begin the next iteration."""
+cdef inline int settle(search_t *own) noexcept nogil:
+    """After STEPPED: end, or keep the pair."""
     if largest(own) <= own.gtol:
         return FLAT
     if own.f0 - own.f <= own.ftol * max(max(fabs(own.f0), fabs(own.f)), 1.0):
         return LEVEL
     keep_pair(own)
-    return begin_step(own)
+    return SETTLED

@@ -12,7 +12,7 @@ from .._types import Doubles, Floats
 from ..engine import checks, sums, threads
 from ..engine.regularisation import Regularisation
 
-WANTS, STEPPED, FLAT, LEVEL, ABNORMAL = range(5)       # what a Search returns
+WANTS, STEPPED, FLAT, LEVEL, ABNORMAL, SETTLED = range(6)       # what a Search returns
 OPTIONS = {"maxcor": 10, "ftol": 2.220446049250313e-09, "gtol": 1e-5, "maxfun": 15000, "maxls": 20}
 MESSAGES = {    # SciPy's words
     FLAT: "CONVERGENCE: NORM OF PROJECTED GRADIENT <= PGTOL",

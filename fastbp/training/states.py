@@ -18,6 +18,7 @@ from ..files import network as files
 from ..files.container import FormatError
 from ..files.values import encode, fields
 from ..network import Network
+from . import full_batch
 from .rule import Fit
 from .steps import Steps
 
@@ -175,9 +176,11 @@ def state_for(steps: Steps, state: Any) -> Any:
                 fits = type(kept) is int and 0 <= kept <= (checks.MOST if name == "dropout_seed" else checks.MOST_STEPS)
             if not fits:
                 raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
-    elif steps.dropout:
+    else:
         try:
-            checks.masks(state)
+            full_batch.check_state(steps, state)
+            if steps.dropout:
+                checks.masks(state)
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(f"state: {error}") from None
     return state

@@ -11,8 +11,9 @@ from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
 from ..engine import checks, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
+from ..lbfgs import LBFGS
 from ..network import Network
-from . import kinds
+from . import full_batch, kinds
 from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
@@ -81,6 +82,7 @@ class Steps:
         self._own: dict[str, Any] | None = None
         self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
+        self._full_batch: full_batch.FullBatch | None = None
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -99,7 +101,7 @@ class Steps:
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
         self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}
         self._look_at_rule()
-        self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
+        self.dropout_seed, self.taken[0], self._full_batch = int(seed) if self.dropout else 0, 0, None
         self.set_masks()
 
     def put_optimizer(self, optimizer: Rule) -> None:
@@ -141,6 +143,8 @@ class Steps:
     def state(self) -> Any:
         """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
         check_counts(self.kept, self.lent)
+        if self._full_batch is not None:
+            self._full_batch.export()
         self.lent = {"t": int(self.taken[0])} if self.compiled else {}
         if self.dropout:
             self.lent |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
@@ -156,6 +160,8 @@ class Steps:
             if "bias" in self.kept:     # belongs to the network, whatever the training
                 own["bias"] = self.kept["bias"]
             value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
+        full_batch.check_state(self, value)
+        self._full_batch = None
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
         self.kept, self._stepper, self.dropout_seed, self.lent = value, None, seed, {}
@@ -164,7 +170,7 @@ class Steps:
     def restart(self, seed: int) -> None:
         """Start from the present theta with a new state, and masks drawn from this seed."""
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
-        self.lent = {}
+        self.lent, self._full_batch = {}, None
         self.set_masks()
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
@@ -276,6 +282,9 @@ class Steps:
         self.check_network()
         self._look_at_rule()
         m = data.m if order is None else len(order)
+        if isinstance(self._optimizer, LBFGS):
+            self._full_batch = self._full_batch or full_batch.FullBatch(self)
+            return self._full_batch.take(self.weighed(data), order, whole=batch_size >= m and before == (0.0, 0.0))
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
         given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
@@ -295,6 +304,11 @@ class Steps:
         ):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
+
+    @property
+    def ended(self) -> str | None:
+        """Why further steps change nothing; None: they do."""
+        return None if self._full_batch is None else self._full_batch.ended
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""

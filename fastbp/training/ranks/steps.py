@@ -14,6 +14,7 @@ from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
 from ...engine import checks, frozen, sums, threads
 from ...engine.data import Data
+from ...lbfgs import LBFGS
 from ..rule import Fit
 from ..steps import Steps
 from . import batches
@@ -50,6 +51,8 @@ class RankSteps:
 
         def begin() -> Steps:
             steps = make(group.threads(n_threads))
+            if isinstance(steps.optimizer, LBFGS):
+                raise ValueError("LBFGS works in one process; minimize(method=\"L-BFGS\") takes comm")
             self.sync_every = None if sync_every is None else checks.count(sync_every, "sync_every")
             if sync_every is not None and group.own > 1:
                 raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
