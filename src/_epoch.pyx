@@ -58,6 +58,11 @@ cdef class Rule:
         """True if its arrays are as they were when taken."""
         return stay(&self.own)
 
+    @property
+    def penalty(self):
+        """The penalty before the last step."""
+        return penalty_of(&self.own)
+
 
 cdef sources_t *inside(examples) except NULL:
     """The sources inside a fastbp._backprop.Examples."""
@@ -96,7 +101,7 @@ def steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, 0, m)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         e.rates = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         e.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
@@ -193,7 +198,7 @@ def online_steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, first, last)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         rate = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         if divisors is not None:

@@ -6,7 +6,7 @@ import os
 from numpy import ndarray
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.pycapsule cimport PyCapsule_New
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
@@ -91,6 +91,18 @@ i = 0
 while pair_list[i].output != NULL:
     pairs.append((pair_list[i].output.decode(), pair_list[i].loss.decode()))
     i += 1
+
+
+def low_level(function):
+    """(address, signature, address of the user data) of a scipy.LowLevelCallable."""
+    cdef const char *signature
+    cdef void *user
+    capsule = tuple.__getitem__(function, 0)
+    signature = PyCapsule_GetName(capsule)
+    if signature == NULL:
+        raise ValueError("loss is a LowLevelCallable without a signature")
+    user = PyCapsule_GetContext(capsule)
+    return <size_t>PyCapsule_GetPointer(capsule, signature), signature.decode(), <size_t>user
 
 
 def check_owner(array, str name="X", bint write=False):

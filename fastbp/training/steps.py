@@ -13,6 +13,7 @@ from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
+from .own import OwnSteps
 from .rule import Fit, check_state, compiled_rule, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
@@ -76,6 +77,7 @@ class Steps:
         self.crew = threads.ALONE
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
+        self._own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
         self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
         self._made_for: Any = None
@@ -127,7 +129,6 @@ class Steps:
         self._mean_weight, self._stepper = checks.mean_weight(value), None
         with np.errstate(over="ignore", under="ignore"):
             share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
-        # a step is too short to release the GIL
         self._small = self.net.n_parameters <= sums.SMALL and bool(np.finfo(share).tiny <= share < np.inf)
         self._quick = self.compiled is not None and self._small
 
@@ -197,6 +198,8 @@ class Steps:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
         if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
             return None
+        if self._own is not None:
+            return self._own.quick(X, Y)
         settings = self._optimizer.settings()
         if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
             if not self._look_at_rule():
@@ -289,6 +292,8 @@ class Steps:
             self._regularisation.check_batches(m_b, data.scale)
         divisors = None if self._mean_weight is None else data.divisors(order, m, size)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
+        if self._own is not None:
+            return self._own.take(batches, data, order)
         if self.compiled is None:
             return kinds.python(self, batches)
         if batch_size == 1 and self._online and not len(each):
