@@ -31,8 +31,11 @@ def of_own(Y: NDArray[Any], plan: Layout) -> Classes | None:
         whole = Y.dtype.kind in "iu" or (Y.ndim == 2 and bool((np.floor(Y) == Y).all()))
         return "labels" if whole and Y.min() >= 0 and Y.max() < K else None
     rows = Y.reshape(len(Y), -1)
-    found = kind(rows, plan.lowest, plan.highest) if rows.shape[1] == K else None
-    return found if plan.output != "softmax" or found == "one_hot" else None
+    if rows.shape[1] != K:
+        return None
+    if plan.output == "softmax":
+        return "one_hot" if ((rows >= 0) & (rows <= 1)).all() else None
+    return kind(rows, plan.lowest, plan.highest)
 
 
 def one_hot(Y: NDArray[Any], high: float) -> bool:

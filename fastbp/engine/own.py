@@ -1,7 +1,8 @@
 """A loss of a caller's own: a function of z(L), Y and weights, with its derivative.
 
 In Python: f(z (m, K), Y, w (m,) or None) -> (costs (m,), dcost_dz (m, K)), both multiplied by w. It sees a whole batch.
-Compiled: double f(int K, const double *z, const double *y, double *delta, void *user) for one example.
+Compiled: double f(int K, const double *z, const double *y, double *delta, void *user) for one example; float z, y and
+delta for a float32 network.
 """
 
 import math
@@ -18,7 +19,7 @@ from . import checks
 
 LAST = "<locals>", "<lambda>"   # in names that cannot be imported
 DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
-COMPILED = "{0} (int, const {0} *, const {0} *, {0} *, void *)"
+COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
 
 
 class OwnLoss:
@@ -187,8 +188,8 @@ def _dtype_of(signature: str) -> np.dtype[Any]:
     for name, dtype in DTYPES.items():
         if plain == COMPILED.format(name).replace("const", "").replace(" ", ""):
             return dtype
-    raise ValueError(f"loss has the signature {signature!r}; accepted are {COMPILED.format('double')!r} and the same with "
-                     "float")
+    raise ValueError(f"loss has the signature {signature!r}; accepted are {COMPILED.format('double')!r} and "
+                     f"{COMPILED.format('float')!r}")
 
 
 def _importable(function: Any) -> str | None:
