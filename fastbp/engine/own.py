@@ -103,7 +103,8 @@ class OwnLoss:
         if costs.shape != (m,):
             raise ValueError(f"loss {self.told}: the costs must have shape ({m},), one for each example; they have "
                              f"{costs.shape}")
-        total = float(costs.sum(dtype=np.float64))
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = float(costs.sum(dtype=np.float64))
         if not math.isfinite(total):
             self._complain(costs.astype(np.float64)[:, np.newaxis], "costs", np.float64)
             raise ValueError(f"loss {self.told}: the sum of the costs overflows")
