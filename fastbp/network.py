@@ -180,7 +180,8 @@ class Network(Derivatives):
         """The state without its arrays, as JSON; init is None if it is start values."""
         return {
             "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
-            "loss": self._plan.loss if self._plan.own is None else self._plan.own.told, "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
+            "loss": self._plan.loss if self._plan.own is None else self._plan.own.told,
+            "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
             "init": self._init if isinstance(self._init, str) else None, "eps": self._eps,
         }
 

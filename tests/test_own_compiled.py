@@ -1,4 +1,4 @@
-"""Losses of a caller's own in compiled code: scipy.LowLevelCallable, called for each example inside the compiled epoch."""
+"""Compiled losses of a caller's own: scipy.LowLevelCallable, called for each example inside the compiled epoch."""
 
 import copy
 import ctypes
@@ -80,7 +80,8 @@ def test_J_D_and_the_derivatives_of_examples(library, dtype, weights, m):
     p, net, own = both(library, dtype, m)
     w = p.weights if weights else None
     (J, D), (own_J, own_D) = (n.cost_and_gradient(p.X, p.Y, sample_weight=w, weight_decay=0.1) for n in (net, own))
-    assert own_J == pytest.approx(J, rel=4 * float(np.finfo(dtype).eps)) and distance(own_D, D) <= 4 * np.finfo(dtype).eps
+    assert own_J == pytest.approx(J, rel=4 * float(np.finfo(dtype).eps))
+    assert distance(own_D, D) <= 4 * np.finfo(dtype).eps
     for call in (lambda n: n.gradients(p.X, p.Y), lambda n: n.gradient_norms(p.X, p.Y), lambda n: n.deltas(p.X, p.Y)[0],
                  lambda n: n.accumulate(p.X, p.Y, True)[1][0], lambda n: n.accumulate(p.X, p.Y)[1][1]):
         assert distance(call(own), call(net)) < 10 * tolerance(dtype, "bits")
@@ -98,7 +99,7 @@ def test_training_is_that_of_the_built_in_loss(library, settings, dtype, weights
     if weights:
         settings = {**settings, "sample_weight": np.where(np.arange(700) % 5 == 0, 0, p.weights)}
     histories = [fastbp.train(net, p.X, p.Y, **{"epochs": 3, "seed": 0, "batch_size": 32, **settings}) for net in nets]
-    assert histories[0].J == pytest.approx(histories[1].J, rel=10 * tolerance(dtype, "training"))
+    assert pytest.approx(histories[1].J, rel=10 * tolerance(dtype, "training")) == histories[0].J
     assert distance(nets[1].theta, nets[0].theta) < 10 * tolerance(dtype, "training")
     trainers = [fastbp.Trainer(net) for net in nets]
     J = [trainer.step(p.X[:20], p.Y[:20]) for trainer in trainers]
@@ -114,7 +115,8 @@ def test_targets_have_any_columns_and_labels_become_numbers(library):
     for answers in (Y, Y[:, :1], Y[:, 0], np.asfortranarray(Y)):
         J, D = net.cost_and_gradient(X, answers)
         some_J, some_D = net.cost_and_gradient(X[there], answers[there])
-        assert J * 80 == pytest.approx(some_J * there.sum()) and distance(D * 80, some_D * there.sum()) < 1e-13
+        assert pytest.approx(some_J * there.sum()) == J * 80
+        assert distance(D * 80, some_D * there.sum()) < 1e-13
     assert fastbp.check_gradient(net, X, Y).relative_difference < 1e-9
     whole = net.cost(X, np.arange(80))
     assert whole == net.cost(X, np.arange(80.0)[:, None]) == net.cost(X, np.arange(80, dtype=np.float32))
@@ -164,7 +166,8 @@ def test_numba(dtype):
     nets = [fastbp.Network((5, 7, 3), activation="tanh", loss=loss, dtype=dtype, init=p.theta)
             for loss in (LowLevelCallable(log_cosh.ctypes), in_numpy)]
     (J, D), (other_J, other_D) = (net.cost_and_gradient(p.X, p.Y) for net in nets)
-    assert J == pytest.approx(other_J, rel=tolerance(dtype)) and distance(D, other_D) < tolerance(dtype)
+    assert pytest.approx(other_J, rel=tolerance(dtype)) == J
+    assert distance(D, other_D) < tolerance(dtype)
     for net in nets:
         fastbp.train(net, p.X, p.Y, epochs=2, seed=0, optimizer="sgd")
     assert distance(nets[0].theta, nets[1].theta) < 10 * tolerance(dtype, "training")
@@ -172,10 +175,11 @@ def test_numba(dtype):
 
 def test_what_is_refused(library, tmp_path):
     X, Y = np.zeros((4, 3)), np.zeros((4, 2))
-    with pytest.raises(ValueError, match="loss has the signature 'double .double.'; accepted are 'double .int, const"):
-        function = library.squared
-        function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double]
-        fastbp.Network([3, 2], loss=LowLevelCallable(function))
+    function = library.squared
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double]
+    other = LowLevelCallable(function)
+    with pytest.raises(ValueError, match=r"loss has the signature 'double .double.'; accepted are 'double .int, const"):
+        fastbp.Network([3, 2], loss=other)
     net = fastbp.Network([3, 2], loss=squared(library, np.float32), dtype=np.float32)
     for call in (lambda: fastbp.check_gradient(net, X, Y), lambda: net.cost(X, Y, theta=np.zeros(8)),
                  lambda: fastbp.Network([3, 2], loss=squared(library, np.float32)).cost(X, Y)):

@@ -113,7 +113,7 @@ def test_any_real_dtype_is_converted(dtype):
 def test_slopes_too_large_for_float32():
     net = fastbp.Network([3, 2], loss=lambda z, Y, w: (z[:, 0], np.full(z.shape, 1e39)), dtype=np.float32, seed=0)
     for call in (lambda: fastbp.Trainer(net).step(X, Y), lambda: net.cost_and_gradient(X, Y)):
-        with pytest.raises(ValueError, match="loss .* slopes contains infinity or a value too large for float32"):
+        with pytest.raises(ValueError, match=r"loss .* slopes contains infinity or a value too large for float32"):
             call()
 
 
@@ -135,26 +135,26 @@ def test_an_exception_inside_leaves_theta_at_the_last_step():
 
 @pytest.mark.parametrize("loss", [3, None.__class__, int, b"squared_error", [squared], "fastbp:Network", "a:b"])
 def test_what_is_no_loss(loss):
-    with pytest.raises((TypeError, ValueError), match="^loss "):
+    with pytest.raises((TypeError, ValueError), match=r"^loss "):
         fastbp.Network([3, 2], loss=loss)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((39, 2)), np.float64(3), np.ma.masked_array(Y, Y > 0), [[1], [1, 2]]])
 def test_Y_needs_a_row_for_each_example(bad):
     net = fastbp.Network([3, 2], loss=squared, seed=0)
-    with pytest.raises((TypeError, ValueError), match="^Y "):
+    with pytest.raises((TypeError, ValueError), match=r"^Y "):
         net.cost(X, bad)
 
 
 def test_parameters_of_built_in_losses_are_refused():
-    with pytest.raises(ValueError, match="quantile is 0.5, but a loss of your own has no such parameter"):
+    with pytest.raises(ValueError, match=r"quantile is 0.5, but a loss of your own has no such parameter"):
         fastbp.Network([3, 2], loss=squared, quantile=0.5)
 
 
 @pytest.mark.parametrize("call", [lambda net: net.gradients(X, Y), lambda net: net.gradient_norms(X, Y),
                                   lambda net: net.accumulate(X, Y, True)])
 def test_what_needs_the_cost_of_each_example_refuses_it_by_name(call):
-    with pytest.raises(ValueError, match="needs the cost of each example; loss is .*squared"):
+    with pytest.raises(ValueError, match=r"needs the cost of each example; loss is .*squared"):
         call(fastbp.Network([3, 2], loss=squared, seed=0))
 
 
@@ -164,8 +164,10 @@ def test_what_needs_the_cost_of_each_example_refuses_it_by_name(call):
 def test_pickles_and_copies_keep_the_function():
     net = fastbp.Network([3, 4, 2], loss=squared, seed=0)
     for twin in (pickle.loads(pickle.dumps(net)), copy.copy(net), copy.deepcopy(net), net.copy(), net.layers(1, 3)):
-        assert twin.loss is squared and twin.cost(X, Y) == net.cost(X, Y)
-    assert net.copy(np.float32).loss is squared and net.layers(1, 2).loss == "cross_entropy"
+        assert twin.loss is squared
+        assert twin.cost(X, Y) == net.cost(X, Y)
+    assert net.copy(np.float32).loss is squared
+    assert net.layers(1, 2).loss == "cross_entropy"
     some = fastbp.Network([3, 4, 2], loss=lambda z, Y, w: squared(z, Y, w), seed=0)
     assert copy.deepcopy(some).loss is some.loss
     trainer = fastbp.Trainer(net)
@@ -180,8 +182,11 @@ def test_files_keep_its_importable_name(tmp_path):
         net = fastbp.Network([3, 4, 2], output="sigmoid", loss=f, seed=0)
         fastbp.save(tmp_path / "net", net)
         alone, whole = fastbp.load(tmp_path / "net"), fastbp.load(tmp_path / "net", loss=f)
-        assert alone.loss == f"{__name__}:{name}" and whole.loss is f and repr(alone) == repr(whole) == repr(net)
-        assert (alone.predict(X) == net.predict(X)).all() and whole.cost(X, Y) == net.cost(X, Y)
+        assert alone.loss == f"{__name__}:{name}"
+        assert whole.loss is f
+        assert repr(alone) == repr(whole) == repr(net)
+        assert (alone.predict(X) == net.predict(X)).all()
+        assert whole.cost(X, Y) == net.cost(X, Y)
         for call in (alone.cost, fastbp.Trainer(alone).step):
             with pytest.raises(ValueError, match=r"loss .* of the file is not there; fastbp.load\(path, loss=f\)"):
                 call(X, Y)
@@ -208,9 +213,10 @@ def test_a_lambda_is_refused_before_anything_is_written(tmp_path):
         for call in (lambda net=net: fastbp.save(tmp_path / "net", net),
                      lambda net=net: fastbp.Trainer(net).save(tmp_path / "trainer"),
                      lambda net=net: fastbp.train(net, X, Y, epochs=1, checkpoint=tmp_path / "training")):
-            with pytest.raises(ValueError, match="loss is .* no importable name, .* define it with def at the top"):
+            with pytest.raises(ValueError, match=r"loss is .* no importable name, .* define it with def at the top"):
                 call()
-        assert not list(tmp_path.iterdir()) and (net.theta == before).all()
+        assert not list(tmp_path.iterdir())
+        assert (net.theta == before).all()
 
 
 def test_trainings_and_trainers_resume(tmp_path):
@@ -225,4 +231,5 @@ def test_trainings_and_trainers_resume(tmp_path):
     trainer, other = fastbp.Trainer(part), fastbp.Trainer(resumed)
     trainer.save(tmp_path / "trainer")
     other.restore(tmp_path / "trainer")
-    assert trainer.step(X, Y) == other.step(X, Y) and (part.theta == resumed.theta).all()
+    assert trainer.step(X, Y) == other.step(X, Y)
+    assert (part.theta == resumed.theta).all()

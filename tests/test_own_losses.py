@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import DTYPES, PARAMETER, distance, frozen, problem, tolerance
+from helpers import DTYPES, distance, frozen, problem, tolerance
 from own_losses import FOREIGN, OUTPUTS_OF, built_in, targets
 from reference import PAIRS, Textbook, with_bias
 
@@ -32,7 +32,8 @@ def test_built_in_pairs_as_functions_give_J_and_D_within_4_ulp(pair, dtype, weig
     assert distance(own_D, D) <= 4 * ULP[p.theta.dtype]
     assert own.cost(p.X, p.Y, sample_weight=w, weight_decay=0.1) == own_J
     mine, theirs = own.evaluate(p.X, p.Y, sample_weight=w), net.evaluate(p.X, p.Y, sample_weight=w)
-    assert mine.cost == pytest.approx(theirs.cost, rel=4 * ULP[p.theta.dtype]) and mine.accuracy == theirs.accuracy
+    assert mine.cost == pytest.approx(theirs.cost, rel=4 * ULP[p.theta.dtype])
+    assert mine.accuracy == theirs.accuracy
     for mine, theirs in zip(own.deltas(p.X, p.Y), net.deltas(p.X, p.Y), strict=True):
         assert distance(mine, theirs) < 10 * tolerance(dtype, "bits")
     cost, Delta = own.accumulate(p.X, p.Y, sample_weight=w)
@@ -69,7 +70,7 @@ def test_foreign_losses_are_those_of_the_textbook(name, dtype, weights):
     w = w if weights else None
     J, D = net.cost_and_gradient(X, Y, sample_weight=w)
     exact_J, exact_D = exact(net, FOREIGN[name], X, Y, w)
-    assert J == pytest.approx(float(exact_J), rel=10 * tolerance(dtype))
+    assert pytest.approx(float(exact_J), rel=10 * tolerance(dtype)) == J
     assert distance(D, exact_D) < 10 * tolerance(dtype)
     if dtype == np.float64:
         assert fastbp.check_gradient(net, X, Y, sample_weight=w, weight_decay=0.1).relative_difference < 1e-8
@@ -105,7 +106,8 @@ def test_training_is_that_of_the_built_in_loss(settings, dtype, weights):
     both = [fastbp.train(each, p.X, p.Y, seed=5, **{"epochs": 3, "batch_size": 32, **settings}) for each in (net, own)]
     for name in both[0].columns:
         if name != "seconds":
-            assert both[0].columns[name] == pytest.approx(both[1].columns[name], rel=1e-9 if dtype == float else 1e-4)
+            rel = 1e-9 if net.dtype == float else 1e-4
+            assert both[0].columns[name] == pytest.approx(both[1].columns[name], rel=rel)
     assert distance(own.theta, net.theta) < 50 * tolerance(dtype, "training")
 
 
@@ -124,7 +126,8 @@ def test_the_function_sees_each_batch_as_it_was_passed():
     assert [shape for shape, _, _ in seen] == [(32, 1), (32, 1), (6, 1), (9, 1)] * 2
     for first in (0, 4):
         rows = np.concatenate([batch["time"] for _, batch, _ in seen[first : first + 3]]).astype(int)
-        assert sorted(rows) == list(range(70)) and Y.dtype == seen[0][1].dtype
+        assert sorted(rows) == list(range(70))
+        assert Y.dtype == seen[0][1].dtype
         assert (np.concatenate([given for _, _, given in seen[first : first + 3]]) == w[rows]).all()
 
 
@@ -181,7 +184,8 @@ def test_minimize_and_Trainer():
     X, Y = rng.standard_normal((300, 3)), rng.standard_normal((300, 1))
     nets = [fastbp.Network([3, 5, 1], output="identity", seed=0),
             fastbp.Network([3, 5, 1], loss=squared, seed=0)]
-    assert fastbp.minimize(nets[0], X, Y, maxiter=10).fun == pytest.approx(fastbp.minimize(nets[1], X, Y, maxiter=10).fun)
+    J = [fastbp.minimize(net, X, Y, maxiter=10).fun for net in nets]
+    assert J[0] == pytest.approx(J[1])
     trainers = [fastbp.Trainer(net, fastbp.SGD(0.1), weight_decay=0.1) for net in nets]
     nets[1].theta = nets[0].theta
     for rows, more in ((slice(0, 1), {}), (slice(0, 64), {}), (slice(0, 300), {}),
@@ -189,7 +193,8 @@ def test_minimize_and_Trainer():
         first, second = (trainer.step(X[rows], Y[rows], **more) for trainer in trainers)
         assert first == pytest.approx(second, rel=1e-12)
     J = [trainer.epoch(X, Y, batch_size=50, order=np.arange(300)[::-1]) for trainer in trainers]
-    assert J[0] == pytest.approx(J[1], rel=1e-12) and distance(nets[1].theta, nets[0].theta) < 1e-12
+    assert J[0] == pytest.approx(J[1], rel=1e-12)
+    assert distance(nets[1].theta, nets[0].theta) < 1e-12
     z = trainers[1].forward(X)
     trainers[1].step(X, gradient=z / 300)
 
@@ -205,7 +210,8 @@ def test_any_output_and_the_accuracy_that_it_has():
         assert net.evaluate(X, labels) == (0.0, accuracy)
         assert net.evaluate(X, right if output != "tanh" else 2 * right - 1).accuracy == accuracy
         assert net.evaluate(X, np.full((90, 2), np.nan)).accuracy is None
-        assert net.output == output and callable(net.loss)
+        assert net.output == output
+        assert callable(net.loss)
     assert fastbp.Network([3, 1], loss=squared).output == "identity"
 
 

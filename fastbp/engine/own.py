@@ -7,18 +7,17 @@ delta for a float32 network.
 
 import math
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _kernels
-from .._types import Doubles, Floats
+from .._types import Floats
 from . import checks
 
 LAST = "<locals>", "<lambda>"   # in names that cannot be imported
-DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
 COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
 
 
@@ -73,8 +72,8 @@ class OwnLoss:
         """The importable name, for files."""
         if self.name is None:
             raise ValueError(
-                f"loss is {self.told}, which has no importable name, so that no file can keep it; define it with def at "
-                "the top of a module" if self.dtype is None else
+                f"loss is {self.told}, which has no importable name, so that no file can keep it; define it with def "
+                "at the top of a module" if self.dtype is None else
                 "loss is a LowLevelCallable, which has no importable name, so that no file can keep it")
         return self.name
 
@@ -183,7 +182,7 @@ def _is_low_level(function: Any) -> bool:
     return type(function).__name__ == "LowLevelCallable" and isinstance(function, tuple)
 
 
-def _dtype_of(signature: str) -> np.dtype[Any]:
+def _dtype_of(signature: str) -> np.dtype[np.floating[Any]]:
     """The dtype of a signature; `const` does not count, ctypes has none."""
     plain = signature.replace("const", "").replace(" ", "")
     for name, dtype in DTYPES.items():

@@ -21,7 +21,7 @@ CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_bac
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the second-level cache
 
 
-def _named(name: str, value: str, accepted: Collection[str]) -> str:
+def _named(name: str, value: Any, accepted: Collection[str]) -> str:
     """A name from a closed set; it may be spelled as elsewhere."""
     if not isinstance(value, str):
         or_function = ", or a function f(z, Y, w)" if name == "loss" else ""
@@ -185,7 +185,8 @@ def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, floa
     _, name, usual, below = _kernels.losses.get(loss, (0, None, 0, 0))
     for other, value in given.items():
         if value is not None and other != name:
-            raise ValueError(f"{other} is {value!r}, but {'a loss of your own' if loss == 'own' else f'the loss {loss!r}'} has no such parameter")
+            which = "a loss of your own" if loss == "own" else f"the loss {loss!r}"
+            raise ValueError(f"{other} is {value!r}, but {which} has no such parameter")
     if name is None:
         return {}
     value = given.get(name)
