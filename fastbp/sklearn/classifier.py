@@ -94,6 +94,10 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
+    loss : function, default="log_loss"
+        "log_loss" is the cross-entropy. A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md: Y holds
+        the numbers of the classes (m,), or 0 and 1 in a column for two classes and for each of several labels. Early
+        stopping goes by minus the loss then, unless scoring says otherwise.
 
     Attributes
     ----------
@@ -148,8 +152,9 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss"}), callable, tuple],
     }
-    loss = "log_loss"
+    loss: Any = "log_loss"      # of pickles without it
 
     def __init__(
         self,
@@ -162,7 +167,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
         scoring: str | Callable[..., float] | None = None, callbacks: Any = None,
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
-        curve_length: int | None = None,
+        curve_length: int | None = None, loss: Any = "log_loss",
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 

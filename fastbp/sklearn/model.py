@@ -6,7 +6,7 @@ from operator import is_
 import numpy as np
 
 from .. import _kernels, words
-from ..engine import sums
+from ..engine import own, sums
 from ..engine.plan import Plan
 from ..network import Network
 from .outputs import FUNCTIONS, named
@@ -31,9 +31,10 @@ class Model:
     def __init__(self, layer_sizes, functions, dtype):
         self.functions = functions
         activation, output, loss, settings = functions
-        pair = words.FUNCTIONS.get(output, output), words.LOSSES.get(loss, loss)
         self._apply = None      # h of z, if the network's own output is z
-        if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
+        if not _go_together(words.FUNCTIONS.get(output, output), loss) or (
+            output == "softmax" and layer_sizes[-1] < 2
+        ):
             self._apply = FUNCTIONS[named(output)]
             output, loss, settings = "identity", "squared_error", {}
         self.net = Network(
@@ -62,8 +63,8 @@ class Model:
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
         model = cls(layer_sizes, functions, np.float32 if single else np.float64)
-        for own, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
-            own[...] = W
+        for view, W in zip(model.coefs + model.intercepts, coefs + intercepts, strict=True):
+            view[...] = W
         return model
 
     def is_of(self, coefs, intercepts, functions):
@@ -123,6 +124,13 @@ class Model:
         return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
 
 
+def _go_together(output, loss):
+    """Can a network have this output and loss? A loss of its owner's goes with any."""
+    if own.of(loss) is not None:
+        return output in _kernels.outputs
+    return (output, words.LOSSES.get(loss, loss)) in _kernels.pairs
+
+
 def functions_of(activation):
     """The name of g, or a tuple of the names by layer: both can be compared."""
     return activation if isinstance(activation, str) else tuple(activation)
@@ -137,8 +145,8 @@ def draw(model, init, random_state):
         net.theta[:] = twin.theta
     else:
         given = _pair(init, model)
-        for own, a in zip(model.coefs + model.intercepts, given, strict=True):
-            own[...] = a
+        for view, a in zip(model.coefs + model.intercepts, given, strict=True):
+            view[...] = a
 
 
 def _pair(init, model):
@@ -147,7 +155,7 @@ def _pair(init, model):
         given = [np.asarray(a, model.net.dtype) for a in [*coefs, *intercepts]]
     except (TypeError, ValueError):
         raise ValueError(f"init must be a name or a pair (coefs, intercepts) of lists; got {init!r}") from None
-    shapes = [own.shape for own in model.coefs + model.intercepts]
+    shapes = [view.shape for view in model.coefs + model.intercepts]
     if [a.shape for a in given] != shapes:
         raise ValueError(f"init must hold arrays of the shapes {shapes}; got {[a.shape for a in given]}")
     if not all(np.isfinite(a).all() for a in given):
