@@ -87,6 +87,11 @@ class OwnLoss:
     ) -> tuple[float, Any]:
         """(the sum of the costs, the slopes) of a batch; z, Y and w are the function's to change. The slopes are as the
         function has returned them; `slopes` checks them."""
+        costs, slopes = self.costs(z, Y, w)
+        return self.total(costs), slopes
+
+    def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
+        """(the costs (m,), the slopes) of a batch; their values are not looked at."""
         m, function = len(z), self.function
         if function is None:
             raise ValueError(f"loss {self.name} of the file is not there; fastbp.load(path, loss=f) gives it back")
@@ -102,12 +107,16 @@ class OwnLoss:
         if costs.shape != (m,):
             raise ValueError(f"loss {self.told}: the costs must have shape ({m},), one for each example; they have "
                              f"{costs.shape}")
+        return costs, slopes
+
+    def total(self, costs: NDArray[Any]) -> float:
+        """The sum of the costs, which must be finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             total = float(costs.sum(dtype=np.float64))
         if not math.isfinite(total):
             self._complain(costs.astype(np.float64)[:, np.newaxis], "costs", np.float64)
             raise ValueError(f"loss {self.told}: the sum of the costs overflows")
-        return total, slopes
+        return total
 
     def slopes(self, slopes: Any, m: int, K: int, dtype: DTypeLike) -> Floats:
         """dcost_dz (m, K) as the core reads it."""
