@@ -18,8 +18,8 @@ from _checked cimport (
     stays, take, take_work, values,
 )
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
-    rows_t, seconds, step_t,
+    LOSS_COUNT, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave,
+    online_sgd, plan_t, rows_t, seconds, step_t,
 )
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
@@ -270,6 +270,8 @@ cdef class Stepper:
                 (<double *>own_w)[0] = w
         self.rule, self.B = rule, B
         self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
+        if self.p.loss >= LOSS_COUNT:
+            self.takes.K = -1       # no Y: an own loss has targets of its own
         self.dtype = theta.dtype
         team_begin(&self.alone, 1)
 
