@@ -201,3 +201,27 @@ def test_what_is_not_finite_is_a_divergence(library):
     with pytest.raises(fastbp.DivergenceError):
         fastbp.train(net, np.ones((40, 3)), np.full((40, 2), np.nan), epochs=1)
     assert (net.theta == before).all()
+
+
+def test_compiled_code_refuses_an_own_loss_that_it_cannot_call(library):
+    """whatever Python hands it: one in Python, of the other dtype, with targets of another dtype, with labels"""
+    from fastbp import _backprop
+    from fastbp.engine import sums
+
+    X, Y = np.zeros((8, 3)), np.zeros((8, 2))
+    in_python = fastbp.Network([3, 2], loss=lambda z, Y, w: (z[:, 0], z))
+    compiled = fastbp.Network([3, 2], loss=squared(library, np.float64))
+    single = fastbp.Network([3, 2], loss=squared(library, np.float32), dtype=np.float32)
+    labels = np.zeros(8, np.int64)
+    for net, theta, targets, given in (
+        (in_python, in_python.theta, Y, None), (compiled, compiled.theta, Y.astype(np.float32), None),
+        (compiled, compiled.theta, None, labels), (compiled, compiled.theta, None, None),
+        (compiled, single.theta, Y.astype(np.float32), None), (single, compiled.theta, Y, None),
+    ):
+        examples = _backprop.Examples(X, targets, given)
+        with pytest.raises(ValueError, match="an own loss is called in compiled code only if it is compiled for"):
+            sums.accumulate(net.plan, theta, examples, 8, np.zeros_like(theta))
+    code = compiled.plan.code.copy()
+    code[7, 0] += 2
+    with pytest.raises(ValueError, match="plan is the code of no network"):
+        _backprop.predict(code, compiled.theta, _backprop.Examples(X), 0, 8, np.empty(0), 8, Y, 1.0, _backprop.Team(1))
