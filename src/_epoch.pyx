@@ -18,13 +18,13 @@ from _checked cimport (
     stays, take, take_work, values,
 )
 from _kernels cimport (
-    LOSS_COUNT, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave,
-    online_sgd, plan_t, rows_t, seconds, step_t,
+    LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
+    fastbp_first_nonfinite, leave, online_sgd, plan_t, rows_t, seconds, step_t,
 )
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
-from _taken cimport take_rows, take_targets, take_theta, takes_t
+from _taken cimport NO_TARGETS, OWN, take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from fastbp._backprop import Examples, Team
@@ -271,7 +271,8 @@ cdef class Stepper:
         self.rule, self.B = rule, B
         self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
         if self.p.loss >= LOSS_COUNT:
-            self.takes.K = -1       # no Y: an own loss has targets of its own
+            compiled = self.p.own != 0 and self.p.loss == (LOSS_OWN_F32 if self.format == b"f" else LOSS_OWN_F64)
+            self.takes.K = OWN if compiled else NO_TARGETS
         self.dtype = theta.dtype
         team_begin(&self.alone, 1)
 

@@ -5,7 +5,7 @@ import os
 
 from numpy import ndarray
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
 
@@ -91,6 +91,31 @@ i = 0
 while pair_list[i].output != NULL:
     pairs.append((pair_list[i].output.decode(), pair_list[i].loss.decode()))
     i += 1
+
+
+def few_summed(costs):
+    """The sum of at most 128 numbers (m,), float32 or float64, in float64 and compensated; None for another array."""
+    cdef Py_buffer view
+    cdef double x, total = 0, lost = 0, more
+    cdef const char *at
+    cdef Py_ssize_t i
+    PyObject_GetBuffer(costs, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    try:
+        if view.ndim != 1 or view.shape[0] > 128 or view.format[1] != 0 or (
+            view.format[0] != b"f" and view.format[0] != b"d"
+        ) or <size_t>view.buf % <size_t>view.itemsize or view.strides[0] % view.itemsize or not shows(
+            owner_of(costs), &view, 0
+        ):
+            return None
+        at = <const char *>view.buf
+        for i in range(view.shape[0]):
+            x = (<const float *>at)[0] if view.format[0] == b"f" else (<const double *>at)[0]
+            more = total + (x - lost)
+            lost = (more - total) - (x - lost)
+            total, at = more, at + view.strides[0]
+    finally:
+        PyBuffer_Release(&view)
+    return total
 
 
 def low_level(function):

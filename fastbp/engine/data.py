@@ -110,9 +110,10 @@ class Data:
 
     def batch(self, first: int, last: int, order: NDArray[np.int64] | None = None) -> tuple[Any, Any]:
         """(Y, w) of these examples for a loss in Python: copies, in the units of the caller."""
-        rows = slice(first, last) if order is None else order[first:last]
-        Y, w = self.dense[rows], None if self.given is None else self.given[rows]
-        return (Y.copy(), None if w is None else w.copy()) if order is None else (Y, w)
+        if order is None:
+            return self.dense[first:last].copy(), None if self.given is None else self.given[first:last].copy()
+        rows = order[first:last]
+        return self.dense.take(rows, axis=0), None if self.given is None else self.given.take(rows)
 
     @cached_property
     def given(self) -> Floats | None:

@@ -111,8 +111,10 @@ class OwnLoss:
 
     def total(self, costs: NDArray[Any]) -> float:
         """The sum of the costs, which must be finite."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            total = float(costs.sum(dtype=np.float64))
+        total = _kernels.few_summed(costs)
+        if total is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = float(costs.sum(dtype=np.float64))
         if not math.isfinite(total):
             self._complain(costs.astype(np.float64)[:, np.newaxis], "costs", np.float64)
             raise ValueError(f"loss {self.told}: the sum of the costs overflows")
