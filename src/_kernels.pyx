@@ -98,7 +98,7 @@ def few_summed(costs):
     cdef Py_buffer view
     cdef double x, total = 0, lost = 0, more
     cdef const char *at
-    cdef Py_ssize_t i
+    cdef Py_ssize_t _i
     PyObject_GetBuffer(costs, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
     try:
         if view.ndim != 1 or view.shape[0] > 128 or view.format[1] != 0 or (
@@ -108,7 +108,7 @@ def few_summed(costs):
         ):
             return None
         at = <const char *>view.buf
-        for i in range(view.shape[0]):
+        for _i in range(view.shape[0]):
             x = (<const float *>at)[0] if view.format[0] == b"f" else (<const double *>at)[0]
             more = total + (x - lost)
             lost = (more - total) - (x - lost)

@@ -159,8 +159,8 @@ cdef inline bint take_targets(
 
 
 cdef inline bint take_own(arrays_t *held, object a, rows_t *rows, Py_ssize_t m, char format) except -1:
-    """rows := the targets (m, any) or (m,) of a compiled loss of the caller's own, in this format. The buffer is held or
-    not as in `take_rows`."""
+    """rows := the targets (m, any) or (m,) of a compiled loss of the caller's own, in this format. The buffer is held
+    or not as in `take_rows`."""
     cdef Py_buffer *view = &held.views[held.n]
     if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
