@@ -6,11 +6,17 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 """
 
 import os
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import Cython
+import numpy
 import scipy.linalg
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTBP_DEBUG", "") not in ("", "0")
 SANITIZE = os.environ.get("FASTBP_SANITIZE", "")
@@ -44,13 +50,39 @@ KERNELS = ["baseline", "avx2", "avx512", "dispatch"]
 
 
 def blas_integer():
-    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on)."""
+    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS, which has a name from 1.18 on, and the
+    settings of the build. Return whether the file has changed: then everything is built again."""
     declarations = (Path(scipy.linalg.__file__).parent / "cython_blas.pxd").read_text()
     named = "blas_int" in declarations
-    BUILD.mkdir(parents=True, exist_ok=True)
-    (BUILD / "_blas_int.pxd").write_text(
-        "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
-    )
+    text = "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
+    text += f"# Cython {Cython.__version__}, {' '.join([*COMPILE, *LINK])}, {DIRECTIVES}\n"
+    path = BUILD / "_blas_int.pxd"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text() == text:      # untouched: it keeps its date
+        return False
+    path.write_text(text)
+    return True
+
+
+class BuildFilesTogether(build_ext):
+    """Compile the C files of an extension in parallel, as `parallel` does with extensions. An editable build reuses its
+    object files."""
+
+    def run(self):
+        if self.editable_mode:      # its own folder is deleted after the build
+            self.build_lib = str(Path("build") / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
+        super().run()
+
+    def build_extensions(self):
+        alone = self.compiler.compile
+
+        def together(sources, *arguments, **settings):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                built = pool.map(lambda source: alone([source], *arguments, **settings), sources)
+                return [path for paths in built for path in paths]
+
+        self.compiler.compile = together
+        super().build_extensions()
 
 
 def extension(name, *c_files):
@@ -58,15 +90,15 @@ def extension(name, *c_files):
     return Extension(
         f"fastbp.{name}",
         [f"src/{name}.pyx", *c_files],
-        include_dirs=["src/kernels"],
+        include_dirs=["src/kernels", numpy.get_include()],
         depends=headers + [str(path) for path in sorted(Path("src").glob("*.pxd"))],
         extra_compile_args=COMPILE,
         extra_link_args=LINK,
     )
 
 
-blas_integer()
 setup(
+    cmdclass={"build_ext": BuildFilesTogether},
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [
@@ -81,6 +113,7 @@ setup(
         build_dir=str(BUILD),
         compiler_directives=DIRECTIVES,
         annotate=DEBUG,
+        force=blas_integer(),
         emit_linenums=COVERAGE,
     )
 )

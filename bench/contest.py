@@ -2,42 +2,33 @@
 
 import contextlib
 import json
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-from . import problem, reference
+from . import interpreters, problem, reference, roofline
+from .environment import cores, environment
+from .workloads import WORKLOADS
 
 ROOT = Path(__file__).parent.parent
-MODULES = ("floor", *sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py")))
-OURS = "fastbp"
+MODULES = sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py"))
+OURS, STEPS = "fastbp", "fastbp steps"
+LONGEST_WARM_UP = {False: 1.0, True: 5.0}  # s, by --full; a shorter first run counts as warming up
+LEAST_TURNS = {False: 1, True: 3}  # whatever the budget
 REST = 0.02  # s: after a turn on several threads their pools still spin; nobody else is timed meanwhile
-
-
-def environment(n_threads):
-    """Return the settings that hold every library to n_threads."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    flags = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1" if n_threads == 1 else ""
-    return os.environ | dict.fromkeys(names, str(n_threads)) | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-
-
-def cores(n_threads):
-    """Return the last n_threads cores this process may use: those of a worker."""
-    return sorted(os.sched_getaffinity(0))[-n_threads:] if hasattr(os, "sched_getaffinity") else []
 
 
 class Worker:
     """A worker process, and the pipe to it."""
 
-    def __init__(self, module, n_threads):
+    def __init__(self, module, n_threads, isa, python):
         self.module, self.n_threads = module, n_threads
-        command = [sys.executable, "-m", "bench.worker", module, n_threads, *cores(n_threads)]
+        command = [python, "-m", "bench.worker", module, n_threads, *cores(n_threads)]
+        surroundings = environment(n_threads, isa, interpreters.NOT_UNDERSTOOD.get(module, ()))
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, env=environment(n_threads), stdin=subprocess.PIPE,
+            [str(part) for part in command], cwd=ROOT, env=surroundings, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
@@ -70,15 +61,16 @@ class Contestant:
     def __init__(self, worker, label, prepare_seconds):
         self.worker, self.label, self.prepare_seconds = worker, label, prepare_seconds
         self.turns, self.first_seconds, self.figures, self.same_loss, self.error = [], None, None, True, None
+        self.only = False  # is the first run the only turn?
 
-    def first(self, budget):
-        """Warm up, and take the figures all must agree on; a run that fills the budget alone is the only turn."""
+    def first(self, longest):
+        """Warm up, and keep the figures that all must agree on. A run too long to be warming up is the only turn."""
         reply = self.worker.ask("first", label=self.label)
         self.error = reply.get("error")
         if not self.error:
             run, self.figures, self.same_loss = (reply["ok"][key] for key in ("seconds", "figures", "same_loss"))
-            self.first_seconds = run[0]
-            if run[0] > budget:
+            self.first_seconds, self.only = run[0], run[0] > longest
+            if self.only:
                 self.turns.append(run)
 
     def turn(self):
@@ -91,53 +83,70 @@ class Contestant:
             time.sleep(REST)
 
     def agrees(self, yardstick, dtype):
-        """Return whether it did the same work as the yardstick's figures (the floor has none)."""
+        """Return whether it did the same work as the yardstick's figures."""
         return not self.figures or (self.same_loss and reference.agree(self.figures, yardstick, dtype))
 
-    def done(self, budget):
-        """Return whether it has had its time (one turn at least)."""
+    def done(self, budget, least):
+        """Return whether it has had its time, and its least number of turns."""
         wall = [turn[0] for turn in self.turns]
-        return bool(self.error) or (bool(wall) and sum(wall) + wall[-1] > budget)
+        return bool(self.error) or self.only or (len(wall) >= least and sum(wall) + wall[-1] > budget)
 
 
 class Contest:
-    """All workers, and the loop over workloads, dtypes and rounds."""
+    """All workers, and the loop over workloads, dtypes and rounds, with one instruction set."""
 
-    def __init__(self, settings, say):
-        self.settings, self.say = settings, say
-        self.versions, self.missing, self.results, self.ceilings = {}, {}, [], []
-        self.workers = self._start()
+    def __init__(self, settings, isa, say):
+        self.settings, self.isa, self.say = settings, isa, say
+        self.versions, self.missing, self.results, self.ceiling = {}, {}, [], None
+        self.workers = self._start(MODULES, settings.threads)
+        self.gauge = self._start(["ceiling"], [1])  # no peer
 
-    def _start(self):
-        started = [Worker(module, n) for n in self.settings.threads for module in MODULES]
+    def _start(self, modules, numbers):
+        """Return the workers that answer; all are started before the first is waited for."""
+        started = []
+        for module in modules:
+            try:
+                python = interpreters.python(module, self.say) if self._asked_for(module) else None
+            except ImportError as error:
+                self.missing[module] = str(error)
+                continue
+            started += [Worker(module, n, self.isa, python) for n in numbers if python]
         for worker in started:
             worker.send("hello")
-        present = []
-        for worker in started:
-            reply = worker.receive()
-            if "ok" not in reply:
-                self.missing[worker.module] = reply.get("missing") or reply["error"].strip().splitlines()[-1]
-                worker.close()
-                continue
-            worker.labels = [label for label in reply["ok"]["labels"] if self._wanted(label, reply["ok"]["full_only"])]
-            if not worker.labels:
-                worker.close()
-                continue
-            self.versions[worker.module] = reply["ok"]["version"]
-            present.append(worker)
-        return present
+        return [worker for worker in started if self._greeted(worker)]
+
+    def _asked_for(self, module):
+        """Return whether it needs an environment: only if the peers that are wanted include it."""
+        peers = self.settings.peers
+        return not peers or module != interpreters.OLD_JAX or any("jax" in name.lower() for name in peers)
+
+    def _greeted(self, worker):
+        """Ask which forms the worker has. False, and a line is printed, if its library is missing or none is wanted."""
+        reply = worker.receive()
+        if "ok" not in reply:
+            self.missing[worker.module] = reply.get("missing") or reply["error"].strip().splitlines()[-1]
+            worker.close()
+            return False
+        full_only = reply["ok"]["full_only"]
+        worker.labels = [label for label in reply["ok"]["labels"] if self._wanted(label, full_only)]
+        if not worker.labels:
+            worker.close()
+            return False
+        self.versions[worker.module] = reply["ok"]["version"]
+        return True
 
     def _wanted(self, label, full_only):
         peers = self.settings.peers
-        if peers:
-            return any(name.lower() in label.lower() for name in peers)
+        if peers and label != "ceiling":
+            return any(name.lower() in label.lower() if len(name) > 1 else name == label for name in peers)
         return self.settings.full or label not in full_only
 
     def _labels(self, worker, workload):
-        """Return the forms that run: more threads change a step of one example for fastbp at most, growth is ours."""
-        alone = workload.group != "table" or (worker.n_threads > 1 and (workload.online or workload.kind == "predict"))
-        if alone and not (workload.group != "table" and self.settings.peers):
-            return [label for label in worker.labels if label == OURS]
+        """Return the forms that run; fastbp alone if no peer can, or if more threads are not expected to help."""
+        growth = workload.group != "table"
+        alone = workload.alone or growth or (worker.n_threads > 1 and workload.two_threads is None)
+        if alone and not (growth and self.settings.peers):
+            return [label for label in worker.labels if label in (OURS, STEPS)]
         return worker.labels
 
     def _prepare(self, path, workload):
@@ -161,11 +170,12 @@ class Contest:
         problem.write(path, workload, dtype, self.settings.full, self.settings.mnist)
         contestants = self._prepare(path, workload)
         for contestant in contestants:
-            contestant.first(self.settings.budget)
+            contestant.first(LONGEST_WARM_UP[self.settings.full])
+        self.gauge_peak(dtype)
         for r in range(self.settings.rounds):
             start = r % max(1, len(contestants))
             for contestant in contestants[start:] + contestants[:start]:
-                if not contestant.done(self.settings.budget):
+                if not contestant.done(self.settings.budget, LEAST_TURNS[self.settings.full]):
                     contestant.turn()
         for worker in self.workers:
             worker.ask("drop")
@@ -185,34 +195,49 @@ class Contest:
             seconds = cpu if self.settings.cpu_time and c.worker.n_threads == 1 else wall
             self.results.append(
                 {
-                    "workload": workload.name, "dtype": dtype, "peer": c.label, "threads": c.worker.n_threads, "m": m,
-                    "seconds": seconds, "value": workload.unit.value(seconds, m), "unit": workload.unit.name,
+                    "workload": workload.name, "isa": self.isa, "dtype": dtype, "peer": c.label,
+                    "threads": c.worker.n_threads, "m": m, "seconds": seconds,
+                    "value": workload.unit.value(seconds, workload.count(m)), "unit": workload.unit.name,
                     "wall_seconds": wall, "cpu_seconds": cpu,
                     "turns": c.turns, "prepare_seconds": c.prepare_seconds, "first_seconds": c.first_seconds,
                     "figures": c.figures, "agrees": c.agrees(yardstick, dtype),
                 }
             )  # fmt: skip
 
-    def measure_ceilings(self):
-        """Ask the floor's workers what the machine can do."""
-        for worker in self.workers:
-            for dtype in self.settings.dtype if worker.module == "floor" else ():
-                reply = worker.ask("ceilings", dtype=dtype)
-                if "ok" in reply:
-                    self.ceilings.append({"dtype": dtype, "threads": worker.n_threads, **reply["ok"]})
+    def gauge_all(self):
+        """Measure the machine's ceiling: peak and bandwidths."""
+        for worker in self.gauge:
+            reply = worker.ask("gauge", method="measure")
+            self.ceiling = reply.get("ok")
+            if self.ceiling is None:
+                self.missing["ceiling"] = reply.get("missing") or reply["error"].strip().splitlines()[-1]
+                self.gauge = []
+
+    def gauge_peak(self, dtype):
+        """Measure the peak again, in the middle of a cell; the best of the run counts."""
+        for worker in self.gauge:
+            peak = worker.ask("gauge", method="flops", dtype=dtype)["ok"]
+            self.ceiling["flops"][dtype] = max(self.ceiling["flops"][dtype], peak)
+
+    def add_rooflines(self):
+        """Give every result its roofline: no program can take fewer seconds."""
+        for r in self.results if self.ceiling else ():
+            workload = WORKLOADS[r["workload"]]
+            r["roofline_seconds"] = roofline.seconds(workload, r["m"], r["dtype"], r["threads"], self.ceiling)
 
     def run(self, workloads):
         """Run every workload in every dtype."""
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "problem.npz")
-            self.measure_ceilings()
+            self.gauge_all()
             for workload in workloads:
                 for dtype in self.settings.dtype:
                     start = time.perf_counter()
                     self.record(workload, dtype, self.cell(workload, dtype, path))
-                    self.say(f"{workload.name}, {dtype}: {time.perf_counter() - start:.1f} s")
+                    self.say(f"{self.isa}, {workload.name}, {dtype}: {time.perf_counter() - start:.1f} s")
+        self.add_rooflines()
 
     def close(self):
         """End the workers."""
-        for worker in self.workers:
+        for worker in (*self.workers, *self.gauge):
             worker.close()

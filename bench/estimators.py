@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .contest import ROOT, cores, environment
+from .contest import ROOT
+from .environment import cores, environment
 
 EPOCHS, LONG, SEARCH_EPOCHS, LONG_SEARCH, CALLS = 10, 100, 30, 300, 300
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .contest import cores, environment
+from .environment import cores, environment
 
 SIZES, BATCH, RATE, DECAY, EPSILON = (784, 64, 10), 64, 1e-3, 0.9, 1e-8
 

@@ -127,10 +127,10 @@ class Predict(Model):
 
 
 def prepare(problem, _label):
-    """Return the workload made ready; None for batches, gradients and ReLU."""
+    """Return the workload made ready; None for all but online training and predictions of a row, with sigmoids."""
     workload = problem.workload
-    if workload.activation != "sigmoid" or workload.kind == "gradient":
+    if workload.activation != "sigmoid":
         return None
-    if workload.kind == "predict":
+    if workload.kind == "predict" and not workload.rows:
         return Predict(problem)
     return Train(problem) if workload.online else None

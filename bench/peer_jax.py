@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from .optimise import lbfgs
 
 LABELS = ("JAX", "JAX x.W")
 FULL_ONLY = ("JAX x.W",)  # compiling takes too long for the quick run
-ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "identity": lambda z: z}
+ACTIVATIONS = {"sigmoid": jax.nn.sigmoid, "relu": jax.nn.relu, "tanh": jnp.tanh, "identity": lambda z: z}
 UNROLL_ONLINE = 4  # examples per turn of the scan: 7 to 30 % faster than 1
 
 
@@ -25,7 +28,7 @@ class Model:
 
     def __init__(self, problem, label):
         jax.config.update("jax_enable_x64", problem.dtype == np.float64)
-        self.problem, self.workload, self.transposed = problem, problem.workload, label == "JAX x.W"
+        self.problem, self.workload, self.transposed = problem, problem.workload, label.endswith("x.W")
         self.start = [(jnp.asarray(self._turn(T[:, 1:])), jnp.asarray(T[:, 0])) for T in problem.Theta]
 
     def _turn(self, W):
@@ -116,42 +119,92 @@ class Train(Model):
         return self.Theta(self.state[0])
 
 
+class Step(Train):
+    """One jitted step a call, with donated buffers. Only the last is waited for, so calls overlap with the work."""
+
+    def __init__(self, problem, label):
+        Model.__init__(self, problem, label)
+        self.calls = [(jnp.asarray(X), jnp.asarray(Y)) for X, Y in problem.examples(problem.X, problem.Y)]
+        self.reset()
+        self.compiled = jax.jit(self.step, donate_argnums=0).lower(self.state, *self.calls[0]).compile()
+
+    def step(self, state, X, Y):
+        """Return the state after one batch."""
+        return getattr(self, self.workload.optimizer)(state, jax.grad(self.loss)(state[0], X, Y))
+
+    def run(self):
+        """Step by step."""
+        state, compiled = self.state, self.compiled
+        for X, Y in self.calls:
+            state = compiled(state, X, Y)
+        self.state = jax.block_until_ready(state)
+
+
 class Gradient(Model):
-    """J and D of all examples in one jitted call."""
+    """J and D in one jitted call, of all examples or of a few."""
 
     def __init__(self, problem, label):
         super().__init__(problem, label)
-        self.X, self.Y = jnp.asarray(problem.X), jnp.asarray(problem.Y)
-        self.compiled = jax.jit(jax.value_and_grad(self.loss)).lower(self.start, self.X, self.Y).compile()
+        self.calls = [(jnp.asarray(X), jnp.asarray(Y)) for X, Y in problem.examples(problem.X, problem.Y)]
+        self.compiled = jax.jit(jax.value_and_grad(self.loss)).lower(self.start, *self.calls[0]).compile()
 
     def reset(self):
         """Nothing to do: theta does not change."""
 
     def run(self):
-        """One evaluation, waited for."""
-        self.J, self.D = jax.block_until_ready(self.compiled(self.start, self.X, self.Y))
+        """Call by call, each waited for."""
+        compiled, start = self.compiled, self.start
+        for X, Y in self.calls:
+            self.J, self.D = jax.block_until_ready(compiled(start, X, Y))
 
     def outcome(self):
         """Return J and D."""
         return float(self.J), self.Theta(self.D)
 
 
-class Predict(Model):
-    """The jitted prediction row by row; a NumPy row goes in, the result is waited for."""
+class Evaluate(Model):
+    """J and the accuracy in one jitted call, waited for."""
 
     def __init__(self, problem, label):
         super().__init__(problem, label)
-        parameters = self.start
-        self.predict = jax.jit(lambda x: jax.nn.sigmoid(self.logits(parameters, x)))
-        self.rows = list(problem.X)
-        self.predict(self.rows[0]).block_until_ready()
+        self.calls = [(jnp.asarray(X), jnp.asarray(Y)) for X, Y in problem.examples(problem.X, problem.Y)]
+        self.compiled = jax.jit(self.evaluate).lower(self.start, *self.calls[0]).compile()
+
+    def evaluate(self, parameters, X, Y):
+        """Return both; the largest logit is the largest output."""
+        right = self.logits(parameters, X).argmax(1) == Y.argmax(1)
+        return self.loss(parameters, X, Y), right.mean()
 
     def reset(self):
         """Nothing to do."""
 
     def run(self):
-        """Predict row by row."""
-        for x in self.rows:
+        """Call by call."""
+        compiled, start = self.compiled, self.start
+        for X, Y in self.calls:
+            self.found = jax.block_until_ready(compiled(start, X, Y))
+
+    def outcome(self):
+        """Return both, of the last call."""
+        return self.found
+
+
+class Predict(Model):
+    """The jitted prediction call by call; a NumPy array goes in, the result is waited for."""
+
+    def __init__(self, problem, label):
+        super().__init__(problem, label)
+        parameters, output = self.start, ACTIVATIONS[problem.workload.output]
+        self.predict = jax.jit(lambda x: output(self.logits(parameters, x)))
+        self.inputs = problem.inputs(problem.X)
+        self.predict(self.inputs[0]).block_until_ready()
+
+    def reset(self):
+        """Nothing to do."""
+
+    def run(self):
+        """Predict call by call."""
+        for x in self.inputs:
             self.h = self.predict(x).block_until_ready()
 
     def outcome(self):
@@ -159,6 +212,39 @@ class Predict(Model):
         return np.asarray(self.h)
 
 
+class Minimize(Model):
+    """SciPy's L-BFGS-B on a jitted J and D of the flat theta."""
+
+    def __init__(self, problem, label):
+        super().__init__(problem, label)
+        X, Y = jnp.asarray(problem.X), jnp.asarray(problem.Y)
+        flat, self.unravel = ravel_pytree(self.start)
+        function = jax.jit(jax.value_and_grad(lambda theta, X, Y: self.loss(self.unravel(theta), X, Y)))
+        self.compiled = function.lower(flat, X, Y).compile()
+        self.flat, self.data = np.asarray(flat), (X, Y)
+
+    def objective(self, theta):
+        """Return J and D at theta, in float64 as SciPy wants them."""
+        J, D = self.compiled(jnp.asarray(theta.astype(self.flat.dtype)), *self.data)
+        return float(J), np.asarray(D, np.float64)
+
+    def reset(self):
+        """Nothing to do: every run starts from the same vector."""
+
+    def run(self):
+        """The iterations; no tolerance ends them early."""
+        self.found = lbfgs(self.objective, self.flat, self.workload.iterations)
+
+    def outcome(self):
+        """Return Theta."""
+        return self.Theta(self.unravel(jnp.asarray(self.found.astype(self.flat.dtype))))
+
+
+KINDS = {
+    "train": Train, "step": Step, "gradient": Gradient, "evaluate": Evaluate, "predict": Predict, "minimize": Minimize,
+}  # fmt: skip
+
+
 def prepare(problem, label):
     """Return the workload made ready."""
-    return {"train": Train, "gradient": Gradient, "predict": Predict}[problem.workload.kind](problem, label)
+    return KINDS[problem.workload.kind](problem, label)

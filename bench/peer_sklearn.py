@@ -8,7 +8,7 @@ import sklearn
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 LABELS = ("scikit-learn",)
-ACTIVATIONS = {"sigmoid": "logistic", "relu": "relu"}
+ACTIVATIONS = {"sigmoid": "logistic", "relu": "relu", "tanh": "tanh"}
 
 
 def version(_n_threads):
@@ -23,7 +23,7 @@ class Estimator:
         workload = problem.workload
         self.problem = problem
         cls = MLPRegressor if workload.output == "identity" else MLPClassifier
-        rows = workload.batch_size if workload.kind == "train" else problem.m
+        rows = workload.batch_size if workload.kind in ("train", "step") else workload.rows or problem.m
         self.targets = {
             "softmax": lambda: problem.labels, "sigmoid": lambda: problem.Y.astype(int), "identity": problem.Y.ravel,
         }[workload.output]()  # fmt: skip
@@ -63,6 +63,32 @@ class Train(Estimator):
         return self.Theta(self.model.coefs_, self.model.intercepts_)
 
 
+class Step(Estimator):
+    """`partial_fit` of a batch a call."""
+
+    def run(self):
+        """Step by step."""
+        for X, Y in self.problem.examples(self.problem.X, self.targets):
+            self.model.partial_fit(X, Y)
+
+    def outcome(self):
+        """Return Theta."""
+        return self.Theta(self.model.coefs_, self.model.intercepts_)
+
+
+class Minimize(Estimator):
+    """`fit` with its L-BFGS, from the start weights."""
+
+    def run(self):
+        """The iterations; no tolerance ends them early."""
+        self.model.set_params(solver="lbfgs", warm_start=True, max_iter=self.problem.workload.iterations, tol=0)
+        self.model.fit(self.problem.X, self.targets)
+
+    def outcome(self):
+        """Return Theta."""
+        return self.Theta(self.model.coefs_, self.model.intercepts_)
+
+
 class Gradient(Estimator):
     """J and D as `_fit_lbfgs` sees them."""
 
@@ -70,16 +96,17 @@ class Gradient(Estimator):
         super().__init__(problem, label)
         sizes = problem.workload.layer_sizes
         pairs = list(itertools.pairwise(sizes))
-        self.activations = [problem.X] + [None] * len(pairs)
+        self.calls = problem.examples(problem.X, problem.Y)
+        self.layers = [None] * len(pairs)
         self.deltas = [None] * len(pairs)
         self.coef_grads = [np.empty((k, n), problem.dtype) for k, n in pairs]
         self.intercept_grads = [np.empty(n, problem.dtype) for _, n in pairs]
 
     def run(self):
-        """Forward, backward."""
-        X, Y = self.problem.X, self.problem.Y
-        buffers = self.activations, self.deltas, self.coef_grads, self.intercept_grads
-        self.J = self.model._backprop(X, Y, None, *buffers)[0]
+        """Forward, backward, of all examples or of a few a call."""
+        for X, Y in self.calls:
+            buffers = [X, *self.layers], self.deltas, self.coef_grads, self.intercept_grads
+            self.J = self.model._backprop(X, Y, None, *buffers)[0]
 
     def outcome(self):
         """Return J and D."""
@@ -87,25 +114,30 @@ class Gradient(Estimator):
 
 
 class Predict(Estimator):
-    """`predict_proba` row by row."""
+    """`predict_proba`, or `predict` of a regression, call by call."""
 
     def __init__(self, problem, label):
         super().__init__(problem, label)
-        self.rows = [x[None] for x in problem.X]
+        self.inputs = [np.atleast_2d(x) for x in problem.inputs(problem.X)]
+        self.method = getattr(self.model, "predict_proba", self.model.predict)
 
     def run(self):
-        """Predict row by row."""
-        for x in self.rows:
-            self.h = self.model.predict_proba(x)
+        """Predict call by call."""
+        for x in self.inputs:
+            self.h = self.method(x)
 
     def outcome(self):
         """Return the last h(x)."""
         return self.h
 
 
+KINDS = {"train": Train, "step": Step, "gradient": Gradient, "predict": Predict, "minimize": Minimize}
+
+
 def prepare(problem, label):
-    """Return the workload made ready; None for half squared error of sigmoids, which scikit-learn has not."""
+    """Return the workload made ready; None for an evaluation, and for half squared error of sigmoids."""
     workload = problem.workload
-    if workload.kind == "train" and workload.loss == "squared_error" and workload.output == "sigmoid":
+    if workload.loss == "squared_error" and workload.output == "sigmoid" and workload.kind == "train":
         return None
-    return {"train": Train, "gradient": Gradient, "predict": Predict}[workload.kind](problem, label)
+    form = KINDS.get(workload.kind)
+    return form and form(problem, label)

@@ -3,31 +3,40 @@
 import itertools
 from pathlib import Path
 
-from .contest import OURS
-from .report import FLOOR, cell_of
+from .contest import OURS, STEPS
+from .report import cell_of
 from .workloads import GROWTH, TABLE, THREADS_CASE
+
+ROOFLINE = "roofline"
+
+
+def of(results, workload, dtype, threads):
+    """Return the results of a cell by peer, without the steps alone; `results` are of one instruction set."""
+    cell = cell_of(results, workload, dtype, threads, results[0]["isa"])
+    return {peer: r for peer, r in cell.items() if peer != STEPS}
 
 
 def palette(results):
     """Return a colour for every peer, the same in all panels."""
-    peers = sorted({r["peer"] for r in results} - {OURS, FLOOR})
-    return {OURS: "black", FLOOR: "red"} | {peer: f"C{i % 10}" for i, peer in enumerate(peers)}
+    peers = sorted({r["peer"] for r in results} - {OURS, STEPS})
+    return {OURS: "black", ROOFLINE: "red"} | {peer: f"C{i % 10}" for i, peer in enumerate(peers)}
 
 
 def bars(axes, results, dtype, threads, colours):
     """Draw every peer's time as a multiple of fastbp's (of the fastest peer's, without fastbp)."""
-    cells = [(w.name, cell_of(results, w.name, dtype, threads)) for w in TABLE]
+    cells = [(w.name, of(results, w.name, dtype, threads)) for w in TABLE]
     cells = [(name, cell) for name, cell in cells if len(cell) > 1]
     for y, (_, cell) in enumerate(cells):
-        rivals = [r for name, r in cell.items() if name != FLOOR]
-        unit = cell.get(OURS) or min(rivals, key=lambda r: r["seconds"])
-        for peer, r in cell.items():
-            if peer != OURS:
-                marker = "|" if peer == FLOOR else "o"
-                axes.plot(r["seconds"] / unit["seconds"], y, marker, color=colours[peer], markersize=9, alpha=0.8)
+        unit = cell.get(OURS) or min(cell.values(), key=lambda r: r["seconds"])
+        seconds = {peer: r["seconds"] for peer, r in cell.items() if peer != OURS}
+        if "roofline_seconds" in unit:
+            seconds[ROOFLINE] = unit["roofline_seconds"]
+        for peer, value in seconds.items():
+            marker = "|" if peer == ROOFLINE else "o"
+            axes.plot(value / unit["seconds"], y, marker, color=colours[peer], markersize=9, alpha=0.8)
     for peer, colour in colours.items():
         if peer != OURS:
-            axes.plot([], [], "|" if peer == FLOOR else "o", color=colour, label=peer)
+            axes.plot([], [], "|" if peer == ROOFLINE else "o", color=colour, label=peer)
     axes.axvline(1, color="black", linewidth=1, label=OURS)
     axes.set_xscale("log")
     axes.set_yticks(range(len(cells)), [name for name, _ in cells])
@@ -42,7 +51,7 @@ def curves(axes, results, group):
     points = [w for w in GROWTH if w.group == group]
     lines = sorted({(r["peer"], r["dtype"], r["threads"]) for r in results if r["workload"] == points[0].name})
     for peer, dtype, threads in lines:
-        cells = [(w.x, cell_of(results, w.name, dtype, threads).get(peer)) for w in points]
+        cells = [(w.x, of(results, w.name, dtype, threads).get(peer)) for w in points]
         cells = [(x, r["value"]) for x, r in cells if r]
         axes.plot(*zip(*cells, strict=True), "o-", label=f"{peer}, {dtype}, {threads}")
     axes.set(xscale="log", yscale="log", xlabel=group, ylabel="µs/example")
@@ -53,7 +62,7 @@ def curves(axes, results, group):
 def threads_curve(axes, results):
     """Draw the gain of more threads on the full-batch gradient."""
     name = THREADS_CASE.name
-    here = [r for r in results if r["workload"] == name and r["peer"] != FLOOR]
+    here = [r for r in results if r["workload"] == name and r["peer"] != STEPS]
     axes.set(xlabel="threads", ylabel="gain", title=name)
     axes.grid(alpha=0.3)
     for peer, dtype in sorted({(r["peer"], r["dtype"]) for r in here}):
@@ -65,13 +74,17 @@ def threads_curve(axes, results):
 
 
 def write(report, path):
-    """Write PATH and, where the growth group ran, PATH with `-growth` before its ending; return the names."""
+    """Write PATH and, where the growth group ran, PATH with `-growth` before its ending; return the names.
+
+    The pictures are of the first instruction set.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    results, path, written = report["results"], Path(path), []
+    isa = report["results"][0]["isa"]
+    results, path, written = [r for r in report["results"] if r["isa"] == isa], Path(path), []
     in_table = [r for r in results if r["workload"] in {w.name for w in TABLE}]
     if in_table:
         dtypes, threads = sorted({r["dtype"] for r in in_table}), sorted({r["threads"] for r in in_table})

@@ -35,6 +35,16 @@ class Problem:
         return self.Y.argmax(axis=1)
 
 
+    def examples(self, *arrays):
+        """Return the rows of the arrays as tuples, one for each call; all in one where a call takes all."""
+        rows = self.workload.rows or self.m
+        return [tuple(array[i : i + rows] for array in arrays) for i in range(0, self.m, rows)]
+
+    def inputs(self, X):
+        """Return what each prediction is given: a matrix of `rows` rows, or a vector."""
+        return [x for (x,) in self.examples(X)] if self.workload.rows else list(X)
+
+
 def start_weights(layer_sizes, seed=1):
     """Return Theta, Glorot uniform, biases 0: the start that all peers share."""
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ import numpy as np
 ACTIVATIONS = {
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "relu": lambda z: np.maximum(z, 0),
+    "tanh": np.tanh,
     "identity": lambda z: z,
 }
 TOLERANCE = {"float32": 2e-2, "float64": 5e-3}  # rounding alone moves J by 1 % in an online epoch of ReLU, float32
@@ -30,18 +31,18 @@ def cost(problem, Theta, rows=5_000):
 def figures(problem, outcome):
     """Return what the peers are compared by.
 
-    None of nothing (the floor); after training J; of a gradient J, the length of D and its product with a fixed
-    direction; of predictions h(x).
+    After training J; of a gradient J, the length of D and its product with a fixed direction; of an evaluation J and
+    the accuracy; of predictions h(x).
     """
     kind = problem.workload.kind
-    if outcome is None:
-        return None
-    if kind == "train":
+    if kind in ("train", "step", "minimize"):
         return [float(cost(problem, outcome))]
     if kind == "gradient":
         J, D = outcome
         flat = np.concatenate([np.ravel(part).astype(np.float64) for part in D])
         return [float(J), float(np.linalg.norm(flat)), float(np.linalg.norm(flat * np.cos(np.arange(flat.size))))]
+    if kind == "evaluate":
+        return [float(part) for part in outcome]
     return np.ravel(outcome).astype(float).tolist()
 
 

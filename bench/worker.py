@@ -45,6 +45,8 @@ class Worker:
             if prepared is not None:
                 self._prepared[label] = prepared
                 seconds[label] = time.perf_counter() - start
+        if not self._prepared:
+            self.drop()
         return seconds
 
     def first(self, label):
@@ -60,9 +62,9 @@ class Worker:
             runs.append(self._once(label))
         return [statistics.median(seconds) for seconds in zip(*runs, strict=True)]
 
-    def ceilings(self, dtype):
-        """Measure what the machine can do (floor.py only)."""
-        return self._peer.ceilings(dtype)
+    def gauge(self, method, **arguments):
+        """Measure what the machine can do (ceiling.py only)."""
+        return getattr(self._peer, method)(**arguments)
 
     def drop(self):
         """Forget the problem."""

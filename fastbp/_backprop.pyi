@@ -16,6 +16,7 @@ class Examples:
         labels: NDArray[np.int64] | None = None,
         w: Floats | None = None,
         order: NDArray[np.int64] | None = None,
+        K: int = ...,
     ) -> Examples: ...
     @property
     def capsule(self) -> object: ...

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ def steps(
     member: int,
     divisors: Doubles | None = None,
 ) -> tuple[float, float, int, int]: ...
+def permutation(bit_generator: np.random.BitGenerator, order: NDArray[np.int64]) -> None: ...
 def online_steps(
     plan: NDArray[np.int64],
     theta: Floats,
@@ -93,5 +94,5 @@ class Stepper:
     rate: float
     @property
     def rule(self) -> Rule: ...
-    def step(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None: ...
+    def step(self, X: object, Y: object) -> float | None: ...
     def apply(self, D: object, m_b: float) -> bool | None: ...

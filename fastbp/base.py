@@ -1,12 +1,61 @@
-"""The bases of update rules and schedules, objects that hold settings alone."""
+"""The bases of update rules and schedules, which hold settings alone, and the checks of a rule's state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ._types import Floats, Number, State
 from .engine import checks
+
+
+def steps_of(state: State) -> int:
+    """The step count t in an optimizer's state; checked, since users can replace any entry."""
+    checks.dictionary(state, "state")
+    if "t" not in state:
+        raise ValueError(f"state has no 't', the number of steps so far; it has {_names(state)}")
+    return checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
+
+
+def slots_of(state: State, theta: Floats, *slots: str) -> list[Floats]:
+    """The arrays of these names in the state, each like theta.
+
+    An error names the first entry, t included, that is not as `init` made it. Rules in Python call this before they
+    change anything.
+    """
+    steps_of(state)
+    arrays = [entry(state, slot, theta.shape, theta.dtype) for slot in slots]
+    check_apart(theta, dict(zip(slots, arrays, strict=True)))
+    return arrays
+
+
+def check_apart(theta: Floats, slots: Mapping[str, Floats]) -> None:
+    """Raise a ValueError if two of theta and the slots share memory: a step writes into all of them."""
+    for (name, a), (other, b) in combinations([("", theta), *slots.items()], 2):
+        if np.may_share_memory(a, b):
+            raise ValueError(f"state[{other!r}] must have memory of its own; it shares that of "
+                             f"{f'state[{name!r}]' if name else 'net.theta'}")
+
+
+def entry(state: State, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
+    """The entry of this name; an error unless it is a writable array of this shape and dtype."""
+    if name not in state:
+        raise ValueError(f"state has no {name!r}; it has {_names(state)}")
+    a = state[name]
+    if not isinstance(a, np.ndarray):
+        raise TypeError(f"state[{name!r}] must be an ndarray; got {type(a).__name__}")
+    if a.shape != shape or a.dtype != dtype:
+        raise ValueError(f"state[{name!r}] must have shape {shape} and dtype {np.dtype(dtype).name}; "
+                         f"got shape {a.shape} and dtype {a.dtype}")
+    if not a.flags.writeable:
+        raise ValueError(f"state[{name!r}] must be writeable")
+    return a
+
+
+def _names(state: State) -> str:
+    return ", ".join(map(repr, state)) or "no entries"
 
 
 class Settings:
@@ -67,7 +116,7 @@ class Optimizer(Settings):
     def rate(self, state: State) -> float:
         """The learning rate of the next step."""
         if callable(self.learning_rate):
-            return float(checks.rates(self.learning_rate, state["t"], 1)[0])
+            return float(checks.rates(self.learning_rate, steps_of(state), 1)[0])
         return self.learning_rate
 
     def settings(self) -> tuple[Any, ...]:

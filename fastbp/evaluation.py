@@ -1,5 +1,6 @@
 """The place, the examples and the penalties of an evaluation of J, checked."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 from ._types import Floats
 from .distributed.group import Group
 from .distributed.shard import Shard
-from .engine import checks
+from .engine import checks, objective, regularisation
 from .engine.data import Data
 from .engine.regularisation import Regularisation
 
@@ -40,6 +41,21 @@ def evaluation(
         settings = {**net.settings(), **penalties, "init": None, "dtype": at.dtype.name}
         data = Shard(group, lambda: examples(at), "Network", settings)
     return at, data, Regularisation.of(net.plan, data.weight * data.scale, **penalties)
+
+
+def cost_of(net: Any, data: Data | Shard) -> float:
+    """The mean cost of the examples in data. This network, or an equal one, must have checked them."""
+    if not isinstance(data, (Data, Shard)):
+        raise TypeError(f"data must be net.data(X, Y); got {type(data).__name__}")
+    net.plan.check_same(data.plan)
+    if isinstance(data, Data) and data.dtype is not None and data.dtype != net.dtype:
+        raise ValueError(f"data was made by a network of {data.dtype}; this one is of {net.dtype}")
+    cost = objective.cost(net.theta, data, regularisation.none(net.plan))
+    if not math.isfinite(cost) and isinstance(data, Data):
+        checks.finite(data.X, net.dtype, "X")       # X or Y may have been changed since they were checked
+        if data.dense is not None and data.plan.own is None:
+            checks.finite(data.dense, net.dtype, "Y")
+    return cost
 
 
 def _place(net: Any, theta: ArrayLike | None) -> Floats:

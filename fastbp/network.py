@@ -11,10 +11,10 @@ from ._types import Comm, Count, Flag, Floats, Loss, Number, PerLayer, Seed
 from .derivatives import Derivatives
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
-from .engine import checks, initialize, memory, objective, regularisation, sums
+from .engine import checks, initialize, memory, objective, sums
 from .engine.data import Data
 from .engine.plan import Plan, pair
-from .evaluation import evaluation
+from .evaluation import cost_of, evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
@@ -223,7 +223,7 @@ class Network(Derivatives):
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
         names: Sequence[str] = ("X", "Y", "sample_weight"),
     ) -> Data:
-        """X, Y and weights checked against this network, for `evaluate_data`."""
+        """X, Y and weights checked against this network, for `evaluate_data`; make new data after changing X or Y."""
         return Data(self._plan, self.dtype, X, Y, sample_weight, names)
 
     def predict(self, X: ArrayLike, *, out: Floats | None = None) -> Floats:
@@ -240,8 +240,8 @@ class Network(Derivatives):
         ndarray (m, K), or (K,) for one example
         """
         h = self._predict_row(X, out)
-        if h is None and out is None:
-            h = self._evaluator.predict(X, self._theta)
+        if h is None:
+            h = self._evaluator.predict(X, self._theta, out)
         return objective.predict(self._plan, self._theta, self.dtype, X, out) if h is None else h
 
     def accumulate(
@@ -368,9 +368,9 @@ class Network(Derivatives):
             return self.evaluate_data(data)
 
     def evaluate_data(self, data: Data | Shard) -> Evaluation:
-        """`evaluate` for examples that `data` has checked."""
+        """`evaluate` for examples that `data` of this network, or of an equal one, has checked."""
         self._check_theta()
-        cost = objective.cost(self._theta, data, regularisation.none(self._plan))
+        cost = cost_of(self, data)
         if data.classes is None:
             return Evaluation(cost, None)
         return Evaluation(cost, data.accuracy(self._outputs))

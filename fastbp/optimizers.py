@@ -9,16 +9,17 @@ runs whole epochs and is tested against the Python below.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from . import words
 from ._types import Flag, Floats, Number, Rate, Rule, RuleName, State
-from .base import Optimizer
+from .base import Optimizer, entry, slots_of
 from .engine import checks
 from .keywords import explained
 
@@ -50,12 +51,13 @@ class SGD(Optimizer):
         return ("v",) if self.momentum else ()
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
+        slots = slots_of(state, theta, *(("v",) if self.momentum else ()))
         rate = self.rate(state)
         state["t"] += 1
         if not self.momentum:
             theta -= rate * D
             return
-        v = state["v"]
+        v, = slots
         v *= self.momentum
         v -= rate * D
         theta += self.momentum * v - rate * D if self.nesterov else v
@@ -98,9 +100,10 @@ class Adam(Optimizer):
         self.epsilon_hat = checks.flag(epsilon_hat, "epsilon_hat")
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
+        m, v = slots_of(state, theta, "m", "v")
         rate = self.rate(state)
         state["t"] += 1
-        t, m, v = state["t"], state["m"], state["v"]
+        t = state["t"]
         m *= self.beta_1
         m += (1 - self.beta_1) * D
         v *= self.beta_2
@@ -146,9 +149,11 @@ class AdamW(Adam):
         return {**super().init(theta), "bias": np.empty(0, np.int64)}
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
-        biases = theta[state["bias"]]
+        slots_of(state, theta, "m", "v")
+        bias = _bias_of(state, theta)
+        biases = theta[bias]
         theta *= 1 - self.rate(state) * self.weight_decay
-        theta[state["bias"]] = biases
+        theta[bias] = biases
         super().update(theta, D, state)
 
     def settings(self) -> tuple[Any, ...]:
@@ -189,9 +194,10 @@ class Nadam(Optimizer):
         return {**super().init(theta), "scalars": np.ones(1)}  # M_t
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
+        (m, v), M = slots_of(state, theta, "m", "v"), entry(state, "scalars", (1,), np.float64)
         rate = self.rate(state)
         state["t"] += 1
-        t, m, v, M = state["t"], state["m"], state["v"], state["scalars"]
+        t = state["t"]
         mu, following = (self.beta_1 * (1 - 0.5 * 0.96 ** (k * self.momentum_decay)) for k in (t, t + 1))
         M[0] *= mu
         m *= self.beta_1
@@ -238,17 +244,17 @@ class RMSprop(Optimizer):
         return ("v", "b") if self.momentum else ("v",)
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
-        rate, v = self.rate(state), state["v"]
+        v, *b = slots_of(state, theta, "v", *(("b",) if self.momentum else ()))
+        rate = self.rate(state)
         state["t"] += 1
         v *= self.decay
         v += (1 - self.decay) * D * D
         if not self.momentum:
             theta -= rate * D / (np.sqrt(v) + self.epsilon)
             return
-        b = state["b"]
-        b *= self.momentum
-        b += D / (np.sqrt(v) + self.epsilon)
-        theta -= rate * b
+        b[0] *= self.momentum
+        b[0] += D / (np.sqrt(v) + self.epsilon)
+        theta -= rate * b[0]
 
     def settings(self) -> tuple[Any, ...]:
         return self.learning_rate, self.decay, self.epsilon, self.momentum
@@ -281,7 +287,8 @@ class Adagrad(Optimizer):
         return {**super().init(theta), "v": np.full_like(theta, self.initial)}
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
-        rate, v = self.rate(state), state["v"]
+        v, = slots_of(state, theta, "v")
+        rate = self.rate(state)
         state["t"] += 1
         v += D * D
         theta -= rate * D / (np.sqrt(v) + self.epsilon)
@@ -326,8 +333,8 @@ class RPROP(Optimizer):
             return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
+        last, step = slots_of(state, theta, "last", "step")
         state["t"] += 1
-        last, step = state["last"], state["step"]
         turn = np.sign(D) * np.sign(last)
         step[turn > 0] *= self.eta_plus
         step[turn < 0] *= self.eta_minus
@@ -339,14 +346,32 @@ class RPROP(Optimizer):
         return self.learning_rate, self.eta_minus, self.eta_plus, self.least, self.most
 
 
+def _bias_of(state: State, theta: Floats) -> NDArray[np.int64]:
+    """The indices of the biases that the state names."""
+    bias = state.get("bias")
+    if not isinstance(bias, np.ndarray) or bias.ndim != 1 or bias.dtype.kind not in "iu":
+        raise ValueError(f"state['bias'] must be the indices of the biases in theta, a 1-D array of integers; got "
+                         f"{bias!r:.100}")
+    if bias.size and not 0 <= bias.min() <= bias.max() < theta.size:
+        raise ValueError(f"state['bias'] must be indices of theta, 0 to {theta.size - 1}; it has {bias.min()} to "
+                         f"{bias.max()}")
+    return bias
+
+
 NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
 
 
 def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
     if type(optimizer) in NAMED.values():
-        names = signature(type(optimizer)).parameters
-        type(optimizer)(**{name: value for name, value in {**vars(optimizer), **changes}.items() if name in names})
+        settings = {**vars(optimizer), **changes}
+        type(optimizer)(**{name: settings[name] for name in _names(type(optimizer)) if name in settings})
+
+
+@cache
+def _names(rule: type[Any]) -> tuple[str, ...]:
+    """The arguments of the constructor."""
+    return tuple(signature(rule).parameters)
 
 
 def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:

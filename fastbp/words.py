@@ -8,18 +8,24 @@ from collections.abc import Iterable, Mapping
 FUNCTIONS = {"logistic": "sigmoid", "linear": "identity", "swish": "silu", "lrelu": "leaky_relu", "exponential": "exp"}
 
 # Names that imply one class an example: the output is softmax, if none is given.
-ONE_CLASS = ("categorical_crossentropy", "sparse_categorical_crossentropy", "cross_entropy_loss", "nll_loss")
+ONE_CLASS = (
+    "categorical_crossentropy", "categorical_cross_entropy", "sparse_categorical_crossentropy",
+    "sparse_categorical_cross_entropy", "softmax_cross_entropy", "softmax_cross_entropy_with_logits",
+    "cross_entropy_loss", "nll", "nll_loss", "negative_log_likelihood",
+)
 
 LOSSES = {
     "log_loss": "cross_entropy",
     "binary_crossentropy": "cross_entropy",
     "binary_cross_entropy": "cross_entropy",
+    "sigmoid_cross_entropy": "cross_entropy",
+    "sigmoid_binary_cross_entropy": "cross_entropy",
     "bce": "cross_entropy",
     "bce_with_logits": "cross_entropy",
-    "categorical_cross_entropy": "cross_entropy",
-    "sparse_categorical_cross_entropy": "cross_entropy",
     **dict.fromkeys(ONE_CLASS, "cross_entropy"),
+    "nll": "cross_entropy",
     "mse": "squared_error",
+    "l2": "squared_error",
     "mean_squared_error": "squared_error",
     "squared": "squared_error",
     "mae": "absolute_error",
@@ -70,4 +76,5 @@ def resolve(word: str, accepted: Iterable[str], others: Mapping[str, str] = {}) 
 
 def one_class(loss: str) -> bool:
     """Does this name of a loss imply one class an example?"""
-    return key(loss) in map(key, (*ONE_CLASS, "categorical_cross_entropy", "sparse_categorical_cross_entropy", "nll"))
+    own = key(loss)
+    return any(spelled in map(key, ONE_CLASS) for spelled in (own, own.removesuffix("loss")))

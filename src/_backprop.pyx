@@ -24,11 +24,12 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
     one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
 )
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, lend_ready, owner_of, shows
 from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
-from _sources cimport SOURCES, fit, open_rows, ready, sources_t
+from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
 
 bind_kernels()
+lend_ready()
 
 
 @final
@@ -37,12 +38,13 @@ cdef class Examples:
 
     X : (m, s_1), Y : (m, K) or None, w : (m, 1) or None; float32, float64 or uint8, contiguous within rows
     labels : (m,) int64 or None; order : (any,) int64 or None. fastbp.engine.checks has checked their values.
+    K : the number of classes. Labels are read in place, so those of the examples are compared with it again.
     """
 
     cdef sources_t sources
     cdef readonly object capsule    # of &sources, for _epoch
 
-    def __cinit__(self, X, Y=None, labels=None, w=None, order=None):
+    def __cinit__(self, X, Y=None, labels=None, w=None, order=None, Py_ssize_t K=0):
         cdef sources_t *own = &self.sources
         cdef Py_ssize_t m
         self.capsule = PyCapsule_New(own, "fastbp.examples", NULL)
@@ -65,6 +67,8 @@ cdef class Examples:
             if own.data.order != NULL:
                 own.m = own.views[4].shape[0]
                 self.check_order(m)
+        if K:
+            check_labels(own, own.m, K)
 
     cdef const int64_t *integers(self, array, str name, int i) except? NULL:
         """Source i, 1-D; NULL if it is empty."""
@@ -73,7 +77,7 @@ cdef class Examples:
             PyObject_GetBuffer(array, view, READ)
         except (TypeError, ValueError, BufferError):
             raise refusal(array, name, b"q", 0, 0, 0, READ) from None
-        self.sources.open[i], self.sources.owners[i] = True, owner_of(array)
+        self.sources.open[i], self.sources.owners[i] = True, owner_of(<PyObject *>array)
         if view.ndim != 1 or not is_of(view, b"q") or not shows(self.sources.owners[i], view, READ):
             raise refusal(array, name, b"q", 0, 0, 0, READ)
         return <const int64_t *>view.buf if view.shape[0] else NULL
@@ -242,7 +246,7 @@ cdef class Predictor:
         if not got(x, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT):      # fastbp.engine.checks raises the error
             return None
         rows.data, rows.stride, rows.type = view.buf, 0, self.type
-        fine = self.is_row(&view, n) and shows(owner_of(x), &view, 0)
+        fine = self.is_row(&view, n) and shows(owner_of(<PyObject *>x), &view, 0)
         fine = fine and fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
         if fine:
             result = self.empty(K, self.dtype) if out is None else out
@@ -250,7 +254,7 @@ cdef class Predictor:
             if fine:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)
-                fine = fine and shows(owner_of(result), &into, PyBUF_WRITABLE)
+                fine = fine and shows(owner_of(<PyObject *>result), &into, PyBUF_WRITABLE)
                 if fine and self.type == ROWS_F32:
                     fine = self.run(<float *>self.held.data, <float *>self.work, <const float *>view.buf,
                                     <float *>into.buf)

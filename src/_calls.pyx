@@ -1,95 +1,33 @@
 """Calls on a few examples, with everything prepared: for callers to whom a microsecond counts.
 
-This is the fused twin of fastbp/network.py with engine/data.py, engine/sums.py and engine/objective.py. It makes the
-same sums in the same order.
+It is the fused twin of network.py with engine/data.py, sums.py and objective.py: the same sums in the same order.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport final, floating
+from cython cimport final
 from libc.float cimport DBL_MAX as LARGEST
-from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
 
-from _as_numpy cimport make_D, penalty_of, right
-from _backprop cimport accumulate_block, forward, load, team_begin, team_t
-from _checked cimport WRITE, arrays_t, give_back, got, own_plan, own_room, take, values
+from _as_numpy cimport right
+from _backprop cimport team_begin
+from _checked cimport READ, WRITE, arrays_t, give_back, got, is_of, own_plan, own_room, take, values
+from _few cimport costs, few_t, objective, outputs
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, output_of,
-    plan_t, rows_t, to_rows,
+    ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
 )
-from _memory cimport owner_of, shows
-from _sources cimport fit, ready, sources_t
-from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
+from _memory cimport PyObject, covers, is_lent, lend_ready, owner_of, shows
+from _sources cimport check_labels, fit, ready, sources_t
+from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t, targets_lie
 
 from fastbp._backprop import Examples
 
 bind_kernels()
+lend_ready()
 
 cdef enum:
     ROUND = 64      # examples by which blocks grow
-
-
-cdef struct few_t:
-    plan_t p
-    team_t alone
-    void *work          # workspace of a block of B examples
-    Py_ssize_t B
-    double *costs       # one for each panel of the block
-    double *c           # one for each Theta
-    double *room        # n values, for penalties
-
-
-cdef double costs(
-    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *Delta
-) noexcept nogil:
-    """Delta := the sum over m examples, unless Delta is NULL  ->  the sum of their costs"""
-    cdef Py_ssize_t i = 0, rows
-    cdef double cost = 0
-    cdef unsigned callers = enter()
-    if Delta != NULL:
-        memset(Delta, 0, few.p.n * sizeof(floating))
-    while i < m:
-        rows = min(few.B, m - i)
-        cost += accumulate_block(&few.p, theta, data, i, rows, <floating *>few.work, few.B, True, Delta, few.costs,
-                                 &few.alone, 0)
-        i += rows
-    leave(callers)
-    return cost
-
-
-cdef void outputs(
-    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, floating *h
-) noexcept nogil:
-    """h (m, K) := h(x) of each example, block by block"""
-    cdef const plan_t *p = &few.p
-    cdef Py_ssize_t last = p.L - 1, K = p.s[last], B = few.B, i = 0, rows
-    cdef floating *w = <floating *>few.work
-    cdef unsigned callers = enter()
-    while i < m:
-        rows = min(B, m - i)
-        load(p, data, i, rows, w, B, 0, w + B * p.a[0])
-        forward(p, theta, rows, <const floating *>(w + B * p.a[0]), w, B, 0, 0, False, &few.alone)
-        output_of(<int>p.g[last], rows, K, <const floating *>(w + B * p.z[last]), w + B * p.a[last])
-        to_rows(rows, K, <const floating *>(w + B * p.a[last]), h + i * K, K)
-        i += rows
-    leave(callers)
-
-
-cdef bint objective(
-    few_t *few, const floating *theta, const examples_t *data, Py_ssize_t rows, double m, double l1, floating *D,
-    double *J
-) noexcept nogil:
-    """J and, unless D is NULL, D, both divided by the weight m of the rows  ->  True if they are finite"""
-    cdef rows_t row
-    J[0] = costs(few, theta, data, rows, D) / m
-    J[0] += penalty_of(&few.p, theta, few.c, l1, few.room)
-    if D == NULL or not isfinite(J[0]):
-        return isfinite(J[0])
-    make_D(&few.p, theta, m, few.c, l1, D)
-    row.data, row.stride, row.type = D, 0, ROWS_F32 if floating is float else ROWS_F64
-    return fastbp_first_nonfinite(&row, 1, few.p.n, LARGEST) < 0
 
 
 @final
@@ -142,15 +80,37 @@ cdef class Evaluator:
     cdef bint begin(
         self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
     ) except -1:
-        """at := theta, data := X and Y; False if they cannot be taken"""
+        """at := theta, data := X and Y; False if they cannot be taken. theta comes last: conversions run Python."""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
         return (
-            type(theta) is self.array and take_theta(held, theta, at, self.few.p.n, self.format)
+            type(theta) is self.array
             and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
             and (not targets or take_targets(held, Y, data, data.X.n, &self.takes, self.dtype))
+            and (not targets or is_lent(&held.views[1]) or lie(held, 0, X, &data.X, self.takes.inputs))
+            and take_theta(held, theta, at, self.few.p.n, self.format)
         )
+
+    cdef bint lies(self, arrays_t *held, X, Y, theta, const void *at, const examples_t *data) except -1:
+        """True if the arguments that `begin` took in place are still there; Y is None without targets."""
+        return (
+            lie(held, 0, X, &data.X, self.takes.inputs)
+            and (Y is None or targets_lie(held, 1, Y, data, self.takes.K))
+            and covers(<PyObject *>theta, <const char *>at, <const char *>at + self.few.p.n * self.size, READ)
+        )
+
+    cdef void *take_out(self, arrays_t *held, out, int ndim, Py_ssize_t m, Py_ssize_t n) except? NULL:
+        """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
+        cdef Py_buffer *view = &held.views[held.n]
+        if not got(out, view, WRITE):
+            return NULL
+        held.n += 1
+        if view.ndim != ndim or view.shape[ndim - 1] != n or (ndim == 2 and view.shape[0] != m) or not (
+            is_of(view, self.format) and shows(owner_of(<PyObject *>out), view, WRITE)
+        ):
+            return NULL
+        return view.buf
 
     cdef int grow(self, Py_ssize_t m) except -1:
         """Make room for m examples"""
@@ -219,8 +179,8 @@ cdef class Evaluator:
         cdef examples_t data
         cdef const void *at
         cdef void *D
+        cdef void *into
         cdef double J, own_l1
-        cdef Py_buffer *view
         held.n = 0
         if not is_count(n_threads) or (out is not None and type(out) is not self.array):
             return None
@@ -235,15 +195,10 @@ cdef class Evaluator:
                 return None
             if out is None:
                 return J, result
-            view = &held.views[held.n]
-            if not got(out, view, WRITE):
+            into = self.take_out(&held, out, 1, 1, self.few.p.n)
+            if into == NULL:
                 return None
-            held.n += 1
-            if view.ndim != 1 or view.shape[0] != self.few.p.n or view.format[0] != self.format or (
-                view.format[1] != 0 or <size_t>view.buf % <size_t>view.itemsize
-            ) or not shows(owner_of(out), view, WRITE):
-                return None
-            memcpy(view.buf, D, self.few.p.n * self.size)
+            memcpy(into, D, self.few.p.n * self.size)
             return J, out
         finally:
             give_back(&held)
@@ -291,6 +246,7 @@ cdef class Evaluator:
                 self.few.c[l] = c[l]
             ready(sources, 0, m)
             fit(sources, &self.few.p, True, self.format)
+            check_labels(sources, m, self.takes.K)
             if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
                 return None
             return (J, result) if gradient else J
@@ -330,24 +286,30 @@ cdef class Evaluator:
         finally:
             give_back(&held)
 
-    def predict(self, X, theta):
-        """`Network.predict`"""
+    def predict(self, X, theta, out=None):
+        """`Network.predict`; out may overlap X, but not theta"""
         cdef arrays_t held
         cdef examples_t data
         cdef const void *at
+        cdef void *into
         cdef Py_ssize_t m, K = self.takes.K
+        cdef bint one
         held.n = 0
         try:
-            if not self.begin(&held, X, None, False, theta, &at, &data):
+            if not self.begin(&held, X, None, False, theta, &at, &data) or (
+                out is not None and (type(out) is not self.array or data.X.n > self.full)    # not read in one block
+            ):
                 return None
-            m = data.X.n
-            if X.ndim == 1:
-                h = self.empty(K, self.dtype)
-                self.fill(at, &data, m, values(&held, h, "h", self.format, K, WRITE))
-            else:
-                h = self.empty((m, K), self.dtype)
-                self.fill(at, &data, m, take(&held, h, "h", self.format, m, m, K, WRITE))
-            return h
+            m, one = data.X.n, X.ndim == 1
+            if out is None:
+                out = self.empty(K, self.dtype) if one else self.empty((m, K), self.dtype)
+            into = self.take_out(&held, out, 1 if one else 2, m, K)
+            if into == NULL or not self.lies(&held, X, None, theta, at, &data) or (
+                -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size       # overlaps theta
+            ):
+                return None
+            self.fill(at, &data, m, into)
+            return out
         finally:
             give_back(&held)
 
@@ -364,6 +326,8 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(last + 1)]
+            if not self.lies(&held, X, None, theta, at, &data):
+                return None
             into = take(&held, layers[0], "a", self.format, m, m, self.few.p.s[0], WRITE)
             if self.format == b"f":
                 load_rows(&data.X, NULL, 0, m, self.few.p.s[0], <float *>into)
@@ -388,6 +352,8 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(1, self.few.p.L)]
+            if not self.lies(&held, X, Y, theta, at, &data):
+                return None
             self.grow(m)
             if self.format == b"f":
                 costs(&self.few, <const float *>at, &data, m, <float *>self.Delta)

@@ -11,8 +11,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
-from _kernels cimport G_COUNT, LOSS_CODES, OUTPUT_COUNT, f32, f64, plan_t
-from _memory cimport PyErr_Clear, PyObject, get_buffer, owner_of, refused, shows
+from _kernels cimport G_COUNT, LOSS_CODES, LOSS_COUNT, LOSS_OWN_PYTHON, OUTPUT_COUNT, f32, f64, plan_t
+from _memory cimport PyErr_Clear, PyObject, get_buffer, lend, lend_has_base, owner_of, refused, shows
 
 cdef extern from *:
     """
@@ -49,7 +49,7 @@ cdef inline bint is_of(const Py_buffer *view, char format) noexcept:
 
 cdef inline int got(object array, Py_buffer *view, int flags) except -1:
     """view := the array's buffer; False, with nothing held, if its dtype has no buffer or the flags do not fit."""
-    if get_buffer(<PyObject *>array, view, flags) == 0:
+    if lend(<PyObject *>array, view, flags) == 0:
         return True
     if not PyErr_ExceptionMatches(ValueError) and not PyErr_ExceptionMatches(BufferError):
         return -1
@@ -182,7 +182,12 @@ cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t colu
             fine = fine and within(p, p.fed[l], p.s[l]) and is_rate(p.drop[l])
         if not fine or p.n > MOST:
             return False
-    return 0 <= code[7 * columns] < LOSS_CODES and within(p, p.y, p.s[last]) and within(p, p.w, 1)
+    return is_loss(code[7 * columns], p.own) and within(p, p.y, p.s[last]) and within(p, p.w, 1)
+
+
+cdef inline bint is_loss(int64_t code, Py_ssize_t own) noexcept:
+    """True for the code of a loss; a compiled one of the caller's own has an address."""
+    return 0 <= code < LOSS_COUNT or (LOSS_COUNT <= code < LOSS_CODES and (own != 0) == (code != LOSS_OWN_PYTHON))
 
 
 cdef inline bint is_rate(int64_t bits) noexcept:
@@ -211,8 +216,8 @@ cdef inline int begin(core_t *core, object plan, object theta, str name, int fla
     core.held.n += 1
     core.theta = values(&core.held, theta, name, 0, core.p.n, flags)
     cdef const Py_buffer *view = &core.held.views[core.held.n - 1]
-    if not shows(owner_of(theta), view, flags):
-        raise moved(name, owner_of(theta), flags)
+    if not shows(owner_of(<PyObject *>theta), view, flags):
+        raise moved(name, owner_of(<PyObject *>theta), flags)
     core.format = view.format[0]
     core.panel = f32().panel if core.format == b"f" else f64().panel
     return 0
@@ -258,9 +263,10 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
     try:
         own.data = values(&held, array, name, format, n, flags)
         own.array, own.n, own.flags, own.format = <PyObject *>array, n, flags, held.views[0].format[0]
-        own.owner, own.fixed = owner_of(array), is_fixed(array)
+        own.owner = owner_of(<PyObject *>array)
         if not shows(own.owner, &held.views[0], flags):
             raise moved(name, own.owner, flags)
+        own.fixed = is_fixed(array)
     finally:
         give_back(&held)
     return 0
@@ -275,21 +281,31 @@ cdef inline bint is_fixed(object array):
 cdef inline int stays(const held_t *own) except -1:
     """True if the array has the place, size, dtype and owner that it had when it was taken."""
     cdef Py_buffer view
-    if get_buffer(own.array, &view, own.flags) < 0:
+    if lend(own.array, &view, own.flags) < 0:
         refused()
         return False
     try:
         return (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
-                and view.format[1] == 0 and shows(own.owner, &view, own.flags))
+                and view.format[1] == 0 and owner_of(own.array) == own.owner
+                and shows(own.owner, &view, own.flags))
     finally:
         PyBuffer_Release(&view)
 
 
 cdef inline object moved(str name, PyObject *owner, int flags):
     """The error of a view whose owner has been made read-only or resized."""
-    if flags & PyBUF_WRITABLE and memoryview(<object>owner).readonly:
-        return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+    while flags & PyBUF_WRITABLE and owner != NULL:
+        if is_frozen(<object>owner):
+            return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+        owner = owner_of(owner) if lend_has_base(owner) else NULL
     return ValueError(f"{name} has been resized: its memory is not where it was")
+
+
+cdef inline bint is_frozen(object owner):
+    try:
+        return memoryview(owner).readonly
+    except (TypeError, ValueError, BufferError):
+        return False
 
 
 cdef inline object changed(const held_t *own, str name):
@@ -303,4 +319,4 @@ cdef inline object changed(const held_t *own, str name):
         return type(error)(f"{name} has been changed since it was taken: {error}")
     finally:
         give_back(&held)
-    return moved(name, NULL if data != <size_t>own.data else own.owner, own.flags if own.owner != NULL else READ)
+    return moved(name, owner_of(own.array) if data == <size_t>own.data else NULL, own.flags)

@@ -20,7 +20,7 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, plan_t,
     rows_t, to_rows,
 )
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, lend_ready, owner_of, shows
 from _outside cimport backward_block, backward_range, begin_pass, forward_block, forward_range, pass_t
 from _rule cimport check_rule, rule_t
 from _sources cimport fit, ready, sources_t
@@ -31,6 +31,7 @@ from fastbp._backprop import Examples, Team
 from fastbp._epoch import Rule
 
 bind_kernels()
+lend_ready()
 
 cdef enum:
     ROUND = 64      # examples by which the workspace of a Pass grows
@@ -395,5 +396,5 @@ cdef class Pass:
         return (
             (<const char *>view.buf >= theta + self.p.n * self.size or <const char *>view.buf + view.len <= theta)
             and view.ndim == 1 and view.shape[0] == self.p.n and view.format[0] == self.format and view.format[1] == 0
-            and <size_t>view.buf % <size_t>view.itemsize == 0 and shows(owner_of(out), view, WRITE)
+            and <size_t>view.buf % <size_t>view.itemsize == 0 and shows(owner_of(<PyObject *>out), view, WRITE)
         )

@@ -16,12 +16,14 @@ from _kernels cimport (
     activate_backward, bind_kernels, enter, examples_t, f32, f64, lanes_of, layer_backward, leave, output_backward,
     padded, plan_t, seconds, to_rows,
 )
+from _memory cimport lend_ready
 from _outside cimport forward_block
 from _sources cimport fit, ready, sources_t
 
 from fastbp._backprop import Examples, Team
 
 bind_kernels()
+lend_ready()
 
 cdef enum:
     GRADIENTS, NORMS, BY_THETA, BY_X

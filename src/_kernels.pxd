@@ -52,6 +52,7 @@ cdef extern from "kernels.h":
         LOSS_COUNT
         LOSS_OWN_F32
         LOSS_OWN_F64
+        LOSS_OWN_PYTHON
         LOSS_CODES
 
     ctypedef struct step_t:

@@ -3,14 +3,13 @@ and lists for Python the closed sets: activations, outputs, losses, update rules
 
 import os
 
-from numpy import ndarray
-
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
+from libc.stdint cimport int64_t
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, lend_ready, owner_of, shows
 
 
 cdef extern from "lists.h":
@@ -59,6 +58,7 @@ def _choose():
     return available[index]
 
 
+lend_ready()
 available = _available()
 isa = _choose()
 capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)], "fastbp._kernels.capsule", NULL)
@@ -93,6 +93,47 @@ while pair_list[i].output != NULL:
     i += 1
 
 
+def address(array):
+    """Where the memory of an array, or of a bytearray, begins."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
+    PyBuffer_Release(&view)
+    return <size_t>view.buf
+
+
+def first_outside(const int64_t[::1] labels not None, Py_ssize_t K):
+    """The index of the first label that is not 0 .. K - 1; -1 if there is none."""
+    cdef Py_ssize_t i
+    check_owner(labels.base, "labels")
+    for i in range(labels.shape[0]):
+        if not 0 <= labels[i] < K:
+            return i
+    return -1
+
+
+def units_differ(const floating[:, :] into not None, const floating[:, :] out_of not None):
+    """True if no two units of a layer have the same sum of their weights; False for more than 128 units.
+
+    into (units, any), out_of (any, units + 1): the Theta before the layer and the one after it.
+    """
+    cdef double sums[128]
+    cdef Py_ssize_t i, j, n = into.shape[0]
+    check_owner(into.base, "into")
+    check_owner(out_of.base, "out_of")
+    if n > 128 or out_of.shape[1] != n + 1:
+        return False
+    for i in range(n):
+        sums[i] = 0
+        for j in range(into.shape[1]):
+            sums[i] += into[i, j]
+        for j in range(out_of.shape[0]):
+            sums[i] += out_of[j, i + 1]
+        for j in range(i):
+            if sums[j] == sums[i]:
+                return False
+    return True
+
+
 def few_summed(costs):
     """The sum of at most 128 numbers (m,), float32 or float64, in float64 and compensated; None for another array."""
     cdef Py_buffer view
@@ -104,7 +145,7 @@ def few_summed(costs):
         if view.ndim != 1 or view.shape[0] > 128 or view.format[1] != 0 or (
             view.format[0] != b"f" and view.format[0] != b"d"
         ) or <size_t>view.buf % <size_t>view.itemsize or view.strides[0] % view.itemsize or not shows(
-            owner_of(costs), &view, 0
+            owner_of(<PyObject *>costs), &view, 0
         ):
             return None
         at = <const char *>view.buf
@@ -134,20 +175,17 @@ def check_owner(array, str name="X", bint write=False):
     """Raise a ValueError if the array that this one is a view of has been resized or, with write, made read-only."""
     cdef Py_buffer view
     cdef bint there
-    base = getattr(array, "base", None)
-    if base is None:
+    if getattr(array, "base", None) is None:
         return
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
     try:
-        there = shows(owner_of(array), &view, 0)
-        if there and write and not shows(owner_of(array), &view, PyBUF_WRITABLE):
+        there = shows(owner_of(<PyObject *>array), &view, 0)
+        if there and write and not shows(owner_of(<PyObject *>array), &view, PyBUF_WRITABLE):
             raise ValueError(f"{name} is read-only: the array that it is a view of has been made read-only")
     finally:
         PyBuffer_Release(&view)
     if not there:
         raise ValueError(f"{name} is a view of an array that has been resized: its memory is not where it was")
-    if isinstance(base, ndarray):       # a view of a subclass's view
-        check_owner(base, name, write)
 
 
 def first_nonfinite(const floating[:, :] X not None, double limit):

@@ -1,6 +1,7 @@
 """The arrays of an Examples, opened once and checked again at every call."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from libc.stdint cimport int64_t
 
 from _checked cimport READ
 from _kernels cimport (
@@ -28,7 +29,7 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
     cdef bytes format = buffer.format if buffer.format != NULL else b"B"
     cdef bint own_memory = False
     try:
-        own_memory = shows(owner_of(array), buffer, READ)
+        own_memory = shows(owner_of(<PyObject *>array), buffer, READ)
     except MemoryError:
         PyBuffer_Release(buffer)
         raise
@@ -40,7 +41,7 @@ cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssiz
         PyBuffer_Release(buffer)
         raise ValueError(f"{name}: rows must be 2-D, contiguous within a row, float32, float64 or uint8"
                          + (f"; {m} of them" if m >= 0 else ""))
-    own.open[i], own.owners[i] = True, owner_of(array)
+    own.open[i], own.owners[i] = True, owner_of(<PyObject *>array)
     rows.data, rows.stride, rows.n = buffer.buf, buffer.strides[0], buffer.shape[0]
     rows.type = ROWS_F32 if format == b"f" else ROWS_F64 if format == b"d" else ROWS_U8
     return 0
@@ -62,6 +63,7 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
                 same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
                         and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
                         and (now.format == NULL or now.format[0] == then.format[0])
+                        and owner_of(<PyObject *>then.obj) == sources.owners[i]
                         and shows(sources.owners[i], &now, READ))
             finally:
                 PyBuffer_Release(&now)
@@ -72,6 +74,23 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
                              "place since they were opened")
     if not 0 <= first <= last <= sources.m:
         raise ValueError(f"examples {first} .. {last} are not among the {sources.m} that there are")
+    return 0
+
+
+cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) except -1:
+    """Raise an error unless the labels of the first m examples are 0 .. K - 1. Their owner may have changed them."""
+    cdef const int64_t *labels = own.data.labels
+    cdef const int64_t *order = own.data.order
+    cdef Py_ssize_t i, row
+    if labels == NULL:
+        return 0
+    for i in range(m):
+        row = i if order == NULL else <Py_ssize_t>order[i]
+        if not 0 <= row < own.data.X.n:     # the order was changed too: the kernels then read row 0
+            row = 0
+        if not 0 <= labels[row] < K:
+            raise ValueError(f"Y[{row}] has been changed to {labels[row]} since it was checked; labels must be "
+                             f"integers 0 to {K - 1}")
     return 0
 
 

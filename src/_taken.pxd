@@ -3,14 +3,20 @@
 Arguments that cannot be taken here go through fastbp/engine/checks.py, which converts them or raises the error.
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t
 
 from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
-from _memory cimport owner_of, shows
+from _memory cimport PyObject, covers, is_lent, owner_of, shows
+
+cdef extern from *:
+    """
+    #define FASTBP_IN_PYTHON(value) PyType_HasFeature(Py_TYPE(value), Py_TPFLAGS_HEAPTYPE)
+    """
+    bint in_python "FASTBP_IN_PYTHON"(object) noexcept      # is its class written in Python?
 
 cdef enum:
     OWN = -2                    # K of the targets of a compiled loss of the caller's own
@@ -32,13 +38,18 @@ cdef inline int type_of(const Py_buffer *view) noexcept:
     return ROWS_F32 if c == b"f" else ROWS_F64 if c == b"d" else ROWS_U8 if c == b"B" or c == b"?" else -1
 
 
+cdef inline char code_of(const Py_buffer *view) noexcept:
+    """The letter of its dtype in any byte order; 0 for records and complex numbers."""
+    cdef const char *code = view.format
+    if code[0] == b"<" or code[0] == b">" or code[0] == b"=":
+        code += 1
+    return code[0] if code[0] != 0 and code[1] == 0 else 0
+
+
 cdef inline bint is_integer(const Py_buffer *view) noexcept:
-    """True for integers in native byte order."""
-    cdef char c = view.format[0]
-    return view.format[1] == 0 and (
-        c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
-        or c == b"L" or c == b"Q"
-    )
+    cdef char c = code_of(view)
+    return (c == b"l" or c == b"q" or c == b"i" or c == b"B" or c == b"b" or c == b"h" or c == b"H" or c == b"I"
+            or c == b"L" or c == b"Q")
 
 
 cdef inline double value_at(const rows_t *rows, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
@@ -75,9 +86,11 @@ cdef inline bint take_rows(
     inputs, or a column of targets. The buffer is held. False, with no buffer held, if they cannot be taken."""
     cdef Py_buffer *view = &held.views[held.n]
     cdef Py_ssize_t m, n, stride, step
+    cdef char code
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     held.n += 1
+    code = code_of(view)
     m = n = stride = step = 0
     if view.ndim == 2:
         m, n, stride, step = view.shape[0], view.shape[1], view.strides[0], view.strides[1]
@@ -85,7 +98,7 @@ cdef inline bint take_rows(
         m, n, step = 1, view.shape[0], view.strides[0]
     elif view.ndim == 1:
         m, n, stride = view.shape[0], 1, view.strides[0]
-    if 0 < m <= most and n == columns and shows(owner_of(a), view, READ):
+    if 0 < m <= most and n == columns and shows(owner_of(<PyObject *>a), view, READ):
         rows.data, rows.stride, rows.n, rows.type = view.buf, stride if m > 1 else 0, m, type_of(view)
         if view.format[0] == b"?" and not zeros_and_ones(rows, n, step):
             rows.type = -1
@@ -94,20 +107,23 @@ cdef inline bint take_rows(
         ):
             if rows.type == ROWS_U8 or fastbp_first_nonfinite(rows, m, n, FLT_MAX if format == b"f" else DBL_MAX) < 0:
                 return True
-        elif is_integer(view) or ((view.format[0] == b"e" or view.format[0] == b"?") and view.format[1] == 0) or (
-            rows.type == ROWS_F32 or rows.type == ROWS_F64      # has gaps, or is not aligned
-        ):
-            if rows.type == ROWS_F32 or rows.type == ROWS_F64:
-                dtype = a.dtype
+        elif is_integer(view) or code == b"e" or code == b"?" or code == b"f" or code == b"d":
+            if code == b"f" or code == b"d":        # has gaps, is not aligned, or in the other byte order
+                dtype = "f" if code == b"f" else "d"
             drop(held)
-            return take_rows(held, copy_of(a, dtype), rows, most, columns, inputs, format, dtype)
+            return copied(a, dtype, view) and take_rows(
+                held, <object>view.obj, rows, most, columns, inputs, format, dtype, True
+            )
     return drop(held)
 
 
-cdef inline object copy_of(object a, object dtype):
-    """A C-contiguous copy in this dtype; None for an object that is not an array, which is then not taken."""
+cdef inline bint copied(object a, object dtype, Py_buffer *view) except -1:
+    """view := a C-contiguous copy in this dtype; the view alone holds it. False if the object is no array."""
     convert = getattr(a, "astype", None)
-    return None if convert is None else convert(dtype, "C")
+    if convert is None:
+        return False
+    PyObject_GetBuffer(convert(dtype, "C"), view, PyBUF_FORMAT | PyBUF_STRIDED_RO)
+    return True
 
 
 cdef inline bint take_labels(
@@ -120,7 +136,7 @@ cdef inline bint take_labels(
     if not opened and not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     held.n += 1
-    if view.ndim == 1 and view.shape[0] == m and shows(owner_of(a), view, READ):
+    if view.ndim == 1 and view.shape[0] == m and shows(owner_of(<PyObject *>a), view, READ):
         if view.itemsize == 8 and view.format[1] == 0 and (view.format[0] == b"l" or view.format[0] == b"q") and (
             m == 1 or view.strides[0] == 8
         ) and <size_t>view.buf % 8 == 0:
@@ -132,7 +148,7 @@ cdef inline bint take_labels(
             return True
         if is_integer(view) or (view.format[0] == b"?" and view.format[1] == 0):
             drop(held)
-            return take_labels(held, copy_of(a, "q"), data, m, K, False)
+            return copied(a, "q", view) and take_labels(held, <object>view.obj, data, m, K, True)
     return drop(held)
 
 
@@ -169,10 +185,32 @@ cdef inline bint take_own(arrays_t *held, object a, rows_t *rows, Py_ssize_t m, 
         view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize
     ) and view.strides[0] % view.itemsize == 0 and <size_t>view.buf % <size_t>view.itemsize == 0 and (
         view.ndim == 1 or view.shape[1] > 0
-    ) and shows(owner_of(a), view, READ):
+    ) and shows(owner_of(<PyObject *>a), view, READ):
         rows.data, rows.stride, rows.n, rows.type = view.buf, view.strides[0], m, type_of(view)
         return True
     return drop(held)
+
+
+cdef inline int lie(const arrays_t *held, int i, object a, const rows_t *rows, Py_ssize_t n) except -1:
+    """True if the rows of n values, taken as buffer i, still lie in a, or in a copy that the buffer holds. Python code
+    may have run since: that of another thread during a conversion, or of a callback of the garbage collector."""
+    cdef const char *first = <const char *>rows.data
+    cdef const char *last = first + n * (8 if rows.type == ROWS_F64 else 4 if rows.type == ROWS_F32 else 1)
+    if not is_lent(&held.views[i]):
+        return True
+    if rows.stride < 0:
+        first += (rows.n - 1) * rows.stride
+    else:
+        last += (rows.n - 1) * rows.stride
+    return covers(<PyObject *>a, first, last, READ)
+
+
+cdef inline int targets_lie(const arrays_t *held, int i, object a, const examples_t *data, Py_ssize_t K) except -1:
+    """`lie` for the targets or labels of these examples."""
+    cdef const char *labels = <const char *>data.labels
+    if labels == NULL:
+        return lie(held, i, a, &data.Y, K)
+    return not is_lent(&held.views[i]) or covers(<PyObject *>a, labels, labels + 8 * data.X.n, READ)
 
 
 cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
@@ -191,9 +229,14 @@ cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
     return True
 
 
+cdef inline bint is_float(object value) noexcept:
+    """True for a float and numpy.float64. A subclass written in Python may have a `__float__` of its own."""
+    return isinstance(value, float) and not in_python(value)
+
+
 cdef inline bint is_number(object value, double *x) except -1:
     """x := the value if penalties accept it: a float or an int below 2^53, finite, at least 0; else False."""
-    if isinstance(value, float) or (type(value) is int and -1 < value < 1 << 53):
+    if is_float(value) or (type(value) is int and -1 < value < 1 << 53):
         x[0] = value
         return 0 <= x[0] <= DBL_MAX
     return False
@@ -216,7 +259,7 @@ cdef inline bint take_theta(
     row.data, row.stride, row.type = view.buf, 0, ROWS_F32 if format == b"f" else ROWS_F64
     at[0] = view.buf
     return (
-        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(theta), view, READ)
+        view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(<PyObject *>theta), view, READ)
         and fastbp_first_nonfinite(&row, 1, n, DBL_MAX) < 0
     )
 

@@ -1,4 +1,4 @@
-"""What the files in tests/golden hold: written by the first release of their format, never written again."""
+"""What the files in tests/golden hold: written by the first code of their version, never written again."""
 
 from pathlib import Path
 
@@ -136,6 +136,50 @@ def train(path, *callbacks, **settings):
         callbacks=[fastbp.callbacks.EarlyStopping(patience=9), Counting(), *callbacks], **settings,
     )
     return net, history
+
+
+# ---------------------------------------------------------------- version 2: mean_weight
+
+W = np.arange(24) % 5 / 4       # zeros among them; their mean over all rows is a quotient of exact sums
+
+
+class Golden2:
+    """Bring a training with weights one epoch and two batches further, into a state that every machine makes alike"""
+
+    def on_train_begin(self, training):
+        trainer, history = training.trainer, training.history
+        n = training.net.n_parameters
+        training.net.theta = eighths(n, np.float64)
+        trainer.state = {"t": 5, "v": -eighths(n, np.float64) / 4}
+        training.optimizer.momentum = 0.75
+        history.J, history.seconds, history.examples = [0.625], [0.5], 24
+        training.position = fastbp.training.loop.Position(16, 5.5, 14.25, 0.0625)
+        training.pause("for later")
+
+
+def train2(path, *callbacks, **settings):
+    """The training with weights whose checkpoint is training2_float64.fastbp"""
+    net = fastbp.Network([4, 3, 2], activation="relu", output="sigmoid", loss="squared_error", seed=0)
+    history = fastbp.train(
+        net, X, Y, optimizer=fastbp.SGD(0.125, momentum=0.5), epochs=4, batch_size=8, sample_weight=W, l1=0.0625,
+        seed=7, checkpoint=path, callbacks=[*callbacks], **settings,
+    )
+    return net, history
+
+
+def trainer2(rate=0.25, mean_weight=1.0):
+    net = fastbp.Network([4, 3, 1], output="identity", loss="huber", huber_delta=0.5, dtype=np.float32, seed=0)
+    return fastbp.Trainer(net, fastbp.optimizers.Nadam(rate), mean_weight=mean_weight)
+
+
+def stepped2():
+    """The trainer whose file is trainer2_float32.fastbp, in a state that every machine makes alike"""
+    made = trainer2(0.125, 2.5)
+    n = made.net.n_parameters
+    made.net.theta = eighths(n, np.float32)
+    made.state = {"t": 4, "m": -eighths(n, np.float32), "v": eighths(n, np.float32)**2, "scalars": np.array([0.375])}
+    made.weight_decay, made.clip_norm = [0.5, 0.0], 4.0
+    return made
 
 
 class Rule(fastbp.optimizers.Optimizer):

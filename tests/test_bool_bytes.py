@@ -80,6 +80,18 @@ def test_fault_57_estimators_read_it_so_too(way):
     np.testing.assert_array_equal(*both(fitted))
 
 
+@pytest.mark.parametrize("byte", [2, 128, 255])
+@pytest.mark.parametrize("m", [1, 2])
+def test_fault_57_a_single_byte_that_is_not_1_is_found(m, byte):
+    for at in range(3 * m):
+        stored = np.ones(3 * m, np.uint8)
+        stored[at] = byte
+        dirty, clean = stored.reshape(m, 3).view(bool), np.ones((m, 3))
+        for call in (lambda net, a: net.cost(a, a), lambda net, a: net.predict(a), lambda net, a: net.predict(a[0]),
+                     lambda net, a: fastbp.Trainer(net, "sgd").step(a, a), lambda net, a: net.cost(np.ones((m, 3)), a)):
+            np.testing.assert_array_equal(call(network(), dirty), call(network(), clean))
+
+
 def test_fault_57_what_is_clean_is_not_copied_and_the_input_stays_as_it_was():
     assert checks.booleans(CLEAN) is CLEAN
     assert np.shares_memory(checks.readable(CLEAN, np.float64), CLEAN)

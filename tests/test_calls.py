@@ -81,6 +81,7 @@ def calls(net, X, Y, penalties, theta=None):
         "out": lambda: net.cost_and_gradient(X, Y, theta=theta, out=np.empty_like(net.theta), n_threads=2, **penalties),
         "cost": lambda: net.cost(X, Y, theta=theta, **penalties),
         "evaluate": lambda: net.evaluate(X, Y), "predict": lambda: net.predict(X),
+        "predict into out": lambda: net.predict(X, out=np.empty((len(X), net.layer_sizes[-1]), net.dtype)),
         "activations": lambda: net.activations(X), "deltas": lambda: net.deltas(X, Y),
     }
 
@@ -130,6 +131,39 @@ def test_fault_75_no_dtype_and_no_kind_of_label_falls_off_the_fast_way(labels, k
             assert net._evaluator.deltas(X, y, net.theta) is not None
             trainer = fastbp.Trainer(net.copy(), "sgd")
             assert trainer.steps.quick(X, y) is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_predictions_go_into_every_out_that_may_be_written_to(dtype):
+    """out may overlap X; the prepared call takes no other array, and none that overlaps theta"""
+    net = fastbp.Network([3, 5, 3], dtype=dtype, seed=0)
+    X = np.random.default_rng(0).normal(size=(70, 3)).astype(dtype)
+    expected, one = net.predict(X), net.predict(X[:1])
+    for shift in (0, 1, 2):     # rows
+        whole = np.concatenate([X, X[:2]])
+        out = whole[shift : shift + 70]
+        assert net._evaluator.predict(whole[:70], net.theta, out) is out
+        assert out.tobytes() == expected.tobytes()
+    row = X[:1].copy()
+    assert net.predict(row[0], out=row[0]).tobytes() == one.tobytes() == row.tobytes()
+
+    frozen = np.empty_like(expected)
+    frozen.flags.writeable = False
+    others = {
+        "frozen": frozen, "dtype": np.empty((70, 3), np.float64 if dtype == np.float32 else np.float32),
+        "Fortran": np.empty((70, 3), dtype, "F"), "gaps": np.empty((70, 6), dtype)[:, ::2],
+        "shape": np.empty((3, 70), dtype),
+        "rows": np.empty((69, 3), dtype), "vector": np.empty(210, dtype), "list": expected.tolist(),
+        "subclass": expected.copy().view(np.recarray), "view of frozen": frozen[:],
+    }
+    for name, out in others.items():
+        assert net._evaluator.predict(X, net.theta, out) is None, name
+    big = fastbp.Network([3, 70, 3], dtype=dtype, seed=0)
+    theta = big.theta.copy()
+    for out in (big.theta[:210], big.theta[-210:], big.theta[100:310]):
+        with pytest.raises(ValueError, match=r"out must not be a part of net\.theta"):
+            big.predict(X, out=out.reshape(70, 3))
+    assert big.theta.tobytes() == theta.tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -189,13 +223,14 @@ def test_what_cannot_be_taken_is_named_as_by_the_other_way(kind, dtype):
     given, labels = BAD[kind]
     if kind == "huge" and dtype == np.float64:
         given = bad(X, (0, 0), np.inf)
+    of_X = "predict", "predict into out", "activations"
     for name, call in calls(net, given, labels, {}).items():
-        if name in ("predict", "activations") and given is X:
+        if name in of_X and given is X:
             continue
-        if kind == "no rows" and name in ("predict", "activations"):
+        if kind == "no rows" and name in of_X:
             assert both(net, call)[0] == both(net, call)[1]
             continue
-        if kind == "masked" and name in ("predict", "activations", "deltas", "evaluate"):
+        if kind == "masked" and name in (*of_X, "deltas", "evaluate"):
             continue
         errors = []
         for evaluator in (net._evaluator, Absent()):
@@ -348,3 +383,81 @@ def test_data_checked_before_give_the_same_bits(weights, dtype, monkeypatch):
         found.append(bits([objective.cost(net.theta, data, penalties),
                            objective.cost_and_gradient(net.theta, data, penalties, 2), net.evaluate_data(data)]))
     assert found[0] == found[1]
+
+
+# ---------------------------------------------------------------- numbers of a class of one's own
+
+
+class Half(float):
+    """0.5 to `float`, whatever it holds"""
+
+    def __float__(self):
+        return 0.5
+
+
+@pytest.mark.parametrize("given", [Half(0.1), Half("nan"), Half(-1), type("Same", (float,), {})(0.5), np.float64(0.5)])
+@pytest.mark.parametrize("name", ["weight_decay", "lam", "l1"])
+def test_fault_75_a_float_of_ones_own_class_is_the_number_that_float_makes_of_it(name, given):
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    for value, plain in [(given, 0.5), *([([given, 0.25], [0.5, 0.25])] if name == "weight_decay" else [])]:
+        for call in (net.cost, net.cost_and_gradient):
+            found, expected = both(net, lambda value=value, call=call: call(X, Y, **{name: value}))
+            assert found == expected == bits(call(X, Y, **{name: plain}))
+    assert (raw(net, X, Y, **{name: given}) is not None) == (type(given) is np.float64)     # no Python in between
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-1"])
+def test_fault_75_what_float_makes_of_a_rate_is_what_is_checked(bad):
+    class Rate(float):
+        def __float__(self):
+            return float(bad)
+
+    net = fastbp.Network([4, 5, 3], output="softmax", seed=0)
+    theta = net.theta.copy()
+    for step in (lambda t: t.step(X, Y), lambda t: t.epoch(X, Y)):
+        with pytest.raises(ValueError, match=r"learning_rate\(0\) must be finite and at least 0; it is"):
+            step(fastbp.Trainer(net, fastbp.SGD(lambda _: Rate(0.1))))
+    np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", [">", "<"])
+@pytest.mark.parametrize("kind", ["f8", "f4", "f2", "i4", "u2", "i8"])
+def test_fault_75_numbers_in_the_other_byte_order_do_not_fall_off_the_fast_way(kind, order, dtype):
+    rng = np.random.default_rng(2)
+    net = fastbp.Network([4, 8, 3], output="softmax", dtype=dtype, seed=0)
+    values, labels = np.abs(9 * rng.normal(size=(6, 4))), rng.integers(0, 3, 6)
+    given = values.astype(f"{order}{kind}")
+    for X in (given, given[:1], np.asfortranarray(given), given[:, ::-1]):
+        for y in (labels.astype(f"{order}i4"), labels.astype(f"{order}u8"), np.eye(3)[labels].astype(f"{order}f4")):
+            Y = y[: len(X)]
+            assert raw(net, X, Y) is not None
+            assert net._evaluator.predict(X, net.theta) is not None
+            for call in calls(net, X, Y, {}).values():
+                found, expected = both(net, call)
+                assert found == expected
+    quick, twin = (fastbp.Trainer(net.copy(), "adam") for _ in range(2))
+    assert quick.steps.quick(given, labels.astype(f"{order}i8")) == twin.epoch(values.astype(kind), labels)
+    assert quick.net.theta.tobytes() == twin.net.theta.tobytes()
+
+
+@pytest.mark.parametrize("code", [">f8", "<f8", ">f4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_what_is_not_finite_is_named_in_every_byte_order(value, code):
+    if code == ">f4" and value == 1e39:
+        return
+    net = fastbp.Network([4, 5, 3], output="softmax", dtype=np.float32, seed=0)
+    given = X.astype(code)
+    given[2, 1] = value
+    for call in (lambda: net.predict(given), lambda: net.cost(given, Y), lambda: fastbp.Trainer(net).step(given, Y)):
+        with pytest.raises(ValueError, match=r"First at X\[2, 1\]"):
+            call()
+
+
+def test_the_prepared_calls_take_as_many_examples_as_one_range_has_and_no_more():
+    net = fastbp.Network([4, 8, 3], output="softmax", seed=0)
+    most = min(int(sums.FEW / sums.operations(net.plan, 1)), 7 * sums.height(net.plan, sums.MANY, net.dtype))
+    X, y = np.ones((most + 1, 4)), np.zeros(most + 1, int)
+    for m in (most, most + 1):
+        assert (raw(net, X[:m], y[:m]) is not None) == (m == most)
+        assert (net._evaluator.predict(X[:m], net.theta) is not None) == (m == most)

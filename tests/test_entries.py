@@ -11,12 +11,16 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
+import fastbp
 from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be empty in "?". All other arguments are good ones.
 ENTRIES = {
     "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
+    "_kernels.first_outside": (lambda p, labels: _kernels.first_outside(labels, 3), ""),
+    "_kernels.units_differ": (lambda p, into, out_of: _kernels.units_differ(into, out_of), ""),
+    "_epoch.permutation": (lambda p, order: _epoch.permutation(np.random.PCG64(0), order), ""),
     "_kernels.function": (lambda p, x, out: _kernels.function("exp", x, out), ""),
     "_backprop.panel": (lambda p, theta: _backprop.panel(theta), ""),
     "_backprop.Examples": (
@@ -79,7 +83,11 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner"}    # the last reads no value
+# check_owner and address read no value, few_summed has a test of its own
+WITHOUT_ARRAYS = {
+    "_backprop.lead", "_backprop.Team", "_kernels.check_owner", "_kernels.address", "_kernels.few_summed",
+    "_kernels.low_level",
+}
 
 
 def good(parts, name):
@@ -202,12 +210,78 @@ def test_the_search_for_what_is_not_finite_reads_whole_rows_alone(bad):
         _kernels.first_nonfinite(bad, np.inf)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_costs_are_summed_as_they_lie_or_not_at_all(damage, dtype):
+    costs = np.random.default_rng(0).standard_normal(100).astype(dtype)
+    assert _kernels.few_summed(costs) == pytest.approx(costs.sum(dtype=np.float64), rel=1e-12)
+    bad = DAMAGE[damage][0](costs)
+    try:
+        total = _kernels.few_summed(bad)
+    except TypeError:
+        assert not isinstance(bad, np.ndarray | bytes)
+    else:
+        assert total is None or total == pytest.approx(bad.sum(dtype=np.float64), rel=1e-12)
+    assert _kernels.few_summed(np.ones(129)) is None
+
+
+def test_fault_54_costs_that_are_no_longer_there_are_not_summed():
+    costs = np.ones(100)
+    view = costs[50:]
+    costs.resize(60, refcheck=False)
+    assert _kernels.few_summed(view) is None
+
+
+@pytest.mark.parametrize("code", [6, 7, 8])
+def test_a_plan_names_an_own_loss_only_with_its_address(code):
+    net = fastbp.Network([2, 2, 3], loss=lambda z, Y, w: (z[:, 0], z), seed=0)
+    plan = net.plan.code.copy()
+    plan[7, 0], plan[5, -1] = code, 0 if code < 8 else 1
+    with pytest.raises(ValueError, match="plan is the code of no network"):
+        _backprop.Predictor(plan, net.theta, 64, np.ndarray, np.empty)
+
+
 def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
     X = np.ones(100)
     view = X[np.newaxis, 50:]
     X.resize(60, refcheck=False)
     with pytest.raises(ValueError, match="resized"):
         _kernels.first_nonfinite(view, np.inf)
+
+
+def test_fault_54_nor_are_views_of_such_labels_and_such_weights():
+    labels, Theta = np.zeros(100, np.int64), np.ones(100)
+    views = labels[50:], Theta[50:].reshape(5, 10)
+    for each in labels, Theta:
+        each.resize(60, refcheck=False)
+    for call in (lambda: _kernels.first_outside(views[0], 1), lambda: _kernels.units_differ(views[1], np.ones((2, 6))),
+                 lambda: _kernels.units_differ(np.ones((9, 5)), views[1])):
+        with pytest.raises(ValueError, match="resized"):
+            call()
+
+
+def test_labels_and_equal_units_are_found():
+    rng = np.random.default_rng(0)
+    for m in 0, 1, 7, 1000:
+        labels = rng.integers(0, 4, m)
+        assert _kernels.first_outside(labels, 4) == -1
+        for bad in -1, 4, 2**62, -(2**63):
+            for i in {0, m // 2, m - 1} if m else ():
+                wrong = labels.copy()
+                wrong[i] = bad
+                assert _kernels.first_outside(wrong, 4) == i
+    for dtype in DTYPES:
+        into, out_of = rng.normal(size=(128, 6)).astype(dtype), rng.normal(size=(3, 129)).astype(dtype)
+        assert _kernels.units_differ(into, out_of)
+        assert not _kernels.units_differ(into, out_of[:, :-1])      # of another layer
+        assert not _kernels.units_differ(np.vstack([into, into[:1]]), np.hstack([out_of, out_of[:, 1:2]]))     # 129
+        into[127], out_of[:, 128] = into[0], out_of[:, 1]
+        assert not _kernels.units_differ(into, out_of)
+    for bad in None, np.ones(3), np.ones((2, 2), int):
+        with pytest.raises((ValueError, TypeError)):
+            _kernels.units_differ(bad, np.ones((2, 3)))
+        with pytest.raises((ValueError, TypeError)):
+            _kernels.first_outside(np.ones(3) if bad is None else bad, 3)
 
 
 @pytest.mark.parametrize("arguments", [
@@ -319,7 +393,7 @@ def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
 @pytest.mark.parametrize("change", [
     lambda c: c.__setitem__((0, 1), 8), lambda c: c.__setitem__((0, 0), 0), lambda c: c.__setitem__((2, 2), 10),
     lambda c: c.__setitem__((3, 0), 0), lambda c: c.__setitem__((1, 1), 9), lambda c: c.__setitem__((1, 2), 5),
-    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1),
+    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1), lambda c: c.__setitem__((7, 0), 9),
 ])
 def test_a_plan_of_another_size_or_of_no_such_function_is_refused(change):
     parts = Parts(np.float64)

@@ -1,4 +1,4 @@
-"""Checkpoints and trainers' files of the first release: what they hold is read, and trainings go on from it."""
+"""Checkpoints and trainers' files of each version: what they hold is read, and trainings go on from it."""
 
 import shutil
 
@@ -6,13 +6,14 @@ import golden_files
 import numpy as np
 import pytest
 import second_reader
-from golden_files import COUNTED, GOLDEN, NOTES, X, Y, eighths
+from golden_files import COUNTED, GOLDEN, NOTES, W, X, Y, eighths
 from test_values import alike
 
 import fastbp
 from fastbp.training import checkpoint, loop
 
 TRAINING, TRAINER = GOLDEN / "training_float32.fastbp", GOLDEN / "trainer_float64.fastbp"
+TRAINING2, TRAINER2 = GOLDEN / "training2_float64.fastbp", GOLDEN / "trainer2_float32.fastbp"     # of version 2
 
 
 @pytest.fixture
@@ -95,6 +96,73 @@ def test_fault_50_a_trainer_goes_on_from_a_golden_file():
     for _ in range(3):
         assert trainer.step(X, Y) == expected.step(X, Y)
     assert trainer.net.theta.tobytes() == expected.net.theta.tobytes()
+
+
+# ---------------------------------------------------------------- version 2
+
+
+def test_fault_50_golden_files_of_version_2_are_written_again_byte_for_byte(path):
+    _, history = golden_files.train2(path, golden_files.Golden2())
+    assert history.stopped == "for later"
+    assert path.read_bytes() == TRAINING2.read_bytes()
+    golden_files.stepped2().save(path, NOTES)
+    assert path.read_bytes() == TRAINER2.read_bytes()
+
+
+def test_fault_50_all_fields_of_a_golden_checkpoint_of_version_2_are_read():
+    kept = checkpoint.read(TRAINING2)
+    theta = eighths(23, np.float64)
+    assert kept.net.theta.tobytes() == fastbp.load(TRAINING2).theta.tobytes() == theta.tobytes()
+    assert kept.mean_weight == kept.conditions["mean_weight"] == W.sum() / 24
+    assert kept.conditions["weights"] is True
+    alike(kept.state, {"t": 5, "v": -theta / 4})
+    assert kept.position == loop.Position(16, 5.5, 14.25, 0.0625)
+    rule = {"learning_rate": 0.125, "nesterov": False}
+    assert kept.begun == {"class": "fastbp.optimizers.SGD", "settings": {**rule, "momentum": 0.5}}
+    assert kept.last == {"class": "fastbp.optimizers.SGD", "settings": {**rule, "momentum": 0.75}}
+
+
+def test_fault_50_a_training_goes_on_from_a_golden_checkpoint_of_version_2_as_by_hand(path):
+    shutil.copy(TRAINING2, path)
+    _, history = golden_files.train2(path, lambda training: training.pause("look"), resume=True)
+    assert (len(history), history.J[0], history.stopped) == (2, 0.625, "look")
+    kept = checkpoint.read(TRAINING2)
+    trainer = fastbp.Trainer(kept.net, fastbp.SGD(0.125, momentum=0.75), l1=0.0625, mean_weight=kept.mean_weight)
+    trainer.state = kept.state
+    rest = kept.rewound().permutation(24)[16:]
+    J = trainer.epoch(X, Y, batch_size=8, order=rest, sample_weight=W)
+    assert kept.net.theta.tobytes() == fastbp.load(path).theta.tobytes()
+    weight = W[rest].sum() / kept.mean_weight
+    assert history.J[1] == pytest.approx((5.5 + weight * J) / (14.25 + weight), rel=1e-12)
+    again, _ = golden_files.train2(path, resume=True)
+    whole, history = golden_files.train2(shutil.copy(TRAINING2, path), resume=True)
+    assert len(history) == 4
+    assert again.theta.tobytes() == whole.theta.tobytes()
+    assert checkpoint.read(path).mean_weight == W.sum() / 24
+
+
+def test_fault_50_a_trainer_goes_on_from_a_golden_file_of_version_2():
+    trainer, expected = golden_files.trainer2(), golden_files.stepped2()
+    alike(trainer.restore(TRAINER2), NOTES)
+    alike(trainer.state, expected.state)
+    assert (trainer.mean_weight, trainer.weight_decay, trainer.clip_norm) == (2.5, (0.5, 0.0), 4.0)
+    assert trainer.optimizer == fastbp.optimizers.Nadam(0.125)
+    assert fastbp.load(TRAINER2).loss_parameters == {"huber_delta": 0.5}
+    for w in (None, W, W[::-1]):
+        assert trainer.step(X, Y, w) == expected.step(X, Y, w)
+    assert trainer.net.theta.tobytes() == expected.net.theta.tobytes()
+
+
+def test_a_second_reader_finds_the_same_in_golden_files_of_version_2():
+    arrays, meta = second_reader.read(TRAINING2.read_bytes())
+    assert (meta["kind"], meta["version"], meta["mean_weight"]) == ("training", 2, W.sum() / 24)
+    assert arrays["theta"] == ("F64", [23], eighths(23, np.float64).tolist())
+    arrays, meta = second_reader.read(TRAINER2.read_bytes())
+    assert (meta["kind"], meta["version"], meta["mean_weight"]) == ("trainer", 2, 2.5)
+    assert value_of(meta["state"], arrays)["scalars"] == ("F64", [1], [0.375])
+
+
+# ---------------------------------------------------------------- read by others, or refused
 
 
 def value_of(kept, arrays):

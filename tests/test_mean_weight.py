@@ -188,7 +188,7 @@ def test_fault_64_the_quick_step_is_the_same_to_the_bit(mean_weight, optimizer, 
     options = {"optimizer": optimizer, "batch_lam": 0.1, "mean_weight": mean_weight}
     quick, slow, ones = (fastbp.Trainer(p.network(), **options) for _ in range(3))
     for m in (1, 8, 19):
-        J = quick.driver.quick(p.X[:m], p.Y[:m])
+        J = quick.steps.quick(p.X[:m], p.Y[:m])
         assert J is not None
         others = [slow.epoch(p.X[:m], p.Y[:m]), ones.step(p.X[:m], p.Y[:m], np.ones(m))]
         assert others == pytest.approx([J, J], rel=1e-14)   # a mean of means rounds in another order

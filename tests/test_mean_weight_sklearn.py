@@ -162,3 +162,61 @@ def test_fault_64_a_fit_resumed_ends_with_the_same_bits_by_the_rule_it_began_wit
     assert weights(resumed).tobytes() == weights(whole).tobytes()
     assert resumed.loss_curve_ == whole.loss_curve_
     assert (weights(new).tobytes() == weights(whole).tobytes()) != old
+
+
+@pytest.mark.parametrize("rows", [slice(0, 40), slice(7, 8)])
+@pytest.mark.parametrize("factors", [{1: 3.0}, {0: 2.0, 1: 3.0}, {0: 0.5}, {"b": 2.0}, {2: 4.0, 0: 1.0}, {}])
+def test_fault_64_a_batch_without_some_class_takes_the_factors_of_the_others(factors, rows):
+    names = np.array(["a", "b", "c"]) if "b" in factors else np.arange(3)
+    labels = names[np.arange(403) % 3]
+    only = np.flatnonzero(labels == names[0])[rows]     # of the first class alone
+    for batch in (only, np.append(only, 1)):            # and with an example of the second
+        by_class, by_sample = (MLPClassifier(**OPTIONS, class_weight=each) for each in (factors, None))
+        for estimator in (by_class, by_sample):
+            estimator.set_params(class_weight=None).partial_fit(X, labels, classes=names)
+        by_class.set_params(class_weight=factors)
+        w = np.array([factors.get(name, 1.0) for name in names.tolist()])[np.searchsorted(names, labels[batch])]
+        by_class.partial_fit(X[batch], labels[batch])
+        by_sample.partial_fit(X[batch], labels[batch], sample_weight=w)
+        np.testing.assert_allclose(weights(by_class), weights(by_sample), rtol=1e-12, atol=1e-15)
+        assert by_class.loss_ == pytest.approx(by_sample.loss_, rel=1e-12)
+
+
+def test_fault_64_columns_without_some_label_take_the_factors_too():
+    Y = np.column_stack([np.arange(60) % 2, np.zeros(60, int), np.ones(60, int)])
+    rows, several = X[:60], [{0: 1.0, 1: 3.0}, {0: 2.0, 1: 9.0}, {1: 0.5}]
+    expected = np.where(Y[:, 0] == 1, 3.0, 1.0) * 2.0 * 0.5
+    for call in ("fit", "partial_fit"):
+        by_class = MLPClassifier(**OPTIONS, class_weight=several)
+        by_sample = MLPClassifier(**OPTIONS)
+        first = {} if call == "fit" else {"classes": [0, 1, 2]}
+        getattr(by_class, call)(rows, Y, **first)
+        getattr(by_sample, call)(rows, Y, sample_weight=expected, **first)
+        np.testing.assert_allclose(weights(by_class), weights(by_sample), rtol=1e-12, atol=1e-15)
+    for wrong, words in (([{0: 1.0}] * 2, "number of elements in class_weight"), ({0: 1.0}, "list of dicts"),
+                         ([{0: 1.0}, {2: 1.0}, {1: 1.0}], r"The classes, \[0, 1\], are not in class_weight")):
+        with pytest.raises(ValueError, match=rf"^class_weight=.*{words}"):
+            MLPClassifier(**OPTIONS, class_weight=wrong).partial_fit(rows, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all of y"):
+        MLPClassifier(**OPTIONS, class_weight=[{0: 1.0}, "balanced", {1: 1.0}]).partial_fit(rows, Y, classes=[0, 1, 2])
+    MLPClassifier(**OPTIONS, class_weight=[{0: 1.0}, "balanced", {1: 1.0}]).fit(rows, Y)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+@pytest.mark.parametrize(("factors", "s", "words"), [
+    ({0: 0}, None, r"class_weight=\{0: 0\} gives the examples of y weights from 0 to 0; they must be finite"),
+    ({0: 0}, np.ones(20), r"class_weight=\{0: 0\} times sample_weight gives the examples of y weights from 0 to 0"),
+    ({0: 1e300}, np.full(20, 1e300), r"class_weight=\{0: 1e\+300\} times sample_weight .* to inf; they must be finite"),
+    ({0: 1.0}, np.zeros(20), "^[Ss]ample.weight"), ({5: 1.0}, None, r"class_weight=\{5: 1.0\}: The classes, \[0, 1\]"),
+    ([{0: 1.0}], None, r"class_weight=\[\{0: 1.0\}\]: a list is for several labels"),
+])
+def test_fault_64_factors_that_leave_no_weight_are_refused_by_their_name(factors, s, words, solver):
+    only = np.flatnonzero(y == 0)[:20]
+    going = MLPClassifier(**OPTIONS).fit(X, y).set_params(class_weight=factors, warm_start=False, solver=solver)
+    before, n_iter = weights(going), going.n_iter_
+    calls = [going.partial_fit] if hasattr(going, "partial_fit") else []
+    for call in [*calls, clone(going).fit]:
+        with pytest.raises(ValueError, match=words):
+            call(X[only], np.append(y[only][:-1], 1) if "5" in words else y[only], sample_weight=s)
+    np.testing.assert_array_equal(weights(going), before)
+    assert going.n_iter_ == n_iter

@@ -233,3 +233,13 @@ def test_trainings_and_trainers_resume(tmp_path):
     other.restore(tmp_path / "trainer")
     assert trainer.step(X, Y) == other.step(X, Y)
     assert (part.theta == resumed.theta).all()
+
+
+def test_data_of_another_loss_is_refused():
+    nets = [fastbp.Network([2, 1], loss=loss, output="identity", seed=0) for loss in (squared, squared, Losses.inner)]
+    data = nets[0].data(np.eye(2), np.ones((2, 1)))
+    assert nets[1].evaluate_data(data).cost == nets[0].evaluate_data(data).cost
+    with pytest.raises(ValueError, match=r"data was made by a network with the loss .*squared of its owner; .*inner"):
+        nets[2].evaluate_data(data)
+    with pytest.raises(ValueError, match="data was made by a network with loss 'own'"):
+        fastbp.Network([2, 1], output="identity").evaluate_data(data)

@@ -98,14 +98,14 @@ def test_every_public_name_is_documented():
 
 def test_import_is_quick(monkeypatch, tmp_path):
     """Under 50 ms of this process beyond scipy.linalg.cython_blas, with bytecode as an installation has it, which the
-    first import writes; the best of five, since the machine may be busy"""
+    first import writes; one of five, since the machine may be busy"""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, it is not
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
     code = (
         "import time, scipy.linalg.cython_blas\nt = time.process_time()\nimport fastbp\nprint(time.process_time() - t)"
     )
-    assert min(float(python(code)) for _ in range(5)) < 0.05
+    assert any(float(python(code)) < 0.05 for _ in range(5))
 
 
 def test_import_brings_no_optional_package_and_warns_of_nothing():

@@ -44,10 +44,35 @@ def test_fault_79_words_as_labels_point_to_codes_and_the_estimators(labels):
     assert "fastbp.sklearn" in said(lambda: fastbp.metrics.accuracy(np.ones((4, 2)), labels))
 
 
+def test_fault_79_bytes_as_labels_are_not_sent_to_estimators_that_refuse_them():
+    assert said(lambda: net().cost(X, LABELS.astype("S3"))).endswith("takes any labels of numbers or str, not bytes")
+    assert said(lambda: net().cost(X, LABELS)).endswith("takes any labels")
+
+
+@pytest.mark.parametrize("K", [1, 2])
+def test_fault_79_labels_that_are_digits_are_told_how_to_become_integers(K):
+    """Labels of floats would be refused at the second try"""
+    model, codes = fastbp.Network([2, K], seed=0), np.array([0, 1, 1, 0])
+    for odd in (codes.astype(str), codes.astype("S1"), codes.astype(object), codes.astype(str).astype(object)):
+        assert said(lambda odd=odd: model.cost(X, odd)).endswith("but its values are numbers; pass Y.astype(int)")
+        assert model.cost(X, odd.astype(int)) == model.cost(X, codes)
+    assert said(lambda: model.cost(X, ["0", "1", "1", "0"])).endswith("pass np.asarray(Y, int)")
+    for odd in (["0", "1.5", "1", "0"], ["0", 1.0, 1, "0"], ["0", "1e30", "1", "0"]):
+        assert said(lambda odd=odd: model.cost(X, np.array(odd, object))).endswith("pass Y.astype(float)")
+
+
 def test_fault_79_numbers_as_text_or_as_objects_are_told_how_to_become_numbers():
     for odd in (Y.astype(str), Y.astype(object), np.array([True, 0.5, np.float32(1), np.False_], object)):
         assert said(lambda odd=odd: net().cost(X, odd)).endswith("but its values are numbers; pass Y.astype(float)")
         assert np.isfinite(odd.astype(float)).all()
+    for odd in ([["1", "2.5"]], [[b"1", b"2"]], (("1", 2.0),)):     # lists have no astype
+        text = said(lambda odd=odd: net().predict(odd))
+        assert f"X[0, 0] is {odd[0][0]!r}, but its values are numbers" in text
+        assert text.endswith("pass np.asarray(X, float)")
+        assert net().predict(np.asarray(odd, float)).shape == (1, 1)
+    polars = pytest.importorskip("polars")
+    text = said(lambda: net().predict(polars.DataFrame({"a": ["1"], "b": ["2"]})))
+    assert text.endswith("pass np.asarray(X, float)")
     assert said(lambda: net().predict(np.empty((0, 2), object))) == "X must hold real numbers; got dtype object"
 
 

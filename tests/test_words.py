@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from communicators import ranks
 
 import fastbp
 from fastbp import callbacks, keywords, optimizers, schedules, words
@@ -40,7 +41,9 @@ def test_fault_78_an_output_alone_has_the_loss_that_belongs_to_it(output, loss):
     ("cross_entropy", "sigmoid"), ("log_loss", "sigmoid"), ("BCELoss", "sigmoid"), ("poisson", "exp"),
     ("squared_error", "identity"), ("MSELoss", "identity"), ("absolute_error", "identity"), ("huber", "identity"),
     ("quantile", "identity"), ("categorical_crossentropy", "softmax"), ("CrossEntropyLoss", "softmax"),
-    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"),
+    ("SparseCategoricalCrossentropy", "softmax"), ("NLLLoss", "softmax"), ("nll", "softmax"), ("NLL-loss", "softmax"),
+    ("Negative_Log_Likelihood", "softmax"), ("softmax_cross_entropy_with_logits", "softmax"),
+    ("CategoricalCrossentropyLoss", "softmax"), ("sigmoid_cross_entropy", "sigmoid"), ("L2Loss", "identity"),
 ])
 def test_fault_78_a_loss_alone_has_the_output_that_belongs_to_it(loss, output):
     assert made(loss=loss)[0] == output
@@ -98,6 +101,7 @@ def test_fault_78_activations_may_be_spelled_as_elsewhere(given, name):
 
 @pytest.mark.parametrize(("given", "name"), [
     ("mean_squared_error", "squared_error"), ("MSE", "squared_error"), ("mean_absolute_error", "absolute_error"),
+    ("l2", "squared_error"), ("NLL", "cross_entropy"),
     ("L1Loss", "absolute_error"), ("HuberLoss", "huber"), ("SmoothL1Loss", "huber"), ("pinball", "quantile"),
     ("binary_crossentropy", "cross_entropy"), ("BCE", "cross_entropy"), ("BCEWithLogitsLoss", "cross_entropy"),
     ("sparse_categorical_crossentropy", "cross_entropy"), ("PoissonNLLLoss", "poisson"), ("Poisson", "poisson"),
@@ -153,6 +157,16 @@ def test_every_name_of_a_neighbour_stands_for_one_of_ours():
     for name in {*words.LOSSES} - {"poisson"}:
         assert words.resolve(name, kernels.losses, words.LOSSES) == words.LOSSES[name]
     assert words.resolve("swish", ("relu",), words.FUNCTIONS) is None
+
+
+def test_fault_78_every_name_of_one_class_is_a_loss_however_it_is_spelled():
+    for name in words.ONE_CLASS:
+        for given in (name, name.upper(), name.replace("_", "-"), f"{name}_loss", f"{name}Loss".replace("_", "")):
+            assert made(loss=given) == ("softmax", "cross_entropy"), given
+            assert made(loss=given, output="sigmoid") == ("sigmoid", "cross_entropy")
+            with pytest.raises(ValueError, match="output 'softmax' needs at least 2 units"):
+                fastbp.Network([3, 1], loss=given)
+    assert not any(words.one_class(name) for name in {*words.LOSSES, *fastbp._kernels.losses} - {*words.ONE_CLASS})
 
 
 # ---------------------------------------------------------------- keywords
@@ -287,7 +301,9 @@ def test_warnings_still_point_at_the_callers_line():
     model.theta = start
     two = np.eye(2), np.array([0.0, 1.0])
     for call in (lambda: fastbp.Network([2, 3, 1], init=start), lambda: fastbp.train(model, *two, epochs=1),
-                 lambda: fastbp.minimize(model, *two, maxiter=1)):
+                 lambda: fastbp.minimize(model, *two, maxiter=1),
+                 lambda: ranks(2, lambda comm: fastbp.train(model.copy(), *two, epochs=1, comm=comm)),
+                 lambda: ranks(2, lambda comm: fastbp.minimize(model.copy(), *two, maxiter=1, comm=comm))):
         with pytest.warns(UserWarning, match="start equal") as caught:
             call()
-        assert caught[0].filename == __file__
+        assert [each.filename for each in caught] == [__file__]

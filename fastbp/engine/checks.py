@@ -70,7 +70,7 @@ def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) 
     """No NaN, no infinity, no value too large for dtype; the error names the first one."""
     if a.dtype.kind != "f":
         return
-    flat = _kernels.first_nonfinite(a, float(np.finfo(dtype).max))
+    flat = _kernels.first_nonfinite(a, LARGEST_32 if dtype == np.float32 else LARGEST)
     if flat >= 0:
         i, j = divmod(flat, a.shape[1])
         what = "NaN" if math.isnan(a[i, j]) else f"infinity or a value too large for {np.dtype(dtype).name}"
@@ -165,6 +165,8 @@ def slopes(G: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike, name: str = "
 def _labels(a: NDArray[Any], K: int, plan: Layout, name: str) -> NDArray[np.int64]:
     if plan.output not in ("softmax", "sigmoid", "tanh"):
         raise ValueError(f"{name} has shape {a.shape}; the output {plan.output!r} takes targets (m, {K}), not labels")
+    if a.dtype == np.int64 and a.flags.c_contiguous and a.flags.aligned and _kernels.first_outside(a, K) < 0:
+        return a
     _in_classes(a, K, name)
     return np.require(a, dtype=np.int64, requirements=["C", "A"])
 
@@ -302,12 +304,21 @@ def rates(function: Callable[[int], Number], first: int, n: int, name: str = "le
     """function(first) .. function(first + n - 1), each a finite number of at least 0, as float64."""
     values: list[Any] = [function(t) for t in range(first, first + n)]
     for t, rate in enumerate(values, first):
-        known = type(rate) is float or (isinstance(rate, Real) and not isinstance(rate, (bool, np.bool_)))
-        if not known:
-            raise TypeError(f"{name}({t}) must be a number; it is {rate!r}")
+        if type(rate) is not float:
+            values[t - first] = rate = _float(rate, f"{name}({t})")
         if not 0 <= rate <= LARGEST:
             raise ValueError(f"{name}({t}) must be finite and at least 0; it is {rate!r:.60}")
     return np.array(values, np.float64)
+
+
+def _float(rate: Any, name: str) -> float:
+    """The number as float; infinite if it is too large. It is converted once: a subclass may have its own __float__."""
+    if type(rate) is not int and (isinstance(rate, (bool, np.bool_)) or not isinstance(rate, Real)):
+        raise TypeError(f"{name} must be a number; it is {rate!r}")
+    try:
+        return float(rate)
+    except OverflowError:
+        return math.inf
 
 
 def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
@@ -351,7 +362,7 @@ def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tupl
 def masks(state: Mapping[str, Any]) -> tuple[int, int]:
     """Seed of the masks and their step count, from the state of a training with dropout."""
     for name in ("dropout_seed", "dropout_t"):
-        if name not in state:
+        if name not in dictionary(state, "state"):
             raise ValueError(f"state has no {name!r}, which a training with dropout needs to resume")
     seed = count(state["dropout_seed"], "state['dropout_seed']", low=0)
     return seed, count(state["dropout_t"], "state['dropout_t']", low=0, most=MOST_STEPS)

@@ -16,6 +16,8 @@ from .plan import Plan
 class Data:
     """X, Y and weights of m examples, checked against one network and ready for the compiled core.
 
+    X and Y are read in place if the core can read them; weights are copied. Make new data after changing X or Y.
+
     Parameters
     ----------
     plan : Plan
@@ -42,6 +44,7 @@ class Data:
     """
 
     dense: NDArray[Any] | Any  # None if there are labels
+    dtype: np.dtype[Any] | None = None  # of the network that checked them; None if they had been checked before
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
@@ -53,6 +56,7 @@ class Data:
         X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
         dense, labels = self._targets(plan, dtype, len(X), Y, names[1])
         w, self.scale = checks.weights(sample_weight, len(X), dtype, names[2], empty=shard)
+        self.dtype = np.dtype(dtype)
         self._hold(plan, X, dense, labels, w)
 
     @staticmethod
@@ -94,8 +98,9 @@ class Data:
         return self.dense if self.labels is None else self.labels
 
     def examples(self, order: NDArray[np.int64] | None = None) -> Examples:
-        """The compiled core's view of the data, in the given order of indices."""
-        return Examples(self.X, None if self.outside else self.dense, self.labels, self.w, order)
+        """The compiled core's view of the data, in the given order of indices; labels are looked at again."""
+        dense = None if self.outside else self.dense
+        return Examples(self.X, dense, self.labels, self.w, order, self.plan.layer_sizes[-1])
 
     @property
     def outside(self) -> bool:
@@ -130,11 +135,11 @@ class Data:
         if self._other is None or self._other.scale != unit:
             w = np.ones((self.m, 1)) if self.w is None else self.w
             with np.errstate(over="ignore", under="ignore"):
-                share = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
-            if not np.isfinite(share).all() or (w.any() and share.max() < np.finfo(dtype).tiny):
+                divided = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
+            if not np.isfinite(divided).all() or (w.any() and divided.max() < np.finfo(dtype).tiny):
                 raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
                                  f"{np.dtype(dtype).name}")
-            other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (share == 1).all() else share)
+            other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (divided == 1).all() else divided)
             other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
             other.given = self.given
         return self._other
@@ -200,7 +205,7 @@ class Data:
         return "one_hot" if self.plan.output == "softmax" else classes.kind(self.Y, self.plan.lowest, self.plan.highest)
 
     def accuracy(self, outputs: Callable[[Self], Floats]) -> float:
-        """Share of the examples, by weight, that their outputs(data), h (m, K), put into the right class."""
+        """Fraction of the examples, by weight, that their outputs(data), h (m, K), put into the right class."""
         return float(np.average(self._right(outputs(self)), weights=None if self.w is None else self.w[:, 0]))
 
     def right(self, h: Floats) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from .. import _kernels
 from .._types import Array
 
 LINE = 64  # bytes of a cache line
@@ -14,7 +15,7 @@ def fixed(n: int, dtype: DTypeLike) -> NDArray[Any]:
     """n zeros that begin at a cache line. NumPy refuses to resize them, since their memory is a bytearray's."""
     size = np.dtype(dtype).itemsize
     raw = bytearray(n * size + LINE)
-    skip = -np.frombuffer(raw, np.uint8).ctypes.data % LINE
+    skip = -_kernels.address(raw) % LINE
     return np.frombuffer(raw, dtype, n, skip)
 
 

@@ -50,6 +50,17 @@ class OwnLoss:
     def __repr__(self) -> str:
         return self.told
 
+    def __eq__(self, other: object) -> bool:
+        """Is it the same function?"""
+        if not isinstance(other, OwnLoss):
+            return NotImplemented
+        if self.dtype is None or other.dtype is None:
+            return self.function is other.function and self.name == other.name
+        return (self.dtype, self.address, self.user) == (other.dtype, other.address, other.user)
+
+    def __hash__(self) -> int:
+        return hash((id(self.function) if self.dtype is None else 0, self.address, self.user))
+
     def __copy__(self) -> "OwnLoss":
         return self
 

@@ -113,6 +113,16 @@ class Plan:
         """Choose the masks of this step (from 0), whose batch begins at example `first`; 0 <= seed < 2^63."""
         self.code[2:5, -1] = seed, step, first
 
+    def check_same(self, other: "Plan") -> None:
+        """Raise a ValueError that names the difference if both describe different networks; dropout does not count."""
+        for name in ("layer_sizes", "activations", "output", "loss", "loss_parameters"):
+            mine, others = getattr(self, name), getattr(other, name)
+            if mine != others:
+                raise ValueError(f"data was made by a network with {name} {others!r}; this one has {mine!r}")
+        if self.own != other.own:
+            raise ValueError(f"data was made by a network with the loss {other.own!r} of its owner; this one has "
+                             f"another, {self.own!r}")
+
     @property
     def large(self) -> bool:
         """Has a layer more weights than the second-level cache holds, or have all layers 16 times as many?"""
@@ -163,8 +173,8 @@ class Plan:
             code: int = _kernels.losses[self.loss][0]
             return code
         self.code[5:7, -1] = self.own.address, self.own.user
-        kinds = [*own.DTYPES.values(), None]
-        return len(_kernels.losses) + kinds.index(self.own.dtype)
+        kinds = [dtype.name for dtype in own.DTYPES.values()]
+        return len(_kernels.losses) + (len(kinds) if self.own.dtype is None else kinds.index(self.own.dtype.name))
 
     def block(self, m: int, itemsize: int, panel: int) -> int:
         """Examples of a block, a multiple of a panel: as many as the workspace holds in cache, between 64 and 512; 512

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .. import _backprop, _calls
+from .. import _backprop, _calls, _kernels
 from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import blas, threads
@@ -47,7 +47,7 @@ def aligned(n: int, dtype: np.dtype[Any]) -> Floats:
     """n values that begin at a cache line"""
     line = 64 // dtype.itemsize
     buffer = np.empty(n + line, dtype)
-    skip = -(buffer.ctypes.data // dtype.itemsize) % line
+    skip = -(_kernels.address(buffer) // dtype.itemsize) % line
     return buffer[skip : skip + n]
 
 

@@ -22,6 +22,13 @@ REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must b
 ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
 
 
+class Curve(list):
+    """A list of losses. It is pickled as an array, in half the bytes, and loads as a plain list."""
+
+    def __reduce_ex__(self, protocol):
+        return list, (np.array(self, np.float64),)
+
+
 def partial_fit(self, X, y, sample_weight, classes=None):
     overrides.check(self)
     self._announce(y, classes)
@@ -77,6 +84,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         "curve_length": [Interval(Integral, 1, None, closed="left"), None],
     }
 
+    def __init__(self, loss: str) -> None:
+        self.loss = loss
+
     @classmethod
     @cache      # reading the signature takes a tenth of a small fit
     def _get_param_names(cls):
@@ -112,18 +122,40 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             self._hold(model)
         return model
 
+    def _writable_model(self):
+        """The model behind coefs_ and intercepts_; a copy of it if one of these is frozen."""
+        model = self._model_of_weights()
+        if not model.is_writable():
+            model = model.thawed()
+            self._hold(model)
+        return model
+
     def _hold(self, model):
-        self.coefs_, self.intercepts_, self._fastbp_model = list(model.coefs), list(model.intercepts), model
+        """Put the model's arrays into coefs_ and intercepts_; the lists of the model before stay the same objects."""
+        before = getattr(vars(self).get("_fastbp_model"), "lists", (None, None))
+        for name, views, own in zip(("coefs_", "intercepts_"), (model.coefs, model.intercepts), before, strict=True):
+            held: Any = getattr(self, name, None)
+            if held is own and isinstance(held, list):
+                held[:] = views
+            else:
+                setattr(self, name, list(views))
+        self._fastbp_model, model.lists = model, (self.coefs_, self.intercepts_)
+
+    def _train_on(self, model):
+        """Train on with arrays that a callback has put into coefs_ or intercepts_."""
+        if not model.is_of(self.coefs_, self.intercepts_, model.functions):
+            model.take(self.coefs_, self.intercepts_)
+            self._hold(model)
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_fastbp_model", None)       # rebuilt from coefs_ and intercepts_
-        if isinstance(state.get("loss_curve_"), list):      # an array takes half the bytes
-            state["loss_curve_"] = np.array(state["loss_curve_"], np.float64)
+        if isinstance(state.get("loss_curve_"), list):
+            state["loss_curve_"] = Curve(state["loss_curve_"])
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("loss_curve_"), np.ndarray):
+        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an older fastbp pickled an array
             state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
         super().__setstate__(state)
 
@@ -137,18 +169,21 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
     def _initialize(self, y, layer_units, dtype):
         """Set weights and counts to their start values, for checked targets y and these layer sizes."""
+        self.n_iter_, self.t_ = 0, 0
         self.n_outputs_, self.n_layers_, self.out_activation_ = layer_units[-1], len(layer_units), self._output()
         model = Model(layer_units, self._functions(), dtype)
         if isinstance(self.init, str) and self.init == "auto":
             overrides.draw(self, model)
         else:
             draw(model, self.init, self._random_state)
-        self.n_iter_, self.t_ = 0, 0
+        self.__dict__.pop("_fastbp_model", None)       # lists of an earlier fit keep its weights
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         self._drawn_hidden = list(layer_units[1:-1])
-        if isinstance(self.solver, str) and self.solver == "lbfgs":
-            return
+        if not (isinstance(self.solver, str) and self.solver == "lbfgs"):
+            self._start_curves()
+
+    def _start_curves(self):
         self.loss_curve_ = []
         self._no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
@@ -159,7 +194,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
     def _check_goes_on(self, hidden, n_outputs):
         """Raise ValueError if partial_fit or a warm start cannot continue with the present weights."""
         *sizes, K = [W.shape[1] for W in self.coefs_]
-        name, output = type(self).__name__, self._output()
+        name = type(self).__name__
         if hidden != sizes and hidden != vars(self).get("_drawn_hidden", hidden):
             raise ValueError(
                 f"hidden_layer_sizes is {self.hidden_layer_sizes!r}, but this {name} continues with weights of hidden "
@@ -168,19 +203,27 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             )
         if n_outputs != K:
             raise ValueError(f"y has {n_outputs} outputs, but this {name} continues with weights that have {K}")
+        self._check_output()
+        self._hidden_given = self.hidden_layer_sizes
+
+    def _check_output(self):
+        """Raise ValueError if out_activation_ does not suit the loss: there is no gradient for such a pair."""
+        output = self._output()
         if self.out_activation_ != output:
             raise ValueError(
                 f"out_activation_={self.out_activation_!r} can be used for predictions only: loss={self.loss!r} is "
                 f"trained with {output!r}. Set out_activation_={output!r} to continue, or fit with warm_start=False"
             )
-        self._hidden_given = self.hidden_layer_sizes
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
         before = dict(vars(self))
+        lists = [(a, list(a)) for a in map(before.get, ("coefs_", "intercepts_")) if isinstance(a, list)]
         try:
             model, run = self._prepare(X, y, sample_weight, incremental, validation, checkpoint)
         except BaseException:
             self.__dict__ = before      # no step was taken: the estimator stays as it was
+            for own, arrays in lists:
+                own[:] = arrays
             raise
         run()
         if not model.is_finite():
@@ -191,8 +234,6 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         """Make all checks, set the start values; return the model and a function that fits it."""
         hidden = self._check_numbers()
         stochastic = not (isinstance(self.solver, str) and self.solver == "lbfgs")
-        if self.early_stopping and incremental and stochastic:
-            raise ValueError("partial_fit does not support early_stopping=True")
         if not stochastic and (np.any(self.dropout) or self.clip_norm is not None):
             raise ValueError("solver='lbfgs' has no steps for dropout and clip_norm; "
                              f"got dropout={self.dropout!r}, clip_norm={self.clip_norm!r}")
@@ -207,6 +248,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
         score_w = inputs.weights(sample_weight, X)
+        if self.early_stopping and incremental and stochastic:      # after the checks of X and y, as in scikit-learn
+            raise ValueError("partial_fit does not support early_stopping=True")
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
             validation = self._validate_held_out(*validation)
@@ -217,6 +260,9 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self._check_goes_on(hidden, n_outputs)
         self.n_outputs_ = n_outputs
         model = self._model_of_weights()
+        if stochastic and not model.is_writable():
+            raise ValueError(messages.READ_ONLY)
+        model = self._writable_model()      # L-BFGS replaces frozen arrays by new ones, as scikit-learn does
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
@@ -234,7 +280,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         if isinstance(self.solver, type):
             raise TypeError(f"solver must be a name or an instance, such as fastbp.Adam(1e-3); got {self.solver!r}")
         for name in REALS:
-            if abs(getattr(self, name)) > checks.LARGEST:
+            value = getattr(self, name)
+            if abs(value.item() if isinstance(value, np.generic) else value) > checks.LARGEST:
                 raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
         return hidden
 

@@ -7,14 +7,16 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.metrics import accuracy_score
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
-from .labels import Labels, binarizer_of
+from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
+from .overrides import is_overridden
 
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
 
@@ -94,7 +96,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
-    loss : function, default="log_loss"
+    loss : "log_loss" or function, default="log_loss"
         "log_loss" is the cross-entropy. A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md: Y holds
         the numbers of the classes (m,), or 0 and 1 in a column for two classes and for each of several labels. Early
         stopping goes by minus the loss then, unless scoring says otherwise.
@@ -154,7 +156,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
         "loss": [StrOptions({"log_loss"}), callable, tuple],
     }
-    loss: Any = "log_loss"      # of pickles without it
+    loss: Any = "log_loss"      # older pickles lack the attribute
 
     def __init__(
         self,
@@ -169,7 +171,19 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
         curve_length: int | None = None, loss: Any = "log_loss",
     ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+        self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
+        self.alpha, self.batch_size = alpha, batch_size
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
+        self.power_t, self.max_iter, self.shuffle, self.random_state = power_t, max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
+        self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
+        self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
+        self.n_iter_no_change, self.max_fun = n_iter_no_change, max_fun
+        self.class_weight, self.init = class_weight, init
+        self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
+        self.n_threads, self.curve_length = n_threads, curve_length
+
+        BaseMLP.__init__(self, loss)        # in scikit-learn an attribute and no parameter
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
@@ -184,6 +198,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
                 self.classes_ = self._label_binarizer.classes_
             return X, y, self._encode(y, None if new else "same" if self.warm_start and not held_out else "known")
         except TypeError as error:
+            refuse_bytes(y)
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
 
     def _output(self):
@@ -203,18 +218,29 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     def _training_weights(self, y, sample_weight, incremental):
         if self.class_weight is None:
             return sample_weight
-        if incremental and isinstance(self.class_weight, str):
+        given = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        if incremental and any(isinstance(each, str) for each in given):
             raise ValueError(
                 "class_weight='balanced' needs all of y; for partial_fit pass a dict, such as that of "
                 "sklearn.utils.class_weight.compute_class_weight('balanced', classes=classes, y=y)"
             )
         try:
-            w = compute_sample_weight(self.class_weight, y)
+            with np.errstate(over="ignore"):
+                w = class_factors(self.class_weight, y, self.classes_)
             if not (np.isfinite(w) & (w >= 0)).all():
                 raise ValueError("weights must be finite and not negative")
         except (ValueError, TypeError) as error:
             raise ValueError(f"class_weight={self.class_weight!r}: {error}") from None
-        return w if sample_weight is None else w * sample_weight
+        if sample_weight is not None:
+            if not sample_weight.any():
+                return sample_weight    # refused by its own name
+            with np.errstate(over="ignore"):
+                w = w * sample_weight
+        if not w.any() or not np.isfinite(w).all():
+            times = "" if sample_weight is None else " times sample_weight"
+            raise ValueError(f"class_weight={self.class_weight!r}{times} gives the examples of y weights from "
+                             f"{w.min():g} to {w.max():g}; they must be finite, with a positive sum")
+        return w
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -301,7 +327,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Labels from classes_; for several labels 0 and 1.
         """
-        return self._labels(self._outputs(X))
+        return self._predict(X)
 
     def _predict(self, X, check_input=True):
         return self._labels(self._forward_pass_fast(X, check_input))
@@ -319,16 +345,17 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         ndarray of shape (n_samples, n_classes)
             In the order of classes_.
         """
-        h = self._outputs(X)
-        if h.shape[1] > 1:
+        h = self._forward_pass_fast(X)
+        if h.ndim > 1 and h.shape[1] > 1:
             return h
-        if len(self.classes_) == 1:
+        h = h.reshape(-1, 1)
+        if has_one_class(self):
             return np.ones_like(h)
         both = np.empty((len(h), 2), h.dtype)
         np.subtract(1, h[:, 0], out=both[:, 0])
         both[:, 1] = h[:, 0]
         lost = both[:, 0] < LOST
-        if self.out_activation_ == "logistic" and lost.any():
+        if self.out_activation_ == "logistic" and lost.any() and not is_overridden(self, "_forward_pass_fast"):
             some = isinstance(X, np.ndarray)
             z = self._outputs(X[lost] if some else X, of="logits")
             both[lost, 0] = expit(-(z if some else z[lost])[:, 0])
@@ -348,14 +375,18 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
             In the order of classes_; finite even if a probability rounds to 0.
         """
         overridden = getattr(self.predict_proba, "__func__", None) is not MLPClassifier.predict_proba
+        overridden |= is_overridden(self, "_forward_pass_fast")
         if overridden or vars(self).get("out_activation_", "softmax") not in ("softmax", "logistic"):
             return np.log(self.predict_proba(X))
         z = self._outputs(X, of="logits")
-        if len(self.classes_) == 1:
+        if has_one_class(self):
             return np.zeros_like(z)
         if self.out_activation_ == "softmax":
             return log_softmax(z) if z.shape[1] > 1 else np.log(self.predict_proba(X))
         return log_sigmoids(z, self._outputs(X)) if z.shape[1] > 1 else np.hstack([log_sigmoid(-z), log_sigmoid(z)])
+
+    def _score(self, X, y, sample_weight=None):
+        return self._score_with_function(X, y, sample_weight, accuracy_score)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from . import callbacks, messages
 from .checkpoint import NOTHING, Checkpoint, Nothing, describe
 from .inputs import TrainingSet, outputs
 from .model import Model
-from .stochastic import Stochastic, allowed_threads
+from .stochastic import Stochastic, allowed_threads, own
 
 ADDED_LOSSES = ("absolute_error", "huber", "quantile")     # these do not maximise R^2
 
@@ -76,7 +77,14 @@ class Validation:
         if self.scorer is None:
             return float(self.estimator._score_of(h, self.set.target, self.set.w))
         weights = {} if self.w is None else {"sample_weight": self.w}
-        return float(self.scorer(self.estimator, self.X, self.y, **weights))
+        return self._number(self.scorer(self.estimator, self.X, self.y, **weights))
+
+    def _number(self, value):
+        number = value.item() if getattr(value, "size", 0) == 1 else value      # of NumPy
+        if not isinstance(number, Real):
+            raise TypeError(f"scoring must return a number; {self.score_name()} returned {value!r:.60} of type "
+                            f"{type(value).__name__}")
+        return float(number)
 
     def score_name(self):
         """The score, as the estimator's parameters name it."""
@@ -106,7 +114,7 @@ class Validation:
 
 
 def accuracy(h, target, w):
-    """Share of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    """Fraction of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
     if h.shape[1] > 1 and target.ndim == 1:
         right = classes.right(h, target, "labels", 0.5)
     else:
@@ -139,7 +147,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
-    e._optimizer = optimizer = e._optimizer.on(net) if going_on else Stochastic(net, e)
+    e._optimizer = optimizer = own(e, net) if going_on else Stochastic(net, e)
     order = held = validation = None
     _ready(e, model, given is not None)
     e.n_iter_ = 0
@@ -162,7 +170,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
             finite = np.isfinite(e.validation_scores_)
             validation.finite = int(finite.sum() or math.isfinite(e.best_validation_score_))
             validation.unusable = int((~finite).sum())
-    epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    epochs = 1 if incremental else int(e.max_iter) if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm, mean_weight)
     keeper.begin(e, data, order, held, kept)
     return partial(_run, Course(e, model, training, validation, order, m, batch_size, epochs, incremental,
@@ -186,7 +194,7 @@ def by_class(w, score_w, rows, batch_size):
 
 
 def mean(w):
-    """The mean of these weights, without its rounding error if they are equal; the largest may be that of the dtype."""
+    """The mean of these weights: exact if they are equal, and finite for the largest numbers of the dtype."""
     largest = float(w.max())
     return largest if w.min() == largest else float((w / largest).mean(dtype=np.float64)) * largest
 
@@ -225,6 +233,8 @@ def _run(course):
 
 def _ready(e, model, validates):
     """Start the curves and best values that this fit needs, unless an earlier one has left them."""
+    if not hasattr(e, "loss_curve_"):       # after a fit with lbfgs, which has none
+        e._start_curves()
     if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
         e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
     if e.early_stopping:
@@ -250,6 +260,8 @@ def _epochs(course, report):
             places = np.arange(m)
             e._random_state.shuffle(places)
             course.order = course.order[places]
+        if not model.is_writable():     # a callback has frozen an array
+            raise ValueError(messages.READ_ONLY)
         optimizer.before[:] = theta
         loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
@@ -259,6 +271,7 @@ def _epochs(course, report):
         if diverged:
             return
         stop = report(e) or stop
+        e._train_on(model)
         course.keeper.after_epoch(e, course.order, stop, stop or e.n_iter_ == course.epochs)
         if stop or course.incremental:
             return
@@ -277,7 +290,7 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
     e.t_ += m
     _append(e, "loss_curve_", e.loss_)
     if e.verbose:
-        print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        messages.say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
     if diverged:
         _give_up(e, validation)
         return True
@@ -303,9 +316,12 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 def _append(e, curve, value):
     """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
+    if not isinstance(entries, list):       # a user has set an array, or an older fastbp has pickled one
+        entries = list(entries)
+        setattr(e, curve, entries)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
-        del entries[: -e.curve_length]
+        del entries[: -int(e.curve_length)]
 
 
 def _validate(e, model, validation):
@@ -319,7 +335,7 @@ def _validate(e, model, validation):
     _append(e, "validation_loss_curve_", loss)
     _append(e, "validation_scores_", score)
     if e.verbose:
-        print(f"Validation score: {score:f}")
+        messages.say(f"Validation score: {score:f}")
     if not math.isfinite(score):
         validation.diverged = e.early_stopping and math.isnan(score) and not math.isfinite(e.loss_)
         validation.unusable += 1

@@ -14,7 +14,7 @@ from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
 from . import callbacks, messages
 from .inputs import TrainingSet
-from .model import packed_places
+from .model import packed_places, packed_spans
 from .stochastic import allowed_threads
 
 OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # has the option iprint
@@ -94,16 +94,17 @@ def full_batch(estimator, model, X, y, target, w):
     Like scikit-learn, it computes in float64 for every dtype of the network.
     """
     e, net = estimator, model.net
+    e._coef_indptr, e._intercept_indptr = packed_spans(model)
     training = TrainingSet(net.plan, np.float64, X, target, w)
     objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
     options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
     if OLD_SCIPY:
         options["iprint"] = 1 if e.verbose else -1
-    return partial(_minimise, e, net, objective, options, (X, y, w))
+    return partial(_minimise, e, model, objective, options, (X, y, w))
 
 
-def _minimise(e, net, objective, options, examples):
-    e.n_iter_, stopped = 0, False
+def _minimise(e, model, objective, options, examples):
+    net, e.n_iter_, stopped = model.net, 0, False
     with callbacks.running(e, examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
@@ -113,8 +114,9 @@ def _minimise(e, net, objective, options, examples):
             e.n_iter_ += 1
             e.loss_ = np.float64(intermediate_result.fun)
             if e.verbose:
-                print(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+                messages.say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
             stopped = report(e)
+            e._hold(model)
             if stopped:
                 raise StopIteration
 
@@ -143,4 +145,4 @@ def packed_loss_and_gradient(estimator, model, packed, X, target, w):
     theta[places] = packed
     training = TrainingSet(net.plan, np.float64, X, target, w)
     J, D = Objective(net, training, estimator.alpha, estimator._loss_divisor(), None)(theta)
-    return J, D[places]
+    return np.float64(J), D[places]

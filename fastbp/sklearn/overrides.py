@@ -5,6 +5,8 @@ from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptr
 from sklearn.neural_network._multilayer_perceptron import MLPClassifier as MLPClassifier
 from sklearn.neural_network._multilayer_perceptron import MLPRegressor as MLPRegressor
 
+from .private import PrivateMethods
+
 HONOURED = {"_init_coef", "_check_solver"}
 GRADIENT = ("MLPRegressor(loss=...) has further losses, dropout= and clip_norm= change the gradient, solver= takes "
             "your own optimizer, and fastbp.Network gives cost and gradient for your own loop")
@@ -37,6 +39,7 @@ def _private(classes):
     }
 
 
+OWN = {name: vars(PrivateMethods)[name] for name in ("_init_coef", "_forward_pass_fast")}
 THEIRS = _private([BaseMultilayerPerceptron, MLPClassifier, MLPRegressor]) - HONOURED
 
 
@@ -71,25 +74,30 @@ def check(estimator):
     for name, original in ORIGINALS[first].items():
         if getattr(first, name, None) is not original:
             _refuse(cls, first, name)
-    if is_drawn(estimator) and not (isinstance(estimator.init, str) and estimator.init == "auto"):
+    if is_overridden(estimator, "_init_coef") and not (isinstance(estimator.init, str) and estimator.init == "auto"):
         raise ValueError(f"init={estimator.init!r} and the _init_coef of {cls.__name__} both set the start weights; "
                          "use init='auto' with _init_coef")
 
 
 def _refuse(cls, base, name):
     instead = INSTEAD.get(name, "fastbp.Network and fastbp.Trainer let you write your own training")
-    raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fastbp's {base.__name__} "
-                    f"does not call. Instead: {instead}. Of the private methods only _init_coef may be overridden.")
+    raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fit of fastbp's "
+                    f"{base.__name__} does not call. Instead: {instead}. "
+                    "Of the private methods only _init_coef may be overridden.")
 
 
-def is_drawn(estimator):
-    """Does a subclass, a mixin or the instance override _init_coef?"""
-    method = getattr(estimator._init_coef, "__func__", estimator._init_coef)
-    return getattr(method, "__module__", None) != "fastbp.sklearn.private"
+def is_overridden(estimator, name):
+    """Do a subclass, a mixin, a patch or the instance override this method of OWN, wrapped or not?"""
+    method = getattr(estimator, name)
+    return getattr(method, "__func__", None) is not OWN[name] or method.__self__ is not estimator
 
 
 def draw(estimator, model):
-    """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype)."""
+    """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype).
+
+    As in scikit-learn, coefs_ and intercepts_ hold the layers drawn so far, and _init_coef may change them.
+    """
+    estimator.coefs_, estimator.intercepts_ = [], []
     for layer, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
         estimator._drawn_layer = layer
         given = estimator._init_coef(*W.shape, model.net.dtype)
@@ -98,7 +106,22 @@ def draw(estimator, model):
             raise TypeError(f"{where} must return a pair (coef_init, intercept_init); got {type(given).__name__}")
         for own, a, name in ((W, given[0], "coef_init"), (b, given[1], "intercept_init")):
             own[...] = _checked(a, own, f"{where}: {name}")
+        estimator.coefs_.append(W)
+        estimator.intercepts_.append(b)
     del estimator._drawn_layer
+    _take_over(estimator, model)
+
+
+def _take_over(estimator, model):
+    """Copy the arrays with which an _init_coef has replaced earlier entries of coefs_ and intercepts_."""
+    for name, views in (("coefs_", model.coefs), ("intercepts_", model.intercepts)):
+        arrays = getattr(estimator, name)
+        if len(arrays) != len(views):
+            raise ValueError(f"{name} must have an array for each of the {len(views)} layers after "
+                             f"{type(estimator).__name__}._init_coef; it has {len(arrays)}")
+        for layer, (view, a) in enumerate(zip(views, arrays, strict=True)):
+            if a is not view:
+                view[...] = _checked(a, view, f"{name}[{layer}], set in {type(estimator).__name__}._init_coef,")
 
 
 def _checked(a, own, name):

@@ -6,6 +6,8 @@ Anything but a plain array of the right dtype and width takes the long way, thro
 import numpy as np
 
 from .fitting import after_epoch
+from .overrides import THEIRS
+from .stochastic import Stochastic
 
 
 def partial_fit(estimator, X, y):
@@ -16,11 +18,12 @@ def partial_fit(estimator, X, y):
     if (
         model is None or optimizer is None or type(X) is not np.ndarray or type(y) is not np.ndarray or X.ndim != 2
         or len(X) != 1 or y.dtype.hasobject or e.early_stopping or "feature_names_in_" in known
-        or e.callbacks or "_skl_callbacks" in known
+        or e.callbacks or "_skl_callbacks" in known or not known.keys().isdisjoint(THEIRS)
         or not (isinstance(e.batch_size, str) or e.batch_size == 1) or not model.can_read(X)
-        or not model.is_of(*e._weights()) or e.hidden_layer_sizes is not known.get("_hidden_given")
+        or not model.is_of(*e._weights()) or not model.is_writable()
+        or e.hidden_layer_sizes is not known.get("_hidden_given")
         or (isinstance(e.solver, str) and e.solver == "lbfgs")
-        or optimizer.trainer is None or optimizer.trainer.net is not model.net
+        or not isinstance(optimizer, Stochastic) or optimizer.trainer is None or optimizer.trainer.net is not model.net
     ):
         return False
     target = e._quick_target(y, model.net.dtype)

@@ -1,11 +1,13 @@
 """MLPRegressor."""
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -167,7 +169,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta: float = 1.0, quantile: float = 0.5, n_threads: int | None = None,
         curve_length: int | None = None,
     ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
+        self.loss = loss
+        self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
+        self.alpha, self.batch_size = alpha, batch_size
+        self.learning_rate, self.learning_rate_init = learning_rate, learning_rate_init
+        self.power_t, self.max_iter, self.shuffle, self.random_state = power_t, max_iter, shuffle, random_state
+        self.tol, self.verbose, self.warm_start, self.momentum = tol, verbose, warm_start, momentum
+        self.nesterovs_momentum, self.early_stopping = nesterovs_momentum, early_stopping
+        self.validation_fraction, self.beta_1, self.beta_2, self.epsilon = validation_fraction, beta_1, beta_2, epsilon
+        self.n_iter_no_change, self.max_fun, self.init = n_iter_no_change, max_fun, init
+        self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
+        self.huber_delta, self.quantile = huber_delta, quantile
+        self.n_threads, self.curve_length = n_threads, curve_length
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(
@@ -182,7 +195,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _quick_target(self, y, dtype):
         fits = y.dtype == dtype and y.shape == ((1,) if self.n_outputs_ == 1 else (1, self.n_outputs_))
-        return y if fits and np.isfinite(y).all() else None
+        return y if fits and (math.isfinite(y[0]) if y.ndim == 1 else np.isfinite(y).all()) else None
 
     def _network_settings(self):
         name = {"huber": "huber_delta", "quantile": "quantile"}.get(self.loss) if isinstance(self.loss, str) else None
@@ -277,9 +290,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The outputs.
         """
-        h = self._outputs(X)
-        return h.ravel() if h.shape[1] == 1 else h
+        return self._predict(X)
 
     def _predict(self, X, check_input=True):
         h = self._forward_pass_fast(X, check_input)
         return h.ravel() if h.shape[1] == 1 else h
+
+    def _score(self, X, y, sample_weight=None):
+        return self._score_with_function(X, y, sample_weight, r2_score)

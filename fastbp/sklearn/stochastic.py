@@ -4,15 +4,17 @@ import copy
 import math
 import os
 import sys
+from itertools import pairwise
 from multiprocessing import parent_process
 
 import numpy as np
 
 from .. import optimizers
-from ..engine import sums, threads
+from ..engine import checks, sums, threads
 from ..optimizers import SGD, Adam
 from ..schedules import InverseScaling
 from ..training.trainer import Trainer
+from . import messages
 
 SMALLEST = math.ulp(0)  # the least learning rate: it must be above 0
 
@@ -29,27 +31,67 @@ def rule(estimator):
     return optimizers.NAMED[e.solver](learning_rate=float(e.learning_rate_init))
 
 
+def own(estimator, net):
+    """The estimator's optimizer, for this network; TypeError if another object stands in its place."""
+    optimizer = estimator._optimizer
+    if not isinstance(optimizer, Stochastic):
+        raise TypeError(
+            f"_optimizer must be the object that a fit with solver={estimator.solver!r} made; got {optimizer!r:.200}. "
+            "Pass an optimizer of your own as solver=, or delete _optimizer to begin with a new one"
+        )
+    return optimizer.on(net)
+
+
+def _read(solver, name, of):
+    """A read-only property `name`, computed by `of`, that the optimizer of this solver alone has."""
+    def get(self):
+        if self.solver != solver:
+            raise AttributeError(f"the optimizer of solver={self.solver!r} has no {name}")
+        return of(self)
+
+    return property(get)
+
+
 class Stochastic:
     """An update rule with its state, on one network.
 
     Attributes
     ----------
     learning_rate : float
-        That of the next step; for Adam the factor of the last step, corrections included, as in scikit-learn.
+        sgd: the rate of the next step. adam: the factor of the last step, corrections included, as in scikit-learn.
+        It may be set; adam computes it again in each step, from learning_rate_init.
+    learning_rate_init : float
+        It may be set. It holds from adam's next step, or from the next epoch of "invscaling".
+    t, ms, vs, beta_1, beta_2, epsilon
+        Of adam; read-only. ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
+    velocities, momentum, nesterov, lr_schedule
+        Of sgd; read-only. velocities exist only with momentum.
     """
+
+    t = _read("adam", "t", lambda self: self.state["t"])
+    ms, vs = _read("adam", "ms", lambda self: self._arrays("m")), _read("adam", "vs", lambda self: self._arrays("v"))
+    beta_1 = _read("adam", "beta_1", lambda self: self.rule.beta_1)
+    beta_2 = _read("adam", "beta_2", lambda self: self.rule.beta_2)
+    epsilon = _read("adam", "epsilon", lambda self: self.rule.epsilon)
+    velocities = _read("sgd", "velocities", lambda self: self._arrays("v"))
+    momentum = _read("sgd", "momentum", lambda self: self.rule.momentum)
+    nesterov = _read("sgd", "nesterov", lambda self: vars(self).get("_nesterov", self.rule.nesterov))
+    lr_schedule = _read("sgd", "lr_schedule", lambda self: self.schedule)
 
     def __init__(self, net, estimator):
         e = estimator
         self.schedule = e.learning_rate if e.solver == "sgd" else "constant"
-        self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
-        self.solver = e.solver if isinstance(e.solver, str) else type(e.solver).__name__
+        self.solver = e.solver if isinstance(e.solver, str) else type(e.solver).__name__ + "()"
         self.rule = rule(e)
+        self._nesterov = bool(e.nesterovs_momentum)     # the rule has it only with momentum
         self.dropout = e.dropout
         self.seed = e._random_state.randint(2**31 - 1) if np.any(e.dropout) else 0
         self._attach(net, None)
+        self.learning_rate_init, self.power_t = float(e.learning_rate_init), float(e.power_t)
 
     def _attach(self, net, state):
         self.trainer = Trainer(net, self.rule, dropout=self.dropout, seed=self.seed)
+        self._settings = None       # as `set` has left them in the trainer
         if state is not None:
             self.trainer.state = state
         self.layer_sizes = net.layer_sizes
@@ -75,7 +117,8 @@ class Stochastic:
         return {name: a.astype(dtype) if name in getattr(self.rule, "slots", ()) else a for name, a in state.items()}
 
     def __getstate__(self):
-        kept = {name: value for name, value in vars(self).items() if name not in ("trainer", "before", "_state")}
+        made_anew = "trainer", "before", "_state", "_settings"
+        kept = {name: value for name, value in vars(self).items() if name not in made_anew}
         return {**kept, "_state": self.state}
 
     def __setstate__(self, kept):
@@ -84,9 +127,47 @@ class Stochastic:
     @property
     def learning_rate(self):
         t = self.state["t"] if self.solver == "adam" else 0
+        set_at, rate = vars(self).get("_rate_set", (None, None))
+        if set_at == t:
+            return rate
         if t:
             return self.rule.learning_rate * np.sqrt(1 - self.rule.beta_2**t) / (1 - self.rule.beta_1**t)
         return getattr(self.rule, "learning_rate", None)
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        value = checks.number(value, "learning_rate")
+        if self.solver == "adam":
+            self._rate_set = self.t, value      # until the next step
+        elif hasattr(self.rule, "learning_rate"):
+            self.rule.learning_rate = max(value, SMALLEST)
+        else:
+            raise AttributeError(f"solver={self.rule!r:.200} has no learning_rate")
+
+    @property
+    def learning_rate_init(self):
+        return self.rule.learning_rate if self.solver == "adam" else vars(self)["learning_rate_init"]
+
+    @learning_rate_init.setter
+    def learning_rate_init(self, value):
+        value = checks.number(value, "learning_rate_init")
+        if self.solver == "adam":
+            self._rate_set = self.t, self.learning_rate     # that of the last step, until the next
+            self.rule.learning_rate = max(value, SMALLEST)
+        vars(self)["learning_rate_init"] = value
+
+    def _arrays(self, slot):
+        """A slot of the state as read-only copies in the order and the shapes of coefs_ + intercepts_."""
+        if slot not in self.state:
+            raise AttributeError("sgd keeps velocities only with momentum above 0")
+        a, coefs, intercepts = self.state[slot], [], []
+        for k, n in pairwise(self.layer_sizes):
+            T, a = a[: n * (k + 1)].reshape(n, k + 1), a[n * (k + 1) :]
+            coefs.append(T[:, 1:].T.copy())
+            intercepts.append(T[:, 0].copy())
+        for copied in coefs + intercepts:
+            copied.flags.writeable = False
+        return coefs + intercepts
 
     def iteration_ends(self, t):
         """Set the learning rate of "invscaling" after t examples: learning_rate_init / (t + 1)^power_t."""
@@ -103,17 +184,21 @@ class Stochastic:
             self.rule.learning_rate /= 5.0
             ending = f" Setting learning rate to {self.rule.learning_rate:f}"
         if verbose:
-            print(message + ending)
+            messages.say(message + ending)
         return "Stopping" in ending
 
     def set(self, alpha, clip_norm, mean_weight=None):
         """Set the parameters that may change between calls; mean_weight goes with class_weight."""
+        if (settings := (alpha, clip_norm, mean_weight)) == self._settings:
+            return
+        self._settings = None
         if self.trainer.batch_lam != alpha:
             self.trainer.batch_lam = float(alpha)
         if self.trainer.clip_norm != clip_norm:
             self.trainer.clip_norm = clip_norm
         if self.trainer.mean_weight != mean_weight:
             self.trainer.steps.mean_weight = mean_weight
+        self._settings = settings
 
     def epoch(self, training, batch_size, order, divisor):
         """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.

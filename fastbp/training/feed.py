@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _epoch
 from .._types import Examples
 from ..engine.data import Data
 from ..network import Network
@@ -58,7 +59,7 @@ class Arrays:
             yield self.data, self.rows
             return
         if self.window == self.m <= PIECE:
-            order = rng.permutation(self.m).astype(np.int64, copy=False)
+            order = permutation(rng, self.m)
             yield self.data, order if self.rows is None else self.rows[order]
             return
         piece = self.window * max(1, PIECE // self.window)
@@ -67,7 +68,7 @@ class Arrays:
             order = np.empty(end - begin, np.int64)
             for first in range(begin, end, self.window):
                 last = min(first + self.window, end)
-                order[first - begin : last - begin] = first + rng.permutation(last - first)
+                order[first - begin : last - begin] = first + permutation(rng, last - first)
             yield self.data, order if self.rows is None else self.rows[order]
 
 
@@ -94,7 +95,7 @@ class Stream:
         for window in self._windows():
             data = Data.of(self.net.plan, *window)
             examples, weight = examples + data.m, weight + data.weight
-            yield data, rng.permutation(data.m) if self.shuffle else None
+            yield data, permutation(rng, data.m) if self.shuffle else None
         if not weight and not self.shard:
             raise ValueError("sample_weight of chunk 0 and of all others is 0" if examples else "X yields no examples")
 
@@ -159,6 +160,15 @@ class Stream:
         if i < 0 and not self.shard:
             raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
                              "iterator, or an object with __iter__")
+
+
+def permutation(rng: np.random.Generator, m: int) -> NDArray[np.int64]:
+    """rng.permutation(m), the same bits in less time."""
+    if type(rng) is not np.random.Generator or m >= 2**31:
+        return rng.permutation(m).astype(np.int64, copy=False)
+    order = np.empty(m, np.int64)
+    _epoch.permutation(rng.bit_generator, order)
+    return order
 
 
 def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None) -> Stream:

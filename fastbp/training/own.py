@@ -24,13 +24,10 @@ class OwnSteps:
         self.steps = steps
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
 
-    def quick(self, X: NDArray[Any], Y: NDArray[Any]) -> float | None:
+    def quick(self, X: NDArray[Any], Y: NDArray[Any], stepper: _epoch.Stepper) -> float | None:
         """One step of `Steps.quick`; None, with nothing done, if the arrays must be checked first."""
         steps = self.steps
-        if X.ndim != 2 or Y.ndim == 0 or len(X) != len(Y):
-            return None
-        stepper = steps.prepared()
-        if stepper is None or steps.regularisation.batch_lam or steps.unit != 1:
+        if X.ndim != 2 or Y.ndim == 0 or len(X) != len(Y) or steps.regularisation.batch_lam or steps.unit != 1:
             return None
         masks = self._masks()
         z = self._few.forward(X, steps.theta, *masks)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _epoch, _kernels, optimizers
+from .. import _epoch, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
 from ..engine import checks, frozen, memory, sums, threads
 from ..engine.data import Data
@@ -14,14 +14,13 @@ from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
 from .own import OwnSteps
-from .rule import Fit, check_state, compiled_rule, start
+from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
 ONLINE = 2**23  # most parameters for the sweeps over one example
-NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
-ndarray = np.ndarray
+OURS = frozenset(optimizers.NAMED.values())
 
 
 class Steps:
@@ -77,14 +76,13 @@ class Steps:
         self.crew = threads.ALONE
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
-        self._own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
+        self._along_own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
-        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
-        self._made_for: Any = None
-        self._rule: Any = None          # kept from epoch to epoch, with what it was made of
-        self._rule_of: tuple[Any, ...] | None = None
-        self._rule_kept: Any = None
-        self._rule_arrays: list[tuple[str, Any]] = []
+        self._made_for: Any = None      # settings of the stepper
+        self._made_by: Any = None       # class and attributes of an optimizer that is known by them
+        self._own: dict[str, Any] | None = None
+        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
+        self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -101,7 +99,7 @@ class Steps:
         optimizer = optimizers.resolve(value, self.net.dtype)
         kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
-        self._optimizer, self.kept, self.compiled, self._stepper = optimizer, kept, compiled, None
+        self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}
         self._look_at_rule()
         self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
         self.set_masks()
@@ -127,9 +125,8 @@ class Steps:
     @mean_weight.setter
     def mean_weight(self, value: Number | None) -> None:
         self._mean_weight, self._stepper = checks.mean_weight(value), None
-        with np.errstate(over="ignore", under="ignore"):
-            share = self.theta.dtype.type(1 / self.unit)    # w / mean_weight of an example without a weight
-        self._small = self.net.n_parameters <= sums.SMALL and bool(np.finfo(share).tiny <= share < np.inf)
+        # a step is too short to release the GIL
+        self._small = self.net.n_parameters <= sums.SMALL and is_normal(1 / self.unit, self.theta.dtype)
         self._quick = self.compiled is not None and self._small
 
     @property
@@ -145,10 +142,12 @@ class Steps:
     @property
     def state(self) -> Any:
         """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
-        if self.compiled:
-            self.kept["t"] = int(self.taken[0])
+        check_counts(self.kept, self.lent)
+        self.lent = {"t": int(self.taken[0])} if self.compiled else {}
         if self.dropout:
-            self.kept |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+            self.lent |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
+        if self.lent:
+            self.kept |= self.lent
         return self.kept
 
     @state.setter
@@ -161,12 +160,13 @@ class Steps:
             value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
-        self.kept, self._stepper, self.dropout_seed = value, None, seed
+        self.kept, self._stepper, self.dropout_seed, self.lent = value, None, seed, {}
         self.set_masks()
 
     def restart(self, seed: int) -> None:
         """Start from the present theta with a new state, and masks drawn from this seed."""
         self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
+        self.lent = {}
         self.set_masks()
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
@@ -196,40 +196,45 @@ class Steps:
 
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
-        if not self._quick or type(X) is not ndarray or type(Y) is not ndarray:
+        stepper = self.prepared()
+        if stepper is None:
             return None
-        if self._own is not None:
-            return self._own.quick(X, Y)
-        settings = self._optimizer.settings()
-        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
-            if not self._look_at_rule():
-                return None
-            self._prepare(settings)
-        return self._stepper.step(X, Y)     # type: ignore[union-attr]
+        J = stepper.step(X, Y)
+        return self.quick_own(X, Y, stepper) if J is None else J
+
+    def quick_own(self, X: Any, Y: Any, stepper: _epoch.Stepper) -> float | None:
+        """`quick` for a loss in Python; None for any other."""
+        if self._along_own is None or type(X) is not np.ndarray or type(Y) is not np.ndarray:
+            return None
+        return self._along_own.quick(X, Y, stepper)
 
     def prepared(self) -> _epoch.Stepper | None:
         """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
-        if not self._quick:
-            return None
-        settings = self._optimizer.settings()
-        if self._stepper is None or settings != self._settings or self.theta is not self.net.theta:
-            if not self._look_at_rule():
+        stepper, optimizer = self._stepper, self._optimizer
+        if stepper is None or type(optimizer) is not self._made_by or optimizer.__dict__ != self._own or (
+            self.theta is not self.net._theta or (self.lent and not self._as_lent())
+        ):
+            if not self._quick or not self._look_at_rule():
                 return None
-            self._prepare(settings)
-        return self._stepper
+            stepper = self._prepare(self._optimizer.settings())
+        return stepper
 
-    def _prepare(self, settings: tuple[Any, ...]) -> None:
-        """Make a stepper for these settings; called before every step if the learning rate is a function."""
+    def _prepare(self, settings: tuple[Any, ...]) -> _epoch.Stepper:
+        """The stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         self.check_network()
-        if self._stepper is None or settings != self._made_for:
+        if self._stepper is None or settings != self._made_for or not self._as_lent():
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
-        self._made_for = self._settings = settings
+        self._made_for, optimizer = settings, self._optimizer
+        self._made_by = self._own = None        # then all is looked at before every step
         if callable(settings[0]):
-            self._settings, self._stepper.rate = None, self.rates(1)[0]
+            self._stepper.rate = self.rates(1)[0]
+        elif type(optimizer) in OURS and all(isinstance(each, (int, float)) for each in vars(optimizer).values()):
+            self._made_by, self._own = type(optimizer), dict(vars(optimizer))
+        return self._stepper
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
@@ -292,8 +297,8 @@ class Steps:
             self._regularisation.check_batches(m_b, data.scale)
         divisors = None if self._mean_weight is None else data.divisors(order, m, size)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
-        if self._own is not None:
-            return self._own.take(batches, data, order)
+        if self._along_own is not None:
+            return self._along_own.take(batches, data, order)
         if self.compiled is None:
             return kinds.python(self, batches)
         if batch_size == 1 and self._online and not len(each):
@@ -306,13 +311,19 @@ class Steps:
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
+        check_counts(self.kept, self.lent)
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
             if self.compiled:
                 self.kept["t"] = int(self.taken[0])     # counted in compiled code until now
-            self.compiled, self._stepper = compiled, None
+            self.compiled, self._stepper, self.lent = compiled, None, {}
         self._quick = compiled is not None and self._small
         return self._quick
+
+    def _as_lent(self) -> bool:
+        """Does the state hold the arrays that the rule was made of? A changed count is a ValueError."""
+        check_counts(self.kept, self.lent)
+        return self._rule.has_arrays_of(self.kept)
 
     def check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
@@ -338,28 +349,8 @@ class Steps:
     def compiled_rule(self, scale: float) -> _epoch.Rule:
         """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
-        settings = self._optimizer.settings()
-        made = self.compiled, settings, self._regularisation, scale
-        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and all(
-            self.kept.get(name) is a for name, a in self._rule_arrays
-        ):
-            return self._rule
-        if self._rule_of is None or settings != self._rule_of[1]:
-            optimizers.check(self._optimizer)
-        rate, *others = settings
-        if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
-            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, but this training started "
-                             "without; start with a momentum above 0, or assign a state that has it")
-        code = self.net.plan.code
-        self._rule_of = None    # while the arrays are looked at
-        self._rule = _epoch.Rule(
-            code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
-            self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
-            self.kept.get("scalars", NO_RATES), self.taken, None if self.free is None else self.free.tobytes(),
-        )
-        self._rule_of, self._rule_kept = made, self.kept
-        self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
-        return self._rule
+        check_counts(self.kept, self.lent)
+        return self._rule.of(self.compiled, self._optimizer, self._regularisation, scale, self.kept)
 
     def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
         """A workspace for each of n members, kept from call to call."""

@@ -207,8 +207,10 @@ class Trainer:
             (self._outside or self._along()).step(X, gradient)
             return None
         if sample_weight is None:
-            J = self.driver.quick(X, Y)
-            if J is not None:
+            stepper = self.driver.prepared()
+            if stepper is not None and (
+                (J := stepper.step(X, Y)) is not None or (J := self.steps.quick_own(X, Y, stepper)) is not None
+            ):
                 return J
         if Y is None:
             raise TypeError("step needs Y, or gradient=")
@@ -301,7 +303,8 @@ class Trainer:
                                  "clip_norm": None, "dropout": ()}
         given = {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
         settings = "".join(f", {name}={value!r}" for name, value in given.items())
-        t = self.state.get("t") if isinstance(self.state, dict) else None
+        kept = self.steps.kept
+        t = int(self.steps.taken[0]) if self.compiled else kept.get("t") if isinstance(kept, dict) else None
         steps = "" if t is None else f" after {t} steps"
         return f"<Trainer({self.net!r}, {self.optimizer!r}{settings}){steps}>"
 

@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = os.pathsep.join([str(HERE.parent), str(HERE)])  # what the code may import beside fastbp
+PATH = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])   # of helpers, too
 
 
 def run(code, *arguments, timeout=100, before=None, **environment):
     """What the code prints; it must end by itself, in time, with exit status 0. before() runs in the child first."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
-        check=False, env={**os.environ, "PYTHONPATH": HELPERS, **environment}, preexec_fn=before,
+        check=False, env={**os.environ, "PYTHONPATH": PATH, **environment}, preexec_fn=before,
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout.strip()

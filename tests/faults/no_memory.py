@@ -10,6 +10,7 @@ status 1 at the first thing that is wrong.
 import ctypes
 import faulthandler
 import gc
+import itertools
 import os
 import pickle
 import re
@@ -122,7 +123,7 @@ class Along:
         return True
 
 
-FREE = np.arange(sum(n * (k + 1) for k, n in zip(SIZES, SIZES[1:], strict=False))) % 3 > 0
+FREE = np.arange(sum(n * (k + 1) for k, n in itertools.pairwise(SIZES))) % 3 > 0
 
 
 class Crowded(Epoch):

@@ -91,24 +91,37 @@ def test_the_forged_file_is_right_where_nothing_is_changed(tmp_path):
 
 def test_fault_43_every_flipped_bit_is_found(quick_folder):
     data, path = SMALL.read_bytes(), quick_folder / "damaged.fastbp"
-    for i, bit in itertools.product(range(len(data)), range(8)):
-        changed = bytearray(data)
-        changed[i] ^= 1 << bit
+    for _, _, changed in flipped(data):
         assert str(path) in refused(changed, path)
 
 
-@pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
-def test_fault_43_every_flipped_bit_of_the_golden_files_is_found(file):
-    data = file.read_bytes()
-    container.parse(io.BytesIO(data), len(data))
+def flipped(data):
+    """(place, bit, the data with that bit turned over), for every one"""
     for i, bit in itertools.product(range(len(data)), range(8)):
         changed = bytearray(data)
         changed[i] ^= 1 << bit
-        with pytest.raises(FormatError):
-            container.parse(io.BytesIO(changed), len(changed))
-        if i % 8 == bit:
+        yield i, bit, changed
+
+
+@pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
+def test_fault_43_a_flipped_bit_of_each_byte_of_the_golden_files_is_found(file):
+    """Which bit is turned differs between neighbouring bytes, and between bytes eight apart"""
+    data = file.read_bytes()
+    container.parse(io.BytesIO(data), len(data))
+    for i, bit, changed in flipped(data):
+        if bit == (i + i // 8) % 8:
+            with pytest.raises(FormatError):
+                container.parse(io.BytesIO(changed), len(changed))
             with pytest.raises(second_reader.RefusedError):
                 second_reader.read(bytes(changed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
+def test_fault_43_every_flipped_bit_of_the_golden_files_is_found(file):
+    for _, _, changed in flipped(file.read_bytes()):
+        with pytest.raises(FormatError):
+            container.parse(io.BytesIO(changed), len(changed))
 
 
 def test_fault_45_the_byte_that_is_not_utf_8_is_told():
@@ -144,9 +157,9 @@ def test_fault_43_every_value_of_every_byte_is_found():
 def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole_network():
     """A forger's file: nothing but FormatError, and what loads works and is written again as it stands"""
     data, loaded = SMALL.read_bytes(), 0
-    for i, bit in itertools.product(range(len(data) - 32), range(8)):
-        changed = bytearray(data)
-        changed[i] ^= 1 << bit
+    for i, _, changed in flipped(data):
+        if i == len(data) - 32:
+            break
         changed = sealed(bytes(changed))
         try:
             net = unpacked(changed)

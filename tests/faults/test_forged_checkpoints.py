@@ -2,6 +2,7 @@
 training. Every value and every array of them is replaced, one at a time."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -113,24 +114,26 @@ def refused(go_on):
     return False
 
 
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("make", [trained, stepped])
-def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make):
+def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make, stride):
+    """Of the values for a place, of which there are 21, every fourth: at the next place others"""
     go_on = make(path)
     arrays, meta = container.read(path)
     assert not refused(go_on)
     tried = found = 0
-    for place in list(places(meta))[1:]:
-        for value in (*ODD, LESS, MORE):
-            forged = replaced(meta, place, value)
-            if forged == meta:
-                continue
-            container.write(path, arrays, forged)
-            tried, found = tried + 1, found + refused(go_on)
+    tries = itertools.product(list(places(meta))[1:], (*ODD, LESS, MORE))
+    for place, value in itertools.islice(tries, 0, None, stride):
+        forged = replaced(meta, place, value)
+        if forged == meta:
+            continue
+        container.write(path, arrays, forged)
+        tried, found = tried + 1, found + refused(go_on)
     for name, a in arrays.items():
         for other in ({}, {"more": a}, *({name: odd} for odd in odd_arrays(a))):
             container.write(path, {**{n: b for n, b in arrays.items() if n != name or "more" in other}, **other}, meta)
             tried, found = tried + 1, found + refused(go_on)
-    assert tried > 500
+    assert tried > 500 / stride
     assert found > 0.7 * tried      # the rest are other values that would do
 
 

@@ -4,11 +4,10 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from children import HELPERS, run
+from children import HERE, run
 
 import fastbp
 from fastbp import verify
@@ -46,7 +45,7 @@ def test_fault_17_every_instruction_set_passes_the_selftest(isa):
 @pytest.mark.slow
 @pytest.mark.parametrize("core", CORES)
 def test_fault_17_the_tests_of_the_compiled_core_pass_with_blas_for_other_processors(core):
-    tests = Path(HELPERS.split(":")[0])
+    tests = HERE.parent
     names = ["test_gradient", "test_network", "test_losses", "test_minimize", "test_arrays", "test_reference"]
 
     done = subprocess.run(

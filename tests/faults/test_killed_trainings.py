@@ -25,11 +25,13 @@ rng = np.random.default_rng(1)
 X = rng.standard_normal((600, 20)).astype(np.float32)
 Y = (X[:, :3] @ rng.standard_normal((3, 4))).argmax(axis=1)
 net = fastbp.Network([20, 16, 4], activation="relu", output="softmax", dtype=np.float32, seed=0)
+def told(training):
+    print(end=".", file=sys.stderr, flush=True)
 print("begin", flush=True)
 history = fastbp.train(
     net, X, Y, epochs=epochs, batch_size=16, validation_split=0.2, seed=3, dropout=0.1, n_threads=n_threads,
     optimizer=fastbp.Adam(fastbp.schedules.Cosine(0.01, steps=epochs * 30)),
-    callbacks=[EarlyStopping(patience=epochs), lambda training: time.sleep(0.003)],
+    callbacks=[EarlyStopping(patience=epochs), lambda training: time.sleep(0.003), told],
     checkpoint=path, checkpoint_every=(float(every) if unit == "seconds" else int(every), unit), resume=True)
 print(net.theta.tobytes().hex(), history.J, history.val_J, flush=True)
 """
@@ -73,9 +75,14 @@ def kill_until_done(path, dice, expected, *, kills, signals, every, longest):
     return killed
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The output of a training that is not killed"""
+    return finish(tmp_path_factory.mktemp("whole") / "t", every=(1000, "epochs"))
+
+
 @pytest.mark.parametrize("every", [(1, "batches"), (1, "epochs"), (0.005, "seconds")])
-def test_fault_49_a_training_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(tmp_path, every):
-    expected = finish(tmp_path / "whole", every=(1000, "epochs"))
+def test_fault_49_a_training_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(tmp_path, expected, every):
     dice = random.Random(str(every))
     signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
     assert kill_until_done(tmp_path / "t", dice, expected, kills=4, signals=signals, every=every, longest=0.5)
@@ -83,8 +90,7 @@ def test_fault_49_a_training_killed_again_and_again_ends_with_the_bits_of_one_th
 
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [(1, "batches"), (1, "epochs"), (0.005, "seconds")])
-def test_fault_49_two_hundred_kills(tmp_path, every):
-    expected = finish(tmp_path / "whole", every=(1000, "epochs"))
+def test_fault_49_two_hundred_kills(tmp_path, expected, every):
     dice, killed = random.Random(7), 0
     while killed < 200:
         path = tmp_path / f"{killed}"
@@ -95,7 +101,7 @@ def test_fault_46_ctrl_c_loses_no_more_than_moments(tmp_path):
     """The last checkpoint asked for is thousands of epochs away"""
     process = start(tmp_path / "t", every=(10**6, "epochs"), epochs=10**6)
     assert process.stdout.readline() == "begin\n"
-    time.sleep(1.0)
+    process.stderr.read(60)     # a dot an epoch
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
@@ -199,14 +205,14 @@ def kill_forked(folder, kills):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_fault_46_the_newest_finished_checkpoint_loads_after_any_of_2000_kills_and_goes_on_to_the_same_bits(
+def test_fault_46_the_newest_finished_checkpoint_loads_after_any_kill_and_goes_on_to_the_same_bits(
     tmp_path, monkeypatch
 ):
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, a fork takes most of the time it has
-    killed, middle, ended = kill_forked(tmp_path, 2000)
-    assert killed == 2000
-    assert middle > 60
-    assert ended > 3
+    killed, middle, ended = kill_forked(tmp_path, 500)
+    assert killed == 500
+    assert middle > 15
+    assert ended > 1
 
 
 @pytest.mark.slow

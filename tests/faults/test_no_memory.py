@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from children import HELPERS
+from children import PATH
 
 import fastbp
 from fastbp.files import container
@@ -38,7 +38,7 @@ def trials(kind, stride, operations, timeout=100, **environment):
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", HERE / "no_memory.py", kind, str(stride), *operations],
         capture_output=True, text=True, timeout=timeout, check=False,
-        env={**unmeasured, "PYTHONPATH": HELPERS, **environment},
+        env={**unmeasured, "PYTHONPATH": PATH, **environment},
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     print(done.stdout)

@@ -102,6 +102,10 @@ def test_fault_33_data_that_another_thread_changes_meanwhile_crash_nothing(form,
                 ended.append("run")
             except fastbp.DivergenceError:
                 ended.append("diverged")
+            except ValueError as error:     # labels are looked at again before each epoch
+                if form != "labels" or "has been changed to" not in str(error):
+                    raise
+                ended.append("diverged")
             assert np.isfinite(net.theta).all()
             for call in (
                 lambda net=net: net.cost_and_gradient(X, Y), lambda net=net: net.evaluate(X, Y),

@@ -27,6 +27,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
+    "kernels/lend.h": ["calls", "arrays", "views", "entries_kept", "bool_bytes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
@@ -38,22 +39,24 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_backprop.pyx": ["core_edges", "network", "gradient", "arrays", "trainer", "large", "processes", "feed",
                       "entries", "entries_kept"],
     "_blas.pxd": ["gradient"],
-    "_calls.pyx": ["calls", "entries", "core_edges"],
+    "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
     "_each.pyx": ["each", "entries"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
-        "feed", "entries", "entries_kept",
+        "feed", "entries", "entries_kept", "permutation",
     ],
-    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays"],
+    "_few.pxd": ["calls", "core_edges"],
+    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries"],
     "_memory.pxd": ["entries_kept", "entries"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout"],
     "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
-    "_sources.pxd": ["entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
+    "_shuffle.pxd": ["permutation"],
+    "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
-    "_taken.pxd": ["calls", "trainer", "entries_kept"],
+    "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen"],
 }
 CPU = 150
@@ -85,6 +88,9 @@ EXPLAINED = {
     },
     "_sources.pxd": {
         r"float32, float64 and uint8": "a word of a message",
+    },
+    "_taken.pxd": {
+        r"value < 1 << 54": "a larger whole number goes the other way, to the same double",
     },
     "_update.pxd": {
         r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",

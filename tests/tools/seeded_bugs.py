@@ -136,7 +136,7 @@ THREAD = of(
      "        team_meet(all)\n        penalty = penalty_of(rule)", "        penalty = penalty_of(rule)",
      r"data race", MEMBERS),
     ("members of a sum share their workspace", "fastbp/engine/sums.py",
-     "cuts[i], work[member]", "cuts[i], work[0]",
+     "own = work[member]", "own = work[0]",
      r"data race", MEMBERS),
 )
 MEMCHECK = of(

@@ -1,6 +1,7 @@
 """Copies of this tree, each in a folder of its own and built its own way, and commands run in them."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -78,6 +79,18 @@ def runtime(name):
     return found.stdout.strip()
 
 
+def cimported(path):
+    """The module of a Cython file, and all that it cimports, and so on"""
+    found, todo = set(), [path]
+    while todo:
+        path = todo.pop()
+        found.add(path.stem)
+        for each in {path, path.with_suffix(".pxd")}:
+            names = re.findall(r"^from (_\w+) cimport", each.read_text(), re.M) if each.exists() else []
+            todo += [path.with_name(f"{name}.pxd") for name in names if name not in found]
+    return found
+
+
 class Build:
     """A copy of the tree, built once as `environment` says, of which only what a change concerns is built again: for
     one instruction set, with further options of the compiler."""
@@ -113,15 +126,9 @@ class Build:
 
     def _concerned(self, name):
         """(module, C file) of a change of this file"""
-        both = {("_backprop", "_backprop"), ("_epoch", "_epoch")}
-        if name.startswith("src/kernels/"):
-            return both if name == "src/kernels/team.h" else {("_kernels", self.isa)}
-        if name.endswith(".pyx"):
-            return {(Path(name).stem, Path(name).stem)}
-        if name in ("src/_update.pxd", "src/_rule.pxd", "src/_steps.pxd"):
-            return {("_epoch", "_epoch")}
-        if name == "src/_ranges.pxd":
-            return {("_backprop", "_backprop")}
-        if name == "src/_memory.pxd":
-            return both | {("_kernels", "_kernels")}
-        return set() if name.endswith(".py") else both
+        if name.endswith(".py"):
+            return set()
+        if name.startswith("src/kernels/") and name != "src/kernels/team.h":
+            return {("_kernels", self.isa)}
+        module = "_backprop" if name == "src/kernels/team.h" else Path(name).stem   # _backprop.pxd includes team.h
+        return {(path.stem, path.stem) for path in (self.tree / "src").glob("*.pyx") if module in cimported(path)}

@@ -114,8 +114,8 @@ class RankSteps:
             group.section(lambda: self.own.become(fit))
         return fit
 
-    def quick(self, X: Any, Y: Any) -> None:
-        """None: ranks have no quick step, since they must add up Delta."""
+    def prepared(self) -> None:
+        """None: ranks have no quick steps, since they must add up Delta."""
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
