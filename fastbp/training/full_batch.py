@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._backprop import Examples
-from .._types import Count, Doubles, Floats
+from .._types import Doubles, Floats
 from ..base import entry
-from ..engine import blas, checks, objective, sums
+from ..engine import blas, checks, objective
 from ..engine.data import Data
 from ..lbfgs import LBFGS
 from . import lbfgs
@@ -20,32 +19,14 @@ ENDS = {    # what the history says
 }
 
 
-class Rows:
-    """Some rows of data, in their own order, as `objective` takes them."""
-
-    def __init__(self, data: Data, order: NDArray[np.int64] | None) -> None:
-        self.data, self.plan, self.scale = data, data.plan, data.scale
-        self.order = None if order is None else np.sort(order)
-        if self.order is not None and np.array_equal(self.order, np.arange(data.m)):
-            self.order = None
-        self.m = data.m if self.order is None else len(self.order)
-        self.weight: float = self.examples().weight(0, self.m)
-
-    def examples(self) -> Examples:
-        return self.data.examples(self.order)
-
-    @property
-    def is_few(self) -> bool:
-        return sums.are_few(self.plan, self.m)
-
-    def few(self, *_: Any) -> None:
-        """Everything goes the way of many examples."""
-
-    def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float:
-        return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads)
-
-    def same(self, other: "Rows") -> bool:
-        return self.data is other.data and np.array_equal(self.order, other.order)
+def rows_of(data: Data, order: NDArray[np.int64]) -> Data:
+    """The examples of an order, as they follow one another in the data."""
+    if len(order) == data.m:
+        return data
+    dense, labels, w = (None if a is None else a[order] for a in (data.dense, data.labels, data.w))
+    rows = Data.of(data.plan, data.X[order], dense, labels, w)
+    rows.scale = data.scale
+    return rows
 
 
 class FullBatch:
@@ -62,8 +43,9 @@ class FullBatch:
         self.steps = steps
         self.ended: str | None = None
         self._search: lbfgs.LBFGS | None = None
-        self._of: tuple[Any, ...] = ()      # settings, penalties
-        self._rows: Rows | None = None
+        self._of: tuple[Any, ...] = ()      # settings, penalties, examples
+        self._places = np.empty(0, np.int64)
+        self._weight = 0.0
         self._theta: Floats = steps.theta[:0]
 
     def take(self, data: Data, order: NDArray[np.int64] | None, whole: bool) -> tuple[float, float]:
@@ -75,18 +57,20 @@ class FullBatch:
             raise ValueError("LBFGS needs the same J at every theta; dropout changes it from step to step")
         if not steps.regularisation.in_J:
             raise ValueError("LBFGS follows J: clip_value, clip_norm and batch_lam are none of it; leave them out")
-        rows, of = Rows(data, order), (steps.optimizer.settings(), steps.regularisation)
-        if not rows.weight:
-            raise ValueError("sample_weight is 0 for all examples")
-        if self._search is None or of != self._of or self._rows is None or not rows.same(self._rows) or (
-            not np.array_equal(self._theta, steps.theta)
+        places = np.arange(data.m) if order is None else np.sort(order)
+        of = steps.optimizer.settings(), steps.regularisation, data
+        if self._search is None or any(one is not other and one != other for one, other in zip(of, self._of)) or (
+            not np.array_equal(places, self._places) or not np.array_equal(self._theta, steps.theta)
         ):
-            self._begin(rows, of)
+            self._begin(rows_of(data, places), of)
+            self._places = places
         assert self._search is not None
         J = self._iterate(self._search)
-        return J * rows.weight, rows.weight
+        return J * self._weight, self._weight
 
-    def _begin(self, rows: Rows, of: tuple[Any, ...]) -> None:
+    def _begin(self, rows: Data, of: tuple[Any, ...]) -> None:
+        if not rows.weight:
+            raise ValueError("sample_weight is 0 for all examples")
         self.export()
         steps, state = self.steps, self.steps.kept
         places, theta = None if steps.free is None else np.flatnonzero(steps.free), steps.theta
@@ -99,7 +83,7 @@ class FullBatch:
 
         def value(x: Doubles) -> tuple[float, Doubles]:
             whole[slice(None) if places is None else places] = x
-            J, D = objective.cost_and_gradient(whole, rows, regularisation, steps.n_threads)   # type: ignore[arg-type]
+            J, D = objective.cost_and_gradient(whole, rows, regularisation, steps.n_threads)
             return J, np.ascontiguousarray(D if places is None else D[places], np.float64)
 
         search = lbfgs.LBFGS(x, value, {
@@ -109,7 +93,7 @@ class FullBatch:
         if "x" in state:
             search.search.load(state["S"].ravel(), state["Y"].ravel(), state["rho"], float(state["gamma"][0]),
                                int(state["t"]))
-        self._search, self._of, self._rows, self.ended = search, of, rows, None
+        self._search, self._of, self._weight, self.ended = search, of, rows.weight, None
         self._theta = theta.copy()
 
     def _iterate(self, search: lbfgs.LBFGS) -> float:
