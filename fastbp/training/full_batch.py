@@ -23,8 +23,10 @@ def rows_of(data: Data, order: NDArray[np.int64]) -> Data:
     """The examples of an order, as they follow one another in the data."""
     if len(order) == data.m:
         return data
-    dense, labels, w = (None if a is None else a[order] for a in (data.dense, data.labels, data.w))
-    rows = Data.of(data.plan, data.X[order], dense, labels, w)
+    rows = Data.of(
+        data.plan, data.X[order], None if data.dense is None else data.dense[order],
+        None if data.labels is None else data.labels[order], None if data.w is None else data.w[order],
+    )
     rows.scale = data.scale
     return rows
 
@@ -43,7 +45,8 @@ class FullBatch:
         self.steps = steps
         self.ended: str | None = None
         self._search: lbfgs.LBFGS | None = None
-        self._of: tuple[Any, ...] = ()      # settings, penalties, examples
+        self._of: tuple[Any, ...] = ()      # settings, penalties
+        self._data: Data | None = None
         self._places = np.empty(0, np.int64)
         self._weight = 0.0
         self._theta: Floats = steps.theta[:0]
@@ -58,12 +61,12 @@ class FullBatch:
         if not steps.regularisation.in_J:
             raise ValueError("LBFGS follows J: clip_value, clip_norm and batch_lam are none of it; leave them out")
         places = np.arange(data.m) if order is None else np.sort(order)
-        of = steps.optimizer.settings(), steps.regularisation, data
-        if self._search is None or any(one is not other and one != other for one, other in zip(of, self._of)) or (
-            not np.array_equal(places, self._places) or not np.array_equal(self._theta, steps.theta)
+        of = steps.optimizer.settings(), steps.regularisation
+        if self._search is None or of != self._of or data is not self._data or not (
+            np.array_equal(places, self._places) and np.array_equal(self._theta, steps.theta)
         ):
             self._begin(rows_of(data, places), of)
-            self._places = places
+            self._data, self._places = data, places
         assert self._search is not None
         J = self._iterate(self._search)
         return J * self._weight, self._weight
