@@ -1,13 +1,29 @@
-"""The loops behind the functions of _backprop.pyx. They go over the examples first .. last in blocks of B until the
-time is up or the team is asked to stop. Each returns the first example not done.
+"""The loops behind the functions of _backprop.pyx. They go over examples in blocks of B until the time is up or the crew
+is asked to stop.
 """
 
 from cython cimport floating
+from libc.stdint cimport int64_t
+from libc.string cimport memset
 
-from _backprop cimport accumulate_block, accumulate_example, forward, load, team_t
+from _backprop cimport accumulate_block, accumulate_example, forward, load, team_meet, team_share, team_t
 from _checked cimport core_t
+from _crew cimport crew_t, crew_take
 from _kernels cimport enter, leave, output_of, plan_t, seconds, to_rows
 from _sources cimport sources_t
+
+cdef enum:
+    TOGETHER = 4096     # values that one member adds at once
+    APART = 16          # the Deltas of ranges begin at multiples of so many values
+
+
+cdef struct prediction_t:       # a call of `predict`
+    const core_t *core
+    const sources_t *sources
+    Py_ssize_t first, last      # OUT: the first example not done
+    void *out
+    double budget
+    team_t *team
 
 
 cdef inline Py_ssize_t predict_range(
@@ -35,28 +51,185 @@ cdef inline Py_ssize_t predict_range(
     return i
 
 
-cdef inline Py_ssize_t accumulate_range(
-    floating *Delta, const core_t *core, const sources_t *sources, Py_ssize_t first, Py_ssize_t last, double *costs,
-    double *each, double *cost, double budget, team_t *team
-) noexcept nogil:
-    """Delta += the sum over the examples, cost += their costs; each := the costs of each panel unless it is NULL."""
-    cdef Py_ssize_t m, k, width = core.panel, B = core.B, i = first
-    cdef double end = seconds() + budget
-    cdef unsigned callers = enter()
-    while i < last and team.wanted == 0:
-        m = min(B, last - i)
-        cost[0] += accumulate_block(
-            &core.p, <const floating *>core.theta, &sources.data, i, m, <floating *>core.work, B, True, Delta, costs,
-            team, 0
+cdef inline void predict_part(void *given, int member) noexcept nogil:
+    cdef prediction_t *call = <prediction_t *>given
+    if call.core.format == b"f":
+        call.first = predict_range(<float *>call.out, call.core, call.sources, call.first, call.last, call.budget,
+                                   call.team)
+    else:
+        call.first = predict_range(<double *>call.out, call.core, call.sources, call.first, call.last, call.budget,
+                                   call.team)
+
+
+cdef struct sum_t:              # a call of `accumulate`, for all members
+    const core_t *core          # its workspace has a block for each seat
+    const sources_t *sources
+    crew_t *crew
+    const int64_t *cuts         # (ranges + 1,)
+    Py_ssize_t ranges, seats, run
+    int64_t *places             # (seats, 2): the range of each seat, or -1, and the first example of it not done
+    double *sums                # (ranges,), the costs of each
+    double *costs               # (seats, panels of a block)
+    double *each                # (panels of all examples,), or NULL
+    void *Delta                 # of range 0, or NULL
+    void *others                # of the other ranges; from `partials` on, of the present run of each seat
+    Py_ssize_t stride, partials # values between them; -1: no range is longer than a run
+    double end                  # seconds
+
+
+cdef inline floating *Delta_of(const sum_t *call, Py_ssize_t k, floating *_) noexcept nogil:
+    """The sum of range k; NULL for costs alone."""
+    if k == 0 or call.Delta == NULL:
+        return <floating *>call.Delta
+    return <floating *>call.others + (k - 1) * call.stride
+
+
+cdef inline bint has_runs(const sum_t *call, Py_ssize_t k) noexcept nogil:
+    """Is the range longer than a run? Then its runs are summed one by one, so that rounding errors stay small."""
+    return call.Delta != NULL and call.cuts[k + 1] - call.cuts[k] > call.run
+
+
+cdef inline Py_ssize_t end_of_block(const sum_t *call, Py_ssize_t k, Py_ssize_t at, bint *ends_run) noexcept nogil:
+    """The end of the block that begins at this example of range k; does a run end there?"""
+    cdef Py_ssize_t begin = call.cuts[k], end = call.cuts[k + 1]
+    cdef Py_ssize_t stop = min(at - (at - begin) % call.run + call.run, end), last = min(at + call.core.B, stop)
+    ends_run[0] = last == stop
+    return last
+
+
+cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexcept nogil:
+    """The ranges that this seat gets, one after the other; it may stay inside one, where the next call resumes."""
+    cdef const core_t *core = call.core
+    cdef Py_ssize_t B = core.B, n = core.p.n, width = core.panel, k, at, last, i
+    cdef floating *work = <floating *>core.work + seat * B * core.p.units
+    cdef floating *Delta
+    cdef floating *into
+    cdef double *costs = call.costs + seat * (B // width)
+    cdef int64_t *place = call.places + 2 * seat
+    cdef bint runs, ends
+    while call.crew.team.wanted == 0:
+        k, at = place[0], place[1]
+        if k < 0:
+            k = crew_take(&call.crew.tasks)
+            if k >= call.ranges:
+                return
+            at = call.cuts[k]
+        Delta, runs = Delta_of(call, k, _), has_runs(call, k)
+        into = <floating *>call.others + call.partials + seat * call.stride if runs else Delta
+        if at == call.cuts[k]:
+            if k > 0 and Delta != NULL:
+                memset(Delta, 0, n * sizeof(floating))
+            if runs:
+                memset(into, 0, n * sizeof(floating))
+        last = end_of_block(call, k, at, &ends)
+        call.sums[k] += accumulate_block(
+            &core.p, <const floating *>core.theta, &call.sources.data, at, last - at, work, B, True, into, costs,
+            &call.crew.team, 0
         )
-        if each != NULL:
-            for k in range((m + width - 1) // width):
-                each[i // width + k] = costs[k]
-        i += m
-        if seconds() > end:
-            break
+        note(call, at, last, costs)
+        if runs and ends:
+            add_range(Delta, into, 0, n)
+            memset(into, 0, n * sizeof(floating))
+        place[0], place[1] = k if last < call.cuts[k + 1] else -1, last
+        if seconds() > call.end:
+            return
+
+
+cdef inline void note(const sum_t *call, Py_ssize_t at, Py_ssize_t last, const double *costs) noexcept nogil:
+    """each := the costs of the panels of this block."""
+    cdef Py_ssize_t i, width = call.core.panel
+    if call.each != NULL:
+        for i in range((last - at + width - 1) // width):
+            call.each[at // width + i] = costs[i]
+
+
+cdef inline void add_range(floating *into, const floating *x, Py_ssize_t i, Py_ssize_t j) noexcept nogil:
+    """into += x, values i .. j"""
+    while i < j:
+        into[i] += x[i]
+        i += 1
+
+
+cdef inline void sum_together(floating *_, const sum_t *call, int member) noexcept nogil:
+    """The ranges one after the other, all members on each block; they share the one seat."""
+    cdef const core_t *core = call.core
+    cdef team_t *team = &call.crew.team
+    cdef Py_ssize_t n = core.p.n, k = call.places[0], at = call.places[1], last, i, j
+    cdef floating *Delta
+    cdef floating *into
+    cdef double cost
+    cdef bint runs, ends, goes_on = team.wanted == 0
+    i, j = team_share(team, n, APART, member), team_share(team, n, APART, member + 1)
+    while goes_on and k < call.ranges:
+        Delta, runs = Delta_of(call, k, _), has_runs(call, k)
+        into = <floating *>call.others + call.partials if runs else Delta
+        if at == call.cuts[k]:      # the members meet in the block before one adds to Delta
+            if k > 0 and Delta != NULL:
+                memset(Delta + i, 0, (j - i) * sizeof(floating))
+            if runs:
+                memset(into + i, 0, (j - i) * sizeof(floating))
+        last = end_of_block(call, k, at, &ends)
+        cost = accumulate_block(
+            &core.p, <const floating *>core.theta, &call.sources.data, at, last - at, <floating *>core.work, core.B,
+            True, into, call.costs, team, member
+        )
+        if member == 0:
+            call.sums[k] += cost
+            note(call, at, last, call.costs)
+            team.stop = team.wanted or seconds() > call.end
+        team_meet(team)
+        goes_on = not team.stop
+        if runs and ends:
+            add_range(Delta, <const floating *>into, i, j)
+            memset(into + i, 0, (j - i) * sizeof(floating))
+        at = last
+        if last == call.cuts[k + 1]:
+            k += 1
+        if member == 0:
+            call.places[0], call.places[1] = k, at
+
+
+cdef inline void sum_part(void *given, int member) noexcept nogil:
+    """A member takes seat after seat, so that any number of members serves all of them."""
+    cdef const sum_t *call = <const sum_t *>given
+    cdef unsigned callers = enter()
+    cdef Py_ssize_t seat = crew_take(&call.crew.seats)
+    while seat < call.seats:
+        if call.core.format == b"f":
+            sum_seat(<float *>NULL, call, seat)
+        else:
+            sum_seat(<double *>NULL, call, seat)
+        seat = crew_take(&call.crew.seats)
     leave(callers)
-    return i
+
+
+cdef inline void sum_part_together(void *given, int member) noexcept nogil:
+    cdef const sum_t *call = <const sum_t *>given
+    cdef unsigned callers = enter()
+    if call.core.format == b"f":
+        sum_together(<float *>NULL, call, member)
+    else:
+        sum_together(<double *>NULL, call, member)
+    leave(callers)
+
+
+cdef inline void add_others(floating *Delta, const sum_t *call) noexcept nogil:
+    """Delta += the sums of the other ranges, in their order; the member adds whatever values nobody has taken."""
+    cdef Py_ssize_t n = call.core.p.n, i = TOGETHER * crew_take(&call.crew.tasks), k
+    while i < n:
+        for k in range(1, call.ranges):
+            add_range(Delta, <const floating *>Delta_of(call, k, Delta), i, min(i + TOGETHER, n))
+        i = TOGETHER * crew_take(&call.crew.tasks)
+
+
+cdef inline void add_part(void *given, int member) noexcept nogil:
+    cdef const sum_t *call = <const sum_t *>given
+    cdef unsigned callers = enter()
+    if call.core.format == b"f":
+        add_others(<float *>call.Delta, call)
+    else:
+        add_others(<double *>call.Delta, call)
+    leave(callers)
 
 
 cdef inline Py_ssize_t accumulate_one_by_one(

@@ -3,8 +3,7 @@
 The members of a crew take the ranges; a range is summed block by block.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import blas, threads
 from .plan import Plan
-from .threads import Crew
+from .threads import Alone, Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 FEW = 1e7  # floating-point operations up to which a call neither gives up the GIL nor gains by a second thread
@@ -24,12 +23,13 @@ LOWEST = 64  # examples: the full height of a block is at least so many
 BLOCKS = 4  # the fewest blocks of a range, if there are several
 MANY = 2**40  # examples: more than any block has
 RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
+EVEN = 1.15  # places for ranges over ranges: at more, members work on each block together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NO_COSTS = np.empty(0)
 
 
 class Workspace:
-    """The buffers of one member of a crew: a block of examples, the costs of its panels."""
+    """A block of examples, and the costs of its panels."""
 
     def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None:
         dtype = np.dtype(dtype)
@@ -61,12 +61,11 @@ def _long(plan: Plan, m: int) -> bool:
     return plan.large and operations(plan, m) >= threads.LONG
 
 
-def ranges(plan: Plan, first: int, last: int, height: int) -> list[tuple[int, int]]:
-    """The examples first .. last in ranges of whole blocks; their number depends on the sizes alone."""
+def ranges(plan: Plan, first: int, last: int, height: int) -> NDArray[np.int64]:
+    """Where the examples first .. last are cut into ranges of whole blocks; their number depends on the sizes alone."""
     blocks = -(-(last - first) // height)
     n = max(1, min(RANGES, blocks // BLOCKS, RANGE_MEMORY // plan.n_parameters))
-    cuts = [min(last, first + height * (blocks * i // n)) for i in range(n + 1)]
-    return list(pairwise(cuts))
+    return np.array([min(last, first + height * (blocks * i // n)) for i in range(n + 1)])
 
 
 def accumulate(
@@ -78,40 +77,38 @@ def accumulate(
     each : (panels,), receives the costs of each panel of examples.
     """
     n = threads.members(n_threads, operations(plan, m), threads.SHARED_SUM)
-    with threads.Crew(n, apart=_long(plan, m)) as crew:
-        work = [Workspace(plan, m, theta.dtype) for _ in range(n)]
-        return accumulate_range(plan, theta, examples, 0, m, work, Delta, crew, each)
+    with threads.Crew(n, _long(plan, m), kept=plan.kept) as crew:
+        return accumulate_range(plan, theta, examples, 0, m, height(plan, m, theta.dtype), Delta, crew, each)
 
 
 def accumulate_range(
-    plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
-    crew: Crew = threads.ALONE, each: Doubles = NO_COSTS,
+    plan: Plan, theta: Floats, examples: Examples, first: int, last: int, height: int, Delta: Floats,
+    crew: Crew | Alone = threads.ALONE, each: Doubles = NO_COSTS,
 ) -> float:
-    """The same over the examples first .. last, by a crew with a workspace for each member.
+    """The same over the examples first .. last by a crew, in blocks of this height.
 
-    Any free member takes the next range; the sums of the ranges are added in their order.
+    Any free member takes the next range; the sums of the ranges are added in their order. If there are too few ranges for
+    the members, all work on each block.
     """
-    cuts, run = ranges(plan, first, last, work[0].height), RUN * work[0].height
-    costs = [0.0] * len(cuts)
-    Deltas = [Delta] + [np.zeros_like(Delta) for _ in cuts[1:]]
-
-    def accumulate_one(i: int, member: int) -> None:
-        (begin, end), own, into = cuts[i], work[member], Deltas[i]
-        at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
-        while at < end and not crew.team.stopping:
-            stop = min(at - (at - begin) % run + run, end)      # the end of the current run
-            costs[i], at = _backprop.accumulate(
-                plan.code, theta, examples, at, stop, own.block, own.height, own.costs, each, partial, costs[i],
-                threads.SLICE, crew.team,
-            )
-            if at == stop and partial is not into:
-                into += partial
-                partial[:] = 0
-
-    crew.deal(accumulate_one, range(len(cuts)))
-    for other in Deltas[1:]:
-        Delta += other
-    return sum(costs)
+    cuts = ranges(plan, first, last, height)
+    R, run, (team, n, apart) = len(cuts) - 1, RUN * height, crew.who
+    meet = n > 1 and -(-R // n) * n > EVEN * R
+    n = min(n, R) if not meet else n
+    seats = 1 if meet else n
+    places = np.array([[0, first]] if meet else [[-1, 0]] * seats)
+    begun, costs, panels = np.zeros(1, np.int64), np.zeros(R), height // _backprop.panel(theta)
+    others = 0
+    if len(Delta):
+        others = (R - 1 + seats * bool(max(np.diff(cuts)) > run)) * _backprop.spaced(plan.n_parameters)
+    work = crew.room("work", seats * height * plan.units, theta.dtype, aligned)
+    of_panels = crew.room("costs", seats * panels, costs.dtype, np.empty)
+    Deltas = crew.room("Deltas", others, theta.dtype, aligned)
+    while not _backprop.accumulate(
+        plan.code, theta, examples, cuts, places, begun, costs, run, work, height, of_panels, each, Delta, Deltas,
+        threads.SLICE, team, n, meet, apart,
+    ):
+        team, n, apart = crew.who
+    return sum(costs.tolist())
 
 
 def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats) -> float:
@@ -133,14 +130,13 @@ def predict(
     examples, m = _backprop.Examples(X, order=order), len(out)
     work = Workspace(plan, m, theta.dtype)
 
-    def predict_all(first: int, _: int) -> None:
-        while first < m and not crew.team.stopping:
+    first = 0
+    with threads.Crew(1, apart=True, kept=plan.kept) if _long(plan, m) else threads.ALONE as crew:
+        while first < m:
+            team, _, apart = crew.who
             first = _backprop.predict(
-                plan.code, theta, examples, first, m, work.block, work.height, out, threads.SLICE, crew.team
+                plan.code, theta, examples, first, m, work.block, work.height, out, threads.SLICE, team, apart
             )
-
-    with threads.Crew(1, apart=True) if _long(plan, m) else threads.ALONE as crew:
-        crew.deal(predict_all, [0])
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
@@ -178,7 +174,7 @@ def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
     for first in range(0, len(X), work.height):
         last = min(first + work.height, len(X))
         _backprop.predict(
-            plan.code, theta, examples, first, last, work.block, work.height, layers[-1], 1.0, threads.ALONE.team
+            plan.code, theta, examples, first, last, work.block, work.height, layers[-1], 1.0
         )
         for l in range(hidden):
             _backprop.layer(plan.code[3, l + 1], work.block, work.height, layers[l][first:last])
@@ -188,10 +184,13 @@ def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
 def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Floats]:
     """[delta(2), ..., delta(L)], each (m, s_l)."""
     layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
-    Delta, work = np.zeros_like(theta), Workspace(plan, m, theta.dtype)
+    Delta, work, room = np.zeros_like(theta), Workspace(plan, m, theta.dtype), np.empty(0, theta.dtype)
     for first in range(0, m, work.height):
         last = min(first + work.height, m)
-        accumulate_range(plan, theta, examples, first, last, [work], Delta)
+        _backprop.accumulate(
+            plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1, np.int64), np.zeros(1),
+            m, work.block, work.height, work.costs, NO_COSTS, Delta, room, 1.0,
+        )
         for l, layer in enumerate(layers, 1):
             _backprop.layer(plan.code[5, l], work.block, work.height, layer[first:last])
     return layers

@@ -148,7 +148,8 @@ class Stochastic:
 
     def crew(self, n_threads, rows, batches):
         """The threads for this many batches of this many rows, to be lent to the trainer in a with block."""
-        return threads.crew(n_threads, sums.operations(self.trainer.net.plan, rows), batches)
+        plan = self.trainer.net.plan
+        return threads.crew(plan.kept, n_threads, sums.operations(plan, rows), batches)
 
 
 def allowed_threads(n_threads):
