@@ -73,8 +73,8 @@ def large(steps: Any, batches: Batches) -> tuple[float, float]:
 
     def learn(m_b: float, divisor: float | None) -> float:
         rates = batches.rates[steps.taken[0] - before :]
-        team, n, apart = steps.crew.who
-        return _epoch.step(code, steps.theta, m_b, rule, rates, steps.Delta, divisor, team, n - 1 if apart else n)
+        team, n, _ = steps.crew.who
+        return _epoch.step(code, steps.theta, m_b, rule, rates, steps.Delta, divisor, team, n)
 
     return _accumulated(steps, batches, learn)
 
