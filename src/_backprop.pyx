@@ -122,9 +122,10 @@ cdef class Crew:
     cdef readonly object capsule    # of &crew
     cdef int process
 
-    def __cinit__(self):
+    def __cinit__(self, int n=0):
         crew_begin(&self.crew)
         self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), getpid()
+        self.reach(n)
 
     def reach(self, int n):
         """Start threads until there are n, or as many as the system grants; returns their number."""
@@ -301,35 +302,49 @@ def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
 
 
 cdef int take_places(arrays_t *held, sum_t *call, cuts, places) except -1:
-    """The ranges and who works in them, as `accumulate` has left them."""
-    cdef Py_ssize_t i, k
+    """The ranges, and where `accumulate` has got to in them."""
+    cdef Py_ssize_t i, k, at
     call.cuts = <const int64_t *>take(held, cuts, "cuts", b"q", 2, MOST, 0, READ)
     call.ranges = held.views[held.n - 1].shape[0] - 1
-    for i in range(call.ranges):
-        if call.cuts[i] > call.cuts[i + 1]:
-            raise ValueError(f"cuts must not fall; got {call.cuts[i]} before {call.cuts[i + 1]}")
+    for i in range(call.ranges if call.ranges > 1 else 0):
+        if call.cuts[i] >= call.cuts[i + 1]:
+            raise ValueError(f"cuts must rise; got {call.cuts[i]} before {call.cuts[i + 1]}")
     call.places = <int64_t *>take(held, places, "places", b"q", 1, MOST, 2, WRITE)
     call.seats = held.views[held.n - 1].shape[0]
     for i in range(call.seats):
-        k = call.places[2 * i]
-        if not (k == -1 or k == call.ranges or (
-            0 <= k < call.ranges and call.cuts[k] <= call.places[2 * i + 1] <= call.cuts[k + 1]
-        )):
-            raise ValueError(f"places has the example {call.places[2 * i + 1]} of range {k}, where there is none")
+        k, at = call.places[2 * i], call.places[2 * i + 1]
+        if k != -1 and not (0 <= k < call.ranges and call.cuts[k] <= at <= call.cuts[k + 1]):
+            raise ValueError(f"places has example {at} of range {k}, where there is none")
     return 0
 
 
+cdef Py_ssize_t had(const sum_t *call) noexcept:
+    """How many ranges have been begun: they are dealt in their order."""
+    cdef Py_ssize_t i, n = 0
+    for i in range(call.seats):
+        n = max(n, call.places[2 * i] + 1)
+    return n
+
+
+cdef bint complete(const sum_t *call) noexcept:
+    """True if no range has examples left."""
+    cdef Py_ssize_t i
+    for i in range(call.seats):
+        if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
+            return False
+    return had(call) == call.ranges
+
+
 def accumulate(
-    plan, theta, Examples examples not None, cuts, places, next, sums, Py_ssize_t run_of, work, Py_ssize_t B, costs,
+    plan, theta, Examples examples not None, cuts, places, sums, Py_ssize_t run_of, work, Py_ssize_t B, costs,
     each, Delta, others, double budget, crew=None, int n=1, bint meet=False, bint apart=False,
 ):
     """Delta += sum over the examples of all ranges, in blocks of B  ->  True when it is complete.
 
     cuts (ranges + 1,): where the ranges begin and end. A range longer than run_of examples is summed run by run. sums
     (ranges,), zeros at first, receives their costs. With an empty Delta only the costs are summed.
-    places (seats, 2), next (1,): what `accumulate` keeps from call to call. Each seat is in one range at a time: it has
-    number and next example of it; (-1, 0) at first. next[0] is the first range that no seat has had. With `meet` there is
-    one seat, (0, cuts[0]) at first, in which all members work.
+    places (seats, 2): the last range of each seat and its next example, kept from call to call; (-1, 0) at first. A seat
+    is in one range at a time. With `meet` all members work in the one seat.
     work, costs: a block, and a number for each of its panels, for every seat.
     each, or empty: receives the costs of each panel, counted from example 0; cuts must then lie between panels.
     others: room for the Deltas of ranges 1, 2, ..., and for one more for every seat if there are runs; each of them takes
@@ -339,7 +354,6 @@ def accumulate(
     cdef core_t core
     cdef sum_t call
     cdef Py_ssize_t i, longest = 0, ranges
-    cdef int64_t *had
     cdef crew_t alone
     cdef crew_t *members = crew_of(crew, Crew, n, apart, &alone)
     core.held.n = 0
@@ -351,9 +365,6 @@ def accumulate(
         ranges = call.ranges
         if meet and call.seats != 1:
             raise ValueError(f"places must have one row where members meet; got {call.seats}")
-        had = <int64_t *>values(&core.held, next, "next", b"q", 1, WRITE)
-        if not 0 <= had[0] <= ranges:
-            raise ValueError(f"next is {had[0]}; there are {ranges} ranges")
         call.sums = <double *>values(&core.held, sums, "sums", b"d", ranges, WRITE)
         core.work = room(&core.held, work, "work", core.format, call.seats * block(&core, B))
         ready(&examples.sources, call.cuts[0], call.cuts[ranges])
@@ -372,14 +383,9 @@ def accumulate(
             call.seats * call.stride if longest > run_of else 0))
         call.core, call.sources, call.crew, call.run = &core, &examples.sources, members, run_of
         call.end = seconds() + budget
-        members.seats, members.tasks = 0, <int>had[0]
+        members.seats, members.tasks = 0, <int>had(&call)
         run(members, sum_part_together if meet else sum_part, &call, n, meet, apart)
-        if not meet:
-            had[0] = min(members.tasks, ranges)
-        for i in range(call.seats):
-            if call.places[2 * i] != (ranges if meet else -1):
-                return False
-        if not meet and had[0] < ranges:
+        if not complete(&call):
             return False
         if call.Delta != NULL and ranges > 1:
             members.tasks = 0

@@ -67,7 +67,7 @@ cdef struct sum_t:              # a call of `accumulate`, for all members
     crew_t *crew
     const int64_t *cuts         # (ranges + 1,)
     Py_ssize_t ranges, seats, run
-    int64_t *places             # (seats, 2): the range of each seat, or -1, and the first example of it not done
+    int64_t *places             # (seats, 2): the last range of each seat, or -1, and the first example of it not done
     double *sums                # (ranges,), the costs of each
     double *costs               # (seats, panels of a block)
     double *each                # (panels of all examples,), or NULL
@@ -100,27 +100,31 @@ cdef inline Py_ssize_t end_of_block(const sum_t *call, Py_ssize_t k, Py_ssize_t 
 cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexcept nogil:
     """The ranges that this seat gets, one after the other; it may stay inside one, where the next call resumes."""
     cdef const core_t *core = call.core
-    cdef Py_ssize_t B = core.B, n = core.p.n, width = core.panel, k, at, last, i
+    cdef Py_ssize_t B = core.B, n = core.p.n, k, at, last
     cdef floating *work = <floating *>core.work + seat * B * core.p.units
+    cdef floating *run = <floating *>call.others + call.partials + seat * call.stride
     cdef floating *Delta
     cdef floating *into
-    cdef double *costs = call.costs + seat * (B // width)
+    cdef double *costs = call.costs + seat * (B // core.panel)
     cdef int64_t *place = call.places + 2 * seat
     cdef bint runs, ends
     while call.crew.team.wanted == 0:
         k, at = place[0], place[1]
-        if k < 0:
+        if k < 0 or at == call.cuts[k + 1]:
             k = crew_take(&call.crew.tasks)
             if k >= call.ranges:
                 return
             at = call.cuts[k]
+            place[0], place[1] = k, at
         Delta, runs = Delta_of(call, k, _), has_runs(call, k)
-        into = <floating *>call.others + call.partials + seat * call.stride if runs else Delta
+        into = run if runs else Delta
         if at == call.cuts[k]:
             if k > 0 and Delta != NULL:
                 memset(Delta, 0, n * sizeof(floating))
             if runs:
                 memset(into, 0, n * sizeof(floating))
+            if at == call.cuts[k + 1]:
+                continue
         last = end_of_block(call, k, at, &ends)
         call.sums[k] += accumulate_block(
             &core.p, <const floating *>core.theta, &call.sources.data, at, last - at, work, B, True, into, costs,
@@ -128,9 +132,9 @@ cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexc
         )
         note(call, at, last, costs)
         if runs and ends:
-            add_range(Delta, into, 0, n)
+            add_range(Delta, <const floating *>into, 0, n)
             memset(into, 0, n * sizeof(floating))
-        place[0], place[1] = k if last < call.cuts[k + 1] else -1, last
+        place[1] = last
         if seconds() > call.end:
             return
 
@@ -154,13 +158,17 @@ cdef inline void sum_together(floating *_, const sum_t *call, int member) noexce
     """The ranges one after the other, all members on each block; they share the one seat."""
     cdef const core_t *core = call.core
     cdef team_t *team = &call.crew.team
-    cdef Py_ssize_t n = core.p.n, k = call.places[0], at = call.places[1], last, i, j
+    cdef Py_ssize_t n = core.p.n, k = max(call.places[0], 0), at = max(call.places[1], call.cuts[k]), last, i, j
     cdef floating *Delta
     cdef floating *into
     cdef double cost
     cdef bint runs, ends, goes_on = team.wanted == 0
     i, j = team_share(team, n, APART, member), team_share(team, n, APART, member + 1)
-    while goes_on and k < call.ranges:
+    while goes_on:
+        if at == call.cuts[k + 1]:
+            k += 1
+        if k == call.ranges:
+            return
         Delta, runs = Delta_of(call, k, _), has_runs(call, k)
         into = <floating *>call.others + call.partials if runs else Delta
         if at == call.cuts[k]:      # the members meet in the block before one adds to Delta
@@ -176,6 +184,7 @@ cdef inline void sum_together(floating *_, const sum_t *call, int member) noexce
         if member == 0:
             call.sums[k] += cost
             note(call, at, last, call.costs)
+            call.places[0], call.places[1] = k, last
             team.stop = team.wanted or seconds() > call.end
         team_meet(team)
         goes_on = not team.stop
@@ -183,10 +192,6 @@ cdef inline void sum_together(floating *_, const sum_t *call, int member) noexce
             add_range(Delta, <const floating *>into, i, j)
             memset(into + i, 0, (j - i) * sizeof(floating))
         at = last
-        if last == call.cuts[k + 1]:
-            k += 1
-        if member == 0:
-            call.places[0], call.places[1] = k, at
 
 
 cdef inline void sum_part(void *given, int member) noexcept nogil:

@@ -1,8 +1,5 @@
 """Who works in step, one or a crew: the faster is found, and looking for it costs next to nothing."""
 
-import os
-import threading
-
 import numpy as np
 import pytest
 
@@ -48,73 +45,29 @@ def test_the_other_one_is_taken_when_it_has_become_the_faster():
     assert took <= 1.07 * best
 
 
-def test_short_trainings_start_no_thread(monkeypatch):
-    monkeypatch.setattr(threads, "start_new_thread", lambda *_: pytest.fail("a thread was started"))
-    monkeypatch.setattr(threads, "ALONE_FIRST", 60.0)
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((4000, 64)), rng.integers(0, 10, 4000)
-    net = fastbp.Network([64, 100, 10], output="softmax", loss="cross_entropy", seed=0)
-    trainer = fastbp.Trainer(net, "adam", n_threads=2)
-    with threads.crew(2, 1e7, 1e6) as trainer.steps.crew:
-        assert trainer.steps.crew.n == threads.members(2, 1e7)
-        trainer.steps.mean(net.data(X, y), 200)
-
-
 def test_members_join_later_and_change_no_bit(monkeypatch):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((2000, 20)), rng.integers(0, 10, 2000)
 
     def trained(alone):
         net = fastbp.Network([20, 30, 10], output="softmax", loss="cross_entropy", seed=0)
-        trainer, members = fastbp.Trainer(net, "adam"), set()
-        with threads.Crew(2, alone=alone) as trainer.steps.crew:
-            real = trainer.steps.crew._by_all
-            monkeypatch.setattr(trainer.steps.crew, "_by_all", lambda part, n: (members.add(n), real(part, n))[1])
+        trainer = fastbp.Trainer(net, "adam")
+        with threads.Crew(2, choice=threads.Choice(2, alone)) as trainer.steps.crew:
             for _ in range(30):
                 trainer.steps.mean(net.data(X, y), 200)
-        return net.theta.tobytes(), members
+            return net.theta.tobytes(), sum(trainer.steps.crew.who[0].jobs)
 
-    theta, members = trained(60.0)
-    assert members == set()
-    assert trained(0.001) == (theta, {2}) or threads.cores() == 1
+    theta, jobs = trained(60.0)
+    assert jobs == 0
+    later, jobs = trained(0.001)
+    assert later == theta
+    assert jobs > 0
     assert trained(0.0)[0] == theta
-
-
-def test_where_there_is_one_processor_no_thread_is_moved(monkeypatch):
-    monkeypatch.setattr(threads, "_allowed", lambda: {3})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: pytest.fail("the thread was moved"), raising=False)
-    threads.spread(1)
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_crew_that_is_told_to_stop_begins_no_other_task(n):
-    done = []
-    with threads.Crew(n) as crew:
-        def work(task, member):
-            done.append(task)
-            crew.team.want_stop()
-
-        crew.deal(work, range(100))
-    assert 1 <= len(done) <= n
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no processors")
-def test_members_are_spread_over_the_processors_and_stay_free_to_be_moved():
-    allowed, seen = os.sched_getaffinity(0), []
-
-    def moved():
-        threads.spread(1)
-        seen.append(os.sched_getaffinity(0))
-
-    worker = threading.Thread(target=moved)
-    worker.start()
-    worker.join()
-    assert seen == [allowed] == [os.sched_getaffinity(0)]
 
 
 def test_the_choice_is_told_the_steps_that_were_done(monkeypatch):
     told = []
     monkeypatch.setattr(threads.Choice, "took", lambda self, n, steps, seconds: told.append((n, steps)))
-    crew = threads.Crew(2, alone=60.0)
-    assert crew.in_step(lambda budget, team, member: (0.5, 9, 4)) == (0.5, 9, 4)
+    crew = threads.Crew(2, choice=threads.Choice(2, 60.0))
+    assert crew.in_step(lambda budget, team, members, apart: (0.5, 9, 4)) == (0.5, 9, 4)
     assert told == [(1, 4)]

@@ -14,7 +14,7 @@ from helpers import DTYPES
 from fastbp import _backprop, _calls, _epoch, _kernels
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
-# need be in "+", what may be empty in "?". All other arguments are good ones.
+# need be in "+", what may be shorter in "-", what may be empty in "?". All other arguments are good ones.
 ENTRIES = {
     "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
     "_kernels.function": (lambda p, x, out: _kernels.function("exp", x, out), ""),
@@ -23,13 +23,13 @@ ENTRIES = {
         lambda p, X, Y, labels, w, order: _backprop.Examples(X, Y, labels, w, order), "X Y labels w order?+"),
     "_backprop.predict": (
         lambda p, plan, theta, work, out: _backprop.predict(
-            plan, theta, _backprop.Examples(p.X), 0, M, work, p.B, out, 60.0, _backprop.Team(1)),
+            plan, theta, _backprop.Examples(p.X), 0, M, work, p.B, out, 60.0),
         "plan theta work!+ out!+"),
     "_backprop.accumulate": (
-        lambda p, plan, theta, work, costs, each, Delta: _backprop.accumulate(
-            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, costs, each, Delta, 0.0, 60.0,
-            _backprop.Team(1)),
-        "plan theta work!+ costs!+ each!+? Delta!?"),
+        lambda p, plan, theta, cuts, places, sums, work, costs, each, Delta, others: _backprop.accumulate(
+            plan, theta, _backprop.Examples(p.X, p.Y), cuts, places, sums, 8, work, p.B, costs, each, Delta, others,
+            60.0),
+        "plan theta cuts places!- sums! works!+ of_panels!+ each!+? Delta!? others!+"),
     "_backprop.accumulate_per_example": (
         lambda p, plan, theta, work, Delta: _backprop.accumulate_per_example(
             plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, Delta, 0.0, 60.0),
@@ -49,7 +49,7 @@ ENTRIES = {
     "_epoch.steps": (
         lambda p, plan, theta, rates, Delta, work, costs, each, divisors: _epoch.steps(
             plan, theta, _backprop.Examples(p.X, p.Y), M, BATCH, 0, 5, p.rule(), rates, Delta, work, p.B, costs, each,
-            0.0, 0.0, 60.0, _backprop.Team(1), 0, divisors),
+            0.0, 0.0, 60.0, divisors=divisors),
         "plan theta! rates+? Delta! work!+ costs!+ batches!+? divisors+?"),
     "_epoch.step": (
         lambda p, plan, theta, rates, Delta: _epoch.step(plan, theta, 1.0, p.rule(), rates, Delta),
@@ -64,7 +64,7 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner"}    # the last reads no value
+WITHOUT_ARRAYS = {"_backprop.Crew", "_backprop.spaced", "_kernels.check_owner"}     # the last reads no value
 
 
 def good(parts, name):
@@ -76,7 +76,9 @@ def good(parts, name):
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
         "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
-        "slot": lambda: np.zeros_like(parts.theta),
+        "slot": lambda: np.zeros_like(parts.theta), "works": lambda: np.zeros(2 * len(parts.work), dtype),
+        "of_panels": lambda: np.zeros(2 * len(parts.costs)),
+        "others": lambda: np.zeros(3 * _backprop.spaced(len(parts.theta)), dtype),
     }.get(name, lambda: getattr(parts, name))()
 
 
@@ -96,7 +98,7 @@ def other_dtype(a):
 
 
 DAMAGE = {      # name: (makes it, the mark of arguments that it does not damage)
-    "too short": (lambda a: a[:-1].copy(), ""),
+    "too short": (lambda a: a[:-1].copy(), "-"),
     "too long": (lambda a: np.concatenate([a, a[:1]]), "+"),
     "empty": (lambda a: a[:0].copy(), "?"),
     "other dtype": (other_dtype, ""),
@@ -136,7 +138,7 @@ FINE = {
 def cases():
     for entry, (_, names) in ENTRIES.items():
         for i, name in enumerate(names.split()):
-            bare = name.rstrip("!+?")
+            bare = name.rstrip("!+?-")
             for damage, (_, but) in DAMAGE.items():
                 if damage not in FINE.get((entry, bare), ()) and not (but and but in name) and (
                     damage != "read-only" or "!" in name
@@ -149,7 +151,7 @@ def cases():
 def test_fault_54_every_array_of_every_entry_is_checked_where_its_pointer_is_taken(entry, i, name, damage, dtype):
     parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
     call, names = ENTRIES[entry]
-    arrays = [good(parts, each.rstrip("!+?")) for each in names.split()]
+    arrays = [good(parts, each.rstrip("!+?-")) for each in names.split()]
     before = [each.tobytes() for each in arrays]
     bad = DAMAGE[damage][0](arrays[i])
     with pytest.raises((ValueError, TypeError)):
@@ -164,7 +166,7 @@ def test_good_arrays_are_taken(entry, dtype):
     """So that the test above damages what would do"""
     parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
     call, names = ENTRIES[entry]
-    call(parts, *(good(parts, each.rstrip("!+?")) for each in names.split()))
+    call(parts, *(good(parts, each.rstrip("!+?-")) for each in names.split()))
 
 
 def test_every_entry_is_in_the_list():
@@ -210,7 +212,7 @@ def test_vector_functions_take_whole_arrays_alone(arguments):
     {"m": M + 1}, {"m": -1}, {"m": 2**62}, {"batch": 0}, {"batch": -1}, {"batch": -(2**62)}, {"first": -1},
     {"first": 6}, {"last": 6}, {"last": 2**62}, {"last": -1}, {"B": 0}, {"B": -16}, {"B": 7}, {"B": 2**40},
     {"B": 2**62},
-    {"member": 1}, {"member": -1}, {"rule": 3}, {"team": object()}, {"examples": object()},
+    {"members": 2}, {"members": 0}, {"rule": 3}, {"crew": object()}, {"examples": object()},
 ])
 def test_numbers_that_lead_outside_are_refused(bad):
     parts = Parts(np.float64)
@@ -229,20 +231,21 @@ def test_whoever_has_the_capsule_of_another_is_refused():
 
     with pytest.raises(TypeError, match="examples must be"):
         steps(parts, examples=Thief())
-    for cls in (_backprop.Examples, _backprop.Team, _calls.Evaluator, _epoch.Rule):
+    for cls in (_backprop.Examples, _backprop.Crew, _calls.Evaluator, _epoch.Rule):
         with pytest.raises(TypeError):
             type("Other", (cls,), {})
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 2), (0, M + 1), (5, 4), (2**62, 2**62 + 1), (-(2**62), 0)])
 def test_examples_that_are_not_there_are_refused(first, last):
-    parts, team = Parts(np.float64), _backprop.Team(1)
+    parts = Parts(np.float64)
     examples, out = _backprop.Examples(parts.X, parts.Y), np.empty((M + 1, 3))
     for call in (
         lambda: examples.weight(first, last),
-        lambda: _backprop.predict(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, out, 60.0, team),
-        lambda: _backprop.accumulate(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, parts.costs,
-                                     NO_RATES, parts.Delta, 0.0, 60.0, team),
+        lambda: _backprop.predict(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, out, 60.0),
+        lambda: _backprop.accumulate(
+            parts.plan, parts.theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1), M,
+            parts.work, parts.B, parts.costs, NO_RATES, parts.Delta, NO_RATES, 60.0),
         lambda: _epoch.online_steps(parts.plan, parts.theta, examples, first, last, Parts(np.float64, "sgd").rule(),
                                     NO_RATES, parts.work, parts.B, parts.packed, 0.0, 0.0, 60.0, 5),
     ):
@@ -276,10 +279,56 @@ def test_an_order_that_leads_outside_is_refused_and_one_changed_later_is_harmles
     assert np.isfinite(sgd.theta).all()
 
 
-@pytest.mark.parametrize("n", [0, -1, -(2**31)])
-def test_a_team_has_members(n):
-    with pytest.raises(ValueError, match="n must be"):
-        _backprop.Team(n)
+@pytest.mark.parametrize("n", [0, -1, -(2**31), 3, 2**31 - 1])
+def test_no_more_members_work_than_a_crew_has_and_at_least_one(n):
+    crew, parts = _backprop.Crew(), Parts(np.float64)
+    assert crew.reach(1) == 1
+    with pytest.raises(ValueError, match="n is"):
+        steps(parts, crew=crew, members=n)
+    with pytest.raises(ValueError, match="n is"):
+        steps(parts, members=n if n < 1 else 2)
+
+    class Thief:
+        capsule = crew.capsule
+
+    for other in (Thief(), 7, crew.capsule):
+        with pytest.raises(TypeError, match="crew must be"):
+            steps(parts, crew=other)
+    assert steps(parts, crew=crew, members=2)[2:] == (5, 5)
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("cuts", [0, 20, 16], "cuts must rise"), ("cuts", [-1, 16, 40], "examples"), ("cuts", [0, 16, M + 1], "examples"),
+    ("places", [[2, 7], [-1, 0]], "where there is none"), ("places", [[-2, 0], [-1, 0]], "where there is none"),
+    ("places", [[0, 17], [-1, 0]], "where there is none"), ("places", [[1, 15], [-1, 0]], "where there is none"),
+    ("places", [[-1, 0], [1, 2**62]], "where there is none"), ("cuts", [0, 16, 16], "cuts must rise"),
+])
+def test_a_sum_that_is_nowhere_in_its_examples_is_refused(name, value, says):
+    parts = Parts(np.float64)
+    given = {"cuts": parts.cuts, "places": parts.places} | {name: np.array(value)}
+    with pytest.raises(ValueError, match=says):
+        _backprop.accumulate(
+            parts.plan, parts.theta, _backprop.Examples(parts.X, parts.Y), given["cuts"], given["places"],
+            parts.sums, 8, np.zeros(2 * len(parts.work)), parts.B, np.zeros(2 * len(parts.costs)), NO_RATES,
+            parts.Delta, np.zeros(300), 60.0)
+    assert (parts.sums == 0).all()
+    assert (parts.Delta == 0).all()
+
+
+def test_members_that_meet_have_one_seat_and_runs_have_examples():
+    parts = Parts(np.float64)
+
+    def accumulate(places, run_of, meet):
+        return _backprop.accumulate(
+            parts.plan, parts.theta, _backprop.Examples(parts.X, parts.Y), parts.cuts, places, parts.sums,
+            run_of, np.zeros(2 * len(parts.work)), parts.B, np.zeros(2 * len(parts.costs)), NO_RATES, parts.Delta,
+            np.zeros(300), 60.0, meet=meet)
+
+    with pytest.raises(ValueError, match="one row where members meet"):
+        accumulate(parts.places, 8, True)
+    with pytest.raises(ValueError, match="run_of must be"):
+        accumulate(parts.places, 0, False)
+    assert accumulate(np.array([[-1, 0]]), 8, True)
 
 
 @pytest.mark.parametrize("value", [-1, 0, 1, 10**6, 2**31, 2**62, -(2**63)])

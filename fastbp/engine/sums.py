@@ -95,8 +95,7 @@ def accumulate_range(
     meet = n > 1 and -(-R // n) * n > EVEN * R
     n = min(n, R) if not meet else n
     seats = 1 if meet else n
-    places = np.array([[0, first]] if meet else [[-1, 0]] * seats)
-    begun, costs, panels = np.zeros(1, np.int64), np.zeros(R), height // _backprop.panel(theta)
+    places, costs, panels = np.array([[-1, 0]] * seats), np.zeros(R), height // _backprop.panel(theta)
     others = 0
     if len(Delta):
         others = (R - 1 + seats * bool(max(np.diff(cuts)) > run)) * _backprop.spaced(plan.n_parameters)
@@ -104,7 +103,7 @@ def accumulate_range(
     of_panels = crew.room("costs", seats * panels, costs.dtype, np.empty)
     Deltas = crew.room("Deltas", others, theta.dtype, aligned)
     while not _backprop.accumulate(
-        plan.code, theta, examples, cuts, places, begun, costs, run, work, height, of_panels, each, Delta, Deltas,
+        plan.code, theta, examples, cuts, places, costs, run, work, height, of_panels, each, Delta, Deltas,
         threads.SLICE, team, n, meet, apart,
     ):
         team, n, apart = crew.who
@@ -188,8 +187,8 @@ def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Fl
     for first in range(0, m, work.height):
         last = min(first + work.height, m)
         _backprop.accumulate(
-            plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1, np.int64), np.zeros(1),
-            m, work.block, work.height, work.costs, NO_COSTS, Delta, room, 1.0,
+            plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1), m,
+            work.block, work.height, work.costs, NO_COSTS, Delta, room, 1.0,
         )
         for l, layer in enumerate(layers, 1):
             _backprop.layer(plan.code[5, l], work.block, work.height, layer[first:last])
