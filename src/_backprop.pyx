@@ -17,17 +17,18 @@ from libc.stdint cimport int64_t
 
 from _backprop cimport team_want_stop
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room,
+    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room,
     refusal, room, some, stays, take, take_work, values,
 )
-from _crew cimport crew_begin, crew_end, crew_of, crew_reach, crew_t, run
+from _crew cimport crew_begin, crew_end, crew_of, crew_reach, crew_t, run_job
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
     one_forward, output_of, plan_t, rows_t, seconds, to_panels, to_rows,
 )
 from _memory cimport owner_of, shows
 from _ranges cimport (
-    APART, accumulate_one_by_one, add_part, prediction_t, predict_part, sum_part, sum_part_together, sum_t,
+    APART, accumulate_one_by_one, add_part, begun, complete, prediction_t, predict_part, sum_part, sum_part_together,
+    sum_t, take_places,
 )
 from _sources cimport SOURCES, fit, open_rows, ready, sources_t
 
@@ -178,7 +179,7 @@ def predict(
         call.out = take(&core.held, out, "out", core.format, last, MOST, core.p.s[core.p.L - 1], WRITE)
         call.core, call.sources, call.first, call.last = &core, &examples.sources, first, last
         call.budget, call.team = budget, &members.team
-        run(members, predict_part, &call, 1, False, apart)
+        run_job(members, predict_part, &call, 1, False, apart)
         return call.first
     finally:
         give_back(&core.held)
@@ -301,40 +302,6 @@ def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
         give_back(&core.held)
 
 
-cdef int take_places(arrays_t *held, sum_t *call, cuts, places) except -1:
-    """The ranges, and where `accumulate` has got to in them."""
-    cdef Py_ssize_t i, k, at
-    call.cuts = <const int64_t *>take(held, cuts, "cuts", b"q", 2, MOST, 0, READ)
-    call.ranges = held.views[held.n - 1].shape[0] - 1
-    for i in range(call.ranges if call.ranges > 1 else 0):
-        if call.cuts[i] >= call.cuts[i + 1]:
-            raise ValueError(f"cuts must rise; got {call.cuts[i]} before {call.cuts[i + 1]}")
-    call.places = <int64_t *>take(held, places, "places", b"q", 1, MOST, 2, WRITE)
-    call.seats = held.views[held.n - 1].shape[0]
-    for i in range(call.seats):
-        k, at = call.places[2 * i], call.places[2 * i + 1]
-        if k != -1 and not (0 <= k < call.ranges and call.cuts[k] <= at <= call.cuts[k + 1]):
-            raise ValueError(f"places has example {at} of range {k}, where there is none")
-    return 0
-
-
-cdef Py_ssize_t had(const sum_t *call) noexcept:
-    """How many ranges have been begun: they are dealt in their order."""
-    cdef Py_ssize_t i, n = 0
-    for i in range(call.seats):
-        n = max(n, call.places[2 * i] + 1)
-    return n
-
-
-cdef bint complete(const sum_t *call) noexcept:
-    """True if no range has examples left."""
-    cdef Py_ssize_t i
-    for i in range(call.seats):
-        if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
-            return False
-    return had(call) == call.ranges
-
-
 def accumulate(
     plan, theta, Examples examples not None, cuts, places, sums, Py_ssize_t run_of, work, Py_ssize_t B, costs,
     each, Delta, others, double budget, crew=None, int n=1, bint meet=False, bint apart=False,
@@ -343,12 +310,12 @@ def accumulate(
 
     cuts (ranges + 1,): where the ranges begin and end. A range longer than run_of examples is summed run by run. sums
     (ranges,), zeros at first, receives their costs. With an empty Delta only the costs are summed.
-    places (seats, 2): the last range of each seat and its next example, kept from call to call; (-1, 0) at first. A seat
-    is in one range at a time. With `meet` all members work in the one seat.
+    places (seats, 2): the last range of each seat and its next example, kept from call to call; (-1, 0) at first. A
+    seat is in one range at a time. With `meet` all members work in the one seat.
     work, costs: a block, and a number for each of its panels, for every seat.
     each, or empty: receives the costs of each panel, counted from example 0; cuts must then lie between panels.
-    others: room for the Deltas of ranges 1, 2, ..., and for one more for every seat if there are runs; each of them takes
-    `spaced(parameters)` values.
+    others: room for the Deltas of ranges 1, 2, ..., and for one more for every seat if there are runs; each of them
+    takes `spaced(parameters)` values.
     If the crew is asked to stop, Delta is not usable.
     """
     cdef core_t core
@@ -383,13 +350,13 @@ def accumulate(
             call.seats * call.stride if longest > run_of else 0))
         call.core, call.sources, call.crew, call.run = &core, &examples.sources, members, run_of
         call.end = seconds() + budget
-        members.seats, members.tasks = 0, <int>had(&call)
-        run(members, sum_part_together if meet else sum_part, &call, n, meet, apart)
+        members.seats, members.tasks = 0, <int>begun(&call)
+        run_job(members, sum_part_together if meet else sum_part, &call, n, meet, apart)
         if not complete(&call):
             return False
         if call.Delta != NULL and ranges > 1:
             members.tasks = 0
-            run(members, add_part, &call, n, False, apart)
+            run_job(members, add_part, &call, n, False, apart)
         return True
     finally:
         give_back(&core.held)

@@ -38,7 +38,7 @@ cdef extern from *:
 
 
 cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *alone) except NULL:
-    """The crew inside a fastbp._backprop.Crew, which must have n members; None is `alone`, the caller without threads."""
+    """The crew inside a fastbp._backprop.Crew, which must have n members; None is `alone`, the caller by itself."""
     cdef crew_t *found = alone
     if crew is None:
         crew_begin(alone)
@@ -51,10 +51,10 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
     return found
 
 
-cdef inline int run(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
-    """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who stays
-    apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs here but
-    that of signal handlers."""
+cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
+    """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who
+    stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs here
+    but that of signal handlers."""
     cdef bint done = False
     struck = None
     with nogil:

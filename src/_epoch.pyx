@@ -16,7 +16,7 @@ from _checked cimport (
     MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan, own_room, room, some,
     stays, take, take_work, values,
 )
-from _crew cimport crew_of, crew_t, run
+from _crew cimport crew_of, crew_t, run_job
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
     rows_t, seconds, step_t,
@@ -76,7 +76,8 @@ def steps(
     caller is interrupted. Returns (total + the sum of m_b J_b, penalty included, over the batches done; weight + the
     sum of their m_b; the first batch not done; the steps done). It returns after about `budget` seconds at the latest,
     or when the crew is asked to stop. theta is then as the last finished step left it.
-    n members of the crew (None: the caller) take each step together. With `apart` the caller is none of them, and looks for Ctrl-C.
+    n members of the crew (None: the caller) take each step together. With `apart` the caller is none of them, and looks
+    for Ctrl-C.
     """
     cdef core_t core
     cdef epoch_t e
@@ -107,7 +108,7 @@ def steps(
         e.data, e.m, e.batch_size, e.batch, e.last = &sources.data, m, batch_size, first, last
         e.total, e.weight, e.budget, e.team = total, weight, budget, &members.team
         call.core, call.e, call.rule = &core, &e, &rule.own
-        run(members, part_of_steps, &call, n, True, apart)
+        run_job(members, part_of_steps, &call, n, True, apart)
     finally:
         give_back(&core.held)
     return call.total, call.weight, call.batch, call.done
@@ -130,7 +131,7 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None
         call.rate = <const double *>some(&core.held, rates, "rates", b"d", 1, READ)
         call.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
         call.core, call.team = &core, &members.team
-        run(members, part_of_step, &call, n, True, False)
+        run_job(members, part_of_step, &call, n, True, False)
     finally:
         give_back(&core.held)
     return penalty_of(&rule.own)

@@ -1,5 +1,5 @@
-"""The loops behind the functions of _backprop.pyx. They go over examples in blocks of B until the time is up or the crew
-is asked to stop.
+"""The loops behind the functions of _backprop.pyx. They go over examples in blocks of B until the time is up or the
+crew is asked to stop.
 """
 
 from cython cimport floating
@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 from _backprop cimport accumulate_block, accumulate_example, forward, load, team_meet, team_share, team_t
-from _checked cimport core_t
+from _checked cimport MOST, READ, WRITE, arrays_t, core_t, take
 from _crew cimport crew_t, crew_take
 from _kernels cimport enter, leave, output_of, plan_t, seconds, to_rows
 from _sources cimport sources_t
@@ -73,8 +73,43 @@ cdef struct sum_t:              # a call of `accumulate`, for all members
     double *each                # (panels of all examples,), or NULL
     void *Delta                 # of range 0, or NULL
     void *others                # of the other ranges; from `partials` on, of the present run of each seat
-    Py_ssize_t stride, partials # values between them; -1: no range is longer than a run
+    Py_ssize_t stride           # values between two of them
+    Py_ssize_t partials
     double end                  # seconds
+
+
+cdef inline int take_places(arrays_t *held, sum_t *call, cuts, places) except -1:
+    """The ranges, and where `accumulate` has got to in them."""
+    cdef Py_ssize_t i, k, at
+    call.cuts = <const int64_t *>take(held, cuts, "cuts", b"q", 2, MOST, 0, READ)
+    call.ranges = held.views[held.n - 1].shape[0] - 1
+    for i in range(call.ranges if call.ranges > 1 else 0):
+        if call.cuts[i] >= call.cuts[i + 1]:
+            raise ValueError(f"cuts must rise; got {call.cuts[i]} before {call.cuts[i + 1]}")
+    call.places = <int64_t *>take(held, places, "places", b"q", 1, MOST, 2, WRITE)
+    call.seats = held.views[held.n - 1].shape[0]
+    for i in range(call.seats):
+        k, at = call.places[2 * i], call.places[2 * i + 1]
+        if k != -1 and not (0 <= k < call.ranges and call.cuts[k] <= at <= call.cuts[k + 1]):
+            raise ValueError(f"places has example {at} of range {k}, where there is none")
+    return 0
+
+
+cdef inline Py_ssize_t begun(const sum_t *call) noexcept:
+    """How many ranges have been begun: they are dealt in their order."""
+    cdef Py_ssize_t i, n = 0
+    for i in range(call.seats):
+        n = max(n, call.places[2 * i] + 1)
+    return n
+
+
+cdef inline bint complete(const sum_t *call) noexcept:
+    """True if no range has examples left."""
+    cdef Py_ssize_t i
+    for i in range(call.seats):
+        if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
+            return False
+    return begun(call) == call.ranges
 
 
 cdef inline floating *Delta_of(const sum_t *call, Py_ssize_t k, floating *_) noexcept nogil:
@@ -102,7 +137,7 @@ cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexc
     cdef const core_t *core = call.core
     cdef Py_ssize_t B = core.B, n = core.p.n, k, at, last
     cdef floating *work = <floating *>core.work + seat * B * core.p.units
-    cdef floating *run = <floating *>call.others + call.partials + seat * call.stride
+    cdef floating *own_run = <floating *>call.others + call.partials + seat * call.stride
     cdef floating *Delta
     cdef floating *into
     cdef double *costs = call.costs + seat * (B // core.panel)
@@ -117,7 +152,7 @@ cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexc
             at = call.cuts[k]
             place[0], place[1] = k, at
         Delta, runs = Delta_of(call, k, _), has_runs(call, k)
-        into = run if runs else Delta
+        into = own_run if runs else Delta
         if at == call.cuts[k]:
             if k > 0 and Delta != NULL:
                 memset(Delta, 0, n * sizeof(floating))

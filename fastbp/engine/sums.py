@@ -87,8 +87,8 @@ def accumulate_range(
 ) -> float:
     """The same over the examples first .. last by a crew, in blocks of this height.
 
-    Any free member takes the next range; the sums of the ranges are added in their order. If there are too few ranges for
-    the members, all work on each block.
+    Any free member takes the next range; the sums of the ranges are added in their order. If there are too few ranges
+    for the members, all work on each block.
     """
     cuts = ranges(plan, first, last, height)
     R, run, (team, n, apart) = len(cuts) - 1, RUN * height, crew.who

@@ -2,11 +2,10 @@
 
 The number of threads never changes a bit. Crews live on between calls: their threads spin for a moment, then sleep. A
 call borrows one for itself: two trainings that shared one, each waiting for its own members, would wait for ever. Only
-the calling thread runs Python and receives signals. It works as a member, in compiled calls of about 20 ms, so that Ctrl-C
-can never cut a job between two members.
+the calling thread runs Python and receives signals. It works as a member, in compiled calls of about 20 ms, so that
+Ctrl-C can never cut a job between two members.
 """
 
-import contextlib
 import os
 import time
 import weakref
@@ -23,15 +22,15 @@ from . import checks, quota
 Result = TypeVar("Result", bound=tuple[Any, ...])
 Make = Callable[[int, np.dtype[Any]], NDArray[Any]]
 
-# Floating-point operations from which a second thread pays, measured on two cores: of a step; of all steps of a call; of a
-# sum over examples.
+# Floating-point operations from which a second thread pays, measured on two cores: of a step; of all steps of a call;
+# of a sum over examples.
 SHARED = 2e6
 SHARED_CALL = 1e8
 SHARED_SUM = 2e7
 LONG = 4e8  # operations of a step that would delay Ctrl-C too much in the calling thread
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-# Seconds that the calling thread works before the members of a crew meet at barriers for the first time. A step of members
-# that wait for a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their last product.
+# Seconds that the calling thread works before the members of a crew meet at barriers for the first time. A step of
+# members that wait for a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their product.
 ALONE_FIRST = 0.005
 TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
@@ -163,13 +162,13 @@ class Pool:
         self._free.append(hands)
 
 
-_pool: Callable[[], Pool | None] = lambda: None
+_pool: weakref.ref[Pool] | None = None
 
 
 def _forget_pool() -> None:
     """In a forked child: the threads stayed with the parent"""
     global _pool
-    _pool = lambda: None     # noqa: E731
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that cannot fork have none)
@@ -187,7 +186,7 @@ class Kept:
     def pool(self) -> Pool:
         """The one pool of this process."""
         global _pool
-        found = _pool()
+        found = None if _pool is None else _pool()
         if found is None:
             found = Pool()
             _pool = weakref.ref(found)

@@ -39,11 +39,11 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
     examples, m, size, rates, scale, each, divisors, total, weight = batches
     code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
     work = steps.workspace(size)
-    batch, batches_in_all = 0, -(-m // size)
-    while batch < batches_in_all:
+    batch, last = 0, -(-m // size)
+    while batch < last:
         total, weight, batch, _ = steps.crew.in_step(
             lambda budget, team, n, apart, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
-                _epoch.steps(code, theta, examples, m, size, at, batches_in_all, rule, rates, steps.Delta, work.block, work.height,
+                _epoch.steps(code, theta, examples, m, size, at, last, rule, rates, steps.Delta, work.block, work.height,
                              work.costs, each, so_far[0], so_far[1], budget, team, n, apart, divisors)
             )
         )
