@@ -53,8 +53,8 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
 
 cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
     """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who
-    stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs here
-    but that of signal handlers."""
+    stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs
+    here but that of signal handlers."""
     cdef bint done = False
     struck = None
     with nogil:

@@ -1,11 +1,9 @@
-"""What the compiled core does where Python seldom leads it: work to be left undone, labels that their owner has changed,
-arrays that it must hand back."""
+"""What the compiled core does where Python seldom leads it: work to be left undone, labels that their owner has
+changed, arrays that it must hand back."""
 
 import inspect
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np

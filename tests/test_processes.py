@@ -281,15 +281,16 @@ size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 X, y = np.random.default_rng(0).standard_normal((4000, 60)), np.arange(4000) % 10
 net = fastbp.Network([60, 80, 10], output="softmax", seed=0)
 data, expected = net.data(X, y), net.cost_and_gradient(X, y, n_threads=1)
-resource.setrlimit(resource.RLIMIT_AS, (size + (40 << 20), -1))
-crews = [threads.Crew(200) for _ in range(8)]
+resource.setrlimit(resource.RLIMIT_AS, (size + (5 << 20), -1))
+crews = [threads.Crew(20) for _ in range(4)]
 resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 granted = [crew.n for crew in crews]
-assert 1 <= min(granted) < 200, granted
+assert 1 <= min(granted) < 20, granted
 from fastbp.engine import sums
 for crew in (crews[0], crews[-1]):
     D = np.zeros(net.n_parameters)
-    sums.accumulate_range(net.plan, net.theta, data.examples(), 0, 4000, 64, D, crew)
+    height = sums.height(net.plan, 4000, D.dtype)
+    sums.accumulate_range(net.plan, net.theta, data.examples(), 0, 4000, height, D, crew)
     assert (D / 4000 == expected[1]).all()
 print(len(crews[0].who[0].jobs) == crews[0].n - 1)
 """

@@ -43,8 +43,8 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
     while batch < last:
         total, weight, batch, _ = steps.crew.in_step(
             lambda budget, team, n, apart, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
-                _epoch.steps(code, theta, examples, m, size, at, last, rule, rates, steps.Delta, work.block, work.height,
-                             work.costs, each, so_far[0], so_far[1], budget, team, n, apart, divisors)
+                _epoch.steps(code, theta, examples, m, size, at, last, rule, rates, steps.Delta, work.block,
+                             work.height, work.costs, each, so_far[0], so_far[1], budget, team, n, apart, divisors)
             )
         )
     return total, weight

@@ -126,8 +126,9 @@ class RankSteps:
                 data, rows = self._rows(X, Y, sample_weight, order)
                 longest = max(1, len(rows) // group.own)
                 longest = longest if size is None else min(longest, batches.share(size, group, 0))
+                operations = sums.operations(self.own.net.plan, longest)
                 self.own.crew = stack.enter_context(threads.crew(
-                    self.own.plan.kept, self.own.n_threads, sums.operations(self.own.net.plan, longest), max(1, len(rows) / longest)))
+                    self.own.plan.kept, self.own.n_threads, operations, max(1, len(rows) / longest)))
                 return list(self._cut(data, rows, size))
 
             for m_b_J, m_b in self.steps(prepare):
