@@ -160,7 +160,7 @@ def test_arrays_are_kept_with_the_threads_up_to_a_size(monkeypatch):
 # ---------------------------------------------------------------- one call at a time
 
 
-def test_two_trainings_at_once_in_two_threads_have_threads_of_their_own():
+def test_fault_7_two_trainings_at_once_in_two_threads_have_threads_of_their_own():
     def trained(seed, into):
         net = network(seed)
         fastbp.train(net, X, Y, optimizer="adam", epochs=3, batch_size=500, seed=seed, n_threads=2)
@@ -231,7 +231,7 @@ def test_signals_go_to_the_threads_of_python_alone():
         assert not blocked >> signal - 1 & 1
 
 
-def test_the_quota_is_read_again_after_a_second(monkeypatch):
+def test_fault_4_the_quota_is_read_again_after_a_second(monkeypatch):
     now, limit = [100.0], [4.0]
     monkeypatch.setattr(quota, "_known", (-np.inf, np.inf))
     monkeypatch.setattr(quota, "smallest", lambda: limit[0])
@@ -243,7 +243,7 @@ def test_the_quota_is_read_again_after_a_second(monkeypatch):
     assert quota.processors() == 1.5
 
 
-def test_a_quota_that_changes_changes_the_members_and_no_bit(monkeypatch):
+def test_fault_4_a_quota_that_changes_changes_the_members_and_no_bit(monkeypatch):
     net, seen = network(), []
     real = _backprop.accumulate
     monkeypatch.setattr(_backprop, "accumulate", lambda *a: (seen.append(a[-3]), real(*a))[1])
@@ -298,7 +298,7 @@ for again in range(3):      # with a crew that sleeps, and one that spins
 
 
 @linux
-def test_a_forked_child_has_a_crew_of_its_own():
+def test_fault_1_a_forked_child_has_a_crew_of_its_own():
     lines = run(FORKS).splitlines()
     assert lines == ["1 True 1"] * 3
 
@@ -323,7 +323,7 @@ elif how == "sys.exit":
 
 
 @pytest.mark.parametrize("how", ["idle", "daemon", "atexit", "cycle", "sys.exit"])
-def test_the_interpreter_ends_with_a_living_crew(how):
+def test_fault_11_the_interpreter_ends_with_a_living_crew(how):
     assert run(EXITS, how, timeout=60) == ("True" if how == "atexit" else "")
 
 
@@ -355,13 +355,13 @@ print(caught, sorted(late)[15] < 0.1, D(1) == expected)
 
 
 @pytest.mark.skipif(not hasattr(__import__("signal"), "setitimer"), reason="this system has no interval timer")
-def test_ctrl_c_ends_a_sum_of_a_crew_and_the_next_one_is_whole():
+def test_fault_9_ctrl_c_ends_a_sum_of_a_crew_and_the_next_one_is_whole():
     assert run(INTERRUPTED) == "30 True True"
 
 
 @linux
 @pytest.mark.parametrize("kib", [64, 1024])
-def test_small_stacks_of_the_system_suffice(kib):
+def test_fault_8_small_stacks_of_the_system_suffice(kib):
     code = START + """
 expected = D(1)
 before = net.copy()

@@ -27,6 +27,8 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
+    "kernels/crew.h": ["crew", "crew_kept", "processes", "large"],
+    "kernels/park.h": ["crew", "crew_kept", "processes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],

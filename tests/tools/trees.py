@@ -115,7 +115,7 @@ class Build:
         """(module, C file) of a change of this file"""
         both = {("_backprop", "_backprop"), ("_epoch", "_epoch")}
         if name.startswith("src/kernels/"):
-            return both if name == "src/kernels/team.h" else {("_kernels", self.isa)}
+            return both if name.endswith(("team.h", "crew.h", "park.h")) else {("_kernels", self.isa)}
         if name.endswith(".pyx"):
             return {(Path(name).stem, Path(name).stem)}
         if name in ("src/_update.pxd", "src/_rule.pxd", "src/_steps.pxd"):
