@@ -98,6 +98,7 @@ def test_members_share_ranges_or_blocks_and_change_no_bit(m, dtype, monkeypatch)
         monkeypatch.setattr(sums, "RUN", run_of)
         monkeypatch.setattr(sums, "RANGES", ranges)
         monkeypatch.setattr(threads, "SLICE", budget)
+        monkeypatch.setattr(threads, "SHARED_SUM", 0)
         for n, apart in ((1, False), (2, False), (3, True), (5, False)):
             D, each = np.zeros(net.n_parameters, dtype), np.zeros(-(-m // _backprop.panel(net.theta)))
             with threads.Crew(n, apart) as crew:

@@ -3,6 +3,7 @@
 The members of a crew take the ranges; a range is summed block by block.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -88,15 +89,15 @@ def accumulate_range(
     """The same over the examples first .. last by a crew, in blocks of this height.
 
     Any free member takes the next range; the sums of the ranges are added in their order. If there are too few ranges
-    for the members, all work on each block.
+    for the members, all work on each block together, unless that has been slower.
     """
     cuts = ranges(plan, first, last, height)
     R, run, (team, n, apart) = len(cuts) - 1, RUN * height, crew.who
-    meet = n > 1 and -(-R // n) * n > EVEN * R
-    n = min(n, R) if not meet else n
-    seats = 1 if meet else n
-    places, costs, panels = np.array([[-1, 0]] * seats), np.zeros(R), height // _backprop.panel(theta)
-    others = 0
+    choice = _choice(plan, R, n, operations(plan, last - first))
+    meet, begun = choice is not None and choice.next()[0] > 1, time.perf_counter()
+    n = n if meet else min(n, R)
+    seats, panels = 1 if meet else n, height // _backprop.panel(theta)
+    places, costs, others = np.array([[-1, 0]] * seats), np.zeros(R), 0
     if len(Delta):
         others = (R - 1 + seats * bool(max(np.diff(cuts)) > run)) * _backprop.spaced(plan.n_parameters)
     work = crew.room("work", seats * height * plan.units, theta.dtype, aligned)
@@ -106,8 +107,18 @@ def accumulate_range(
         plan.code, theta, examples, cuts, places, costs, run, work, height, of_panels, each, Delta, Deltas,
         threads.SLICE, team, n, meet, apart,
     ):
-        team, n, apart = crew.who
+        team, _, apart = crew.who
+        n = min(n, crew.n)
+    if choice is not None:
+        choice.took(crew.n if meet else 1, 1, time.perf_counter() - begun)
     return sum(costs.tolist())
+
+
+def _choice(plan: Plan, R: int, n: int, operations: float) -> threads.Choice | None:
+    """Who sums: all members each block together, or (1) each its own ranges. None if these are as many as needed."""
+    if n == 1 or operations < threads.SHARED_SUM or -(-R // n) * n <= EVEN * R:
+        return None
+    return plan.kept.choice("sum", n, operations)
 
 
 def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats) -> float:

@@ -25,7 +25,7 @@ Make = Callable[[int, np.dtype[Any]], NDArray[Any]]
 # Floating-point operations from which a second thread pays, measured on two cores: of a step; of all steps of a call;
 # of a sum over examples.
 SHARED = 2e6
-SHARED_CALL = 1e8
+SHARED_CALL = 2e7
 SHARED_SUM = 2e7
 LONG = 4e8  # operations of a step that would delay Ctrl-C too much in the calling thread
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
@@ -37,7 +37,7 @@ SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
 TERM = 1.0  # seconds that the faster number then works, at most
 SHARE = 0.05  # part of all working time for trials: the loss if the other is always slower
 KEPT = 2**24  # bytes of an array that is kept between calls, at most
-CHOICES = 8  # kinds of steps of which is kept who was the faster
+CHOICES = 8  # kinds of work of which is kept who was the faster
 
 
 def cores() -> int:
@@ -180,7 +180,7 @@ class Kept:
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
-        self._choices: dict[tuple[int, float], Choice] = {}
+        self._choices: dict[tuple[str, int, float], Choice] = {}
 
     @property
     def pool(self) -> Pool:
@@ -193,12 +193,12 @@ class Kept:
         self._pool = found
         return found
 
-    def choice(self, n: int, operations: float) -> Choice:
-        """Who takes steps of so many operations, n or one."""
+    def choice(self, work: str, n: int, operations: float) -> Choice:
+        """Who does this work of so many operations together, n or one."""
         if len(self._choices) > CHOICES:
             self._choices.clear()
         alone = 0.0 if operations >= SHARED_SUM else ALONE_FIRST
-        return self._choices.setdefault((n, operations), Choice(n, alone))
+        return self._choices.setdefault((work, n, operations), Choice(n, alone))
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         """A copy begins with nothing."""
@@ -292,4 +292,4 @@ def crew(kept: Kept, n_threads: Count | None, operations: float, steps: float) -
     n = members(n_threads, operations)
     if operations * steps < SHARED_CALL:
         n = 1
-    return Crew(n, operations >= LONG, kept.choice(n, operations) if n > 1 else None, kept)
+    return Crew(n, operations >= LONG, kept.choice("step", n, operations) if n > 1 else None, kept)
