@@ -9,7 +9,7 @@ from multiprocessing import parent_process
 import numpy as np
 
 from .. import optimizers
-from ..engine import sums, threads
+from ..engine import blas, sums, threads
 from ..optimizers import SGD, Adam
 from ..schedules import InverseScaling
 from ..training.trainer import Trainer
@@ -132,8 +132,9 @@ class Stochastic:
                 rows = np.diff([*range(0, m, batch_size), m])
                 each = np.zeros((len(rows), 2))
                 trainer.steps.mean(data, batch_size, order_of, each)
-                each[:, 0] *= self._shares(data, batch_size, order_of)
-                total += float(rows @ (each @ [1 / divisor, 1]))
+                with blas.single_thread(everywhere=True):
+                    each[:, 0] *= self._shares(data, batch_size, order_of)
+                    total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
 
     def _shares(self, data, batch_size, order):
