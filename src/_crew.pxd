@@ -51,11 +51,19 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
     return found
 
 
+cdef inline bint hears_signals() except -1:
+    """True in the main thread. Another one waits to the end: it might be ended when it asks for the GIL at exit, while
+    the members still read its arguments."""
+    import threading
+    return threading.get_ident() == threading.main_thread().ident
+
+
 cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
     """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who
     stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs
     here but that of signal handlers."""
     cdef bint done = False
+    cdef double look = LOOK if apart and hears_signals() else 0
     struck = None
     with nogil:
         crew_call(crew, job, arguments, n, meet, apart)
@@ -64,7 +72,7 @@ cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint me
             done = crew_wait(crew, 0)
     while not done:
         with nogil:
-            done = crew_wait(crew, LOOK)
+            done = crew_wait(crew, look)
         if done:
             break
         try:

@@ -1,5 +1,6 @@
 """Crews live on between calls: who owns them, what they cost meanwhile, and when they end."""
 
+import contextlib
 import copy
 import gc
 import os
@@ -191,6 +192,14 @@ def test_no_two_calls_have_the_same_threads():
     assert one.who == (one._hands.threads, 1, False)
 
 
+def test_no_more_than_a_few_crews_are_kept():
+    kept = threads.Kept()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * threads.CREWS):
+            stack.enter_context(threads.Crew(2, kept=kept))
+    assert len(hands()) == threads.CREWS
+
+
 def test_a_network_is_summed_in_many_threads_at_once():
     net = network()
     expected, wrong = D(net, 1), []
@@ -314,6 +323,14 @@ if how == "daemon":
             D()
     threading.Thread(target=work, daemon=True).start()
     time.sleep(0.02)
+elif how == "daemon, apart":
+    wide = fastbp.Network([800, 900, 700, 10], dtype="f4", seed=0)
+    Z, t = np.ones((1500, 800), "f4"), np.arange(1500) % 10
+    def work():
+        while True:
+            wide.cost_and_gradient(Z, t, n_threads=2)
+    threading.Thread(target=work, daemon=True).start()
+    time.sleep(float(sys.argv[2]))
 elif how == "atexit":
     import atexit
     atexit.register(lambda: print(D() == D(1)))
@@ -324,9 +341,11 @@ elif how == "sys.exit":
 """
 
 
-@pytest.mark.parametrize("how", ["idle", "daemon", "atexit", "cycle", "sys.exit"])
+@pytest.mark.parametrize("how", ["idle", "daemon", "daemon, apart", "atexit", "cycle", "sys.exit"])
 def test_fault_11_the_interpreter_ends_with_a_living_crew(how):
-    assert run(EXITS, how, timeout=60) == ("True" if how == "atexit" else "")
+    for wait in (0.02, 0.05, 0.08) if how == "daemon, apart" else ():
+        assert run(EXITS, how, wait, timeout=60) == ""
+    assert run(EXITS, how, 0.03, timeout=60) == ("True" if how == "atexit" else "")
 
 
 INTERRUPTED = START + """

@@ -36,6 +36,7 @@ TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of member
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
 TERM = 1.0  # seconds that the faster number then works, at most
 SHARE = 0.05  # part of all working time for trials: the loss if the other is always slower
+CREWS = 4  # crews that are kept between calls, at most
 KEPT = 2**24  # bytes of an array that is kept between calls, at most
 CHOICES = 8  # kinds of work of which is kept who was the faster
 
@@ -158,8 +159,9 @@ class Pool:
                 return hands
 
     def put_back(self, hands: Hands) -> None:
-        """Keep them for the next call."""
-        self._free.append(hands)
+        """Keep them for the next call, unless there are enough."""
+        if len(self._free) < CREWS:
+            self._free.append(hands)
 
 
 _pool: weakref.ref[Pool] | None = None
