@@ -92,6 +92,7 @@ def test_every_blas_has_its_threads_back_after_sums(call):
     assert numbers() == {2}
 
 
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
 @pytest.mark.usefixtures("several_threads")
 def test_every_blas_has_one_thread_while_an_estimator_adds_the_losses_of_its_batches(monkeypatch):
     pytest.importorskip("sklearn")

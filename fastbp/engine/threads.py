@@ -217,7 +217,7 @@ class Crew:
     apart : bool
         Keep the calling thread out of the work, free to receive Ctrl-C, even with one member: for long steps.
     choice : Choice, optional
-        Decides whether all members or one take steps together; without it all do.
+        Decides whether all members or one take steps together; its own if there is none.
     kept : Kept, optional
         Where the threads come from and go to; without it they begin and end with the crew.
     """
@@ -248,8 +248,10 @@ class Crew:
         The choice decides their number; the bits are the same.
         """
         threads, n, apart = self.who
-        if self._choice is None or n == 1:
+        if n == 1:
             return loop(SLICE, threads, n, apart)
+        if self._choice is None:
+            self._choice = Choice(n, 0.0)
         n, budget = self._choice.next()
         begun = time.perf_counter()
         result = loop(min(budget, SLICE), threads, min(n, self.n), apart)
