@@ -41,6 +41,8 @@ def D(n_threads=2):
 @pytest.fixture(autouse=True)
 def _four_processors(monkeypatch):
     """On fewer too; and a pool of their own"""
+    with threads.Crew(2):       # the thread sanitizer starts one of its own with the first
+        pass
     monkeypatch.setattr(threads, "cores", lambda: 4)
     monkeypatch.setattr(threads, "_pool", None)
 
