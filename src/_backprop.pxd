@@ -51,7 +51,6 @@ cdef extern from "team.h":
     bint team_cuts(team_t *team) noexcept nogil
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil
-    void team_abandon(team_t *team) noexcept nogil
     Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 

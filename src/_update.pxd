@@ -53,13 +53,12 @@ cdef inline double sum_of(Py_ssize_t n, const double *x) noexcept nogil:
     return total
 
 
-cdef inline bint learn(
+cdef inline void learn(
     const plan_t *p, const told_t *told, const step_t *step, double m_b, double divisor, floating *Delta,
     floating *theta, team_t *team, int member
 ) noexcept nogil:
     """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along D. Each group of SHARE
-    units writes its term of the penalty, from before the step. False, with theta unchanged, if a member is missing.
-    """
+    units writes its term of the penalty, from before the step."""
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
     cdef double c, norm, factor = 1, scale = 1 / divisor, lam = told.batch_lam * (1 / m_b)
     for l in range(1, p.L):
@@ -82,18 +81,15 @@ cdef inline bint learn(
             update_rows(p, told, step, l, i, j, scale, c, Delta, theta)
         group += (p.s[l] + SHARE - 1) // SHARE
     if told.fused:
-        return True
+        return
     if told.clip_norm < INFINITY:
         team_meet(team)
-        if team.wanted == 2:
-            return False
         norm = sqrt(sum_of(told.groups, told.squares))
         if norm > told.clip_norm:
             factor = told.clip_norm / norm
     for l in range(1, p.L):
         i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
         update_rows(p, told, step, l, i, j, factor, 0, Delta, theta)
-    return True
 
 
 cdef inline void update_rows(
