@@ -225,6 +225,8 @@ cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexc
                 continue
         last = end_of_block(call, k, at, &ends)
         call.block(call, seat, k, at, last - at, into, 0)
+        if call.crew.team.cut:
+            return
         if runs and ends:
             add_range(Delta, <const floating *>into, 0, n)
             memset(into, 0, n * sizeof(floating))
@@ -254,7 +256,7 @@ cdef inline void sum_together(floating *_, const sum_t *call, int member) noexce
     cdef Py_ssize_t n = call.core.p.n, k = max(call.places[0], 0), at = max(call.places[1], call.cuts[k]), last, i, j
     cdef floating *Delta
     cdef floating *into
-    cdef bint runs, ends, goes_on = team.wanted == 0
+    cdef bint runs, ends, goes_on = not team.stop      # not `wanted`, which may come any time
     i, j = team_share(team, n, APART, member), team_share(team, n, APART, member + 1)
     while goes_on:
         if at == call.cuts[k + 1]:

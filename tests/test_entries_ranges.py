@@ -1,5 +1,9 @@
 """The entries of the compiled core that go through ranges of examples: where these lie, who works, when they stop."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from core_parts import NO_RATES, M, Parts, steps
@@ -133,3 +137,35 @@ def test_members_that_meet_have_one_seat_and_runs_have_examples():
     with pytest.raises(ValueError, match="run_of must be"):
         accumulate(parts.places, 0, False)
     assert accumulate(np.array([[-1, 0]]), 8, True)
+
+
+STOPPED = """
+import threading
+import numpy as np
+from core_parts import NO_RATES, M, Parts
+from fastbp import _backprop
+
+parts, crew, over = Parts(np.float64), _backprop.Crew(3), threading.Event()
+examples = _backprop.Examples(parts.X, parts.Y)
+
+def stop():
+    while not over.is_set():
+        crew.want_stop()
+
+threading.Thread(target=stop, daemon=True).start()
+ended = {True: 0, False: 0}
+while min(ended.values()) < 20 or sum(ended.values()) < 3000:
+    places, sums, Delta = np.array([[-1, 0]]), np.zeros(1), np.zeros_like(parts.theta)
+    apart = sum(ended.values()) % 2 == 1
+    ended[_backprop.accumulate(
+        parts.plan, parts.theta, examples, np.array([0, M]), places, sums, M, parts.work, parts.B, parts.costs,
+        NO_RATES, Delta, NO_RATES, 60.0, crew, 3, True, apart)] += 1
+over.set()
+print("never waited for ever")
+"""
+
+
+def test_members_that_meet_agree_whether_to_stop_whenever_that_is_asked_for():
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=100, check=False,
+                          cwd=Path(__file__).parent)
+    assert done.stdout == "never waited for ever\n", done.stderr

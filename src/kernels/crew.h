@@ -210,6 +210,7 @@ static inline void crew_call(crew_t *crew, job_t job, void *arguments, int n, in
     team_begin(&crew->team, meet ? n : 1);
     if (wanted)
         team_want_stop(&crew->team);
+    crew->team.stop = wanted;
     crew->job = job;
     crew->arguments = arguments;
     crew->called = apart ? n : n - 1;

@@ -136,7 +136,7 @@ THREAD = of(
      "        team_meet(all)\n        penalty = penalty_of(rule)", "        penalty = penalty_of(rule)",
      r"data race", MEMBERS),
     ("members of a sum share their workspace", "src/_ranges.pxd",
-     "<floating *>core.work + seat * B * core.p.units", "<floating *>core.work",
+     "<floating *>core.work + seat * core.B * core.p.units", "<floating *>core.work",
      r"data race", MEMBERS),
     ("the bell of a member rings without a release", "src/kernels/crew.h",
      "atomic_exchange(&crew->workers[i]->bell, CREW_RUNG)",
