@@ -50,26 +50,26 @@ KERNELS = ["baseline", "avx2", "avx512", "dispatch"]
 
 
 def blas_integer():
-    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS (its own name from 1.18 on), and how all
-    is built. Whether it has changed: then everything is built again."""
+    """Write build/cython/_blas_int.pxd: the integer type of this SciPy's BLAS, which has a name from 1.18 on, and the
+    settings of the build. Return whether the file has changed: then everything is built again."""
     declarations = (Path(scipy.linalg.__file__).parent / "cython_blas.pxd").read_text()
     named = "blas_int" in declarations
     text = "from scipy.linalg.cython_blas cimport blas_int\n" if named else "ctypedef int blas_int\n"
     text += f"# Cython {Cython.__version__}, {' '.join([*COMPILE, *LINK])}, {DIRECTIVES}\n"
     path = BUILD / "_blas_int.pxd"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.read_text() == text:      # and keeps its date
+    if path.exists() and path.read_text() == text:      # untouched: it keeps its date
         return False
     path.write_text(text)
     return True
 
 
 class BuildFilesTogether(build_ext):
-    """Compiles the C files of an extension beside each other, as `parallel` does with extensions; an editable build
-    finds what it has compiled before"""
+    """Compile the C files of an extension in parallel, as `parallel` does with extensions. An editable build reuses its
+    object files."""
 
     def run(self):
-        if self.editable_mode:      # else in a folder that goes away
+        if self.editable_mode:      # its own folder is deleted after the build
             self.build_lib = str(Path("build") / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
         super().run()
 

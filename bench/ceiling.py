@@ -12,8 +12,8 @@ import numpy as np
 from . import compiler
 
 LABELS = ("ceiling",)
-SIZES = {"L1": 32 * 2**10, "L2": 2**20, "L3": 16 * 2**20}  # bytes, where the system does not tell
-MEMORY = 64 * 2**20  # bytes, at least: what lies in no cache
+SIZES = {"L1": 32 * 2**10, "L2": 2**20, "L3": 16 * 2**20}  # bytes, if the system does not tell
+MEMORY = 64 * 2**20  # bytes at least, too large for any cache
 LEVELS = (*SIZES, "memory")
 ROUNDS = 100_000  # of 12 vectors: about 0.2 ms
 SHORTEST = 2e-3  # s

@@ -30,17 +30,23 @@ def march():
 
 
 def library(source, *flags):
-    """Return the shared library of a C text, -O3 for this machine; compiled once for each text and flags."""
-    command = [compiler(), "-O3", *march(), *flags, "-fPIC", "-shared", "-x", "c", "-"]
+    """Return the shared library of a C text, -O3 for this machine; compiled once for each text and flags.
+
+    It is linked without the flags: -ffast-math would switch off subnormal numbers for the whole process.
+    """
+    command = [compiler(), "-O3", *march(), *flags, "-fPIC", "-c", "-x", "c", "-"]
     name = hashlib.sha256("\0".join([version(), cpu(), *command, source]).encode()).hexdigest()[:16]
     path = FOLDER / f"{name}.so"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(f".{os.getpid()}")
-        command = [*command, "-lm", "-o", str(made)]
-        done = subprocess.run(command, input=source, capture_output=True, text=True)
-        if done.returncode:
-            raise ImportError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        part = made.with_suffix(f"{made.suffix}.o")
+        for each, given in (([*command, "-o", str(part)], source),
+                            ([compiler(), "-shared", str(part), "-lm", "-o", str(made)], None)):
+            done = subprocess.run(each, input=given, capture_output=True, text=True)
+            if done.returncode:
+                raise ImportError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+        part.unlink()
         made.replace(path)
     return ctypes.CDLL(str(path))
 

@@ -15,7 +15,7 @@ from .workloads import WORKLOADS
 ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py"))
 OURS, STEPS = "fastbp", "fastbp steps"
-LONGEST_WARM_UP = {False: 1.0, True: 5.0}  # s, by --full: a shorter first run may be warming up, and does not count
+LONGEST_WARM_UP = {False: 1.0, True: 5.0}  # s, by --full; a shorter first run counts as warming up
 LEAST_TURNS = {False: 1, True: 3}  # whatever the budget
 REST = 0.02  # s: after a turn on several threads their pools still spin; nobody else is timed meanwhile
 
@@ -64,7 +64,7 @@ class Contestant:
         self.only = False  # is the first run the only turn?
 
     def first(self, longest):
-        """Warm up, and take the figures all must agree on; a run too long to be warming up is the only turn."""
+        """Warm up, and keep the figures that all must agree on. A run too long to be warming up is the only turn."""
         reply = self.worker.ask("first", label=self.label)
         self.error = reply.get("error")
         if not self.error:
@@ -116,12 +116,12 @@ class Contest:
         return [worker for worker in started if self._greeted(worker)]
 
     def _asked_for(self, module):
-        """Return whether an environment must be made for it: not where only other peers are wanted."""
+        """Return whether it needs an environment: only if the peers that are wanted include it."""
         peers = self.settings.peers
         return not peers or module != interpreters.OLD_JAX or any("jax" in name.lower() for name in peers)
 
     def _greeted(self, worker):
-        """Hear which forms the worker has; False, with a line, where its library is missing or none is wanted."""
+        """Ask which forms the worker has. False, and a line is printed, if its library is missing or none is wanted."""
         reply = worker.receive()
         if "ok" not in reply:
             self.missing[worker.module] = reply.get("missing") or reply["error"].strip().splitlines()[-1]
@@ -142,7 +142,7 @@ class Contest:
         return self.settings.full or label not in full_only
 
     def _labels(self, worker, workload):
-        """Return the forms that run: fastbp alone where no peer can, or where more threads are not to help."""
+        """Return the forms that run; fastbp alone if no peer can, or if more threads are not expected to help."""
         growth = workload.group != "table"
         alone = workload.alone or growth or (worker.n_threads > 1 and workload.two_threads is None)
         if alone and not (growth and self.settings.peers):
@@ -220,7 +220,7 @@ class Contest:
             self.ceiling["flops"][dtype] = max(self.ceiling["flops"][dtype], peak)
 
     def add_rooflines(self):
-        """Give every result the seconds below which none can come."""
+        """Give every result its roofline: no program can take fewer seconds."""
         for r in self.results if self.ceiling else ():
             workload = WORKLOADS[r["workload"]]
             r["roofline_seconds"] = roofline.seconds(workload, r["m"], r["dtype"], r["threads"], self.ceiling)

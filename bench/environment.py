@@ -7,7 +7,8 @@ processes of their own.
 import os
 import sys
 
-# What changes the speed of a peer: threads, instruction sets, debug modes. Whole families: each release adds some.
+# Variables that change the speed of a peer: threads, instruction sets, debug modes. Whole families are named, since
+# each release adds some.
 SLOWING = (
     "OPENBLAS_", "GOTO_", "BLIS_", "MKL_", "NVPL_", "VECLIB_", "OMP_", "GOMP_", "KMP_", "NUMEXPR_", "DNNL_", "ONEDNN_",
     "ATEN_", "TORCH_", "XLA_", "JAX_", "NPY_", "FASTBP_", "GLIBC_TUNABLES", "PYTHONDEVMODE", "PYTHONMALLOC",
@@ -16,7 +17,7 @@ SLOWING = (
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_XLA_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-# What holds every library to AVX2; NumPy names the features of several releases and warns of those it does not know.
+# Variables that hold every library to AVX2. NumPy warns of features it does not know; these are of several releases.
 AVX2 = {
     "FASTBP_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
@@ -26,7 +27,7 @@ LIMITS = {"native": {}, "avx2": AVX2}
 
 
 def slowing(environ):
-    """Return the names in environ that would change the speed of a peer."""
+    """Return the names in environ of variables that would change the speed of a peer."""
     return sorted(name for name in environ if name.startswith(SLOWING))
 
 

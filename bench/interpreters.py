@@ -7,15 +7,15 @@ from pathlib import Path
 
 from .compiler import FOLDER
 
-# Another release of a library that is here too: its module, its environment, what pip installs.
+# A second release of a library: its module, its environment, and what pip installs.
 OLD_JAX = "peer_jax_0_4"
 ENVIRONMENTS = {OLD_JAX: ("jax-0.4.31", ("jax==0.4.31", "jaxlib==0.4.31"))}
-NOT_UNDERSTOOD = {OLD_JAX: ("XLA_FLAGS",)}  # has no way to be held to AVX2, and ends at the flag
+NOT_UNDERSTOOD = {OLD_JAX: ("XLA_FLAGS",)}  # cannot be held to AVX2, and stops at the flag
 SLOWEST_PIP = 600  # s
 
 
 def python(module, say=print):
-    """Return the interpreter of a peer's module; ImportError where its environment cannot be made."""
+    """Return the interpreter of a peer's module; ImportError if its environment cannot be made."""
     if module not in ENVIRONMENTS:
         return sys.executable
     name, packages = ENVIRONMENTS[module]
@@ -27,7 +27,7 @@ def python(module, say=print):
 
 
 def make(folder, packages):
-    """Make a virtual environment with these packages; what is half made goes away again."""
+    """Make a virtual environment with these packages; remove it if that fails."""
     try:
         run([sys.executable, "-m", "venv", "--clear", str(folder)])
         run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages])
@@ -38,7 +38,7 @@ def make(folder, packages):
 
 
 def run(command):
-    """Run a command; ImportError with its last line where it fails."""
+    """Run a command; ImportError with its last line if it fails."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=SLOWEST_PIP)
     if done.returncode:
         raise ImportError((done.stderr or done.stdout).strip().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""The tables of README.md and docs/benchmark.md, written between two marks of these pages from what was measured."""
+"""Write the measured tables between the two marks of README.md and docs/benchmark.md."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ DTYPES = ("float32", "float64")
 
 
 def threaded():
-    """Return the workloads of which more threads are asked to pay."""
+    """Return the workloads in which more threads are expected to pay."""
     return [workload for workload in TABLE if workload.two_threads]
 
 
@@ -22,7 +22,7 @@ def best(cell):
 
 
 def one_thread(report, isa):
-    """Return the table of one thread: the figure and its share of the roofline, the fastest peer, the ratio."""
+    """Return the table of one thread: the figure and its fraction of the roofline, the fastest peer, the ratio."""
     rows = [["work", "unit"]]
     for dtype in DTYPES:
         rows[0] += [dtype, "of its roofline", "next fastest", "ahead"]
@@ -57,7 +57,7 @@ def two_threads(report, isa):
 
 
 def heading(report, isa):
-    """Return how the vectors of a run are called: by fastbp's own name of them."""
+    """Return the name of a run's vectors, as fastbp calls them."""
     version = report["versions"][isa].get("peer_fastbp", "")
     name = version.partition("(")[2].rstrip(")") or isa
     return {"avx512": "AVX-512", "avx2": "AVX2"}.get(name, name)
@@ -101,7 +101,7 @@ def page(report):
 
 
 def put(path, block):
-    """Replace what stands between the marks; ValueError where a page has none."""
+    """Replace the text between the marks; ValueError if a page has none."""
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

@@ -1,4 +1,4 @@
-"""A plain C loop, -O3 -march=native -ffast-math, for online training: what a careful hour of C brings."""
+"""Online training by plain C loops, -O3 -march=native -ffast-math, as one writes them in a careful hour."""
 
 import ctypes
 import itertools
@@ -77,6 +77,6 @@ class Online:
 
 
 def prepare(problem, _label):
-    """Return the workload made ready; None for all that is not online."""
+    """Return the workload made ready; None if it is not online."""
     known = set(problem.workload.functions) <= KNOWN
     return Online(problem) if problem.workload.online and known else None

@@ -4,7 +4,7 @@
 """
 
 import numpy as np
-import scipy.optimize  # noqa: F401  `minimize` loads it at its first call, which takes seconds
+import scipy.optimize  # noqa: F401  else the first call of `minimize` loads it, in seconds
 
 import fastbp
 
@@ -59,7 +59,7 @@ class Train(Model):
 
 
 class Steps(Model):
-    """The same steps, an epoch a call, by a trainer that is there already."""
+    """The same steps, one call an epoch, by a trainer made before."""
 
     def reset(self):
         """Take the start weights and a new trainer; draw the orders."""
@@ -126,7 +126,7 @@ class Evaluate(Model):
 
 
 class Predict(Model):
-    """`predict`: of a vector into a given array, of a matrix into a new one, which is what is quicker."""
+    """`predict`: a vector into a given array, a matrix into a new one; each is the quicker way."""
 
     def __init__(self, problem):
         super().__init__(problem)
@@ -165,7 +165,7 @@ KINDS = {
 
 
 def prepare(problem, label):
-    """Return the workload made ready; the steps alone where they are asked for."""
+    """Return the workload made ready, or its steps alone if they are asked for."""
     if label == "fastbp steps":
         return Steps(problem) if problem.workload.beside_steps else None
     return KINDS[problem.workload.kind](problem)

@@ -120,7 +120,7 @@ class Train(Model):
 
 
 class Step(Train):
-    """One jitted step a call, its buffers donated; only the last is waited for, so that calls overlap with the work."""
+    """One jitted step a call, with donated buffers. Only the last is waited for, so calls overlap with the work."""
 
     def __init__(self, problem, label):
         Model.__init__(self, problem, label)

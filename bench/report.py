@@ -1,4 +1,4 @@
-"""What came out: one table per instruction set, number of threads and dtype, and everything as JSON."""
+"""The results: one table per instruction set, number of threads and dtype, and everything as JSON."""
 
 import json
 import platform
@@ -71,7 +71,7 @@ def times(value, digits=2):
 
 
 def percent(value):
-    """Return a share as text; small ones keep two digits."""
+    """Return a fraction as a percentage; small ones keep two digits."""
     return "" if value is None else f"{100 * value:.0f} %" if value >= 0.095 else f"{100 * value:.2g} %"
 
 
@@ -85,7 +85,7 @@ def verdict(value, wanted):
 
 
 def markdown(rows):
-    """Return a Markdown table, the first row its head, padded to be read as text too."""
+    """Return a Markdown table, padded so that it is readable as text. The first row is its head."""
     widths = [max(len(line[i]) for line in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |" for line in rows]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
@@ -119,7 +119,7 @@ def table(results, dtype, threads, isa, single):
 
 
 def beside_steps(results):
-    """Return what a call of `train`, or an epoch of it, takes beside its steps; "" without such a run."""
+    """Return the table of the time that `train` adds to its steps; "" without such a run."""
     rows = []
     for r in results:
         if r["peer"] == STEPS:
@@ -142,7 +142,7 @@ def compile_times(results):
 
 
 def waiting(results):
-    """Return how long the single-threaded runs had to wait for their core, as a share: 0 on a quiet machine."""
+    """Return the fraction of time that single-threaded runs waited for their core: 0 on a quiet machine."""
     shares = [r["wall_seconds"] / r["cpu_seconds"] - 1 for r in results if r["threads"] == 1 and r["cpu_seconds"]]
     return statistics.median(shares) if shares else 0.0
 
@@ -186,7 +186,7 @@ def write_json(report, path):
 
 
 def read_json(paths):
-    """Return what write_json has written; of several files the runs together (AVX-512 here, AVX2 there)."""
+    """Return what write_json has written. Several files are read as one run (one of AVX-512, one of AVX2)."""
     first, *others = (json.loads(Path(path).read_text()) for path in paths)
     for other in others:
         first["results"] += other["results"]

@@ -1,4 +1,4 @@
-"""The roofline of a workload: the time below which no program can come on this machine, whatever it does.
+"""The roofline of a workload: no program can be faster on this machine.
 
 The operations at the peak of the multiply-adds, or the bytes of theta at the bandwidth of the cache they fit in,
 whichever is longer. Both were measured in the same run (ceiling.py). Not counted, so that it stays a bound: X and Y,
@@ -12,7 +12,7 @@ FORWARD, BACKWARD = ("predict", "evaluate"), ("train", "step", "gradient", "mini
 
 
 def multiply_adds(workload):
-    """Return the multiply-adds of one example: forward, Delta, and delta but for the inputs'."""
+    """Return the multiply-adds of one example: forward, Delta, and delta of all layers but the inputs."""
     products = [k * n for k, n in itertools.pairwise(workload.layer_sizes)]
     forward, delta = sum(products), sum(products[1:])
     return forward if workload.kind in FORWARD else 2 * forward + delta
@@ -29,7 +29,7 @@ def operations(workload, m):
 
 
 def sweeps(workload, m):
-    """Return how often a run meets theta: once an example, batch, call or evaluation."""
+    """Return how often a run goes over theta: once an example, batch, call or evaluation."""
     if workload.kind == "train":
         return -(-m // workload.batch_size) * workload.epochs
     return passes(workload, m) // m * workload.calls(m)

@@ -8,7 +8,7 @@ to show that more threads do no harm.
 import itertools
 from dataclasses import dataclass, field
 
-NO_HARM = 0.95  # the gain wanted from a second core where none is to be expected
+NO_HARM = 0.95  # the least gain of a second core where none is expected
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The bases of update rules and schedules, objects that hold settings alone."""
+"""The bases of update rules and schedules, which hold settings alone, and the checks of a rule's state."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -12,7 +12,7 @@ from .engine import checks
 
 
 def steps_of(state: State) -> int:
-    """The step count t of an optimizer's state, whose owner may have replaced anything in it."""
+    """The step count t in an optimizer's state; checked, since users can replace any entry."""
     checks.dictionary(state, "state")
     if "t" not in state:
         raise ValueError(f"state has no 't', the number of steps so far; it has {_names(state)}")
@@ -20,8 +20,11 @@ def steps_of(state: State) -> int:
 
 
 def slots_of(state: State, theta: Floats, *slots: str) -> list[Floats]:
-    """The arrays like theta of these names; an error names the first entry, t among them, that is not as `init` made
-    it. Rules in Python ask for them before anything moves."""
+    """The arrays of these names in the state, each like theta.
+
+    An error names the first entry, t included, that is not as `init` made it. Rules in Python call this before they
+    change anything.
+    """
     steps_of(state)
     arrays = [entry(state, slot, theta.shape, theta.dtype) for slot in slots]
     check_apart(theta, dict(zip(slots, arrays, strict=True)))
@@ -29,7 +32,7 @@ def slots_of(state: State, theta: Floats, *slots: str) -> list[Floats]:
 
 
 def check_apart(theta: Floats, slots: Mapping[str, Floats]) -> None:
-    """No two of theta and the slots may share memory: a step writes into all of them."""
+    """Raise a ValueError if two of theta and the slots share memory: a step writes into all of them."""
     for (name, a), (other, b) in combinations([("", theta), *slots.items()], 2):
         if np.may_share_memory(a, b):
             raise ValueError(f"state[{other!r}] must have memory of its own; it shares that of "
@@ -37,7 +40,7 @@ def check_apart(theta: Floats, slots: Mapping[str, Floats]) -> None:
 
 
 def entry(state: State, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Any:
-    """The array of this name, of this shape and dtype, in which a rule can write."""
+    """The entry of this name; an error unless it is a writable array of this shape and dtype."""
     if name not in state:
         raise ValueError(f"state has no {name!r}; it has {_names(state)}")
     a = state[name]

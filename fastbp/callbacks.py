@@ -71,6 +71,8 @@ class Callback:
 class _Watcher(Callback):
     """Compares a list of the history with its best value so far; the parameters are those of `EarlyStopping`."""
 
+    unusable = 0    # pickles of 0.1.0 lack it
+
     def __init__(
         self, monitor: str | Callable[[Watched], Any], patience: Count, min_delta: Number,
         mode: Literal["min", "max"] | None,

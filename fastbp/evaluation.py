@@ -44,7 +44,7 @@ def evaluation(
 
 
 def cost_of(net: Any, data: Data | Shard) -> float:
-    """The mean cost of the examples in data, which must be of this network or of an equal one."""
+    """The mean cost of the examples in data. This network, or an equal one, must have checked them."""
     if not isinstance(data, (Data, Shard)):
         raise TypeError(f"data must be net.data(X, Y); got {type(data).__name__}")
     net.plan.check_same(data.plan)

@@ -17,7 +17,7 @@ class History:
     val_J : list of float or None
         Mean cost of the validation data after the epoch, without penalty; None without validation data.
     val_accuracy : list of float or None
-        Share of the validation data in the right class after the epoch; None without such data, or for regression.
+        Fraction of the validation data in the right class after the epoch; None without such data, or for regression.
     metrics : dict of str to list of float
         Metrics after the epoch: of the training data by name, of the validation data by val_ and the name.
     seconds : list of float

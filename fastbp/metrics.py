@@ -42,7 +42,7 @@ def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) ->
 
 @_metric
 def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """Share of the examples in the right class.
+    """Fraction of the examples in the right class.
 
     For labels and for rows with one largest target each, the largest output decides. Else every output must be on the
     side of the middle that its target is on (0 if a target is negative, else 1/2).
@@ -52,7 +52,7 @@ def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) ->
 
 @_metric
 def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """Recall, averaged over the classes: the share of the examples of a class that are in the right class."""
+    """Recall, averaged over the classes: the fraction of the examples of a class that are in the right class."""
     right, of = _right(h, Y), _classes(h, Y)
     w = np.ones(len(right)) if sample_weight is None else sample_weight
     recalls = [np.average(right[of == k], weights=w[of == k]) for k in np.unique(of[w > 0])]
@@ -81,7 +81,7 @@ def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> floa
 def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged, as scikit-learn's r2_score.
 
-    NaN for fewer than two examples; unlike there, examples of weight 0 do not count.
+    NaN for fewer than two examples. Unlike in scikit-learn, examples of weight 0 do not count.
     """
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else sample_weight

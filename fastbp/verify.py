@@ -74,6 +74,7 @@ def _results(layers: Sequence[int], m: int, dtype: DTypeLike) -> Iterator[tuple[
     Delta = _backward(Theta, A, A[-1] - Y)
     yield "predict", net.predict(X), A[-1]
     yield "predict into an array", net.predict(X, out=np.empty_like(A[-1], net.dtype)), A[-1]
+    yield "predict of lists", net.predict(X.tolist()), A[-1]        # not by the prepared call
     yield "predict of one", net.predict(X[0]), A[-1][0]
     for way, name in ((False, "accumulate"), (True, "accumulate one by one")):
         for got, expected in zip(net.accumulate(X, Y, per_example=way)[1], Delta, strict=True):

@@ -12,14 +12,14 @@ from libc.string cimport memcpy, memset
 
 from _as_numpy cimport right
 from _backprop cimport team_begin
-from _checked cimport WRITE, arrays_t, give_back, got, is_of, own_plan, own_room, take, values
+from _checked cimport READ, WRITE, arrays_t, give_back, got, is_of, own_plan, own_room, take, values
 from _few cimport costs, few_t, objective, outputs
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
 )
-from _memory cimport PyObject, lend_ready, owner_of, shows
+from _memory cimport PyObject, covers, is_lent, lend_ready, owner_of, shows
 from _sources cimport check_labels, fit, ready, sources_t
-from _taken cimport is_count, take_penalties, take_rows, take_targets, take_theta, takes_t
+from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t, targets_lie
 
 from fastbp._backprop import Examples
 
@@ -80,18 +80,28 @@ cdef class Evaluator:
     cdef bint begin(
         self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
     ) except -1:
-        """at := theta, data := X and Y; False if they cannot be taken"""
+        """at := theta, data := X and Y; False if they cannot be taken. theta comes last: conversions run Python."""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
         return (
-            type(theta) is self.array and take_theta(held, theta, at, self.few.p.n, self.format)
+            type(theta) is self.array
             and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
             and (not targets or take_targets(held, Y, data, data.X.n, &self.takes, self.dtype))
+            and (not targets or is_lent(&held.views[1]) or lie(held, 0, X, &data.X, self.takes.inputs))
+            and take_theta(held, theta, at, self.few.p.n, self.format)
+        )
+
+    cdef bint lies(self, arrays_t *held, X, Y, theta, const void *at, const examples_t *data) except -1:
+        """True if the arguments that `begin` took in place are still there; Y is None without targets."""
+        return (
+            lie(held, 0, X, &data.X, self.takes.inputs)
+            and (Y is None or targets_lie(held, 1, Y, data, self.takes.K))
+            and covers(<PyObject *>theta, <const char *>at, <const char *>at + self.few.p.n * self.size, READ)
         )
 
     cdef void *take_out(self, arrays_t *held, out, int ndim, Py_ssize_t m, Py_ssize_t n) except? NULL:
-        """The start of a caller's array (n,), or (m, n) if ndim is 2; NULL if it cannot be taken."""
+        """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
         cdef Py_buffer *view = &held.views[held.n]
         if not got(out, view, WRITE):
             return NULL
@@ -294,7 +304,9 @@ cdef class Evaluator:
             if out is None:
                 out = self.empty(K, self.dtype) if one else self.empty((m, K), self.dtype)
             into = self.take_out(&held, out, 1 if one else 2, m, K)
-            if into == NULL or -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size:
+            if into == NULL or not self.lies(&held, X, None, theta, at, &data) or (
+                -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size       # overlaps theta
+            ):
                 return None
             self.fill(at, &data, m, into)
             return out
@@ -314,6 +326,8 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(last + 1)]
+            if not self.lies(&held, X, None, theta, at, &data):
+                return None
             into = take(&held, layers[0], "a", self.format, m, m, self.few.p.s[0], WRITE)
             if self.format == b"f":
                 load_rows(&data.X, NULL, 0, m, self.few.p.s[0], <float *>into)
@@ -338,6 +352,8 @@ cdef class Evaluator:
                 return None
             m = data.X.n
             layers = [self.empty((m, self.few.p.s[l]), self.dtype) for l in range(1, self.few.p.L)]
+            if not self.lies(&held, X, Y, theta, at, &data):
+                return None
             self.grow(m)
             if self.format == b"f":
                 costs(&self.few, <const float *>at, &data, m, <float *>self.Delta)

@@ -12,7 +12,7 @@ from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
 from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
-from _memory cimport PyErr_Clear, PyObject, get_buffer, lend, owner_of, refused, shows
+from _memory cimport PyErr_Clear, PyObject, get_buffer, lend, lend_has_base, owner_of, refused, shows
 
 cdef extern from *:
     """
@@ -257,9 +257,10 @@ cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_
     try:
         own.data = values(&held, array, name, format, n, flags)
         own.array, own.n, own.flags, own.format = <PyObject *>array, n, flags, held.views[0].format[0]
-        own.owner, own.fixed = owner_of(<PyObject *>array), is_fixed(array)
+        own.owner = owner_of(<PyObject *>array)
         if not shows(own.owner, &held.views[0], flags):
             raise moved(name, own.owner, flags)
+        own.fixed = is_fixed(array)
     finally:
         give_back(&held)
     return 0
@@ -279,16 +280,26 @@ cdef inline int stays(const held_t *own) except -1:
         return False
     try:
         return (view.buf == own.data and view.ndim == 1 and view.shape[0] == own.n and view.format[0] == own.format
-                and view.format[1] == 0 and shows(own.owner, &view, own.flags))
+                and view.format[1] == 0 and owner_of(own.array) == own.owner
+                and shows(own.owner, &view, own.flags))
     finally:
         PyBuffer_Release(&view)
 
 
 cdef inline object moved(str name, PyObject *owner, int flags):
     """The error of a view whose owner has been made read-only or resized."""
-    if flags & PyBUF_WRITABLE and memoryview(<object>owner).readonly:
-        return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+    while flags & PyBUF_WRITABLE and owner != NULL:
+        if is_frozen(<object>owner):
+            return ValueError(f"{name} is read-only, but has to be written to; {name}.setflags(write=True) allows it")
+        owner = owner_of(owner) if lend_has_base(owner) else NULL
     return ValueError(f"{name} has been resized: its memory is not where it was")
+
+
+cdef inline bint is_frozen(object owner):
+    try:
+        return memoryview(owner).readonly
+    except (TypeError, ValueError, BufferError):
+        return False
 
 
 cdef inline object changed(const held_t *own, str name):
@@ -302,4 +313,4 @@ cdef inline object changed(const held_t *own, str name):
         return type(error)(f"{name} has been changed since it was taken: {error}")
     finally:
         give_back(&held)
-    return moved(name, NULL if data != <size_t>own.data else own.owner, own.flags if own.owner != NULL else READ)
+    return moved(name, owner_of(own.array) if data == <size_t>own.data else NULL, own.flags)

@@ -2,7 +2,7 @@
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
-from _backprop cimport team_begin, team_t, team_want_stop
+from _backprop cimport team_t, team_want_no_stop, team_want_stop
 
 cdef extern from "<stdatomic.h>":
     ctypedef int atomic_int
@@ -17,6 +17,7 @@ cdef extern from "crew.h":
         int n
         worker_t **workers
         team_t team
+        bint busy
         atomic_int seats
         atomic_int tasks
 
@@ -51,6 +52,13 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
     return found
 
 
+cdef inline int check_free(const crew_t *crew) except -1:
+    """Refuse a crew at work: another thread, or a signal handler, uses a trainer that is in a call."""
+    if crew.busy:
+        raise RuntimeError("these threads are at work in another call; one trainer is for one thread at a time")
+    return 0
+
+
 cdef inline bint hears_signals() except -1:
     """True in the main thread. Another one waits to the end: it might be ended when it asks for the GIL at exit, while
     the members still read its arguments."""
@@ -65,6 +73,8 @@ cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint me
     cdef bint done = False
     cdef double look = LOOK if apart and hears_signals() else 0
     struck = None
+    check_free(crew)
+    crew.busy = True
     with nogil:
         crew_call(crew, job, arguments, n, meet, apart)
         if not apart:
@@ -80,7 +90,8 @@ cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint me
         except BaseException as error:
             struck = error if struck is None else struck
             team_want_stop(&crew.team)
-    team_begin(&crew.team, 1)
+    team_want_no_stop(&crew.team)
+    crew.busy = False
     if struck is not None:
         raise struck
     return 0

@@ -22,12 +22,12 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
     rows_t, seconds, step_t,
 )
-from _memory cimport PyObject, lend_is_array, lend_ready
+from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, part_of_step, part_of_steps, step_along_t, steps_t, take_step
-from _taken cimport take_rows, take_targets, take_theta, takes_t
+from _taken cimport lie, take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
@@ -223,6 +223,8 @@ def permutation(bit_generator, order):
     if not isinstance(bit_generator, BitGenerator):     # a capsule may outlive any other object
         raise TypeError(f"bit_generator must be a numpy BitGenerator; got {type(bit_generator).__name__}")
     random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
+    if random.next_uint32 == NULL:      # of a subclass in Python, made for nothing
+        raise ValueError(f"bit_generator draws no numbers; got {type(bit_generator).__name__}")
     held.n = 0
     try:
         at = <int64_t *>take(&held, order, "order", b"q", 0, LARGEST_LAYER, 0, WRITE)
@@ -311,7 +313,8 @@ cdef class Stepper:
         try:
             fine = (
                 take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
-                and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype) and self.as_it_was()
+                and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype)
+                and (is_lent(&held.views[1]) or lie(&held, 0, X, &data.X, self.takes.inputs)) and self.as_it_was()
                 and self.finite()
             )
             m = data.X.n if fine else 0

@@ -3,8 +3,6 @@ and lists for Python the closed sets: activations, outputs, losses, update rules
 
 import os
 
-from numpy import ndarray
-
 from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_New
 from cython cimport floating
@@ -140,8 +138,7 @@ def check_owner(array, str name="X", bint write=False):
     """Raise a ValueError if the array that this one is a view of has been resized or, with write, made read-only."""
     cdef Py_buffer view
     cdef bint there
-    base = getattr(array, "base", None)
-    if base is None:
+    if getattr(array, "base", None) is None:
         return
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
     try:
@@ -152,8 +149,6 @@ def check_owner(array, str name="X", bint write=False):
         PyBuffer_Release(&view)
     if not there:
         raise ValueError(f"{name} is a view of an array that has been resized: its memory is not where it was")
-    if isinstance(base, ndarray):       # a view of a subclass's view
-        check_owner(base, name, write)
 
 
 def first_nonfinite(const floating[:, :] X not None, double limit):

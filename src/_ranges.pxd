@@ -6,9 +6,9 @@ from cython cimport floating
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from _backprop cimport accumulate_block, accumulate_example, forward, load, team_meet, team_share, team_t
+from _backprop cimport accumulate_block, accumulate_example, forward, load, team_meet, team_portion, team_t
 from _checked cimport MOST, READ, WRITE, arrays_t, core_t, refusal, room, some, take
-from _crew cimport crew_t, crew_take, job_t, run_job
+from _crew cimport check_free, crew_t, crew_take, job_t, run_job
 from _kernels cimport enter, leave, output_of, plan_t, seconds, to_rows
 from _sources cimport sources_t
 
@@ -127,6 +127,7 @@ cdef inline int take_Delta(core_t *core, sum_t *call, Delta, others) except -1:
 
 cdef inline bint run_ranges(sum_t *call, int n, bint meet, bint apart, double budget) except -1:
     """Go on for about `budget` seconds, n members or with `meet` all together  ->  True when all is done."""
+    check_free(call.crew)
     call.end = seconds() + budget
     call.crew.seats, call.crew.tasks = 0, <int>begun(call)
     run_job(call.crew, sum_part_together if meet else sum_part, call, n, meet, apart)
@@ -152,7 +153,7 @@ cdef inline bint complete(const sum_t *call) noexcept:
     for i in range(call.seats):
         if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
             return False
-    return begun(call) == call.ranges
+    return call.cuts[begun(call)] == call.cuts[call.ranges]
 
 
 cdef inline floating *Delta_of(const sum_t *call, Py_ssize_t k, floating *_) noexcept nogil:
@@ -257,7 +258,7 @@ cdef inline void sum_together(floating *_, const sum_t *call, int member) noexce
     cdef floating *Delta
     cdef floating *into
     cdef bint runs, ends, goes_on = not team.stop      # not `wanted`, which may come any time
-    i, j = team_share(team, n, APART, member), team_share(team, n, APART, member + 1)
+    i, j = team_portion(team, n, APART, member), team_portion(team, n, APART, member + 1)
     while goes_on:
         if at == call.cuts[k + 1]:
             k += 1
@@ -309,11 +310,11 @@ cdef inline void sum_part_together(void *given, int member) noexcept nogil:
 
 cdef inline void add_others(floating *Delta, const sum_t *call) noexcept nogil:
     """Delta += the sums of the other ranges, in their order; the member adds whatever values nobody has taken."""
-    cdef Py_ssize_t n = call.core.p.n, i = TOGETHER * crew_take(&call.crew.tasks), k
+    cdef Py_ssize_t n = call.core.p.n, i = crew_take(&call.crew.tasks) * <Py_ssize_t>TOGETHER, k
     while i < n:
         for k in range(1, call.ranges):
             add_range(Delta, <const floating *>Delta_of(call, k, Delta), i, min(i + TOGETHER, n))
-        i = TOGETHER * crew_take(&call.crew.tasks)
+        i = crew_take(&call.crew.tasks) * <Py_ssize_t>TOGETHER
 
 
 cdef inline void add_part(void *given, int member) noexcept nogil:

@@ -8,12 +8,15 @@ cdef extern from "numpy/random/bitgen.h":
         uint32_t (*next_uint32)(void *) noexcept nogil
 
 cdef enum:
-    DRAWN = 256     # random places drawn before values move
+    DRAWN = 256     # places drawn before the first swap
 
 
 cdef inline void shuffle(bitgen_t *random, int64_t *at, Py_ssize_t m) noexcept nogil:
-    """Fisher & Yates: at[i] changes places with one of at[0 .. i], for i = m - 1 .. 1. The place is drawn in the bits
-    of i until it is not above i; no branch depends on that, since it could not be predicted."""
+    """Fisher & Yates: swap at[i] with one of at[0 .. i], for i = m - 1 .. 1.
+
+    A place has as many random bits as i, and is drawn again if it is above i. No branch depends on that: a processor
+    could not predict it.
+    """
     cdef uint32_t places[DRAWN]
     cdef uint32_t i = <uint32_t>m - 1 if m else 0, mask = i, k, n
     for k in range(5):

@@ -61,6 +61,7 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
                 same = (now.buf == then.buf and now.ndim == then.ndim and now.shape[0] == then.shape[0]
                         and now.strides[0] == then.strides[0] and now.itemsize == then.itemsize and now.len == then.len
                         and (now.format == NULL or now.format[0] == then.format[0])
+                        and owner_of(<PyObject *>then.obj) == sources.owners[i]
                         and shows(sources.owners[i], &now, READ))
             finally:
                 PyBuffer_Release(&now)
@@ -83,7 +84,7 @@ cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) e
         return 0
     for i in range(m):
         row = i if order == NULL else <Py_ssize_t>order[i]
-        if not 0 <= row < own.data.X.n:     # its owner has changed the order; the kernels read row 0 too
+        if not 0 <= row < own.data.X.n:     # the order was changed too: the kernels then read row 0
             row = 0
         if not 0 <= labels[row] < K:
             raise ValueError(f"Y[{row}] has been changed to {labels[row]} since it was checked; labels must be "

@@ -10,7 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from _checked cimport READ, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
-from _memory cimport PyObject, owner_of, shows
+from _memory cimport PyObject, covers, is_lent, owner_of, shows
 
 cdef extern from *:
     """
@@ -114,7 +114,7 @@ cdef inline bint take_rows(
 
 
 cdef inline bint copied(object a, object dtype, Py_buffer *view) except -1:
-    """view := a C-contiguous copy in this dtype, which the view alone holds; False for an object that is no array."""
+    """view := a C-contiguous copy in this dtype; the view alone holds it. False if the object is no array."""
     convert = getattr(a, "astype", None)
     if convert is None:
         return False
@@ -166,6 +166,28 @@ cdef inline bint take_targets(
     if data.Y.n == m and can_be_reached(&data.Y, takes):
         return True
     return drop(held)
+
+
+cdef inline int lie(const arrays_t *held, int i, object a, const rows_t *rows, Py_ssize_t n) except -1:
+    """True if the rows of n values, taken as buffer i, still lie in a, or in a copy that the buffer holds. Python code
+    may have run since: that of another thread during a conversion, or of a callback of the garbage collector."""
+    cdef const char *first = <const char *>rows.data
+    cdef const char *last = first + n * (8 if rows.type == ROWS_F64 else 4 if rows.type == ROWS_F32 else 1)
+    if not is_lent(&held.views[i]):
+        return True
+    if rows.stride < 0:
+        first += (rows.n - 1) * rows.stride
+    else:
+        last += (rows.n - 1) * rows.stride
+    return covers(<PyObject *>a, first, last, READ)
+
+
+cdef inline int targets_lie(const arrays_t *held, int i, object a, const examples_t *data, Py_ssize_t K) except -1:
+    """`lie` for the targets or labels of these examples."""
+    cdef const char *labels = <const char *>data.labels
+    if labels == NULL:
+        return lie(held, i, a, &data.Y, K)
+    return not is_lent(&held.views[i]) or covers(<PyObject *>a, labels, labels + 8 * data.X.n, READ)
 
 
 cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:

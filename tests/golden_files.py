@@ -144,7 +144,7 @@ W = np.arange(24) % 5 / 4       # zeros among them; their mean over all rows is 
 
 
 class Golden2:
-    """Puts a training with weights into a state that every machine makes alike, an epoch and two batches on"""
+    """Bring a training with weights one epoch and two batches further, into a state that every machine makes alike"""
 
     def on_train_begin(self, training):
         trainer, history = training.trainer, training.history

@@ -211,7 +211,7 @@ def small(workload, dtype):
 @pytest.mark.parametrize("module", contest.MODULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_peer_does_the_same_work_as_fastbp(module, dtype):
-    """As far as it is installed here; the loss after training, J and D, J and accuracy, or predictions"""
+    """For each peer that is installed: the loss after training, J and D, J and accuracy, or predictions"""
     if module in interpreters.ENVIRONMENTS:
         pytest.skip("in an environment of its own")
     try:
@@ -370,3 +370,8 @@ def test_the_command_line_knows_quick_and_full(monkeypatch):
         settings = command.arguments()
         assert (settings.full, settings.rounds) == (full, rounds)
         assert command.chosen(settings) == workloads.TABLE
+
+
+def test_fast_math_in_a_library_leaves_the_process_its_subnormal_numbers():
+    compiler.library("double half(double x) { return x / 2; }", "-ffast-math")
+    assert np.float64(1e-310) / 2 > 0

@@ -3,6 +3,7 @@
 import copy
 import json
 import logging
+import pickle
 import time
 
 import numpy as np
@@ -285,6 +286,15 @@ def test_fault_63_states_of_older_files_are_loaded():
         for bad in (-1, 1.5, "x"):
             refused(lambda bad=bad, callback=callback, old=old: train(
                 problem(m=20), callbacks=[callback, Resume(callback, {**old, "unusable": bad})]), "unusable")
+
+
+@pytest.mark.parametrize("callback", [EarlyStopping("J"), ReduceOnPlateau("J")], ids=repr)
+def test_fault_63_pickles_of_0_1_0_which_lack_the_count_have_a_state(callback):
+    train(problem(m=20), epochs=2, callbacks=[callback])
+    kept = {name: value for name, value in vars(callback).items() if name != "unusable"}    # as 0.1.0 pickled it
+    older = type(callback).__new__(type(callback))
+    older.__dict__.update(pickle.loads(pickle.dumps(kept)))
+    np.testing.assert_equal(older.state(), callback.state())
 
 
 # ---------------------------------------------------------------- plateaus, logging

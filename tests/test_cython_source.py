@@ -15,6 +15,13 @@ SOURCE = Path(__file__).parents[1] / "src"
 RELEASE = ["boundscheck=False", "wraparound=False", "initializedcheck=False", "nonecheck=False", "cdivision=True"]
 LINE = re.compile(r'<pre class="cython line score-(\d+)"[^>]*>\+?<span class="">0*(\d+)</span>')
 
+CALLER = """
+
+cdef void caller(few_t *few, const double *theta, const examples_t *data, double *D) noexcept:
+    objective(few, theta, data, 1, 1, 0, D, D)
+    outputs(few, theta, data, 1, D)
+"""     # Cython leaves out functions that nobody calls
+
 
 def nogil_lines(source):
     """Line numbers inside `with nogil:` blocks and inside functions that are declared nogil"""
@@ -58,10 +65,15 @@ def test_a_large_network_is_the_same_in_the_core_as_in_the_plan():
         assert Plan(sizes, "relu", "identity", "squared_error").large is large
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.glob("*.pyx")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*sorted(SOURCE.glob("*.pyx")), SOURCE / "_few.pxd"], ids=lambda path: path.name)
 def test_loops_without_the_gil_hold_no_python(path, tmp_path):
+    """_few.pxd has the loops of _calls.pyx. Cython annotates no .pxd, so a copy of it is compiled as a module"""
     pytest.importorskip("Cython", reason="Cython is needed to look at what it generates; it comes with the extra dev")
     (tmp_path / "_blas_int.pxd").write_text("ctypedef int blas_int\n")
+    if path.suffix == ".pxd":
+        copy = tmp_path / f"{path.stem}_alone.pyx"
+        copy.write_text(path.read_text() + CALLER)
+        path = copy
     command = [sys.executable, "-m", "cython", "-3", "--annotate", "-I", SOURCE, "-I", tmp_path, "-o",
                tmp_path / "module.c", *(argument for directive in RELEASE for argument in ("-X", directive)),
                "--module-name", f"fastbp.{path.stem}", path]

@@ -51,7 +51,7 @@ ENTRIES = {
     "_derivatives.forward": (
         lambda p, plan, theta, cuts, places, work, z: _derivatives.forward(
             plan, theta, _backprop.Examples(p.X), cuts, places, work, p.B, True, z, 60.0),
-        "plan theta whole places!- work!+ out!+"),
+        "plan theta whole places!-+ work!+ out!+"),
     "_derivatives.backward": (
         lambda p, plan, theta, cuts, places, work, G, Delta, others, dX: _derivatives.backward(
             plan, theta, _backprop.Examples(p.X), cuts, places, p.B, work, p.B, False, G, True, Delta, others, dX,

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +171,37 @@ def test_members_that_meet_agree_whether_to_stop_whenever_that_is_asked_for():
     done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=100, check=False,
                           cwd=Path(__file__).parent)
     assert done.stdout == "never waited for ever\n", done.stderr
+
+
+def test_fault_7_threads_that_are_at_work_are_refused_to_another_call():
+    """Such as one trainer in two threads: an error instead of members that wait for ever, or work twice in one place"""
+    parts, crew, refused, right = Parts(np.float64), _backprop.Crew(1), [], []
+    examples = _backprop.Examples(np.tile(parts.X, (500, 1)), np.tile(parts.Y, (500, 1)))
+    m = 500 * M
+
+    def total(meet):
+        work, costs = np.empty(2 * len(parts.work)), np.empty(2 * len(parts.costs))
+        cuts, places, sums = np.array([0, m // 2, m]), np.array([[-1, 0]] * (1 if meet else 2)), np.zeros(2)
+        Delta, others = np.zeros_like(parts.theta), np.zeros(3 * _backprop.spaced(len(parts.theta)))
+        try:
+            while not _backprop.accumulate(parts.plan, parts.theta, examples, cuts, places, sums, m, work, parts.B,
+                                           costs, NO_RATES, Delta, others, 60.0, crew, 2, meet):
+                pass
+        except RuntimeError as error:
+            refused.append(str(error))
+        else:
+            right.append((sums.tobytes(), Delta.tobytes()))
+
+    def both(begun):
+        while len(refused) < 5 and time.monotonic() < begun + 60:
+            total(False)
+            total(True)
+
+    crowd = [threading.Thread(target=both, args=(time.monotonic(),)) for _ in range(2)]
+    for thread in crowd:
+        thread.start()
+    for thread in crowd:
+        thread.join(100)
+    assert len(refused) >= 5
+    assert "at work in another call" in refused[0]
+    assert len(set(right)) == 1

@@ -50,3 +50,12 @@ def test_whoever_has_the_capsule_of_another_is_refused():
     for bad in (Thief(), object(), None, np.random.default_rng(0)):
         with pytest.raises(TypeError, match="bit_generator must be a numpy BitGenerator"):
             _epoch.permutation(bad, np.empty(3, np.int64))
+
+
+def test_fault_54_a_generator_without_functions_is_refused():
+    """numpy itself would crash"""
+    class Empty(np.random.BitGenerator):
+        pass
+
+    with pytest.raises(ValueError, match="bit_generator draws no numbers; got Empty"):
+        _epoch.permutation(Empty(0), np.empty(3, np.int64))

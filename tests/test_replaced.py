@@ -403,3 +403,40 @@ def test_fault_54_arrays_of_the_state_that_share_memory_are_refused(assign, pyth
     with pytest.raises(ValueError, match=r"state\['[mv]'\] must have memory of its own; it shares that of"):
         put(alias(trainer))
     np.testing.assert_array_equal(trainer.net.theta, theta)
+
+
+def test_every_change_of_an_optimizer_counts_in_the_next_quick_step():
+    """However it is made: an attribute of one's own, a property that reads something else, a float of another class"""
+    rates = [0.1]
+
+    class Own(fastbp.SGD):
+        @property
+        def learning_rate(self):
+            return rates[0]
+
+        @learning_rate.setter
+        def learning_rate(self, value):
+            pass
+
+    X, Y = np.random.default_rng(0).standard_normal((8, 3)), np.eye(2)[np.arange(8) % 2]
+
+    def noted(optimizer, value):
+        optimizer.note, optimizer.learning_rate = value, 0.3
+
+    for make, changes in (
+        (fastbp.SGD, [
+            lambda o: setattr(o, "learning_rate", np.float64(0.2)), lambda o: noted(o, np.ones(3)),
+            lambda o: noted(o, np.zeros(3)), lambda o: delattr(o, "note"),
+            lambda o: setattr(o, "learning_rate", lambda t: 0.5 / (1 + t)), lambda o: setattr(o, "learning_rate", 0.4),
+        ]),
+        (Own, [lambda o: rates.append(rates.pop() / 2), lambda o: rates.append(rates.pop() / 2)]),
+        (fastbp.Adam, [lambda o: setattr(o, "beta_1", 0.5), lambda o: setattr(o, "epsilon_hat", True)]),
+    ):
+        quick, twin = (fastbp.Trainer(fastbp.Network([3, 4, 2], output="softmax", seed=0), make()) for _ in range(2))
+        for change in [lambda o: None, *changes]:
+            change(quick.optimizer)
+            if quick.optimizer.__class__ is not Own:    # both read the same rates
+                change(twin.optimizer)
+            for _ in range(2):
+                assert quick.steps.quick(X, Y) == twin.epoch(X, Y, batch_size=None)
+            assert quick.net.theta.tobytes() == twin.net.theta.tobytes()

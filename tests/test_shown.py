@@ -49,6 +49,18 @@ def test_fault_79_bytes_as_labels_are_not_sent_to_estimators_that_refuse_them():
     assert said(lambda: net().cost(X, LABELS)).endswith("takes any labels")
 
 
+@pytest.mark.parametrize("K", [1, 2])
+def test_fault_79_labels_that_are_digits_are_told_how_to_become_integers(K):
+    """Labels of floats would be refused at the second try"""
+    model, codes = fastbp.Network([2, K], seed=0), np.array([0, 1, 1, 0])
+    for odd in (codes.astype(str), codes.astype("S1"), codes.astype(object), codes.astype(str).astype(object)):
+        assert said(lambda odd=odd: model.cost(X, odd)).endswith("but its values are numbers; pass Y.astype(int)")
+        assert model.cost(X, odd.astype(int)) == model.cost(X, codes)
+    assert said(lambda: model.cost(X, ["0", "1", "1", "0"])).endswith("pass np.asarray(Y, int)")
+    for odd in (["0", "1.5", "1", "0"], ["0", 1.0, 1, "0"], ["0", "1e30", "1", "0"]):
+        assert said(lambda odd=odd: model.cost(X, np.array(odd, object))).endswith("pass Y.astype(float)")
+
+
 def test_fault_79_numbers_as_text_or_as_objects_are_told_how_to_become_numbers():
     for odd in (Y.astype(str), Y.astype(object), np.array([True, 0.5, np.float32(1), np.False_], object)):
         assert said(lambda odd=odd: net().cost(X, odd)).endswith("but its values are numbers; pass Y.astype(float)")

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from communicators import ranks
 
 import fastbp
 from fastbp import callbacks, keywords, optimizers, schedules, words
@@ -300,7 +301,9 @@ def test_warnings_still_point_at_the_callers_line():
     model.theta = start
     two = np.eye(2), np.array([0.0, 1.0])
     for call in (lambda: fastbp.Network([2, 3, 1], init=start), lambda: fastbp.train(model, *two, epochs=1),
-                 lambda: fastbp.minimize(model, *two, maxiter=1)):
+                 lambda: fastbp.minimize(model, *two, maxiter=1),
+                 lambda: ranks(2, lambda comm: fastbp.train(model.copy(), *two, epochs=1, comm=comm)),
+                 lambda: ranks(2, lambda comm: fastbp.minimize(model.copy(), *two, maxiter=1, comm=comm))):
         with pytest.warns(UserWarning, match="start equal") as caught:
             call()
-        assert caught[0].filename == __file__
+        assert [each.filename for each in caught] == [__file__]

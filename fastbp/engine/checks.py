@@ -312,7 +312,7 @@ def rates(function: Callable[[int], Number], first: int, n: int, name: str = "le
 
 
 def _float(rate: Any, name: str) -> float:
-    """The number as float, infinite if it is too large; converted once, since a subclass may have its own __float__."""
+    """The number as float; infinite if it is too large. It is converted once: a subclass may have its own __float__."""
     if type(rate) is not int and (isinstance(rate, (bool, np.bool_)) or not isinstance(rate, Real)):
         raise TypeError(f"{name} must be a number; it is {rate!r}")
     try:

@@ -16,7 +16,7 @@ from .plan import Plan
 class Data:
     """X, Y and weights of m examples, checked against one network and ready for the compiled core.
 
-    Arrays that the core can read are not copied, only weights are: make new data after changing X or Y.
+    X and Y are read in place if the core can read them; weights are copied. Make new data after changing X or Y.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Data:
     """
 
     dense: NDArray[Any] | Any  # None if there are labels
-    dtype: np.dtype[Any] | None = None  # of the network that checked them; None: of arrays that were checked before
+    dtype: np.dtype[Any] | None = None  # of the network that checked them; None if they had been checked before
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
@@ -100,11 +100,11 @@ class Data:
         if self._other is None or self._other.scale != unit:
             w = np.ones((self.m, 1)) if self.w is None else self.w
             with np.errstate(over="ignore", under="ignore"):
-                share = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
-            if not np.isfinite(share).all() or (w.any() and share.max() < np.finfo(dtype).tiny):
+                divided = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
+            if not np.isfinite(divided).all() or (w.any() and divided.max() < np.finfo(dtype).tiny):
                 raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
                                  f"{np.dtype(dtype).name}")
-            other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (share == 1).all() else share)
+            other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (divided == 1).all() else divided)
             other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
         return self._other
 
@@ -140,7 +140,7 @@ class Data:
         return "one_hot" if self.plan.output == "softmax" else classes.kind(self.Y, self.plan.lowest, self.plan.highest)
 
     def accuracy(self, outputs: Callable[[Self], Floats]) -> float:
-        """Share of the examples, by weight, that their outputs(data), h (m, K), put into the right class."""
+        """Fraction of the examples, by weight, that their outputs(data), h (m, K), put into the right class."""
         return float(np.average(self._right(outputs(self)), weights=None if self.w is None else self.w[:, 0]))
 
     def right(self, h: Floats) -> float:

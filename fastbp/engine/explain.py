@@ -1,5 +1,9 @@
-"""What to do about data that is refused: text in X, labels that are words, targets that an output cannot reach."""
+"""Messages for data that is refused: text in X, labels that are words, targets out of reach. Warnings that point at
+the caller's line."""
 
+import sys
+import warnings
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -14,6 +18,18 @@ FLOAT = "but its values are numbers; pass "
 ENCODE = "encode it as numbers first, for example with pandas.get_dummies or scikit-learn's OneHotEncoder"
 
 
+def warn(message: str, category: type[Warning], among: Callable[[str], bool] | None = None) -> None:
+    """Warn from the innermost calling frame outside fastbp, or from the first whose module's name is `among` these."""
+    level, frame = 2, sys._getframe(1)
+    while frame is not None and not (among or _is_outside)(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back      # type: ignore[assignment]
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_outside(module: str) -> bool:
+    return module.partition(".")[0] != "fastbp"
+
+
 def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> str:
     """The message for an array, made of value, whose dtype is not real; labels: it may be meant as labels."""
     begin = f"{name} must hold real numbers; got dtype {a.dtype}"
@@ -21,7 +37,7 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
         return begin
     at = next((at for at, cell in np.ndenumerate(a) if not isinstance(cell, (Real, np.bool_))), None)
     if at is None:      # numbers, each an object of its own
-        return f"{begin}, {FLOAT}{_as_float(value, name)}" if a.size else begin
+        return f"{begin}, {FLOAT}{_as_numbers(value, a, name, labels)}" if a.size else begin
     found = a[at].item() if isinstance(a[at], np.generic) else a[at]
     cell = f"{name}[{', '.join(map(str, at))}] is {found!r:.60}" if at else f"it is {found!r:.60}"
     column = _column(value, at)
@@ -30,15 +46,26 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
     if not isinstance(found, (str, bytes)):
         return f"{begin}: {cell}"
     if _are_numbers(a):
-        return f"{begin}: {cell}, {FLOAT}{_as_float(value, name)}"
+        return f"{begin}: {cell}, {FLOAT}{_as_numbers(value, a, name, labels)}"
     if not labels:
         return f"{begin}: {cell}; {ENCODE}"
     return f"{begin}: {cell}; {LABELS.format(name=name)}{' of numbers or str, not bytes' * isinstance(found, bytes)}"
 
 
-def _as_float(value: Any, name: str) -> str:
-    """What makes numbers of it: its own method if it has one, else NumPy."""
-    return f"{name}.astype(float)" if hasattr(value, "astype") else f"np.asarray({name}, float)"
+def _as_numbers(value: Any, a: NDArray[Any], name: str, labels: bool) -> str:
+    """What makes numbers of it: its own method if it has one, else NumPy; integers of what may be labels."""
+    kind = "int" if labels and a.ndim == 1 and _are_whole(a) else "float"
+    return f"{name}.astype({kind})" if hasattr(value, "astype") else f"np.asarray({name}, {kind})"
+
+
+def _are_whole(a: NDArray[Any]) -> bool:
+    """Are all integers, as in "3"? Those of "3.0" and 3.0 may be targets."""
+    if any(isinstance(cell, (float, np.floating)) for cell in a.flat):
+        return False
+    try:
+        return bool((a.astype(np.int64) == a.astype(np.float64)).all())
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _are_numbers(a: NDArray[Any]) -> bool:

@@ -1,6 +1,5 @@
 """The start values of the parameters."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ from numpy.typing import DTypeLike
 
 from .. import _kernels, words
 from .._types import Floats, Net, Number, Start
-from . import checks
+from . import checks, explain
 from .plan import Plan
 
 DEFAULT_EPS: dict[str, float | None] = {"glorot_uniform": None, "he_normal": None, "normal": 0.01, "uniform": 0.12}
@@ -74,7 +73,7 @@ def draw(init: str | Floats, eps: float | Any, plan: Plan, dtype: DTypeLike, rng
     return theta.astype(dtype)
 
 
-def warn_if_equal_units(net: Net, stacklevel: int = 4) -> None:
+def warn_if_equal_units(net: Net) -> None:
     """Warn if two hidden units have the same weights in and out: their gradients stay the same for ever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
         if len(before) < 2 or _kernels.units_differ(before, after):
@@ -86,9 +85,9 @@ def warn_if_equal_units(net: Net, stacklevel: int = 4) -> None:
         units = np.hstack([before, outgoing])
         equal = len(units) - len(np.unique(units, axis=0))
         if equal:
-            warnings.warn(
+            explain.warn(
                 f"{equal} of the {len(units)} units of hidden layer {l} start equal to another one: they get the "
                 "same gradient and stay equal for ever. Start from small random values (init=...).",
-                UserWarning, stacklevel=stacklevel + 1,
+                UserWarning,
             )
             return

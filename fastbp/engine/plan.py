@@ -110,7 +110,7 @@ class Plan:
         self.code[2:5, -1] = seed, step, first
 
     def check_same(self, other: "Plan") -> None:
-        """Raise a ValueError that names what differs unless both describe the same network; dropout does not count."""
+        """Raise a ValueError that names the difference if both describe different networks; dropout does not count."""
         for name in ("layer_sizes", "activations", "output", "loss", "loss_parameters"):
             own, others = getattr(self, name), getattr(other, name)
             if own != others:

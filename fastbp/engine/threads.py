@@ -35,7 +35,7 @@ ALONE_FIRST = 0.005
 TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
 TERM = 1.0  # seconds that the faster number then works, at most
-SHARE = 0.05  # part of all working time for trials: the loss if the other is always slower
+TRIALS = 0.05  # part of all working time for trials: the loss if the other is always slower
 CREWS = 4  # crews that are kept between calls, at most
 KEPT = 2**24  # bytes of an array that is kept between calls, at most
 CHOICES = 8  # kinds of work of which is kept who was the faster
@@ -91,7 +91,7 @@ class Choice:
             return self.now, max(LEAST, min(self._due - self._worked, TERM / 20))
         if self.other > 1 and not self._settled:
             return self.other, SETTLE
-        return self.other, max(LEAST, min(TRIAL, SHARE * self._worked))
+        return self.other, max(LEAST, min(TRIAL, TRIALS * self._worked))
 
     def took(self, n: int, steps: float, seconds: float) -> None:
         """Learn that n members took so many seconds for so many steps."""
@@ -108,7 +108,7 @@ class Choice:
         if steps * self._seconds > self._steps * seconds:
             self.now, self.other = self.other, self.now
             self._rate = self._steps / self._seconds
-        self._rest = self._worked + (self._settled + seconds) / SHARE
+        self._rest = self._worked + (self._settled + seconds) / TRIALS
         self._due = max(self._rest, self._worked + min(TERM, self._worked))
         self._steps, self._seconds, self._settled = 0, 0.0, 0.0
 

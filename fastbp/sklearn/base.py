@@ -23,7 +23,7 @@ ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.i
 
 
 class Curve(list):
-    """A list of losses that is pickled as an array, in half the bytes, and is a plain list again afterwards."""
+    """A list of losses. It is pickled as an array, in half the bytes, and loads as a plain list."""
 
     def __reduce_ex__(self, protocol):
         return list, (np.array(self, np.float64),)
@@ -131,7 +131,21 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return model
 
     def _hold(self, model):
-        self.coefs_, self.intercepts_, self._fastbp_model = list(model.coefs), list(model.intercepts), model
+        """Put the model's arrays into coefs_ and intercepts_; the lists of the model before stay the same objects."""
+        before = getattr(vars(self).get("_fastbp_model"), "lists", (None, None))
+        for name, views, own in zip(("coefs_", "intercepts_"), (model.coefs, model.intercepts), before, strict=True):
+            held: Any = getattr(self, name, None)
+            if held is own and isinstance(held, list):
+                held[:] = views
+            else:
+                setattr(self, name, list(views))
+        self._fastbp_model, model.lists = model, (self.coefs_, self.intercepts_)
+
+    def _train_on(self, model):
+        """Train on with arrays that a callback has put into coefs_ or intercepts_."""
+        if not model.is_of(self.coefs_, self.intercepts_, model.functions):
+            model.take(self.coefs_, self.intercepts_)
+            self._hold(model)
 
     def __getstate__(self):
         state = dict(super().__getstate__())
@@ -141,7 +155,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an array: of an older fastbp
+        if isinstance(state.get("loss_curve_"), np.ndarray | Curve):      # an older fastbp pickled an array
             state = {**state, "loss_curve_": list(np.asarray(state["loss_curve_"]))}
         super().__setstate__(state)
 
@@ -162,11 +176,14 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
             overrides.draw(self, model)
         else:
             draw(model, self.init, self._random_state)
+        self.__dict__.pop("_fastbp_model", None)       # lists of an earlier fit keep its weights
         self._hold(model)
         self._best_theta = model.net.theta.copy()
         self._drawn_hidden = list(layer_units[1:-1])
-        if isinstance(self.solver, str) and self.solver == "lbfgs":
-            return
+        if not (isinstance(self.solver, str) and self.solver == "lbfgs"):
+            self._start_curves()
+
+    def _start_curves(self):
         self.loss_curve_ = []
         self._no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
@@ -190,7 +207,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self._hidden_given = self.hidden_layer_sizes
 
     def _check_output(self):
-        """Raise ValueError if out_activation_ does not go with the loss: such weights have no gradient here."""
+        """Raise ValueError if out_activation_ does not suit the loss: there is no gradient for such a pair."""
         output = self._output()
         if self.out_activation_ != output:
             raise ValueError(
@@ -200,10 +217,13 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight=None, incremental=False, validation=None, checkpoint=NOTHING):
         before = dict(vars(self))
+        lists = [(a, list(a)) for a in map(before.get, ("coefs_", "intercepts_")) if isinstance(a, list)]
         try:
             model, run = self._prepare(X, y, sample_weight, incremental, validation, checkpoint)
         except BaseException:
             self.__dict__ = before      # no step was taken: the estimator stays as it was
+            for own, arrays in lists:
+                own[:] = arrays
             raise
         run()
         if not model.is_finite():
@@ -228,7 +248,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
 
         X, y, target = self._validate_input(X, y, incremental, reset=first_pass)
         score_w = inputs.weights(sample_weight, X)
-        if self.early_stopping and incremental and stochastic:      # after X and y, as scikit-learn
+        if self.early_stopping and incremental and stochastic:      # after the checks of X and y, as in scikit-learn
             raise ValueError("partial_fit does not support early_stopping=True")
         w = self._training_weights(y, score_w, incremental)
         if validation is not None:
@@ -242,7 +262,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         model = self._model_of_weights()
         if stochastic and not model.is_writable():
             raise ValueError(messages.READ_ONLY)
-        model = self._writable_model()      # L-BFGS puts new arrays in the place of frozen ones, as scikit-learn
+        model = self._writable_model()      # L-BFGS replaces frozen arrays by new ones, as scikit-learn does
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
@@ -260,7 +280,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         if isinstance(self.solver, type):
             raise TypeError(f"solver must be a name or an instance, such as fastbp.Adam(1e-3); got {self.solver!r}")
         for name in REALS:
-            if abs(getattr(self, name)) > checks.LARGEST:
+            value = getattr(self, name)
+            if abs(value.item() if isinstance(value, np.generic) else value) > checks.LARGEST:
                 raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
         return hidden
 

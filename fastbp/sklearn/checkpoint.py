@@ -8,6 +8,7 @@ from ..engine import checks
 from ..files import atomic, container, values
 from ..files.container import FormatError
 from ..training import states, trainer_file
+from ..training.checkpoint import checked_every, would_be_lost
 
 UNITS = ("epochs", "seconds")
 NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_no_improvement_count")
@@ -32,12 +33,7 @@ class Checkpoint:
 
     def __init__(self, path, every, resume):
         self.path, self.resume = atomic.absolute(path), None if resume is None else checks.flag(resume, "resume")
-        n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
-        if unit not in UNITS:
-            raise ValueError("checkpoint_every must be a number of epochs, or a pair such as (30, 'seconds'); "
-                             f"got {every!r}")
-        self.every = checks.count(n, "checkpoint_every") if unit == "epochs" else checks.number(n, "checkpoint_every")
-        self.unit = unit
+        self.every, self.unit = checked_every(every, UNITS)
 
     def begin(self, estimator, data, order, held, kept):
         """Write the start of a new fit, so that anything that cannot be saved raises before the first step.
@@ -93,8 +89,7 @@ class Checkpoint:
             raise ValueError(f"checkpoint: {container.shown(self.path)} exists and holds no fit ({error}); "
                              "resume=False overwrites it") from None
         if epochs != 0:
-            raise ValueError(f"checkpoint: {container.shown(self.path)} holds a fit of {epochs} finished epochs; "
-                             "resume=True resumes it, resume=False overwrites it")
+            raise would_be_lost(self.path, "fit", epochs)
 
 
 class Nothing:

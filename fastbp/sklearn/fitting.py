@@ -113,7 +113,7 @@ class Validation:
 
 
 def accuracy(h, target, w):
-    """Share of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
+    """Fraction of the rows of h (m, K) in the right class; target: labels (m,), or 0 and 1 (m,) or (m, K)."""
     if h.shape[1] > 1 and target.ndim == 1:
         right = classes.right(h, target, "labels", 0.5)
     else:
@@ -169,7 +169,7 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
             finite = np.isfinite(e.validation_scores_)
             validation.finite = int(finite.sum() or math.isfinite(e.best_validation_score_))
             validation.unusable = int((~finite).sum())
-    epochs = 1 if incremental else e.max_iter if kept is None or not kept.stopped else 0
+    epochs = 1 if incremental else int(e.max_iter) if kept is None or not kept.stopped else 0
     optimizer.set(e.alpha, e.clip_norm, mean_weight)
     keeper.begin(e, data, order, held, kept)
     return partial(_run, Course(e, model, training, validation, order, m, batch_size, epochs, incremental,
@@ -193,7 +193,7 @@ def by_class(w, score_w, rows, batch_size):
 
 
 def mean(w):
-    """The mean of these weights, without its rounding error if they are equal; the largest may be that of the dtype."""
+    """The mean of these weights: exact if they are equal, and finite for the largest numbers of the dtype."""
     largest = float(w.max())
     return largest if w.min() == largest else float((w / largest).mean(dtype=np.float64)) * largest
 
@@ -232,6 +232,8 @@ def _run(course):
 
 def _ready(e, model, validates):
     """Start the curves and best values that this fit needs, unless an earlier one has left them."""
+    if not hasattr(e, "loss_curve_"):       # after a fit with lbfgs, which has none
+        e._start_curves()
     if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
         e.validation_scores_, e.validation_loss_curve_, e.best_validation_score_ = [], [], -math.inf
     if e.early_stopping:
@@ -257,6 +259,8 @@ def _epochs(course, report):
             places = np.arange(m)
             e._random_state.shuffle(places)
             course.order = course.order[places]
+        if not model.is_writable():     # a callback has frozen an array
+            raise ValueError(messages.READ_ONLY)
         optimizer.before[:] = theta
         loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
@@ -266,6 +270,7 @@ def _epochs(course, report):
         if diverged:
             return
         stop = report(e) or stop
+        e._train_on(model)
         course.keeper.after_epoch(e, course.order, stop, stop or e.n_iter_ == course.epochs)
         if stop or course.incremental:
             return
@@ -310,12 +315,12 @@ def after_epoch(e, model, loss, m, validation=None, diverged=False):
 def _append(e, curve, value):
     """Append to a curve; drop the oldest entries above curve_length."""
     entries = getattr(e, curve)
-    if not isinstance(entries, list):       # an array: set by a user, or from a pickle of an older fastbp
+    if not isinstance(entries, list):       # a user has set an array, or an older fastbp has pickled one
         entries = list(entries)
         setattr(e, curve, entries)
     entries.append(value)
     if e.curve_length is not None and len(entries) > e.curve_length:
-        del entries[: -e.curve_length]
+        del entries[: -int(e.curve_length)]
 
 
 def _validate(e, model, validation):

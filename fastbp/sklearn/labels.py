@@ -1,5 +1,6 @@
 """Labels of a classifier as codes, and back; errors in scikit-learn's words."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+FEW = 8     # so many classes are found faster one by one
+
 
 def class_factors(class_weight, y, classes):
-    """The factor (m,) of each example by its class: scikit-learn's, but y may lack some of `classes`.
+    """The factor (m,) of each example by its class, as in scikit-learn; but y may lack some of `classes`.
 
     For several labels y is (m, K) and class_weight has an entry for each column; their factors are multiplied.
     """
@@ -26,8 +29,16 @@ def class_factors(class_weight, y, classes):
     return np.prod(columns, axis=0, dtype=np.float64)
 
 
+@lru_cache(1024)
+def _target(code, dtype):
+    """The label of one row, as the engine takes it."""
+    target = np.array([code], dtype)
+    target.flags.writeable = False
+    return target
+
+
 def has_one_class(estimator):
-    """Does the binarizer know a single class? False without one, as scikit-learn's probabilities need none."""
+    """Does the binarizer know a single class? False without a binarizer: scikit-learn's probabilities need none."""
     binarizer = vars(estimator).get("_label_binarizer")
     return binarizer is not None and len(binarizer.classes_) == 1
 
@@ -114,10 +125,16 @@ class Labels:
             or self._label_binarizer.y_type_.startswith("multilabel")
         ):
             return None
-        code = int(classes.searchsorted(y[0]))
-        if code == len(classes) or classes[code] != y[0]:
-            return None
-        return np.array([code], np.int64 if self.out_activation_ == "softmax" else dtype)
+        if len(classes) <= FEW and classes.dtype.kind in "iubfU":
+            names, label = classes.tolist(), y.item()
+            if label not in names:
+                return None
+            code = names.index(label)
+        else:
+            code = int(classes.searchsorted(y[0]))
+            if code == len(classes) or classes[code] != y[0]:
+                return None
+        return _target(code, np.int64 if self.out_activation_ == "softmax" else dtype)
 
     def _announce(self, y, classes):
         if _check_partial_fit_first_call(self, classes):
@@ -125,7 +142,7 @@ class Labels:
                 several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
             if not several:
-                self.classes_ = self._label_binarizer.classes_      # equal; as one object they need not be compared
+                self.classes_ = self._label_binarizer.classes_      # the same object, so that _agrees is quick
 
     def _labels(self, h):
         if self._label_binarizer.y_type_.startswith("multilabel"):

@@ -100,11 +100,11 @@ def full_batch(estimator, model, X, y, target, w):
     options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
     if OLD_SCIPY:
         options["iprint"] = 1 if e.verbose else -1
-    return partial(_minimise, e, net, objective, options, (X, y, w))
+    return partial(_minimise, e, model, objective, options, (X, y, w))
 
 
-def _minimise(e, net, objective, options, examples):
-    e.n_iter_, stopped = 0, False
+def _minimise(e, model, objective, options, examples):
+    net, e.n_iter_, stopped = model.net, 0, False
     with callbacks.running(e, examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
 
@@ -116,6 +116,7 @@ def _minimise(e, net, objective, options, examples):
             if e.verbose:
                 messages.say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
             stopped = report(e)
+            e._hold(model)
             if stopped:
                 raise StopIteration
 
@@ -144,4 +145,4 @@ def packed_loss_and_gradient(estimator, model, packed, X, target, w):
     theta[places] = packed
     training = TrainingSet(net.plan, np.float64, X, target, w)
     J, D = Objective(net, training, estimator.alpha, estimator._loss_divisor(), None)(theta)
-    return J, D[places]
+    return np.float64(J), D[places]

@@ -1,10 +1,10 @@
 """Warnings of the estimators, in scikit-learn's words and from its frames."""
 
-import sys
-import warnings
 from contextlib import suppress
 
 from sklearn.exceptions import ConvergenceWarning
+
+from ..engine import explain
 
 NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -22,10 +22,7 @@ def say(line):
 
 def warn(message, category=UserWarning):
     """Warn from the frame of scikit-learn that the call came through: filters by the module "sklearn" still work."""
-    level, frame = 2, sys._getframe().f_back
-    while frame is not None and not frame.f_globals.get("__name__", "").startswith("sklearn."):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    explain.warn(message, category, among=lambda module: module.startswith("sklearn."))
 
 
 def warn_unless_converged(result, max_iter):

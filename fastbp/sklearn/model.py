@@ -3,6 +3,7 @@
 from functools import cached_property
 from itertools import pairwise
 from operator import is_
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class Model:
         self.coefs = [Theta[:, 1:].T for Theta in self.net.Theta]
         self.intercepts = [Theta[:, 0] for Theta in self.net.Theta]
         self._arrays = self.coefs + self.intercepts
+        self.lists: tuple[Any, Any] = (None, None)     # coefs_ and intercepts_ of the estimator that holds these arrays
         self._largest = LARGEST[self.net.dtype]
         self._row = self.net.theta[np.newaxis]
         self._predict_row = sums.row_predictor(self.net.plan, self.net.theta)
@@ -56,7 +58,7 @@ class Model:
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A new model with a copy of these weights; arrays that are frozen are frozen in it, too."""
+        """A new model with a copy of these weights. Frozen arrays are frozen in the copy, too."""
         frozen = [_is_frozen(a) for a in [*coefs, *intercepts]]
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
@@ -66,6 +68,9 @@ class Model:
             if W.ndim != 2 or W.shape[0] != layer_sizes[-1] or b.shape != W.shape[1:]:
                 raise ValueError(f"coefs_[{i}] has shape {W.shape} and intercepts_[{i}] {b.shape}; "
                                  f"needed are ({layer_sizes[-1]}, n) and (n,)")
+            for name, a in (("coefs_", W), ("intercepts_", b)):
+                if a.dtype.kind not in "fiubO":
+                    raise TypeError(f"{name}[{i}] must hold real numbers; its dtype is {a.dtype}")
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
         model = cls(layer_sizes, functions, np.float32 if single else np.float64)
@@ -81,12 +86,23 @@ class Model:
             and all(map(is_, intercepts, self.intercepts)) and functions == self.functions
         )
 
+    def take(self, coefs, intercepts):
+        """Set the weights to those of these arrays, of the same shapes; what is frozen is frozen here, too."""
+        other = Model.of(coefs, intercepts, self.functions)
+        if other.net.layer_sizes != self.net.layer_sizes:
+            raise ValueError(f"coefs_ and intercepts_ have layers of {other.net.layer_sizes} units, but this training "
+                             f"continues with {self.net.layer_sizes}")
+        for own, a in zip(self._arrays, other._arrays, strict=True):
+            own.flags.writeable = True
+            own[...] = a
+            own.flags.writeable = a.flags.writeable
+
     def is_writable(self):
-        """May steps change every array? `setflags(write=False)` freezes one."""
+        """Is every array writable? `setflags(write=False)` freezes one."""
         return not [a for a in self._arrays if not a.flags.writeable]
 
     def thawed(self):
-        """A copy of which every array is writable."""
+        """A copy whose arrays are all writable."""
         model = Model.of(self.coefs, self.intercepts, self.functions)
         for a in model.coefs + model.intercepts:
             a.flags.writeable = True
@@ -100,7 +116,7 @@ class Model:
         """Is X (m, s_1) a finite array that needs no conversion?"""
         return (
             type(X) is np.ndarray and X.dtype == self.net.dtype and X.ndim == 2 and len(X) > 0
-            and X.shape[1] == self.net.layer_sizes[0] and X.flags.c_contiguous and X.flags.aligned
+            and X.shape[1] == self.net.layer_sizes[0] and (flags := X.flags).c_contiguous and flags.aligned
             and _kernels.first_nonfinite(X, self._largest) < 0
         )
 
@@ -143,7 +159,7 @@ class Model:
 
 
 def _is_frozen(a):
-    """Has a user frozen this array? A read-only memory map, as of joblib, is only a place to copy from."""
+    """Has a user frozen this array? A read-only memory map, as joblib makes it, does not count."""
     return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
 
 

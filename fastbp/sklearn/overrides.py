@@ -95,7 +95,7 @@ def is_overridden(estimator, name):
 def draw(estimator, model):
     """Set the model's start values, layer by layer from the estimator's _init_coef(fan_in, fan_out, dtype).
 
-    As in scikit-learn, coefs_ and intercepts_ hold the layers drawn so far, and may be written into.
+    As in scikit-learn, coefs_ and intercepts_ hold the layers drawn so far, and _init_coef may change them.
     """
     estimator.coefs_, estimator.intercepts_ = [], []
     for layer, (W, b) in enumerate(zip(model.coefs, model.intercepts, strict=True)):
@@ -113,7 +113,7 @@ def draw(estimator, model):
 
 
 def _take_over(estimator, model):
-    """Copy what an _init_coef has put in the place of earlier entries of coefs_ and intercepts_."""
+    """Copy the arrays with which an _init_coef has replaced earlier entries of coefs_ and intercepts_."""
     for name, views in (("coefs_", model.coefs), ("intercepts_", model.intercepts)):
         arrays = getattr(estimator, name)
         if len(arrays) != len(views):

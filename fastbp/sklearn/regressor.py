@@ -1,5 +1,6 @@
 """MLPRegressor."""
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Self
@@ -192,7 +193,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _quick_target(self, y, dtype):
         fits = y.dtype == dtype and y.shape == ((1,) if self.n_outputs_ == 1 else (1, self.n_outputs_))
-        return y if fits and np.isfinite(y).all() else None
+        return y if fits and (math.isfinite(y[0]) if y.ndim == 1 else np.isfinite(y).all()) else None
 
     def _network_settings(self):
         name = {"huber": "huber_delta", "quantile": "quantile"}.get(self.loss)

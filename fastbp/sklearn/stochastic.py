@@ -58,14 +58,14 @@ class Stochastic:
     Attributes
     ----------
     learning_rate : float
-        That of the next step; for adam the factor of the last step, corrections included, as in scikit-learn. May be
-        set. adam computes it anew in each step, from learning_rate_init.
+        sgd: the rate of the next step. adam: the factor of the last step, corrections included, as in scikit-learn.
+        It may be set; adam computes it again in each step, from learning_rate_init.
     learning_rate_init : float
-        May be set. adam takes its next steps with it, "invscaling" its next epochs.
+        It may be set. It holds from adam's next step, or from the next epoch of "invscaling".
     t, ms, vs, beta_1, beta_2, epsilon
-        Of adam, read-only: ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
+        Of adam; read-only. ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
     velocities, momentum, nesterov, lr_schedule
-        Of sgd, read-only. Without momentum there are no velocities.
+        Of sgd; read-only. velocities exist only with momentum.
     """
 
     t = _read("adam", "t", lambda self: self.state["t"])
@@ -91,6 +91,7 @@ class Stochastic:
 
     def _attach(self, net, state):
         self.trainer = Trainer(net, self.rule, dropout=self.dropout, seed=self.seed)
+        self._settings = None       # as `set` has left them in the trainer
         if state is not None:
             self.trainer.state = state
         self.layer_sizes = net.layer_sizes
@@ -116,7 +117,8 @@ class Stochastic:
         return {name: a.astype(dtype) if name in getattr(self.rule, "slots", ()) else a for name, a in state.items()}
 
     def __getstate__(self):
-        kept = {name: value for name, value in vars(self).items() if name not in ("trainer", "before", "_state")}
+        made_anew = "trainer", "before", "_state", "_settings"
+        kept = {name: value for name, value in vars(self).items() if name not in made_anew}
         return {**kept, "_state": self.state}
 
     def __setstate__(self, kept):
@@ -187,12 +189,16 @@ class Stochastic:
 
     def set(self, alpha, clip_norm, mean_weight=None):
         """Set the parameters that may change between calls; mean_weight goes with class_weight."""
+        if (settings := (alpha, clip_norm, mean_weight)) == self._settings:
+            return
+        self._settings = None
         if self.trainer.batch_lam != alpha:
             self.trainer.batch_lam = float(alpha)
         if self.trainer.clip_norm != clip_norm:
             self.trainer.clip_norm = clip_norm
         if self.trainer.mean_weight != mean_weight:
             self.trainer.steps.mean_weight = mean_weight
+        self._settings = settings
 
     def epoch(self, training, batch_size, order, divisor):
         """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.

@@ -20,6 +20,7 @@ from .kept import Kept, keeping, read
 from .loop import DivergenceError, Position, Training
 
 UNITS = ("epochs", "batches", "seconds")
+PAIRS = {"batches": "(500, 'batches')", "seconds": "(30, 'seconds')"}     # examples of checkpoint_every
 Key = tuple[int, int, str | None]  # tells states apart: epochs, examples, why it stopped
 LEAST, TIMES = 0.02, 50  # seconds between two copies of the state: at least these, and so many times those of a copy
 
@@ -165,32 +166,37 @@ def keeper(
 
 
 def refuse_to_lose(path: Path) -> None:
-    """Nobody has said whether to resume: a ValueError if the file is there and holds a finished step."""
+    """Raise a ValueError if the file exists and holds a finished step, since `resume` was not given."""
     try:
         kept = read(path)
     except FormatError as error:
         raise ValueError(f"checkpoint: the file exists and holds no training: {error}; resume=False overwrites it"
                          ) from None
     if kept is not None and kept.key[:2] != (0, 0):
-        raise ValueError(f"checkpoint: {container.shown(path)} holds a training of {kept.key[0]} finished epochs; "
-                         "resume=True resumes it, resume=False overwrites it")
+        raise would_be_lost(path, "training", kept.key[0])
+
+
+def would_be_lost(path: Path, what: str, epochs: int) -> ValueError:
+    """The error for a file that holds finished steps of a training or a fit, where `resume` was not given."""
+    return ValueError(f"checkpoint: {container.shown(path)} holds a {what} of {epochs} finished epochs; "
+                      "resume=True resumes it, resume=False overwrites it")
 
 
 def check(path: Path | None, every: Every, resume: Flag | None) -> tuple[bool | None, float, str]:
     """(resume, number, unit): a checkpoint is due every so many units."""
     resumes = None if resume is None else checks.flag(resume, "resume")
-    number, unit = _checked_every(every)
+    number, unit = checked_every(every)
     if path is None and resumes:
         raise ValueError("resume=True needs the file to resume from; got checkpoint=None")
     return resumes, number, unit
 
 
-def _checked_every(every: Every) -> tuple[float, str]:
-    """(number, unit) of checkpoint_every."""
+def checked_every(every: Every, units: tuple[str, ...] = UNITS) -> tuple[float, str]:
+    """(number, unit) of checkpoint_every, in one of these units."""
     n, unit = every if isinstance(every, (tuple, list)) and len(every) == 2 else (every, "epochs")
-    if unit not in UNITS:
-        raise ValueError(f"checkpoint_every must be a number of epochs, or a pair such as (500, 'batches') or "
-                         f"(30, 'seconds'); got {every!r}")
+    if unit not in units:
+        pairs = " or ".join(PAIRS[unit] for unit in units if unit in PAIRS)
+        raise ValueError(f"checkpoint_every must be a number of epochs, or a pair such as {pairs}; got {every!r}")
     if unit == "seconds":
         return checks.number(n, "checkpoint_every"), unit
     return checks.count(n, "checkpoint_every"), unit

@@ -163,7 +163,7 @@ class Stream:
 
 
 def permutation(rng: np.random.Generator, m: int) -> NDArray[np.int64]:
-    """rng.permutation(m)."""
+    """rng.permutation(m), the same bits in less time."""
     if type(rng) is not np.random.Generator or m >= 2**31:
         return rng.permutation(m).astype(np.int64, copy=False)
     order = np.empty(m, np.int64)

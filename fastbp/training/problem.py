@@ -39,7 +39,7 @@ class Problem:
         """All stages; returns SciPy's result."""
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
-        warn_if_equal_units(self.net, stacklevel=4)
+        warn_if_equal_units(self.net)
         return self.finish(self.search(start, data))
 
     def check(self) -> NDArray[np.float64]:

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _epoch, _kernels, optimizers
 from .._types import Rule
 from ..base import check_apart
 from ..engine import checks
 from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
 
+NO_RATES = np.empty(0)
 KNOWN = frozenset({"compiled", "slots", "init", "rate", "update", "settings"})
 
 
@@ -36,6 +38,54 @@ def compiled_rule(optimizer: Rule) -> str | None:
     return None
 
 
+class CompiledRule:
+    """The optimizer and the regularisation as compiled steps take them.
+
+    It is made once and kept from epoch to epoch, until something that it is made of changes.
+    """
+
+    def __init__(
+        self, plan: Plan, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
+    ) -> None:
+        self.code, self.theta, self.taken, self.free = plan.code, theta, taken, None if free is None else free.tobytes()
+        self._rule: Any = None
+        self._made_of: tuple[Any, ...] | None = None    # name, settings, regularisation, scale
+        self._state: Any = None
+        self._arrays: list[tuple[str, Any]] = []        # of the state
+
+    def has_arrays_of(self, state: Any) -> bool:
+        """Does the state hold the arrays that the rule was made of?"""
+        for name, a in self._arrays:    # noqa: SIM110  (quick steps wait for it)
+            if state.get(name) is not a:
+                return False
+        return True
+
+    def of(
+        self, name: str, optimizer: Any, regularisation: Regularisation, scale: float, state: Any,
+    ) -> _epoch.Rule:
+        """The rule of this name for weights in units of scale. The state must have the slots of the optimizer."""
+        settings = optimizer.settings()
+        made_of = name, settings, regularisation, scale
+        if made_of == self._made_of and self._state is state and self._rule.stays() and self.has_arrays_of(state):
+            return self._rule
+        if self._made_of is None or settings != self._made_of[1]:
+            optimizers.check(optimizer)
+        rate, *others = settings
+        if missing := [slot for slot in optimizer.slots if slot not in state]:
+            raise ValueError(f"{optimizer!r} needs {', '.join(missing)} in the state, but this training started "
+                             "without; start with a momentum above 0, or assign a state that has it")
+        self._made_of = None    # if an array is refused below, the next call looks at all again
+        self._rule = _epoch.Rule(
+            self.code, _kernels.rules[name], np.array([0.0 if callable(rate) else rate, *others], np.float64),
+            regularisation.code(scale), [state[slot] for slot in optimizer.slots], state.get("scalars", NO_RATES),
+            self.taken, self.free,
+        )
+        check_apart(self.theta, {slot: state[slot] for slot in optimizer.slots})
+        self._made_of, self._state = made_of, state
+        self._arrays = [(name, state.get(name)) for name in (*optimizer.slots, "scalars")]
+        return self._rule
+
+
 def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
     """A new state for a network with this plan; "bias" becomes the indices of its biases, if the rule has it."""
     state = optimizer.init(theta)
@@ -46,7 +96,7 @@ def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
 
 
 def check_counts(state: Any, counts: dict[str, int]) -> None:
-    """A ValueError if one of these counts, which only tell their owner how far the training is, has been changed."""
+    """Raise a ValueError if somebody has changed one of these counts. They only report how far the training is."""
     for name, count in counts.items():
         value = state.get(name)
         if value is not count and not (isinstance(value, (int, np.integer)) and value == count):

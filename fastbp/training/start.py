@@ -1,13 +1,12 @@
 """The stages of `train`, from its arguments to the loop. Each checks its input before it changes anything."""
 
-import warnings
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from .. import metrics
-from ..engine import checks, objective, regularisation, sums, threads
+from ..engine import checks, explain, objective, regularisation, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
 from . import checkpoint, feed, progress
@@ -35,7 +34,6 @@ class Start:
     processes = 1
     m: Any                  # examples in an epoch; infinite for chunks
     batch_size: Any
-    deeper = 0      # calls between `train` and a stage beyond those of one process, for the place of warnings
 
     def __init__(self, asked: Arguments) -> None:
         self.asked = asked
@@ -140,7 +138,7 @@ class Start:
         if self.kept is not None:
             self.kept.check(self.training, self.conditions)
         else:
-            warn_if_equal_units(self.asked.net, stacklevel=6 + self.deeper)
+            warn_if_equal_units(self.asked.net)
 
     def loop(self) -> None:
         """Run all epochs."""
@@ -168,4 +166,4 @@ class Start:
                       "last; a smaller learning_rate or inputs scaled to about [-1, 1] may help")
 
     def warn(self, message: str) -> None:
-        warnings.warn(message, RuntimeWarning, stacklevel=6 + self.deeper)
+        explain.warn(message, RuntimeWarning)

@@ -6,21 +6,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _epoch, _kernels, optimizers
+from .. import _epoch, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
-from ..base import check_apart
 from ..engine import checks, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
-from .rule import Fit, check_counts, check_state, compiled_rule, is_normal, start
+from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
 ONLINE = 2**23  # most parameters for the sweeps over one example
-NO_RATES = np.empty(0)
 NOT_EACH = np.empty((0, 2))
+OURS = frozenset(optimizers.NAMED.values())
 
 
 class Steps:
@@ -77,13 +76,11 @@ class Steps:
         self.mean_weight = mean_weight
         self._work: tuple[int, sums.Workspace] | None = None     # batch size, its workspace
         self._stepper: _epoch.Stepper | None = None
-        self._made_for: Any = None
-        self._settings: Any = None      # of the stepper; None if its learning rate is a function of the step
-        self._rule: Any = None          # kept from epoch to epoch, with what it was made of
-        self._rule_of: tuple[Any, ...] | None = None
-        self._rule_kept: Any = None
-        self._rule_arrays: list[tuple[str, Any]] = []
-        self.lent: dict[str, int] = {}  # the counts in the state when somebody last got it
+        self._made_for: Any = None      # settings of the stepper
+        self._made_by: Any = None       # class and attributes of an optimizer that is known by them
+        self._own: dict[str, Any] | None = None
+        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
+        self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -202,9 +199,9 @@ class Steps:
 
     def prepared(self) -> _epoch.Stepper | None:
         """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
-        stepper = self._stepper
-        if stepper is None or self._optimizer.settings() != self._settings or self.theta is not self.net.theta or (
-            len(self._own) != self._n_own or (self.lent and not self._as_lent())
+        stepper, optimizer = self._stepper, self._optimizer
+        if stepper is None or type(optimizer) is not self._made_by or optimizer.__dict__ != self._own or (
+            self.theta is not self.net._theta or (self.lent and not self._as_lent())
         ):
             if not self._quick or not self._look_at_rule():
                 return None
@@ -220,10 +217,12 @@ class Steps:
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
-        self._made_for = self._settings = settings
-        self._own, self._n_own = (own := getattr(self._optimizer, "__dict__", {})), len(own)    # one more: a method?
+        self._made_for, optimizer = settings, self._optimizer
+        self._made_by = self._own = None        # then all is looked at before every step
         if callable(settings[0]):
-            self._settings, self._stepper.rate = None, self.rates(1)[0]
+            self._stepper.rate = self.rates(1)[0]
+        elif type(optimizer) in OURS and all(isinstance(each, (int, float)) for each in vars(optimizer).values()):
+            self._made_by, self._own = type(optimizer), dict(vars(optimizer))
         return self._stepper
 
     def epoch(
@@ -310,9 +309,9 @@ class Steps:
         return self._quick
 
     def _as_lent(self) -> bool:
-        """Does the state hold the arrays that the rule was made of? A count that was changed is a ValueError."""
+        """Does the state hold the arrays that the rule was made of? A changed count is a ValueError."""
         check_counts(self.kept, self.lent)
-        return all(self.kept.get(name) is a for name, a in self._rule_arrays)
+        return self._rule.has_arrays_of(self.kept)
 
     def check_network(self) -> None:
         """The network must be the one that this training began with: `__setstate__` gives it another theta."""
@@ -338,27 +337,8 @@ class Steps:
     def compiled_rule(self, scale: float) -> _epoch.Rule:
         """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
-        settings = self._optimizer.settings()
-        made = self.compiled, settings, self._regularisation, scale
-        if made == self._rule_of and self._rule_kept is self.kept and self._rule.stays() and self._as_lent():
-            return self._rule
-        if self._rule_of is None or settings != self._rule_of[1]:
-            optimizers.check(self._optimizer)
-        rate, *others = settings
-        if missing := [slot for slot in self.optimizer.slots if slot not in self.kept]:
-            raise ValueError(f"{self.optimizer!r} needs {', '.join(missing)} in the state, but this training started "
-                             "without; start with a momentum above 0, or assign a state that has it")
-        code = self.net.plan.code
-        self._rule_of = None    # while the arrays are looked at
-        self._rule = _epoch.Rule(
-            code, _kernels.rules[self.compiled], np.array([0.0 if callable(rate) else rate, *others], np.float64),
-            self._regularisation.code(scale), [self.kept[slot] for slot in self.optimizer.slots],
-            self.kept.get("scalars", NO_RATES), self.taken, None if self.free is None else self.free.tobytes(),
-        )
-        check_apart(self.theta, {slot: self.kept[slot] for slot in self.optimizer.slots})
-        self._rule_of, self._rule_kept = made, self.kept
-        self._rule_arrays = [(name, self.kept.get(name)) for name in (*self.optimizer.slots, "scalars")]
-        return self._rule
+        check_counts(self.kept, self.lent)
+        return self._rule.of(self.compiled, self._optimizer, self._regularisation, scale, self.kept)
 
     def workspace(self, batch_size: int) -> sums.Workspace:
         """The workspace for batches of this size, kept from call to call."""

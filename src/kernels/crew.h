@@ -46,6 +46,7 @@ typedef struct crew {
     void *arguments;
     int called;                 /* threads that the present job is for */
     int meet, apart;            /* do its members meet? does the caller stay out of it? */
+    int busy;                   /* a call has it; read and written by whoever holds the GIL */
     atomic_int left;            /* of them, who have not done it */
     atomic_int sleeps;          /* does the caller sleep until `left` is 0? */
     atomic_int cpu;             /* of the caller */
@@ -176,7 +177,7 @@ static inline int crew_reach(crew_t *crew, int n)
 
 static inline void crew_begin(crew_t *crew)
 {
-    crew->n = crew->called = crew->meet = crew->apart = 0;
+    crew->n = crew->called = crew->meet = crew->apart = crew->busy = 0;
     crew->workers = NULL;
     team_begin(&crew->team, 1);
     atomic_init(&crew->left, 0);
@@ -206,11 +207,7 @@ static inline void crew_end(crew_t *crew, int forked)
  * they meet at barriers, and all of them are needed. Whoever wanted a stop before the call stops it. */
 static inline void crew_call(crew_t *crew, job_t job, void *arguments, int n, int meet, int apart)
 {
-    const int wanted = atomic_load(&crew->team.wanted);
-    team_begin(&crew->team, meet ? n : 1);
-    if (wanted)
-        team_want_stop(&crew->team);
-    crew->team.stop = wanted;
+    team_go_on(&crew->team, meet ? n : 1);
     crew->job = job;
     crew->arguments = arguments;
     crew->called = apart ? n : n - 1;

@@ -75,12 +75,22 @@ static inline int lend(PyObject *object, Py_buffer *view, int flags)
     return PyObject_GetBuffer(object, view, flags);
 }
 
-/* The owner of the array's memory, which the array holds. NULL if the array owns it, or if nobody can move it: that of a
-   bytearray, or of the bytes of a pickle, into which NumPy lets the array write. */
+/* 1 for a view that `lend` took without the buffer protocol: it holds nothing. */
+static inline int lend_is_lent(const Py_buffer *view) { return view->obj == NULL; }
+
+/* 1 for an ndarray, of a subclass too. */
+static inline int lend_has_base(PyObject *object)
+{
+    return lend_ndarray != NULL && PyObject_TypeCheck(object, lend_ndarray);
+}
+
+/* The owner of the array's memory, which the array holds: its base, or the object behind a memoryview that is its base.
+   NULL if the array owns it, or if nobody can move it: that of a bytearray, or of the bytes of a pickle, into which
+   NumPy lets the array write. A memoryview that has been released keeps nothing, and is returned itself. */
 static inline PyObject *lend_owner(PyObject *array)
 {
     PyObject *base, *owner;
-    if (lend_is_array(array))
+    if (lend_has_base(array))
         base = PyArray_BASE((PyArrayObject *)array);
     else if ((base = PyObject_GetAttrString(array, "base")) != NULL)
         Py_DECREF(base);
@@ -88,8 +98,14 @@ static inline PyObject *lend_owner(PyObject *array)
         PyErr_Clear();
     if (base == NULL || base == Py_None)
         return NULL;
-    owner = PyMemoryView_Check(base) ? PyMemoryView_GET_BUFFER(base)->obj : base;
-    return owner != NULL && (PyByteArray_CheckExact(owner) || PyBytes_CheckExact(owner)) ? NULL : base;
+    owner = base;
+    if (PyMemoryView_Check(base)) {
+        const PyMemoryViewObject *view = (PyMemoryViewObject *)base;
+        if (view->flags & _Py_MEMORYVIEW_RELEASED)
+            return base;
+        owner = view->view.obj;
+    }
+    return owner != NULL && (PyByteArray_CheckExact(owner) || PyBytes_CheckExact(owner)) ? NULL : owner;
 }
 
 #endif

@@ -42,6 +42,7 @@ static inline void team_meet(team_t *team)
     }
 }
 
+/* Of a team that nobody has seen yet. */
 static inline void team_begin(team_t *team, int n)
 {
     team->n = n;
@@ -50,6 +51,16 @@ static inline void team_begin(team_t *team, int n)
     atomic_init(&team->meetings, 0);
     atomic_init(&team->wanted, 0);
     atomic_init(&team->cut, 0);
+}
+
+/* For the next job of n members. A stop that is wanted already, or from now on, is theirs. */
+static inline void team_go_on(team_t *team, int n)
+{
+    team->n = n;
+    team->stop = atomic_load(&team->wanted);
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->meetings, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->cut, 0, memory_order_relaxed);
 }
 
 /* Called during long work: should the member leave it unfinished? */
@@ -61,9 +72,10 @@ static inline int team_cuts(team_t *team)
 }
 
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }
+static inline void team_want_no_stop(team_t *team) { atomic_store(&team->wanted, 0); }
 
-/* Where member t's portion of n items begins; it ends at team_share(t + 1). Portions are cut at multiples of `unit`. */
-static inline ptrdiff_t team_share(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
+/* Where member t's portion of n items begins; it ends at team_portion(t + 1). Portions are cut at multiples of `unit`. */
+static inline ptrdiff_t team_portion(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
 {
     if (t >= team->n)
         return n;

@@ -105,7 +105,7 @@ def flipped(data):
 
 @pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
 def test_fault_43_a_flipped_bit_of_each_byte_of_the_golden_files_is_found(file):
-    """Of neighbours another one, and another one eight bytes further"""
+    """Which bit is turned differs between neighbouring bytes, and between bytes eight apart"""
     data = file.read_bytes()
     container.parse(io.BytesIO(data), len(data))
     for i, bit, changed in flipped(data):

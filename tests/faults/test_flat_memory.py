@@ -117,7 +117,7 @@ def growth(what, times, folder, counted, warm):
 @linux
 @pytest.mark.parametrize("what", [what for what in KINDS if what != "fit_estimator"])
 def test_fault_40_memory_stays_flat(what, quick_folder):
-    """An array that stays behind would show; a checkpoint is nine files"""
+    """An array that is not freed would show; a checkpoint is nine files"""
     times = {"predict": 2000, "fit_with_two_threads": 120, "checkpoint": 40}.get(what, 200)
     assert growth(what, times, quick_folder, "python", times) < max(32 * times, 20_000)
 

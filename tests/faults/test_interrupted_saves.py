@@ -53,7 +53,7 @@ def save_for_ever(path, pipe):
 
 
 def saving(path):
-    """A forked process that does so: its number, and the pipe into which it tells"""
+    """Fork a process that runs it; returns its number and the pipe it reports into"""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,7 +67,7 @@ def saving(path):
 
 
 def pace(path):
-    """The seconds in which it finishes four versions, however slow the machine is: the median of five"""
+    """The seconds it needs for four versions on this machine: the median of five runs"""
     took = []
     for _ in range(5):
         begun = time.monotonic()

@@ -77,7 +77,7 @@ def kill_until_done(path, dice, expected, *, kills, signals, every, longest):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """What a training prints that nobody kills"""
+    """The output of a training that is not killed"""
     return finish(tmp_path_factory.mktemp("whole") / "t", every=(1000, "epochs"))
 
 

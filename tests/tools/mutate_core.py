@@ -97,7 +97,7 @@ EXPLAINED = {
         r"value < 1 << 54": "a larger whole number goes the other way, to the same double",
     },
     "_update.pxd": {
-        r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
+        r"total \+= \(p\.s\[l\] \+ UNITS - 1\) \* UNITS": "room for numbers that stay 0",
     },
     "kernels/activations.h": {
         r"for \(; i \+ VL < n; i \+= VL\)": "the tail does the same with a whole vector",

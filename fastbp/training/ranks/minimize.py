@@ -30,7 +30,7 @@ class RankProblem:
             start = group.section(problem.check)
             data = self._shard(start)
             problem.callback = _of_all(group, problem.callback)
-            group.section(lambda: warn_if_equal_units(problem.net, stacklevel=5) if group.rank == 0 else None)
+            group.section(lambda: warn_if_equal_units(problem.net) if group.rank == 0 else None)
             try:
                 result = problem.search(start, data)
             except Exception as error:

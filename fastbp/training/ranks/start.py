@@ -29,7 +29,6 @@ Stages: Any = object
 class RankStages(Stages):
     """`Start` on every rank. Rank 0 alone reads and writes files and shows progress."""
 
-    deeper = 4
     keeper: Any
     kept: Any
     rng: Any
