@@ -142,13 +142,14 @@ def test_members_that_meet_have_one_seat_and_runs_have_examples():
 
 
 STOPPED = """
-import threading
+import sys, threading
 import numpy as np
 from core_parts import NO_RATES, M, Parts
 from fastbp import _backprop
 
 parts, crew, over = Parts(np.float64), _backprop.Crew(3), threading.Event()
-examples = _backprop.Examples(parts.X, parts.Y)
+examples, m = _backprop.Examples(np.tile(parts.X, (4, 1)), np.tile(parts.Y, (4, 1))), 4 * M
+sys.setswitchinterval(1e-5)     # seconds
 
 def stop():
     while not over.is_set():
@@ -156,12 +157,12 @@ def stop():
 
 threading.Thread(target=stop, daemon=True).start()
 ended = {True: 0, False: 0}
-while min(ended.values()) < 20 or sum(ended.values()) < 3000:
+while ended[False] < 100 or sum(ended.values()) < 1000:
     places, sums, Delta = np.array([[-1, 0]]), np.zeros(1), np.zeros_like(parts.theta)
     apart = sum(ended.values()) % 2 == 1
     ended[_backprop.accumulate(
-        parts.plan, parts.theta, examples, np.array([0, M]), places, sums, M, parts.work, parts.B, parts.costs,
-        NO_RATES, Delta, NO_RATES, 60.0, crew, 3, True, apart)] += 1
+        parts.plan, parts.theta, examples, np.array([0, m]), places, sums, m, parts.work, parts.B, parts.costs,
+        NO_RATES, Delta, NO_RATES, 60.0, crew, 2, True, apart)] += 1
 over.set()
 print("never waited for ever")
 """
