@@ -263,7 +263,7 @@ cdef class Search:
         ready(sources, 0, sources.m)
         if sources.m > height and most < INFINITY:
             raise ValueError(f"{sources.m} examples do not lie in a block of {height}")
-        fit(sources, &self.few.p, True)
+        fit(sources, &self.few.p, True, self.format)
         self.examples, self.sources = examples, sources
 
     def run(self, double budget, Py_ssize_t iterations, Py_ssize_t evaluations):

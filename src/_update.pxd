@@ -9,7 +9,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from _backprop cimport SHARE, team_meet, team_share, team_t
+from _backprop cimport UNITS, team_meet, team_portion, team_t
 from _kernels cimport begin_step, penalty, plan_t, regularise, step_t, sum_of_squares, update
 
 cdef enum:
@@ -23,7 +23,7 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     double l1, batch_lam, clip_value, clip_norm
     const double *c             # one for each Theta
     bint penalised, fused       # there is a penalty; the update makes D itself, from decay only
-    Py_ssize_t groups           # number of groups of SHARE units
+    Py_ssize_t groups           # number of groups of so many units
     const char *free            # one for each parameter: 0 where it keeps its bits; NULL if all are trained
     const char *layers          # one for each Theta: FROZEN, FREE or MIXED
     void *before                # n values of theta from before a step, where there is a MIXED layer
@@ -34,7 +34,7 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
 cdef inline Py_ssize_t groups_of(const plan_t *p) noexcept:
     cdef Py_ssize_t l, total = 0
     for l in range(1, p.L):
-        total += (p.s[l] + SHARE - 1) // SHARE
+        total += (p.s[l] + UNITS - 1) // UNITS
     return total
 
 
@@ -53,47 +53,43 @@ cdef inline double sum_of(Py_ssize_t n, const double *x) noexcept nogil:
     return total
 
 
-cdef inline bint learn(
+cdef inline void learn(
     const plan_t *p, const told_t *told, const step_t *step, double m_b, double divisor, floating *Delta,
     floating *theta, team_t *team, int member
 ) noexcept nogil:
-    """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along D. Each group of SHARE
-    units writes its term of the penalty, from before the step. False, with theta unchanged, if a member is missing.
-    """
+    """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along D. Each group of UNITS
+    units writes its term of the penalty, from before the step."""
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
     cdef double c, norm, factor = 1, scale = 1 / divisor, lam = told.batch_lam * (1 / m_b)
     for l in range(1, p.L):
         columns, c = p.s[l - 1] + 1, told.c[l - 1] + lam
-        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
+        i, j = team_portion(team, p.s[l], UNITS, member), team_portion(team, p.s[l], UNITS, member + 1)
         u = i if told.penalised or not told.fused else j
         while u < j:
-            rows, at = min(SHARE, p.s[l] - u), p.theta[l] + u * columns
+            rows, at = min(UNITS, p.s[l] - u), p.theta[l] + u * columns
             if told.penalised:
-                told.penalties[group + u // SHARE] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
+                told.penalties[group + u // UNITS] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
             if not told.fused:
                 regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
                            Delta + at)
                 if told.free != NULL:
                     leave_out(rows * columns, told.free + at, Delta + at)
                 if told.clip_norm < INFINITY:
-                    told.squares[group + u // SHARE] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
-            u += SHARE
+                    told.squares[group + u // UNITS] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
+            u += UNITS
         if told.fused:
             update_rows(p, told, step, l, i, j, scale, c, Delta, theta)
-        group += (p.s[l] + SHARE - 1) // SHARE
+        group += (p.s[l] + UNITS - 1) // UNITS
     if told.fused:
-        return True
+        return
     if told.clip_norm < INFINITY:
         team_meet(team)
-        if team.wanted == 2:
-            return False
         norm = sqrt(sum_of(told.groups, told.squares))
         if norm > told.clip_norm:
             factor = told.clip_norm / norm
     for l in range(1, p.L):
-        i, j = team_share(team, p.s[l], SHARE, member), team_share(team, p.s[l], SHARE, member + 1)
+        i, j = team_portion(team, p.s[l], UNITS, member), team_portion(team, p.s[l], UNITS, member + 1)
         update_rows(p, told, step, l, i, j, factor, 0, Delta, theta)
-    return True
 
 
 cdef inline void update_rows(

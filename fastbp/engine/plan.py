@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import _kernels, words
 from .._types import Number, Scalar
-from . import checks, own
+from . import checks, own, threads
 from .own import OwnLoss
 
 LOSS_OF = {"sigmoid": "cross_entropy", "softmax": "cross_entropy", "exp": "poisson"}  # any other: squared_error
@@ -70,6 +70,8 @@ class Plan:
         The same for the compiled core; src/_backprop.pxd describes its rows.
     units : int
         Values that one example needs in the workspace.
+    kept : Kept
+        The threads of this network's calls.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Plan:
         for rows, columns in self.shapes:
             self.offsets.append(self.offsets[-1] + rows * columns)
         self.lowest, self.highest = _kernels.outputs[self.output][1:]
+        self.kept = threads.Kept()
         self._encode(())
 
     def dropping(self, rates: Sequence[float]) -> Self:

@@ -145,7 +145,8 @@ class Start:
         training, steps = self.training, self.training.trainer.steps
         operations = sums.operations(self.asked.net.plan, 1) * self.batch_size / self.processes
         batches = self.asked.epochs * self.m / self.batch_size
-        with threads.crew(steps.n_threads, operations, batches) as steps.crew, self.hooks.around(training):
+        crew = threads.crew(steps.plan.kept, steps.n_threads, operations, batches)
+        with crew as steps.crew, self.hooks.around(training):
             run(training, self.hooks)
         training.close()
         self.hooks.end(training)

@@ -74,9 +74,9 @@ class Steps:
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
         self.taken = memory.fixed(1, np.int64)
-        self.crew = threads.ALONE
+        self.crew: threads.Crew | threads.Alone = threads.ALONE
         self.mean_weight = mean_weight
-        self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
+        self._work: tuple[int, sums.Workspace] | None = None     # batch size, its workspace
         self._along_own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
         self._made_for: Any = None      # settings of the stepper
@@ -254,7 +254,8 @@ class Steps:
             order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
         rows = m if batch_size is None else min(batch_size, m)
-        with threads.crew(self.n_threads, sums.operations(self.net.plan, rows), m / rows) as self.crew:
+        operations = sums.operations(self.net.plan, rows)
+        with threads.crew(self.plan.kept, self.n_threads, operations, m / rows) as self.crew:
             return self.mean(data, batch_size, order)
 
     def mean(
@@ -366,13 +367,11 @@ class Steps:
         check_counts(self.kept, self.lent)
         return self._rule.of(self.compiled, self._optimizer, self._regularisation, scale, self.kept)
 
-    def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
-        """A workspace for each of n members, kept from call to call."""
-        size, works = self._works
-        if size != batch_size or len(works) < n:
-            works = [sums.Workspace(self.plan, batch_size, self.theta.dtype) for _ in range(n)]
-            self._works = (batch_size, works)
-        return works
+    def workspace(self, batch_size: int) -> sums.Workspace:
+        """The workspace for batches of this size, kept from call to call."""
+        if self._work is None or self._work[0] != batch_size:
+            self._work = batch_size, sums.Workspace(self.plan, batch_size, self.theta.dtype)
+        return self._work[1]
 
     def learn(self, m_b: float, scale: float = 1.0, divisor: float | None = None) -> float:
         """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it.

@@ -21,11 +21,13 @@ import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
     "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
+    "kernels/crew.h": ["crew", "crew_kept", "processes", "large"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
+    "kernels/park.h": ["crew", "crew_kept", "processes"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
     "kernels/lend.h": ["calls", "arrays", "views", "entries_kept", "bool_bytes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
@@ -41,6 +43,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient"],
     "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_crew.pxd": ["entries", "core_edges", "crew", "crew_kept", "processes", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
     "_each.pyx": ["each", "entries"],
     "_lbfgs.pyx": ["lbfgs", "entries"],
@@ -54,7 +57,8 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries"],
     "_memory.pxd": ["entries_kept", "entries"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout"],
-    "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
+    "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
+                    "outside", "each"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
@@ -96,7 +100,7 @@ EXPLAINED = {
         r"value < 1 << 54": "a larger whole number goes the other way, to the same double",
     },
     "_update.pxd": {
-        r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
+        r"total \+= \(p\.s\[l\] \+ UNITS - 1\) \* UNITS": "room for numbers that stay 0",
     },
     "kernels/activations.h": {
         r"for \(; i \+ VL < n; i \+= VL\)": "the tail does the same with a whole vector",

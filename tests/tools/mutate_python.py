@@ -73,10 +73,11 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "engine/objective": ["test_gradient.py", "test_regularisation.py", "test_network.py"],
     "engine/plan": ["test_network.py", "test_checks.py", "test_losses.py", "test_large.py", "test_dropout.py",
                     "test_cython_source.py"],
-    "engine/quota": ["faults/test_threads.py"],
+    "engine/quota": ["faults/test_threads.py", "test_crew_kept.py"],
     "engine/regularisation": ["test_regularisation.py", "test_rules.py", "test_settings.py"],
-    "engine/sums": ["test_gradient.py", "test_network.py", "test_processes.py", "test_large.py"],
-    "engine/threads": ["test_crew.py", "test_processes.py", "test_large.py", "faults/test_threads.py"],
+    "engine/sums": ["test_gradient.py", "test_network.py", "test_crew.py", "test_processes.py", "test_large.py"],
+    "engine/threads": ["test_crew.py", "test_crew_kept.py", "test_processes.py", "test_large.py",
+                       "faults/test_threads.py"],
     "files/__init__": NAMES,
     "files/atomic": ["test_files.py", "test_container.py", "faults/test_interrupted_saves.py"],
     "files/container": ["test_container.py", "test_files.py", "faults/test_damaged_files.py"],
@@ -165,7 +166,6 @@ EXPLAINED = {
     "standardise": {r"given\[:, 0\] => given\[:, ?-1\]": "there is one column"},
     "engine/threads": {
         r"^TRIAL, LEAST => TRIAL": "lengths of trials: a matter of speed",
-        r"strict=True => strict=False": "there are as many members as n says",
     },
     "training/ranks/feed": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
     "training/steps": {

@@ -128,7 +128,9 @@ class Build:
         """(module, C file) of a change of this file"""
         if name.endswith(".py"):
             return set()
-        if name.startswith("src/kernels/") and name != "src/kernels/team.h":
+        # the .pxd files that include a header of src/kernels/; the kernels include the others
+        by = {"team.h": "_backprop", "crew.h": "_crew", "park.h": "_crew"}.get(Path(name).name)
+        if name.startswith("src/kernels/") and by is None:
             return {("_kernels", self.isa)}
-        module = "_backprop" if name == "src/kernels/team.h" else Path(name).stem   # _backprop.pxd includes team.h
+        module = by or Path(name).stem
         return {(path.stem, path.stem) for path in (self.tree / "src").glob("*.pyx") if module in cimported(path)}

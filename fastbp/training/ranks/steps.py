@@ -134,8 +134,9 @@ class RankSteps:
                 data, rows = self._rows(X, Y, sample_weight, order)
                 longest = max(1, len(rows) // group.own)
                 longest = longest if size is None else min(longest, batches.share(size, group, 0))
+                operations = sums.operations(self.own.net.plan, longest)
                 self.own.crew = stack.enter_context(threads.crew(
-                    self.own.n_threads, sums.operations(self.own.net.plan, longest), max(1, len(rows) / longest)))
+                    self.own.plan.kept, self.own.n_threads, operations, max(1, len(rows) / longest)))
                 return list(self._cut(data, rows, size))
 
             for m_b_J, m_b in self.steps(prepare):
@@ -227,8 +228,8 @@ class RankSteps:
         self._widest = max(self._widest, last - first)
         if self._outside:
             return Part(self._together.bring(i, Delta), m_b, batch.more)
-        work = own.workspaces(self._widest, own.crew.n)
-        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
+        height = sums.height(own.plan, self._widest, own.theta.dtype)
+        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, height, Delta, own.crew)
         return Part(cost, m_b, batch.more)
 
     def _ask(self) -> None:
