@@ -20,6 +20,7 @@ class Rule:
         scalars: Doubles,
         taken: NDArray[np.int64],
         free: bytes | None = None,
+        factors: bytes | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...

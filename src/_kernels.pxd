@@ -59,6 +59,7 @@ cdef extern from "kernels.h":
         double t
         double rate
         double scalars[1]
+        double factor[2]
 
     double seconds "fastbp_seconds"() noexcept nogil
     unsigned enter "fastbp_enter"() noexcept nogil

@@ -43,10 +43,13 @@ cdef struct rule_t:
     Py_ssize_t L
 
 
-cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free):
+cdef inline tuple begin_rule(
+    rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free, factors
+):
     """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory.
 
     free : bytes, one for each parameter, 0 where it is frozen; None: all are trained
+    factors : (L - 1, 2) doubles as bytes, factors of the learning rate of weights and biases; None: all are 1
     """
     cdef plan_t p
     cdef const known_t *known
@@ -84,7 +87,12 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
     own.told.penalised = own.told.l1 != 0 or own.told.batch_lam != 0
     for i in range(p.L - 1):
         own.told.penalised |= own.told.c[i] != 0
-    return slots, scalars, taken, code, room, free, freeze(own, &p, free)
+    own.told.factors = NULL
+    if factors is not None:
+        if type(factors) is not bytes or len(factors) != <Py_ssize_t>(2 * (p.L - 1) * sizeof(double)):
+            raise ValueError(f"factors must be the bytes of {2 * (p.L - 1)} doubles")
+        own.told.factors = <const double *><const void *>PyBytes_AS_STRING(factors)
+    return slots, scalars, taken, code, room, free, factors, freeze(own, &p, free)
 
 
 cdef inline object freeze(rule_t *own, const plan_t *p, free):

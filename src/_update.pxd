@@ -26,6 +26,7 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     Py_ssize_t groups           # number of groups of SHARE units
     const char *free            # one for each parameter: 0 where it keeps its bits; NULL if all are trained
     const char *layers          # one for each Theta: FROZEN, FREE or MIXED
+    const double *factors       # of the learning rate: weights, biases of each Theta; NULL if all are 1
     void *before                # n values of theta from before a step, where there is a MIXED layer
     double *penalties           # one for each group
     double *squares             # one for each group
@@ -42,6 +43,7 @@ cdef inline void next_step(step_t *step, const double *rates, Py_ssize_t taken, 
     """Advance to the next step; its learning rate is rates[taken], or the rule's own if rates is NULL."""
     step.t += 1
     step.rate = rates[taken] if rates != NULL else step.settings[0]
+    step.factor[0] = step.factor[1] = 1
     begin_step(step, _)
 
 
@@ -101,12 +103,17 @@ cdef inline void update_rows(
     double c, const floating *Delta, floating *theta
 ) noexcept nogil:
     """Apply the rule to the rows i .. j of the Theta that leads to layer l."""
+    cdef step_t own
     cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns, size = (j - i) * columns
     cdef floating *before = <floating *>told.before + at
     cdef char state = FREE if told.free == NULL else told.layers[l - 1]
     if i < j and state != FROZEN:
         if state == MIXED:
             memcpy(before, theta + at, size * sizeof(floating))
+        if told.factors != NULL:
+            own = step[0]
+            own.factor[0], own.factor[1] = told.factors[2 * (l - 1)], told.factors[2 * (l - 1) + 1]
+            step = &own
         update(step, j - i, columns, scale, c, Delta + at,
                <floating *>told.slot_1 + at if told.slot_1 != NULL else NULL,
                <floating *>told.slot_2 + at if told.slot_2 != NULL else NULL,

@@ -46,8 +46,10 @@ class CompiledRule:
 
     def __init__(
         self, plan: Plan, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
+        factors: NDArray[np.float64] | None,
     ) -> None:
         self.code, self.theta, self.taken, self.free = plan.code, theta, taken, None if free is None else free.tobytes()
+        self.factors = None if factors is None else factors.tobytes()
         self._rule: Any = None
         self._made_of: tuple[Any, ...] | None = None    # name, settings, regularisation, scale
         self._state: Any = None
@@ -78,7 +80,7 @@ class CompiledRule:
         self._rule = _epoch.Rule(
             self.code, _kernels.rules[name], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             regularisation.code(scale), [state[slot] for slot in optimizer.slots], state.get("scalars", NO_RATES),
-            self.taken, self.free,
+            self.taken, self.free, self.factors,
         )
         check_apart(self.theta, {slot: state[slot] for slot in optimizer.slots})
         self._made_of, self._state = made_of, state

@@ -126,11 +126,15 @@ def checked_mean_weight(kept: Any) -> float | None:
 # ---------------------------------------------------------------- trainers
 
 
-def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite."""
+def of_steps(steps: Steps, **added: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite.
+
+    added : settings beside the penalties, left out where they are None.
+    """
     arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
-    settings = asdict(steps.regularisation)
+    given = {name: value for name, value in added.items() if value is not None}
+    settings = {**asdict(steps.regularisation), **given}
     return arrays, {
         "network": network, "optimizer": of_optimizer(steps.optimizer),
         "state": encode(steps.state, "state", arrays),

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
-from ..engine import checks, frozen, memory, sums, threads
+from ..engine import checks, factors, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
@@ -27,7 +27,7 @@ class Steps:
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free, learning_rate_factors
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -43,6 +43,8 @@ class Steps:
         Steps so far; compiled code counts those of a compiled rule.
     free : (n_parameters,) bool, or None
         The parameters that are trained; None: all.
+    factors : (L - 1, 2) float64, or None
+        Factors of the learning rate of the weights and the biases of each Theta; None: all are 1.
     compiled : str or None
         Name of the optimizer's compiled twin.
     crew : Crew
@@ -56,7 +58,7 @@ class Steps:
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
         seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, free: Any = None,
-        **penalties: Any,
+        learning_rate_factors: Any = None, **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
         self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
@@ -67,7 +69,7 @@ class Steps:
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
         self.theta = checks.own_parameters(net.theta, net.plan, net.dtype)
         checks.output_array(self.theta, (net.n_parameters,), net.dtype, "net.theta")
-        self.free = frozen.mask(free, net.plan)
+        self.free, self.factors = frozen.mask(free, net.plan), factors.of(learning_rate_factors, net.plan)
         self.kept = start(self._optimizer, self.theta, net.plan)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
@@ -79,7 +81,7 @@ class Steps:
         self._made_for: Any = None      # settings of the stepper
         self._made_by: Any = None       # class and attributes of an optimizer that is known by them
         self._own: dict[str, Any] | None = None
-        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
+        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free, self.factors)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self.set_masks()
 
@@ -326,7 +328,8 @@ class Steps:
     def _online(self) -> bool:
         """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and not self.dropout and self.free is None and self.net.n_parameters <= ONLINE)
+                and not self.dropout and self.free is None and self.factors is None
+                and self.net.n_parameters <= ONLINE)
 
     def rates(self, n: int) -> NDArray[np.float64]:
         """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
@@ -355,7 +358,8 @@ class Steps:
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         penalty = regularisation.penalty(plan, theta, m_b * scale)
         D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor, self.free)
-        with frozen.leaving(theta, self.free):
+        each = None if self.factors is None else factors.each(self.factors, plan, theta.dtype)
+        with frozen.leaving(theta, self.free), factors.scaling(theta, each):
             self.optimizer.update(theta, D, self.kept)
         self.taken[0] += 1
         return penalty

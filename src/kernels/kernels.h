@@ -53,6 +53,7 @@ typedef struct {
     double t, rate;                             /* the number of the step, from 1, and its learning rate */
     double scalars[SCALARS];                    /* what the rule keeps between steps besides its slots */
     double now[4];                              /* what it computes from t and rate for all parameters */
+    double factor[2];                           /* of the learning rate of the weights and of the biases */
 } step_t;
 
 /* A clock that only goes forward, in seconds. */

@@ -12,7 +12,7 @@ from ... import _epoch
 from ..._types import Comm, Count, Value
 from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
-from ...engine import checks, frozen, sums, threads
+from ...engine import checks, factors, frozen, sums, threads
 from ...engine.data import Data
 from ..rule import Fit
 from ..steps import Steps
@@ -84,7 +84,8 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan), "parts": group.parts,
+            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan),
+            "learning_rate_factors": factors.told(own.factors), "parts": group.parts,
             "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
