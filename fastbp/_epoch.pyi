@@ -21,6 +21,7 @@ class Rule:
         taken: NDArray[np.int64],
         free: bytes | None = None,
         factors: bytes | None = None,
+        diagonal: tuple[Floats, Floats, float] | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...

@@ -65,6 +65,16 @@ def each(own: Doubles, plan: Plan, dtype: np.dtype[Any]) -> NDArray[Any]:
     return factors
 
 
+def followed(
+    factors: NDArray[Any] | None, n: int, more: int, factor: float, dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """These factors of n parameters (None: 1), then one factor for some more parameters."""
+    own = np.ones(n + more, dtype)
+    own[:n] = 1 if factors is None else factors
+    own[n:] = factor
+    return own
+
+
 @contextmanager
 def scaling(theta: NDArray[Any], factors: NDArray[Any] | None) -> Iterator[None]:
     """What moves theta within moves each parameter by its factor times as much."""

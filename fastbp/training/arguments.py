@@ -46,6 +46,7 @@ class Arguments:
     mean_weight: Any
     free: Any
     learning_rate_factors: Any
+    input_scale: Any
 
     def data(self, shard: bool) -> Data:
         """X, Y and sample_weight, checked; shard: they are one rank's rows, possibly none."""
@@ -65,6 +66,8 @@ class Arguments:
         self.validation_split = checks.number(self.validation_split, "validation_split", high=1)
         self.free = frozen.mask(self.free, self.net.plan)
         self.learning_rate_factors = factors.of(self.learning_rate_factors, self.net.plan)
+        if self.input_scale is not None:
+            self.input_scale = checks.number(self.input_scale, "input_scale", open_low=True)
         self.mean_weight = checks.mean_weight(self.mean_weight)
         self.functions: dict[str, Callable[..., float]] = metrics.resolve(self.metrics)
         self.callbacks = callbacks.check(self.callbacks)

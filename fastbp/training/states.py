@@ -179,9 +179,12 @@ def state_for(steps: Steps, state: Any) -> Any:
                 fits = type(kept) is int and 0 <= kept <= (checks.MOST if name == "dropout_seed" else checks.MOST_STEPS)
             if not fits:
                 raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
-    elif steps.dropout:
+    elif steps.dropout or steps.diagonal is not None:
         try:
-            checks.masks(state)
+            if steps.dropout:
+                checks.masks(state)
+            if steps.diagonal is not None:
+                steps.diagonal.check(state, steps.theta)
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(f"state: {error}") from None
     return state

@@ -13,8 +13,8 @@ from .rule import Fit
 from .steps import Steps
 
 STATE = {"net", "optimizer", "dropout", "n_threads", "settings", "state", "mean_weight", "free",
-         "learning_rate_factors"}  # what a pickle keeps
-ARGUMENTS = ("optimizer", "n_threads", "mean_weight", "free", "learning_rate_factors")
+         "learning_rate_factors", "input_scale"}  # what a pickle keeps
+ARGUMENTS = ("optimizer", "n_threads", "mean_weight", "free", "learning_rate_factors", "input_scale")
 
 
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
@@ -55,20 +55,20 @@ def read(path: Path, steps: Steps) -> Fit:
 
 def _beside(steps: Steps) -> dict[str, Any]:
     """Settings of a trainer that stand in its file beside the penalties, unless they are None."""
-    return {"learning_rate_factors": factors.told(steps.factors)}
+    return {"learning_rate_factors": factors.told(steps.factors),
+            "input_scale": None if steps.diagonal is None else steps.diagonal.factor}
 
 
 def state(steps: Steps) -> dict[str, Any]:
     """The dict that pickle and copy keep."""
     return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
             "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
-            "mean_weight": steps.mean_weight, "free": steps.free,
-            "learning_rate_factors": factors.told(steps.factors)}
+            "mean_weight": steps.mean_weight, "free": steps.free, **_beside(steps)}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """(arguments of a Trainer, settings, state) from the dict that pickle and copy keep, checked."""
-    absent = {"mean_weight": None, "free": None, "learning_rate_factors": None}    # of older pickles
+    absent = dict.fromkeys(("mean_weight", "free", "learning_rate_factors", "input_scale"))     # of older pickles
     kept = absent | checks.dictionary(kept, "the state of a Trainer")
     checks.members(kept, STATE, "the state of a Trainer")
     if not isinstance(kept["dropout"], (list, tuple)):

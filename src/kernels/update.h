@@ -66,6 +66,37 @@ static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, dou
     }
 }
 
+/* ---------------------------------------------------------------- a diagonal layer: Theta(1) = [b, W diag(s)]
+ *
+ * From D = dJ/dTheta, in Delta: slopes_j := sum_i D[i,j] W[i,j] over these rows, their dJ/ds_j; then Delta := dJ/dW,
+ * D[i,j] s_j, clipped to [-clip, clip]. The bias in column 0 is that of Theta. */
+static void FN(unfold)(ptrdiff_t rows, ptrdiff_t columns, double clip_, const real *restrict W,
+                       const real *restrict s, real *restrict Delta, double *restrict slopes)
+{
+    const real clip = (real)clip_;
+    for (ptrdiff_t j = 1; j < columns; j++)
+        slopes[j - 1] = 0;
+    for (ptrdiff_t i = 0; i < rows; i++, W += columns, Delta += columns) {
+        for (ptrdiff_t j = 1; j < columns; j++) {
+            slopes[j - 1] += (double)Delta[j] * (double)W[j];
+            Delta[j] *= s[j - 1];
+        }
+        for (ptrdiff_t j = 0; j < columns; j++)
+            Delta[j] = Delta[j] > clip ? clip : Delta[j] < -clip ? -clip : Delta[j];
+    }
+}
+
+/* Theta := [b, W diag(s)] */
+static void FN(fold)(ptrdiff_t rows, ptrdiff_t columns, const real *restrict W, const real *restrict s,
+                     real *restrict Theta)
+{
+    for (ptrdiff_t i = 0; i < rows; i++, W += columns, Theta += columns) {
+        Theta[0] = W[0];
+        for (ptrdiff_t j = 1; j < columns; j++)
+            Theta[j] = W[j] * s[j - 1];
+    }
+}
+
 /* ---------------------------------------------------------------- what a rule computes from t and its rate
  *
  * now of Adam: rate / (1 - beta_1^t), the correction of v, the epsilon added to the root of the corrected v.

@@ -296,6 +296,7 @@ def train(rng):
                             lambda rng: [callbacks.EarlyStopping]),
         "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(), "resume": flag(),
         "free": free_kind(s.net), "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
         "checkpoint": (paths("none"), "path|checkpoint"), "checkpoint_every": one_of(
             is_not("float"), lambda rng: 0, lambda rng: -1, lambda rng: (0, "batches"), lambda rng: (1, "hours"),
             lambda rng: (1.5, "epochs"), lambda rng: (1,), lambda rng: (np.nan, "seconds"), lambda rng: ("1", "epochs"),
@@ -331,6 +332,7 @@ def trainer(rng):
         "dropout": dropout_kind(len(s.net.layer_sizes) - 2), "input_dropout": number(0, 1), "seed": seed,
         "n_threads": count(1, "none"), "free": free_kind(s.net),
         "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
     }
     return fastbp.Trainer, {"net": s.net, "optimizer": RULES[rng.integers(len(RULES))]()}, kinds, [s.net]
 

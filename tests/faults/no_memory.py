@@ -328,6 +328,8 @@ OPERATIONS = {
     "step along a gradient with dropout": lambda: training(Along(), dropout=0.5, seed=0),
     "step with frozen parameters": lambda: training(Step(), free=FREE),
     "step with factors": lambda: training(Step(), learning_rate_factors={"biases": 2}),
+    "step with a diagonal layer": lambda: training(Step(), input_scale=6),
+    "epoch with a diagonal layer": lambda: training(Epoch(8), input_scale=6),
     "epoch": lambda: training(Epoch(8)),
     "epoch of single examples": lambda: training(Epoch(1), lambda: fastbp.SGD(0.1)),
     "epoch with dropout": lambda: training(Epoch(8), lambda: optimizers.Nadam(), dropout=0.5, seed=0),
