@@ -20,6 +20,8 @@ class Rule:
         scalars: Doubles,
         taken: NDArray[np.int64],
         free: bytes | None = None,
+        factors: bytes | None = None,
+        diagonal: tuple[Floats, Floats, float] | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...

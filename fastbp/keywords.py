@@ -29,6 +29,7 @@ STEPS = {
     "grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
     "n_jobs workers num_threads threads num_workers": "give n_threads",
     "class_weight class_weights": "give sample_weight, a weight for each example",
+    "param_groups lr_mult lr_multipliers learning_rates layer_lr lr_factors": "give learning_rate_factors",
     "freeze frozen trainable trainable_layers": "give free, the numbers of the layers to train",
     "device gpu": "fastbp computes on the CPU",
 }

@@ -48,6 +48,8 @@ cdef class Rule:
     scalars : (SCALARS,), or empty if the rule has none
     taken : [0], the steps so far
     free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
+    factors : bytes, factors of the learning rate of weights and biases of each Theta; None: all are 1
+    diagonal : (W, s, the factor of its learning rate) if Theta(1) = [b, W diag(s)], see _diagonal.pxd
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
@@ -56,9 +58,11 @@ cdef class Rule:
     cdef object kept            # owns the memory of its pointers
     cdef readonly object capsule    # of &own, for _derivatives
 
-    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None):
+    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None, factors=None,
+                  diagonal=None):
         self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
-        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free)
+        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free, factors,
+                               diagonal)
 
     def stays(self):
         """True if its arrays are as they were when taken."""

@@ -1,5 +1,7 @@
 """Passes whose delta(L) comes from outside: z(L) of examples, D and dJ/dX for a G = dJ/dz(L) that a caller brings."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 

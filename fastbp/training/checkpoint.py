@@ -238,6 +238,8 @@ def conditions(training: Training, asked: Arguments, batch_size: int, data: Any)
         "batch_size": batch_size, "shuffle": asked.shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
         **({} if trainer.mean_weight is None else {"mean_weight": trainer.mean_weight}),
+        **({} if trainer.learning_rate_factors is None else {"learning_rate_factors": trainer.learning_rate_factors}),
+        **({} if trainer.input_scale is None else {"input_scale": trainer.input_scale}),
         **({} if trainer.free is None else {"free": frozen.told(trainer.free, trainer.net.plan)}), **trainer.conditions,
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in keeping(training.callbacks)],

@@ -60,6 +60,8 @@ class FullBatch:
             raise ValueError("LBFGS needs the same J at every theta; dropout changes it from step to step")
         if not steps.regularisation.in_J:
             raise ValueError("LBFGS follows J: clip_value, clip_norm and batch_lam are none of it; leave them out")
+        if steps.factors is not None or steps.diagonal is not None:
+            raise ValueError("LBFGS has no learning rate; leave out learning_rate_factors and input_scale")
         places = np.arange(data.m) if order is None else np.sort(order)
         of = steps.optimizer.settings(), steps.regularisation
         if self._search is None or of != self._of or data is not self._data or not (

@@ -127,11 +127,15 @@ def checked_mean_weight(kept: Any) -> float | None:
 # ---------------------------------------------------------------- trainers
 
 
-def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite."""
+def of_steps(steps: Steps, **added: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite.
+
+    added : settings beside the penalties, left out where they are None.
+    """
     arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
-    settings = asdict(steps.regularisation)
+    given = {name: value for name, value in added.items() if value is not None}
+    settings = {**asdict(steps.regularisation), **given}
     return arrays, {
         "network": network, "optimizer": of_optimizer(steps.optimizer),
         "state": encode(steps.state, "state", arrays),
@@ -181,6 +185,8 @@ def state_for(steps: Steps, state: Any) -> Any:
             full_batch.check_state(steps, state)
             if steps.dropout:
                 checks.masks(state)
+            if steps.diagonal is not None:
+                steps.diagonal.check(state, steps.theta)
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(f"state: {error}") from None
     return state

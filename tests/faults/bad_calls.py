@@ -164,6 +164,15 @@ def free_kind(net):
     )
 
 
+def factors_kind(net):
+    n = len(net.layer_sizes) - 1
+    return one_of(
+        is_not("none", "dict", "array", "list", "nested"), lambda rng: [1] * (n + 1), lambda rng: {"weight": 1},
+        lambda rng: {"biases": odd(rng, "float", "fraction")}, lambda rng: [-1] * n, lambda rng: [(1, 2, 3)] * n,
+        lambda rng: [None] * n, lambda rng: np.full(n, np.nan), lambda rng: {"weights": np.inf},
+    )
+
+
 @maker
 def outside(rng):
     s = Setting(rng)
@@ -286,7 +295,8 @@ def train(rng):
         "callbacks": one_of(is_not(), lambda rng: [odd(rng, "function")], lambda rng: callbacks.Logging(),
                             lambda rng: [callbacks.EarlyStopping]),
         "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(), "resume": flag(),
-        "free": free_kind(s.net),
+        "free": free_kind(s.net), "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
         "checkpoint": (paths("none"), "path|checkpoint"), "checkpoint_every": one_of(
             is_not("float"), lambda rng: 0, lambda rng: -1, lambda rng: (0, "batches"), lambda rng: (1, "hours"),
             lambda rng: (1.5, "epochs"), lambda rng: (1,), lambda rng: (np.nan, "seconds"), lambda rng: ("1", "epochs"),
@@ -321,6 +331,8 @@ def trainer(rng):
         "clip_value": number(0, np.inf, "none", open_low=True), "clip_norm": number(0, np.inf, "none", open_low=True),
         "dropout": dropout_kind(len(s.net.layer_sizes) - 2), "input_dropout": number(0, 1), "seed": seed,
         "n_threads": count(1, "none"), "free": free_kind(s.net),
+        "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
     }
     return fastbp.Trainer, {"net": s.net, "optimizer": RULES[rng.integers(len(RULES))]()}, kinds, [s.net]
 

@@ -45,6 +45,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
     "_crew.pxd": ["entries", "core_edges", "crew", "crew_kept", "processes", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
+    "_diagonal.pxd": ["diagonal", "diagonal_kept"],
     "_each.pyx": ["each", "entries"],
     "_lbfgs.pyx": ["lbfgs", "entries"],
     "_search.pxd": ["lbfgs"],
@@ -64,7 +65,8 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
-    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen",
+                    "factors", "diagonal"],
 }
 CPU = 150
 # pattern -> what takes its place

@@ -12,9 +12,10 @@ from ... import _epoch
 from ..._types import Comm, Count, Value
 from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
-from ...engine import checks, frozen, sums, threads
+from ...engine import checks, factors, frozen, sums, threads
 from ...engine.data import Data
 from ...lbfgs import LBFGS
+from .. import diagonal
 from ..rule import Fit
 from ..steps import Steps
 from . import batches
@@ -90,7 +91,9 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan), "parts": group.parts,
+            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan),
+            "learning_rate_factors": factors.told(own.factors),
+            "input_scale": None if own.diagonal is None else own.diagonal.factor, "parts": group.parts,
             "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
@@ -270,6 +273,8 @@ class RankSteps:
             for a in self._averaged():
                 np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
                 at += a.size
+            if own.diagonal is not None:
+                own.diagonal.fold(own.theta, own.kept)
         own.taken[0] = self._begun + int(ahead[0])
         self._scalars[:] = ahead[1:]
         if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:
@@ -286,7 +291,8 @@ class RankSteps:
         """theta and the floating-point arrays of the optimizer's state."""
         own = self.own
         if own.compiled:
-            return [own.theta, *(own.kept[slot] for slot in own.optimizer.slots)]
+            of_layer = () if own.diagonal is None else diagonal.NAMES
+            return [own.theta, *(own.kept[name] for name in (*own.optimizer.slots, *of_layer))]
         kept = own.kept if isinstance(own.kept, dict) else {}
         return [own.theta, *(kept[name] for name in sorted(kept)
                              if isinstance(kept[name], np.ndarray) and kept[name].dtype.kind == "f")]
