@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from _backprop cimport team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, some, take, values,
+    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, take, values,
 )
 from _crew cimport crew_of, crew_t
 from _kernels cimport (

