@@ -104,16 +104,16 @@ cdef inline tuple begin_rule(
 cdef inline tuple begin_diagonal(rule_t *own, const plan_t *p, tuple diagonal):
     """own.told.diagonal := the layer of these arrays; returns the objects that own its memory."""
     cdef diagonal_t *layer = &own.told.diagonal
-    cdef void *slopes
+    cdef void *total
     W, s, layer.factor = diagonal
     layer.parts = (p.s[1] + UNITS - 1) // UNITS
     hold(&own.W, W, "state['input_weights']", 0, p.s[1] * (p.s[0] + 1), WRITE)
     own.format = own.W.format
     hold(&own.s, s, "state['input_scale']", own.format, p.s[0], WRITE)
-    room = own_room(layer.parts * p.s[0] * sizeof(double), &slopes)
-    other = own_room(p.s[0] * sizeof(double), &layer.D_s)
-    layer.W, layer.s, layer.slopes = own.W.data, own.s.data, <double *>slopes
-    return W, s, room, other
+    room = own_room(layer.parts * p.s[0] * sizeof(double), &layer.slopes)
+    rooms = own_room(p.s[0] * sizeof(double), &layer.D_s), own_room(p.s[0] * sizeof(double), &total)
+    layer.W, layer.s, layer.total = own.W.data, own.s.data, <double *>total
+    return W, s, room, rooms
 
 
 cdef inline object freeze(rule_t *own, const plan_t *p, free):

@@ -76,14 +76,13 @@ cdef inline void learn(
             if told.penalised:
                 told.penalties[group + u // UNITS] = penalty(rows, columns, c, told.l1, <const floating *>(theta + at))
             if makes_D:
-                regularise(rows, columns, scale, c, told.l1, INFINITY if folded and l == 1 else told.clip_value,
-                           <const floating *>(theta + at), Delta + at)
-                if told.free != NULL:
-                    leave_out(rows * columns, told.free + at, Delta + at)
                 if folded and l == 1:
-                    unfold(rows, columns, told.clip_value, <const floating *>told.diagonal.W + u * columns,
-                           <const floating *>told.diagonal.s, Delta + at,
-                           told.diagonal.slopes + u // UNITS * p.s[0])
+                    make_slopes(p, told, rows, u, scale, c, <const floating *>(theta + at), Delta + at)
+                else:
+                    regularise(rows, columns, scale, c, told.l1, told.clip_value, <const floating *>(theta + at),
+                               Delta + at)
+                    if told.free != NULL:
+                        leave_out(rows * columns, told.free + at, Delta + at)
                 if told.clip_norm < INFINITY:
                     told.squares[group + u // UNITS] = sum_of_squares(rows * columns, <const floating *>(Delta + at))
             u += UNITS
@@ -115,6 +114,22 @@ cdef inline double clipping(const told_t *told) noexcept nogil:
         squares += told.squares[told.groups]
     norm = sqrt(squares)
     return told.clip_norm / norm if norm > told.clip_norm else 1
+
+
+cdef inline void make_slopes(
+    const plan_t *p, const told_t *told, Py_ssize_t rows, Py_ssize_t u, double scale, double c,
+    const floating *Theta, floating *Delta
+) noexcept nogil:
+    """dJ/dW in place of Delta, and dJ/ds, of the rows from u on of Theta(1) = [b, W diag(s)]."""
+    cdef Py_ssize_t n = p.s[0]
+    cdef floating *slopes = <floating *>told.diagonal.slopes + u // UNITS * n
+    if told.l1 != 0 or told.free != NULL:
+        regularise(rows, n + 1, scale, c, told.l1, INFINITY, Theta, Delta)
+        if told.free != NULL:
+            leave_out(rows * (n + 1), told.free + u * (n + 1), Delta)
+        scale, c = 1, 0
+    unfold(rows, n + 1, scale, c, told.clip_value, Theta, <const floating *>told.diagonal.W + u * (n + 1),
+           <const floating *>told.diagonal.s, Delta, slopes)
 
 
 cdef inline void update_s(const plan_t *p, const told_t *told, const step_t *step, floating *_) noexcept nogil:

@@ -137,8 +137,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* sum of x_i^2, n elements */                                                                            \
         double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
         /* a diagonal layer in front of Theta(1): see update.h */                                                 \
-        void (*unfold)(ptrdiff_t rows, ptrdiff_t columns, double clip, const real *W, const real *s, real *Delta, \
-                       double *slopes);                                                                           \
+        void (*unfold)(ptrdiff_t rows, ptrdiff_t columns, double scale, double c, double clip, const real *Theta, \
+                       const real *W, const real *s, real *Delta, real *slopes);                                  \
         void (*fold)(ptrdiff_t rows, ptrdiff_t columns, const real *W, const real *s, real *Theta);               \
         /* sets now and scalars of this step, from t and rate */                                                  \
         void (*begin_step)(step_t *step);                                                                         \

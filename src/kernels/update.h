@@ -68,21 +68,23 @@ static void FN(regularise)(ptrdiff_t rows, ptrdiff_t columns, double scale_, dou
 
 /* ---------------------------------------------------------------- a diagonal layer: Theta(1) = [b, W diag(s)]
  *
- * From D = dJ/dTheta, in Delta: slopes_j := sum_i D[i,j] W[i,j] over these rows, their dJ/ds_j; then Delta := dJ/dW,
- * D[i,j] s_j, clipped to [-clip, clip]. The bias in column 0 is that of Theta. */
-static void FN(unfold)(ptrdiff_t rows, ptrdiff_t columns, double clip_, const real *restrict W,
-                       const real *restrict s, real *restrict Delta, double *restrict slopes)
+ * D = dJ/dTheta = scale Delta + c Theta as in `regularise`. slopes_j := sum_i D[i,j] W[i,j], dJ/ds_j of these rows;
+ * Delta := dJ/dW, D[i,j] s_j, clipped to [-clip, clip]. The bias in column 0 is that of Theta. */
+static void FN(unfold)(ptrdiff_t rows, ptrdiff_t columns, double scale_, double c_, double clip_,
+                       const real *restrict Theta, const real *restrict W, const real *restrict s,
+                       real *restrict Delta, real *restrict slopes)
 {
-    const real clip = (real)clip_;
+    const real scale = (real)scale_, c = (real)c_, clip = (real)clip_;
     for (ptrdiff_t j = 1; j < columns; j++)
         slopes[j - 1] = 0;
-    for (ptrdiff_t i = 0; i < rows; i++, W += columns, Delta += columns) {
+    for (ptrdiff_t i = 0; i < rows; i++, Theta += columns, W += columns, Delta += columns) {
+        const real b = scale * Delta[0];
+        Delta[0] = b > clip ? clip : b < -clip ? -clip : b;
         for (ptrdiff_t j = 1; j < columns; j++) {
-            slopes[j - 1] += (double)Delta[j] * (double)W[j];
-            Delta[j] *= s[j - 1];
+            const real D = c == 0 ? scale * Delta[j] : scale * Delta[j] + c * Theta[j], slope = D * s[j - 1];
+            slopes[j - 1] += D * W[j];
+            Delta[j] = slope > clip ? clip : slope < -clip ? -clip : slope;
         }
-        for (ptrdiff_t j = 0; j < columns; j++)
-            Delta[j] = Delta[j] > clip ? clip : Delta[j] < -clip ? -clip : Delta[j];
     }
 }
 
