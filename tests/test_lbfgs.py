@@ -200,10 +200,10 @@ def test_callbacks_are_called_as_scipy_calls_them():
 def test_ctrl_c_leaves_the_last_iteration():
     """Compiled code looks for it every 20 ms"""
     rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((300, 8)), rng.standard_normal((300, 2))
-    net = fastbp.Network([8, 30, 2], loss="squared_error", seed=0)
+    X, Y = rng.standard_normal((1000, 20)), rng.standard_normal((1000, 2))
+    net = fastbp.Network([20, 60, 2], loss="squared_error", seed=0)
     before = net.cost(X, Y)
-    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT])
     timer.start()
     start = time.perf_counter()
     try:
