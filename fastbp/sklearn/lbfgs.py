@@ -125,7 +125,7 @@ def _minimise(e, model, objective, settings, examples):
 
         search = objective.search(net.theta.astype(np.float64), settings)
         try:
-            with blas.single_thread():
+            with blas.single_thread(everywhere=True):
                 result = search.finish(each if listens else None)
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")

@@ -106,7 +106,7 @@ class FullBatch:
         if self.ended:
             return search.search.f
         core, done = search.search, search.search.iterations
-        with blas.single_thread():
+        with blas.single_thread(everywhere=True):
             status = core.go_on()
             while core.iterations == done and status not in ENDS:
                 status = search.advance(done + 1)

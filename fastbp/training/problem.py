@@ -47,7 +47,7 @@ class Problem:
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
-        self.method = words.resolve(method, METHODS, words.METHODS) if isinstance(method, str) else None
+        self.method = words.resolve(method, METHODS) if isinstance(method, str) else None
         if self.method is None:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
         self.maxiter = checks.count(self.maxiter, "maxiter")
@@ -108,7 +108,7 @@ class Problem:
 
     def _run(self, search: lbfgs.LBFGS, whole: Callable[..., Any]) -> Any:
         """The result of our own L-BFGS. Ctrl-C leaves the theta of the last iteration in the network."""
-        with blas.single_thread():
+        with blas.single_thread(everywhere=True):
             try:
                 return search.finish(self.callback)
             except KeyboardInterrupt:

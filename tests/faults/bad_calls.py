@@ -396,6 +396,7 @@ def rules(rng):
                       "epsilon": number(0, np.inf, open_low=True)},
         fastbp.AdamW: {"learning_rate": rate(), "beta_1": number(0, 1), "beta_2": number(0, 1),
                        "epsilon": number(0, np.inf, open_low=True), "weight_decay": number()},
+        fastbp.LBFGS: {"memory": count(), "gtol": number(0), "ftol": number(0), "maxls": count()},
         fastbp.RMSprop: {"learning_rate": rate(), "decay": number(0, 1), "momentum": number(0, 1, open_high=False),
                          "epsilon": number(0, np.inf, open_low=True)},
         optimizers.Nadam: {"learning_rate": rate(), "beta_1": number(0, 1), "beta_2": number(0, 1),
