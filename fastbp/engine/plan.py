@@ -94,7 +94,7 @@ class Plan:
         if self.own is None and (self.output, self.loss) not in _kernels.pairs:
             accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
             raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
-        self.loss_parameters = _parameters(self.loss, parameters)
+        self.loss_parameters = _parameters(self.loss, parameters) if self.own is None else _of_own(self.own, parameters)
         if self.output == "softmax" and self.layer_sizes[-1] < 2:
             raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
 
@@ -191,6 +191,13 @@ class Plan:
             theta[begin:end].reshape(shape)
             for (begin, end), shape in zip(pairwise(self.offsets), self.shapes, strict=True)
         )
+
+
+def _of_own(loss: OwnLoss, given: Mapping[str, Number | None]) -> dict[str, float]:
+    """The parameters of a caller's own loss; those that are given must be the same."""
+    if any(value is not None for value in given.values()) and given != loss.parameters:
+        _parameters("own", {name: value for name, value in given.items() if value != loss.parameters.get(name)})
+    return dict(loss.parameters)
 
 
 def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, float]:

@@ -10,7 +10,6 @@ from .._types import Every, Flag, Path
 from ..callbacks import Callback
 from ..engine import checks, frozen
 from ..files import atomic, container, values
-from ..files import network as files
 from ..files.container import FormatError
 from ..history import History
 from . import states
@@ -128,7 +127,7 @@ class Checkpoint(Keeper):
         arrays, meta = states.of_steps(training.trainer.steps)
         drawn_from = self._epoch_generator if training.position.examples else values.of_generator(training.rng)
         meta |= {
-            **files.kind("training", mean_weight=training.trainer.mean_weight), "conditions": self.conditions,
+            **states.kind("training", training.trainer.steps, arrays), "conditions": self.conditions,
             "history": values.encode(_columns(training.history), "history", arrays),
             "callbacks": [values.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(keeping(training.callbacks))],

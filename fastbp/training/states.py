@@ -143,6 +143,11 @@ def of_steps(steps: Steps, **added: Any) -> tuple[dict[str, NDArray[Any]], dict[
     }
 
 
+def kind(name: str, steps: Steps, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Kind, version and the fields that depend on it, of a file of these steps; `arrays` receives theirs."""
+    return files.kind(name, steps.net, arrays, {"free": steps.free}, mean_weight=steps.mean_weight)
+
+
 def fit(
     steps: Steps, path: Path, what: str, net: Network, last: dict[str, Any], state: Any, settings: Any,
     mean_weight: float | None,

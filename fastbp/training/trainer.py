@@ -279,7 +279,6 @@ class Trainer:
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
         """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
 
-        With free= this is a ValueError: files do not hold it.
 
         Parameters
         ----------

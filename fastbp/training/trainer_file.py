@@ -19,13 +19,10 @@ ARGUMENTS = ("optimizer", "n_threads", "mean_weight", "free", "learning_rate_fac
 
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
     """Write the state and the notes atomically."""
-    if steps.free is not None:
-        raise ValueError("a Trainer with free= cannot be saved: files do not hold which parameters are free; pickle "
-                         "keeps it, and fastbp.save keeps the network")
     notes = checks.dictionary({} if notes is None else notes, "notes")
     arrays, fields = states.of_steps(steps, **_beside(steps))
     container.write(path, arrays, {
-        **files.kind("trainer", mean_weight=steps.mean_weight), **fields, "dropout": list(steps.dropout),
+        **states.kind("trainer", steps, arrays), **fields, "dropout": list(steps.dropout),
         "notes": values.encode(notes, "notes", arrays),
     })
 
@@ -44,8 +41,8 @@ def read(path: Path, steps: Steps) -> Fit:
         if not isinstance(notes, dict):
             raise FormatError(f"notes must be a dict; it is {notes!r:.60}")
     with states.of_another(path, "trainer"):
-        states.same("free", frozen.told(steps.free, steps.net.plan), None)
         states.same_network(steps.net, net)
+        states.same("free", *(frozen.told(free, net.plan) for free in (steps.free, meta["added"]["free"])))
         states.same_class(steps.optimizer, last)
         states.same("dropout", list(steps.dropout), meta["dropout"])
         for name, now in _beside(steps).items():
