@@ -338,7 +338,7 @@ def accumulate(
         call.sums = <double *>values(&core.held, sums, "sums", b"d", ranges, WRITE)
         core.work = room(&core.held, work, "work", core.format, call.seats * block(&core, B))
         ready(&examples.sources, call.cuts[0], call.cuts[ranges])
-        fit(&examples.sources, &core.p, True)
+        fit(&examples.sources, &core.p, True, core.format)
         call.costs = <double *>room(&core.held, costs, "costs", b"d", call.seats * (B // core.panel))
         call.each = <double *>some(&core.held, each, "each", b"d",
                                    (call.cuts[ranges] + core.panel - 1) // core.panel, WRITE)
@@ -367,7 +367,7 @@ def accumulate_per_example(
         begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
-        fit(&examples.sources, &core.p, True)
+        fit(&examples.sources, &core.p, True, core.format)
         into = take(&core.held, Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
         with nogil:
             if core.format == b"f":

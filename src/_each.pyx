@@ -150,7 +150,7 @@ cdef void derive(
         rows_of_a(p, m, work, B, spare)
     if what <= NORMS:
         load_targets(p, data, i, m, work, B, 0)
-        cost_of(p, m, work, B, 0)
+        cost_of(p, data, i, m, work, B, 0)
         go_back(p, theta, m, work, B, team)
     if what == GRADIENTS:
         outer(p, m, work, B, spare, p.n, out + i * p.n)
@@ -210,7 +210,7 @@ def each(
         core.work = room(&core.held, work, "work", core.format, call.seats * block(&core, B))
         how.spare = room(&core.held, spare, "spare", core.format, call.seats * B * core.p.units)
         ready(sources, call.cuts[0], last)
-        fit(sources, &core.p, what <= NORMS)
+        fit(sources, &core.p, what <= NORMS, core.format)
         K = core.p.s[core.p.L - 1]
         if last > MOST // K:
             raise ValueError(f"no room for {last} examples")

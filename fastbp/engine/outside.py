@@ -1,5 +1,7 @@
 """Passes whose delta(L) comes from outside: z(L) of examples, D and dJ/dX for a G = dJ/dz(L) that a caller brings."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
@@ -56,6 +58,17 @@ def forward(
 
         sums.in_ranges(cuts, height, none, crew, n, n, go)
     return z
+
+
+def back_through(plan: Plan, theta: Floats, examples: Examples, G: Floats) -> Any:
+    """run(first, last, work) of `sums.trace_back` for delta(L) = G (m, K)."""
+    none, no_rows = np.empty(0, theta.dtype), np.empty((0, plan.layer_sizes[0]), theta.dtype)
+
+    def run(first: int, last: int, work: sums.Workspace) -> None:
+        _derivatives.backward(plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), work.height,
+                              work.block, work.height, False, G[first:last], False, none, none, no_rows, 1.0)
+
+    return run
 
 
 def backward(
