@@ -14,7 +14,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from _backprop cimport team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, take, values,
+    MOST, READ, WRITE, arrays_t, core_t, give_back, got, own_plan, own_room, take, values,
 )
 from _crew cimport crew_of, crew_t
 from _kernels cimport (
@@ -22,8 +22,8 @@ from _kernels cimport (
     rows_t, to_rows,
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
-from _outside cimport backward_block, backward_part, forward_block, forward_part, pass_t
-from _ranges cimport run_ranges, sum_t, take_Delta, take_places
+from _outside cimport backward_block, backward_part, begin_pass, forward_block, forward_part, pass_t
+from _ranges cimport run_ranges, sum_t, take_Delta
 from _rule cimport check_rule, rule_t
 from _sources cimport fit, ready, sources_t
 from _steps cimport take_step
@@ -46,38 +46,6 @@ cdef sources_t *inside(examples) except NULL:
     return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
 
 
-cdef int begin_pass(
-    core_t *core, pass_t *how, sum_t *call, examples, plan, theta, cuts, places, work, Py_ssize_t B
-) except -1:
-    """Take what forward and backward have in common; how.kept is set."""
-    cdef sources_t *sources = inside(examples)
-    cdef Py_ssize_t i, last, size, blocks
-    begin(core, plan, theta, "theta", READ)
-    take_places(&core.held, call, cuts, places)
-    how.base, last, blocks = call.cuts[0], call.cuts[call.ranges], call.seats
-    ready(sources, how.base, last)
-    fit(sources, &core.p, False)
-    size = block(core, B)
-    call.core, call.sources, call.how, call.run = core, sources, how, B
-    if how.kept:
-        blocks = (last - how.base + B - 1) // B
-        for i in range(call.ranges):
-            between_blocks(call, how, call.cuts[i])
-        for i in range(call.seats):
-            if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
-                between_blocks(call, how, call.places[2 * i + 1])
-    if size > MOST // max(blocks, 1):
-        raise ValueError(f"no room for {blocks} blocks")
-    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
-    return 0
-
-
-cdef int between_blocks(const sum_t *call, const pass_t *how, Py_ssize_t at) except -1:
-    if (at - how.base) % call.core.B:
-        raise ValueError(f"example {at} begins none of the blocks of {call.core.B} from {how.base} on")
-    return 0
-
-
 def forward(
     plan, theta, examples, cuts, places, work, Py_ssize_t B, bint kept, z, double budget, crew=None, int n=1,
     bint apart=False,
@@ -94,7 +62,7 @@ def forward(
     call.crew = crew_of(crew, Crew, n, apart, &alone)
     core.held.n, how.kept = 0, kept
     try:
-        begin_pass(&core, &how, &call, examples, plan, theta, cuts, places, work, B)
+        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
         how.z = take(&core.held, z, "z", core.format, call.cuts[call.ranges] - how.base, MOST,
                      core.p.s[core.p.L - 1], WRITE)
         call.block, call.Delta = forward_part, NULL
@@ -122,7 +90,7 @@ def backward(
     call.crew = crew_of(crew, Crew, n, apart, &alone)
     core.held.n, how.kept, how.of_h = 0, kept, of_h
     try:
-        begin_pass(&core, &how, &call, examples, plan, theta, cuts, places, work, B)
+        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
         if run_of < B or run_of % B:
             raise ValueError(f"run_of must be a multiple of {B}; got {run_of}")
         call.run, m = run_of, call.cuts[call.ranges] - how.base

@@ -353,13 +353,12 @@ def test_fault_11_the_interpreter_ends_with_a_living_crew(how):
 INTERRUPTED = START + """
 import signal
 X, y = rng.standard_normal((60000, 60)).astype("f4"), rng.integers(0, 10, 60000)
-data, late, expected = net.data(X, y), [], None
+late = []
 
 def interrupt(*_):
     late.append(time.perf_counter())
     raise KeyboardInterrupt
 
-expected = net.evaluate_data(data) if hasattr(net, "evaluate_data") else None
 expected = D()
 signal.signal(signal.SIGALRM, interrupt)
 caught = 0
@@ -373,7 +372,8 @@ for k in range(30):
         caught += 1
     if k % 10 == 0:
         assert D() == expected
-print(caught, sorted(late)[15] < 0.1, D(1) == expected)
+limit = 1 if "san" in os.environ.get("LD_PRELOAD", "") else 0.1
+print(caught, sorted(late)[15] < limit, D(1) == expected)
 """
 
 

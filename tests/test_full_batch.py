@@ -43,7 +43,8 @@ def test_many_examples_weights_and_rows_held_out():
     assert nets[0].theta.tobytes() == nets[1].theta.tobytes()
     assert nets[0].cost(X, Y, sample_weight=w) == pytest.approx(result.fun)
     assert sorted(history.J, reverse=True) == history.J
-    held = fastbp.train(nets[0], X, Y, optimizer=fastbp.LBFGS(), batch_size=None, epochs=5, validation_split=0.3, seed=1)
+    held = fastbp.train(nets[0], X, Y, optimizer=fastbp.LBFGS(), batch_size=None, epochs=5, validation_split=0.3,
+                        seed=1)
     assert held.examples == 2100
     assert sorted(held.J, reverse=True) == held.J
 
@@ -62,7 +63,7 @@ def test_it_stops_where_it_has_converged(optimizer, said):
 @pytest.mark.parametrize("how", ["state", "copy", "pickle", "file"])
 def test_a_trainer_goes_on_with_the_same_bits(dtype, how, tmp_path):
     p = problem((3, 6, 2), m=50, dtype=dtype)
-    lone, begun = fastbp.Trainer(p.network(), fastbp.LBFGS(memory=4)), fastbp.Trainer(p.network(), fastbp.LBFGS(memory=4))
+    lone, begun = (fastbp.Trainer(p.network(), fastbp.LBFGS(memory=4)) for _ in range(2))
     J = [lone.epoch(p.X, p.Y, batch_size=None) for _ in range(14)]
     for at in range(14):
         if at in (0, 1, 3, 9):

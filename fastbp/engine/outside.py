@@ -65,10 +65,8 @@ def back_through(plan: Plan, theta: Floats, examples: Examples, G: Floats) -> An
     none, no_rows = np.empty(0, theta.dtype), np.empty((0, plan.layer_sizes[0]), theta.dtype)
 
     def run(first: int, last: int, work: sums.Workspace) -> None:
-        _derivatives.backward(
-            plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), work.height, work.block,
-            work.height, False, G[first:last], False, none, none, no_rows, 1.0,
-        )
+        _derivatives.backward(plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), work.height,
+                              work.block, work.height, False, G[first:last], False, none, none, no_rows, 1.0)
 
     return run
 

@@ -21,7 +21,7 @@
 #include "team.h"
 
 enum { CREW_MOST = 1024 };  /* threads */
-enum { CREW_STACK = 1 << 19 };  /* bytes: the kernels need some KiB; the C library keeps its thread variables there too */
+enum { CREW_STACK = 1 << 21 };  /* bytes: for a loss of the caller's own, which runs there; the kernels need some KiB */
 enum { CREW_FREE, CREW_ASLEEP, CREW_RUNG, CREW_AT_WORK, CREW_ENDS };
 static const double CREW_SPIN = 50e-6;  /* seconds: about what it takes to wake a thread that sleeps */
 

@@ -21,7 +21,7 @@ CORE = [
 # the rest of what reaches it: rules, published values, refusals
 NAMED = [f"test_{name}.py" for name in ("checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
-TOGETHER = ["test_processes.py"]
+TOGETHER = [f"test_{name}.py" for name in ("processes", "crew", "crew_kept", "entries_ranges")]
 
 
 def files():
