@@ -81,6 +81,7 @@ HINTS: dict[str, Table] = {
         "alpha l2": "fastbp.train has weight_decay",
         "max_iter": "fastbp.train has epochs",
         "delta": "give huber_delta",
+        "smoothing smooth": "give label_smoothing",
         "tau q": "give quantile",
         "use_bias bias": "every layer has a bias",
         "device": "fastbp computes on the CPU",

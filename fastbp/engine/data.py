@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .._backprop import Examples
 from .._types import Classes, Count, Doubles, Floats
 from . import checks, classes, outside, own, sums
-from .plan import Plan
+from .plan import SMOOTHING, Plan
 
 
 class Data:
@@ -48,6 +48,7 @@ class Data:
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
+    _plain: Self | None = None  # what plain has made of it
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
@@ -143,6 +144,16 @@ class Data:
             other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
             other.given = self.given
         return self._other
+
+    @property
+    def plain(self) -> Self:
+        """The same examples for a network without label smoothing. Kept for the next call."""
+        if SMOOTHING not in self.plan.loss_parameters:
+            return self
+        if self._plain is None:
+            other = type(self).of(self.plan.plain, self.X, self.dense, self.labels, self.w)
+            other.scale, other.counts, other._made, self._plain = self.scale, self.counts, self._made, other
+        return self._plain
 
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
         """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or

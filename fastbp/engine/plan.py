@@ -17,6 +17,7 @@ LOSS_OF = {"sigmoid": "cross_entropy", "softmax": "cross_entropy", "exp": "poiss
 OUTPUT_OF = {"cross_entropy": "sigmoid", "poisson": "exp"}  # any other: identity
 BLAS_LIMIT = 2**31 - 2  # units of the largest layer: BLAS counts in 32 bits
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
+SMOOTHING = "label_smoothing"
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the second-level cache
 
@@ -59,7 +60,7 @@ class Plan:
         loss is "own" for a loss of the caller's own.
     own : OwnLoss, or None
     loss_parameters : dict
-        Name and value of the loss's own parameter; empty if it has none.
+        Name and value of the loss's own parameter; empty if it has none, or no label smoothing.
     shapes : list of (rows, columns)
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
@@ -110,6 +111,16 @@ class Plan:
         """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
         plan = copy.copy(self)
         plan._encode(rates)
+        return plan
+
+    @property
+    def plain(self) -> Self:
+        """The same network without label smoothing, as evaluations see it."""
+        if SMOOTHING not in self.loss_parameters:
+            return self
+        plan = copy.copy(self)
+        plan.loss_parameters = {}
+        plan._encode(self.dropout)
         return plan
 
     def set_masks(self, seed: int, step: int, first: int = 0) -> None:
@@ -210,6 +221,9 @@ def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, floa
     if name is None:
         return {}
     value = given.get(name)
+    if name == SMOOTHING:
+        smoothing = 0.0 if value is None else checks.number(value, name, high=below)
+        return {name: smoothing} if smoothing else {}
     return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
 
 

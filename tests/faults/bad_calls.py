@@ -91,7 +91,7 @@ def network(rng):
         "output": name(["sigmoid", "softmax", "identity", "tanh", "exp"], "none"),
         "loss": name(["cross_entropy", "squared_error", "poisson", "huber"], "none"),
         "huber_delta": number(0, np.inf, "none", open_low=True),
-        "quantile": number(0, 1, "none", open_low=True),
+        "quantile": number(0, 1, "none", open_low=True), "label_smoothing": number(0, 1),
         "dtype": one_of(is_not("none", "class", "function"), lambda rng: np.float16, lambda rng: int,
                         lambda rng: complex, lambda rng: "f16", lambda rng: object, lambda rng: np.longdouble),
         "init": one_of(
