@@ -16,6 +16,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
+| many networks | `train_many`, `many.table`, `Ensemble` |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
@@ -35,12 +36,13 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import callbacks, datasets, distributed, metrics, optimizers, schedules
+from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .many import Ensemble, train_many
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
@@ -55,6 +57,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "DivergenceError",
+    "Ensemble",
     "Evaluation",
     "FormatError",
     "GradientCheck",
@@ -69,6 +72,7 @@ __all__ = [
     "datasets",
     "distributed",
     "load",
+    "many",
     "metrics",
     "minimize",
     "optimizers",
@@ -77,6 +81,7 @@ __all__ = [
     "selftest",
     "show_config",
     "train",
+    "train_many",
 ]
 
 

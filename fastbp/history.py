@@ -40,6 +40,15 @@ class History:
         return len(self.J)
 
     @property
+    def error(self) -> Exception | None:
+        """The exception that ended the training of one network of `train_many`, where it is kept; else None."""
+        return self.__dict__.get("_error")
+
+    @error.setter
+    def error(self, value: Exception | None) -> None:
+        self.__dict__["_error"] = value
+
+    @property
     def columns(self) -> dict[str, list[float]]:
         """All lists by name."""
         named = {"J": self.J, "val_J": self.val_J, "val_accuracy": self.val_accuracy, **self.metrics,

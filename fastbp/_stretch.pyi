@@ -1,0 +1,43 @@
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._backprop import Examples
+from ._epoch import Rule
+from ._types import Doubles, Floats
+
+@final
+class Stretch:
+    def __new__(cls, m: int, batch_size: int, epochs: int) -> Stretch: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def diverged(self) -> bool: ...
+    @property
+    def stopping(self) -> bool: ...
+    def J(self, first: int = 0) -> list[float]: ...
+    def seconds(self, first: int = 0) -> list[float]: ...
+    def want_stop(self) -> None: ...
+    def run(
+        self,
+        plan: NDArray[np.int64],
+        theta: Floats,
+        examples: Examples,
+        rule: Rule,
+        rates: Doubles,
+        first_rate: int,
+        Delta: Floats,
+        work: Floats,
+        B: int,
+        costs: Doubles,
+        before: Floats,
+        divisors: Doubles | None,
+        order: NDArray[np.int64] | None,
+        rows: NDArray[np.int64] | None,
+        bit_generator: np.random.BitGenerator | None,
+        last: int,
+        budget: float,
+    ) -> int: ...
