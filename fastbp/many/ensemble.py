@@ -1,6 +1,7 @@
 """Several networks as one: the mean of what they predict, and its spread."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -171,5 +172,5 @@ def _size(settings: Any) -> tuple[int, int]:
         raise FormatError("networks: layer_sizes must be a list of whole numbers")
     if settings.get("dtype") not in ("float32", "float64"):
         raise FormatError(f"networks: dtype is {settings.get('dtype')!r:.60}; accepted are 'float32' and 'float64'")
-    n = sum(s * (k + 1) for k, s in zip(sizes, sizes[1:], strict=False))
+    n = sum(s * (k + 1) for k, s in pairwise(sizes))
     return n, int(settings["dtype"][5:])

@@ -1,7 +1,7 @@
 """The training of one network among many: the stages of `train` on shared examples."""
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from .. import callbacks, optimizers
@@ -19,12 +19,12 @@ from ..training.loop import Training, run
 from ..training.measures import Measures
 from ..training.start import GROWN, Start
 from ..training.stretch import Room, Stretch
+from .quick import A_STEP, Look, estimate, outcome
 from .shared import Shared
 
 PENALTIES = ("l1", "clip_value", "clip_norm")
 PIECE = 2e8     # floating-point operations between two looks whether to stop
 WATCHERS = (callbacks.EarlyStopping, callbacks.ReduceOnPlateau)    # they have a state
-A_STEP = 1e5    # and those that a step costs beside its examples
 
 
 class Stopped(BaseException):
@@ -45,20 +45,20 @@ class Job(Start):
     error : Exception or None
     start : (n_parameters,), or None
         theta before the training, where it is kept.
-    warnings : list of str
+    warnings : tuple of str
     """
 
     def __init__(
         self, i: int, net: Network, shared: Shared, rows: Rows | None, validation_rows: Rows | None,
         settings: dict[str, Any],
     ) -> None:
-        given = dict(settings)
+        given = {name: value for name, value in settings.items() if not name.endswith("rows")}
         penalties = {name: given.pop(name) for name in PENALTIES}
         self.i, self.net, self.shared, self.rows, self.validation_rows = i, net, shared, rows, validation_rows
         self.history: History | None = None
         self.error: Exception | None = None
         self.start: Floats | None = None
-        self.warnings: list[str] = []
+        self.warnings: tuple[str, ...] = ()
         super().__init__(Arguments(
             net, None, None, penalties=penalties, window=None, validation_data=None, validation_split=0.0,
             progress=False, n_threads=1, checkpoint=None, checkpoint_every=1, resume=None, sync_every=None, **given,
@@ -101,14 +101,8 @@ class Job(Start):
             check_classes(self.asked.functions, self.shared.whole(self.net))
 
     def outcome(self) -> History:
-        """The history; of a network that failed an empty one, or that of its finished epochs, with the error."""
-        if self.error is None:
-            assert self.history is not None
-            return self.history
-        history = getattr(self.error, "history", None)
-        history = history if isinstance(history, History) else History(examples=self.m)
-        history.error = self.error
-        return history
+        """The history; of a network that failed that of its finished epochs, with the error."""
+        return outcome(self)
 
     def _forget(self) -> None:
         """Let go of all that the next stages make."""
@@ -118,12 +112,11 @@ class Job(Start):
     def operations(self) -> float:
         """About how many floating-point operations the training has."""
         size = self.m if self.asked.batch_size is None else min(self.asked.batch_size, self.m)
-        per_epoch = sums.operations(self.net.plan, self.m) + A_STEP * (self.m / size)
-        return float(self.asked.epochs * per_epoch)
+        return estimate(self.net, self.m, size, self.asked.epochs)
 
     # ------------------------------------------------------------ the training
 
-    def train(self, room: Room, look: Callable[[Stretch | None], None]) -> None:
+    def train(self, room: Room, look: Look) -> None:
         """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
         self.rng, self.kept = self.asked.rng, None
         self._room, self._look = room, look
@@ -174,13 +167,13 @@ class Job(Start):
             super().look_back()
 
     def warn(self, message: str) -> None:
-        self.warnings.append(message)
+        self.warnings += (message,)
 
 
 class OneOfMany(Training):
     """A training that is looked at between its pieces."""
 
-    look: Callable[[Stretch | None], None]
+    look: Look
 
     def follow(self, stretch: Stretch, last: int) -> None:
         self._stretch = stretch
@@ -189,7 +182,7 @@ class OneOfMany(Training):
         self.look(None)
 
     def between(self) -> None:
-        self.look(self._stretch)
+        self.look(self._stretch.own)
 
     def _take(self, data: Any, order: Any, watched: bool) -> float:
         self.look(None)

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from .. import optimizers
 from .._types import Arrays, Count, Number, Path
 from ..distributed.describe import describe
 from ..engine import checks
@@ -15,7 +16,6 @@ from ..files import atomic, container, values
 from ..files.container import FormatError
 from ..history import History
 from ..training import states
-from .job import Job
 
 Every: TypeAlias = Count | tuple[Number, Literal["networks", "seconds"]]
 
@@ -28,11 +28,11 @@ COLUMNS = ("J", "seconds", "val_J", "val_accuracy")
 class Keeper:
     """No checkpoint."""
 
-    def begin(self, jobs: Sequence[Job]) -> None: ...
+    def begin(self, jobs: Sequence[Any]) -> None: ...
 
-    def begun(self, job: Job) -> None: ...
+    def begun(self, job: Any) -> None: ...
 
-    def ended(self, job: Job) -> None: ...
+    def ended(self, job: Any) -> None: ...
 
     def tick(self) -> None: ...
 
@@ -55,20 +55,20 @@ class Checkpoint(Keeper):
         self._lock = Lock()     # while it is held, no network begins or ends
         self._ended, self._due, self._written = 0, 0, time.monotonic()
 
-    def begin(self, jobs: Sequence[Job]) -> None:
+    def begin(self, jobs: Sequence[Any]) -> None:
         self.jobs = jobs
-        self.conditions = np.array([condition(job, given) for job, given in zip(jobs, self.run.settings, strict=True)],
-                                   np.uint8).reshape(len(jobs), 32)
+        told = [condition(job, given, self.run.form) for job, given in zip(jobs, self.run.settings, strict=True)]
+        self.conditions = np.array(told, np.uint8).reshape(len(jobs), 32)
         if self.kept is not None:
             self.kept.check(jobs, self.conditions)
             self.kept.into(jobs)
         self.write()
 
-    def begun(self, job: Job) -> None:
+    def begun(self, job: Any) -> None:
         with self._lock:
             job.start = job.net.theta.copy()
 
-    def ended(self, job: Job) -> None:
+    def ended(self, job: Any) -> None:
         with self._lock:
             if job.error is None:
                 job.start = None
@@ -94,7 +94,7 @@ class Checkpoint(Keeper):
         self._written = time.monotonic()
 
 
-def packed(jobs: Sequence[Job]) -> tuple[Arrays, dict[str, Any]]:
+def packed(jobs: Sequence[Any]) -> tuple[Arrays, dict[str, Any]]:
     """(arrays, fields) of all networks and histories."""
     histories = [History() if job.start is not None else job.history or History() for job in jobs]
     finished = [job.history is not None and job.start is None for job in jobs]
@@ -142,7 +142,7 @@ class Kept:
             and isinstance(each[1], str) for each in found
         ):
             raise FormatError("stopped must be pairs of the number of a network and a reason")
-        return {i: reason for i, reason in found}
+        return dict(found)
 
     def _check_form(self) -> None:
         """Dtypes and shapes of all arrays, and that the numbers are as many as the columns say."""
@@ -182,7 +182,7 @@ class Kept:
         """The number of finished networks."""
         return int(self.arrays["finished"].sum())
 
-    def check(self, jobs: Sequence[Job], conditions: Any) -> None:
+    def check(self, jobs: Sequence[Any], conditions: Any) -> None:
         """Raise a ValueError unless these are the trainings of the file."""
         with states.of_another(self.path, "call of train_many"):
             states.same("the number of networks", len(jobs), self.n)
@@ -196,7 +196,7 @@ class Kept:
             if len(self.arrays[name]) != n or not np.isfinite(self.arrays[name]).all():
                 raise FormatError(f"{container.shown(self.path)}: array {name!r} must be {n} finite numbers")
 
-    def into(self, jobs: Sequence[Job]) -> None:
+    def into(self, jobs: Sequence[Any]) -> None:
         """Put the kept state into the networks, and the histories of finished ones into their jobs."""
         at = {"float32": 0, "float64": 0}
         for i, job in enumerate(jobs):
@@ -255,16 +255,17 @@ def _checked_every(every: Any) -> tuple[float, str]:
     return checks.count(n, "checkpoint_every"), unit
 
 
-def condition(job: Job, given: dict[str, Any]) -> list[int]:
+def condition(job: Any, given: dict[str, Any], form: Any) -> list[int]:
     """sha256 of what a resumed training must have in common with the kept one."""
-    asked = job.asked
+    optimizer = optimizers.resolve(given["optimizer"], job.net.dtype)
     said = {name: describe(value) for name, value in given.items()
             if name not in ("metrics", "callbacks", "optimizer", "seed", "rows", "validation_rows")}
     said |= {
         "network": {name: value for name, value in job.net.settings().items() if name != "init"},
-        "optimizer": states.of_optimizer(asked.optimizer), "seed": given["seed"], "examples": job.m,
-        "rows": describe(job.rows), "validation_rows": describe(job.validation_rows), "metrics": list(asked.functions),
-        "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in asked.callbacks],
-        "X": job.shared.form,
+        "optimizer": states.of_optimizer(optimizer), "seed": given["seed"], "examples": job.m,
+        **{name: describe(given[name]) for name in ("rows", "validation_rows")},
+        "metrics": [each if isinstance(each, str) else describe(each) for each in given["metrics"]],
+        "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in given["callbacks"]],
+        "examples of all": form,
     }
     return list(hashlib.sha256(repr(sorted(said.items())).encode()).digest())

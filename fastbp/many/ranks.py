@@ -21,7 +21,8 @@ def on_ranks(
     """`train_many` on every rank. make: the class `Run`."""
     group = as_group(comm)
     with group.guard():
-        run = group.section(lambda: make(nets, X, Y, given, keeps, group.threads(n_threads), progress and not group.rank))
+        shows = progress and group.rank == 0
+        run = group.section(lambda: make(nets, X, Y, given, keeps, group.threads(n_threads), shows))
         seeds, = group.first_of([None if isinstance(each["seed"], np.random.Generator) else each["seed"]
                                  for each in run.settings])
         for each, seed, fresh in zip(run.settings, seeds, run.fresh, strict=True):

@@ -17,6 +17,7 @@ from . import spread
 from .job import Job
 from .keeper import Every, keeper
 from .progress import shown
+from .quick import Memo, Quick, quick
 from .ranks import on_ranks
 from .shared import Shared, checked_rows
 from .workers import Workers
@@ -161,35 +162,31 @@ class Run:
             if each["seed"] is None:
                 each["seed"] = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         self._shared = Shared(X, Y)
-        self.jobs: list[Job] = []
+        self.form = self._shared.form
+        self.jobs: list[Job | Quick] = []
 
     def check(self) -> None:
         """Make the jobs and check all their arguments."""
         _generators_apart([each["seed"] for each in self.settings])
-        rows: dict[tuple[int, str], Any] = {}       # checked, by the id of what was given
+        rows, memo = Known(lambda value, name: checked_rows(value, self._shared.m, name)), Memo(self._shared)
         for i, (net, given) in enumerate(zip(self.nets, self.settings, strict=True)):
-            settings = dict(given)
-            with_rows = []
             try:
-                for name in ("rows", "validation_rows"):
-                    value = settings.pop(name)
-                    key = id(value), name
-                    if key not in rows:
-                        rows[key] = checked_rows(value, self._shared.m, name)
-                    with_rows.append(rows[key])
-                self.jobs.append(Job(i, net, self._shared, *with_rows, settings))
-                self.jobs[-1].check()
+                taken, held = rows.of(given["rows"], "rows"), rows.of(given["validation_rows"], "validation_rows")
+                job = quick(i, net, memo, taken, held, given)
+                if job is None:
+                    job = Job(i, net, self._shared, taken, held, given)
+                    job.check()
+                self.jobs.append(job)
             except Exception as error:
                 raise named(error, i, net) from error.__cause__
         self._own()
 
     def _own(self) -> None:
         """Give each network its own of what changes during a training."""
-        times = Counter(id(job.asked.optimizer) for job in self.jobs)
-        for job in self.jobs:
-            times.update(map(id, job.asked.callbacks))
+        full = [job for job in self.jobs if isinstance(job, Job)]
+        times = Counter(id(each) for job in full for each in (job.asked.optimizer, *job.asked.callbacks))
         several = {each for each, n in times.items() if n > 1}
-        for job in self.jobs:
+        for job in full:
             job.own(several)
 
     def complete(self, keeper: Any) -> list[History]:
@@ -231,6 +228,19 @@ class Run:
     def histories(self) -> list[History]:
         """One for each network."""
         return [job.outcome() for job in self.jobs]
+
+
+class Known:
+    """Values that were checked before, each by the object that was given."""
+
+    def __init__(self, check: Callable[[Any, str], Any]) -> None:
+        self._check, self._known = check, dict[tuple[int, str], Any]()
+
+    def of(self, value: Any, name: str) -> Any:
+        key = id(value), name
+        if key not in self._known:
+            self._known[key] = self._check(value, name)
+        return self._known[key]
 
 
 def _generators_apart(seeds: list[Any]) -> None:

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from ..training.stretch import Room, Stretch
+from .._stretch import Stretch
+from ..training.stretch import Room
 from .job import Job, Stopped
 
 WAIT = 0.05     # seconds between two reports of the calling thread while others work
@@ -81,7 +82,7 @@ class Workers:
         self.stopping = True
         for stretch in list(self._under_way):
             if stretch is not None:
-                stretch.own.want_stop()
+                stretch.want_stop()
 
     def _work(self, member: int) -> None:
         room = Room()

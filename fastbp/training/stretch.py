@@ -32,9 +32,16 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
 
 
 class Room:
-    """The arrays in which one thread computes, kept from training to training."""
+    """The arrays in which one thread computes, kept from training to training.
+
+    Attributes
+    ----------
+    kept : dict
+        What else it keeps.
+    """
 
     def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
         self._arrays: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
 
     def take(self, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
