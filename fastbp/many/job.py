@@ -63,7 +63,7 @@ class Job(Start):
             net, None, None, penalties=penalties, window=None, validation_data=None, validation_split=0.0,
             progress=False, n_threads=1, checkpoint=None, checkpoint_every=1, resume=None, sync_every=None, **given,
         ))
-        self.keeper = Keeper()
+        self.keeper, self.kept = Keeper(), None
 
     # ------------------------------------------------------------ before any network is trained
 
@@ -118,7 +118,7 @@ class Job(Start):
 
     def train(self, room: Room, look: Look) -> None:
         """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
-        self.rng, self.kept = self.asked.rng, None
+        self.rng = self.asked.rng
         self._room, self._look = room, look
         try:
             self.gather()

@@ -25,7 +25,7 @@ def table(nets: Sequence[Network], histories: Sequence[History]) -> Any:
     Examples
     --------
     >>> import fastbp
-    >>> X, Y = fastbp.datasets.digits()
+    >>> X, Y = fastbp.datasets.load_digits()
     >>> nets = [fastbp.Network([64, h, 10], output="softmax", seed=h) for h in (8, 16)]
     >>> frame = fastbp.many.table(nets, fastbp.train_many(nets, X / 16, Y, epochs=2, seed=0))
     >>> list(frame["n_parameters"])

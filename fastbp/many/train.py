@@ -102,7 +102,7 @@ def train_many(
     Examples
     --------
     >>> import numpy as np, fastbp
-    >>> X, Y = fastbp.datasets.digits()
+    >>> X, Y = fastbp.datasets.load_digits()
     >>> nets = [fastbp.Network([64, h, 10], activation="relu", output="softmax", seed=h) for h in (5, 10, 20)]
     >>> histories = fastbp.train_many(nets, X / 16, Y, optimizer=[fastbp.Adam(rate) for rate in (0.01, 0.01, 0.003)],
     ...                               epochs=3, seed=0, rows=np.arange(1400), validation_rows=np.arange(1400, 1797))
