@@ -23,14 +23,16 @@ def on_ranks(
     with group.guard():
         shows = progress and group.rank == 0
         run = group.section(lambda: make(nets, X, Y, given, keeps, group.threads(n_threads), shows))
+        group.agree("train_many", {
+            "nets": [each.settings() for each in nets], "X": np.asarray(X), "Y": np.asarray(Y),
+            **{name: value for name, value in given.items() if name != "callbacks"}, "on_error": keeps,
+        })
         seeds, = group.first_of([None if isinstance(each["seed"], np.random.Generator) else each["seed"]
                                  for each in run.settings])
         for each, seed, fresh in zip(run.settings, seeds, run.fresh, strict=True):
             if fresh:
                 each["seed"] = seed
         group.section(run.check)
-        group.agree("train_many", {"nets": [each.settings() for each in nets], "X": np.asarray(X).shape,
-                                   "on_error": keeps})
         for job in run.jobs:
             job.net.theta[:] = group.broadcast(job.net.theta.copy())
         shares = shared_out([job.operations for job in run.jobs], group.size)
@@ -38,7 +40,7 @@ def on_ranks(
         group.section(lambda: run.train(mine, Keeper()))
         _share_results(group, run.jobs, mine)
         group.section(run.warn)
-    return run.histories()
+        return run.histories()
 
 
 def shared_out(costs: list[float], n: int) -> list[list[int]]:
