@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from fastbp.files import container
-from fastbp.many.ensemble import ARRAYS
 
 import fastbp
 from fastbp import Ensemble, FormatError
+from fastbp.files import container
+from fastbp.many.ensemble import ARRAYS
 
 rng = np.random.default_rng(3)
 X = rng.standard_normal((1000, 5))
@@ -38,8 +38,10 @@ def test_mean_and_spread_are_those_of_numpy(dtypes, rows, given, monkeypatch):
 def test_one_network_has_no_spread():
     net, = networks(n=1)
     mean, spread = Ensemble([net]).predict(X)
-    assert (mean == net.predict(X)).all() and not spread.any()
-    assert len(Ensemble([net])) == 1 and repr(Ensemble([net])) == "Ensemble(1 network, 5 inputs, 2 outputs)"
+    assert (mean == net.predict(X)).all()
+    assert not spread.any()
+    assert len(Ensemble([net])) == 1
+    assert repr(Ensemble([net])) == "Ensemble(1 network, 5 inputs, 2 outputs)"
 
 
 def test_the_spread_does_not_cancel():
@@ -80,7 +82,8 @@ def test_a_file_keeps_every_bit(tmp_path):
     Ensemble(nets).save(path)
     loaded = Ensemble.load(path)
     for own, other in zip(nets, loaded.nets, strict=True):
-        assert repr(own) == repr(other) and own.theta.tobytes() == other.theta.tobytes()
+        assert repr(own) == repr(other)
+        assert own.theta.tobytes() == other.theta.tobytes()
         assert own.settings() == other.settings()
     other.initialize()
     nets[-2].initialize()
@@ -128,8 +131,7 @@ def test_forged_and_damaged_files_are_refused(tmp_path):
     for i, forged in enumerate(forgeries(*container.read(path))):
         container.write(path, *forged)
         with pytest.raises(FormatError):
-            Ensemble.load(path)
-            pytest.fail(f"forgery {i}")
+            pytest.fail(f"forgery {i}: {Ensemble.load(path)}")
     for at in range(0, len(whole), 23):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(FormatError):

@@ -10,6 +10,8 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SAYS = {
+    "many_networks.py": r"held-out accuracy 9[7-9]\.\d %\nthe 20 best together: 9[7-9]",
+    "bootstrap.py": r"hold [7-9]\d % of the true curve\nspread where there are points 0\.0\d, beyond them 0\.[12]\d",
     "xor.py": r"0 xor 1 = 0\.9\d\d  \(1\)",
     "digits.py": r"test accuracy: 9[5-9]\.\d %",
     "regression.py": r"huber: .* test r2 0\.9\d",
@@ -20,7 +22,7 @@ SAYS = {
     "sklearn_learning_curves.py": r"adam +loss 0\.0\d+, held out 0\.\d+, accuracy 9[6-9]\.\d %",
 }
 NEEDS = {"mnist_nielsen.py": None}  # data, minutes
-PICTURES = ("xor.py", "digits.py", "sklearn_learning_curves.py")
+PICTURES = ("xor.py", "digits.py", "many_networks.py", "bootstrap.py", "sklearn_learning_curves.py")
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")
 

@@ -8,10 +8,10 @@ import warnings
 
 import numpy as np
 import pytest
-from fastbp.many.workers import Workers
 from test_many import LABELS, W, X, small
 
 import fastbp
+from fastbp.many.workers import Workers
 
 
 def before(nets):
@@ -93,8 +93,8 @@ def test_an_exception_names_the_network(n_threads):
     rates = [fastbp.SGD(0.1), fastbp.SGD(1e200), fastbp.SGD(0.1)]
     for n in (None, (0.5,)):    # by compiled epochs, and by the stages of train
         with pytest.raises(fastbp.DivergenceError, match=r"^network 1, .*training diverged in epoch 1") as caught:
-            fastbp.train_many(small(3), X, LABELS, epochs=4, seed=0, optimizer=rates, n_threads=n_threads, weight_decay=1.0,
-                              dropout=n or 0.0)
+            fastbp.train_many(small(3), X, LABELS, epochs=4, seed=0, optimizer=rates, n_threads=n_threads,
+                              weight_decay=1.0, dropout=n or 0.0)
         assert caught.value.history.J == []
 
 
@@ -111,7 +111,8 @@ def test_kept_errors_let_the_others_finish(n_threads):
     assert all((a.theta == b.theta).all() for a, b in zip(nets, alone, strict=True))
     diverged = fastbp.train_many(small(2), X, LABELS, epochs=3, seed=0, on_error="keep", weight_decay=1.0,
                                  optimizer=[fastbp.SGD(0.1), fastbp.SGD(1e200)], n_threads=n_threads)
-    assert len(diverged[0]) == 3 and isinstance(diverged[1].error, fastbp.DivergenceError)
+    assert len(diverged[0]) == 3
+    assert isinstance(diverged[1].error, fastbp.DivergenceError)
     assert diverged[1].state()["J"] == []
 
 
@@ -157,7 +158,8 @@ def test_an_interrupted_network_is_as_a_finished_step_left_it():
 
     nets = small(2)
     with pytest.raises(RuntimeError):
-        fastbp.train_many(nets, X, LABELS, epochs=[5_000_000, 5], seed=0, batch_size=100, n_threads=2, callbacks=[[], [late]])
+        fastbp.train_many(nets, X, LABELS, epochs=[5_000_000, 5], seed=0, batch_size=100, n_threads=2,
+                          callbacks=[[], [late]])
     alone = small(1)[0]
     reached = alone.theta.tobytes() == nets[0].theta.tobytes()
     trainer, order = fastbp.Trainer(alone, "adam"), np.random.default_rng(0)
@@ -212,7 +214,8 @@ def test_table():
     histories = fastbp.train_many(nets, X, LABELS, epochs=2, seed=0, validation_rows=np.arange(30), on_error="keep",
                                   optimizer=[fastbp.SGD(0.1), fastbp.SGD(1e200), "adam"], weight_decay=1.0)
     frame = fastbp.many.table(nets, histories)
-    assert isinstance(frame, pandas.DataFrame) and len(frame) == 3
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == 3
     assert list(frame["layer_sizes"]) == [(6, 5, 4), (6, 6, 4), (6, 4)]
     assert list(frame["epochs"]) == [2, 0, 2]
     assert frame["val_accuracy"][0] == histories[0].val_accuracy[-1]

@@ -9,14 +9,14 @@ import time
 import numpy as np
 import pytest
 from communicators import Segments, Serial, Threads, all_of, ranks
-from fastbp.distributed.group import RankError
-from fastbp.files import container
-from fastbp.many.keeper import ARRAYS, Kept
-from fastbp.many.ranks import shared_out
 from test_many import LABELS, X, same, small, unequal
 
 import fastbp
 from fastbp import FormatError
+from fastbp.distributed.group import RankError
+from fastbp.files import container
+from fastbp.many.keeper import ARRAYS, Kept
+from fastbp.many.ranks import shared_out
 
 CALL = {"epochs": 3, "seed": 5, "validation_rows": np.arange(40), "metrics": ("accuracy",)}
 
@@ -59,7 +59,8 @@ from test_many import LABELS, X, unequal
 import fastbp
 nets, lists = unequal(60, seed=2)
 lists["epochs"] = [20 * n for n in lists["epochs"]]
-histories = fastbp.train_many(nets, X, LABELS, **lists, checkpoint={path!r}, checkpoint_every=3, resume=True, n_threads=2)
+histories = fastbp.train_many(nets, X, LABELS, **lists, checkpoint={path!r}, checkpoint_every=3, resume=True,
+                              n_threads=2)
 print(__import__("hashlib").sha256(b"".join(net.theta.tobytes() for net in nets)).hexdigest(),
       [history.J for history in histories])
 """
@@ -85,7 +86,8 @@ def test_killed_again_and_again(tmp_path):
         out = child.communicate()[0]
         if child.returncode == 0:
             break
-    assert killed and out == whole
+    assert killed
+    assert out == whole
 
 
 def test_fresh_seeds_and_start_values_are_those_of_the_file(tmp_path):
@@ -108,7 +110,8 @@ def test_failed_networks_are_tried_again(tmp_path):
     nets, whole = small(3), small(3)
     first = fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, on_error="keep",
                               callbacks=stop_at(1, 3, RuntimeError("no more")))
-    assert first[1].error is not None and Kept(path).finished == 2
+    assert first[1].error is not None
+    assert Kept(path).finished == 2
     second = fastbp.train_many(small(3), X, LABELS, **CALL, checkpoint=path, resume=True, callbacks=quiet(3))
     third = fastbp.train_many(whole, X, LABELS, **CALL)
     assert all(same(a, b) for a, b in zip(second, third, strict=True))
@@ -124,8 +127,8 @@ def test_a_file_with_finished_networks_is_not_lost(tmp_path):
     for resume, match in ((None, "holds no call of train_many"), (True, "kind is 'network'")):
         with pytest.raises(ValueError, match=match):
             fastbp.train_many(small(2), X, LABELS, epochs=1, seed=0, checkpoint=path, resume=resume)
+    fastbp.train_many(small(2), X, LABELS, epochs=2, seed=0, checkpoint=path, resume=False)
     with pytest.raises(FormatError, match="kind is 'trainings'"):
-        fastbp.train_many(small(2), X, LABELS, epochs=2, seed=0, checkpoint=path, resume=False)
         fastbp.load(path)
 
 
@@ -138,7 +141,7 @@ def test_another_call_is_refused(tmp_path, change):
     fastbp.train_many(small(2), X, LABELS, **CALL, checkpoint=path)
     nets = small(2)
     theta = [net.theta.copy() for net in nets]
-    with pytest.raises(ValueError, match="is of another call of train_many: network 0, .* is not the one it was made"):
+    with pytest.raises(ValueError, match=r"is of another call of train_many: network 0, .* is not the one it was made"):
         fastbp.train_many(nets, X, LABELS, **{**CALL, **change}, checkpoint=path, resume=True)
     assert all((net.theta == old).all() for net, old in zip(nets, theta, strict=True))
 
@@ -185,9 +188,8 @@ def test_forged_files_are_refused(tmp_path):
     theta = [net.theta.copy() for net in nets]
     for i, forged in enumerate(forgeries(arrays, meta)):
         container.write(path, *forged)
-        with pytest.raises(ValueError):     # noqa: PT011  (FormatError, or of another call)
-            fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, resume=True)
-            pytest.fail(f"forgery {i}")
+        with pytest.raises(ValueError):     # FormatError, or of another call
+            pytest.fail(f"forgery {i}: {fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, resume=True)}")
         assert all((net.theta == old).all() for net, old in zip(nets, theta, strict=True))
     for at in range(0, len(whole), 37):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
@@ -239,7 +241,8 @@ def test_ranks_draw_one_fresh_seed_and_know_of_errors():
         small(5), X, LABELS, comm=comm, epochs=3, seed=0, weight_decay=1.0, on_error="keep",
         optimizer=[fastbp.SGD(0.1)] * 4 + [fastbp.SGD(1e200)]))
     for histories in kept:
-        assert isinstance(histories[4].error, fastbp.DivergenceError) and len(histories[0]) == 3
+        assert isinstance(histories[4].error, fastbp.DivergenceError)
+        assert len(histories[0]) == 3
 
 
 def test_ranks_that_differ():
@@ -254,4 +257,4 @@ def test_ranks_that_differ():
 
 def test_shares_are_about_equal():
     assert shared_out([5.0, 1.0, 1.0, 3.0], 2) == [[0], [3, 1, 2]]
-    assert sorted(sum(shared_out([1.0] * 7, 3), [])) == list(range(7))
+    assert sorted(i for share in shared_out([1.0] * 7, 3) for i in share) == list(range(7))

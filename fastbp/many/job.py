@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 from .. import callbacks, optimizers
 from .._types import Floats, Rows
@@ -66,6 +66,11 @@ class Job(Start):
         self.keeper, self.kept = Keeper(), None
 
     # ------------------------------------------------------------ before any network is trained
+
+    def checked(self) -> Self:
+        """The job itself, checked."""
+        self.check()
+        return self
 
     def check(self) -> None:
         """Check all arguments, as the stages of `train` do. Nothing has changed."""

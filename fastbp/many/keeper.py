@@ -258,7 +258,7 @@ def _checked_every(every: Any) -> tuple[float, str]:
 def condition(job: Any, given: dict[str, Any], form: Any) -> list[int]:
     """sha256 of what a resumed training must have in common with the kept one."""
     optimizer = optimizers.resolve(given["optimizer"], job.net.dtype)
-    said = {name: describe(value) for name, value in given.items()
+    said: dict[str, Any] = {name: describe(value) for name, value in given.items()
             if name not in ("metrics", "callbacks", "optimizer", "seed", "rows", "validation_rows")}
     said |= {
         "network": {name: value for name, value in job.net.settings().items() if name != "init"},

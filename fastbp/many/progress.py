@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .job import Job
-
 EVERY = 1.0     # seconds between two lines
 
 
@@ -21,7 +19,7 @@ class Report:
     def done(self) -> int:
         return self._before + len(self._ended)
 
-    def ended(self, job: Job) -> None:
+    def ended(self, job: Any) -> None:
         self._ended.append(job.i)       # in one piece, whatever thread it is
 
     def tick(self) -> None: ...

@@ -37,13 +37,13 @@ class Twin:
     """An optimizer for networks of one dtype, checked, as compiled rules take it."""
 
     def __init__(self, optimizer: Any, dtype: np.dtype[Any]) -> None:
-        self.optimizer = optimizers.resolve(optimizer, dtype)
-        self.name = compiled_rule(self.optimizer)
+        own: Any = optimizers.resolve(optimizer, dtype)
+        self.optimizer, self.name = own, compiled_rule(own)
         if self.name is None:
             return
-        optimizers.check(self.optimizer)
-        rate, *others = self.optimizer.settings()
-        self.rate, self.slots = rate if callable(rate) else None, self.optimizer.slots
+        optimizers.check(own)
+        rate, *others = own.settings()
+        self.rate, self.slots = rate if callable(rate) else None, own.slots
         self.settings = np.array([0.0 if callable(rate) else rate, *others], np.float64)
         if self.rate is not None and type(self.rate).__module__ != schedules.__name__:
             self.name = None        # a function in Python

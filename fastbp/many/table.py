@@ -42,10 +42,9 @@ def table(nets: Sequence[Network], histories: Sequence[History]) -> Any:
 
 def _row(net: Network, history: History) -> dict[str, Any]:
     last = {name: column[-1] if column else None for name, column in history.columns.items() if name != "seconds"}
-    activation = net.activation if isinstance(net.activation, str) else tuple(net.activation)
     return {
-        "layer_sizes": tuple(net.layer_sizes), "activation": activation, "output": net.output, "loss": net.loss,
-        "dtype": net.dtype.name, "n_parameters": net.n_parameters, "epochs": len(history),
+        "layer_sizes": tuple(net.layer_sizes), "activation": tuple(net.activation), "output": net.output,
+        "loss": net.loss, "dtype": net.dtype.name, "n_parameters": net.n_parameters, "epochs": len(history),
         "examples": history.examples, **last, "seconds": sum(history.seconds), "stopped": history.stopped,
         "error": None if history.error is None else f"{type(history.error).__name__}: {history.error}",
     }

@@ -172,11 +172,8 @@ class Run:
         for i, (net, given) in enumerate(zip(self.nets, self.settings, strict=True)):
             try:
                 taken, held = rows.of(given["rows"], "rows"), rows.of(given["validation_rows"], "validation_rows")
-                job = quick(i, net, memo, taken, held, given)
-                if job is None:
-                    job = Job(i, net, self._shared, taken, held, given)
-                    job.check()
-                self.jobs.append(job)
+                fast = quick(i, net, memo, taken, held, given)
+                self.jobs.append(fast or Job(i, net, self._shared, taken, held, given).checked())
             except Exception as error:
                 raise named(error, i, net) from error.__cause__
         self._own()
@@ -201,10 +198,10 @@ class Run:
         self.warn()
         return self.histories()
 
-    def train(self, jobs: list[Job], keeper: Any) -> None:
+    def train(self, jobs: list[Job | Quick], keeper: Any) -> None:
         """Train these networks; raise the first error unless errors are kept."""
         with shown(len(self.jobs), len(self.jobs) - len(jobs), self.progress) as report:
-            def ended(job: Job) -> None:
+            def ended(job: Job | Quick) -> None:
                 keeper.ended(job)
                 report.ended(job)
 

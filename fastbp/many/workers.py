@@ -5,10 +5,11 @@ from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any
 
 from .._stretch import Stretch
 from ..training.stretch import Room
-from .job import Job, Stopped
+from .job import Stopped
 
 WAIT = 0.05     # seconds between two reports of the calling thread while others work
 
@@ -30,7 +31,7 @@ class Workers:
     """
 
     def __init__(
-        self, jobs: Sequence[Job], n: int, keeps: bool, begun: Callable[[Job], None], ended: Callable[[Job], None],
+        self, jobs: Sequence[Any], n: int, keeps: bool, begun: Callable[[Any], None], ended: Callable[[Any], None],
         tick: Callable[[], None],
     ) -> None:
         self._queue = deque(sorted(jobs, key=lambda job: -job.operations))
