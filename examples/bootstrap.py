@@ -34,7 +34,7 @@ def main(picture=None):
     inside = np.abs(grid) <= 1.5
     width = (high - low)[inside].mean()
     covered = ((low <= truth(grid)) & (truth(grid) <= high))[inside].mean()
-    print(f"{N} networks: 90 % intervals {width:.2f} wide on average, they hold {100 * covered:.0f} % of the true curve")
+    print(f"{N} networks: 90 % intervals {width:.2f} wide on average hold {100 * covered:.0f} % of the true curve")
     print(f"spread where there are points {spread[inside].mean():.2f}, beyond them {spread[~inside].mean():.2f}")
     if picture:
         draw(picture, grid, mean, low, high, x, y)

@@ -20,6 +20,23 @@ class Stretch:
     def stopping(self) -> bool: ...
     def J(self, first: int = 0) -> list[float]: ...
     def seconds(self, first: int = 0) -> list[float]: ...
+    @property
+    def watches(self) -> bool: ...
+    def held_J(self, first: int = 0) -> list[float]: ...
+    def held_accuracy(self, first: int = 0) -> list[float]: ...
+    def watch(
+        self,
+        plan: NDArray[np.int64],
+        examples: Examples,
+        m: int,
+        work: Floats,
+        B: int,
+        panels: Doubles,
+        h: Floats,
+        answers: NDArray[np.int64] | None,
+        binary: bool,
+        middle: float,
+    ) -> None: ...
     def want_stop(self) -> None: ...
     def run(
         self,
@@ -32,7 +49,7 @@ class Stretch:
         Delta: Floats,
         work: Floats,
         B: int,
-        costs: Doubles,
+        panels: Doubles,
         before: Floats,
         divisors: Doubles | None,
         order: NDArray[np.int64] | None,

@@ -1,5 +1,5 @@
 """The epochs of one training, one after the other, with no Python between them: the order of the examples, the steps,
-J, and whether J and theta are finite.
+J, whether J and theta are finite, cost and accuracy of the examples held out.
 
 It gives the bits of training/loop.py, where nothing in Python is asked for between two epochs.
 """
@@ -15,9 +15,13 @@ from libc.string cimport memcpy
 
 from _backprop cimport team_begin, team_t, team_want_stop
 from _checked cimport (
-    LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, core_t, give_back, own_room, room, some, take_work, values,
+    LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, own_room, room, some,
+    take_work, values,
 )
-from _kernels cimport ROWS_F32, ROWS_F64, bind_kernels, fastbp_first_nonfinite, rows_t, seconds
+from _few cimport costs, few_t, outputs
+from _kernels cimport (
+    ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, rows_t, seconds,
+)
 from _memory cimport lend_ready
 from _rule cimport check_rule, rule_t
 from _shuffle cimport bitgen_t, shuffle
@@ -31,6 +35,18 @@ from fastbp._epoch import Rule
 
 bind_kernels()
 lend_ready()
+
+
+cdef struct held_out_t:
+    few_t few
+    const examples_t *data
+    Py_ssize_t m
+    void *h                     # (m, K)
+    const int64_t *answers      # (m,) classes, or (m, K) yes or no; NULL: no accuracy
+    bint binary
+    double middle               # of no and yes
+    double *J
+    double *right
 
 
 cdef struct stretch_t:
@@ -49,6 +65,7 @@ cdef struct stretch_t:
     Py_ssize_t n_rates
     int64_t first_rate          # the step of rates[0]
     void *before                # theta before the present epoch
+    const held_out_t *held      # NULL: nothing is held out
 
 
 cdef inline bint next_order(stretch_t *c, Py_ssize_t m) noexcept nogil:
@@ -75,6 +92,39 @@ cdef inline bint is_finite(const floating *theta, Py_ssize_t n) noexcept nogil:
     return fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
 
 
+cdef inline bint is_right(
+    const floating *h, Py_ssize_t K, const int64_t *answer, bint binary, floating middle
+) noexcept nogil:
+    """Has the output h (K,) the right class? The first largest output, or NaN, names it; or each says yes or no."""
+    cdef Py_ssize_t k, best = 0
+    if binary:
+        for k in range(K):
+            if (h[k] >= middle) != answer[k]:
+                return False
+        return True
+    for k in range(1, K):
+        if h[best] != h[best]:
+            break
+        if h[k] > h[best] or h[k] != h[k]:
+            best = k
+    return best == answer[0]
+
+
+cdef inline void evaluate(const floating *theta, const held_out_t *held, Py_ssize_t epoch) noexcept nogil:
+    """The cost and the accuracy of what is held out."""
+    cdef few_t few = held.few
+    cdef floating *h = <floating *>held.h
+    cdef Py_ssize_t i, K = few.p.s[few.p.L - 1], right = 0
+    held.J[epoch] = costs(&few, theta, held.data, held.m, <floating *>NULL) / held.m
+    if held.answers == NULL:
+        return
+    outputs(&few, theta, held.data, held.m, h)
+    for i in range(held.m):
+        right += is_right(<const floating *>h + i * K, K, held.answers + (i * K if held.binary else i), held.binary,
+                          <floating>held.middle)
+    held.right[epoch] = <double>right / held.m
+
+
 cdef void run_epochs(floating *theta, core_t *core, epoch_t *e, rule_t *rule, stretch_t *c) noexcept nogil:
     cdef Py_ssize_t size = core.p.n * <Py_ssize_t>sizeof(floating)
     cdef double J, now = seconds()
@@ -97,6 +147,9 @@ cdef void run_epochs(floating *theta, core_t *core, epoch_t *e, rule_t *rule, st
             c.diverged, c.J[c.epoch] = True, J
             return
         c.J[c.epoch], c.seconds[c.epoch] = J, c.spent
+        if c.held != NULL:
+            evaluate(<const floating *>theta, c.held, c.epoch)
+            now = seconds()
         c.epoch, c.begun = c.epoch + 1, False
         if e.team.wanted or now > c.end:
             return
@@ -109,7 +162,9 @@ cdef class Stretch:
     cdef stretch_t own
     cdef epoch_t e
     cdef team_t alone
+    cdef held_out_t held
     cdef object kept            # owns the memory of J and seconds
+    cdef tuple watched          # what is held out, as `watch` was given it
     cdef bint running
     cdef readonly Py_ssize_t epochs
 
@@ -118,8 +173,9 @@ cdef class Stretch:
         if not (1 <= m <= LARGEST_LAYER and 1 <= batch_size and 0 <= epochs < MOST // 16):
             raise ValueError(f"m, batch_size and epochs must be whole numbers above 0; got {m}, {batch_size}, {epochs}")
         self.epochs = epochs
-        self.kept = own_room(2 * epochs * sizeof(double), &J)
+        self.kept = own_room(4 * epochs * sizeof(double), &J)
         self.own.J, self.own.seconds = <double *>J, <double *>J + epochs
+        self.held.J, self.held.right = self.own.seconds + epochs, self.own.seconds + 2 * epochs
         self.own.epoch, self.own.begun, self.own.diverged = 0, False, False
         self.e.m, self.e.batch_size, self.e.last = m, batch_size, m // batch_size + (m % batch_size > 0)
         self.e.each, self.e.member, self.e.team = NULL, 0, &self.alone
@@ -145,6 +201,56 @@ cdef class Stretch:
         cdef Py_ssize_t i
         return [self.own.seconds[i] for i in range(max(first, 0), self.own.epoch)]
 
+    @property
+    def watches(self):
+        """True if it evaluates what is held out."""
+        return self.watched is not None
+
+    def held_J(self, Py_ssize_t first=0):
+        """The mean cost of what is held out after the finished epochs from `first` on."""
+        cdef Py_ssize_t i
+        return [self.held.J[i] for i in range(max(first, 0), self.own.epoch)]
+
+    def held_accuracy(self, Py_ssize_t first=0):
+        """Its accuracy."""
+        cdef Py_ssize_t i
+        return [self.held.right[i] for i in range(max(first, 0), self.own.epoch)]
+
+    def watch(self, plan, examples, Py_ssize_t m, work, Py_ssize_t B, panels, h, answers, bint binary, double middle):
+        """Evaluate these m examples after each epoch, block by block of B. plan is that of the network, without masks.
+        work and panels may be those of the steps. h (m, K) or more: room for outputs. answers: the classes (m,) int64;
+        if binary 0 or 1 (m K,), yes where an output is at least `middle`; None for no accuracy."""
+        if type(examples) is not Examples:
+            raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
+        if m < 1:
+            raise ValueError(f"m must be at least 1; got {m}")
+        self.watched = plan, examples, work, panels, h, answers
+        self.held.m, self.held.few.B, self.held.binary, self.held.middle = m, B, binary, middle
+
+    cdef object look(self, core_t *core, char format, Py_ssize_t n):
+        """self.held := what is held out, as it is now; returns the owner of its plan."""
+        cdef held_out_t *held = &self.held
+        cdef sources_t *sources
+        plan, examples, work, into, h, answers = self.watched
+        sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+        own = own_plan(plan, &held.few.p)
+        if held.few.p.n != n or held.few.p.drop != NULL:
+            raise ValueError("plan of what is held out must be that of the network, without dropout")
+        core.p, core.format, core.panel = held.few.p, format, f32().panel if format == b"f" else f64().panel
+        K = held.few.p.s[held.few.p.L - 1]
+        held.few.work = room(&core.held, work, "work", format, block(core, held.few.B))
+        held.few.costs = <double *>room(&core.held, into, "costs", b"d", held.few.B // core.panel)
+        ready(sources, 0, held.m)
+        fit(sources, &held.few.p, True)
+        check_labels(sources, held.m, K)
+        held.data, held.answers, held.h = &sources.data, NULL, NULL
+        team_begin(&held.few.alone, 1)
+        if answers is not None:
+            held.h = room(&core.held, h, "h", format, held.m * K)
+            held.answers = <const int64_t *>values(
+                &core.held, answers, "answers", b"q", held.m * (K if held.binary else 1), READ)
+        return own
+
     def want_stop(self):
         """Ask another thread that runs this to return after its present step, or inside a long one, which is then not
         taken."""
@@ -156,7 +262,7 @@ cdef class Stretch:
         return self.alone.wanted != 0
 
     def run(
-        self, plan, theta, examples, rule, rates, int64_t first_rate, Delta, work, Py_ssize_t B, costs, before,
+        self, plan, theta, examples, rule, rates, int64_t first_rate, Delta, work, Py_ssize_t B, panels, before,
         divisors, order, rows, bit_generator, Py_ssize_t last, double budget,
     ):
         """Take the steps up to the end of epoch `last`, or for about `budget` seconds; returns the finished epochs.
@@ -167,7 +273,7 @@ cdef class Stretch:
         bit_generator shuffles `rows` (m,), or 0 .. m - 1 if that is None, into `order` (m,), the one of the examples;
         None leaves the examples as they are. Each call must have the same arguments.
         """
-        cdef core_t core
+        cdef core_t core, watched
         cdef arrays_t more
         cdef epoch_t *e = &self.e
         cdef stretch_t *c = &self.own
@@ -184,7 +290,7 @@ cdef class Stretch:
         sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
         own = <rule_t *>PyCapsule_GetPointer(rule.capsule, "fastbp.rule")
         c.last, c.end, c.first_rate = last, seconds() + budget, first_rate
-        core.held.n = more.n = 0
+        core.held.n = watched.held.n = more.n = 0
         self.running = True
         try:
             c.random = NULL
@@ -199,12 +305,16 @@ cdef class Stretch:
             c.rates = e.rates = <const double *>some(&core.held, rates, "rates", b"d", e.last, READ)
             c.n_rates = 0 if c.rates == NULL else core.held.views[core.held.n - 1].shape[0]
             e.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
-            e.costs = <double *>room(&core.held, costs, "costs", b"d", B // core.panel)
+            e.costs = <double *>room(&core.held, panels, "costs", b"d", B // core.panel)
             c.before = values(&core.held, before, "before", core.format, core.p.n, WRITE)
             e.divisors = NULL
             if divisors is not None:
                 e.divisors = <const double *>some(&core.held, divisors, "divisors", b"d", e.last, READ)
             e.data = &sources.data
+            c.held = NULL
+            if self.watched is not None:
+                _own = self.look(&watched, core.format, core.p.n)   # owns the plan
+                c.held = &self.held
             if bit_generator is None:
                 self.go(&core, own)
             else:
@@ -213,6 +323,7 @@ cdef class Stretch:
         finally:
             self.running = False
             give_back(&core.held)
+            give_back(&watched.held)
             give_back(&more)
         return c.epoch
 

@@ -188,6 +188,76 @@ def test_train_has_the_bits_of_its_loop(name, dtype, monkeypatch):
     assert len(stretches) == (name != "window")
 
 
+MANY = np.tile(X, (40, 1))
+HELD = {    # (the output, its targets, more rows than one range of examples has?)
+    "labels": ("softmax", LABELS, False), "one hot": ("softmax", np.eye(3)[LABELS], False),
+    "soft": ("softmax", rng.dirichlet(np.ones(3), 130), False), "signs": ("tanh", 2 * np.eye(3)[LABELS] - 1, False),
+    "binary": ("sigmoid", (rng.random((130, 3)) < 0.5).astype(float), False), "sigmoid": ("sigmoid", LABELS, False),
+    "bits": ("sigmoid", (rng.random((130, 3)) < 0.5), False), "values": ("identity", X[:, :3], False),
+    "ranges": ("softmax", LABELS, True), "one column": ("sigmoid", (X[:, 0] > 0).astype(np.uint8), False),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", HELD)
+def test_what_is_held_out_is_evaluated_as_by_the_network(name, dtype):
+    output, Y, several = HELD[name]
+    K = 1 if name == "one column" else 3
+    held = (MANY, np.concatenate([Y] * 40)) if several else (X, Y)
+    nets = [fastbp.Network([4, 5, K], output=output, dtype=dtype, seed=1) for _ in range(2)]
+    histories = [fastbp.train(net, X, Y, epochs=5, seed=0, validation_data=held, callbacks=callbacks)
+                 for net, callbacks in zip(nets, ([], [lambda training: None]), strict=True)]
+    first, second = (history.state() for history in histories)
+    assert len(first.pop("seconds")) == len(second.pop("seconds"))
+    assert first == second
+    assert nets[0].evaluate(*held) == (first["val_J"][-1], first["val_accuracy"] and first["val_accuracy"][-1])
+    assert (first["val_accuracy"] is None) == (name == "values")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize(("i", "damage"), [(i, damage) for i in range(5) for damage in DAMAGE])
+def test_every_array_of_what_is_watched_is_checked(i, damage, binary, dtype):
+    run, p = Run(dtype), Parts(dtype)
+    good = [p.plan, p.work.copy(), p.costs.copy(), np.zeros(3 * M, dtype),
+            np.zeros(3 * M, np.int64) if binary else p.labels.astype(np.int64)]
+    bad = list(good)
+    bad[i] = DAMAGE[damage][0](good[i])
+    fine = (damage == "too long" and 0 < i < 4) or (damage == "read-only" and i in (0, 4)) or (
+        damage == "None" and i == 4)
+    examples = _backprop.Examples(p.X, p.Y)
+
+    def watch(plan, work, costs, h, answers):
+        run.own.watch(plan, examples, M, work, p.B, costs, h, answers, binary, 0.5)
+
+    watch(*bad)
+    if fine:
+        assert run() == EPOCHS
+        return
+    with pytest.raises((ValueError, TypeError)):
+        run()
+    assert run.own.epoch == run.parts.taken[0] == 0
+    watch(*good)
+    assert run() == EPOCHS
+    assert len(run.own.held_J()) == len(run.own.held_accuracy(0)) == EPOCHS
+
+
+def test_other_arguments_of_what_is_watched():
+    run, p = Run(np.float64), Parts(np.float64)
+    other, drops = fastbp.Network([4, 3], seed=0).plan.code, p.net.plan.dropping((0.0, 0.5)).code
+    for change, error in (({"examples": 3}, TypeError), ({"m": 0}, ValueError), ({"m": M + 1}, ValueError),
+                          ({"B": 3}, ValueError), ({"plan": other}, ValueError), ({"plan": drops}, ValueError)):
+        given = {"plan": p.plan, "examples": _backprop.Examples(p.X, p.Y), "m": M, "B": p.B} | change
+
+        def watched(given=given):
+            run.own.watch(given["plan"], given["examples"], given["m"], p.work, given["B"], p.costs,
+                          np.zeros(4 * M), np.zeros(M + 1, np.int64)[: given["m"]], False, 0.5)
+            run()
+
+        with pytest.raises(error):
+            watched()
+
+
 def test_progress_and_ctrl_c_between_epochs(capsys):
     net = fastbp.Network([4, 5, 3], output="softmax", seed=1)
     fastbp.train(net, X, LABELS, epochs=3, progress=True)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Classes
+from .._types import Classes, Layout
 
 
 def kind(Y: NDArray[Any], low: float, high: float) -> Classes | None:
@@ -30,6 +30,11 @@ def one_hot(Y: NDArray[Any], high: float) -> bool:
 def middle(low: float, high: float) -> float:
     """The boundary between no and yes."""
     return (low + high) / 2
+
+
+def says_yes(Y: NDArray[Any], plan: Layout) -> NDArray[np.bool_]:
+    """Which targets say yes."""
+    return np.greater_equal(Y, middle(plan.lowest, plan.highest))
 
 
 def middle_of(Y: NDArray[Any]) -> float:

@@ -23,7 +23,7 @@ from ..training.loop import diverged
 from ..training.rule import NO_RATES, compiled_rule, start
 from ..training.start import GROWN
 from ..training.steps import LARGE
-from ..training.stretch import Room
+from ..training.stretch import Room, can_watch, held_into, watch
 from .shared import Shared
 
 ZERO, EMPTY = ("dropout", "input_dropout"), ("callbacks", "metrics")      # what a quick training does not have
@@ -94,7 +94,7 @@ def quick(
     i: int, net: Network, memo: Memo, rows: Rows | None, validation_rows: Rows | None, given: dict[str, Any],
 ) -> "Quick | None":
     """The job of this network, checked; None if it needs the stages of `train`."""
-    if validation_rows is not None or given["batch_size"] is None or type(given["shuffle"]) is not bool or any(
+    if given["batch_size"] is None or type(given["shuffle"]) is not bool or any(
         given[name] is not None for name in NONE
     ) or any(given[name] not in ((), []) for name in EMPTY) or any(
         type(given[name]) not in FIXED or given[name] != 0 for name in ZERO
@@ -122,22 +122,26 @@ def quick(
     if getattr(data, "outside", False):
         return None
     warn_if_equal_units(net)
-    return Quick(i, net, data, rows, twin, code, (epochs, size, height), seed if given["shuffle"] else None)
+    if validation_rows is not None and not can_watch(net, shared.validation(net, validation_rows)):
+        return None
+    seed = seed if given["shuffle"] else None
+    return Quick(i, net, shared, rows, validation_rows, twin, code, (epochs, size, height), seed)
 
 
 class Quick:
     """One network's training; the attributes are those of `Job`."""
 
-    __slots__ = ("_code", "_data", "_seed", "_sizes", "_twin", "error", "history", "i", "m", "net", "rows", "start",
-                 "warnings")
+    __slots__ = ("_code", "_data", "_seed", "_shared", "_sizes", "_twin", "error", "history", "i", "m", "net", "rows",
+                 "start", "validation_rows", "warnings")
 
     def __init__(
-        self, i: int, net: Network, data: Data, rows: Rows | None, twin: Twin, code: NDArray[np.float64],
-        sizes: tuple[int, int, int], seed: Any,
+        self, i: int, net: Network, shared: Shared, rows: Rows | None, validation_rows: Rows | None, twin: Twin,
+        code: NDArray[np.float64], sizes: tuple[int, int, int], seed: Any,
     ) -> None:
-        self.i, self.net, self.rows = i, net, rows
-        self._data, self._twin, self._code, self._sizes, self._seed = data, twin, code, sizes, seed
-        self.m = data.m if rows is None else len(rows)
+        self.i, self.net, self.rows, self.validation_rows = i, net, rows, validation_rows
+        self._shared, self._data = shared, shared.whole(net)
+        self._twin, self._code, self._sizes, self._seed = twin, code, sizes, seed
+        self.m = shared.m if rows is None else len(rows)
         self.history: History | None = None
         self.error: Exception | None = None
         self.start: Floats | None = None
@@ -159,6 +163,11 @@ class Quick:
         if self._seed is not None:
             bits = np.random.PCG64(self._seed) if type(self._seed) is int else self._seed.bit_generator
         own = _stretch.Stretch(m, size, epochs)
+        history = History(examples=m)
+        if self.validation_rows is not None:
+            held = self._shared.validation(net, self.validation_rows)
+            watch(own, net, held, room)
+            history.val_J, history.val_accuracy = [], None if held.classes is None else []
         rates, first = NO_RATES, 0
         Delta, before = room.take("Delta", n, dtype), room.take("before", n, dtype)
         work, costs = room.take("work", height * plan.units, dtype), room.take("costs", height, np.dtype(np.float64))
@@ -172,7 +181,7 @@ class Quick:
             )
             if done == epochs or own.diverged:
                 break
-        self._close(own)
+        self._close(own, history)
 
     def _examples(self, room: Room) -> tuple[Any, Examples]:
         """(the order, the examples in it). Those in a shuffled order are kept in the room: each epoch draws it anew."""
@@ -185,10 +194,10 @@ class Quick:
             kept = room.kept["examples"] = key, order, self._data.examples(order)
         return kept[1:]
 
-    def _close(self, own: _stretch.Stretch) -> None:
+    def _close(self, own: _stretch.Stretch, history: History) -> None:
         """The history; the errors and warnings of `train`."""
-        J = own.J()
-        history = History(J=J, seconds=own.seconds(), examples=self.m)
+        history.J, history.seconds = J, _ = own.J(), own.seconds()
+        held_into(own, history, 0)
         if own.diverged:
             raise diverged(J.pop(), history)
         self.history = history

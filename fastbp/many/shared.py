@@ -99,8 +99,9 @@ class Shared:
                     self._held.popitem(last=False)
             else:
                 self._held.move_to_end(key)
-        data = kept[1]
-        return Data.of(net.plan, data.X, data.dense, data.labels, None)
+        data = Data.of(net.plan, kept[1].X, kept[1].dense, kept[1].labels, None)
+        data.classes = kept[1].classes      # once for all
+        return data
 
 
 def checked_rows(value: Any, m: int, name: str) -> Rows | None:

@@ -16,7 +16,7 @@ from ..history import History
 from ..network import Network
 from .hooks import Hooks
 from .measures import Measures
-from .stretch import Room, Stretch, possible
+from .stretch import Room, Stretch, can_watch, possible, watch
 
 
 class DivergenceError(ArithmeticError):
@@ -59,10 +59,12 @@ def run(training: "Training", hooks: Hooks) -> None:
 
 def run_stretch(training: "Training", stretch: Stretch, hooks: Hooks) -> None:
     """Run the epochs in compiled code, each time up to the next measures or report."""
-    one_by_one = hooks.shows or training.measures.any
+    measured = training.measures.any and not training.watched_by(stretch)
+    one_by_one = hooks.shows or measured
     while training.goes_on:
         training.follow(stretch, training.epoch + 1 if one_by_one else training.epochs)
-        training.measure()
+        if measured:
+            training.measure()
         hooks.after_epoch(training)
 
 
@@ -236,6 +238,14 @@ class Training:
             return None
         rng = self.rng if feed.shuffle else None
         return Stretch(steps, feed.data, self.batch_size, self.epochs, feed.rows, rng, self.room)
+
+    def watched_by(self, stretch: Stretch) -> bool:
+        """Let compiled code take the measures, if they are those of the validation data alone."""
+        net, measures = self.net, self.measures
+        if measures.functions or not can_watch(net, measures.validation):
+            return False
+        watch(stretch.own, net, measures.validation, self.room)
+        return True
 
     def follow(self, stretch: Stretch, last: int) -> None:
         """Take the steps up to the end of epoch `last`, and write its epochs into the history."""

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _stretch, schedules
-from ..engine import sums, threads
+from ..engine import classes, sums, threads
 from ..engine.data import Data
 from ..history import History
+from ..network import Network
 from .feed import PIECE
 from .rule import NO_RATES
 from .steps import LARGE, Steps
@@ -50,6 +51,38 @@ class Room:
         if array is None or len(array) < n:
             array = self._arrays[name, dtype] = sums.aligned(n, dtype)
         return array[:n]
+
+
+def can_watch(net: Network, data: Data) -> bool:
+    """Has compiled code the sums of `Network.evaluate_data`? They have one range, and each example counts once."""
+    plan, m = net.plan, data.m
+    return data.w is None and not getattr(data, "outside", False) and not plan.large and (
+        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 1
+    )
+
+
+def watch(own: _stretch.Stretch, net: Network, data: Data, room: Room) -> None:
+    """Let a stretch evaluate these examples after each epoch, if it can."""
+    plan, dtype, m, K = net.plan, net.dtype, data.m, net.layer_sizes[-1]
+    height = sums.height(plan, m, dtype)
+    binary, answers = data.classes == "binary", None
+    if binary:
+        answers = classes.says_yes(data.Y, plan).astype(np.int64).ravel()
+    elif data.classes is not None:
+        answers = data.Y if data.classes == "labels" else data.Y.argmax(axis=1)
+    own.watch(
+        plan.code, data.examples(), m, room.take("work", height * plan.units, dtype), height,
+        room.take("costs", height, np.dtype(np.float64)), room.take("h", m * K if answers is not None else 0, dtype),
+        answers, binary, classes.middle(plan.lowest, plan.highest) if binary else 0.0,
+    )
+
+
+def held_into(own: _stretch.Stretch, history: History, first: int) -> None:
+    """Write the evaluations of the epochs from `first` on into the columns that the history has for them."""
+    if own.watches:
+        history.val_J += own.held_J(first)
+    if own.watches and history.val_accuracy is not None:
+        history.val_accuracy += own.held_accuracy(first)
 
 
 class Stretch:
@@ -102,6 +135,7 @@ class Stretch:
         first = len(history)
         J = self.own.J(first)
         history.seconds += self.own.seconds(first)
+        held_into(self.own, history, first)
         history.J += J[: len(history.seconds) - first]
         return J[-1] if J else history.J[-1]
 
