@@ -51,7 +51,9 @@ class Pass:
         array: type,
         empty: Callable[..., NDArray[Any]],
     ) -> Pass: ...
-    def forward(self, X: object, theta: object, seed: int = 0, step: int = 0) -> Floats | None: ...
+    def forward(
+        self, X: object, theta: object, seed: int = 0, step: int = 0, first: int = 0, last: int = 0
+    ) -> Floats | None: ...
     def forget(self) -> None: ...
     def backward(
         self,
@@ -65,5 +67,15 @@ class Pass:
         step: int = 0,
     ) -> Any: ...
     def step(
-        self, X: object, G: object, theta: object, rule: Rule, rate: float, m_b: float, seed: int = 0, step: int = 0
+        self,
+        X: object,
+        G: object,
+        theta: object,
+        rule: Rule,
+        rate: float,
+        m_b: float,
+        seed: int = 0,
+        step: int = 0,
+        divisor: float = 1,
+        name: str = "gradient",
     ) -> bool | None: ...

@@ -13,6 +13,7 @@ Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 PerLayer: TypeAlias = Number | Sequence[Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a layer
 Rate: TypeAlias = Number | Callable[[int], Number]  # or a function of the steps taken
 Free: TypeAlias = NDArray[np.bool_] | Sequence[int | np.integer[Any]]  # a mask like theta, or layer numbers
+Loss: TypeAlias = str | Callable[..., Any] | tuple[Any, ...]  # tuple: a scipy.LowLevelCallable
 Count: TypeAlias = int | np.integer[Any]
 Flag: TypeAlias = bool | np.bool_
 Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None

@@ -53,7 +53,7 @@ def cost_of(net: Any, data: Data | Shard) -> float:
     cost = objective.cost(net.theta, data, regularisation.none(net.plan))
     if not math.isfinite(cost) and isinstance(data, Data):
         checks.finite(data.X, net.dtype, "X")       # X or Y may have been changed since they were checked
-        if data.dense is not None:
+        if data.dense is not None and data.plan.own is None:
             checks.finite(data.dense, net.dtype, "Y")
     return cost
 

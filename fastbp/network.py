@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import html, keywords, show
-from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
+from ._types import Comm, Count, Flag, Floats, Loss, Number, PerLayer, Seed
 from .derivatives import Derivatives
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
@@ -39,11 +39,12 @@ class Network(Derivatives):
     output : str, optional
         g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp. None: the one that belongs to the loss,
         sigmoid for cross_entropy, exp for poisson, identity for the others; sigmoid without a loss.
-    loss : str, optional
+    loss : str or function, optional
         cross_entropy (with sigmoid or softmax), squared_error (``1/2 |h - y|^2``; any output but exp),
         poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None: the one
         that belongs to the output, cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson
-        for exp.
+        for exp. Or a loss of your own, with any output: a function f(z, Y, w) that returns the costs (m,) and their
+        derivatives by z (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
     huber_delta : float, optional
         Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
@@ -83,7 +84,7 @@ class Network(Derivatives):
     @keywords.explained
     def __init__(
         self, layer_sizes: Iterable[SupportsIndex], *, activation: str | list[str] | tuple[str, ...] = "sigmoid",
-        output: str | None = None, loss: str | None = None, huber_delta: Number | None = None,
+        output: str | None = None, loss: Loss | None = None, huber_delta: Number | None = None,
         quantile: Number | None = None, dtype: DTypeLike = np.float64,
         init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform", eps: Number | None = None,
         seed: Seed = None,
@@ -154,8 +155,10 @@ class Network(Derivatives):
         return self._plan.output
 
     @property
-    def loss(self) -> str:
-        return self._plan.loss
+    def loss(self) -> Loss:
+        """A name, or the function that was passed."""
+        own = self._plan.own
+        return self._plan.loss if own is None else own.told if own.function is None else own.function
 
     @property
     def loss_parameters(self) -> dict[str, float]:
@@ -170,13 +173,15 @@ class Network(Derivatives):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state that pickle, copy and files keep; a ValueError if theta is not finite."""
-        return self.settings() | {"init": self._init, "theta": self._check_theta()}
+        own = {} if self._plan.own is None else {"loss": self._plan.own}
+        return self.settings() | own | {"init": self._init, "theta": self._check_theta()}
 
     def settings(self) -> dict[str, Any]:
         """The state without its arrays, as JSON; init is None if it is start values."""
         return {
             "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
-            "loss": self.loss, "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
+            "loss": self._plan.loss if self._plan.own is None else self._plan.own.told,
+            "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
             "init": self._init if isinstance(self._init, str) else None, "eps": self._eps,
         }
 
@@ -258,6 +263,7 @@ class Network(Derivatives):
         theta, data = self._check_theta(), self.data(X, Y, sample_weight)
         Delta = np.zeros_like(theta)
         if checks.flag(per_example, "per_example"):
+            data.refuse_own("accumulate(per_example=True)")
             cost = sums.accumulate_per_example(self._plan, theta, data.examples(), data.m, Delta)
         else:
             cost = data.accumulate(theta, Delta)

@@ -322,7 +322,7 @@ def accumulate(
         begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
-        fit(&examples.sources, &core.p, True)
+        fit(&examples.sources, &core.p, True, core.format)
         of_panels = <double *>room(&core.held, costs, "costs", b"d", B // core.panel)
         of_all = <double *>some(&core.held, each, "each", b"d", (last + core.panel - 1) // core.panel, WRITE)
         into = some(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
@@ -352,7 +352,7 @@ def accumulate_per_example(
         begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
-        fit(&examples.sources, &core.p, True)
+        fit(&examples.sources, &core.p, True, core.format)
         into = take(&core.held, Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
         with nogil:
             if core.format == b"f":

@@ -245,7 +245,7 @@ cdef class Evaluator:
             for l in range(self.few.p.L - 1):
                 self.few.c[l] = c[l]
             ready(sources, 0, m)
-            fit(sources, &self.few.p, True)
+            fit(sources, &self.few.p, True, self.format)
             check_labels(sources, m, self.takes.K)
             if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
                 return None

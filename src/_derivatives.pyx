@@ -14,15 +14,14 @@ from libc.string cimport memcmp, memcpy, memset
 
 from _backprop cimport team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, some, take, take_work,
-    values,
+    MOST, READ, WRITE, arrays_t, core_t, give_back, got, own_plan, own_room, some, take, values,
 )
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, plan_t,
     rows_t, to_rows,
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
-from _outside cimport backward_block, backward_range, forward_block, forward_range, pass_t
+from _outside cimport backward_block, backward_range, begin_pass, forward_block, forward_range, pass_t
 from _rule cimport check_rule, rule_t
 from _sources cimport fit, ready, sources_t
 from _steps cimport take_step
@@ -49,27 +48,6 @@ cdef team_t *members(team) except NULL:
     if type(team) is not Team:
         raise TypeError(f"team must be fastbp._backprop.Team; got {type(team).__name__}")
     return <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-
-
-cdef int begin_pass(
-    core_t *core, pass_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
-    Py_ssize_t last, Py_ssize_t B, bint kept
-) except -1:
-    """Take what forward and backward have in common."""
-    begin(core, plan, theta, "theta", READ)
-    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
-        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
-    ready(sources, first, last)
-    fit(sources, &core.p, False)
-    how.base, how.kept = base, kept
-    if not kept:
-        return take_work(core, work, B)
-    size = block(core, B)
-    blocks = (last - base + B - 1) // B
-    if size > MOST // max(blocks, 1):
-        raise ValueError(f"no room for {blocks} blocks")
-    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
-    return 0
 
 
 def forward(
@@ -223,6 +201,24 @@ cdef class Pass:
                        <floating *>self.work, self.B, Delta, <floating *>dX, &self.alone)
         leave(callers)
 
+    cdef Py_ssize_t take_examples(
+        self, arrays_t *held, examples, Py_ssize_t first, Py_ssize_t last, theta, const void **at
+    ) except -1:
+        """`take_X` for the examples first .. last of an Examples"""
+        cdef sources_t *sources = inside(examples)
+        cdef Py_ssize_t m = last - first
+        self.last, self.row = None, False
+        if not 0 < m <= self.most or not take_theta(held, theta, at, self.p.n, self.format):
+            return 0
+        ready(sources, first, last)
+        fit(sources, &self.p, False)
+        self.grow(m)
+        if self.format == b"f":
+            load_rows(&sources.data.X, sources.data.order, first, m, self.p.s[0], <float *>self.X)
+        else:
+            load_rows(&sources.data.X, sources.data.order, first, m, self.p.s[0], <double *>self.X)
+        return m
+
     cdef Py_ssize_t take_X(self, arrays_t *held, X, theta, const void **at) except -1:
         """at := theta; the rows of the last call := X  ->  their number, or 0 if they cannot be taken"""
         cdef rows_t rows
@@ -236,15 +232,21 @@ cdef class Pass:
         self.load(&rows, rows.n, self.p.s[0], self.X)
         return rows.n
 
-    def forward(self, X, theta, uint64_t seed=0, uint64_t step=0):
-        """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout."""
+    def forward(self, X, theta, uint64_t seed=0, uint64_t step=0, Py_ssize_t first=0, Py_ssize_t last=0):
+        """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout.
+
+        X may be a fastbp._backprop.Examples, of which first .. last are meant, here and in `step` and `backward`.
+        """
         cdef arrays_t held
         cdef const void *at
         cdef void *into
         cdef Py_ssize_t m, K = self.p.s[self.p.L - 1]
         held.n = 0
         try:
-            m = self.take_X(&held, X, theta, &at)
+            if type(X) is Examples:
+                m = self.take_examples(&held, X, first, last, theta, &at)
+            else:
+                m = self.take_X(&held, X, theta, &at)
             if m == 0:
                 return None
             self.p.seed, self.p.step = seed, step
@@ -343,10 +345,14 @@ cdef class Pass:
         finally:
             give_back(&held)
 
-    def step(self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0):
-        """One step of the rule along D, penalties and clipping added as in a batch of weight m_b; returns True.
+    def step(
+        self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0, double divisor=1,
+        str name="gradient"
+    ):
+        """One step of the rule along D / divisor, penalties and clipping added as in a batch of weight m_b; returns
+        True.
 
-        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own
+        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own; name : of G, for errors
         """
         cdef arrays_t held
         cdef const void *at
@@ -369,12 +375,12 @@ cdef class Pass:
             self.go(at, m, False, NULL, again)
             D.data, D.stride, D.type = self.Delta, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
             if fastbp_first_nonfinite(&D, 1, self.p.n, LARGEST) >= 0:
-                raise ValueError("gradient leads to a D that is not finite")
+                raise ValueError(f"{name} leads to a D that is not finite")
             if self.format == b"f":
-                take_step(<float *>at, <float *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
+                take_step(<float *>at, <float *>self.Delta, &self.p, m_b, divisor, own, &rate if rate != 0 else NULL,
                           &self.alone)
             else:
-                take_step(<double *>at, <double *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
+                take_step(<double *>at, <double *>self.Delta, &self.p, m_b, divisor, own, &rate if rate != 0 else NULL,
                           &self.alone)
             return True
         finally:

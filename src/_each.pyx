@@ -143,7 +143,7 @@ cdef Py_ssize_t run(
             rows_of_a(p, m, work, B, spare)
         if what <= NORMS:
             load_targets(p, data, i, m, work, B, 0)
-            cost_of(p, m, work, B, 0)
+            cost_of(p, data, i, m, work, B, 0)
             go_back(p, theta, m, work, B, team)
         if what == GRADIENTS:
             outer(p, m, work, B, spare, p.n, out + i * p.n)
@@ -194,7 +194,7 @@ def each(
         take_work(&core, work, B)
         second = room(&core.held, spare, "spare", core.format, B * core.p.units)
         ready(sources, first, last)
-        fit(sources, &core.p, what <= NORMS)
+        fit(sources, &core.p, what <= NORMS, core.format)
         K = core.p.s[core.p.L - 1]
         if last > MOST // K:
             raise ValueError(f"no room for {last} examples")

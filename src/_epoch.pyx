@@ -18,15 +18,15 @@ from _checked cimport (
     own_room, room, some, stays, take, take_work, values,
 )
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
-    rows_t, seconds, step_t,
+    LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
+    fastbp_first_nonfinite, leave, online_sgd, plan_t, rows_t, seconds, step_t,
 )
 from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_t
 from _steps cimport batch_weight, epoch_t, run_steps, take_step
-from _taken cimport lie, take_rows, take_targets, take_theta, takes_t
+from _taken cimport NO_TARGETS, OWN, lie, take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
@@ -62,6 +62,11 @@ cdef class Rule:
     def stays(self):
         """True if its arrays are as they were when taken."""
         return stay(&self.own)
+
+    @property
+    def penalty(self):
+        """The penalty before the last step."""
+        return penalty_of(&self.own)
 
 
 cdef sources_t *inside(examples) except NULL:
@@ -101,7 +106,7 @@ def steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, 0, m)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         e.rates = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         e.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
@@ -198,7 +203,7 @@ def online_steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, first, last)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         rate = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         if divisors is not None:
@@ -293,6 +298,9 @@ cdef class Stepper:
                 (<double *>own_w)[0] = w
         self.rule, self.B = rule, B
         self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
+        if self.p.loss >= LOSS_COUNT:
+            compiled = self.p.own != 0 and self.p.loss == (LOSS_OWN_F32 if self.format == b"f" else LOSS_OWN_F64)
+            self.takes.K = OWN if compiled else NO_TARGETS
         self.dtype = theta.dtype
         team_begin(&self.alone, 1)
 

@@ -30,15 +30,13 @@ cdef extern from "kernels.h":
         const int64_t *rows
         int loss
         double parameter
-        Py_ssize_t y
-        Py_ssize_t w
+        Py_ssize_t own, user
+        Py_ssize_t y, w
         int low
         const int64_t *fed
         const int64_t *drop
-        uint64_t seed
-        uint64_t step
-        Py_ssize_t first
-        Py_ssize_t panels
+        uint64_t seed, step
+        Py_ssize_t first, panels
 
     ctypedef struct examples_t:
         rows_t X
@@ -52,6 +50,10 @@ cdef extern from "kernels.h":
         G_COUNT
         OUTPUT_COUNT
         LOSS_COUNT
+        LOSS_OWN_F32
+        LOSS_OWN_F64
+        LOSS_OWN_PYTHON
+        LOSS_CODES
 
     ctypedef struct step_t:
         int rule
@@ -87,6 +89,8 @@ cdef extern from "kernels.h":
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
                                  const float *, float *, float *) noexcept nogil
+        double (*own_cost)(const plan_t *, const examples_t *, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                           float *, float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const float *, float *, float *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
@@ -125,6 +129,8 @@ cdef extern from "kernels.h":
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
                                  const double *, double *, double *) noexcept nogil
+        double (*own_cost)(const plan_t *, const examples_t *, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                           double *, double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const double *, double *, double *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil

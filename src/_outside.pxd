@@ -7,11 +7,11 @@ z(L), and a(1) as rows unless it is read where it lies. A backward pass overwrit
 from cython cimport floating
 
 from _backprop cimport backward, drops, forward, learn_block, load, next_units, team_t
-from _checked cimport core_t
+from _checked cimport MOST, READ, begin, block, core_t, room, take_work
 from _kernels cimport (
     dropout, enter, examples_t, layer_backward, leave, output_backward, plan_t, seconds, to_panels, to_rows,
 )
-from _sources cimport sources_t
+from _sources cimport fit, ready, sources_t
 
 
 cdef inline void forward_block(
@@ -66,6 +66,27 @@ cdef struct pass_t:             # the arguments of passes over a range
     bint of_h                   # G is dJ/dh
     const void *G
     void *dX
+
+
+cdef inline int begin_pass(
+    core_t *core, pass_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
+    Py_ssize_t last, Py_ssize_t B, bint kept
+) except -1:
+    """Take what forward and backward have in common."""
+    begin(core, plan, theta, "theta", READ)
+    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
+        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
+    ready(sources, first, last)
+    fit(sources, &core.p, False)
+    how.base, how.kept = base, kept
+    if not kept:
+        return take_work(core, work, B)
+    size = block(core, B)
+    blocks = (last - base + B - 1) // B
+    if size > MOST // max(blocks, 1):
+        raise ValueError(f"no room for {blocks} blocks")
+    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
+    return 0
 
 
 cdef inline Py_ssize_t forward_range(

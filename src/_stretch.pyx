@@ -241,7 +241,7 @@ cdef class Stretch:
         held.few.work = room(&core.held, work, "work", format, block(core, held.few.B))
         held.few.costs = <double *>room(&core.held, into, "costs", b"d", held.few.B // core.panel)
         ready(sources, 0, held.m)
-        fit(sources, &held.few.p, True)
+        fit(sources, &held.few.p, True, format)
         check_labels(sources, held.m, K)
         held.data, held.answers, held.h = &sources.data, NULL, NULL
         team_begin(&held.few.alone, 1)
@@ -299,7 +299,7 @@ cdef class Stretch:
             begin(&core, plan, theta, "net.theta", WRITE)
             take_work(&core, work, B)
             ready(sources, 0, e.m)
-            fit(sources, &core.p, True)
+            fit(sources, &core.p, True, core.format)
             check_labels(sources, e.m, core.p.s[core.p.L - 1])
             check_rule(own, &core.p, core.format)
             c.rates = e.rates = <const double *>some(&core.held, rates, "rates", b"d", e.last, READ)

@@ -11,6 +11,7 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
+import fastbp
 from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
@@ -82,8 +83,11 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-# the last two read no value
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner", "_kernels.address"}
+# check_owner and address read no value, few_summed has a test of its own
+WITHOUT_ARRAYS = {
+    "_backprop.lead", "_backprop.Team", "_kernels.check_owner", "_kernels.address", "_kernels.few_summed",
+    "_kernels.low_level",
+}
 
 
 def good(parts, name):
@@ -204,6 +208,37 @@ def test_every_entry_is_in_the_list():
 def test_the_search_for_what_is_not_finite_reads_whole_rows_alone(bad):
     with pytest.raises((ValueError, TypeError)):
         _kernels.first_nonfinite(bad, np.inf)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_costs_are_summed_as_they_lie_or_not_at_all(damage, dtype):
+    costs = np.random.default_rng(0).standard_normal(100).astype(dtype)
+    assert _kernels.few_summed(costs) == pytest.approx(costs.sum(dtype=np.float64), rel=1e-12)
+    bad = DAMAGE[damage][0](costs)
+    try:
+        total = _kernels.few_summed(bad)
+    except TypeError:
+        assert not isinstance(bad, np.ndarray | bytes)
+    else:
+        assert total is None or total == pytest.approx(bad.sum(dtype=np.float64), rel=1e-12)
+    assert _kernels.few_summed(np.ones(129)) is None
+
+
+def test_fault_54_costs_that_are_no_longer_there_are_not_summed():
+    costs = np.ones(100)
+    view = costs[50:]
+    costs.resize(60, refcheck=False)
+    assert _kernels.few_summed(view) is None
+
+
+@pytest.mark.parametrize("code", [6, 7, 8])
+def test_a_plan_names_an_own_loss_only_with_its_address(code):
+    net = fastbp.Network([2, 2, 3], loss=lambda z, Y, w: (z[:, 0], z), seed=0)
+    plan = net.plan.code.copy()
+    plan[7, 0], plan[5, -1] = code, 0 if code < 8 else 1
+    with pytest.raises(ValueError, match="plan is the code of no network"):
+        _backprop.Predictor(plan, net.theta, 64, np.ndarray, np.empty)
 
 
 def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
@@ -358,7 +393,7 @@ def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
 @pytest.mark.parametrize("change", [
     lambda c: c.__setitem__((0, 1), 8), lambda c: c.__setitem__((0, 0), 0), lambda c: c.__setitem__((2, 2), 10),
     lambda c: c.__setitem__((3, 0), 0), lambda c: c.__setitem__((1, 1), 9), lambda c: c.__setitem__((1, 2), 5),
-    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1),
+    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1), lambda c: c.__setitem__((7, 0), 9),
 ])
 def test_a_plan_of_another_size_or_of_no_such_function_is_refused(change):
     parts = Parts(np.float64)

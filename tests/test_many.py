@@ -3,12 +3,15 @@
 import copy
 
 import numpy as np
+import own_losses
 import pytest
+import test_own_compiled
 
 import fastbp
 from fastbp import schedules
 from fastbp.callbacks import EarlyStopping, ReduceOnPlateau
 
+library = test_own_compiled.library     # a fixture
 M = 300
 rng = np.random.default_rng(17)
 X = rng.standard_normal((M, 6))
@@ -177,6 +180,15 @@ def test_rules_in_python_train_too():
             theta -= self.step * np.sign(D)
 
     compare(small(3), X, LABELS, 2, {"optimizer": [Sign(0.01), Sign(0.002), "sgd"]}, epochs=2, seed=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_of_ones_own(library, dtype):
+    """In Python, and compiled; with and without weights."""
+    losses = [own_losses.log_cosh, test_own_compiled.squared(library, dtype), own_losses.asymmetric]
+    nets = [fastbp.Network([6, 5, 4], output="identity", loss=loss, dtype=dtype, seed=0) for loss in losses]
+    compare(nets, X, TARGETS, 2, {"sample_weight": [None, None, W], "rows": [None, np.arange(77), np.arange(30, 99)]},
+            epochs=3, seed=1, validation_rows=np.arange(20))
 
 
 def test_generators_of_the_caller_go_on_as_in_lone_trainings():

@@ -68,6 +68,17 @@ def forward(
     return z
 
 
+def back_through(plan: Plan, theta: Floats, examples: Examples, G: Floats) -> Any:
+    """run(first, last, work) of `sums.trace_back` for delta(L) = G (m, K)."""
+    none, no_rows = np.empty(0, theta.dtype), np.empty((0, plan.layer_sizes[0]), theta.dtype)
+
+    def run(first: int, last: int, work: sums.Workspace) -> None:
+        _derivatives.backward(plan.code, theta, examples, first, first, last, work.block, work.height, False,
+                              G[first:last], False, none, no_rows, 1.0, threads.ALONE.team)
+
+    return run
+
+
 def backward(
     plan: Plan, theta: Floats, examples: Examples, m: int, G: Floats, *, of_h: bool = False, Delta: Floats,
     dX: Floats | None = None, first: int = 0, kept: Floats | None = None, n_threads: Count | None = None,

@@ -179,8 +179,10 @@ def evaluator(plan: Plan, dtype: DTypeLike) -> _calls.Evaluator:
     dtype = np.dtype(dtype)
     full = height(plan, MANY, dtype)
     most = min(int(FEW / operations(plan, 1)), (2 * BLOCKS - 1) * full) if are_few(plan, 1) else 0
+    # an own loss has targets of its own: none are in this range
+    lowest, highest = (plan.lowest, plan.highest) if plan.own is None else (np.inf, -np.inf)
     return _calls.Evaluator(
-        plan.code, dtype, most, full, plan.lowest, plan.highest,
+        plan.code, dtype, most, full, lowest, highest,
         (plan.output, plan.loss) == ("softmax", "cross_entropy"), plan.output == "softmax", np.ndarray, np.empty,
     )
 
@@ -203,13 +205,21 @@ def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
     return layers
 
 
-def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Floats]:
-    """[delta(2), ..., delta(L)], each (m, s_l)."""
+def trace_back(
+    plan: Plan, theta: Floats, examples: Examples, m: int, run: Callable[[int, int, Workspace], object] | None = None,
+) -> list[Floats]:
+    """[delta(2), ..., delta(L)], each (m, s_l).
+
+    run(first, last, work) leaves them in the workspace; None: by the loss of the plan.
+    """
     layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
     Delta, work = np.zeros_like(theta), Workspace(plan, m, theta.dtype)
     for first in range(0, m, work.height):
         last = min(first + work.height, m)
-        accumulate_range(plan, theta, examples, first, last, [work], Delta)
+        if run is None:
+            accumulate_range(plan, theta, examples, first, last, [work], Delta)
+        else:
+            run(first, last, work)
         for l, layer in enumerate(layers, 1):
             _backprop.layer(plan.code[5, l], work.block, work.height, layer[first:last])
     return layers

@@ -4,7 +4,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from .._types import Arrays, Path, State
+from .._types import Arrays, Loss, Path, State
+from ..engine import own
 from ..network import STATE, Network
 from . import container
 from .strict_json import FormatError
@@ -56,8 +57,15 @@ def save(path: Path, net: Network) -> None:
     container.write(path, arrays, {**kind("network"), "network": settings})
 
 
-def load(path: Path) -> Network:
+def load(path: Path, *, loss: Loss | None = None) -> Network:
     """The network in a file of `save`, of `Trainer.save` or of a training's checkpoint. Reading executes nothing.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+    loss : function, optional
+        The loss of the network, if it is one of your own: files keep its importable name, not the function. Without it
+        the network predicts, but has no cost.
 
     Raises
     ------
@@ -70,7 +78,20 @@ def load(path: Path) -> Network:
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
         checked(meta, *KINDS)
-        return unpack(_own(arrays), meta["network"])
+        net = unpack(_own(arrays), meta["network"])
+    return net if loss is None else _with_loss(net, loss)
+
+
+def _with_loss(net: Network, loss: Loss) -> Network:
+    """The network with this loss in place of the one that its file names."""
+    given = own.of(loss)
+    if given is None or net.plan.own is None:
+        raise ValueError("loss must be a function, for a file whose network has a loss of its owner's; got "
+                         f"{loss!r}, and the file has the loss {net.settings()['loss']!r}")
+    given.check_dtype(net.dtype)
+    twin = Network.__new__(Network)
+    twin.__setstate__(net.__getstate__() | {"loss": given})
+    return twin
 
 
 def kind(name: str, **added: Any) -> dict[str, Any]:
@@ -119,6 +140,8 @@ def _own(arrays: Arrays) -> Arrays:
 def pack(net: Network) -> tuple[Arrays, State]:
     """(arrays, settings) of a network for a file: theta, and init if it holds start values; the rest as JSON."""
     settings, state = net.settings(), net.__getstate__()
+    if net.plan.own is not None:
+        settings["loss"] = net.plan.own.kept
     return {name: state[name] for name in ("theta", "init") if not isinstance(state[name], str)}, settings
 
 
@@ -144,7 +167,9 @@ def unpack(arrays: Arrays, settings: Any) -> Network:
             raise FormatError(f"array {name!r} is {a.dtype.name}; network, dtype says {dtype}")
     net = Network.__new__(Network)
     try:
-        net._restore({**settings, "init": init, **arrays}, own=_same)
+        loss = settings["loss"]
+        given = {"loss": own.OwnLoss(None, loss)} if own.is_name(loss) else {}
+        net._restore({**settings, **given, "init": init, **arrays}, own=_same)
     except (ValueError, TypeError) as error:
         raise FormatError(f"network: {error!s:.500}") from None
     if net.settings() != settings:     # an alias, or a value that is implied

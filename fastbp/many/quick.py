@@ -119,7 +119,7 @@ def quick(
         if type(seed) is not np.random.Generator:
             return None
     data = shared.whole(net)
-    if getattr(data, "outside", False):
+    if data.outside:
         return None
     warn_if_equal_units(net)
     if validation_rows is not None and not can_watch(net, shared.validation(net, validation_rows)):

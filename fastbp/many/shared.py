@@ -42,7 +42,7 @@ class Shared:
     def whole(self, net: Network) -> Data:
         """All examples without weights, checked for a network like this one; its plan may be that of another."""
         plan = net.plan
-        key = net.dtype, plan.layer_sizes[0], plan.layer_sizes[-1], plan.output, plan.loss, getattr(plan, "own", None)
+        key = net.dtype, plan.layer_sizes[0], plan.layer_sizes[-1], plan.output, plan.loss, plan.own
         data = self._whole.get(key)
         if data is None:
             X = self._inputs.get(key[:2])

@@ -186,9 +186,4 @@ def state_for(steps: Steps, state: Any) -> Any:
 def same_network(own: Network, kept: Network) -> None:
     """Both have the same layers, functions and dtype."""
     for name in ("layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype"):
-        same(f"the network's {name}", *(_plain(getattr(net, name)) for net in (own, kept)))
-
-
-def _plain(value: Any) -> Any:
-    """A tuple as a list, a dtype by name."""
-    return list(value) if isinstance(value, tuple) else value.name if isinstance(value, np.dtype) else value
+        same(f"the network's {name}", *(net.settings()[name] for net in (own, kept)))

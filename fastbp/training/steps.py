@@ -13,6 +13,7 @@ from ..engine.data import Data
 from ..engine.regularisation import Regularisation
 from ..network import Network
 from . import kinds
+from .own import OwnSteps
 from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start
 
 LARGE = 8  # a batch of more blocks is summed range by range
@@ -75,6 +76,7 @@ class Steps:
         self.crew = threads.ALONE
         self.mean_weight = mean_weight
         self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
+        self._along_own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
         self._made_for: Any = None      # settings of the stepper
         self._made_by: Any = None       # class and attributes of an optimizer that is known by them
@@ -195,7 +197,16 @@ class Steps:
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
         stepper = self.prepared()
-        return None if stepper is None else stepper.step(X, Y)
+        if stepper is None:
+            return None
+        J = stepper.step(X, Y)
+        return self.quick_own(X, Y, stepper) if J is None else J
+
+    def quick_own(self, X: Any, Y: Any, stepper: _epoch.Stepper) -> float | None:
+        """`quick` for a loss in Python; None for any other."""
+        if self._along_own is None or type(X) is not np.ndarray or type(Y) is not np.ndarray:
+            return None
+        return self._along_own.quick(X, Y, stepper)
 
     def prepared(self) -> _epoch.Stepper | None:
         """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
@@ -285,6 +296,8 @@ class Steps:
             self._regularisation.check_batches(m_b, data.scale)
         divisors = None if self._mean_weight is None else data.divisors(order, m, size)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
+        if self._along_own is not None:
+            return self._along_own.take(batches, data, order)
         if self.compiled is None:
             return kinds.python(self, batches)
         if batch_size == 1 and self.online and not len(each):

@@ -24,7 +24,7 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
     size = min(batch_size, m)
     return (
         steps.compiled is not None and data.counts is None and not steps.regularisation.batch_lam
-        and not getattr(data, "outside", False) and (not shuffle or (window == m and m <= PIECE))
+        and not data.outside and (not shuffle or (window == m and m <= PIECE))
         and not (batch_size == 1 and steps.online)
         and not (batch_size > LARGE * sums.LOWEST
                  and batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
@@ -56,7 +56,7 @@ class Room:
 def can_watch(net: Network, data: Data) -> bool:
     """Has compiled code the sums of `Network.evaluate_data`? They have one range, and each example counts once."""
     plan, m = net.plan, data.m
-    return data.w is None and not getattr(data, "outside", False) and not plan.large and (
+    return data.w is None and plan.own is None and not plan.large and (
         len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 1
     )
 

@@ -28,6 +28,7 @@ typedef struct {
     const int64_t *a, *z, *delta, *rows;        /* unit of the workspace at which each begins */
     int loss;
     double parameter;                           /* of the loss, if it has one */
+    intptr_t own, user;                         /* a caller's own loss: its address, 0 if there is none; its last argument */
     ptrdiff_t y, w;                             /* unit at which the targets (K) and the weights (1) begin */
     int low;                                    /* target of an output that is not the label: 0, or -1 for tanh */
     const int64_t *fed;                         /* unit at which the next layer's input begins: a, or a after dropout */
@@ -118,6 +119,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* h := output(z); delta := w dcost/dz; returns sum of w cost; panels (K), w (m,) padded with zeros */    \
         double (*cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z, \
                                  const real *y, const real *w, real *h, real *delta);                             \
+        /* delta := w dcost/dz of the caller's own loss; returns sum of w cost; m examples from `first` on, z and    \
+         * delta in panels (K), w (m,); rows and slopes have room for (m, K) */                                   \
+        double (*own_cost)(const plan_t *p, const examples_t *data, ptrdiff_t first, ptrdiff_t m, const real *z,  \
+                           const real *w, real *rows, real *slopes, real *delta);                                 \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
         /* delta := (dh/dz)' delta in panels (K): dJ/dh becomes dJ/dz; h is overwritten */                        \

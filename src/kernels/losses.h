@@ -284,6 +284,36 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
     return sum;
 }
 
+/* A caller's own loss: returns cost(z, y) of one example and writes delta := dcost/dz; z, delta (K,), y as it lies */
+typedef double (*FN(own_loss))(int K, const real *z, const real *y, real *delta, void *user);
+
+static double FN(own_cost_of_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, const real *z, real *delta)
+{
+    const ptrdiff_t row = FN(row_of)(data->order, i, data->Y.n);
+    const char *y = (const char *)data->Y.data + row * data->Y.stride;
+    return ((FN(own_loss))p->own)((int)p->s[p->L - 1], z, (const real *)(const void *)y, delta, (void *)p->user);
+}
+
+/* delta := w dcost/dz of m examples by the caller's own loss; returns the sum of w cost without those of weight 0 */
+static double FN(own_cost)(const plan_t *p, const examples_t *data, ptrdiff_t first, ptrdiff_t m, const real *z,
+                           const real *w, real *rows, real *slopes, real *delta)
+{
+    const ptrdiff_t K = p->s[p->L - 1];
+    double sum = 0;
+    FN(to_rows)(m, K, z, rows, K);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        real *slope = slopes + i * K;
+        if (w[i] != 0 && p->own)
+            sum += (double)w[i] * FN(own_cost_of_one)(p, data, first + i, rows + i * K, slope);
+        else
+            memset(slope, 0, (size_t)K * sizeof(real));
+        for (ptrdiff_t k = 0; w[i] != 1 && k < K; k++)
+            slope[k] *= w[i];
+    }
+    FN(to_panels)(m, K, slopes, K, delta);
+    return sum;
+}
+
 /* h := output(z) in panels (K, width); h must not be z */
 static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)
 {

@@ -38,6 +38,8 @@ enum output { OUTPUTS(X) OUTPUT_COUNT };
 #undef X
 #define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
+/* the losses of a caller's own: a function pointer for either dtype, or a function in Python, which calls from outside */
+enum own_loss { LOSS_OWN_F32 = LOSS_COUNT, LOSS_OWN_F64, LOSS_OWN_PYTHON, LOSS_CODES };
 #undef X
 #define X(name, ...) RULE_##name,
 enum rule { RULES(X) RULE_COUNT };

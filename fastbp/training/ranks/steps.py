@@ -18,6 +18,7 @@ from ..rule import Fit
 from ..steps import Steps
 from . import batches
 from .batches import Batch
+from .own import OwnBatches
 
 NONE = np.empty(0)
 
@@ -69,6 +70,8 @@ class RankSteps:
         self._learn: Callable[[float], float]
         self._count = 0         # examples that this rank brings to the present step
         self._further: Callable[[], tuple[float, ...]]
+        self._outside = self.sync_every is None and self.own.plan.own is not None and self.own.plan.own.dtype is None
+        self._together: Any = None      # the batches of a step, where a loss in Python sees those of all ranks
         if self.sync_every is None:
             self._sum = Sum(group, len(theta), theta.dtype, extra=1)
             self.own.Delta = self._sum.Delta
@@ -169,21 +172,30 @@ class RankSteps:
         brought: list[Iterator[Batch]] | None = None
         error, more = None, True
 
-        def part(i: int, into: NDArray[Any]) -> Part:
+        def begin() -> None:
             nonlocal brought
-            if i == 0:
-                reraise(error)
-                if before is not None:
-                    before()
-                brought = list(prepare()) if brought is None else brought
-                self._ask()
-                self._count = 0
-            batch = next(brought[i], None)      # type: ignore[index]
+            reraise(error)
+            if before is not None:
+                before()
+            brought = list(prepare()) if brought is None else brought
+            self._ask()
+            self._count = 0
+
+        def part(i: int, into: NDArray[Any]) -> Part:
+            if i == 0 and not self._outside:
+                begin()
+            batch = self._together[i] if self._outside else next(brought[i], None)      # type: ignore[index]
             into[:] = 0
             return Part() if batch is None else self._bring(i, batch, into)
 
+        def next_batches() -> list[Batch | None]:
+            begin()
+            return [next(batches, None) for batches in brought or ()]
+
         while more:
             self._begun = int(self.own.taken[0])
+            if self._outside:
+                self._together = OwnBatches(self.group, self.own, next_batches)
             cost, m_b, more = self._sum(self.own.theta, part, self._further)
             if not m_b:     # nothing to learn from: no step
                 yield 0.0, 0.0
@@ -206,10 +218,12 @@ class RankSteps:
         own, first, last = self.own, batch.first, batch.last
         m_b = batch.examples.weight(first, last)
         self._count += last - first
-        if not m_b:
+        if not m_b and not self._outside:
             return Part(more=batch.more)
         own.set_masks(first, self.group.part_number(i))
         self._widest = max(self._widest, last - first)
+        if self._outside:
+            return Part(self._together.bring(i, Delta), m_b, batch.more)
         work = own.workspaces(self._widest, own.crew.n)
         cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
         return Part(cost, m_b, batch.more)
