@@ -106,6 +106,7 @@ def test_kept_errors_let_the_others_finish(n_threads):
     assert [len(history) for history in histories] == [4, 4, 0, 4]
     assert [type(history.error) for history in histories] == [type(None)] * 2 + [RuntimeError, type(None)]
     assert str(histories[2].error).startswith("network 2, ")
+    assert repr(histories[2]) == "History(0 epochs, failed: RuntimeError)"
     for net in alone:
         fastbp.train(net, X, LABELS, epochs=2 if net is alone[2] else 4, seed=0)
     assert all((a.theta == b.theta).all() for a, b in zip(nets, alone, strict=True))

@@ -96,7 +96,7 @@ def quick(
     """The job of this network, checked; None if it needs the stages of `train`."""
     if given["batch_size"] is None or type(given["shuffle"]) is not bool or any(
         given[name] is not None for name in NONE
-    ) or any(given[name] not in ((), []) for name in EMPTY) or any(
+    ) or any(type(given[name]) not in (tuple, list) or given[name] for name in EMPTY) or any(
         type(given[name]) not in FIXED or given[name] != 0 for name in ZERO
     ):
         return None

@@ -33,14 +33,22 @@ def on_ranks(
             if fresh:
                 each["seed"] = seed
         group.section(run.check)
-        for job in run.jobs:
-            job.net.theta[:] = group.broadcast(job.net.theta.copy())
+        _start_alike(group, nets)
         shares = shared_out([job.operations for job in run.jobs], group.size)
         mine = [run.jobs[i] for i in shares[group.rank]]
         group.section(lambda: run.train(mine, Keeper()))
         _share_results(group, run.jobs, mine)
         group.section(run.warn)
         return run.histories()
+
+
+def _start_alike(group: Group, nets: list[Network]) -> None:
+    """Give all ranks the start values of rank 0."""
+    raw = group.broadcast(np.concatenate([np.empty(0, np.uint8), *(net.theta.view(np.uint8) for net in nets)]))
+    at = 0
+    for net in nets:
+        net.theta.view(np.uint8)[:] = raw[at : at + net.theta.nbytes]
+        at += net.theta.nbytes
 
 
 def shared_out(costs: list[float], n: int) -> list[list[int]]:

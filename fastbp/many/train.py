@@ -110,7 +110,7 @@ def train_many(
     [3, 3, 3]
     """
     flags = checks.flag(progress, "progress"), None if resume is None else checks.flag(resume, "resume")
-    if on_error not in ("raise", "keep"):
+    if not isinstance(on_error, str) or on_error not in ("raise", "keep"):
         raise ValueError(f'on_error must be "raise" or "keep"; got {on_error!r}')
     given = {
         "rows": rows, "validation_rows": validation_rows, "optimizer": optimizer, "epochs": epochs,
