@@ -22,8 +22,8 @@ def makers():
     try:
         import bad_estimators
     except ImportError:
-        return [*bad_calls.MAKERS, *bad_many.MAKERS], ()
-    return [*bad_calls.MAKERS, *bad_many.MAKERS], bad_estimators.MAKERS
+        return bad_calls.MAKERS, ()
+    return bad_calls.MAKERS, bad_estimators.MAKERS
 
 
 def faults(first, n):
@@ -44,6 +44,13 @@ def faults(first, n):
 def test_three_thousand_bad_calls_are_refused_by_name_and_change_nothing():
     found = faults(0, 3000)
     assert not found, f"{len(found)} of 3000:\n" + "\n".join(found[:20])
+
+
+def test_six_hundred_bad_calls_of_many_networks_are_refused_by_name_and_change_nothing():
+    for i in range(600):
+        rng = np.random.default_rng([23, i])
+        wrong = bad_calls.fault(*bad_many.MAKERS[rng.integers(len(bad_many.MAKERS))](rng), rng)
+        assert not wrong, f"call {i}: {wrong}"
 
 
 @pytest.mark.slow
