@@ -113,6 +113,10 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "training/ranks/start": RANKS,
     "training/ranks/steps": RANKS,
     "training/rule": ["test_replaced.py", "test_rules.py", "test_trainer.py", "test_trainer_state.py"],
+    "training/stretch": ["test_stretch.py", "test_many.py"],
+    **{f"many/{name}": ["test_many.py", "test_many_errors.py", "test_many_kept.py"] for name in (
+        "__init__", "job", "keeper", "progress", "quick", "ranks", "shared", "spread", "table", "train", "workers")},
+    "many/ensemble": ["test_ensemble.py"],
     "training/start": ["test_training.py", "test_feed.py", "test_loop.py", "test_checkpoint.py", *RANKS],
     "training/states": ["test_states.py", "test_trainer_file.py", "faults/test_forged_checkpoints.py",
                         "test_checkpoint.py"],
