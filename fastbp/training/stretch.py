@@ -57,13 +57,14 @@ def can_watch(net: Network, data: Data) -> bool:
     """Has compiled code the sums of `Network.evaluate_data`? They have one range, and each example counts once."""
     plan, m = net.plan, data.m
     return data.w is None and plan.own is None and not plan.large and (
-        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 1
+        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 2      # where it begins and ends
     )
 
 
 def watch(own: _stretch.Stretch, net: Network, data: Data, room: Room) -> None:
     """Let a stretch evaluate these examples after each epoch, if it can."""
-    plan, dtype, m, K = net.plan, net.dtype, data.m, net.layer_sizes[-1]
+    data = data.plain
+    plan, dtype, m, K = data.plan, net.dtype, data.m, net.layer_sizes[-1]
     height = sums.height(plan, m, dtype)
     binary, answers = data.classes == "binary", None
     if binary:
