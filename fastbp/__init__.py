@@ -19,6 +19,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
+| tables, as they are | `fastbp.tabular` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
 | several processes | `distributed` |
 | is it right here? | `check_gradient`, `selftest`, `show_config` |
@@ -80,7 +81,7 @@ __all__ = [
 ]
 
 
-OPTIONAL = ("plot", "sklearn")      # need matplotlib and scikit-learn: imported where they are asked for
+OPTIONAL = ("plot", "sklearn", "tabular")   # need matplotlib or scikit-learn: imported where they are asked for
 
 
 def __getattr__(name):

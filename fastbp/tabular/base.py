@@ -62,8 +62,8 @@ class BaseTabular(BaseEstimator):
         check_consistent_length(np.empty(m), targets)
         w = None if sample_weight is None else np.asarray(
             _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True))
-        if w is not None and not w.any():
-            raise ValueError("sample_weight must have a positive sum; all weights are zero")
+        if w is not None and not w.any():       # an older scikit-learn does not look
+            raise ValueError("Sample weights must contain at least one non-zero number.")
         w = self._weights(targets, w)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         labels = targets if targets.ndim == 1 else None

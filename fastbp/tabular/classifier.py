@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from ..sklearn.labels import class_factors
-from . import calibration
+from . import calibration, frames
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
@@ -118,14 +118,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _targets(self, y: Any) -> NDArray[Any]:
         y = column_or_1d(np.asarray(y), warn=True)
-        if y.dtype.kind == "O" and any(label is None or label != label for label in y.tolist()):
+        if y.dtype.kind == "O" and any(frames.is_missing(label) for label in y.tolist()):
             raise ValueError("Input y contains NaN.")
         assert_all_finite(y, input_name="y")
-        check_classification_targets(y)
         try:
             self.classes_, codes = np.unique(y, return_inverse=True)
         except TypeError as error:
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
+        check_classification_targets(y)
         return codes.astype(np.int64)
 
     def _weights(self, y: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
@@ -190,4 +190,5 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ndarray of shape (n_samples,)
             Labels from classes_.
         """
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])

@@ -62,9 +62,8 @@ class Number:
     @classmethod
     def of(cls, name: str, values: Doubles, bins: int) -> "Number | None":
         """The statistics of a column; None if its values do not differ and none is missing."""
-        known = values[np.isfinite(values)]
-        missing = bool(np.isnan(values).any())
-        low, q25, median, q75, high = _quantiles(known, [0, 0.25, 0.5, 0.75, 1]) if len(known) else np.zeros(5)
+        known, missing = np.sort(values[np.isfinite(values)]), bool(np.isnan(values).any())
+        low, q25, median, q75, high = _quantiles(known) if len(known) else np.zeros(5)
         half = q75 / 2 - q25 / 2 if q75 > q25 else (high / 2 - low / 2) / 2
         if half == 0 and np.isinf(values).any():
             half = 1.0      # finite values are all equal: infinities differ from them
@@ -72,7 +71,9 @@ class Number:
             return None
         number = cls(name, float(median), float(half), np.empty(0), missing)
         if half and bins > 1:
-            edges = np.unique(_quantiles(number.z(values[~np.isnan(values)]), np.linspace(0, 1, bins + 1)))
+            known = np.sort(values[~np.isnan(values)])
+            at = np.ceil(np.linspace(0, 1, bins + 1) * len(known)).astype(np.int64) - 1
+            edges = np.unique(number.z(known[np.maximum(at, 0)]))       # quantiles that are values of the data
             number.edges = edges if len(edges) > 2 else np.empty(0)
         return number
 
@@ -117,9 +118,12 @@ class Number:
         return ", ".join(parts + ["missing"] * self.missing)
 
 
-def _quantiles(values: Doubles, at: Sequence[float] | Doubles) -> Doubles:
-    """Quantiles, linear between two neighbours; the difference of the largest numbers does not overflow."""
-    return 2 * np.quantile(values / 2, at) if len(values) else np.zeros(len(at))
+def _quantiles(values: Doubles) -> Doubles:
+    """Least, quartiles and largest of sorted values, linear between two neighbours, without overflow."""
+    at = np.array([0, 0.25, 0.5, 0.75, 1]) * (len(values) - 1)
+    below = np.floor(at).astype(np.int64)
+    part = at - below
+    return (1 - part) * values[below] + part * values[np.minimum(below + 1, len(values) - 1)]
 
 
 @dataclass

@@ -169,7 +169,8 @@ def _of_pandas(series: Any, label: Any) -> Column:
     kind = getattr(dtype, "kind", "O")
     word = type(dtype).__name__
     if word == "CategoricalDtype":
-        return _by_levels(name, series.cat.codes.to_numpy().astype(np.int64), series.cat.categories.tolist())
+        levels = [_plain(level) for level in series.cat.categories.tolist()]     # numbers too
+        return Column(name, "category", series.cat.codes.to_numpy().astype(np.int64), levels)
     if word == "PeriodDtype":
         series, kind = series.dt.to_timestamp(), "M"
     if word == "SparseDtype":
@@ -219,7 +220,8 @@ def _seconds(dates: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(np.isnat(dates), np.nan, dates.astype(np.int64) / 1e6)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """None, NaN, NA or NaT?"""
     return value is None or type(value).__name__ in ("NAType", "NaTType") or (
         isinstance(value, (float, np.floating)) and math.isnan(value)
     ) or (isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value)))
@@ -234,7 +236,7 @@ def _of_objects(values: Iterable[Any], name: str) -> Column:
             raise TypeError(f"column {name!r} holds a {type(value).__name__}; accepted are numbers, strings, booleans, "
                             "dates and missing values")
         try:
-            codes.append(-1 if _is_missing(value) else places.setdefault(value, len(places)))
+            codes.append(-1 if is_missing(value) else places.setdefault(value, len(places)))
         except TypeError as error:
             raise TypeError(f"column {name!r} holds a {type(value).__name__}: {error}") from None
     return _by_levels(name, np.array(codes, np.int64), list(places))

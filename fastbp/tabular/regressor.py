@@ -13,6 +13,8 @@ from . import intervals
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
+LARGEST = 1e150     # of a target, whose square is finite
+
 
 class TabularRegressor(RegressorMixin, BaseTabular):
     """Predict numbers from the rows of a table, by an ensemble of networks that needs no tuning.
@@ -114,6 +116,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             y = column_or_1d(y, warn=True)
         self._is_flat = y.ndim == 1
         y = y.reshape(len(y), -1)
+        if np.abs(y).max() > LARGEST:
+            raise ValueError(f"y has numbers up to {np.abs(y).max():g}; accepted are up to {LARGEST:g}")
         self.n_outputs_ = y.shape[1]
         return np.asarray(y)
 
@@ -122,14 +126,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _standardised(self, y: NDArray[np.float64], w: NDArray[np.float64] | None) -> NDArray[np.float32]:
         """The targets in units of their standard deviation, around their mean."""
-        half = y / 2      # differences of halves do not overflow
-        mean = np.average(half, axis=0, weights=w)
-        largest = np.abs(half - mean).max(axis=0)
-        unit = np.where(largest > 0, largest, 1.0)
-        spread = unit * np.sqrt(np.average(((half - mean) / unit) ** 2, axis=0, weights=w))
-        self.target_mean_, self.target_scale_ = 2 * mean, np.where(spread > 0, spread, 0.5)
+        mean = np.average(y, axis=0, weights=w)
+        unit = np.abs(y - mean).max(axis=0)     # squares of small numbers would be 0
+        unit[unit == 0] = 1.0
+        spread = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, axis=0, weights=w))
+        self.target_mean_, self.target_scale_ = mean, np.where(spread > 0, spread, 1.0)
         self.target_low_, self.target_high_ = y.min(axis=0), y.max(axis=0)
-        return ((half - mean) / self.target_scale_).astype(np.float32)
+        return ((y - mean) / self.target_scale_).astype(np.float32)
 
     def _train(self, columns: Any, named: bool, targets: Any, w: Any, splits: Any, rng: Any) -> None:
         self._y = targets
@@ -140,8 +143,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _values(self, z: Matrix) -> NDArray[np.float64]:
         """Outputs (m, K) in the units of the targets, within their range."""
-        with np.errstate(over="ignore"):
-            y = self.target_mean_ + 2 * (z.astype(np.float64) * self.target_scale_)
+        y = self.target_mean_ + z.astype(np.float64) * self.target_scale_
         return np.clip(y, self.target_low_, self.target_high_)
 
     def _judge(self, held: list[tuple[Rows, Matrix]], task: Task) -> None:
@@ -151,9 +153,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.validation_predictions_ = predicted[:, 0] if self._is_flat else predicted
         self.validation_score_ = float("nan")
         if known.sum() > 1:
-            unit = np.where(np.abs(y).max(axis=0) > 0, np.abs(y).max(axis=0), 1.0)
-            self.validation_score_ = float(r2_score(y[known] / unit, predicted[known] / unit,
-                                                    sample_weight=None if w is None else w[known]))
+            scaled = ((a[known] - self.target_mean_) / self.target_scale_ for a in (y, predicted))
+            self.validation_score_ = float(r2_score(*scaled, sample_weight=None if w is None else w[known]))
         self.residuals_ = [np.sort(np.abs(y[rows] - self._values(z)), axis=0) for rows, z in held]
 
     def predict(self, X: Any) -> NDArray[np.float64]:

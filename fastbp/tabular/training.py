@@ -186,6 +186,8 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
         report(1)
 
     def one(job: Job) -> Trained:
+        if stop.is_set():
+            raise Stopped
         data = checked[id(job.task)]
         own = Data.of(data.plan, data.X, data.dense, None, data.w)      # each thread has its own; arrays are shared
         own.scale = data.scale
