@@ -38,6 +38,7 @@ except ImportError as error:
 
 from . import callbacks, datasets, distributed, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient

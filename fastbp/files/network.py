@@ -1,5 +1,6 @@
 """Save and load a network, alone or with the state of its training. `files.container` writes the bytes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -17,18 +18,21 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
                  {"mean_weight"}),
 }
 SETTINGS = STATE - {"theta"}
+# Kinds of files that hold more than networks: (whose they are, to a file, from a file).
+OTHERS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]] = {}
 
 
-def save(path: Path, net: Network) -> None:
+def save(path: Path, net: Any) -> None:
     """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
-    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta.
+    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. Of a fitted estimator of
+    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
         An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
-    net : Network
+    net : Network, or a fitted estimator
 
     Raises
     ------
@@ -50,14 +54,20 @@ def save(path: Path, net: Network) -> None:
     >>> fastbp.load("iris.fastbp")
     Network([4, 8, 3], activation=['sigmoid'], output='softmax', loss='cross_entropy', dtype=float64)
     """
+    for is_its_own, to_file, _ in OTHERS.values():
+        if is_its_own(net):
+            container.write(path, *to_file(net))
+            return
     if not isinstance(net, Network):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
     arrays, settings = pack(net)
     container.write(path, arrays, {**kind("network"), "network": settings})
 
 
-def load(path: Path) -> Network:
-    """The network in a file of `save`, of `Trainer.save` or of a training's checkpoint. Reading executes nothing.
+def load(path: Path) -> Any:
+    """The network, or the estimator, in a file of `save`, of `Trainer.save` or of a training's checkpoint.
+
+    Reading executes nothing.
 
     Raises
     ------
@@ -69,6 +79,8 @@ def load(path: Path) -> Network:
     """
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
+        if isinstance(kind := meta.get("kind"), str) and kind in OTHERS:
+            return OTHERS[kind][2](arrays, meta)
         checked(meta, *KINDS)
         return unpack(_own(arrays), meta["network"])
 

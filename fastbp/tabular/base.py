@@ -11,9 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
+from ..files.estimator import of_type
 from ..network import Network
 from ..sklearn.stochastic import allowed_threads
-from . import choice, folds, frames
+from . import choice, folds, frames, kept
 from .frames import Column
 from .preparation import TabularPreparation, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained, logits
@@ -32,6 +33,7 @@ class BaseTabular(BaseEstimator):
     preparation_: TabularPreparation
     networks_: list[Network]
     validation_score_: float
+    best_epochs_: list[int]
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012  (scikit-learn's form)
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -118,6 +120,38 @@ class BaseTabular(BaseEstimator):
     def _prepared(self, X: Any) -> Matrix:
         check_is_fitted(self)
         return self.preparation_.matrix(self.preparation_.columns_of(X, type(self).__name__))
+
+    def _kept(self) -> tuple[dict[str, Any], list[Network]]:
+        """What files keep beside the parameters: values, and the networks."""
+        check_is_fitted(self)
+        return {
+            "preparation": [self.preparation_.n_bins, self.preparation_.max_levels, self.preparation_._kept()[0]],
+            "best_epochs": self.best_epochs_, "validation_score": float(self.validation_score_), **self._own_kept(),
+        }, self.networks_
+
+    def _own_kept(self) -> dict[str, Any]:
+        """What this class of estimators keeps."""
+        raise NotImplementedError
+
+    def _take(self, values: Any, networks: list[Network]) -> None:
+        """Become what a file has kept."""
+        own = dict(values)
+        bins, levels, columns = own.pop("preparation")
+        preparation = TabularPreparation(bins, levels)
+        preparation._validate_params()
+        preparation._take(columns, [])
+        self.preparation_, self.networks_ = preparation, networks
+        self.n_features_in_ = preparation.n_features_in_
+        if hasattr(preparation, "feature_names_in_"):
+            self.feature_names_in_ = preparation.feature_names_in_
+        self.best_epochs_ = kept.epochs(own, len(networks))
+        self.validation_score_ = of_type(own, "validation_score", float)
+        del own["best_epochs"], own["validation_score"]
+        self._take_own(own, kept.features(preparation.columns_))
+
+    def _take_own(self, values: dict[str, Any], d: int) -> None:
+        """Take what `_own_kept` has kept; the networks must have d inputs."""
+        raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
         return permissive(super().__sklearn_tags__())

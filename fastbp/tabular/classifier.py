@@ -9,8 +9,11 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from ..files.estimator import doubles, number, of_labels, to_labels
+from ..files.strict_json import FormatError
+from ..files.values import fields
 from ..sklearn.labels import class_factors
-from . import calibration, frames
+from . import calibration, frames, kept
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
@@ -159,6 +162,20 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.validation_probabilities_ = p
         self.validation_score_ = (
             float(np.average(right, weights=None if w is None else w[known])) if known.any() else float("nan"))
+
+    def _own_kept(self) -> dict[str, Any]:
+        return {"classes": of_labels(self.classes_), "temperature": float(self.temperature_),
+                "validation_probabilities": self.validation_probabilities_}
+
+    def _take_own(self, values: dict[str, Any], d: int) -> None:
+        fields(values, {"classes", "temperature", "validation_probabilities"}, type(self).__name__)
+        self.classes_ = to_labels(values["classes"], "classes")
+        K = len(self.classes_)
+        self.temperature_ = number(values, "temperature", 1e-3, 1e3)
+        self.validation_probabilities_ = doubles(values, "validation_probabilities", (None, K), finite=False)
+        if (K > 1) != bool(self.networks_):
+            raise FormatError(f"{K} classes have {len(self.networks_)} networks")
+        kept.check_networks(self.networks_, d, K, "softmax")
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict probabilities of the classes.

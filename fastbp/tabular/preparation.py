@@ -11,7 +11,10 @@ from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from . import columns, frames
+from ..files.estimator import names_of, of_type, put_names, words
+from ..files.strict_json import FormatError
+from ..files.values import fields
+from . import columns, frames, kept
 from .columns import Fitted
 from .frames import Column
 
@@ -236,6 +239,21 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         width = max(len(each.name) for each in self.columns_)
         return "\n".join(f"{each.name:<{width}}  {each}" for each in self.columns_)
+
+    def _kept(self) -> tuple[dict[str, Any], list[Any]]:
+        """What files keep beside the parameters."""
+        check_is_fitted(self)
+        return {"columns": [kept.of_column(each) for each in self.columns_], "names": names_of(self)}, []
+
+    def _take(self, values: Any, networks: list[Any]) -> None:
+        """Become what a file has kept."""
+        fields(values, {"columns", "names"}, "preparation")
+        found = of_type(values, "columns", list)
+        if not found or networks:
+            raise FormatError("a preparation has columns and no networks")
+        names = None if values["names"] is None else words(values, "names")
+        self.columns_ = [kept.to_column(each) for each in found]
+        put_names(self, names, len(found))
 
     def __sklearn_tags__(self) -> Any:
         tags = permissive(super().__sklearn_tags__())

@@ -9,7 +9,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 
 from ..engine import checks
-from . import intervals
+from ..files.estimator import doubles, of_type
+from ..files.strict_json import FormatError
+from ..files.values import fields
+from . import intervals, kept
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
@@ -156,6 +159,29 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             scaled = ((a[known] - self.target_mean_) / self.target_scale_ for a in (y, predicted))
             self.validation_score_ = float(r2_score(*scaled, sample_weight=None if w is None else w[known]))
         self.residuals_ = [np.sort(np.abs(y[rows] - self._values(z)), axis=0) for rows, z in held]
+
+    def _own_kept(self) -> dict[str, Any]:
+        names = ("target_mean", "target_scale", "target_low", "target_high", "validation_predictions", "residuals")
+        return {"is_flat": self._is_flat, **{name: getattr(self, f"{name}_") for name in names}}
+
+    def _take_own(self, values: dict[str, Any], d: int) -> None:
+        fields(values, {"is_flat", "target_mean", "target_scale", "target_low", "target_high", "validation_predictions",
+                        "residuals"}, type(self).__name__)
+        self._is_flat = of_type(values, "is_flat", bool)
+        self.target_mean_ = doubles(values, "target_mean", (None,))
+        self.n_outputs_ = K = len(self.target_mean_)
+        self.target_scale_, self.target_low_, self.target_high_ = (
+            doubles(values, name, (K,)) for name in ("target_scale", "target_low", "target_high"))
+        shape = (None,) if self._is_flat else (None, K)
+        self.validation_predictions_ = doubles(values, "validation_predictions", shape, finite=False)
+        self.residuals_ = [doubles({"residuals": r}, "residuals", (None, K)) for r in of_type(values, "residuals", list)]
+        if len(self.residuals_) != len(self.networks_) or not self.networks_ or (self._is_flat and K != 1):
+            raise FormatError("there must be residuals of each network, at least one, and one target if it is flat")
+        if not all((r >= 0).all() and (r[:-1] <= r[1:]).all() for r in self.residuals_):
+            raise FormatError("residuals must be sorted, 0 or more")
+        if (self.target_low_ > self.target_high_).any() or (self.target_scale_ <= 0).any():
+            raise FormatError("target_low must not lie above target_high, nor target_scale below 0")
+        kept.check_networks(self.networks_, d, K, "identity")
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict the targets.
