@@ -6,6 +6,7 @@ networks)`, which becomes them after checking all of it. `files.container` write
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def _parameter(value: Any, name: str, arrays: Arrays) -> Any:
     cls = type(value)
     word = f"{cls.__module__}.{cls.__qualname__}"
     if isinstance(value, Settings) and OBJECTS.get(word) is cls:
-        settings = {key: _parameter(item, f"{name}.{key}", arrays) for key, item in vars(value).items()}
+        settings = {key: _parameter(item, f"{name}.{key}", arrays) for key, item in vars(value).items()
+                    if key in signature(cls).parameters}
         return {"object": [word, settings]}
     if cls is dict:
         return {"pairs": [[_parameter(part, name, arrays) for part in pair] for pair in value.items()]}
