@@ -110,15 +110,15 @@ def _parameter(value: Any, name: str, arrays: Arrays) -> Any:
     word = f"{cls.__module__}.{cls.__qualname__}"
     if isinstance(value, Settings) and OBJECTS.get(word) is cls:
         settings = {key: _parameter(item, f"{name}.{key}", arrays) for key, item in vars(value).items()
-                    if key in signature(cls).parameters}
+                    if key in signature(OBJECTS[word]).parameters}
         return {"object": [word, settings]}
     if cls is dict:
         return {"pairs": [[_parameter(part, name, arrays) for part in pair] for pair in value.items()]}
     try:
         return encode(value, name, arrays)
     except TypeError:
-        raise TypeError(f"a file cannot hold the parameter {name}={value!r:.100}; set_params({name}=...) to another one "
-                        "before saving") from None
+        raise TypeError(f"a file cannot hold the parameter {name}={value!r:.100}; set another one by "
+                        f"set_params({name}=...) before saving") from None
 
 
 def _read_parameter(value: Any, arrays: Arrays) -> Any:

@@ -19,7 +19,9 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
 }
 SETTINGS = STATE - {"theta"}
 # Kinds of files that hold more than networks: (whose they are, to a file, from a file).
-OTHERS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]] = {}
+OTHERS: dict[
+    str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]
+] = {}
 
 
 def save(path: Path, net: Any) -> None:

@@ -24,6 +24,17 @@ TARGETS = ("binary", "multiclass", "multilabel-indicator")
 class Kept:
     """Mixin of both estimators: the network behind coefs_ and intercepts_, and files."""
 
+    loss: str
+    out_activation_: str
+    n_features_in_: int
+    classes_: Any
+    _label_binarizer: LabelBinarizer
+    _announce_classes: Any      # of a classifier
+    _functions: Any
+    _hold: Any
+    _model_of_weights: Any
+    _output: Any
+
     @property
     def network_(self) -> Network:
         """A copy of the network behind coefs_ and intercepts_, with the loss of the fit."""
@@ -48,7 +59,7 @@ class Kept:
         """What files keep beside the parameters: values, and the network of coefs_ and intercepts_."""
         check_is_fitted(self)
         known = vars(self)
-        values = {
+        values: dict[str, Any] = {
             "names": names_of(self), "n_features": int(self.n_features_in_), "out_activation": self.out_activation_,
             "counts": [int(known.get(name, 0)) for name in COUNTS],
             "numbers": [None if known.get(name) is None else float(known[name]) for name in NUMBERS],

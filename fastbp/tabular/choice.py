@@ -22,7 +22,7 @@ def ensemble(
     """
     bins, n = preparation.is_bin_, len(splits)
     tried = min(FIRST, n)
-    chooses = bins.any() and not bins.all() and all(len(held_out) for _, held_out in splits[:tried])
+    chooses = bool(bins.any() and not bins.all()) and all(len(held_out) for _, held_out in splits[:tried])
     with progress.bar(shown, sum(epochs) + sum(epochs[:tried]) * chooses) as report:
 
         def trained(jobs: Sequence[tuple[Task, int]]) -> list[Trained]:

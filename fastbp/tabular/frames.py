@@ -111,7 +111,8 @@ def _to_pandas(X: Any) -> Any:
     try:
         return X.to_pandas()
     except ImportError as error:
-        raise ImportError(f"X is a {type(X).__name__}; reading it needs pandas: pip install pandas ({error})") from error
+        raise ImportError(f"X is a {type(X).__name__}; reading it needs pandas: pip install pandas "
+                          f"({error})") from error
 
 
 def _check_names(names: Sequence[Any]) -> bool:
@@ -245,8 +246,8 @@ def _of_objects(values: Iterable[Any], name: str) -> Column:
 def _by_levels(name: str, codes: NDArray[np.int64], levels: list[Any]) -> Column:
     """A column of these distinct values: numbers, dates or categories, by their types."""
     for level in levels:
-        if isinstance(level, CONTAINERS) or isinstance(level, (complex, np.complexfloating)):
-            what = "Complex data not supported: " if isinstance(level, (complex, np.complexfloating)) else ""
+        if isinstance(level, (*CONTAINERS, complex, np.complexfloating)):
+            what = "" if isinstance(level, CONTAINERS) else "Complex data not supported: "
             raise TypeError(f"{what}column {name!r} holds a {type(level).__name__}; accepted are numbers, strings, "
                             "booleans, dates and missing values")
     column = Column(name, "category", codes, [_plain(level) for level in levels])

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..files.estimator import number, of_type, whole, words
 from ..files.strict_json import FormatError
@@ -75,8 +74,8 @@ def check_networks(networks: list[Network], d: int, K: int, output: str) -> None
     """A FormatError unless each network has d inputs (at least one) and K outputs of this function."""
     for k, net in enumerate(networks):
         if (net.layer_sizes[0], net.layer_sizes[-1], net.output) != (max(d, 1), K, output) or net.dtype != np.float32:
-            raise FormatError(f"network {k} is {net!r:.200}; it must have {max(d, 1)} inputs and {K} outputs ({output}), "
-                              "float32")
+            raise FormatError(f"network {k} is {net!r:.200}; it must have {max(d, 1)} inputs and {K} outputs "
+                              f"({output}), float32")
 
 
 def epochs(kept: dict[str, Any], n: int) -> list[int]:

@@ -166,8 +166,8 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
                 warnings.warn(f"X does not have valid feature names, but {whose} was fitted with feature names",
                               stacklevel=2)
             if len(found) != self.n_features_in_:
-                raise ValueError(f"X has {len(found)} features, but {whose} is expecting {self.n_features_in_} features "
-                                 "as input")
+                raise ValueError(f"X has {len(found)} features, but {whose} is expecting {self.n_features_in_} "
+                                 "features as input")
             return found
         by_name = {column.name: column for column in found}
         missing = [name for name in own if name not in by_name]
@@ -273,4 +273,5 @@ def _listed(title: str, names: Sequence[str], most: int = 5) -> str:
     """Names as scikit-learn lists them."""
     if not names:
         return ""
-    return "\n".join([f"{title}:", *(f"- {name}" for name in sorted(names)[:most]), *["- ..."] * (len(names) > most), ""])
+    more = ["- ..."] * (len(names) > most)
+    return "\n".join([f"{title}:", *(f"- {name}" for name in sorted(names)[:most]), *more, ""])

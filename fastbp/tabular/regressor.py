@@ -174,7 +174,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             doubles(values, name, (K,)) for name in ("target_scale", "target_low", "target_high"))
         shape = (None,) if self._is_flat else (None, K)
         self.validation_predictions_ = doubles(values, "validation_predictions", shape, finite=False)
-        self.residuals_ = [doubles({"residuals": r}, "residuals", (None, K)) for r in of_type(values, "residuals", list)]
+        kept_residuals = of_type(values, "residuals", list)
+        self.residuals_ = [doubles({"residuals": r}, "residuals", (None, K)) for r in kept_residuals]
         if len(self.residuals_) != len(self.networks_) or not self.networks_ or (self._is_flat and K != 1):
             raise FormatError("there must be residuals of each network, at least one, and one target if it is flat")
         if not all((r >= 0).all() and (r[:-1] <= r[1:]).all() for r in self.residuals_):
