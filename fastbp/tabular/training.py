@@ -38,6 +38,8 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.05
     """Part of the steps in which the rate rises."""
+    input_scale: float | None = None
+    """Factor of the learning rate of a diagonal layer in front of the first; None: there is no such layer."""
     smoothing: float = 0.1
     """A class's target is 1 - smoothing + smoothing / K, that of the others smoothing / K."""
 
@@ -154,7 +156,8 @@ def train(job: Job, data: Data, after_epoch: Callable[[], None]) -> Trained:
     steps = -(-len(job.rows) // recipe.batch_size) * job.epochs
     optimizer = optimizer_of(recipe, steps)
     mean_weight = None if task.weights is None else float(task.weights[job.rows].mean())
-    taken = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight)
+    scale = {} if recipe.input_scale is None else {"input_scale": recipe.input_scale}
+    taken = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight, **scale)
     h = np.empty((len(job.held_out), task.n_outputs), np.float32)
     trained, best, least = Trained(net, job.epochs), net.theta.copy(), math.inf
     for epoch in range(1, job.epochs + 1):
