@@ -68,7 +68,11 @@ def test_progress_is_lines_of_text_without_tqdm(monkeypatch):
 
 def test_tables_need_neither_pandas_nor_polars():
     pytest.importorskip("sklearn")
-    done = run("import sys; sys.modules['pandas'] = sys.modules['polars'] = None\n"
+    done = run("import sys\n"
+               "class Missing:\n"
+               "    def find_spec(self, name, path=None, target=None):\n"
+               "        if name.partition('.')[0] in ('pandas', 'polars'): raise ImportError(name)\n"
+               "sys.meta_path.insert(0, Missing())\n"
                "from fastbp.tabular import TabularRegressor\n"
                "X = [[1, 'a'], [2, 'b'], [None, 'a'], [4, 'b']]\n"
                "print(TabularRegressor(2, epochs=1).fit(X, [1, 2, 3, 4]).predict(X).shape)")
