@@ -21,6 +21,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
+| tables, as they are | `fastbp.tabular` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
 | several processes | `distributed` |
 | is it right here? | `check_gradient`, `selftest`, `show_config` |
@@ -39,6 +40,7 @@ except ImportError as error:
 
 from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
@@ -88,7 +90,7 @@ __all__ = [
 ]
 
 
-OPTIONAL = ("plot", "sklearn")      # need matplotlib and scikit-learn: imported where they are asked for
+OPTIONAL = ("plot", "sklearn", "tabular")   # need matplotlib or scikit-learn: imported where they are asked for
 
 
 def __getattr__(name):

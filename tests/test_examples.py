@@ -23,6 +23,7 @@ SAYS = {
     "online.py": r"examples  16000 \.\.: online +(8[5-9]|9\d)\.\d % right",
     "scipy_optimizers.py": r"trust-constr +J = \d\.\d{4}\nby hand   J = 0\.\d{4}",
     "larger_than_memory.py": r"the same bits from the stream: True",
+    "tables.py": r"R\^2: 0\.[89]\d+ of held-out rows, 0\.[89]\d+ of new .*\n90 % .* hold (8[5-9]|9\d) % .*\n.*: True",
     "sklearn_search.py": r"held-out accuracy: 9[6-9]\.\d %",
     "sklearn_learning_curves.py": r"adam +loss 0\.0\d+, held out 0\.\d+, accuracy 9[6-9]\.\d %",
     "reinforce.py": r"seed 0: mean return (4[5-9]\d|500) of 500",
@@ -38,8 +39,10 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside
 
 
 def run(name, *arguments, cwd):
-    if name.startswith("sklearn"):
+    if name.startswith(("sklearn", "tables")):
         pytest.importorskip("sklearn", minversion="1.7")
+    if name.startswith("tables"):
+        pytest.importorskip("pandas")
     command = [sys.executable, "-W", "error", str(FOLDER / name), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, cwd=cwd, env=os.environ | {"MPLBACKEND": "Agg"}

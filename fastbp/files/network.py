@@ -1,6 +1,6 @@
 """Save and load a network, alone or with the state of its training. `files.container` writes the bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,18 +20,23 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
                  {"mean_weight"}),
 }
 SETTINGS = STATE - {"theta"}
+# Kinds of files that hold more than networks: (whose they are, to a file, from a file).
+OTHERS: dict[
+    str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]
+] = {}
 
 
-def save(path: Path, net: Network) -> None:
+def save(path: Path, net: Any) -> None:
     """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
-    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta.
+    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. Of a fitted estimator of
+    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
         An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
-    net : Network
+    net : Network, or a fitted estimator
 
     Raises
     ------
@@ -53,14 +58,20 @@ def save(path: Path, net: Network) -> None:
     >>> fastbp.load("iris.fastbp")
     Network([4, 8, 3], activation=['sigmoid'], output='softmax', loss='cross_entropy', dtype=float64)
     """
+    for is_its_own, to_file, _ in OTHERS.values():
+        if is_its_own(net):
+            container.write(path, *to_file(net))
+            return
     if not isinstance(net, Network):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
     arrays, settings = pack(net)
     container.write(path, arrays, {**kind("network", net, arrays), "network": settings})
 
 
-def load(path: Path, *, loss: Loss | None = None) -> Network:
-    """The network in a file of `save`, of `Trainer.save` or of a training's checkpoint. Reading executes nothing.
+def load(path: Path, *, loss: Loss | None = None) -> Any:
+    """The network, or the estimator, in a file of `save`, of `Trainer.save` or of a training's checkpoint.
+
+    Reading executes nothing.
 
     Parameters
     ----------
@@ -79,6 +90,10 @@ def load(path: Path, *, loss: Loss | None = None) -> Network:
     """
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
+        if isinstance(kind := meta.get("kind"), str) and kind in OTHERS:
+            if loss is not None:
+                raise ValueError(f"loss is for files of networks; this one holds an {kind}")
+            return OTHERS[kind][2](arrays, meta)
         checked(meta, *KINDS)
         fields = added.decode(meta, arrays)
         net = unpack(_own(arrays), meta["network"], fields)

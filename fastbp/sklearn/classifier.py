@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
+from .kept import KeptClassifier
 from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 from .overrides import is_overridden
@@ -21,7 +22,7 @@ from .overrides import is_overridden
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
 
 
-class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
+class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier with scikit-learn's interface, computed by fastbp.
 
     Minimises the cross-entropy of a softmax (three classes or more) or of sigmoids (two classes; several labels).

@@ -14,11 +14,12 @@ from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs, overrides
 from .base import BaseMLP
+from .kept import KeptRegressor
 
 LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as the installed scikit-learn has it
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor with scikit-learn's interface, computed by fastbp.
 
     Minimises the mean loss over the examples plus a penalty of the weights.

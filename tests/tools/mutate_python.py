@@ -87,6 +87,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "files/container": ["test_container.py", "test_files.py", "faults/test_damaged_files.py"],
     "files/added": ["test_added_fields.py"],
     "files/network": ["test_files.py", "test_added_fields.py", "faults/test_damaged_files.py"],
+    "files/estimator": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
     "files/strict_json": ["test_container.py", "test_files.py", "faults/test_damaged_files.py"],
     "files/values": ["test_values.py", "test_states.py", "faults/test_forged_checkpoints.py", "test_checkpoint.py"],
     "training/__init__": NAMES,
@@ -138,6 +139,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "sklearn/fitting": ["test_sklearn_additions.py", "test_sklearn_engine.py", "test_sklearn_stopping.py",
                         "test_sklearn_estimators.py", "test_sklearn_checkpoint.py"],
     "sklearn/inputs": ["test_sklearn_additions.py", "test_sklearn_estimators.py", "test_sklearn_engine.py"],
+    "sklearn/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
     "sklearn/labels": ["test_sklearn_estimators.py", "test_sklearn_dropin.py", "test_sklearn_additions.py"],
     "sklearn/lbfgs": ["test_sklearn_engine.py", "test_sklearn_additions.py", "test_sklearn_estimators.py",
                       "test_sklearn_equality.py"],
@@ -150,6 +152,10 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "sklearn/regressor": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py"],
     "sklearn/stochastic": ["test_sklearn_engine.py", "test_sklearn_additions.py", "test_sklearn_estimators.py",
                            "test_sklearn_reach.py"],
+    **{f"tabular/{name}": ["test_tabular.py", "test_tabular_preparation.py"] for name in (
+        "__init__", "base", "calibration", "choice", "classifier", "columns", "folds", "frames", "intervals",
+        "preparation", "progress", "regressor", "training")},
+    "tabular/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
 }
 # module -> regular expression of the mutated line, " => " and one of what becomes of it where that matters -> why no
 # test can tell
