@@ -11,9 +11,10 @@ from ..engine import classes, sums, threads
 from ..engine.data import Data
 from ..history import History
 from ..network import Network
+from . import kinds
 from .feed import PIECE
 from .rule import NO_RATES
-from .steps import LARGE, Steps
+from .steps import Steps
 
 RATES = 4096    # learning rates of a schedule that are drawn together, if they are those of several epochs
 
@@ -25,9 +26,8 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
     return (
         steps.compiled is not None and data.counts is None and not steps.regularisation.batch_lam
         and not data.outside and (not shuffle or (window == m and m <= PIECE))
-        and not (batch_size == 1 and steps.online)
-        and not (batch_size > LARGE * sums.LOWEST
-                 and batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
+        and not kinds.is_online(steps, batch_size)
+        and not kinds.is_large(steps, batch_size)
         and sums.operations(steps.plan, size) < threads.SHARED
     )
 

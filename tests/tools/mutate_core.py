@@ -26,6 +26,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation", "own_compiled"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
+    "kernels/outputs.h": ["outside", "network", "losses", "each"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/park.h": ["crew", "crew_kept", "processes"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
@@ -57,6 +58,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_few.pxd": ["calls", "core_edges"],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries", "own_compiled"],
     "_memory.pxd": ["entries_kept", "entries"],
+    "_online.pxd": ["core_edges", "trainer"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout", "own_losses"],
     "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
                     "outside", "each"],
@@ -114,6 +116,7 @@ EXPLAINED = {
     "kernels/online.h": {
         r"vec sum\[9\];": "room for a sum that is not made",
     },
+    "kernels/outputs.h": ["outside", "network", "losses", "each"],
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
     },
