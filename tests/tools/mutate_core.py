@@ -116,7 +116,6 @@ EXPLAINED = {
     "kernels/online.h": {
         r"vec sum\[9\];": "room for a sum that is not made",
     },
-    "kernels/outputs.h": ["outside", "network", "losses", "each"],
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
     },
