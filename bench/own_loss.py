@@ -1,5 +1,6 @@
-"""What a loss of one's own costs: the call of a function in Python for each batch, a compiled one for each example, and
-a policy-gradient update beside PyTorch's eager one.
+"""What a loss of one's own costs: the call of a function in Python for each batch, a compiled one for each example,
+steps along gradients from outside, the norms of each example's gradient, and a policy-gradient update beside PyTorch's
+eager one.
 
     python -m bench.own_loss
 """
@@ -91,6 +92,32 @@ def overheads():
             print(f"compiled, batch size {size}: {other / built_in:.2f} times the built-in loss")
 
 
+def outside():
+    """Steps along gradients from outside beside `Trainer.step`, and the norms of all gradients beside one gradient."""
+    rng = np.random.default_rng(0)
+    for m in (1, 32):
+        X, Y = rng.standard_normal((m, 20)), rng.standard_normal((m, 1))
+        nets = [fastbp.Network([20, 30, 1], activation="tanh", output="identity", seed=0) for _ in range(2)]
+        one, other = (fastbp.Trainer(net, fastbp.Adam()) for net in nets)
+        G = np.zeros((m, 1))
+
+        def along(trainer=other, X=X, G=G):
+            trainer.forward(X)
+            trainer.step(X, gradient=G)
+
+        times = microseconds([lambda t=one, X=X, Y=Y: [t.step(X, Y) for _ in range(2000)],
+                              lambda along=along: [along() for _ in range(2000)]], 2000)
+        print(f"Trainer.step, {m} examples: {times[0]:.2f} us; forward and step(gradient=): {times[1]:.2f} us, "
+              f"{times[1] - times[0]:.2f} more")
+    for m, layers in ((32, [20, 30, 1]), (1000, [20, 30, 1]), (1000, [784, 100, 10])):
+        X, Y = rng.standard_normal((m, layers[0])), rng.standard_normal((m, layers[-1]))
+        net = fastbp.Network(layers, activation="tanh", output="identity", seed=0)
+        times = microseconds([lambda net=net, X=X, Y=Y: net.cost_and_gradient(X, Y, n_threads=1),
+                              lambda net=net, X=X, Y=Y: net.gradient_norms(X, Y, n_threads=1)], 1, 201)
+        name = "-".join(map(str, layers))
+        print(f"gradient_norms of {m} examples of {name}: {times[1] / times[0]:.2f} times one gradient")
+
+
 def policy_gradient(z, Y, w):
     """Y has the columns action and advantage"""
     right, advantage = np.eye(2)[Y[:, 0].astype(int)], Y[:, 1]
@@ -129,5 +156,6 @@ def reinforcement(m=64):
 
 if __name__ == "__main__":
     overheads()
+    outside()
     for m in (16, 64, 500):
         reinforcement(m)

@@ -17,7 +17,8 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
-| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
+| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
+| scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
@@ -42,6 +43,7 @@ from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .lbfgs import LBFGS
 from .many import Ensemble, train_many
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
@@ -53,6 +55,7 @@ from .training.trainer import Trainer
 from .verify import selftest
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",

@@ -13,7 +13,7 @@ from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
 from .engine import checks, initialize, memory, objective, sums
 from .engine.data import Data
-from .engine.plan import Plan, pair
+from .engine.plan import SMOOTHING, Plan, pair
 from .evaluation import cost_of, evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
@@ -49,6 +49,9 @@ class Network(Derivatives):
         Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
         Of loss="quantile": the output learns this quantile of y given x, in (0, 1); 0.5 is the median.
+    label_smoothing : float
+        Of loss="cross_entropy", a in [0, 1): J and D take (1 - a) y + a/K in place of y, K = 2 with sigmoid. So do
+        training, `cost`, `cost_and_gradient` and `gradients`; `evaluate`, val_J and metrics take y itself.
     dtype : numpy.float32 or numpy.float64
         Of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
@@ -85,11 +88,13 @@ class Network(Derivatives):
     def __init__(
         self, layer_sizes: Iterable[SupportsIndex], *, activation: str | list[str] | tuple[str, ...] = "sigmoid",
         output: str | None = None, loss: Loss | None = None, huber_delta: Number | None = None,
-        quantile: Number | None = None, dtype: DTypeLike = np.float64,
+        quantile: Number | None = None, label_smoothing: Number = 0.0, dtype: DTypeLike = np.float64,
         init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform", eps: Number | None = None,
         seed: Seed = None,
     ) -> None:
-        plan = Plan(layer_sizes, activation, *pair(output, loss), huber_delta=huber_delta, quantile=quantile)
+        smoothing = checks.number(label_smoothing, SMOOTHING, high=1) or None
+        plan = Plan(layer_sizes, activation, *pair(output, loss), huber_delta=huber_delta, quantile=quantile,
+                    label_smoothing=smoothing)
         dtype = checks.float_dtype(dtype)
         self._hold(plan, memory.fixed(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
@@ -354,6 +359,8 @@ class Network(Derivatives):
         self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, comm: Comm | Group | None = None,
     ) -> Evaluation:
         """The mean cost without penalty and, for classes, the fraction of the examples in the right class.
+
+        The cost is that of Y itself, without label smoothing.
 
         Right is the largest output (labels, or one 1 a row), or every output on the right side of the middle of its
         range (K = 1, or several labels an example). comm as for `cost_and_gradient`.

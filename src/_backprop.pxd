@@ -33,7 +33,7 @@ from _kernels cimport (
 
 
 cdef enum:
-    SHARE = 8       # units of a layer that go to one member together: a multiple of the rows of a tile
+    UNITS = 8       # units of a layer that go to one member together: a multiple of the rows of a tile
     CACHED = 1 << 18    # most weights of a layer that are read again for each panel
     PANELS = 8          # panels that larger layers compute together, for one read of their weights
     AT_ONCE = 1 << 26   # multiply-adds after which a large layer checks whether to stop
@@ -51,8 +51,8 @@ cdef extern from "team.h":
     bint team_cuts(team_t *team) noexcept nogil
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil
-    void team_abandon(team_t *team) noexcept nogil
-    Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
+    void team_want_no_stop(team_t *team) noexcept nogil
+    Py_ssize_t team_portion(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 
 cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
@@ -123,7 +123,7 @@ cdef inline Py_ssize_t next_units(
     """The end, at most j, of the units from i on that are computed before the next check of the team; 0 means stop."""
     if p.panels == 1:
         return j
-    return 0 if team_cuts(team) else min(j, i + max(SHARE, AT_ONCE // work_of_one // SHARE * SHARE))
+    return 0 if team_cuts(team) else min(j, i + max(UNITS, AT_ONCE // work_of_one // UNITS * UNITS))
 
 
 cdef inline void forward(
@@ -232,8 +232,8 @@ cdef inline void learn_block(
             A = rows_of_X(p, data, first, work, B, &lda)
             if A == NULL:
                 A = work + B * p.rows[0]
-        i = team_share(<const team_t *>team, n, SHARE, member)
-        j = team_share(<const team_t *>team, n, SHARE, member + 1)
+        i = team_portion(<const team_t *>team, n, UNITS, member)
+        j = team_portion(<const team_t *>team, n, UNITS, member + 1)
         if i < j and l > 1 and n <= NARROW:
             narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
                          <const floating *>(work + B * p.fed[l - 1]), add, Delta + p.theta[l])
@@ -258,8 +258,8 @@ cdef inline double accumulate_block(
     cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0
     cdef floating *X
-    at = team_share(team, m, panel, member)
-    end_at = team_share(team, m, panel, member + 1)
+    at = team_portion(team, m, panel, member)
+    end_at = team_portion(team, m, panel, member + 1)
     X = work + B * p.a[0] + at * p.s[0]     # p.panels panels; the next ones overwrite them: not needed after forward
     while at < end_at:
         end_chunk = min(at + chunk, end_at)

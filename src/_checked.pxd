@@ -26,7 +26,7 @@ cdef extern from *:
 cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
     WRITE = READ | PyBUF_WRITABLE
-    ARRAYS = 8                  # most arrays of one call
+    ARRAYS = 12                 # most arrays of one call
     LARGEST_LAYER = 2147483646  # most units, as in fastbp/engine/plan.py
     LINE = 64                   # bytes of a cache line
 

@@ -61,6 +61,7 @@ cdef extern from "kernels.h":
         double t
         double rate
         double scalars[1]
+        double factor[2]
 
     double seconds "fastbp_seconds"() noexcept nogil
     unsigned enter "fastbp_enter"() noexcept nogil
@@ -68,8 +69,7 @@ cdef extern from "kernels.h":
 
     ctypedef struct kernels_f32:
         Py_ssize_t panel, lanes
-        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                          float *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*load_labels)(const examples_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
                             float *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
@@ -97,6 +97,9 @@ cdef extern from "kernels.h":
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
                            float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const float *) noexcept nogil
+        void (*unfold)(Py_ssize_t, Py_ssize_t, double, double, double, const float *, const float *, const float *,
+                       float *, float *) noexcept nogil
+        void (*fold)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, float, float, const float *, float *, float *,
                         float *, float *) noexcept nogil
@@ -137,6 +140,9 @@ cdef extern from "kernels.h":
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,
                            double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const double *) noexcept nogil
+        void (*unfold)(Py_ssize_t, Py_ssize_t, double, double, double, const double *, const double *, const double *,
+                       double *, double *) noexcept nogil
+        void (*fold)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
                         double *, double *) noexcept nogil

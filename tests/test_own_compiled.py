@@ -224,4 +224,4 @@ def test_compiled_code_refuses_an_own_loss_that_it_cannot_call(library):
     code = compiled.plan.code.copy()
     code[7, 0] += 2
     with pytest.raises(ValueError, match="plan is the code of no network"):
-        _backprop.predict(code, compiled.theta, _backprop.Examples(X), 0, 8, np.empty(0), 8, Y, 1.0, _backprop.Team(1))
+        _backprop.predict(code, compiled.theta, _backprop.Examples(X), 0, 8, np.empty(0), 8, Y, 1.0)

@@ -133,6 +133,23 @@ def test_an_exception_inside_leaves_theta_at_the_last_step():
     assert (nets[0].theta == nets[1].theta).all()
 
 
+def distance(z, Y, w):
+    assert np.isfinite(z).all()
+    e = z - Y
+    return np.abs(e).sum(axis=1), np.sign(e)
+
+
+@pytest.mark.parametrize("loss", [distance, "absolute_error"])
+@pytest.mark.parametrize("m", [40, 4000])
+def test_outputs_that_are_no_longer_finite_are_a_divergence_as_with_built_in_losses(loss, m):
+    net = fastbp.Network([3, 4, 2], activation="identity", loss=loss, seed=0)
+    before = net.theta.copy()
+    with pytest.raises(fastbp.DivergenceError):
+        fastbp.train(net, np.tile(X, (m // 40, 1)), np.tile(Y, (m // 40, 1)), epochs=2, batch_size=m // 4, l1=1e-3,
+                     optimizer=fastbp.SGD(1.7e308), shuffle=False)
+    assert (net.theta == before).all()
+
+
 @pytest.mark.parametrize("loss", [3, None.__class__, int, b"squared_error", [squared], "fastbp:Network", "a:b"])
 def test_what_is_no_loss(loss):
     with pytest.raises((TypeError, ValueError), match=r"^loss "):

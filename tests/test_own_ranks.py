@@ -139,3 +139,20 @@ def test_errors_reach_all_ranks():
             return bool((net.theta == before).all())
 
         assert all_of(2, on_rank) == [True, True]
+
+
+def test_outputs_that_are_no_longer_finite_are_a_divergence_on_every_rank():
+    X, Y, _ = examples("hinge")
+
+    def mine(z, Y, w):
+        assert np.isfinite(z).all()
+        return np.abs(z).sum(axis=1), np.sign(z)
+
+    def on_rank(comm):
+        net = fastbp.Network([4, 3, 1], activation="identity", loss=mine, seed=0)
+        before = net.theta.copy()
+        with pytest.raises(fastbp.DivergenceError):
+            fastbp.train(net, X, Y, epochs=2, batch_size=60, optimizer=fastbp.SGD(1.7e308), comm=comm)
+        return bool((net.theta == before).all())
+
+    assert all_of(2, on_rank) == [True, True]

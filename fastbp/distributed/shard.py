@@ -1,5 +1,6 @@
 """One rank's rows of data that lie on all ranks."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,6 +104,16 @@ class Shard:
         cost, _, _ = total(theta, sum_of)
         Delta += total.Delta
         return cost
+
+    @property
+    def plain(self) -> "Shard":
+        """The same examples for a network without label smoothing."""
+        parts = [each.plain for each in self.parts]
+        if parts[0] is self.parts[0]:
+            return self
+        other = copy.copy(self)
+        other.parts, other.plan = parts, parts[0].plan
+        return other
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> None:
         """None: the ranks always sum together."""

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .._backprop import Examples
 from .._types import Classes, Count, Doubles, Floats
 from . import checks, classes, outside, own, sums
-from .plan import Plan
+from .plan import SMOOTHING, Plan
 
 
 class Data:
@@ -48,6 +48,7 @@ class Data:
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
+    _plain: Self | None = None  # what plain has made of it
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
@@ -144,6 +145,16 @@ class Data:
             other.given = self.given
         return self._other
 
+    @property
+    def plain(self) -> Self:
+        """The same examples for a network without label smoothing. Kept for the next call."""
+        if SMOOTHING not in self.plan.loss_parameters:
+            return self
+        if self._plain is None:
+            other = type(self).of(self.plan.plain, self.X, self.dense, self.labels, self.w)
+            other.scale, other.counts, other._made, self._plain = self.scale, self.counts, self._made, other
+        return self._plain
+
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
         """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or
         the sum of their counts. None: that is the sum of their weights too."""
@@ -161,6 +172,11 @@ class Data:
         if self.outside:
             return self._outside(theta, Delta, n_threads)
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)
+
+    @property
+    def is_few(self) -> bool:
+        """May compiled code take all examples in one call?"""
+        return not self.outside and sums.are_few(self.plan, self.m)
 
     def _outside(self, theta: Floats, Delta: Floats, n_threads: Count | None) -> float:
         """`accumulate` for a loss in Python."""
@@ -189,7 +205,7 @@ class Data:
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any:
         """J, or (J, D), by `sums.evaluator`; None if it does not take these examples or this theta."""
-        if self.outside or not sums.are_few(self.plan, self.m):
+        if not self.is_few:
             return None
         if self._few is None or self._few[0] != theta.dtype:
             self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()

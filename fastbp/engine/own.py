@@ -5,8 +5,10 @@ Compiled: double f(int K, const double *z, const double *y, double *delta, void 
 delta for a float32 network.
 """
 
+import functools
 import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from .. import _kernels
 from .._types import Floats
 from . import checks
 
+LARGEST = 2.0**53   # a parameter in a file
 LAST = "<locals>", "<lambda>"   # in names that cannot be imported
 DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
 COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
@@ -30,6 +33,8 @@ class OwnLoss:
         None: a file has named a loss that is not there.
     name : str, optional
         The importable name, module:name; None finds it, if there is one.
+    parameters : dict, optional
+        Numbers that the function of this name is called with; None finds them, for a functools.partial.
 
     Attributes
     ----------
@@ -39,8 +44,11 @@ class OwnLoss:
         Of a compiled function and of its last argument.
     """
 
-    def __init__(self, function: Any, name: str | None = None) -> None:
+    def __init__(
+        self, function: Any, name: str | None = None, parameters: Mapping[str, float] | None = None,
+    ) -> None:
         self.function, self.name = function, _importable(function) if name is None else name
+        self.parameters = dict(parameters or {}) if name is not None or parameters else _parameters_of(function)
         self.dtype: np.dtype[np.floating[Any]] | None = None
         self.address = self.user = 0
         if _is_low_level(function):
@@ -55,11 +63,13 @@ class OwnLoss:
         if not isinstance(other, OwnLoss):
             return NotImplemented
         if self.dtype is None or other.dtype is None:
-            return self.function is other.function and self.name == other.name
+            if self.name is None:
+                return self.function is other.function
+            return (self.name, self.parameters) == (other.name, other.parameters)
         return (self.dtype, self.address, self.user) == (other.dtype, other.address, other.user)
 
     def __hash__(self) -> int:
-        return hash((id(self.function) if self.dtype is None else 0, self.address, self.user))
+        return hash((self.name, self.address, self.user))
 
     def __copy__(self) -> "OwnLoss":
         return self
@@ -71,7 +81,7 @@ class OwnLoss:
         if self.dtype is not None:
             raise TypeError("loss is a LowLevelCallable, an address in this process, which cannot be pickled; save the "
                             "network without it: make one with a built-in loss and the same theta")
-        return OwnLoss, (self.function, self.name)
+        return OwnLoss, (self.function, self.name, self.parameters)
 
     @property
     def told(self) -> str:
@@ -84,9 +94,18 @@ class OwnLoss:
         if self.name is None:
             raise ValueError(
                 f"loss is {self.told}, which has no importable name, so that no file can keep it; define it with def "
-                "at the top of a module" if self.dtype is None else
+                "at the top of a module, and give it numbers by functools.partial(f, name=number)"
+                if self.dtype is None else
                 "loss is a LowLevelCallable, which has no importable name, so that no file can keep it")
         return self.name
+
+    def with_parameters(self, kept: Mapping[str, float]) -> "OwnLoss":
+        """The loss with the parameters of a file; a ValueError if it has others."""
+        if self.parameters == kept:
+            return self
+        if self.parameters or self.dtype is not None:
+            raise ValueError(f"loss has the parameters {self.parameters!r}; the file has {kept!r}")
+        return OwnLoss(functools.partial(self.function, **kept))
 
     def check_dtype(self, dtype: DTypeLike) -> None:
         """A ValueError if the compiled function is for another dtype."""
@@ -214,8 +233,24 @@ def _dtype_of(signature: str) -> np.dtype[np.floating[Any]]:
                      f"{COMPILED.format('float')!r}")
 
 
+def _parameters_of(function: Any) -> dict[str, float]:
+    """The numbers that a functools.partial gives an importable function; {} for any other function."""
+    given = function.keywords if isinstance(function, functools.partial) and _importable(function) else {}
+    return {name: number.item() if isinstance(number, np.generic) else number for name, number in given.items()}
+
+
+def _is_parameter(value: Any) -> bool:
+    """Is it a number that a file keeps exactly?"""
+    plain = value.item() if isinstance(value, (np.integer, np.floating)) else value
+    return type(plain) in (int, float) and math.isfinite(plain) and abs(plain) <= LARGEST
+
+
 def _importable(function: Any) -> str | None:
-    """module:name, by which the function can be found; None if there is none."""
+    """module:name, by which the function, or that of a functools.partial with numbers by name, can be found; None if
+    there is none."""
+    if isinstance(function, functools.partial):
+        plain = not function.args and all(map(_is_parameter, function.keywords.values()))
+        return _importable(function.func) if plain else None
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or any(part in name for part in LAST):
         return None

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from .. import _kernels, words
 from .._types import Number, Scalar
-from . import checks, own
+from . import checks, own, threads
 from .own import OwnLoss
 
 LOSS_OF = {"sigmoid": "cross_entropy", "softmax": "cross_entropy", "exp": "poisson"}  # any other: squared_error
 OUTPUT_OF = {"cross_entropy": "sigmoid", "poisson": "exp"}  # any other: identity
 BLAS_LIMIT = 2**31 - 2  # units of the largest layer: BLAS counts in 32 bits
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
+SMOOTHING = "label_smoothing"
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the second-level cache
 
@@ -59,7 +60,7 @@ class Plan:
         loss is "own" for a loss of the caller's own.
     own : OwnLoss, or None
     loss_parameters : dict
-        Name and value of the loss's own parameter; empty if it has none.
+        Name and value of the loss's own parameter; empty if it has none, or no label smoothing.
     shapes : list of (rows, columns)
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
@@ -70,6 +71,8 @@ class Plan:
         The same for the compiled core; src/_backprop.pxd describes its rows.
     units : int
         Values that one example needs in the workspace.
+    kept : Kept
+        The threads of this network's calls.
     """
 
     def __init__(
@@ -92,7 +95,7 @@ class Plan:
         if self.own is None and (self.output, self.loss) not in _kernels.pairs:
             accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
             raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
-        self.loss_parameters = _parameters(self.loss, parameters)
+        self.loss_parameters = _parameters(self.loss, parameters) if self.own is None else _of_own(self.own, parameters)
         if self.output == "softmax" and self.layer_sizes[-1] < 2:
             raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
 
@@ -101,12 +104,23 @@ class Plan:
         for rows, columns in self.shapes:
             self.offsets.append(self.offsets[-1] + rows * columns)
         self.lowest, self.highest = _kernels.outputs[self.output][1:]
+        self.kept = threads.Kept()
         self._encode(())
 
     def dropping(self, rates: Sequence[float]) -> Self:
         """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
         plan = copy.copy(self)
         plan._encode(rates)
+        return plan
+
+    @property
+    def plain(self) -> Self:
+        """The same network without label smoothing, as evaluations see it."""
+        if SMOOTHING not in self.loss_parameters:
+            return self
+        plan = copy.copy(self)
+        plan.loss_parameters = {}
+        plan._encode(self.dropout)
         return plan
 
     def set_masks(self, seed: int, step: int, first: int = 0) -> None:
@@ -190,6 +204,13 @@ class Plan:
         )
 
 
+def _of_own(loss: OwnLoss, given: Mapping[str, Number | None]) -> dict[str, float]:
+    """The parameters of a caller's own loss; those that are given must be the same."""
+    if any(value is not None for value in given.values()) and given != loss.parameters:
+        _parameters("own", {name: value for name, value in given.items() if value != loss.parameters.get(name)})
+    return dict(loss.parameters)
+
+
 def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, float]:
     """The parameter of the loss by name, {} if it has none; None means the usual value."""
     _, name, usual, below = _kernels.losses.get(loss, (0, None, 0, 0))
@@ -200,6 +221,9 @@ def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, floa
     if name is None:
         return {}
     value = given.get(name)
+    if name == SMOOTHING:
+        smoothing = 0.0 if value is None else checks.number(value, name, high=below)
+        return {name: smoothing} if smoothing else {}
     return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
 
 

@@ -27,7 +27,7 @@ from ..training.stretch import Room, can_watch, held_into, watch
 from .shared import Shared
 
 ZERO, EMPTY = ("dropout", "input_dropout"), ("callbacks", "metrics")      # what a quick training does not have
-NONE = ("sample_weight", "mean_weight", "free")
+NONE = ("sample_weight", "mean_weight", "free", "learning_rate_factors", "input_scale")
 PENALTIES = ("weight_decay", "lam", "l1", "clip_value", "clip_norm")
 FIXED = (float, int)
 Look = Callable[[Any], None]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Flag, Free, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Factors, Flag, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..engine import checks, explain, threads
 from ..history import History
@@ -37,6 +37,7 @@ def train_many(
     input_dropout: Number | Many = 0.0, sample_weight: ArrayLike | Many | None = None, shuffle: Flag | Many = True,
     metrics: Sequence[str | Callable[..., Any]] | Many = (), callbacks: Sequence[object] | Many = (),
     seed: Seed | Many = None, mean_weight: Number | Many | None = None, free: Free | Many | None = None,
+    learning_rate_factors: Factors | Many | None = None, input_scale: Number | Many | None = None,
 ) -> list[History]:
     """Train many networks, each as `train` would, with the same bits: on shared examples, side by side in threads.
 
@@ -74,7 +75,7 @@ def train_many(
         Each rank calls `train_many` with the same arguments and trains a share of the networks. All ranks get all
         results. Start values and fresh seeds are those of rank 0.
     optimizer, epochs, batch_size, weight_decay, lam, l1, clip_value, clip_norm, dropout, input_dropout, shuffle, seed,
-    mean_weight, free
+    mean_weight, free, learning_rate_factors, input_scale
         As for `train`.
     sample_weight : (m,), or a list of such arrays, optional
         A weight for each row of X. Validation counts each example once.
@@ -117,7 +118,7 @@ def train_many(
         "batch_size": batch_size, "weight_decay": weight_decay, "lam": lam, "l1": l1, "clip_value": clip_value,
         "clip_norm": clip_norm, "dropout": dropout, "input_dropout": input_dropout, "sample_weight": sample_weight,
         "shuffle": shuffle, "metrics": metrics, "callbacks": callbacks, "seed": seed, "mean_weight": mean_weight,
-        "free": free,
+        "free": free, "learning_rate_factors": learning_rate_factors, "input_scale": input_scale,
     }
     if comm is not None:
         if checkpoint is not None or resume is not None:

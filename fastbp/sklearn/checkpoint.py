@@ -183,7 +183,7 @@ def _parameters(estimator):
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
     own_loss = own.of(parameters["loss"])
     if own_loss is not None:
-        parameters["loss"] = own_loss.kept
+        parameters["loss"] = f"{own_loss.kept} {own_loss.parameters}" if own_loss.parameters else own_loss.kept
     return states.of_optimizer(type(estimator)(**parameters))["settings"]
 
 

@@ -1,17 +1,23 @@
 """Steps of a network whose loss is a function in Python: z(L) of a batch, the function, back from its slopes, learn."""
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _epoch
+from .. import _epoch, _kernels
 from .._backprop import Examples
-from ..engine import outside
+from .._types import Floats
+from ..engine import checks, outside
 from ..engine.data import Data
 from .kinds import Batches
 
 MOVED = "loss has changed theta of its network, or the optimizer, while it was called"
+
+
+def is_finite(z: Floats) -> bool:
+    return _kernels.first_nonfinite(z, checks.LARGEST) < 0
 
 
 class OwnSteps:
@@ -54,11 +60,13 @@ class OwnSteps:
                 continue
             divisor = m_b if divisors is None else float(divisors[first // size])
             z = self._few.forward(rows, steps.theta, *self._masks(), first, last)
-            cost, slopes = 0.0, None
+            cost, slopes = math.nan, None
             if z is None:
                 cost = self._many(rows, first, last, data, order)
-            else:
+            elif is_finite(z):
                 cost, slopes = steps.plan.own(z, *data.batch(first, last, order))
+            if math.isnan(cost):    # theta has diverged, which is seen at the end of the epoch
+                return math.nan, weight + m_b
             cost /= scale
             rates = batches.rates[int(steps.taken[0]) - began :]
             if slopes is None:
@@ -76,11 +84,16 @@ class OwnSteps:
         return (self.steps.dropout_seed, int(self.steps.taken[0])) if self.steps.dropout else (0, 0)
 
     def _many(self, rows: Examples, first: int, last: int, data: Data, order: NDArray[np.int64] | None) -> float:
-        """Delta := the sum over a batch of many examples; returns the sum of their costs, in units of the caller."""
+        """Delta := the sum over a batch of many examples; returns the sum of their costs, in units of the caller.
+
+        NaN if z(L) is not finite; nothing is done then.
+        """
         steps, m, dtype = self.steps, last - first, self.steps.theta.dtype
         steps.set_masks(first)
         kept = outside.room(steps.plan, m, dtype)
         z = outside.forward(steps.plan, steps.theta, rows, m, first=first, kept=kept, n_threads=steps.n_threads)
+        if not is_finite(z):
+            return math.nan
         cost: float
         cost, slopes = steps.plan.own(z, *data.batch(first, last, order))
         G = steps.plan.own.slopes(slopes, m, z.shape[1], dtype)

@@ -54,6 +54,7 @@ typedef struct {
     double t, rate;                             /* the number of the step, from 1, and its learning rate */
     double scalars[SCALARS];                    /* what the rule keeps between steps besides its slots */
     double now[4];                              /* what it computes from t and rate for all parameters */
+    double factor[2];                           /* of the learning rate of the weights and of the biases */
 } step_t;
 
 /* A clock that only goes forward, in seconds. */
@@ -135,6 +136,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                            const real *Theta, real *Delta);                                                       \
         /* sum of x_i^2, n elements */                                                                            \
         double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
+        /* a diagonal layer in front of Theta(1): see update.h */                                                 \
+        void (*unfold)(ptrdiff_t rows, ptrdiff_t columns, double scale, double c, double clip, const real *Theta, \
+                       const real *W, const real *s, real *Delta, real *slopes);                                  \
+        void (*fold)(ptrdiff_t rows, ptrdiff_t columns, const real *W, const real *s, real *Theta);               \
         /* sets now and scalars of this step, from t and rate */                                                  \
         void (*begin_step)(step_t *step);                                                                         \
         /* D = scale Delta + c Theta, without c in the bias column; then the rule, one function each. All         \

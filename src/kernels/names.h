@@ -19,7 +19,7 @@
 
 /* X(name, parameter, usual, below): the name of its parameter or NULL, the default, and the bound it must lie below. */
 #define LOSSES(X)                                                                                                 \
-    X(cross_entropy, NULL, 0, 0) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                              \
+    X(cross_entropy, "label_smoothing", 0, 1) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                 \
     X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
 /* X(name, settings, scalars, slots, asks, names of the slots): how many of each the rule has. If asks > 0, the rule

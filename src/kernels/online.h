@@ -131,10 +131,12 @@ static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t 
     if (output == OUTPUT_softmax) {
         real zmax, others, eh = 0, eh_others = 0;
         const real log_sum = FN(softmax_row)(K, z, h, &zmax, &others);
+        SMOOTH(parameter, (double)K)    /* parameter is 0 without cross_entropy */
         for (ptrdiff_t k = 0; k < K; k++) {
-            delta[k] = h[k] > (real)0.5 ? ((real)1 - y[k]) - others : h[k] - y[k];
+            const real yk = keep * y[k] + share;
+            delta[k] = h[k] > (real)0.5 ? ((real)1 - yk) - others : h[k] - yk;
             if (loss == LOSS_cross_entropy)
-                sum += (double)y[k] * (((double)zmax - (double)z[k]) + (double)log_sum);
+                sum += (double)yk * (((double)zmax - (double)z[k]) + (double)log_sum);
             else
                 sum += 0.5 * (double)delta[k] * (double)delta[k];
             eh += delta[k] * h[k];

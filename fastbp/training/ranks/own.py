@@ -1,11 +1,13 @@
 """The batches of one step of all ranks, for a loss in Python: it sees all of them on every rank."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..._types import Floats
 from ...distributed.group import Group
 from ...distributed.own import Share, Together
+from ..own import is_finite
 from ..steps import Steps
 from .batches import Batch
 
@@ -38,6 +40,8 @@ class OwnBatches:
         assert batch is not None
         if not self._together.weight:
             return 0.0
+        if not is_finite(self._together.z):     # theta has diverged, which is seen at the end of the epoch
+            return math.nan
         cost = self._together.bring(i, Delta)
         if batch.data.scale != 1:   # weights count in units of it
             Delta /= Delta.dtype.type(batch.data.scale)

@@ -12,8 +12,10 @@ from ... import _epoch
 from ..._types import Comm, Count, Value
 from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
-from ...engine import checks, frozen, sums, threads
+from ...engine import checks, factors, frozen, sums, threads
 from ...engine.data import Data
+from ...lbfgs import LBFGS
+from .. import diagonal
 from ..rule import Fit
 from ..steps import Steps
 from . import batches
@@ -51,6 +53,8 @@ class RankSteps:
 
         def begin() -> Steps:
             steps = make(group.threads(n_threads))
+            if isinstance(steps.optimizer, LBFGS):
+                raise ValueError("LBFGS works in one process; minimize(method=\"L-BFGS\") takes comm")
             self.sync_every = None if sync_every is None else checks.count(sync_every, "sync_every")
             if sync_every is not None and group.own > 1:
                 raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
@@ -87,7 +91,9 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan), "parts": group.parts,
+            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan),
+            "learning_rate_factors": factors.told(own.factors),
+            "input_scale": None if own.diagonal is None else own.diagonal.factor, "parts": group.parts,
             "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
@@ -131,8 +137,9 @@ class RankSteps:
                 data, rows = self._rows(X, Y, sample_weight, order)
                 longest = max(1, len(rows) // group.own)
                 longest = longest if size is None else min(longest, batches.share(size, group, 0))
+                operations = sums.operations(self.own.net.plan, longest)
                 self.own.crew = stack.enter_context(threads.crew(
-                    self.own.n_threads, sums.operations(self.own.net.plan, longest), max(1, len(rows) / longest)))
+                    self.own.plan.kept, self.own.n_threads, operations, max(1, len(rows) / longest)))
                 return list(self._cut(data, rows, size))
 
             for m_b_J, m_b in self.steps(prepare):
@@ -224,8 +231,8 @@ class RankSteps:
         self._widest = max(self._widest, last - first)
         if self._outside:
             return Part(self._together.bring(i, Delta), m_b, batch.more)
-        work = own.workspaces(self._widest, own.crew.n)
-        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
+        height = sums.height(own.plan, self._widest, own.theta.dtype)
+        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, height, Delta, own.crew)
         return Part(cost, m_b, batch.more)
 
     def _ask(self) -> None:
@@ -266,6 +273,8 @@ class RankSteps:
             for a in self._averaged():
                 np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
                 at += a.size
+            if own.diagonal is not None:
+                own.diagonal.fold(own.theta, own.kept)
         own.taken[0] = self._begun + int(ahead[0])
         self._scalars[:] = ahead[1:]
         if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:
@@ -282,7 +291,8 @@ class RankSteps:
         """theta and the floating-point arrays of the optimizer's state."""
         own = self.own
         if own.compiled:
-            return [own.theta, *(own.kept[slot] for slot in own.optimizer.slots)]
+            of_layer = () if own.diagonal is None else diagonal.NAMES
+            return [own.theta, *(own.kept[name] for name in (*own.optimizer.slots, *of_layer))]
         kept = own.kept if isinstance(own.kept, dict) else {}
         return [own.theta, *(kept[name] for name in sorted(kept)
                              if isinstance(kept[name], np.ndarray) and kept[name].dtype.kind == "f")]
