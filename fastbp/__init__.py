@@ -16,7 +16,8 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
-| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
+| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
+| scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
 | tables, as they are | `fastbp.tabular` (needs scikit-learn) |
@@ -43,6 +44,7 @@ from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .lbfgs import LBFGS
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
@@ -53,6 +55,7 @@ from .training.trainer import Trainer
 from .verify import selftest
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",

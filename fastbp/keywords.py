@@ -29,6 +29,7 @@ STEPS = {
     "grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
     "n_jobs workers num_threads threads num_workers": "give n_threads",
     "class_weight class_weights": "give sample_weight, a weight for each example",
+    "param_groups lr_mult lr_multipliers learning_rates layer_lr lr_factors": "give learning_rate_factors",
     "freeze frozen trainable trainable_layers": "give free, the numbers of the layers to train",
     "device gpu": "fastbp computes on the CPU",
 }
@@ -80,6 +81,7 @@ HINTS: dict[str, Table] = {
         "alpha l2": "fastbp.train has weight_decay",
         "max_iter": "fastbp.train has epochs",
         "delta": "give huber_delta",
+        "smoothing smooth": "give label_smoothing",
         "tau q": "give quantile",
         "use_bias bias": "every layer has a bias",
         "device": "fastbp computes on the CPU",
@@ -96,6 +98,16 @@ HINTS: dict[str, Table] = {
         "etas": "give eta_minus and eta_plus",
         "clipnorm clip_norm": "give clip_norm of fastbp.train",
         "amsgrad foreach fused maximize decoupled": "there is no such form of it here",
+    }),
+    "lbfgs": _table({
+        "lr learning_rate": "a line search finds each step",
+        "maxcor history_size m": "give memory",
+        "tol tolerance_grad pgtol": "give gtol",
+        "tolerance_change factr": "give ftol",
+        "max_eval max_ls line_search_fn": "give maxls",
+        "max_iter maxiter": "fastbp.train has epochs: one is an iteration",
+        "weight_decay l2": "give weight_decay of fastbp.train",
+        "params parameters model": "fastbp.train brings optimizer and network together",
     }),
     "schedules": _table({
         "lr initial_lr base_lr max_lr initial_learning_rate": "give learning_rate",

@@ -202,6 +202,8 @@ class Training:
         self.history.J.append(self.J)
         self.history.seconds.append(self.position.seconds)
         self.position = Position()
+        if (ended := self.trainer.steps.ended) and self.history.stopped is None:
+            self.stop(ended)
 
     def measure(self) -> None:
         """Fill the other columns of the history."""

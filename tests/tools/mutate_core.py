@@ -21,11 +21,13 @@ import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
     "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
+    "kernels/crew.h": ["crew", "crew_kept", "processes", "large"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
-    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation"],
+    "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation", "own_compiled"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
+    "kernels/park.h": ["crew", "crew_kept", "processes"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
     "kernels/lend.h": ["calls", "arrays", "views", "entries_kept", "bool_bytes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
@@ -41,23 +43,30 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient"],
     "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_crew.pxd": ["entries", "core_edges", "crew", "crew_kept", "processes", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
+    "_diagonal.pxd": ["diagonal", "diagonal_kept"],
     "_each.pyx": ["each", "entries"],
+    "_lbfgs.pyx": ["lbfgs", "entries"],
+    "_search.pxd": ["lbfgs"],
+    "_linesearch.pxd": ["lbfgs"],
     "_epoch.pyx": [
         "core_edges", "trainer", "trainer_state", "rules", "training", "arrays", "optimizers", "large", "processes",
         "feed", "entries", "entries_kept", "permutation",
     ],
     "_few.pxd": ["calls", "core_edges"],
-    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries"],
+    "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries", "own_compiled"],
     "_memory.pxd": ["entries_kept", "entries"],
-    "_outside.pxd": ["outside", "outside_steps", "each", "dropout"],
-    "_ranges.pxd": ["core_edges", "entries", "network", "gradient", "arrays", "trainer", "large", "processes"],
+    "_outside.pxd": ["outside", "outside_steps", "each", "dropout", "own_losses"],
+    "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
+                    "outside", "each"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
-    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen"],
+    "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen",
+                    "factors", "diagonal"],
 }
 CPU = 150
 # pattern -> what takes its place
@@ -93,7 +102,7 @@ EXPLAINED = {
         r"value < 1 << 54": "a larger whole number goes the other way, to the same double",
     },
     "_update.pxd": {
-        r"total \+= \(p\.s\[l\] \+ SHARE - 1\) \* SHARE": "room for numbers that stay 0",
+        r"total \+= \(p\.s\[l\] \+ UNITS - 1\) \* UNITS": "room for numbers that stay 0",
     },
     "kernels/activations.h": {
         r"for \(; i \+ VL < n; i \+= VL\)": "the tail does the same with a whole vector",
