@@ -105,6 +105,7 @@ setup(
             extension("_kernels", *(f"src/kernels/{name}.c" for name in KERNELS)),
             extension("_backprop"),
             extension("_epoch"),
+            extension("_stretch"),
             extension("_calls"),
             extension("_derivatives"),
             extension("_each"),

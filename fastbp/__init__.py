@@ -16,6 +16,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
+| many networks | `train_many`, `Ensemble`, `many` (tables) |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
 | scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
@@ -37,7 +38,7 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import callbacks, datasets, distributed, metrics, optimizers, schedules
+from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
@@ -45,6 +46,7 @@ from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
 from .history import History
 from .lbfgs import LBFGS
+from .many import Ensemble, train_many
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
@@ -60,6 +62,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "DivergenceError",
+    "Ensemble",
     "Evaluation",
     "FormatError",
     "GradientCheck",
@@ -74,6 +77,7 @@ __all__ = [
     "datasets",
     "distributed",
     "load",
+    "many",
     "metrics",
     "minimize",
     "optimizers",
@@ -82,6 +86,7 @@ __all__ = [
     "selftest",
     "show_config",
     "train",
+    "train_many",
 ]
 
 

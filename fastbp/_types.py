@@ -25,6 +25,7 @@ Examples: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, 
 RuleName: TypeAlias = str  # of optimizers.NAMED
 State: TypeAlias = dict[str, Any]  # numbers, strings, None, arrays, and lists, tuples and dicts of them
 Arrays: TypeAlias = dict[str, NDArray[Any]]  # of a file
+Rows: TypeAlias = NDArray[np.int64]  # indices of examples
 Classes: TypeAlias = Literal["labels", "one_hot", "binary"]  # how Y names classes: fastbp.engine.classes
 
 Array = TypeVar("Array", bound=NDArray[Any])

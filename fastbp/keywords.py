@@ -46,6 +46,18 @@ HINTS: dict[str, Table] = {
         "x x_train data": "the examples are X",
         "y_train labels target targets": "the targets are Y",
     }),
+    "train_many": _table({
+        **STEPS,
+        "network networks models estimators": "the networks are nets",
+        "validation_data validation_split eval_set val_data X_val test_size": "give validation_rows",
+        "indices index subset folds train_indices": "give rows",
+        "max_iter n_epochs num_epochs n_iter": "give epochs",
+        "verbose bar disp": "progress=True shows a bar",
+        "errors error_score": 'give on_error="keep"',
+        "early_stopping patience n_iter_no_change": "give callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
+        "window": "the examples are in memory, and are shuffled as a whole",
+        "sync_every": "ranks share the networks, not the examples",
+    }),
     "Trainer": _table({
         **STEPS,
         "epochs max_iter callbacks validation_data validation_split metrics verbose progress checkpoint":

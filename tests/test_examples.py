@@ -15,6 +15,8 @@ import fastbp
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SAYS = {
+    "many_networks.py": r"held-out accuracy 9[7-9]\.\d %\nthe 20 best together: 9[7-9]",
+    "bootstrap.py": r"hold [7-9]\d % of the true curve\nspread where there are points 0\.0\d, beyond them 0\.[12]\d",
     "xor.py": r"0 xor 1 = 0\.9\d\d  \(1\)",
     "digits.py": r"test accuracy: 9[5-9]\.\d %",
     "regression.py": r"huber: .* test r2 0\.9\d",
@@ -30,7 +32,7 @@ SAYS = {
     "autoencoder.py": r"by 2 numbers: [6-9]\d\.\d % right",
 }
 NEEDS = {"mnist_nielsen.py": None, "cartpole.py": None}  # data, minutes; a part of others
-PICTURES = ("xor.py", "digits.py", "sklearn_learning_curves.py", "autoencoder.py")
+PICTURES = ("xor.py", "digits.py", "many_networks.py", "bootstrap.py", "sklearn_learning_curves.py", "autoencoder.py")
 OWN = ("reinforce.py", "dqn.py", "cartpole.py", "cox_regression.py", "autoencoder.py")     # losses of one's own
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")

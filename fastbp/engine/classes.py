@@ -48,6 +48,11 @@ def middle(low: float, high: float) -> float:
     return (low + high) / 2
 
 
+def says_yes(Y: NDArray[Any], plan: Layout) -> NDArray[np.bool_]:
+    """Which targets say yes."""
+    return np.greater_equal(Y, middle(plan.lowest, plan.highest))
+
+
 def middle_of(Y: NDArray[Any]) -> float:
     """The middle, from the targets alone: of -1 and 1 if one is negative, else of 0 and 1."""
     return middle(-1.0 if (Y < 0).any() else 0.0, 1.0)

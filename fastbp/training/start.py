@@ -163,8 +163,7 @@ class Start:
             now, idle = (objective.cost(theta, self.data, regularisation.none(net.plan))
                          for theta in (net.theta, np.zeros_like(net.theta)))
         if now > GROWN * max(J[0], idle):
-            self.warn(f"the training has diverged: J rose from {J[0]:.3g} in the first epoch to {J[-1]:.3g} in the "
-                      "last; a smaller learning_rate or inputs scaled to about [-1, 1] may help")
+            self.warn(explain.has_diverged(J))
 
     def warn(self, message: str) -> None:
         explain.warn(message, RuntimeWarning)

@@ -308,8 +308,7 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale, or of
             mean_weight if there is one.
         """
-        self.check_network()
-        self._look_at_rule()
+        self.look()
         m = data.m if order is None else len(order)
         if isinstance(self._optimizer, LBFGS):
             self._full_batch = self._full_batch or full_batch.FullBatch(self)
@@ -328,7 +327,7 @@ class Steps:
             return self._along_own.take(batches, data, order)
         if self.compiled is None:
             return kinds.python(self, batches)
-        if batch_size == 1 and self._online and not len(each):
+        if batch_size == 1 and self.online and not len(each):
             return kinds.online(self, batches)
         if batch_size > LARGE * sums.LOWEST and (
             batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype)
@@ -340,6 +339,11 @@ class Steps:
     def ended(self) -> str | None:
         """Why further steps change nothing; None: they do."""
         return None if self._full_batch is None else self._full_batch.ended
+
+    def look(self) -> None:
+        """Look at what others may have changed since the last step: the network, and the optimizer's settings."""
+        self.check_network()
+        self._look_at_rule()
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
@@ -368,7 +372,7 @@ class Steps:
         return data if self._mean_weight is None else data.in_units_of(self._mean_weight, self.theta.dtype)
 
     @property
-    def _online(self) -> bool:
+    def online(self) -> bool:
         """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
                 and not self.dropout and self.free is None and self.factors is None

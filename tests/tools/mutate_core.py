@@ -64,6 +64,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
+    "_stretch.pyx": ["stretch", "many"],
     "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],
     "_update.pxd": ["core_edges", "rules", "regularisation", "optimizers", "trainer", "processes", "frozen",
                     "factors", "diagonal"],
