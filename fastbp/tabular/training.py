@@ -41,7 +41,7 @@ class Recipe:
     input_scale: float = 6.0
     """Factor of the learning rate of a diagonal layer in front of the first."""
     smoothing: float = 0.1
-    """Of the labels in training: the target is 1 - smoothing + smoothing / K for the class, smoothing / K for others."""
+    """Of the labels in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
 
     def epochs(self, m: int) -> int:
         """Epochs for m training rows."""
@@ -183,7 +183,7 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
         if stop.is_set():
             raise Stopped
         data = checked[id(job.task)]
-        own = Data.of(data.plan, data.X, data.dense, data.labels, data.w)      # each thread has its own; arrays are shared
+        own = Data.of(data.plan, data.X, data.dense, data.labels, data.w)   # a thread's own; the arrays are shared
         own.scale = data.scale
         return train(job, own, after_epoch)
 
