@@ -191,6 +191,10 @@ class Derivatives:
         It is the root of sum_l ``|delta(l+1)|^2 (1 + |a(l)|^2)`` and costs about as much as one gradient over all
         examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
         """
+        if n_threads is None:
+            result = self._evaluator.gradient_norms(X, Y, self._theta)
+            if result is not None:
+                return result
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
         data.refuse_own("gradient_norms")
         norms = each.norms(self._plan, theta, data, n_threads)

@@ -18,6 +18,7 @@ from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
 )
 from _memory cimport PyObject, covers, is_lent, lend_ready, owner_of, shows
+from _norms cimport norms_of_few
 from _sources cimport check_labels, fit, ready, sources_t
 from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t, targets_lie
 
@@ -52,7 +53,8 @@ cdef class Evaluator:
     cdef few_t few
     cdef takes_t takes
     cdef object dtype, array, empty
-    cdef bytes plan, block, panels, Deltas, hs, squares, cs
+    cdef bytes plan, block, panels, Deltas, hs, squares, cs, norms
+    cdef double *norm       # B values
     cdef void *Delta
     cdef void *h
     cdef Py_ssize_t h_size, most, full, panel, size
@@ -124,6 +126,7 @@ cdef class Evaluator:
             B = min(B, self.full)
             self.few.B = 0
             self.block = own_room(B * self.few.p.units * self.size, &self.few.work)
+            self.norms = own_room(B * sizeof(double), <void **>&self.norm)
             self.panels = own_room(B // self.panel * sizeof(double), <void **>&self.few.costs)
             if self.Deltas is None:
                 self.Deltas = own_room(self.few.p.n * self.size, &self.Delta)
@@ -344,6 +347,30 @@ cdef class Evaluator:
             for l in range(1, last):
                 self.copy_layer(self.few.p.a[l], m, self.few.p.s[l], layers[l])
             return layers
+        finally:
+            give_back(&held)
+
+    def gradient_norms(self, X, Y, theta):
+        """`Network.gradient_norms`"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef void *into
+        cdef bint fine
+        held.n = 0
+        try:
+            if not self.begin(&held, X, Y, True, theta, &at, &data) or data.X.n > self.full:
+                return None
+            out = self.empty(data.X.n, self.dtype)
+            if not self.lies(&held, X, Y, theta, at, &data):
+                return None
+            into = values(&held, out, "out", self.format, data.X.n, WRITE)
+            self.grow(data.X.n)
+            if self.format == b"f":
+                fine = norms_of_few(&self.few, <const float *>at, &data, data.X.n, self.norm, <float *>into)
+            else:
+                fine = norms_of_few(&self.few, <const double *>at, &data, data.X.n, self.norm, <double *>into)
+            return out if fine else None
         finally:
             give_back(&held)
 

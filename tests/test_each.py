@@ -271,3 +271,39 @@ def test_the_blocks_are_what_memory_is_needed_for(monkeypatch):
         sizes.append(sum(made))
         made.clear()
     assert 0 < sizes[0] == sizes[1] < 2**20
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [1, 7, 64, 65, 200])
+def test_prepared_norms_have_the_bits_of_the_others(dtype, m):
+    """n_threads= takes the way of many examples"""
+    p = problem((5, 7, 3), m=m, dtype=dtype)
+    net = p.network()
+    for Y in (p.Y, p.labels % 3 if net.layer_sizes[-1] > 1 else p.Y):
+        prepared = net.gradient_norms(p.X, Y)
+        assert prepared.dtype == dtype
+        assert prepared.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1e-18, 1e18, 1e-150, 1e150])
+def test_prepared_norms_keep_their_digits_at_every_size(dtype, size):
+    p = problem((5, 7, 3), output="identity", loss="squared_error", m=9, dtype=dtype)
+    if size not in (1e-18, 1e18) and dtype == np.float32:
+        pytest.skip("no number of float32")
+    net, Y = p.network(), (p.Y * dtype(size)).astype(dtype)
+    net.theta[:] *= dtype(size)
+    norms = net.gradient_norms(p.X, Y)
+    assert norms.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+    D = net.gradients(p.X, Y).astype(np.longdouble)
+    np.testing.assert_allclose(norms, np.sqrt((D * D).sum(axis=1)), rtol=1e-5 if dtype == np.float32 else 1e-13)
+
+
+def test_bad_rows_are_named_by_prepared_norms_too():
+    p = problem((5, 7, 3), m=9)
+    net, X = p.network(), p.X.copy()
+    X[3, 2] = np.nan
+    with pytest.raises(ValueError, match=r"First at X\[3, 2\]"):
+        net.gradient_norms(X, p.Y)
+    with pytest.raises(ValueError, match="Y"):
+        net.gradient_norms(p.X, p.Y[:-1])
