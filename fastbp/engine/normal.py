@@ -1,0 +1,128 @@
+"""Normal equations over examples: F = sum w cost, g = dF/dtheta and B'B = J_z' H+ J_z, by the free parameters.
+
+H+ is the positive semidefinite part of the second derivative of the cost by z(L). For half the squared error B is the
+Jacobian of h, and g = B'r with r = h - y. All is float64, for float32 networks too. docs/math.md has the formulas.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _normal
+from .._types import Count, Doubles
+from . import sums, threads
+from .data import Data
+from .frozen import Mask
+from .plan import Plan
+
+COSTS, NORMAL, ROWS = range(3)  # as src/_normal.pyx counts them
+FORMS = {   # (output, loss): the rows of S there; any other output with squared_error: 0
+    ("sigmoid", "cross_entropy"): 1, ("exp", "poisson"): 1, ("softmax", "cross_entropy"): 2, ("identity", "huber"): 3,
+}
+FLAT = ("absolute_error", "quantile")   # losses without curvature
+NONE = np.empty(0)
+RANGES = 8      # the most ranges of a sum; each has a B'B of its own
+LEAST = 2048    # rows of B that make up a range: then zeroing and adding its B'B costs little
+MEMORY = 2**26  # numbers in the B'B of all ranges together
+LONG = 1e9      # operations that would delay Ctrl-C too much in the calling thread
+
+
+def form(plan: Plan) -> int:
+    """Which rows of S the loss has; a ValueError for a loss without curvature."""
+    if plan.loss in FLAT:
+        raise ValueError(f"loss {plan.loss!r} has no curvature (its second derivative is 0); Gauss-Newton methods take "
+                         "squared_error, cross_entropy, poisson and huber")
+    return FORMS.get((plan.output, plan.loss), 0)
+
+
+def places(free: Mask | None) -> NDArray[np.int64]:
+    """The places of the free parameters in theta; empty: all are free."""
+    return np.empty(0, np.int64) if free is None else np.flatnonzero(free).astype(np.int64)
+
+
+class NormalEquations:
+    """The sums over the examples of one Data.
+
+    Parameters
+    ----------
+    data : Data
+    free : mask or None
+    n_threads : int, optional
+        At most so many; never changes a bit.
+
+    Attributes
+    ----------
+    n : int
+        Free parameters.
+    """
+
+    def __init__(self, data: Data, free: Mask | None = None, n_threads: Count | None = None) -> None:
+        plan, m = data.plan, data.m
+        self.form, self.plan, self.data, self.places = form(plan), plan, data, places(free)
+        self.n, self.K = len(self.places) or plan.n_parameters, plan.layer_sizes[-1]
+        self.height = sums.height(plan, max(m, 1), np.float64)
+        self._operations = float(m) * self.K * self.n * self.n
+        n = max(1, min(RANGES, m * self.K // LEAST, MEMORY // self.n**2))
+        blocks = -(-m // self.height)
+        ends = [min(m, self.height * (blocks * i // n)) for i in range(n + 1)]
+        self._cuts = list(zip(ends, ends[1:], strict=False))
+        self._members = min(n, threads.members(n_threads, self._operations, threads.SHARED_SUM))
+        units, double = self.height * plan.units, np.dtype(np.float64)
+        self._work = [sums.aligned(units, double) for _ in range(self._members)]
+        self._spare = [sums.aligned(units, double) for _ in range(self._members)]
+        self._rows: list[Doubles] = []
+
+    def costs(self, theta: Doubles) -> float:
+        """The sum of w cost"""
+        total = np.zeros(1 + self.n)
+        self._run(theta, COSTS, NONE, total)
+        return float(total[0])
+
+    def add(self, theta: Doubles, A: Doubles, total: Doubles) -> None:
+        """total (1 + n,) += (sum of w cost, g); A (n n,) += B'B, at and right of the diagonal"""
+        if not self._rows:
+            self._rows = [np.empty(self.height * (self.plan.n_parameters + 1)) for _ in range(self._members)]
+        self._run(theta, NORMAL, A, total)
+
+    def _run(self, theta: Doubles, what: int, A: Doubles, total: Doubles) -> None:
+        n, examples = self._members, self.data.examples()
+        own = [(A, total)] + [(np.zeros_like(A), np.zeros_like(total)) for _ in self._cuts[1:]]
+        long = (what == NORMAL and self._operations >= LONG) or sums.operations(self.plan, self.data.m) >= LONG
+        with threads.some(n, long) as crew:
+
+            def run(i: int, member: int) -> None:
+                at, end = self._cuts[i]
+                rows = self._rows[member] if what == NORMAL else NONE
+                while at < end and not crew.team.stopping:
+                    at = _normal.add(self.plan.code, theta, examples, at, end, self._work[member], self._spare[member],
+                                     self.height, self.places, rows, own[i][0], own[i][1], self.form, what,
+                                     threads.SLICE, crew.team)
+
+            crew.deal(run, range(len(own)))
+        for other_A, other in own[1:]:
+            A += other_A
+            total += other
+
+    def triangle(self, theta: Doubles) -> tuple[Doubles, Doubles]:
+        """((1 + n,) as `add`; R (any, n + 1) of the QR decomposition of [B, r]); r is 0 but for half squared error."""
+        total, R = np.zeros(1 + self.n), np.empty((0, self.n + 1))
+        for rows in self.blocks(theta, total):
+            R = triangle(np.vstack([R, rows]))
+        return total, R
+
+    def blocks(self, theta: Doubles, total: Doubles) -> Any:
+        """[B, r] of each block of examples, total (1 + n,) += as `add`; the next block overwrites the rows."""
+        width = self.plan.n_parameters + 1
+        buffer = np.empty(self.height * width * self.K)
+        for first in range(0, self.data.m, self.height):
+            last = min(first + self.height, self.data.m)
+            _normal.add(self.plan.code, theta, self.data.examples(), first, last, self._work[0], self._spare[0],
+                        self.height, self.places, buffer, NONE, total, self.form, ROWS, 1.0, threads.ALONE.team)
+            yield buffer[: (last - first) * self.K * width].reshape(-1, width)[:, : self.n + 1]
+
+
+def triangle(rows: Doubles) -> Doubles:
+    """R of the QR decomposition"""
+    R: Doubles = np.linalg.qr(rows, mode="r")
+    return R
