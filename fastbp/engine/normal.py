@@ -72,6 +72,7 @@ class NormalEquations:
         self._work = [sums.aligned(units, double) for _ in range(self._members)]
         self._spare = [sums.aligned(units, double) for _ in range(self._members)]
         self._rows: list[Doubles] = []
+        self._others: list[Doubles] = []    # B'B of the ranges but the first
 
     def costs(self, theta: Doubles) -> float:
         """The sum of w cost"""
@@ -83,17 +84,21 @@ class NormalEquations:
         """total (1 + n,) += (sum of w cost, g); A (n n,) += B'B, at and right of the diagonal"""
         if not self._rows:
             self._rows = [np.empty(self.height * (self.plan.n_parameters + 1)) for _ in range(self._members)]
+            self._others = [np.empty(len(A)) for _ in self._cuts[1:]]
         self._run(theta, NORMAL, A, total)
 
     def _run(self, theta: Doubles, what: int, A: Doubles, total: Doubles) -> None:
         n, examples = self._members, self.data.examples()
-        own = [(A, total)] + [(np.zeros_like(A), np.zeros_like(total)) for _ in self._cuts[1:]]
+        others = self._others if what == NORMAL else [NONE for _ in self._cuts[1:]]
+        own = [(A, total)] + [(other, np.zeros_like(total)) for other in others]
         long = (what == NORMAL and self._operations >= LONG) or sums.operations(self.plan, self.data.m) >= LONG
         with threads.some(n, long) as crew:
 
             def run(i: int, member: int) -> None:
                 at, end = self._cuts[i]
                 rows = self._rows[member] if what == NORMAL else NONE
+                if i > 0:
+                    own[i][0].fill(0)
                 while at < end and not crew.team.stopping:
                     at = _normal.add(self.plan.code, theta, examples, at, end, self._work[member], self._spare[member],
                                      self.height, self.places, rows, own[i][0], own[i][1], self.form, what,

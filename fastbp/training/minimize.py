@@ -5,10 +5,11 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Free, Number, PerLayer
+from .._types import Comm, Count, Examples, Flag, Free, Number, PerLayer
 from ..distributed.group import Group
 from ..keywords import explained
 from ..network import Network
+from .least_squares import LeastSquares, is_lm
 from .problem import Problem
 from .ranks.minimize import RankProblem
 
@@ -19,7 +20,8 @@ def minimize(
     lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None, maxiter: Count = 200,
     tol: Number | None = None, callback: Callable[..., object] | None = None, options: dict[str, Any] | None = None,
     n_threads: Count | None = None, comm: Comm | Group | None = None,
-    free: Free | None = None,
+    free: Free | None = None, bayesian: Flag = False, decay_bias: Flag | None = None,
+    validation_data: Examples | None = None, max_fail: Count = 6,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
     """Minimise J over all examples with a gradient method of SciPy.
 
@@ -53,8 +55,17 @@ def minimize(
     scipy.optimize.OptimizeResult
         x is the final theta (in float64), fun its J.
     """
-    problem = Problem(
-        net, X, Y, sample_weight, method=method, penalties={"weight_decay": weight_decay, "lam": lam, "l1": l1},
-        maxiter=maxiter, tol=tol, callback=callback, options=options, n_threads=n_threads, free=free,
-    )
+    arguments = {
+        "method": method, "penalties": {"weight_decay": weight_decay, "lam": lam, "l1": l1}, "maxiter": maxiter,
+        "tol": tol, "callback": callback, "options": options, "n_threads": n_threads, "free": free,
+    }
+    own = {"bayesian": bayesian, "decay_bias": decay_bias, "validation_data": validation_data, "max_fail": max_fail}
+    problem: Problem
+    if is_lm(method):
+        problem = LeastSquares(net, X, Y, sample_weight, **arguments, **own)
+    else:
+        for (name, value), usual in zip(own.items(), (False, None, None, 6), strict=True):
+            if value is not usual and not (isinstance(value, (bool, int)) and value == usual):
+                raise ValueError(f"{name} goes with method='lm'; method is {method!r}")
+        problem = Problem(net, X, Y, sample_weight, **arguments)
     return problem.solve() if comm is None else RankProblem(problem, comm).solve()

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import words
-from ..engine import blas, checks, frozen, objective
+from ..engine import blas, checks, explain, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
 
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
 METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
+MANY = 2**31 - 1
+LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; of the others 1
 
 
 @dataclass
@@ -35,6 +37,13 @@ class Problem:
     n_threads: Any
     free: Any = None
 
+    methods = METHODS
+
+    def told(self) -> dict[str, Any]:
+        """What must be the same on all ranks."""
+        return {"method": self.method, **self.penalties, "maxiter": self.maxiter, "tol": self.tol,
+                "options": self.options}
+
     def solve(self) -> Any:
         """All stages; returns SciPy's result."""
         start = self.check()
@@ -45,9 +54,9 @@ class Problem:
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
-        self.method = words.resolve(method, METHODS, words.METHODS) if isinstance(method, str) else None
+        self.method = words.resolve(method, self.methods, words.METHODS) if isinstance(method, str) else None
         if self.method is None:
-            raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
+            raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}, lm")
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:
             checks.count(self.n_threads, "n_threads")
@@ -83,17 +92,21 @@ class Problem:
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
-        limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
+        limits = {"maxfun" if self.method == "TNC" else "maxiter": self.maxiter}
+        if self.method == "L-BFGS-B":
+            limits["maxfun"] = MANY     # SciPy's own limit of 15,000 would come first
         with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
             result = minimize(
                 J_and_D, start if self.free is None else start[self.free], jac=True,
                 method=self.method, tol=self.tol, callback=self.callback,
-                options={limit: self.maxiter, **(self.options or {})},
+                options={**limits, **(self.options or {})},
             )
         result.x = whole(result.x)
         return result
 
     def finish(self, result: Any) -> Any:
-        """theta := the best found; returns the result."""
+        """theta := the best found; returns the result. A limit that ended the search is a warning."""
         self.net.theta = result.x
+        if result.status == LIMITS.get(self.method, 1):
+            explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {self.maxiter}", RuntimeWarning)
         return result
