@@ -15,6 +15,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 |---|---|
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
+| second order | `minimize(method="lm")`, with `bayesian=True` too; `Laplace` (error bars) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
 | files | `save`, `load`, `FormatError` |
@@ -43,6 +44,7 @@ from .gradient import GradientCheck, check_gradient
 from .history import History
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .second_order.laplace import Laplace
 from .standardise import Standardise
 from .training.loop import DivergenceError
 from .training.minimize import minimize
@@ -59,6 +61,7 @@ __all__ = [
     "FormatError",
     "GradientCheck",
     "History",
+    "Laplace",
     "Network",
     "RMSprop",
     "Standardise",

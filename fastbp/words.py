@@ -37,6 +37,7 @@ LOSSES = {
 }
 INITS = {
     "glorot": "glorot_uniform",
+    "initnw": "nguyen_widrow",
     "xavier": "glorot_uniform",
     "xavier_uniform": "glorot_uniform",
     "he": "he_normal",

@@ -15,6 +15,7 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
     "trainer": ({"optimizer", "state", "settings", "dropout", "notes"}, {"mean_weight"}),
     "training": ({"conditions", "optimizer", "state", "settings", "history", "callbacks", "generator", "position"},
                  {"mean_weight"}),
+    "laplace": ({"weight_decay", "posterior"}, set()),
 }
 SETTINGS = STATE - {"theta"}
 

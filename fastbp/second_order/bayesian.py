@@ -25,6 +25,8 @@ FIRST_DECAY, FIRST_STEPS = 1e-3, 30     # c and the steps before the first updat
 STEPS = 15      # at most so many between two updates
 SETTLED = 1e-6  # relative gain of a step after which an update is due
 TOL = 1e-7      # relative change of alpha and beta that ends it
+LEAST = 1e-13   # lam, relative to the largest squared norm of a column of B: data without noise ask for none
+SINGULAR = 1e-7     # what is left of a column of a parameter without decay beside the others, from which it is determined
 CONVERGED = "alpha and beta have converged"
 
 
@@ -58,7 +60,7 @@ class Bayesian:
         self.search, self._decays, self._m, self._scale = search, decays, m, scale
         self._N, self._tol = m * scale * K, TOL if tol is None else tol
         self._steps, self._limit, self._last = 0, FIRST_STEPS, (math.inf, math.inf)
-        self.lam = FIRST_DECAY * m
+        self.lam, self._exact = FIRST_DECAY * m, False
         search.set_decay(self._decay())
 
     @property
@@ -80,9 +82,13 @@ class Bayesian:
         found, last = self.evidence(), self._last
         now = math.log(found.alpha), math.log(found.beta)
         self._steps, self._limit, self._last = 0, STEPS, now
-        self.lam = found.alpha / (found.beta * self._scale)
+        equations = self.search.equations
+        least = LEAST * float((equations.diagonal - equations.decay).max())
+        self.lam = max(found.alpha / (found.beta * self._scale), least)
         self.search.set_decay(self._decay())
-        return CONVERGED if max(abs(now[0] - last[0]), abs(now[1] - last[1])) <= self._tol else None
+        settled = max(abs(now[0] - last[0]), abs(now[1] - last[1])) <= self._tol
+        exact, self._exact = self._exact and self.lam == least, self.lam == least
+        return CONVERGED if settled or exact else None
 
     def _decay(self) -> Doubles:
         return np.where(self._decays, self.lam, 0.0)
@@ -98,7 +104,7 @@ def evidence(
 ) -> Evidence:
     """alpha, beta and gamma that follow from the decay lam at x, and the log evidence under them."""
     U = equations.factor()
-    if U is None:
+    if U is None or not _determined(U, ~decays):
         raise ValueError("bayesian: the curvature is singular, since some parameters that do not decay have no "
                          "effect on the outputs; let the biases decay (decay_bias=True), or fix them (free=)")
     P, u = len(x), int((~decays).sum())
@@ -110,3 +116,10 @@ def evidence(
     log_evidence = (-beta * E_D - alpha * E_W - N / 2 * math.log(math.pi / beta) + (P - u) / 2 * math.log(2 * alpha)
                     - log_det / 2 + u / 2 * math.log(2 * math.pi))
     return Evidence(alpha, beta, gamma, log_evidence)
+
+
+def _determined(U: Doubles, flat: NDArray[np.bool_]) -> bool:
+    """Do the examples determine the parameters without decay? A direction of these alone that changes nothing leaves
+    nothing of the last column that it has."""
+    pivots, norms = np.abs(np.diagonal(U))[flat], np.sqrt(np.square(U[:, flat]).sum(axis=0))
+    return bool((pivots > SINGULAR * norms).all())

@@ -104,13 +104,16 @@ class LeastSquares(Problem):
         with blas.single_thread(everywhere=True), np.errstate(all="ignore"):
             sums: Any = (NormalEquations if group is None else RankEquations)(data, self.free, self.n_threads)
             x = start.copy() if self.free is None else start[self.free]
-            c = self.regularisation(data.weight * data.scale).c
+            penalties = self.regularisation(data.weight * data.scale)
+            c = penalties.c
             decay = np.where(self._decays(), np.repeat(c, np.diff(self.net.plan.offsets))[self._at()], 0) * data.weight
             search = Search(sums, start, x, decay, self.mu, self.scaling == "columns")
             course: Any = search
             if self.bayesian:
                 course = Bayesian(search, self._decays(), data.weight, data.scale, self.net.layer_sizes[-1], self.tol)
             loop = _Loop(self, search, course, data, held, start)
+            if self.free is not None:
+                loop.frozen = penalties.penalty(self.net.plan, np.where(self.free, 0, start), data.weight)
             try:
                 message = loop.run()
             except KeyboardInterrupt:
@@ -139,6 +142,12 @@ class _Loop:
         self._start, self._call = start.copy(), _told(problem.callback)
         self._best: tuple[float, Doubles] = (math.inf, search.x)
         self._fails = 0
+        self.frozen = 0.0       # the penalty of the parameters that are not free
+
+    @property
+    def J(self) -> float:
+        """J at the last point of the equations"""
+        return self.search.equations.F / self.data.weight + self.frozen
 
     def whole(self, x: Doubles) -> Doubles:
         """theta with these free parameters"""
@@ -192,7 +201,7 @@ class _Loop:
         if self.problem.bayesian:
             more |= self.course.evidence()._asdict() | {"weight_decay": self.course.c}
         return OptimizeResult(
-            x=self.whole(search.x), fun=search.equations.F / data.weight, jac=search.equations.g / data.weight,
+            x=self.whole(search.x), fun=self.J, jac=search.equations.g / data.weight,
             mu=search.mu, nit=search.nit, nfev=search.nfev + search.njev, njev=search.njev, message=message,
             status=int(message == LIMIT), success=message != LIMIT, **more,
         )
@@ -214,7 +223,7 @@ def _told(callback: Any) -> Any:
                 from scipy.optimize import OptimizeResult
 
                 return bool(callback(intermediate_result=OptimizeResult(
-                    x=search.x.copy(), fun=search.equations.F / loop.data.weight, mu=search.mu, nit=search.nit)))
+                    x=search.x.copy(), fun=loop.J, mu=search.mu, nit=search.nit)))
             return bool(callback(search.x.copy()))
         except StopIteration:
             return True
