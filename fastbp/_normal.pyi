@@ -2,7 +2,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._backprop import Examples, Team
-from ._types import Doubles
+from ._types import Doubles, Floats
 
 def add(
     plan: NDArray[np.int64],
@@ -10,8 +10,8 @@ def add(
     examples: Examples,
     first: int,
     last: int,
-    work: Doubles,
-    spare: Doubles,
+    work: Floats,
+    spare: Floats,
     B: int,
     free: NDArray[np.int64],
     rows: Doubles,

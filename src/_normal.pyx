@@ -3,7 +3,7 @@ steps that follow from them. See fastbp/engine/normal.py.
 
 B has K rows for each example. Row k is the derivative of z(L) by theta, seen through row k of S with S'S = H+:
 
-    SQUARED     half squared error      S = dh/dz sqrt(w), so that B is the Jacobian of h, and g = B'r, r = (h - y) sqrt(w)
+    SQUARED     half squared error      S = sqrt(w) dh/dz: B is the Jacobian of h, and g = B'r, r = sqrt(w) (h - y)
     ELEMENTWISE sigmoid + cross-entropy, exp + poisson      S = diag(sqrt(w h'(z)))
     SOFTMAX     softmax + cross-entropy     S = diag(sqrt(w h)) - sqrt(w h) h'
     HUBER       S = diag(sqrt(w)) where |e| <= huber_delta, else 0
@@ -108,14 +108,15 @@ cdef void rows_of_block(
 ) noexcept nogil:
     """rows (m, n) := the derivative by the free parameters that delta(L) leads to, ld apart"""
     cdef Py_ssize_t i, j
+    cdef double *row
     go_back(p, theta, m, work, B, team)
     outer(p, m, work, B, spare, to.ld, rows)
     if to.free == NULL:
         return
     for i in range(m):
+        row = rows + i * to.ld
         for j in range(to.n):
-            rows[j] = rows[to.free[j]]
-        rows += to.ld
+            row[j] = row[to.free[j]]
 
 
 cdef void add_block(

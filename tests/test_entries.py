@@ -11,7 +11,7 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
-from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels
+from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels, _normal
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be empty in "?". All other arguments are good ones.
@@ -59,6 +59,14 @@ ENTRIES = {
         "plan theta work!+ out+ Delta!? X!?+"),
     "_derivatives.Pass": (
         lambda p, plan: _derivatives.Pass(plan, p.theta.dtype, M, True, np.ndarray, np.empty), "plan"),
+    "_normal.add": (
+        lambda p, plan, theta, work, spare, free, rows, A, sums: _normal.add(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, spare, p.B, free, rows, A, sums, 2, 1, 60.0,
+            _backprop.Team(1)),
+        "plan theta64 work64!+ work64!+ places? rows64!+ A64! sums64!"),
+    "_normal.solve": (
+        lambda p, A, diagonal, g, factor, x: _normal.solve(A, diagonal, g, factor, x, p.theta.size),
+        "A64 ones64 ones64 A64! ones64!"),
     "_epoch.Rule": (
         lambda p, plan, settings, regularisation, m, v, scalars, taken: _epoch.Rule(
             plan, p.code, settings, regularisation, [m, v], scalars, taken),
@@ -95,6 +103,10 @@ def good(parts, name):
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
         "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
+        "theta64": lambda: parts.theta.astype(np.float64), "work64": lambda: np.zeros(len(parts.work)),
+        "rows64": lambda: np.zeros(parts.B * (parts.theta.size + 1)), "A64": lambda: np.eye(parts.theta.size).ravel(),
+        "sums64": lambda: np.zeros(1 + parts.theta.size), "ones64": lambda: np.ones(parts.theta.size),
+        "places": lambda: np.arange(parts.theta.size),
         "slot": lambda: np.zeros_like(parts.theta), "jacobian": lambda: np.zeros((3 * M, parts.theta.size), dtype),
     }.get(name, lambda: getattr(parts, name))()
 
@@ -189,7 +201,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch):
+    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch, _normal):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):

@@ -181,7 +181,7 @@ def test_evidence_chooses_a_decay_that_no_other_beats():
 def test_priors_that_leave_the_posterior_improper_are_refused():
     net, X, Y = trained()
     net.Theta[0][1], net.Theta[1][0, 2] = net.Theta[0][0], net.Theta[1][0, 1]   # two units that are equal
-    with pytest.raises(ValueError, match="the posterior is improper; .* Give bias_precision="):
+    with pytest.raises(ValueError, match=r"the posterior is improper; .* Give bias_precision="):
         Laplace(net, X, Y, weight_decay=0.01)
     assert np.isfinite(Laplace(net, X, Y, weight_decay=0.01, bias_precision=1.0).predict(X)[1]).all()
     with pytest.raises(ValueError, match="the posterior is improper"):
@@ -195,7 +195,7 @@ def test_a_perfect_fit_has_no_noise_to_tell():
     with pytest.raises(ValueError, match="net fits Y exactly"):
         Laplace(net, X, net.predict(X), weight_decay=0.01)
     one = fastbp.Network([2, 1], output="identity", init=[[[0, 1e200, 1]]])
-    with pytest.raises(ValueError, match="overflow|improper"):
+    with pytest.raises(ValueError, match=r"overflow|improper"):
         Laplace(one, X * 1e160, np.zeros(len(X)), weight_decay=0.01)
 
 
@@ -232,7 +232,8 @@ def test_questions_that_it_cannot_answer_are_named():
     for call, error, said in [
         (lambda: found.predict(X, noise=True), ValueError, "noise=True needs the loss"),
         (lambda: found.predict(X, noise=1), TypeError, "noise must be True or False"),
-        (lambda: found.predict(X[:, :1]), ValueError, "X has 1 columns"), (lambda: found.sample(X, 0), ValueError, "n must"),
+        (lambda: found.predict(X[:, :1]), ValueError, "X has 1 columns"),
+        (lambda: found.sample(X, 0), ValueError, "n must"),
         (lambda: found.sample(X, 1, seed="a"), TypeError, "seed"),
     ]:
         with pytest.raises(error, match=said):

@@ -4,6 +4,7 @@ H+ is the positive semidefinite part of the second derivative of the cost by z(L
 Jacobian of h, and g = B'r with r = h - y. All is float64, for float32 networks too. docs/math.md has the formulas.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class NormalEquations:
         n = max(1, min(RANGES, m * self.K // LEAST, MEMORY // self.n**2))
         blocks = -(-m // self.height)
         ends = [min(m, self.height * (blocks * i // n)) for i in range(n + 1)]
-        self._cuts = list(zip(ends, ends[1:], strict=False))
+        self._cuts = list(pairwise(ends))
         self._members = min(n, threads.members(n_threads, self._operations, threads.SHARED_SUM))
         units, double = self.height * plan.units, np.dtype(np.float64)
         self._work = [sums.aligned(units, double) for _ in range(self._members)]
@@ -129,5 +130,5 @@ class NormalEquations:
 
 def triangle(rows: Doubles) -> Doubles:
     """R of the QR decomposition"""
-    R: Doubles = np.linalg.qr(rows, mode="r")
+    R: Any = np.linalg.qr(rows, mode="r")
     return R

@@ -1,7 +1,7 @@
 """Bayesian regularisation: the weight decay that the evidence prefers (MacKay 1992; Foresee and Hagan 1997).
 
-F = beta E_D + alpha E_W, E_D = sum e^2, E_W = the sum of the squares of the parameters that decay. After a search, gamma
-of them are well determined, and
+F = beta E_D + alpha E_W, E_D = sum e^2, E_W = the sum of the squares of the parameters that decay. After a search,
+gamma of them are well determined, and
 
     gamma = P - 2 alpha tr(I_pen H^-1),   H = 2 beta B'B + 2 alpha I_pen
     alpha = (gamma - u) / (2 E_W),   beta = (N - gamma) / (2 E_D)
@@ -26,7 +26,7 @@ STEPS = 15      # at most so many between two updates
 SETTLED = 1e-6  # relative gain of a step after which an update is due
 TOL = 1e-7      # relative change of alpha and beta that ends it
 LEAST = 1e-13   # lam, relative to the largest squared norm of a column of B: data without noise ask for none
-SINGULAR = 1e-7     # what is left of a column of a parameter without decay beside the others, from which it is determined
+SINGULAR = 1e-7     # least part of a column that is left beside the others where its parameter is determined
 CONVERGED = "alpha and beta have converged"
 
 

@@ -1,4 +1,4 @@
-"""F = sum w cost + sum decay_j x_j^2 / 2 at a point x of the free parameters, and the damped Gauss-Newton steps there."""
+"""F = sum w cost + sum decay_j x_j^2 / 2 at a point x of the free parameters, and the damped steps there."""
 
 from typing import Any, Protocol
 
@@ -117,7 +117,7 @@ class Cholesky(Equations):
 
 
 class Triangle(Equations):
-    """Solve by the QR decomposition of [B; sqrt(decay); sqrt(damping)]: B'B, which squares the condition, is not made."""
+    """Solve by the QR decomposition of [B; sqrt(decay); sqrt(damping)]: B'B, which squares the condition, never is."""
 
     def _take(self, theta: Doubles) -> Doubles:
         total, self._R = self.sums.triangle(theta)
@@ -150,7 +150,7 @@ class Triangle(Equations):
 
 def triangle(rows: Doubles) -> Doubles:
     """R of the QR decomposition"""
-    R: Doubles = np.linalg.qr(rows, mode="r")
+    R: Any = np.linalg.qr(rows, mode="r")
     return R
 
 

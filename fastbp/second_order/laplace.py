@@ -24,8 +24,8 @@ class Laplace:
     """The posterior of a trained network: theta ~ Normal(theta of the network, H^-1).
 
     H = (B'B + m c I_pen) / sigma^2 with the Gauss-Newton curvature B'B at the examples that it was trained on. For half
-    the squared error sigma^2 = rss / (N - gamma), gamma = tr((B'B + m c I_pen)^-1 B'B); for other losses it is 1. All is
-    float64. It takes n^2 numbers of memory and n^3 operations for n free parameters.
+    the squared error sigma^2 = rss / (N - gamma), gamma = tr((B'B + m c I_pen)^-1 B'B); for other losses it is 1.
+    All is float64. It takes n^2 numbers of memory and n^3 operations for n free parameters.
 
     Parameters
     ----------
@@ -110,11 +110,12 @@ class Laplace:
                                                                      "identity", "squared_error")
 
     def _seen(self, equations: NormalEquations, data: Any, m: float, flat: bool) -> Curvature:
-        theta, n = self.net.theta, equations.n
-        A, total = np.zeros(n * n), np.zeros(1 + n)
-        equations.add(theta, A, total)
-        A = A.reshape(n, n)
-        A = (np.triu(A) + np.triu(A, 1).T) * data.scale
+        theta: Doubles = self.net.theta     # type: ignore[assignment]
+        n = equations.n
+        half, total = np.zeros(n * n), np.zeros(1 + n)
+        equations.add(theta, half, total)
+        half = half.reshape(n, n)       # type: ignore[assignment]
+        A = (np.triu(half) + np.triu(half, 1).T) * data.scale
         x = theta if self._free is None else theta[self._free]
         return Curvature(A, float(total[0]) * data.scale, x.copy(), m, m * equations.K,
                          self.net.loss == "squared_error", self._shift(n) if flat else None)
@@ -192,12 +193,12 @@ class Laplace:
     def _K(self) -> int:
         return self.net.layer_sizes[-1]
 
-    def _centred(self, z: Doubles, axis: int) -> Doubles:
+    def _centred(self, z: Any, axis: int) -> Doubles:
         """z, or for softmax z minus its mean over the outputs"""
         softmax = self.net.output == "softmax" and self.net.loss == "cross_entropy"
         return z - z.mean(axis=axis, keepdims=True) if softmax else z
 
-    def _values(self, rows: NDArray[Any]) -> Doubles:
+    def _values(self, rows: NDArray[Any]) -> Any:
         """h of half the squared error, else z"""
         if self.net.loss == "squared_error":
             return self.net.predict(rows)

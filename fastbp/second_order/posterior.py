@@ -101,8 +101,8 @@ def fit(seen: Curvature, decay: Doubles, decays: NDArray[np.bool_], precision: D
         old = sigma2, float(decay.max(initial=0))
         if seen.squared:
             if seen.N - gamma <= 1e-9 * seen.N:
-                raise ValueError(f"Y has {seen.N:g} targets, which {gamma:.4g} parameters fit exactly: nothing is left to "
-                                 "tell the noise; give more weight_decay, or more examples")
+                raise ValueError(f"Y has {seen.N:g} targets, which {gamma:.4g} parameters fit exactly: nothing is left "
+                                 "to tell the noise; give more weight_decay, or more examples")
             sigma2 = 2 * seen.E / (seen.N - gamma)
             if not sigma2 > 0:
                 raise ValueError("net fits Y exactly: the noise sigma^2 is 0, and there is no posterior")
@@ -143,10 +143,10 @@ def check(seen: Curvature, prior: Doubles) -> None:
         values = np.linalg.eigvalsh(H / np.sqrt(np.outer(d, d)))
         condition = values[-1] / values[0] if values[0] > 0 else math.inf
     if condition >= CONDITION:
-        raise ValueError(f"weight_decay: the posterior is improper; scaled to a unit diagonal, its precision has a condition "
-                         f"of {condition:.1e} (accepted is below {CONDITION:g}): parameters without decay are not "
-                         "determined by these examples. Give bias_precision= for the biases, more weight_decay, or fewer "
-                         "parameters (free=, last_layer=True)")
+        raise ValueError(f"weight_decay: the posterior is improper; scaled to a unit diagonal, its precision has a "
+                         f"condition of {condition:.1e} (accepted is below {CONDITION:g}): parameters without decay "
+                         "are not determined by these examples. Give bias_precision= for the biases, more "
+                         "weight_decay, or fewer parameters (free=, last_layer=True)")
 
 
 def _scaled(seen: Curvature, prior: Doubles) -> tuple[Doubles, Doubles]:

@@ -1,8 +1,10 @@
 """Normal equations over the rows of several ranks: one Allreduce of B'B, g and the costs."""
 
+from typing import Any
+
 import numpy as np
 
-from .._types import Count, Doubles
+from .._types import Count, Doubles, Floats
 from ..distributed.shard import Shard
 from ..distributed.sum import Part, Sum
 from ..engine.frozen import Mask
@@ -23,7 +25,7 @@ class RankEquations:
 
     def costs(self, theta: Doubles) -> float:
         """The sum of w cost"""
-        def of(i: int, into: Doubles) -> Part:
+        def of(i: int, into: Floats) -> Part:
             into[0] = self._parts[i].costs(theta)
             return Part()
 
@@ -34,7 +36,7 @@ class RankEquations:
         """total (1 + n,) += (sum of w cost, g); A (n n,) += B'B, at and right of the diagonal"""
         n = self.n
 
-        def of(i: int, into: Doubles) -> Part:
+        def of(i: int, into: Any) -> Part:
             into[:] = 0
             self._parts[i].add(theta, into[1 + n :], into[: 1 + n])
             return Part()

@@ -3,7 +3,7 @@
 import inspect
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class LeastSquares(Problem):
     validation_data: Any = None
     max_fail: Any = 6
 
-    methods = ("lm",)
+    methods: ClassVar[tuple[str, ...]] = ("lm",)
 
     def told(self) -> dict[str, Any]:
         """What must be the same on all ranks."""
@@ -83,8 +83,8 @@ class LeastSquares(Problem):
         if self.penalties["lam"] is not None or np.any(self.penalties["weight_decay"]):
             raise ValueError("weight_decay and lam are chosen by bayesian=True; give neither")
         if hidden and not self.decay_bias:
-            raise ValueError("decay_bias=False with a hidden layer has an improper posterior: biases of saturated units "
-                             "are undetermined; leave decay_bias at None, or give weight_decay without bayesian")
+            raise ValueError("decay_bias=False with a hidden layer has an improper posterior: biases of saturated "
+                             "units are undetermined; leave decay_bias at None, or give weight_decay without bayesian")
         if not self._decays().any():
             raise ValueError("bayesian=True needs a free parameter that decays; free leaves none")
 
@@ -137,7 +137,9 @@ class LeastSquares(Problem):
 class _Loop:
     """The steps of a search or of a Bayesian one, and whoever looks on."""
 
-    def __init__(self, problem: LeastSquares, search: Search, course: Any, data: Any, held: Any, start: Doubles) -> None:
+    def __init__(
+        self, problem: LeastSquares, search: Search, course: Any, data: Any, held: Any, start: Doubles,
+    ) -> None:
         self.problem, self.search, self.course, self.data, self.held = problem, search, course, data, held
         self._start, self._call = start.copy(), _told(problem.callback)
         self._best: tuple[float, Doubles] = (math.inf, search.x)
@@ -181,7 +183,7 @@ class _Loop:
         """Has the cost on validation_data not improved for max_fail steps?"""
         theta = self.whole(self.search.x)
         J = J_of.cost(theta, self.held, regularisation.none(self.problem.net.plan), self.problem.n_threads)
-        if J < self._best[0]:
+        if self._best[0] > J:
             self._best, self._fails = (J, self.search.x), 0
         else:
             self._fails += 1

@@ -55,11 +55,13 @@ def minimize(
     scipy.optimize.OptimizeResult
         x is the final theta (in float64), fun its J.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "method": method, "penalties": {"weight_decay": weight_decay, "lam": lam, "l1": l1}, "maxiter": maxiter,
         "tol": tol, "callback": callback, "options": options, "n_threads": n_threads, "free": free,
     }
-    own = {"bayesian": bayesian, "decay_bias": decay_bias, "validation_data": validation_data, "max_fail": max_fail}
+    own: dict[str, Any] = {
+        "bayesian": bayesian, "decay_bias": decay_bias, "validation_data": validation_data, "max_fail": max_fail,
+    }
     problem: Problem
     if is_lm(method):
         problem = LeastSquares(net, X, Y, sample_weight, **arguments, **own)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,7 +37,7 @@ class Problem:
     n_threads: Any
     free: Any = None
 
-    methods = METHODS
+    methods: ClassVar[tuple[str, ...]] = METHODS
 
     def told(self) -> dict[str, Any]:
         """What must be the same on all ranks."""
