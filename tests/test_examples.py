@@ -16,11 +16,13 @@ SAYS = {
     "online.py": r"examples  16000 \.\.: online +(8[5-9]|9\d)\.\d % right",
     "scipy_optimizers.py": r"trust-constr +J = \d\.\d{4}\nby hand   J = 0\.\d{4}",
     "larger_than_memory.py": r"the same bits from the stream: True",
+    "levenberg_marquardt.py": r"lm +rmse (1\.0e-06|\d\.\de-07) after \d+ steps",
+    "error_bars.py": r"4 units; 95 % of the points within two standard deviations",
     "sklearn_search.py": r"held-out accuracy: 9[6-9]\.\d %",
     "sklearn_learning_curves.py": r"adam +loss 0\.0\d+, held out 0\.\d+, accuracy 9[6-9]\.\d %",
 }
 NEEDS = {"mnist_nielsen.py": None}  # data, minutes
-PICTURES = ("xor.py", "digits.py", "sklearn_learning_curves.py")
+PICTURES = ("xor.py", "digits.py", "error_bars.py", "sklearn_learning_curves.py")
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")
 

@@ -1,5 +1,8 @@
 """minimize(method="lm") on several ranks, and what it refuses."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 from communicators import all_of
@@ -12,6 +15,8 @@ from fastbp.distributed.group import Group
 from fastbp.engine import memory
 from fastbp.second_order import lm
 from fastbp.training import least_squares
+
+PAGE = Path(__file__).parent.parent / "docs" / "matlab.md"
 
 # ---------------------------------------------------------------- ranks
 
@@ -71,6 +76,32 @@ def test_ranks_without_rows_take_part_and_ranks_that_differ_are_told():
         return True
 
     assert all(all_of(2, differ))
+
+
+# ---------------------------------------------------------------- the page for MATLAB's users
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="no docs beside the tests")
+def test_sessions_of_the_page_for_matlab_answer_as_shown():
+    failed, attempted = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert attempted > 10
+    assert failed == 0
+
+
+def test_a_network_of_matlab_becomes_one_of_fastbp():
+    """Weights and mapminmax around them, by the lines of the page, against MATLAB's formula"""
+    rng = np.random.default_rng(0)
+    IW11, b1, LW21, b2 = (rng.standard_normal(shape) for shape in [(4, 3), (4, 1), (2, 4), (2, 1)])
+    g, o, G, O = (rng.uniform(0.5, 2, (n, 1)) for n in (3, 3, 2, 2))
+    X = rng.standard_normal((5, 3))
+    mapped = g * (X.T - o) - 1
+    expected = ((LW21 @ np.tanh(IW11 @ mapped + b1) + b2) + 1) / G + O
+    net = fastbp.Network([3, 4, 2], activation="tanh", output="identity")
+    names = {"net": net, "IW11": IW11, "b1": b1, "LW21": LW21, "b2": b2, "g": g, "o": o, "G": G, "O": O}
+    code = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    net.Theta")]
+    assert len(code) == 4
+    exec("\n".join(code), names)
+    np.testing.assert_allclose(net.predict(X).T, expected, rtol=1e-12)
 
 
 # ---------------------------------------------------------------- what it refuses

@@ -9,6 +9,7 @@ from nist import PROBLEMS
 from test_normal import CURVED
 
 import fastbp
+from fastbp.engine import blas
 from fastbp.second_order import lm
 
 STARTS = [(name, start) for name, nist in PROBLEMS.items() for start in nist.starts]
@@ -205,6 +206,19 @@ def test_fault_76_lbfgs_has_no_limit_but_maxiter(monkeypatch):
     assert seen["maxfun"] > 10**9
     fastbp.minimize(start(), *noisy(), maxiter=5, options={"maxfun": 7})
     assert seen["maxfun"] == 7
+
+
+@pytest.mark.parametrize("method", ["lm", "L-BFGS-B"])
+def test_fault_76_every_blas_has_one_thread_while_it_works(method):
+    counts = []
+    before = [library.get_num_threads() for library in blas.all_libraries()]
+
+    def look(x):
+        counts.extend(library.get_num_threads() for library in blas.all_libraries())
+
+    fastbp.minimize(start(), *noisy(), method=method, maxiter=2, callback=look)
+    assert set(counts) == {1}
+    assert [library.get_num_threads() for library in blas.all_libraries()] == before
 
 
 def test_tol_ends_it_where_the_gradient_is_that_small():

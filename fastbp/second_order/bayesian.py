@@ -23,8 +23,10 @@ from .lm import Search
 FIRST_DECAY, FIRST_STEPS = 1e-3, 30     # c and the steps before the first update: with gamma = P at the start and
 #                                         N < P all weights would collapse to 0
 STEPS = 15      # at most so many between two updates
-SETTLED = 1e-6  # relative gain of a step after which an update is due
-TOL = 1e-7      # relative change of alpha and beta that ends it
+SETTLED = 1e-6  # largest relative gain of a step after which an update is due
+NEARER = 0.1    # the part of the last change of alpha and beta to which theta is settled before the next: else the two
+#                 would chase each other for ever. F is quadratic in what is missing of theta.
+TOL = 1e-6      # relative change of alpha and beta that ends it
 LEAST = 1e-13   # lam, relative to the largest squared norm of a column of B: data without noise ask for none
 SINGULAR = 1e-7     # least part of a column that is left beside the others where its parameter is determined
 CONVERGED = "alpha and beta have converged"
@@ -60,6 +62,7 @@ class Bayesian:
         self.search, self._decays, self._m, self._scale = search, decays, m, scale
         self._N, self._tol = m * scale * K, TOL if tol is None else tol
         self._steps, self._limit, self._last = 0, FIRST_STEPS, (math.inf, math.inf)
+        self._settled = SETTLED
         self.lam, self._exact = FIRST_DECAY * m, False
         search.set_decay(self._decay())
 
@@ -74,7 +77,7 @@ class Bayesian:
         reason = self.search.step()
         self._steps += 1
         gain = F - self.search.equations.F
-        if reason is None and gain > SETTLED * F and self._steps < self._limit:
+        if reason is None and gain > self._settled * F and self._steps < self._limit:
             return None
         return self._update()
 
@@ -86,9 +89,10 @@ class Bayesian:
         least = LEAST * float((equations.diagonal - equations.decay).max())
         self.lam = max(found.alpha / (found.beta * self._scale), least)
         self.search.set_decay(self._decay())
-        settled = max(abs(now[0] - last[0]), abs(now[1] - last[1])) <= self._tol
+        change = max(abs(now[0] - last[0]), abs(now[1] - last[1]))
+        self._settled = min(SETTLED, (NEARER * change) ** 2)
         exact, self._exact = self._exact and self.lam == least, self.lam == least
-        return CONVERGED if settled or exact else None
+        return CONVERGED if change <= self._tol or exact else None
 
     def _decay(self) -> Doubles:
         return np.where(self._decays, self.lam, 0.0)

@@ -1,4 +1,4 @@
-"""SciPy's optimizers on the full batch: scipy.optimize.minimize(jac=True) on J and D."""
+"""J of the full batch minimised: by SciPy's optimizers, or by Levenberg-Marquardt."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,24 +23,28 @@ def minimize(
     free: Free | None = None, bayesian: Flag = False, decay_bias: Flag | None = None,
     validation_data: Examples | None = None, max_fail: Count = 6,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
-    """Minimise J over all examples with a gradient method of SciPy.
+    """Minimise J over all examples with a gradient method of SciPy, or with Levenberg-Marquardt.
 
     Parameters
     ----------
     net : Network
-        Its theta becomes the best found. SciPy works in float64, for float32 too.
+        Its theta becomes the best found. The search is in float64, for float32 too.
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
-        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr.
+        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr. Or lm, Levenberg-Marquardt: by far the best for regression with
+        up to some thousand parameters, for every loss but absolute_error and quantile. It holds n^2 numbers twice, for
+        n free parameters.
     maxiter : int
-        The largest number of iterations (for TNC of function evaluations).
+        The largest number of iterations (for TNC of function evaluations). Ending there is a RuntimeWarning.
     tol : float, optional
-        Passed to SciPy.
+        Passed to SciPy. lm stops where max|D| <= tol (bayesian: where alpha and beta change by less, relatively); None:
+        where a step or its predicted gain lies below rounding.
     callback : callable, optional
-        Called after each iteration, as SciPy documents for the method; StopIteration stops.
+        Called after each iteration, as SciPy documents for the method; StopIteration stops, and True of lm.
     options : dict, optional
-        Further options of the method.
+        Further options of the method. Of lm: "mu", the first damping (100), and "scaling", "columns" or "none": the
+        damping is mu times the largest squared norms of the columns of the Jacobian, or mu alone.
     n_threads : int, optional
         At most this many threads.
     comm : communicator, or fastbp.distributed.Group, optional
@@ -49,11 +53,33 @@ def minimize(
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are searched: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
         their bits. SciPy, its callback and the arrays of its result but x know the free parameters alone.
+    bayesian : bool
+        Of lm with squared_error: the weight decay is chosen by the evidence (MacKay; Foresee and Hagan), without
+        validation data.
+    decay_bias : bool, optional
+        Of bayesian: do the biases decay? None: if there is a hidden layer, where they must.
+    validation_data : (X, Y) or (X, Y, sample_weight), optional
+        Of lm: it stops after max_fail steps in a row that have not lowered the cost of these examples, and the best
+        theta stays.
+    max_fail : int
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x is the final theta (in float64), fun its J.
+        x is the final theta (in float64), fun its J. Of lm also mu, val_J with validation_data, and alpha, beta, gamma,
+        log_evidence and weight_decay with bayesian.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> x = np.linspace(-1, 1, 41)[:, np.newaxis]
+    >>> y = np.sin(3 * x) + 0.1 * np.random.default_rng(0).standard_normal(x.shape)
+    >>> net = fastbp.Network([1, 20, 1], activation="tanh", output="identity", seed=0)
+    >>> result = fastbp.minimize(net, x, y, method="lm", bayesian=True, maxiter=1000)
+    >>> result.message
+    'alpha and beta have converged'
+    >>> bool(0.06 < (2 * result.beta) ** -0.5 < 0.12)      # the noise that it has found
+    True
     """
     arguments: dict[str, Any] = {
         "method": method, "penalties": {"weight_decay": weight_decay, "lam": lam, "l1": l1}, "maxiter": maxiter,
