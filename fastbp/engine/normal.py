@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import _normal
 from .._types import Count, Doubles
-from . import sums, threads
+from . import memory, sums, threads
 from .data import Data
 from .frozen import Mask
 from .plan import Plan
@@ -22,6 +22,7 @@ FORMS = {   # (output, loss): the rows of S there; any other output with squared
     ("sigmoid", "cross_entropy"): 1, ("exp", "poisson"): 1, ("softmax", "cross_entropy"): 2, ("identity", "huber"): 3,
 }
 FLAT = ("absolute_error", "quantile")   # losses without curvature
+CHECKED = 4096  # free parameters from which the memory of the machine is looked at
 NONE = np.empty(0)
 RANGES = 8      # the most ranges of a sum; each has a B'B of its own
 LEAST = 2048    # rows of B that make up a range: then zeroing and adding its B'B costs little
@@ -31,10 +32,24 @@ LONG = 1e9      # operations that would delay Ctrl-C too much in the calling thr
 
 def form(plan: Plan) -> int:
     """Which rows of S the loss has; a ValueError for a loss without curvature."""
+    if plan.loss == "own":
+        raise ValueError("loss is one of your own, whose curvature nobody knows; Gauss-Newton methods take "
+                         "squared_error, cross_entropy, poisson and huber")
     if plan.loss in FLAT:
         raise ValueError(f"loss {plan.loss!r} has no curvature (its second derivative is 0); Gauss-Newton methods take "
                          "squared_error, cross_entropy, poisson and huber")
     return FORMS.get((plan.output, plan.loss), 0)
+
+
+def check_memory(n: int, matrices: int, what: str, instead: str) -> None:
+    """A ValueError if so many matrices of n^2 numbers are more than the machine has."""
+    if n < CHECKED:
+        return
+    needed, there = 8.0 * matrices * n * n, memory.machine()
+    if needed > there:
+        raise ValueError(f"{what} holds {matrices} matrices of n_parameters^2 numbers, {needed / 2**30:.1f} GB for {n} "
+                         f"free parameters; this machine has {there / 2**30:.1f} GB. Fix some of them (free=), or take "
+                         f"{instead}")
 
 
 def places(free: Mask | None) -> NDArray[np.int64]:

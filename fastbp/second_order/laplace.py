@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._backprop import Examples
 from .._types import Count, Doubles, Flag, Free, Number, Path, PerLayer, Seed
-from ..engine import blas, checks, each, frozen, memory
+from ..engine import blas, checks, each, frozen, normal
 from ..engine.frozen import Mask
 from ..engine.normal import NormalEquations
 from ..engine.plan import Plan
@@ -82,9 +82,7 @@ class Laplace:
         if bias_precision is not None:
             bias_precision = checks.number(bias_precision, "bias_precision", open_low=True)
         n = plan.n_parameters if own is None else int(own.sum())
-        if 32 * n * n > memory.machine():
-            raise ValueError(f"net has {n} free parameters, whose n^2 curvature does not fit into memory; give "
-                             "last_layer=True, or free=")
+        normal.check_memory(n, 4, "Laplace", "last_layer=True")
         data = net.data(X, Y, sample_weight)
         self.net, self._free = net.copy(np.float64), own
         decays, at = np.ones(plan.n_parameters, bool), slice(None) if own is None else own

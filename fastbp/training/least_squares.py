@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .. import words
 from .._types import Doubles
 from ..distributed.shard import Shard
-from ..engine import blas, checks, memory, normal, regularisation
+from ..engine import blas, checks, normal, regularisation
 from ..engine import objective as J_of
 from ..engine.normal import NormalEquations
 from ..second_order.bayesian import Bayesian
@@ -21,7 +21,6 @@ from . import feed
 from .problem import Problem
 
 OPTIONS = {"mu": "of the first step", "scaling": "'columns' or 'none'"}
-CHECKED = 4096      # free parameters from which the memory of the machine is looked at
 LIMIT, STOPPED = "maxiter was reached", "the callback stopped it"
 TOLERANCE = "max|D| is at most tol"
 FAILED = "the cost on validation_data has not improved {} times in a row"
@@ -65,8 +64,7 @@ class LeastSquares(Problem):
             raise ValueError(f"options['scaling'] is {self.scaling!r}; accepted are {OPTIONS['scaling']}")
         self._check_decay()
         n = int(self.free.sum()) if self.free is not None else plan.n_parameters
-        if n >= CHECKED:
-            check_memory(n, "method 'lm'")
+        normal.check_memory(n, 2, "method 'lm'", "method='L-BFGS-B'")
         return start
 
     def _check_decay(self) -> None:
@@ -231,12 +229,3 @@ def _told(callback: Any) -> Any:
             return True
 
     return call
-
-
-def check_memory(n: int, what: str) -> None:
-    """A ValueError if two matrices of n^2 numbers are more than the machine has."""
-    needed, there = 16 * n * n, memory.machine()
-    if needed > there:
-        raise ValueError(f"{what} holds two matrices of n_parameters^2 numbers, {needed / 2**30:.1f} GB for {n} free "
-                         f"parameters; this machine has {there / 2**30:.1f} GB. Fix some of them (free=), or take "
-                         "method='L-BFGS-B'")

@@ -106,7 +106,7 @@ class Problem:
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result. A limit that ended the search is a warning."""
-        self.net.theta = result.x
         if result.status == LIMITS.get(self.method, 1):
             explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {self.maxiter}", RuntimeWarning)
+        self.net.theta = result.x
         return result

@@ -353,8 +353,6 @@ OPERATIONS = {
     "train with all": lambda: whole_training(train_with_all),
     "minimize": minimising,
     "levenberg-marquardt": lambda: second_order(weight_decay=0.1),
-    "laplace": lambda: reading(
-        lambda net: fastbp.Laplace(net, X, Y, weight_decay=0.1, bias_precision=1.0).predict(X)),
     "fit": lambda: fitting("fit"),
     "partial_fit": lambda: fitting("partial_fit"),
 }
