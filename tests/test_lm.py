@@ -317,6 +317,20 @@ def test_a_perfect_fit_ends_it():
     assert again.nit <= 1
 
 
+@pytest.mark.parametrize("cholesky", [False, True])
+def test_a_curvature_beyond_all_bounds_ends_where_it_began(cholesky, monkeypatch):
+    if cholesky:
+        monkeypatch.setattr(lm, "SMALL", 0)
+    X, Y = np.array([[1e308], [1e308], [-1e308]]), np.array([1.0, 2, 3])
+    net = fastbp.Network([1, 1], output="identity", init=[[[0.5, 0.0]]])
+    result = fastbp.minimize(net, X, Y, method="lm")
+    np.testing.assert_array_equal(net.theta, [0.5, 0])
+    assert result.nit == 0
+    with pytest.raises(ValueError, match="bayesian: the curvature is singular"):
+        fastbp.minimize(net, X, Y, method="lm", bayesian=True)
+    np.testing.assert_array_equal(net.theta, [0.5, 0])
+
+
 def test_numbers_beyond_all_bounds_end_in_a_finite_theta():
     X, Y = sine()
     for weight_decay in (0.0, 1e300):
@@ -324,3 +338,7 @@ def test_numbers_beyond_all_bounds_end_in_a_finite_theta():
         net.theta[:] *= 1e3
         fastbp.minimize(net, X, 1e150 * Y, method="lm", weight_decay=weight_decay, maxiter=20)
         assert np.isfinite(net.theta).all()
+    net = start()
+    result = fastbp.minimize(net, X, 1e200 * Y, method="lm")    # J is infinite
+    assert not result.success
+    np.testing.assert_array_equal(net.theta, start().theta)

@@ -1,5 +1,7 @@
 """Normal equations: B'B = J_z' H+ J_z, its gradient and its rows, against Jacobians of each example."""
 
+import copy
+
 import numpy as np
 import pytest
 from helpers import distance, problem, tolerance
@@ -104,6 +106,13 @@ def test_threads_change_no_bit_and_the_sum_of_ranges_is_right():
 def test_losses_without_curvature_are_refused_by_name(loss):
     with pytest.raises(ValueError, match=f"loss '{loss}' has no curvature"):
         NormalEquations(problem((3, 2), output="identity", loss=loss).network().data(np.ones((2, 3)), np.ones((2, 2))))
+
+
+def test_a_loss_of_ones_own_is_refused_too():
+    plan = copy.copy(problem().network().plan)
+    plan.loss = "own"
+    with pytest.raises(ValueError, match="loss is one of your own, whose curvature nobody knows"):
+        normal.form(plan)
 
 
 def test_the_memory_of_the_machine_is_that_of_its_group(monkeypatch, tmp_path):

@@ -36,7 +36,7 @@ def fixed_copy(a: Array) -> Array:
 def machine() -> float:
     """Bytes of memory of the machine, or of the control group of this process; infinite if neither tells."""
     sizes = [math.inf]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:   # pragma: no branch  (Windows has none)
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     for name in ("memory.max", "memory/memory.limit_in_bytes"):     # of version 2 and 1
         try:

@@ -70,7 +70,7 @@ class Search:
         while True:
             damping = self.mu * self._D
             p = equations.solve(damping)
-            if p is None:
+            if p is None or not np.isfinite(p).all():
                 if self._fail():
                     return STUCK
                 continue

@@ -203,7 +203,7 @@ class _Loop:
         return OptimizeResult(
             x=self.whole(search.x), fun=self.J, jac=search.equations.g / data.weight,
             mu=search.mu, nit=search.nit, nfev=search.nfev + search.njev, njev=search.njev, message=message,
-            status=int(message == LIMIT), success=message != LIMIT, **more,
+            status=int(message == LIMIT), success=message != LIMIT and math.isfinite(self.J), **more,
         )
 
 
