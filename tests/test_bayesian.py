@@ -98,7 +98,10 @@ def test_weights_count_as_examples():
         assert np.isfinite(heavy.log_evidence)
 
 
-def test_a_singular_curvature_is_named():
+@pytest.mark.parametrize("cholesky", [False, True])
+def test_a_singular_curvature_is_named(cholesky, monkeypatch):
+    if cholesky:
+        monkeypatch.setattr(lm, "SMALL", 0)
     X, y = linear()
     net = fastbp.Network([7, 2], output="softmax", loss="squared_error", seed=0)
     with pytest.raises(ValueError, match="bayesian: the curvature is singular"):

@@ -106,9 +106,8 @@ class Cholesky(Equations):
         return p if _normal.solve(self._A, self.decay + damping, self.g, self._factor, p, self.n) else None
 
     def factor(self) -> Doubles | None:
-        if not _normal.solve(self._A, self.decay, self.g, self._factor, np.empty(self.n), self.n):
-            return None
-        return np.triu(self._factor.reshape(self.n, self.n))
+        fine = _normal.solve(self._A, self.decay, self.g, self._factor, np.empty(self.n), self.n)
+        return np.triu(self._factor.reshape(self.n, self.n)) if fine else None
 
 
 class Triangle(Equations):
