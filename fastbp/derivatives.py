@@ -39,7 +39,7 @@ class Derivatives:
         if layers is not None:
             return layers
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
-        return sums.trace_back(self._plan, theta, data.examples(), data.m)
+        return data.deltas(theta)
 
     def forward(self, X: ArrayLike, *, n_threads: Count | None = None) -> Floats:
         """z(L) of each example: what the output function makes h of.
@@ -180,6 +180,7 @@ class Derivatives:
             Each row is flat like theta, see `views`.
         """
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        data.refuse_own("gradients")
         out = self._room(out, (data.m, len(theta)), {"X": data.X, "Y": data.dense})
         each.gradients(self._plan, theta, data.examples(), data.m, out, n_threads)
         return out
@@ -191,6 +192,7 @@ class Derivatives:
         examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
         """
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        data.refuse_own("gradient_norms")
         norms = each.norms(self._plan, theta, data, n_threads)
         with np.errstate(over="ignore", under="ignore"):
             return norms.astype(self._dtype)

@@ -268,7 +268,12 @@ def test_files_pickles_and_copies_answer_with_the_same_bits(written):
         assert (twin.log_evidence, twin.gamma, twin.sigma) == (found.log_evidence, found.gamma, found.sigma)
         assert twin.weight_decay == found.weight_decay == (0.1, 0.02)
         assert repr(twin) == repr(found)
-    np.testing.assert_array_equal(fastbp.load(path).theta, found.net.theta)
+    before = path.read_bytes()
+    fastbp.save(path, fastbp.load(path))
+    assert path.read_bytes() == before
+    np.testing.assert_array_equal(fastbp.load(path).sample(X, 2, seed=3), found.sample(X, 2, seed=3))
+    with pytest.raises(ValueError, match="loss is for files of networks; this one is of the kind laplace"):
+        fastbp.load(path, loss=lambda z, Y, w: (0.0, z))
     net, X, Y = trained()
     last = Laplace(net, X, Y, weight_decay=None, last_layer=True)
     last.save(path)
@@ -317,6 +322,8 @@ FORGERIES = {
     "weight_decay is short": (_set("meta", "weight_decay", [0.1]), "weight_decay must be 2 numbers"),
     "weight_decay is negative": (_set("meta", "weight_decay", [0.1, -0.1]), "weight_decay must be 2 numbers"),
     "it is a network": (_set("meta", "kind", "network"), "kind is 'network'; accepted are 'laplace'"),
+    "its loss has no posterior": (lambda arrays, meta: meta["network"].update(
+        output="identity", loss="absolute_error"), "loss is 'absolute_error'; of a Laplace it is one of"),
     "it is newer": (_set("meta", "version", 2), "version is 2"),
     "a field is too many": (_set("meta", "more", 1), "the fields must be"),
 }

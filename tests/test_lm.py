@@ -11,6 +11,7 @@ from test_normal import CURVED
 import fastbp
 from fastbp.engine import blas
 from fastbp.second_order import lm
+from fastbp.training import lbfgs
 
 STARTS = [(name, start) for name, nist in PROBLEMS.items() for start in nist.starts]
 
@@ -184,11 +185,16 @@ def start(seed=0):
 
 def test_fault_76_a_limit_that_ends_it_is_a_warning():
     X, Y = noisy()
-    for method in ("lm", "L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr"):
+    for method in ("lm", "L-BFGS", "L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr"):
         net = start()
         with pytest.warns(RuntimeWarning, match="minimize ended at its limit: .*; maxiter is 3"):
             result = fastbp.minimize(net, X, Y, method=method, maxiter=3)
         np.testing.assert_array_equal(net.theta, result.x)
+    for method in ("L-BFGS", "L-BFGS-B"):
+        with pytest.warns(RuntimeWarning, match="limit: .*; maxiter is 2"):
+            fastbp.minimize(start(), X, Y, method=method, options={"maxiter": 2})
+        with pytest.warns(RuntimeWarning, match="minimize ended at its limit: STOP: TOTAL NO. OF F,G EVALUATIONS"):
+            fastbp.minimize(start(), X, Y, method=method, options={"maxfun": 4})
 
 
 def test_fault_76_lbfgs_has_no_limit_but_maxiter(monkeypatch):
@@ -206,9 +212,11 @@ def test_fault_76_lbfgs_has_no_limit_but_maxiter(monkeypatch):
     assert seen["maxfun"] > 10**9
     fastbp.minimize(start(), *noisy(), maxiter=5, options={"maxfun": 7})
     assert seen["maxfun"] == 7
+    monkeypatch.setitem(lbfgs.OPTIONS, "maxfun", 3)
+    assert fastbp.minimize(start(), *noisy(), method="L-BFGS", maxiter=9).nit == 9
 
 
-@pytest.mark.parametrize("method", ["lm", "L-BFGS-B"])
+@pytest.mark.parametrize("method", ["lm", "L-BFGS", "L-BFGS-B"])
 def test_fault_76_every_blas_has_one_thread_while_it_works(method):
     counts = []
     before = [library.get_num_threads() for library in blas.all_libraries()]

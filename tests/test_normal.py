@@ -1,6 +1,8 @@
 """Normal equations: B'B = J_z' H+ J_z, its gradient and its rows, against Jacobians of each example."""
 
-import copy
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from helpers import distance, problem, tolerance
 from reference import PAIRS
 
 import fastbp
-from fastbp.engine import memory, normal
+from fastbp import _backprop, _normal
+from fastbp.engine import memory, normal, sums
 from fastbp.engine.normal import NormalEquations
 
 CURVED = [pair for pair in PAIRS if pair[1] not in normal.FLAT]
@@ -73,14 +76,14 @@ def test_the_sums_are_those_of_jacobians(output, loss, some):
 def test_labels_are_targets_too():
     p = problem((3, 4, 3), "tanh", "softmax", "cross_entropy", m=40)
     net, hot = p.network(), np.eye(3)[p.labels]
-    sums = []
+    found = []
     for Y in (p.labels, hot):
         equations = NormalEquations(net.data(p.X, Y))
         A, total = np.zeros(equations.n**2), np.zeros(1 + equations.n)
         equations.add(net.theta, A, total)
-        sums.append((A, total))
-    np.testing.assert_array_equal(sums[0][0], sums[1][0])
-    np.testing.assert_array_equal(sums[0][1], sums[1][1])
+        found.append((A, total))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 def test_threads_change_no_bit_and_the_sum_of_ranges_is_right():
@@ -90,7 +93,7 @@ def test_threads_change_no_bit_and_the_sum_of_ranges_is_right():
     found = []
     for n_threads in (1, 2, 3):
         equations = NormalEquations(net.data(X, Y), None, n_threads)
-        assert len(equations._cuts) == 8
+        assert len(equations._cuts) == 9
         for _ in range(2):      # the buffers are used again
             A, total = np.zeros(equations.n**2), np.zeros(1 + equations.n)
             equations.add(net.theta, A, total)
@@ -108,11 +111,89 @@ def test_losses_without_curvature_are_refused_by_name(loss):
         NormalEquations(problem((3, 2), output="identity", loss=loss).network().data(np.ones((2, 3)), np.ones((2, 2))))
 
 
-def test_a_loss_of_ones_own_is_refused_too():
-    plan = copy.copy(problem().network().plan)
-    plan.loss = "own"
+def own(z, Y, w):
+    return float(np.sum(z**2)), 2 * z
+
+
+def test_a_loss_of_ones_own_is_refused_by_name_before_anything_has_changed():
+    p = problem((3, 4, 2), output="identity", loss="squared_error", m=20)
+    net = fastbp.Network([3, 4, 2], output="identity", loss=own, seed=0)
+    before = net.theta.copy()
     with pytest.raises(ValueError, match="loss is one of your own, whose curvature nobody knows"):
-        normal.form(plan)
+        fastbp.minimize(net, p.X, p.Y, method="lm")
+    with pytest.raises(ValueError, match="net has the loss 'own'; Laplace takes"):
+        fastbp.Laplace(net, p.X, p.Y, weight_decay=1.0)
+    np.testing.assert_array_equal(net.theta, before)
+    with pytest.raises(ValueError, match="a loss of its owner's"):
+        add(net, np.zeros((1, 3)), np.zeros((1, 2)))
+
+
+def add(net, X, Y, cuts=(0, 1), what=1):
+    """_normal.add with good arrays in one seat; returns (A, sums)"""
+    n, height = net.n_parameters, sums.height(net.plan, 64, np.float64)
+    work, rows = np.zeros(height * net.plan.units), np.zeros(3 * height * (n + 1))
+    A, total = np.zeros(n * n), np.zeros((len(cuts) - 1, 1 + n))
+    assert _normal.add(net.plan.code, net.theta, _backprop.Examples(X, Y), np.array(cuts), np.array([[-1, 0]]), work,
+                       work.copy(), height, np.empty(0, np.int64), rows, A, np.zeros(7 * n * n), total.reshape(-1), 0,
+                       what, 60.0)
+    return A, total
+
+
+def test_rows_are_those_of_one_range_and_one_block():
+    net = problem((3, 4, 2), output="identity", loss="squared_error").network()
+    X, Y = np.ones((5000, 3)), np.ones((5000, 2))
+    for cuts in (0, 1, 2), (0, 5000):
+        with pytest.raises(ValueError, match="rows are made of one range of at most"):
+            add(net, X, Y, cuts, 2)
+
+
+def test_no_examples_add_nothing():
+    net = problem((3, 4, 2), output="identity", loss="squared_error").network()
+    for array in add(net, np.ones((1, 3)), np.ones((1, 2)), (0, 0)):
+        assert not array.any()
+
+
+def test_label_smoothing_moves_the_gradient_and_leaves_the_curvature():
+    p = problem((3, 4, 3), "tanh", "softmax", "cross_entropy", m=40)
+    found = []
+    for smoothing in (None, 0.1):
+        net = fastbp.Network([3, 4, 3], activation="tanh", output="softmax", init=p.network().theta,
+                             **({} if smoothing is None else {"label_smoothing": smoothing}))
+        equations = NormalEquations(net.data(p.X, p.labels))
+        A, total = np.zeros(equations.n**2), np.zeros(1 + equations.n)
+        equations.add(net.theta, A, total)
+        J, D = net.cost_and_gradient(p.X, p.labels)
+        assert total[0] / 40 == pytest.approx(J, rel=1e-13)
+        assert distance(total[1:] / 40, D) < tolerance(np.float64)
+        found.append((A, total))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert distance(found[0][1], found[1][1]) > 1e-3
+
+
+def add_for_ever(equations, *to):
+    while True:
+        equations.add(*to)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_ends_a_sum_soon_and_the_next_is_right(n_threads):
+    rng = np.random.default_rng(0)
+    net = fastbp.Network([20, 40, 2], activation="tanh", output="identity", seed=0)
+    equations = NormalEquations(net.data(rng.standard_normal((10_000, 20)), np.ones((10_000, 2))), None, n_threads)
+    found = []
+    for strikes in (False, True, False):
+        A, total = np.zeros(equations.n**2), np.zeros(1 + equations.n)
+        if not strikes:
+            equations.add(net.theta, A, total)
+            found.append((A.tobytes(), total.tobytes()))
+            continue
+        timer, begun = threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]), time.perf_counter()
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            add_for_ever(equations, net.theta, A, total)
+        timer.join()
+        assert time.perf_counter() - begun < 5
+    assert found[0] == found[1]
 
 
 def test_the_memory_of_the_machine_is_that_of_its_group(monkeypatch, tmp_path):

@@ -4,14 +4,14 @@ H+ is the positive semidefinite part of the second derivative of the cost by z(L
 Jacobian of h, and g = B'r with r = h - y. All is float64, for float32 networks too. docs/math.md has the formulas.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _normal
-from .._types import Count, Doubles
+from .._backprop import Crew
+from .._types import Count, Doubles, Floats
 from . import memory, sums, threads
 from .data import Data
 from .frozen import Mask
@@ -81,14 +81,11 @@ class NormalEquations:
         self._operations = float(m) * self.K * self.n * self.n
         n = max(1, min(RANGES, m * self.K // LEAST, MEMORY // self.n**2))
         blocks = -(-m // self.height)
-        ends = [min(m, self.height * (blocks * i // n)) for i in range(n + 1)]
-        self._cuts = list(pairwise(ends))
+        self._cuts = np.array([min(m, self.height * (blocks * i // n)) for i in range(n + 1)])
         self._members = min(n, threads.members(n_threads, self._operations, threads.SHARED_SUM))
-        units, double = self.height * plan.units, np.dtype(np.float64)
-        self._work = [sums.aligned(units, double) for _ in range(self._members)]
-        self._spare = [sums.aligned(units, double) for _ in range(self._members)]
-        self._rows: list[Doubles] = []
-        self._others: list[Doubles] = []    # B'B of the ranges but the first
+        units, double = self._members * self.height * plan.units, np.dtype(np.float64)
+        self._work, self._spare = sums.aligned(units, double), sums.aligned(units, double)
+        self._room: tuple[Doubles, Doubles] | None = None   # rows; B'B of the ranges but the first
 
     def costs(self, theta: Doubles) -> float:
         """The sum of w cost"""
@@ -98,32 +95,29 @@ class NormalEquations:
 
     def add(self, theta: Doubles, A: Doubles, total: Doubles) -> None:
         """total (1 + n,) += (sum of w cost, g); A (n n,) += B'B, at and right of the diagonal"""
-        if not self._rows:
-            self._rows = [np.empty(self.height * (self.plan.n_parameters + 1)) for _ in range(self._members)]
-            self._others = [np.empty(len(A)) for _ in self._cuts[1:]]
         self._run(theta, NORMAL, A, total)
 
     def _run(self, theta: Doubles, what: int, A: Doubles, total: Doubles) -> None:
-        n, examples = self._members, self.data.examples()
-        others = self._others if what == NORMAL else [NONE for _ in self._cuts[1:]]
-        own = [(A, total)] + [(other, np.zeros_like(total)) for other in others]
-        long = (what == NORMAL and self._operations >= LONG) or sums.operations(self.plan, self.data.m) >= LONG
-        with threads.some(n, long) as crew:
+        plan, examples, cuts = self.plan, self.data.examples(), self._cuts
+        each, (rows, others) = np.zeros((len(cuts) - 1, 1 + self.n)), self._rooms() if what == NORMAL else (NONE, NONE)
+        long = (what == NORMAL and self._operations >= LONG) or sums.operations(plan, self.data.m) >= LONG
+        with threads.Crew(self._members, long, kept=plan.kept) as crew:
+            n = min(crew.n, self._members)
 
-            def run(i: int, member: int) -> None:
-                at, end = self._cuts[i]
-                rows = self._rows[member] if what == NORMAL else NONE
-                if i > 0:
-                    own[i][0].fill(0)
-                while at < end and not crew.team.stopping:
-                    at = _normal.add(self.plan.code, theta, examples, at, end, self._work[member], self._spare[member],
-                                     self.height, self.places, rows, own[i][0], own[i][1], self.form, what,
-                                     threads.SLICE, crew.team)
+            def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+                return _normal.add(plan.code, theta, examples, cuts, places, self._work, self._spare, self.height,
+                                   self.places, rows, A, others, each.reshape(-1), self.form, what, threads.SLICE, team,
+                                   n, apart)
 
-            crew.deal(run, range(len(own)))
-        for other_A, other in own[1:]:
-            A += other_A
-            total += other
+            sums.in_ranges(cuts, self.height, NONE, crew, n, n, go)
+        for row in each:
+            total += row
+
+    def _rooms(self) -> tuple[Doubles, Doubles]:
+        if self._room is None:
+            self._room = (np.empty(self._members * self.height * (self.plan.n_parameters + 1)),
+                          np.empty((len(self._cuts) - 2) * self.n**2))
+        return self._room
 
     def triangle(self, theta: Doubles) -> tuple[Doubles, Doubles]:
         """((1 + n,) as `add`; R (any, n + 1) of the QR decomposition of [B, r]); r is 0 but for half squared error."""
@@ -138,8 +132,9 @@ class NormalEquations:
         buffer = np.empty(self.height * width * self.K)
         for first in range(0, self.data.m, self.height):
             last = min(first + self.height, self.data.m)
-            _normal.add(self.plan.code, theta, self.data.examples(), first, last, self._work[0], self._spare[0],
-                        self.height, self.places, buffer, NONE, total, self.form, ROWS, 1.0, threads.ALONE.team)
+            _normal.add(self.plan.code, theta, self.data.examples(), np.array([first, last]), np.array([[-1, 0]]),
+                        self._work, self._spare, self.height, self.places, buffer, NONE, NONE, total, self.form, ROWS,
+                        1.0)
             yield buffer[: (last - first) * self.K * width].reshape(-1, width)[:, : self.n + 1]
 
 

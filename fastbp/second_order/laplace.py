@@ -7,17 +7,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._backprop import Examples
-from .._types import Count, Doubles, Flag, Free, Number, Path, PerLayer, Seed
+from .._types import Arrays, Count, Doubles, Flag, Free, Number, Path, PerLayer, Seed, State
 from ..engine import blas, checks, each, frozen, normal
 from ..engine.frozen import Mask
 from ..engine.normal import NormalEquations
 from ..engine.plan import Plan
+from ..files import container
+from ..files import network as files
 from ..network import Network
 from . import laplace_file, posterior
+from .laplace_file import LOSSES
 from .posterior import Curvature
 
 AT_ONCE = 2**22     # numbers of a Jacobian that are made together
-LOSSES = ("squared_error", "cross_entropy", "poisson")
 
 
 class Laplace:
@@ -54,7 +56,7 @@ class Laplace:
     weight_decay : tuple of float
         c of each Theta.
     log_evidence : float
-        Logarithm of the probability of the targets, by which networks can be compared.
+        Logarithm of the probability of the targets (without label smoothing), by which networks can be compared.
 
     Examples
     --------
@@ -83,7 +85,7 @@ class Laplace:
             bias_precision = checks.number(bias_precision, "bias_precision", open_low=True)
         n = plan.n_parameters if own is None else int(own.sum())
         normal.check_memory(n, 4, "Laplace", "last_layer=True")
-        data = net.data(X, Y, sample_weight)
+        data = net.data(X, Y, sample_weight).plain
         self.net, self._free = net.copy(np.float64), own
         decays, at = np.ones(plan.n_parameters, bool), slice(None) if own is None else own
         for Theta in plan.views(decays):
@@ -214,14 +216,21 @@ class Laplace:
             yield slice(first, first + size), self._centred(J, 1).reshape(len(some) * K, -1)
 
     def save(self, path: Path) -> None:
-        """Write everything that `load` needs into a file, atomically. See docs/file_format.md."""
-        laplace_file.save(path, self.net, self._free, self._posterior, self.weight_decay)
+        """Write everything that `load` needs into a file, atomically, as `fastbp.save` does. See docs/file_format.md.
+        """
+        container.write(path, *_pack(self))
 
     @classmethod
     def load(cls, path: Path) -> "Laplace":
         """The Laplace in a file of `save`. A FormatError where it is damaged or of another kind."""
+        arrays, meta = container.read(path, ("theta",))
+        with container.located(path):
+            return cls._unpack(arrays, meta)
+
+    @classmethod
+    def _unpack(cls, arrays: Arrays, meta: State) -> "Laplace":
         own = cls.__new__(cls)
-        own.net, own._free, own._posterior, own.weight_decay = laplace_file.load(path)
+        own.net, own._free, own._posterior, own.weight_decay = laplace_file.unpack(arrays, meta)
         own._finish()
         return own
 
@@ -239,6 +248,14 @@ def _mask(plan: Plan, last_layer: Any, free: Any) -> Mask | None:
     return frozen.mask([len(plan.shapes)], plan)
 
 
+def _is_laplace(value: Any) -> bool:
+    return isinstance(value, Laplace)
+
+
+def _pack(laplace: Laplace) -> tuple[Arrays, State]:
+    return laplace_file.pack(laplace.net, laplace._free, laplace._posterior, laplace.weight_decay)
+
+
 def outputs(output: str, z: Doubles) -> Doubles:
     """Probabilities of z: sigmoid, or softmax over the last axis"""
     if output == "softmax":
@@ -246,3 +263,6 @@ def outputs(output: str, z: Doubles) -> Doubles:
         return e / e.sum(axis=-1, keepdims=True)
     e = np.exp(-np.abs(z))
     return np.where(z >= 0, 1, e) / (1 + e)
+
+
+files.OTHERS[laplace_file.KIND] = (_is_laplace, _pack, Laplace._unpack)

@@ -5,49 +5,56 @@ from typing import Any
 
 import numpy as np
 
-from .._types import Path
+from .._types import Arrays, State
 from ..engine.frozen import Mask
-from ..files import container
 from ..files import network as files
-from ..files.container import FormatError
+from ..files.strict_json import FormatError
 from ..network import Network
 from .posterior import Posterior
 
-KIND = "laplace"
+KIND, VERSION = "laplace", 1
+FIELDS = {"kind", "version", "network", "weight_decay", "posterior"}
+LOSSES = ("squared_error", "cross_entropy", "poisson")
 NUMBERS = ("sigma2", "gamma", "log_evidence", "c")     # of a Posterior; c may be None
 
 
-def save(path: Path, net: Network, free: Mask | None, posterior: Posterior, weight_decay: tuple[Any, ...]) -> None:
-    """Write them atomically."""
+def pack(net: Network, free: Mask | None, posterior: Posterior, weight_decay: tuple[Any, ...]) -> tuple[Arrays, State]:
+    """(arrays, meta) of a file."""
     arrays, settings = files.pack(net)
     mask = np.ones(net.n_parameters, bool) if free is None else free
     upper = posterior.U[np.triu_indices(len(posterior.root))]
-    container.write(path, {**arrays, "free": mask, "factor": upper, "root": posterior.root}, {
-        **files.kind(KIND), "network": settings, "weight_decay": list(weight_decay),
+    return {**arrays, "free": mask, "factor": upper, "root": posterior.root}, {
+        "kind": KIND, "version": VERSION, "network": settings, "weight_decay": list(weight_decay),
         "posterior": {name: getattr(posterior, name) for name in NUMBERS},
-    })
+    }
 
 
-def load(path: Path) -> tuple[Network, Mask | None, Posterior, tuple[Any, ...]]:
+def unpack(arrays: Arrays, meta: State) -> tuple[Network, Mask | None, Posterior, tuple[Any, ...]]:
     """(net, free, posterior, weight_decay); a FormatError if the file holds no such thing."""
-    arrays, meta = container.read(path, ("theta",))
-    with container.located(path):
-        net = files.of_kind(arrays, meta, KIND)
-        if arrays.keys() != {"free", "factor", "root"}:
-            raise FormatError(f"the arrays beside the network must be factor, free, root; they are "
-                              f"{', '.join(sorted(arrays)):.200}")
-        free, factor, root = arrays["free"], arrays["factor"], arrays["root"]
-        if net.dtype != np.float64:
-            raise FormatError(f"network, dtype is {net.dtype.name}; of a Laplace it is float64")
-        _check("free", free, np.bool_, (net.n_parameters,))
-        n = int(free.sum())
-        _check("root", root, np.float64, (n,))
-        _check("factor", factor, np.float64, (n * (n + 1) // 2,))
-        U = np.zeros((n, n))
-        U[np.triu_indices(n)] = factor
-        if not n or not (root > 0).all() or not (np.diagonal(U) > 0).all():
-            raise FormatError("root and the diagonal of factor must be positive, and some parameter free")
-        return net, None if free.all() else free, _posterior(U, root, meta["posterior"]), _decay(net, meta)
+    if meta.get("kind") != KIND:
+        raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {KIND!r}")
+    if type(meta.get("version")) is not int or meta["version"] != VERSION:
+        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads {VERSION}")
+    if meta.keys() != FIELDS:
+        raise FormatError(f"the fields must be {', '.join(sorted(FIELDS))}; they are {', '.join(sorted(meta)):.200}")
+    net = files.unpack({name: arrays.pop(name) for name in ("theta", "init") if name in arrays}, meta["network"])
+    if arrays.keys() != {"free", "factor", "root"}:
+        raise FormatError(f"the arrays beside the network must be factor, free, root; they are "
+                          f"{', '.join(sorted(arrays)):.200}")
+    free, factor, root = arrays["free"], arrays["factor"], arrays["root"]
+    if net.dtype != np.float64:
+        raise FormatError(f"network, dtype is {net.dtype.name}; of a Laplace it is float64")
+    if net.loss not in LOSSES:
+        raise FormatError(f"network, loss is {net.loss!r:.60}; of a Laplace it is one of {', '.join(LOSSES)}")
+    _check("free", free, np.bool_, (net.n_parameters,))
+    n = int(free.sum())
+    _check("root", root, np.float64, (n,))
+    _check("factor", factor, np.float64, (n * (n + 1) // 2,))
+    U = np.zeros((n, n))
+    U[np.triu_indices(n)] = factor
+    if not n or not (root > 0).all() or not (np.diagonal(U) > 0).all():
+        raise FormatError("root and the diagonal of factor must be positive, and some parameter free")
+    return net, None if free.all() else free, _posterior(U, root, meta["posterior"]), _decay(net, meta)
 
 
 def _check(name: str, a: Any, dtype: Any, shape: tuple[int, ...]) -> None:

@@ -64,7 +64,7 @@ class LeastSquares(Problem):
             raise ValueError(f"options['scaling'] is {self.scaling!r}; accepted are {OPTIONS['scaling']}")
         self._check_decay()
         n = int(self.free.sum()) if self.free is not None else plan.n_parameters
-        normal.check_memory(n, 2, "method 'lm'", "method='L-BFGS-B'")
+        normal.check_memory(n, 2, "method 'lm'", "method='L-BFGS'")
         return start
 
     def _check_decay(self) -> None:
@@ -180,7 +180,7 @@ class _Loop:
     def _validate(self) -> bool:
         """Has the cost on validation_data not improved for max_fail steps?"""
         theta = self.whole(self.search.x)
-        J = J_of.cost(theta, self.held, regularisation.none(self.problem.net.plan), self.problem.n_threads)
+        J = J_of.cost(theta, self.held.plain, regularisation.none(self.problem.net.plan), self.problem.n_threads)
         if self._best[0] > J:
             self._best, self._fails = (J, self.search.x), 0
         else:

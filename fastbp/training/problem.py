@@ -12,11 +12,13 @@ from ..engine import blas, checks, explain, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
+from . import lbfgs
 
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
-METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
-MANY = 2**31 - 1
+OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
+METHODS = ("L-BFGS", *OF_SCIPY)
 LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; of the others 1
+MANY = 2**31 - 1
 
 
 @dataclass
@@ -66,6 +68,8 @@ class Problem:
             raise TypeError(f"callback must be callable; got {self.callback!r}")
         if self.options is not None and not isinstance(self.options, dict):
             raise TypeError(f"options must be a dict; got {self.options!r}")
+        if self.method == "L-BFGS":
+            self.options = {"maxiter": self.maxiter, **lbfgs.options({"maxfun": MANY} | (self.options or {}), self.tol)}
         self.free = frozen.mask(self.free, net.plan)
         self.regularisation(1.0)
         return checks.own_parameters(net.theta, net.plan, net.dtype).astype(np.float64)
@@ -76,8 +80,6 @@ class Problem:
 
     def search(self, start: NDArray[np.float64], data: Any) -> Any:
         """SciPy's result from this start."""
-        from scipy.optimize import minimize
-
         dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
 
         def whole(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,21 +94,44 @@ class Problem:
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
+        first = start if self.free is None else start[self.free]
+        if self.method == "L-BFGS":
+            search = lbfgs.LBFGS(first, J_and_D, self.options or {})
+            search.compile(data, regularisation, start.astype(dtype),
+                           None if self.free is None else np.flatnonzero(self.free))
+            result = self._run(search, whole)
+        else:
+            result = self._by_scipy(first, J_and_D)
+        result.x = whole(result.x)
+        return result
+
+    def _by_scipy(self, first: NDArray[np.float64], J_and_D: Callable[..., Any]) -> Any:
+        from scipy.optimize import minimize
+
         limits = {"maxfun" if self.method == "TNC" else "maxiter": self.maxiter}
         if self.method == "L-BFGS-B":
             limits["maxfun"] = MANY     # SciPy's own limit of 15,000 would come first
         with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
-            result = minimize(
-                J_and_D, start if self.free is None else start[self.free], jac=True,
-                method=self.method, tol=self.tol, callback=self.callback,
+            return minimize(
+                J_and_D, first, jac=True, method=self.method, tol=self.tol, callback=self.callback,
                 options={**limits, **(self.options or {})},
             )
-        result.x = whole(result.x)
-        return result
+
+    def _run(self, search: lbfgs.LBFGS, whole: Callable[..., Any]) -> Any:
+        """The result of our own L-BFGS. Ctrl-C leaves the theta of the last iteration in the network."""
+        with blas.single_thread(everywhere=True):
+            try:
+                return search.finish(self.callback)
+            except KeyboardInterrupt:
+                _, x = search.best()
+                if x is not None:
+                    self.net.theta = whole(x)
+                raise
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result. A limit that ended the search is a warning."""
         if result.status == LIMITS.get(self.method, 1):
-            explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {self.maxiter}", RuntimeWarning)
+            maxiter = (self.options or {}).get("maxiter", self.maxiter)
+            explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {maxiter}", RuntimeWarning)
         self.net.theta = result.x
         return result
