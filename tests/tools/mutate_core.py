@@ -57,7 +57,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_few.pxd": ["calls", "core_edges"],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries", "own_compiled"],
     "_memory.pxd": ["entries_kept", "entries"],
-    "_normal.pyx": ["normal", "lm", "entries"],
+    "_normal.pyx": ["normal", "lm", "entries", "entries_ranges"],
     "_rows.pxd": ["each", "normal"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout", "own_losses"],
     "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
