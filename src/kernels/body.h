@@ -23,6 +23,7 @@
 #include "activations.h"
 #include "rows.h"
 #include "losses.h"
+#include "outputs.h"
 #include "dropout.h"
 #include "update.h"
 #include "online.h"
