@@ -109,6 +109,7 @@ setup(
             extension("_calls"),
             extension("_derivatives"),
             extension("_each"),
+            extension("_normal"),
             extension("_lbfgs"),
         ],
         include_path=["src", str(BUILD)],

@@ -1,11 +1,13 @@
 """J and D are what scipy.optimize asks for: six full-batch methods, and one call of SciPy by hand."""
 
 import time
+import warnings
 
 import scipy.optimize
 
 import fastbp
 
+warnings.filterwarnings("ignore", "minimize ended at its limit")  # each has so many iterations and no more
 X, y = fastbp.datasets.load_digits()
 X = X / 16
 start = fastbp.Network([64, 20, 10], activation="tanh", output="softmax", seed=0)

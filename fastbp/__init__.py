@@ -15,6 +15,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 |---|---|
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
+| second order | `minimize(method="lm")`, with `bayesian=True` too; `Laplace` (error bars) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
@@ -49,6 +50,7 @@ from .lbfgs import LBFGS
 from .many import Ensemble, train_many
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .second_order.laplace import Laplace
 from .standardise import Standardise
 from .training.loop import DivergenceError
 from .training.minimize import minimize
@@ -67,6 +69,7 @@ __all__ = [
     "FormatError",
     "GradientCheck",
     "History",
+    "Laplace",
     "Network",
     "RMSprop",
     "Standardise",

@@ -55,7 +55,7 @@ class Network(Derivatives):
     dtype : numpy.float32 or numpy.float64
         Of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
-        glorot_uniform, he_normal (biases 0); normal (eps 0.01), uniform (eps 0.12) (biases drawn too);
+        glorot_uniform, he_normal (biases 0); normal (eps 0.01), uniform (eps 0.12), nguyen_widrow (biases drawn too);
         or theta itself, flat (n_parameters,), or a list of Theta, one (s_{l+1}, s_l + 1) a layer.
     eps : float, optional
         Standard deviation of init="normal", half width of init="uniform".

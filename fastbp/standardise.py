@@ -19,8 +19,8 @@ class Standardise:
     """x -> (x - mean) / scale, with mean and standard deviation of each column of X.
 
     A network trained on `transform(X)` needs `transform` of all later inputs. `fold` puts the moments into Theta(1) of
-    a copy: it takes raw inputs, and files and pickles keep the moments. `unfold` it before you resume training, since
-    steps on raw inputs would go astray.
+    a copy: it takes raw inputs, and files and pickles keep the moments. With ``targets=`` the copy returns raw targets
+    too. `unfold` it before you resume training, since steps on raw inputs would go astray.
 
     Parameters
     ----------
@@ -129,13 +129,18 @@ class Standardise:
             out[i : i + ROWS] = function(rows[i : i + ROWS].astype(np.float64))
         return out[:, 0] if values else out[0] if one_row else out
 
-    def fold(self, net: Network) -> Network:
+    def fold(self, net: Network, targets: "Standardise | None" = None) -> Network:
         """A copy of the network that takes raw inputs: Theta(1)_ij / scale_j, and in the bias column
         Theta(1)_i0 - sum_j Theta(1)_ij mean_j / scale_j.
+
+        targets : the Standardise of the targets that an identity output was trained on. The copy returns raw targets:
+        row k of Theta(L-1) is multiplied by their scale_k, and their mean_k is added to the bias. Its cost is that of
+        raw targets; a huber_delta stays the number that it is.
 
         Predictions cost no more than before. A column whose mean is many times its scale loses digits, in float32 from
         some thousands on: this is a warning. Fold a float64 copy then (``net.copy(np.float64)``).
         """
+        of_targets = self._of_targets(net, targets)
         ratio = np.abs(self.mean) / self.scale
         j, eps = int(ratio.argmax()), float(np.finfo(self._own(net).dtype).eps)
         if ratio[j] * eps > LOST:
@@ -148,15 +153,43 @@ class Standardise:
             Theta[:, 1:] /= self.scale
             Theta[:, 0] -= Theta[:, 1:] @ self.mean
 
-        return _with_first(net, folded)
+        net = _with(net, 0, folded)
+        return net if of_targets is None else _with(net, -1, of_targets._onto)
 
-    def unfold(self, net: Network) -> Network:
-        """A copy of a folded network that takes `transform` of the inputs again, to resume its training."""
+    def unfold(self, net: Network, targets: "Standardise | None" = None) -> Network:
+        """A copy of a folded network that takes `transform` of the inputs again, to resume its training; with
+        ``targets=`` it returns `transform` of the targets too."""
         def unfolded(Theta: Doubles) -> None:
             Theta[:, 0] += Theta[:, 1:] @ self.mean
             Theta[:, 1:] *= self.scale
 
-        return _with_first(self._own(net), unfolded)
+        of_targets = self._of_targets(net, targets)
+        net = _with(net, 0, unfolded)
+        return net if of_targets is None else _with(net, -1, of_targets._off)
+
+    def _onto(self, Theta: Doubles) -> None:
+        """z := z scale + mean, for these columns of outputs"""
+        Theta *= self.scale[:, np.newaxis]
+        Theta[:, 0] += self.mean
+
+    def _off(self, Theta: Doubles) -> None:
+        """z := (z - mean) / scale"""
+        Theta[:, 0] -= self.mean
+        Theta /= self.scale[:, np.newaxis]
+
+    def _of_targets(self, net: Network, targets: Any) -> Any:
+        """targets, if they and these moments fit the network"""
+        self._own(net)
+        if targets is None:
+            return None
+        if not isinstance(targets, Standardise):
+            raise TypeError(f"targets must be a Standardise, fastbp.Standardise(y); got {type(targets).__name__}")
+        if net.output != "identity":
+            raise ValueError(f"targets goes with the output 'identity'; net has {net.output!r}")
+        if net.layer_sizes[-1] != len(targets.mean):
+            raise ValueError(f"targets are the moments of {len(targets.mean)} columns; net has {net.layer_sizes[-1]} "
+                             "outputs")
+        return targets
 
     def _own(self, net: Network) -> Network:
         """The network, if its inputs are as many as the columns here"""
@@ -181,14 +214,15 @@ def _blocks(X: NDArray[Any], w: NDArray[Any]) -> Iterator[tuple[Doubles, NDArray
         yield (x, v) if counts.all() else (x[counts], v[counts])
 
 
-def _with_first(net: Network, change: Callable[[Doubles], None]) -> Network:
-    """A copy of the network with Theta(1) changed, in float64"""
+def _with(net: Network, at: int, change: Callable[[Doubles], None]) -> Network:
+    """A copy of the network with net.Theta[at], the first or the last, changed, in float64"""
     net = net.copy()
-    Theta = net.Theta[0].astype(np.float64)
+    Theta = net.Theta[at].astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"), blas.single_thread(everywhere=True):
         change(Theta)
-        net.Theta[0][:] = Theta
-    if not np.isfinite(net.Theta[0]).all():
-        j = int(np.argwhere(~np.isfinite(net.Theta[0]))[0, 1])
-        raise ValueError(f"net cannot hold Theta(1)[:, {j}] of the result in {net.dtype.name}: it is infinite or NaN")
+        net.Theta[at][:] = Theta
+    if not np.isfinite(net.Theta[at]).all():
+        i, j = map(int, np.argwhere(~np.isfinite(net.Theta[at]))[0])
+        cell = f"Theta(1)[:, {j}]" if at == 0 else f"Theta({len(net.Theta)})[{i}]"
+        raise ValueError(f"net cannot hold {cell} of the result in {net.dtype.name}: it is infinite or NaN")
     return net

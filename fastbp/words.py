@@ -37,6 +37,7 @@ LOSSES = {
 }
 INITS = {
     "glorot": "glorot_uniform",
+    "initnw": "nguyen_widrow",
     "xavier": "glorot_uniform",
     "xavier_uniform": "glorot_uniform",
     "he": "he_normal",
@@ -52,6 +53,7 @@ METRICS = {
     "mean_absolute_error": "mae",
     "r2_score": "r2",
 }
+METHODS = {"trainlm": "lm", "levenbergmarquardt": "lm"}
 DTYPES = {"single": "float32", "double": "float64", "fp32": "float32", "fp64": "float64", "float": "float64",
           "torch.float32": "float32", "torch.float64": "float64"}
 

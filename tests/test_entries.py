@@ -12,7 +12,7 @@ from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
 import fastbp
-from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels, _lbfgs
+from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels, _lbfgs, _normal
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be shorter in "-", what may be empty in "?". All other arguments are good ones.
@@ -61,6 +61,14 @@ ENTRIES = {
         "plan theta cuts places!- works!+ out+ Delta!? runless!+ X!?+"),
     "_derivatives.Pass": (
         lambda p, plan: _derivatives.Pass(plan, p.theta.dtype, M, True, np.ndarray, np.empty), "plan"),
+    "_normal.add": (
+        lambda p, plan, theta, cuts, places, work, spare, free, rows, A, others, sums: _normal.add(
+            plan, theta, _backprop.Examples(p.X, p.Y), cuts, places, work, spare, p.B, free, rows, A, others, sums, 2,
+            1, 60.0),
+        "plan theta64 cuts places!- works64!+ works64!+ free? rows64!+ A64! A64!+ sums64!"),
+    "_normal.solve": (
+        lambda p, A, diagonal, g, factor, x: _normal.solve(A, diagonal, g, factor, x, p.theta.size),
+        "A64 ones64 ones64 A64! ones64!"),
     "_epoch.Rule": (
         lambda p, plan, settings, regularisation, m, v, scalars, taken: _epoch.Rule(
             plan, p.code, settings, regularisation, [m, v], scalars, taken),
@@ -100,6 +108,11 @@ def good(parts, name):
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
         "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
+        "theta64": lambda: parts.theta.astype(np.float64), "works64": lambda: np.zeros(2 * len(parts.work)),
+        "rows64": lambda: np.zeros(2 * parts.B * (1 + len(parts.theta))),
+        "A64": lambda: np.eye(parts.theta.size).ravel(),
+        "sums64": lambda: np.zeros(2 + 2 * parts.theta.size), "ones64": lambda: np.ones(parts.theta.size),
+        "free": lambda: np.arange(parts.theta.size),
         "x": lambda: np.zeros(5),
         "slot": lambda: np.zeros_like(parts.theta), "jacobian": lambda: np.zeros((3 * M, parts.theta.size), dtype),
         "whole": lambda: np.array([0, M]), "runless": lambda: np.zeros(_backprop.spaced(len(parts.theta)), dtype),
@@ -200,7 +213,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch, _lbfgs):
+    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch, _lbfgs, _normal):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from core_parts import NO_RATES, M, Parts, steps
 
-from fastbp import _backprop, _derivatives, _each
+from fastbp import _backprop, _derivatives, _each, _normal
 
-CALLS = ("_backprop.accumulate", "_derivatives.forward", "_derivatives.backward", "_each.each")
+CALLS = ("_backprop.accumulate", "_derivatives.forward", "_derivatives.backward", "_each.each", "_normal.add")
+FREE = np.empty(0, np.int64)    # all
 
 
 class Through:
@@ -25,6 +26,9 @@ class Through:
         self.others = np.zeros(4 * _backprop.spaced(len(self.parts.theta)))
         self.Delta, self.sums = np.zeros_like(self.parts.theta), np.zeros(2)
         self.z, self.dX, self.slopes = np.zeros((M + 1, 3)), np.zeros((M + 1, 4)), np.zeros((3 * M + 3, 4))
+        P = len(self.parts.theta)
+        self.rows, self.matrices = np.zeros(4 * self.parts.B * (P + 1)), np.full(P * P, 1e300)
+        self.A, self.normal_sums = np.zeros(P * P), np.zeros(2 * (1 + P))
 
     def __call__(self, cuts, places, budget=60.0, crew=None, n=1, B=None):
         p, name, B = self.parts, self.name, self.parts.B if B is None else B
@@ -37,6 +41,9 @@ class Through:
         if name == "_derivatives.backward":
             return _derivatives.backward(*given, *ranges, B, self.work, B, self.kept, self.z, False, self.Delta,
                                          self.others, self.dX, *team)
+        if name == "_normal.add":
+            return _normal.add(*given, *ranges, self.work, self.spare, B, FREE, self.rows, self.A, self.matrices,
+                               self.normal_sums, 2, 1, *team)
         return _each.each(*given, *ranges, self.work, self.spare, B, 3, self.slopes, *team)
 
     def by(self, crew, n):
@@ -44,7 +51,8 @@ class Through:
         return self(self.parts.cuts, self.parts.places.copy(), 60.0, crew, n)
 
     def written(self):
-        return [each.tobytes() for each in (self.Delta, self.sums, self.z, self.dX, self.slopes)]
+        return [each.tobytes() for each in (self.Delta, self.sums, self.z, self.dX, self.slopes, self.A,
+                                            self.normal_sums)]
 
 
 @pytest.mark.parametrize("n", [0, -1, -(2**31), 3, 2**31 - 1])

@@ -23,6 +23,8 @@ SAYS = {
     "online.py": r"examples  16000 \.\.: online +(8[5-9]|9\d)\.\d % right",
     "scipy_optimizers.py": r"trust-constr +J = \d\.\d{4}\nby hand   J = 0\.\d{4}",
     "larger_than_memory.py": r"the same bits from the stream: True",
+    "levenberg_marquardt.py": r"lm +rmse (1\.0e-06|\d\.\de-07) after \d+ steps",
+    "error_bars.py": r"4 units; 95 % of the points within two standard deviations",
     "tables.py": r"R\^2: 0\.[89]\d+ of held-out rows, 0\.[89]\d+ of new .*\n90 % .* hold (8[5-9]|9\d) % .*\n.*: True",
     "sklearn_search.py": r"held-out accuracy: 9[6-9]\.\d %",
     "sklearn_learning_curves.py": r"adam +loss 0\.0\d+, held out 0\.\d+, accuracy 9[6-9]\.\d %",
@@ -32,7 +34,8 @@ SAYS = {
     "autoencoder.py": r"by 2 numbers: [6-9]\d\.\d % right",
 }
 NEEDS = {"mnist_nielsen.py": None, "cartpole.py": None}  # data, minutes; a part of others
-PICTURES = ("xor.py", "digits.py", "many_networks.py", "bootstrap.py", "sklearn_learning_curves.py", "autoencoder.py")
+PICTURES = ("xor.py", "digits.py", "many_networks.py", "bootstrap.py", "error_bars.py", "sklearn_learning_curves.py",
+            "autoencoder.py")
 OWN = ("reinforce.py", "dqn.py", "cartpole.py", "cox_regression.py", "autoencoder.py")     # losses of one's own
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")

@@ -51,7 +51,7 @@ def test_a_saved_network_comes_back_to_the_bit(activation, output, loss, dtype, 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "options",
-    [{"init": name} for name in ("glorot_uniform", "he_normal", "normal", "uniform")]
+    [{"init": name} for name in ("glorot_uniform", "he_normal", "normal", "uniform", "nguyen_widrow")]
     + [{"init": "normal", "eps": 0.3}, {"init": "uniform", "eps": 0}, {"init": np.linspace(-1, 1, 17)}],
 )
 def test_how_it_is_initialised_is_kept(options, dtype, path):

@@ -52,7 +52,26 @@ def test_uniform_draws_weights_and_biases_within_twelve_hundredths():
         assert values.std() == pytest.approx(0.12 / np.sqrt(3), rel=0.06)
 
 
-@pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "normal", "uniform"])
+@pytest.mark.parametrize(("activation", "steep"), [("tanh", 1), ("sigmoid", 2), ("relu", 1)])
+def test_nguyen_widrow_spreads_the_hidden_units_evenly(activation, steep):
+    net = fastbp.Network([3, 20, 6, 2], activation=activation, init="nguyen_widrow", seed=0)
+    b, W = biases_and_weights(net)
+    beta = 0.7 * 20 ** (1 / 3) * steep
+    np.testing.assert_allclose(np.linalg.norm(W, axis=1), beta, rtol=1e-12)
+    np.testing.assert_allclose(b * np.sign(W[:, 0]), np.linspace(-beta, beta, 20), rtol=1e-12)
+    b, W = biases_and_weights(net, 1)
+    beta, halves = 0.7 * 6 ** (1 / 20) * steep, 2 if activation == "sigmoid" else 1    # sigmoids lie in [0, 1]
+    np.testing.assert_allclose(np.linalg.norm(W, axis=1), beta * halves, rtol=1e-12)
+    centred = b if halves == 1 else b + W.sum(axis=1) / 2
+    np.testing.assert_allclose(centred * np.sign(W[:, 0]), np.linspace(-beta, beta, 6), rtol=1e-10)
+    last = net.Theta[2]
+    assert np.abs(last).max() <= 0.5
+    assert last.std() == pytest.approx(1 / np.sqrt(12), rel=0.4)
+    alone = fastbp.Network([3, 1, 1], activation=activation, init="initnw", seed=0)
+    assert alone.Theta[0][0, 0] == 0
+
+
+@pytest.mark.parametrize("init", ["glorot_uniform", "he_normal", "normal", "uniform", "nguyen_widrow"])
 def test_a_seed_fixes_the_starting_values_and_none_draws_fresh_ones(init):
     def draw(seed):
         return fastbp.Network([4, 5, 3], init=init, seed=seed).theta.copy()

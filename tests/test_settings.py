@@ -19,7 +19,7 @@ P = problem()
         ("activation", NAMES),
         ("output", ["sigmoid", "softmax", "identity", "tanh", "exp"]),
         ("loss", sorted({loss for _, loss in PAIRS})),
-        ("init", ["glorot_uniform", "he_normal", "normal", "uniform"]),
+        ("init", ["glorot_uniform", "he_normal", "normal", "uniform", "nguyen_widrow"]),
     ],
 )
 def test_unknown_names_are_refused_and_the_known_ones_listed(name, accepted):

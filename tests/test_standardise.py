@@ -230,3 +230,54 @@ def test_fault_66_a_network_that_cannot_hold_the_folded_numbers_is_refused():
     refused(lambda: scaling.fold(net), "net", "float32", kinds=ValueError)
     assert (net.theta == before).all()
     assert np.isfinite(scaling.fold(net.copy(np.float64)).theta).all()
+
+
+# ---------------------------------------------------------------- targets
+
+
+def trained_on_scaled(K=1, hidden=(5,), dtype=np.float64):
+    """(net, scaling of inputs, scaling of targets, raw X)"""
+    rng = np.random.default_rng(5)
+    X = rng.uniform(100, 300, (50, 2))
+    Y = np.stack([1e4 + 30 * X[:, 0], 1e-3 * X[:, 1] - 5], axis=1)[:, :K]
+    Y = Y[:, 0] if K == 1 else Y
+    of_X, of_Y = Standardise(X), Standardise(Y)
+    net = fastbp.Network([2, *hidden, K], activation="tanh", output="identity", dtype=dtype, seed=0)
+    fastbp.minimize(net, of_X.transform(X), of_Y.transform(Y), method="lm", maxiter=20)
+    return net, of_X, of_Y, X
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 3)])
+@pytest.mark.parametrize("K", [1, 2])
+def test_folded_with_targets_a_network_takes_raw_inputs_and_returns_raw_targets(K, hidden, dtype):
+    net, of_X, of_Y, X = trained_on_scaled(K, hidden, dtype)
+    ready = of_X.fold(net, targets=of_Y)
+    z = net.predict(of_X.transform(X))
+    raw = of_Y.inverse(z[:, 0])[:, None] if K == 1 else of_Y.inverse(z)
+    assert distance(ready.predict(X), raw) < tolerance(dtype, "training")
+    back = of_X.unfold(ready, targets=of_Y)
+    eps = 1e-2 if dtype == np.float32 else 1e-9     # the mean of the targets is 200 times their scale
+    np.testing.assert_allclose(back.theta, net.theta, rtol=eps, atol=eps)
+
+
+def test_targets_of_one_column_are_values():
+    y = np.array([3.0, 5.0, 13.0])
+    scaling = Standardise(y)
+    assert scaling.transform(y).shape == (3,)
+    np.testing.assert_allclose(scaling.inverse(scaling.transform(y)), y, rtol=1e-15)
+    net = fastbp.Network([1, 1], output="identity", init=[[[0.5, 2.0]]])
+    ready = Standardise(np.array([-1.0, 1.0])).fold(net, targets=scaling)
+    np.testing.assert_array_equal(ready.Theta[0], [[0.5 * scaling.scale[0] + 7, 2 * scaling.scale[0]]])
+
+
+def test_targets_that_do_not_fit_are_named():
+    net, of_X, of_Y, X = trained_on_scaled()
+    for function in (of_X.fold, of_X.unfold):
+        refused(lambda: function(net, targets=X), "targets", "Standardise", "ndarray", kinds=TypeError)  # noqa: B023
+        refused(lambda: function(net, targets=of_X), "targets", "2 columns", "1 outputs")  # noqa: B023
+    other = fastbp.Network([2, 1], output="sigmoid", seed=0)
+    refused(lambda: of_X.fold(other, targets=of_Y), "targets", "identity", "sigmoid")
+    huge = Standardise(np.array([0.0, 1e300]))
+    small = net.copy(np.float32)
+    refused(lambda: of_X.fold(small, targets=huge), r"Theta\(2\)\[0\]", "float32")

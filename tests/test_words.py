@@ -301,9 +301,9 @@ def test_warnings_still_point_at_the_callers_line():
     model.theta = start
     two = np.eye(2), np.array([0.0, 1.0])
     for call in (lambda: fastbp.Network([2, 3, 1], init=start), lambda: fastbp.train(model, *two, epochs=1),
-                 lambda: fastbp.minimize(model, *two, maxiter=1),
+                 lambda: fastbp.minimize(model, *two, maxiter=500),
                  lambda: ranks(2, lambda comm: fastbp.train(model.copy(), *two, epochs=1, comm=comm)),
-                 lambda: ranks(2, lambda comm: fastbp.minimize(model.copy(), *two, maxiter=1, comm=comm))):
+                 lambda: ranks(2, lambda comm: fastbp.minimize(model.copy(), *two, maxiter=500, comm=comm))):
         with pytest.warns(UserWarning, match="start equal") as caught:
             call()
         assert [each.filename for each in caught] == [__file__]

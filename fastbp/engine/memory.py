@@ -1,5 +1,7 @@
 """Memory that stays where it is: compiled code and the views of theta point into it for as long as a network lives."""
 
+import math
+import os
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _kernels
 from .._types import Array
+from .quota import GROUPS
 
 LINE = 64  # bytes of a cache line
 
@@ -28,3 +31,16 @@ def fixed_copy(a: Array) -> Array:
     copy: Any = fixed(a.size, a.dtype)
     copy[:] = a
     return copy
+
+
+def machine() -> float:
+    """Bytes of memory of the machine, or of the control group of this process; infinite if neither tells."""
+    sizes = [math.inf]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:   # pragma: no branch  (Windows has none)
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):     # of version 2 and 1
+        try:
+            sizes.append(int((GROUPS / name).read_text()))
+        except (OSError, ValueError):   # no such file, or "max"
+            continue
+    return min(sizes)

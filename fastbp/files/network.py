@@ -30,13 +30,14 @@ def save(path: Path, net: Any) -> None:
     """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
     The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. Of a fitted estimator of
-    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need.
+    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need, of a
+    `fastbp.Laplace` everything.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
         An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
-    net : Network, or a fitted estimator
+    net : Network, a fitted estimator, or Laplace
 
     Raises
     ------
@@ -69,7 +70,7 @@ def save(path: Path, net: Any) -> None:
 
 
 def load(path: Path, *, loss: Loss | None = None) -> Any:
-    """The network, or the estimator, in a file of `save`, of `Trainer.save` or of a training's checkpoint.
+    """The network, estimator or Laplace in a file of `save`, of `Trainer.save` or of a training's checkpoint.
 
     Reading executes nothing.
 
@@ -92,7 +93,7 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
     with container.located(path):
         if isinstance(kind := meta.get("kind"), str) and kind in OTHERS:
             if loss is not None:
-                raise ValueError(f"loss is for files of networks; this one holds an {kind}")
+                raise ValueError(f"loss is for files of networks; this one is of the kind {kind}")
             return OTHERS[kind][2](arrays, meta)
         checked(meta, *KINDS)
         fields = added.decode(meta, arrays)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import words
-from ..engine import blas, checks, frozen, objective
+from ..engine import blas, checks, explain, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
@@ -17,6 +17,8 @@ from . import lbfgs
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
 OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
 METHODS = ("L-BFGS", *OF_SCIPY)
+LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; of the others 1
+MANY = 2**31 - 1
 
 
 @dataclass
@@ -37,6 +39,13 @@ class Problem:
     n_threads: Any
     free: Any = None
 
+    methods: ClassVar[tuple[str, ...]] = METHODS
+
+    def told(self) -> dict[str, Any]:
+        """What must be the same on all ranks."""
+        return {"method": self.method, **self.penalties, "maxiter": self.maxiter, "tol": self.tol,
+                "options": self.options}
+
     def solve(self) -> Any:
         """All stages; returns SciPy's result."""
         start = self.check()
@@ -47,9 +56,9 @@ class Problem:
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
-        self.method = words.resolve(method, METHODS) if isinstance(method, str) else None
+        self.method = words.resolve(method, self.methods, words.METHODS) if isinstance(method, str) else None
         if self.method is None:
-            raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
+            raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}, lm")
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:
             checks.count(self.n_threads, "n_threads")
@@ -60,7 +69,7 @@ class Problem:
         if self.options is not None and not isinstance(self.options, dict):
             raise TypeError(f"options must be a dict; got {self.options!r}")
         if self.method == "L-BFGS":
-            self.options = {"maxiter": self.maxiter, **lbfgs.options(self.options, self.tol)}
+            self.options = {"maxiter": self.maxiter, **lbfgs.options({"maxfun": MANY} | (self.options or {}), self.tol)}
         self.free = frozen.mask(self.free, net.plan)
         self.regularisation(1.0)
         return checks.own_parameters(net.theta, net.plan, net.dtype).astype(np.float64)
@@ -99,11 +108,13 @@ class Problem:
     def _by_scipy(self, first: NDArray[np.float64], J_and_D: Callable[..., Any]) -> Any:
         from scipy.optimize import minimize
 
-        limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
+        limits = {"maxfun" if self.method == "TNC" else "maxiter": self.maxiter}
+        if self.method == "L-BFGS-B":
+            limits["maxfun"] = MANY     # SciPy's own limit of 15,000 would come first
         with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
             return minimize(
                 J_and_D, first, jac=True, method=self.method, tol=self.tol, callback=self.callback,
-                options={limit: self.maxiter, **(self.options or {})},
+                options={**limits, **(self.options or {})},
             )
 
     def _run(self, search: lbfgs.LBFGS, whole: Callable[..., Any]) -> Any:
@@ -118,6 +129,9 @@ class Problem:
                 raise
 
     def finish(self, result: Any) -> Any:
-        """theta := the best found; returns the result."""
+        """theta := the best found; returns the result. A limit that ended the search is a warning."""
+        if result.status == LIMITS.get(self.method, 1):
+            maxiter = (self.options or {}).get("maxiter", self.maxiter)
+            explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {maxiter}", RuntimeWarning)
         self.net.theta = result.x
         return result

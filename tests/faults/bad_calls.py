@@ -252,6 +252,38 @@ def minimize(rng):
     return fastbp.minimize, {"net": s.net, "X": s.X, "Y": s.Y, "maxiter": 1}, kinds, [s.net]
 
 
+CURVED = ("squared_error", "cross_entropy", "poisson")
+
+
+@maker
+def second_order(rng):
+    while (s := Setting(rng)).net.loss not in CURVED:
+        pass
+    n = len(s.net.Theta)
+    own = {
+        "max_fail": count(1), "bayesian": flag(), "validation_data": one_of(
+            is_not("none", "array"), lambda rng: (s.X,), lambda rng: (s.X, None), lambda rng: (s.X[:, :0], s.Y)),
+        "decay_bias": lambda rng: True, "l1": one_of(lambda rng: 0.1, number()), "method": lambda rng: "lmm",
+        "options": one_of(is_not("none", "dict"), lambda rng: {"a": 1}, lambda rng: {"mu": 0},
+                          lambda rng: {"scaling": 1}),
+    }
+    good = {"net": s.net, "X": s.X, "Y": s.Y, "maxiter": 1, "method": "lm"}
+    if rng.integers(2):
+        return fastbp.minimize, good, {**own, "X": s.x, "Y": s.y, "sample_weight": s.weights}, [s.net]
+    kinds = {"net": is_not(), "X": s.x, "Y": s.y, "sample_weight": s.weights, "last_layer": flag(),
+             "bias_precision": number(0, np.inf, "none", open_low=True), "free": free_kind(s.net),
+             "weight_decay": one_of(number(0, np.inf, "none"), lambda rng: [0.1] * (n + 1), lambda rng: [-1.0] * n)}
+    good = {"net": s.net, "X": s.X, "Y": s.Y, "weight_decay": 1.0, "bias_precision": 1.0}
+    which = rng.integers(3)
+    if which == 0:
+        return fastbp.Laplace, good, kinds, [s.net]
+    laplace = fastbp.Laplace(**good)
+    if which == 1:
+        return laplace.predict, {"X": s.X}, {"X": s.x, "noise": flag(), "n_threads": count(1, "none")}, [laplace]
+    return laplace.sample, {"X": s.X, "n": 2}, {"X": s.x, "n": count(1), "seed": seed, "n_threads": count(1, "none")}, [
+        laplace]
+
+
 def optimizer_kind():
     return one_of(name(list(optimizers.NAMED)), lambda rng: fastbp.Adam, lambda rng: optimizers.NAMED)
 
@@ -506,13 +538,16 @@ def standardise(rng):
     if which == 1:
         function = scaling.transform if rng.integers(2) else scaling.inverse
         return function, {"X": s.X}, {"X": kinds["X"]}, [scaling]
-    return scaling.fold, {"net": s.net}, {"net": is_not()}, [scaling]
+    kinds = {"net": is_not(), "targets": one_of(is_not("none"), lambda rng: fastbp.Standardise(np.ones((2, s.K + 1))))}
+    return scaling.fold, {"net": s.net}, kinds, [scaling]
 
 
 @maker
 def files(rng):
     s = Setting(rng)
-    which = rng.integers(4)
+    which = rng.integers(5)
+    if which == 4:
+        return fastbp.Laplace.load, {"path": "/nonexistent"}, {"path": paths()}, []
     if which == 0:
         return fastbp.load, {"path": "/nonexistent"}, {"path": paths()}, []
     if which == 1:
@@ -550,6 +585,8 @@ def state_of(value):
         return [(key, state_of(each)) for key, each in value.items()]
     if isinstance(value, (list, tuple)):
         return [state_of(each) for each in value]
+    if isinstance(value, fastbp.Laplace):
+        return state_of(value.net), repr(value), state_of(value._posterior.U)
     if isinstance(value, fastbp.Standardise):
         return state_of(vars(value))
     if type(value).__module__.startswith("fastbp.sklearn"):

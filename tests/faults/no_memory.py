@@ -263,6 +263,22 @@ def minimising():
     return Operation(network, lambda net: fastbp.minimize(net, X, Y, maxiter=3), check)
 
 
+def second_order(**settings):
+    """The start, or the end, or an accepted step between"""
+    def run(net):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return fastbp.minimize(net, X, Y, method="lm", maxiter=3, **settings)
+
+    start, best = everything(network()), network()
+    run(best)
+
+    def check(net, result):
+        assert everything(net) == (start if result is None else everything(best)), "neither the start nor the end"
+
+    return Operation(network, run, check)
+
+
 def fitting(how):
     from fastbp.sklearn import MLPClassifier
 
@@ -339,6 +355,7 @@ OPERATIONS = {
     "train": lambda: whole_training(train),
     "train with all": lambda: whole_training(train_with_all),
     "minimize": minimising,
+    "levenberg-marquardt": lambda: second_order(weight_decay=0.1),
     "fit": lambda: fitting("fit"),
     "partial_fit": lambda: fitting("partial_fit"),
 }

@@ -44,8 +44,8 @@ class RankProblem:
         """The shard of this rank; start := that of rank 0."""
         p, net = self.problem, self.problem.net
         settings = {
-            "method": p.method, **p.penalties, "maxiter": p.maxiter, "tol": p.tol, "options": p.options,
-            **net.settings(), "init": None, "free": frozen.told(p.free, net.plan), "scipy": scipy.__version__,
+            **p.told(), **net.settings(), "init": None, "free": frozen.told(p.free, net.plan),
+            "scipy": scipy.__version__,
             "BLAS": [getattr(library, "architecture", None) for library in blas.libraries()],
         }
         data = Shard(self.group, lambda: Data(net.plan, net.dtype, p.X, p.Y, p.sample_weight, shard=True), "minimize",

@@ -1,0 +1,1 @@
+"""Second order: Levenberg-Marquardt, the evidence for weight decay, and Laplace's posterior."""
