@@ -108,6 +108,7 @@ setup(
             extension("_calls"),
             extension("_derivatives"),
             extension("_each"),
+            extension("_curvature"),
         ],
         include_path=["src", str(BUILD)],
         build_dir=str(BUILD),

@@ -22,6 +22,7 @@
 #include "panels.h"
 #include "activations.h"
 #include "losses.h"
+#include "curvature.h"
 #include "dropout.h"
 #include "rows.h"
 #include "update.h"

@@ -1,0 +1,349 @@
+"""Products of the Hessian and of the Gauss-Newton matrix with a vector p: Pearlmutter's R-operator. See
+fastbp/engine/curvature.py.
+
+A call works through the examples first .. last in blocks of B. Of each block a workspace keeps what depends on theta
+alone, in the layout of _backprop.pxd and behind it:
+
+    a(1) .. a(L-1), delta(2) .. delta(L), w   as there; a by rows too where Delta is summed from rows
+    slope, second       g'(z) and u .* g''(z) of each hidden layer, u = (Theta' delta)[without bias]
+    q, t                of the output, see kernels/curvature.h; h lies in place of a(L)
+
+`spare` has the layout of _backprop.pxd too, with R a for a, R delta for delta, R z(L) for delta(L), and behind it
+
+    Rz                  of each hidden layer
+"""
+
+import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
+
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cython cimport floating
+
+from _backprop cimport NARROW, cost_of, load, load_targets, next_units, rows_of_X, team_t
+from _checked cimport MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, refusal, room, some, values
+from _curve cimport activate_twice, backward_twice, bend, curve, keep_curve, product_onto, times
+from _kernels cimport (
+    bind_kernels, enter, examples_t, layer_backward, layer_Delta, layer_forward, leave, narrow_Delta, padded, plan_t,
+    seconds, to_rows,
+)
+from _memory cimport lend_ready
+from _sources cimport fit, ready, sources_t
+
+from fastbp._backprop import Examples, Team
+
+bind_kernels()
+lend_ready()
+
+
+cdef struct curved_t:           # the arguments beside those of core_t
+    const void *V               # p, laid out like theta
+    void *spare
+    Py_ssize_t base             # the example that block 0 of kept workspaces begins with
+    Py_ssize_t hidden           # units of all hidden layers
+    Py_ssize_t kept_units       # of a workspace
+    bint kept                   # each block has a workspace of its own, which `keep` has filled
+    bint plus                   # H+, and no second derivative of the hidden layers
+
+
+cdef inline Py_ssize_t hidden_units(const plan_t *p) noexcept nogil:
+    cdef Py_ssize_t l, units = 0
+    for l in range(1, p.L - 1):
+        units += p.s[l]
+    return units
+
+
+cdef inline void twice_forward(
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, floating *slope,
+    floating *second, team_t *team
+) noexcept nogil:
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), g' and g'', up to Z(L)."""
+    cdef Py_ssize_t l, n, k, i, j
+    cdef const floating *A = work + B * p.a[0]
+    cdef floating *Z
+    for l in range(1, p.L):
+        n, k, i = p.s[l], p.s[l - 1], 0
+        Z = work + B * p.z[l]
+        while i < n:
+            j = next_units(p, i, n, m * k, team)
+            if j == 0:
+                return
+            layer_forward(m, n, i, j, k, theta + p.theta[l], A, Z)
+            i = j
+        if l > 1 and n > NARROW:
+            to_rows(m, k, A, work + B * p.rows[l - 1], k)
+        if l < p.L - 1:
+            activate_twice(<int>p.g[l], padded(m, work) * n, <const floating *>Z, work + B * p.a[l], slope, second)
+            A = work + B * p.a[l]
+            slope, second = slope + B * n, second + B * n
+
+
+cdef inline void twice_backward(
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, floating *slope,
+    floating *second, team_t *team
+) noexcept nogil:
+    """u = (delta(l+1) Theta(l))[without bias];  delta(l) = u .* g', second = u .* g'';  slope, second: their ends."""
+    cdef Py_ssize_t l, n, k, i, j
+    cdef floating *delta
+    for l in range(p.L - 1, 1, -1):
+        n, k, i = p.s[l], p.s[l - 1], 0
+        delta, slope, second = work + B * p.delta[l - 1], slope - B * k, second - B * k
+        while i < k:
+            j = next_units(p, i, k, m * n, team)
+            if j == 0:
+                return
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l]), delta)
+            i = j
+        backward_twice(padded(m, work) * k, <const floating *>slope, second, delta)
+
+
+cdef void keep_block(
+    const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
+    Py_ssize_t m,
+    floating *work,     # OUT  what depends on theta alone
+    Py_ssize_t B, team_t *team
+) noexcept nogil:
+    """Of the m examples from `first` on; not usable if the team is asked to stop."""
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
+    cdef floating *slope = work + B * p.units
+    cdef floating *second = slope + B * how.hidden
+    cdef floating *q = second + B * how.hidden
+    load(p, data, first, m, work, B, 0, work + B * p.a[0])
+    twice_forward(p, theta, m, work, B, slope, second, team)
+    load_targets(p, data, first, m, work, B, 0)
+    if not how.plus:
+        cost_of(p, m, work, B, 0)
+        twice_backward(p, theta, m, work, B, second, q, team)
+    keep_curve(<int>p.g[last], p.loss, p.parameter, how.plus, m, K, <const floating *>(work + B * p.z[last]),
+               <const floating *>(work + B * p.y), <const floating *>(work + B * p.w), work + B * p.a[last], q,
+               q + B * K)
+
+
+cdef void R_forward(
+    const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
+    Py_ssize_t B, const floating *slope, team_t *team
+) noexcept nogil:
+    """R Z(l+1) = [1, A(l)] V(l)' + [0, R A(l)] Theta(l)';  R A(l) = g'(Z(l)) .* R Z(l), up to R Z(L)."""
+    cdef Py_ssize_t l, n, k, i, j
+    cdef floating *Rz = spare + B * p.units
+    cdef floating *Ra
+    cdef floating *Z
+    for l in range(1, p.L):
+        n, k, i = p.s[l], p.s[l - 1], 0
+        Z = Rz if l < p.L - 1 else spare + B * p.delta[l]
+        while i < n:
+            j = next_units(p, i, n, 2 * m * k, team)
+            if j == 0:
+                return
+            layer_forward(m, n, i, j, k, V + p.theta[l], work + B * p.a[l - 1], Z)
+            if l > 1:
+                product_onto(m, n, i, j, k, theta + p.theta[l] + 1, k + 1, 1,
+                             <const floating *>(spare + B * p.a[l - 1]), Z)
+            i = j
+        if l < p.L - 1:
+            Ra = spare + B * p.a[l]
+            times(padded(m, spare) * n, slope, <const floating *>Z, Ra)
+            Rz, slope = Rz + B * n, slope + B * n
+
+
+cdef void R_backward(
+    const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
+    Py_ssize_t B, const floating *slope, const floating *second, bint plus, team_t *team
+) noexcept nogil:
+    """R delta(l) = (R delta(l+1) Theta(l) + delta(l+1) V(l))[without bias] .* g' + u .* g'' .* R Z(l); with H+
+    (R delta(l+1) Theta(l))[without bias] .* g'.  slope, second: their ends."""
+    cdef Py_ssize_t l, n, k, i, j
+    cdef floating *E
+    cdef const floating *Rz = spare + B * p.units + (second - slope)
+    for l in range(p.L - 1, 1, -1):
+        n, k, i = p.s[l], p.s[l - 1], 0
+        E, slope, second, Rz = spare + B * p.delta[l - 1], slope - B * k, second - B * k, Rz - B * k
+        while i < k:
+            j = next_units(p, i, k, 2 * m * n, team)
+            if j == 0:
+                return
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(spare + B * p.delta[l]), E)
+            if not plus:
+                product_onto(m, k, i, j, n, V + p.theta[l] + 1, 1, k + 1, work + B * p.delta[l], E)
+            i = j
+        if plus:
+            times(padded(m, spare) * k, slope, <const floating *>E, E)
+        else:
+            bend(padded(m, spare) * k, slope, second, Rz, E)
+
+
+cdef void R_learn(
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, floating *spare,
+    Py_ssize_t B, bint plus, floating *Delta, team_t *team
+) noexcept nogil:
+    """Delta(l) += R delta(l+1)' [1, A(l)] + delta(l+1)' [0, R A(l)]; with H+ the first alone."""
+    cdef Py_ssize_t l, n, k, lda = 0, i, j
+    cdef const floating *A
+    cdef const floating *delta
+    cdef const floating *Rdelta
+    cdef const floating *Ra
+    for l in range(p.L - 1, 0, -1):
+        n, k, i = p.s[l], p.s[l - 1], 0
+        delta, Rdelta = work + B * p.delta[l], spare + B * p.delta[l]
+        if l > 1 and n <= NARROW:
+            narrow_Delta(m, n, 0, n, k, Rdelta, <const floating *>(work + B * p.a[l - 1]), 1, Delta + p.theta[l])
+            if not plus:
+                narrow_Delta(m, n, 0, n, k, delta, <const floating *>(spare + B * p.a[l - 1]), 2, Delta + p.theta[l])
+            continue
+        A, lda, Ra = work + B * p.rows[l - 1], k, spare + B * p.rows[l - 1]
+        if l == 1:
+            A = rows_of_X(p, data, first, work, B, &lda)
+            if A == NULL:
+                A = work + B * p.rows[0]
+        elif not plus:
+            to_rows(m, k, <const floating *>(spare + B * p.a[l - 1]), spare + B * p.rows[l - 1], k)
+        while i < n:
+            j = next_units(p, i, n, 2 * m * k, team)
+            if j == 0:
+                return
+            layer_Delta(m, n, i, j, k, Rdelta, A, lda, 1, Delta + p.theta[l])
+            if l > 1 and not plus:
+                layer_Delta(m, n, i, j, k, delta, Ra, k, 2, Delta + p.theta[l])
+            i = j
+
+
+cdef void product_block(
+    const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
+    Py_ssize_t m,
+    floating *work,     # IN   of keep_block
+    Py_ssize_t B,
+    floating *Delta,    # +=   M H p of the block
+    team_t *team
+) noexcept nogil:
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
+    cdef const floating *V = <const floating *>how.V
+    cdef floating *spare = <floating *>how.spare
+    cdef const floating *slope = work + B * p.units
+    cdef const floating *second = slope + B * how.hidden
+    cdef const floating *q = second + B * how.hidden
+    R_forward(p, theta, V, m, <const floating *>work, spare, B, slope, team)
+    curve(<int>p.g[last], p.loss, how.plus, m, K, <const floating *>(work + B * p.a[last]), q, q + B * K,
+          <const floating *>(work + B * p.w), spare + B * p.delta[last])
+    R_backward(p, theta, V, m, <const floating *>work, spare, B, second, q, how.plus, team)
+    R_learn(p, data, first, m, work, spare, B, how.plus, Delta, team)
+
+
+cdef Py_ssize_t run(
+    floating *Delta, core_t *core, const curved_t *how, const examples_t *data, Py_ssize_t first, Py_ssize_t last,
+    double budget, team_t *team
+) noexcept nogil:
+    """`keep` if Delta is NULL, else `product`, until about `budget` seconds have passed  ->  the first one not done"""
+    cdef const plan_t *p = &core.p
+    cdef const floating *theta = <const floating *>core.theta
+    cdef floating *work = <floating *>core.work
+    cdef Py_ssize_t m, B = core.B, i = first
+    cdef double end = seconds() + budget
+    cdef unsigned callers = enter()
+    while i < last and team.wanted == 0:
+        m = min(B, last - i)
+        if how.kept:
+            work = <floating *>core.work + (i - how.base) * how.kept_units
+        if Delta == NULL or not how.kept:
+            keep_block(p, theta, how, data, i, m, work, B, team)
+        if Delta != NULL:
+            product_block(p, theta, how, data, i, m, work, B, Delta, team)
+        i += m
+        if seconds() > end:
+            break
+    leave(callers)
+    return i
+
+
+cdef int begin_curved(
+    core_t *core, curved_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
+    Py_ssize_t last, Py_ssize_t B
+) except -1:
+    """Take what both have in common; how.kept and how.plus are set."""
+    cdef Py_ssize_t blocks = 1
+    begin(core, plan, theta, "theta", READ)
+    if core.p.drop != NULL:
+        raise ValueError("plan has dropout; products with curvature have none")
+    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
+        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
+    ready(sources, first, last)
+    fit(sources, &core.p, True)
+    block(core, B)
+    how.base, how.hidden = base, hidden_units(&core.p)
+    how.kept_units = core.p.units + 2 * how.hidden + 2 * core.p.s[core.p.L - 1]
+    if how.kept:
+        blocks = max(1, (last - base + B - 1) // B)
+    if how.kept_units > MOST // B // blocks:
+        raise ValueError(f"no room for {blocks} blocks")
+    core.work = room(&core.held, work, "work", core.format, B * how.kept_units * blocks)
+    return 0
+
+
+cdef sources_t *inside(examples, team, team_t **all) except NULL:
+    if type(examples) is not Examples or type(team) is not Team:
+        raise TypeError(f"examples and team must be those of fastbp._backprop; got {type(examples).__name__} and "
+                        f"{type(team).__name__}")
+    all[0] = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
+    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+
+
+def units(plan):
+    """(values of a workspace, of a spare one) for an example"""
+    cdef plan_t p
+    own = own_plan(plan, &p)    # noqa: F841
+    return p.units + 2 * hidden_units(&p) + 2 * p.s[p.L - 1], p.units + hidden_units(&p)
+
+
+def keep(
+    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint plus,
+    double budget, team
+):
+    """Keep of the examples first .. last what depends on theta alone, in a workspace for each block from example `base`
+    on  ->  the first example not done.
+
+    plus: for products with the Gauss-Newton matrix; they need no targets of squared_error, but all have them
+    """
+    cdef core_t core
+    cdef curved_t how
+    cdef team_t *all
+    cdef sources_t *sources = inside(examples, team, &all)
+    how.kept, how.plus, how.V, how.spare = True, plus, NULL, NULL
+    core.held.n = 0
+    try:
+        begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
+        with nogil:
+            if core.format == b"f":
+                first = run(<float *>NULL, &core, &how, &sources.data, first, last, budget, all)
+            else:
+                first = run(<double *>NULL, &core, &how, &sources.data, first, last, budget, all)
+        return first
+    finally:
+        give_back(&core.held)
+
+
+def product(
+    plan, theta, p, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, spare, Py_ssize_t B, bint kept,
+    bint plus, Delta, double budget, team
+):
+    """Delta += the sum over the examples first .. last of w H p  ->  the first one not done.
+
+    kept: `keep` has been run on the same work; else this runs it, in one workspace. plus: Gauss-Newton.
+    If the team is asked to stop, Delta is not usable.
+    """
+    cdef core_t core
+    cdef curved_t how
+    cdef team_t *all
+    cdef sources_t *sources = inside(examples, team, &all)
+    cdef void *into
+    how.kept, how.plus = kept, plus
+    core.held.n = 0
+    try:
+        begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
+        how.V = values(&core.held, p, "p", core.format, core.p.n, READ)
+        how.spare = room(&core.held, spare, "spare", core.format, B * (core.p.units + how.hidden))
+        into = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
+        with nogil:
+            if core.format == b"f":
+                first = run(<float *>into, &core, &how, &sources.data, first, last, budget, all)
+            else:
+                first = run(<double *>into, &core, &how, &sources.data, first, last, budget, all)
+        return first
+    finally:
+        give_back(&core.held)
