@@ -15,6 +15,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 |---|---|
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
+| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
 | files | `save`, `load`, `FormatError` |
@@ -80,7 +81,8 @@ __all__ = [
 ]
 
 
-OPTIONAL = ("plot", "sklearn")      # need matplotlib and scikit-learn: imported where they are asked for
+# need matplotlib, scikit-learn and scipy.sparse: imported where they are asked for
+OPTIONAL = ("curvature", "plot", "sklearn")
 
 
 def __getattr__(name):

@@ -86,6 +86,16 @@ class Sum(Protocol):
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any: ...
 
+    def products(
+        self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
+    ) -> "Products": ...
+
+
+class Products(Protocol):
+    """Sums over examples of products with curvature at one theta."""
+
+    def add(self, p: Floats, Delta: Floats) -> None: ...
+
 
 class Net(Protocol):
     """The part of a `Network` that the engine uses."""

@@ -19,7 +19,7 @@ def minimize(
     lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None, maxiter: Count = 200,
     tol: Number | None = None, callback: Callable[..., object] | None = None, options: dict[str, Any] | None = None,
     n_threads: Count | None = None, comm: Comm | Group | None = None,
-    free: Free | None = None,
+    free: Free | None = None, curvature: str | None = None,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
     """Minimise J over all examples with a gradient method of SciPy.
 
@@ -30,7 +30,8 @@ def minimize(
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
-        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr.
+        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr; with products of curvature Newton-CG, trust-ncg or
+        trust-krylov.
     maxiter : int
         The largest number of iterations (for TNC of function evaluations).
     tol : float, optional
@@ -47,6 +48,9 @@ def minimize(
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are searched: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
         their bits. SciPy, its callback and the arrays of its result but x know the free parameters alone.
+    curvature : "hessian" or "gauss_newton", optional
+        Of the last three methods: the exact second derivative of J (None means this one), or the Gauss-Newton matrix,
+        which is positive semidefinite and converges linearly. See `Network.hessian_product`.
 
     Returns
     -------
@@ -56,5 +60,6 @@ def minimize(
     problem = Problem(
         net, X, Y, sample_weight, method=method, penalties={"weight_decay": weight_decay, "lam": lam, "l1": l1},
         maxiter=maxiter, tol=tol, callback=callback, options=options, n_threads=n_threads, free=free,
+        curvature=curvature,
     )
     return problem.solve() if comm is None else RankProblem(problem, comm).solve()

@@ -1,5 +1,6 @@
 """The stages of `minimize`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from ..engine import blas, checks, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
+from . import curved
 
-# Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
-METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
+# Methods of scipy.optimize.minimize that take a gradient and need no Hessian, or products with it.
+METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr", *curved.METHODS)
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Problem:
     options: dict[str, Any] | None
     n_threads: Any
     free: Any = None
+    curvature: Any = None
 
     def solve(self) -> Any:
         """All stages; returns SciPy's result."""
@@ -48,6 +51,7 @@ class Problem:
         self.method = words.resolve(method, METHODS, words.METHODS) if isinstance(method, str) else None
         if self.method is None:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
+        self.curvature = curved.check(self.curvature, self.method)
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:
             checks.count(self.n_threads, "n_threads")
@@ -79,14 +83,19 @@ class Problem:
             theta[self.free] = x
             return theta
 
+        hessp = None if self.curvature is None else curved.Curvature(
+            self.curvature, data, regularisation, self.n_threads, whole, self.free, dtype)
+
         def J_and_D(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            if hessp is not None and not np.isfinite(x).all():      # trust-krylov may propose NaN
+                return math.inf, np.zeros_like(x)
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
         limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
         with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
             result = minimize(
-                J_and_D, start if self.free is None else start[self.free], jac=True,
+                J_and_D, start if self.free is None else start[self.free], jac=True, hessp=hessp,
                 method=self.method, tol=self.tol, callback=self.callback,
                 options={limit: self.maxiter, **(self.options or {})},
             )

@@ -45,6 +45,7 @@ class RankProblem:
         p, net = self.problem, self.problem.net
         settings = {
             "method": p.method, **p.penalties, "maxiter": p.maxiter, "tol": p.tol, "options": p.options,
+            "curvature": p.curvature,
             **net.settings(), "init": None, "free": frozen.told(p.free, net.plan), "scipy": scipy.__version__,
             "BLAS": [getattr(library, "architecture", None) for library in blas.libraries()],
         }

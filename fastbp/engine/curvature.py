@@ -1,0 +1,99 @@
+"""Products of the Hessian of J, or of the Gauss-Newton matrix, with a vector: Pearlmutter's R-operator.
+
+    R a(1) = 0;   R z(l+1) = V(l) [1, a(l)] + Theta(l) [0, R a(l)];   R a(l) = g'(z(l)) .* R z(l)
+    R delta(L) = H_L R z(L);   u = (Theta' delta(l+1))[without bias]
+    R delta(l) = (Theta' R delta(l+1) + V' delta(l+1))[without bias] .* g' + u .* g'' .* R z(l)
+    H p = (1/M) sum w (R delta(l+1) [1, a]' + delta(l+1) [0, R a(l)]') + c p[j >= 1]
+    G p = (1/M) backward(w H+ R z(L)) + c p[j >= 1]
+
+V is p in the shapes of Theta, M the sum of the weights w. H_L is the second derivative of a cost by z(L), H+ that
+without what can be negative. What depends on theta alone can be kept from product to product.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from .. import _backprop, _curvature
+from .._backprop import Examples
+from .._types import Count, Floats, Products, Sum
+from . import sums, threads
+from .plan import Plan
+from .regularisation import Regularisation
+
+KEPT = 2**28    # most bytes of the workspaces that are kept between two products
+
+
+class BlockProducts:
+    """The sum over m examples of w H p, or of w G p, at one theta, block by block.
+
+    Parameters
+    ----------
+    plan : Plan
+    theta : (n_parameters,)
+        It must stay as it is.
+    make : callable
+        Returns the examples; labels are looked at again.
+    m : int
+    gauss_newton : bool
+    keep : bool
+        Keep what depends on theta alone, unless that takes more than KEPT bytes.
+    """
+
+    def __init__(
+        self, plan: Plan, theta: Floats, make: Callable[[], Examples], m: int, gauss_newton: bool,
+        n_threads: Count | None = None, keep: bool = False,
+    ) -> None:
+        self._plan, self._theta, self._make, self._m, self._plus = plan, theta, make, m, gauss_newton
+        units, spare = _curvature.units(plan.code)
+        self._height = plan.block(max(m, 1), theta.itemsize, _backprop.panel(theta[:0]), units + spare)
+        self._operations = 2 * sums.operations(plan, m)
+        self._n = threads.members(n_threads, self._operations, threads.SHARED_SUM)
+        self._sizes = self._height * units, self._height * spare
+        self._examples: Examples | None = None
+        size = -(-m // self._height) * self._sizes[0]
+        if keep and m and size * theta.itemsize <= KEPT:
+            self._keep(size)
+
+    def _keep(self, size: int) -> None:
+        """Keep what depends on theta alone."""
+        plan, examples = self._plan, self._make()
+        work = sums.aligned(size, self._theta.dtype)
+        with self._crew() as crew:
+
+            def run(cut: tuple[int, int], _: int) -> None:
+                at, end = cut
+                while at < end and not crew.team.stopping:
+                    at = _curvature.keep(plan.code, self._theta, examples, 0, at, end, work, self._height, self._plus,
+                                         threads.SLICE, crew.team)
+
+            crew.deal(run, sums.ranges(plan, 0, self._m, self._height))
+        self._work, self._examples = work, examples
+
+    def add(self, p: Floats, Delta: Floats) -> None:
+        """Delta += the sum over the examples; p (n_parameters,) in the dtype of theta."""
+        plan, dtype, kept = self._plan, self._theta.dtype, self._examples is not None
+        examples = self._make() if self._examples is None else self._examples
+        spare = [sums.aligned(self._sizes[1], dtype) for _ in range(self._n)]
+        work = [self._work if kept else sums.aligned(self._sizes[0], dtype) for _ in range(self._n)]
+        with self._crew() as crew:
+
+            def sum_up(_: int, member: int, begin: int, end: int, into: Floats) -> int:
+                return _curvature.product(
+                    plan.code, self._theta, p, examples, 0, begin, end, work[member], spare[member], self._height,
+                    kept, self._plus, into, threads.SLICE, crew.team,
+                )
+
+            sums.in_ranges(plan, 0, self._m, self._height, Delta, crew, sum_up)
+
+    def _crew(self) -> threads.Crew:
+        return threads.some(self._n, self._plan.large and self._operations >= threads.LONG)
+
+
+def product(products: Products, p: Floats, data: Sum, regularisation: Regularisation) -> Floats:
+    """H p or G p of J, a fresh array: (1/M) sum w H p + c p[j >= 1]. l1 has no curvature."""
+    Delta = np.zeros_like(p)
+    products.add(p, Delta)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return replace(regularisation, l1=0.0).regularise(data.plan, p, Delta, data.weight)
