@@ -2,9 +2,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._backprop import Examples, Team
-from ._types import Floats
+from ._types import Doubles, Floats
 
 def units(plan: NDArray[np.int64]) -> tuple[int, int]: ...
+def finish(plan: NDArray[np.int64], p: Floats, Delta: Floats, c: Doubles, m: float) -> None: ...
 def keep(
     plan: NDArray[np.int64],
     theta: Floats,

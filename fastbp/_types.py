@@ -61,6 +61,7 @@ class Course(Protocol):
 class Layout(Protocol):
     """The part of a `Plan` that checks and penalties use."""
 
+    code: NDArray[np.int64]
     layer_sizes: tuple[int, ...]
     output: str
     loss: str

@@ -18,12 +18,13 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport floating
 
+from _as_numpy cimport make_D
 from _backprop cimport NARROW, cost_of, load, load_targets, next_units, rows_of_X, team_t
-from _checked cimport MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, refusal, room, some, values
+from _checked cimport MOST, READ, WRITE, begin, block, core_t, give_back, own_plan, room, values
 from _curve cimport activate_twice, backward_twice, bend, curve, keep_curve, product_onto, times
 from _kernels cimport (
-    bind_kernels, enter, examples_t, layer_backward, layer_Delta, layer_forward, leave, narrow_Delta, padded, plan_t,
-    seconds, to_rows,
+    bind_kernels, enter, examples_t, lanes_of, layer_backward, layer_Delta, layer_forward, leave, narrow_Delta, padded,
+    plan_t, seconds, to_rows,
 )
 from _memory cimport lend_ready
 from _sources cimport fit, ready, sources_t
@@ -52,16 +53,17 @@ cdef inline Py_ssize_t hidden_units(const plan_t *p) noexcept nogil:
 
 
 cdef inline void twice_forward(
-    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, floating *slope,
-    floating *second, team_t *team
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at,
+    floating *slope, floating *second, team_t *team
 ) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), g' and g'', up to Z(L)."""
+    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), g' and g'', up to Z(L), of m examples from `at` of the block
+    on."""
     cdef Py_ssize_t l, n, k, i, j
-    cdef const floating *A = work + B * p.a[0]
+    cdef const floating *A = work + B * p.a[0] + at * p.s[0]
     cdef floating *Z
     for l in range(1, p.L):
         n, k, i = p.s[l], p.s[l - 1], 0
-        Z = work + B * p.z[l]
+        Z = work + B * p.z[l] + at * n
         while i < n:
             j = next_units(p, i, n, m * k, team)
             if j == 0:
@@ -69,84 +71,81 @@ cdef inline void twice_forward(
             layer_forward(m, n, i, j, k, theta + p.theta[l], A, Z)
             i = j
         if l > 1 and n > NARROW:
-            to_rows(m, k, A, work + B * p.rows[l - 1], k)
+            to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
         if l < p.L - 1:
-            activate_twice(<int>p.g[l], padded(m, work) * n, <const floating *>Z, work + B * p.a[l], slope, second)
-            A = work + B * p.a[l]
+            A = work + B * p.a[l] + at * n
+            activate_twice(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A, slope + at * n,
+                           second + at * n)
             slope, second = slope + B * n, second + B * n
 
 
 cdef inline void twice_backward(
-    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, floating *slope,
-    floating *second, team_t *team
+    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at,
+    floating *slope, floating *second, team_t *team
 ) noexcept nogil:
     """u = (delta(l+1) Theta(l))[without bias];  delta(l) = u .* g', second = u .* g'';  slope, second: their ends."""
     cdef Py_ssize_t l, n, k, i, j
     cdef floating *delta
     for l in range(p.L - 1, 1, -1):
         n, k, i = p.s[l], p.s[l - 1], 0
-        delta, slope, second = work + B * p.delta[l - 1], slope - B * k, second - B * k
+        delta, slope, second = work + B * p.delta[l - 1] + at * k, slope - B * k, second - B * k
         while i < k:
             j = next_units(p, i, k, m * n, team)
             if j == 0:
                 return
-            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l]), delta)
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
             i = j
-        backward_twice(padded(m, work) * k, <const floating *>slope, second, delta)
+        backward_twice(padded(m, work) * k, <const floating *>(slope + at * k), second + at * k, delta)
 
 
-cdef void keep_block(
+cdef inline void keep_panels(
     const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
-    Py_ssize_t m,
-    floating *work,     # OUT  what depends on theta alone
-    Py_ssize_t B, team_t *team
+    Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at, team_t *team
 ) noexcept nogil:
-    """Of the m examples from `first` on; not usable if the team is asked to stop."""
+    """What depends on theta alone, of the m examples from `first` on, which begin at example `at` of the block."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *slope = work + B * p.units
     cdef floating *second = slope + B * how.hidden
     cdef floating *q = second + B * how.hidden
-    load(p, data, first, m, work, B, 0, work + B * p.a[0])
-    twice_forward(p, theta, m, work, B, slope, second, team)
-    load_targets(p, data, first, m, work, B, 0)
+    load(p, data, first, m, work, B, at, work + B * p.a[0] + at * p.s[0])
+    twice_forward(p, theta, m, work, B, at, slope, second, team)
+    load_targets(p, data, first, m, work, B, at)
     if not how.plus:
-        cost_of(p, m, work, B, 0)
-        twice_backward(p, theta, m, work, B, second, q, team)
-    keep_curve(<int>p.g[last], p.loss, p.parameter, how.plus, m, K, <const floating *>(work + B * p.z[last]),
-               <const floating *>(work + B * p.y), <const floating *>(work + B * p.w), work + B * p.a[last], q,
-               q + B * K)
+        cost_of(p, m, work, B, at)
+        twice_backward(p, theta, m, work, B, at, second, q, team)
+    keep_curve(<int>p.g[last], p.loss, p.parameter, how.plus, m, K, <const floating *>(work + B * p.z[last] + at * K),
+               <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
+               work + B * p.a[last] + at * K, q + at * K, q + (B + at) * K)
 
 
-cdef void R_forward(
+cdef inline void R_forward(
     const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
-    Py_ssize_t B, const floating *slope, team_t *team
+    Py_ssize_t B, Py_ssize_t at, const floating *slope, team_t *team
 ) noexcept nogil:
     """R Z(l+1) = [1, A(l)] V(l)' + [0, R A(l)] Theta(l)';  R A(l) = g'(Z(l)) .* R Z(l), up to R Z(L)."""
     cdef Py_ssize_t l, n, k, i, j
     cdef floating *Rz = spare + B * p.units
-    cdef floating *Ra
     cdef floating *Z
     for l in range(1, p.L):
         n, k, i = p.s[l], p.s[l - 1], 0
-        Z = Rz if l < p.L - 1 else spare + B * p.delta[l]
+        Z = (Rz if l < p.L - 1 else spare + B * p.delta[l]) + at * n
         while i < n:
             j = next_units(p, i, n, 2 * m * k, team)
             if j == 0:
                 return
-            layer_forward(m, n, i, j, k, V + p.theta[l], work + B * p.a[l - 1], Z)
+            layer_forward(m, n, i, j, k, V + p.theta[l], work + B * p.a[l - 1] + at * k, Z)
             if l > 1:
                 product_onto(m, n, i, j, k, theta + p.theta[l] + 1, k + 1, 1,
-                             <const floating *>(spare + B * p.a[l - 1]), Z)
+                             <const floating *>(spare + B * p.a[l - 1] + at * k), Z)
             i = j
         if l < p.L - 1:
-            Ra = spare + B * p.a[l]
-            times(padded(m, spare) * n, slope, <const floating *>Z, Ra)
+            times(padded(m, spare) * n, slope + at * n, <const floating *>Z, spare + B * p.a[l] + at * n)
             Rz, slope = Rz + B * n, slope + B * n
 
 
-cdef void R_backward(
+cdef inline void R_backward(
     const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
-    Py_ssize_t B, const floating *slope, const floating *second, bint plus, team_t *team
+    Py_ssize_t B, Py_ssize_t at, const floating *slope, const floating *second, bint plus, team_t *team
 ) noexcept nogil:
     """R delta(l) = (R delta(l+1) Theta(l) + delta(l+1) V(l))[without bias] .* g' + u .* g'' .* R Z(l); with H+
     (R delta(l+1) Theta(l))[without bias] .* g'.  slope, second: their ends."""
@@ -155,19 +154,38 @@ cdef void R_backward(
     cdef const floating *Rz = spare + B * p.units + (second - slope)
     for l in range(p.L - 1, 1, -1):
         n, k, i = p.s[l], p.s[l - 1], 0
-        E, slope, second, Rz = spare + B * p.delta[l - 1], slope - B * k, second - B * k, Rz - B * k
+        E, slope, second, Rz = spare + B * p.delta[l - 1] + at * k, slope - B * k, second - B * k, Rz - B * k
         while i < k:
             j = next_units(p, i, k, 2 * m * n, team)
             if j == 0:
                 return
-            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(spare + B * p.delta[l]), E)
+            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(spare + B * p.delta[l] + at * n), E)
             if not plus:
-                product_onto(m, k, i, j, n, V + p.theta[l] + 1, 1, k + 1, work + B * p.delta[l], E)
+                product_onto(m, k, i, j, n, V + p.theta[l] + 1, 1, k + 1, work + B * p.delta[l] + at * n, E)
             i = j
         if plus:
-            times(padded(m, spare) * k, slope, <const floating *>E, E)
+            times(padded(m, spare) * k, slope + at * k, <const floating *>E, E)
         else:
-            bend(padded(m, spare) * k, slope, second, Rz, E)
+            bend(padded(m, spare) * k, slope + at * k, second + at * k, Rz + at * k, E)
+        if not plus and n > NARROW:
+            to_rows(m, k, <const floating *>(spare + B * p.a[l - 1] + at * k), spare + B * p.rows[l - 1] + at * k, k)
+
+
+cdef inline void product_panels(
+    const plan_t *p, const floating *theta, const curved_t *how, Py_ssize_t m, const floating *work, Py_ssize_t B,
+    Py_ssize_t at, team_t *team
+) noexcept nogil:
+    """R a and R delta of m examples, from `at` of the block on."""
+    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
+    cdef const floating *V = <const floating *>how.V
+    cdef floating *spare = <floating *>how.spare
+    cdef const floating *slope = work + B * p.units
+    cdef const floating *second = slope + B * how.hidden
+    cdef const floating *q = second + B * how.hidden
+    R_forward(p, theta, V, m, work, spare, B, at, slope, team)
+    curve(<int>p.g[last], p.loss, how.plus, m, K, work + B * p.a[last] + at * K, q + at * K, q + (B + at) * K,
+          work + B * p.w + at, spare + B * p.delta[last] + at * K)
+    R_backward(p, theta, V, m, work, spare, B, at, second, q, how.plus, team)
 
 
 cdef void R_learn(
@@ -193,8 +211,6 @@ cdef void R_learn(
             A = rows_of_X(p, data, first, work, B, &lda)
             if A == NULL:
                 A = work + B * p.rows[0]
-        elif not plus:
-            to_rows(m, k, <const floating *>(spare + B * p.a[l - 1]), spare + B * p.rows[l - 1], k)
         while i < n:
             j = next_units(p, i, n, 2 * m * k, team)
             if j == 0:
@@ -205,25 +221,25 @@ cdef void R_learn(
             i = j
 
 
-cdef void product_block(
+cdef void run_block(
     const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
     Py_ssize_t m,
-    floating *work,     # IN   of keep_block
-    Py_ssize_t B,
-    floating *Delta,    # +=   M H p of the block
+    floating *work,     # OUT  what depends on theta alone, or IN
+    Py_ssize_t B, bint keeps,
+    floating *Delta,    # +=   the sum over the examples, unless NULL
     team_t *team
 ) noexcept nogil:
-    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
-    cdef const floating *V = <const floating *>how.V
-    cdef floating *spare = <floating *>how.spare
-    cdef const floating *slope = work + B * p.units
-    cdef const floating *second = slope + B * how.hidden
-    cdef const floating *q = second + B * how.hidden
-    R_forward(p, theta, V, m, <const floating *>work, spare, B, slope, team)
-    curve(<int>p.g[last], p.loss, how.plus, m, K, <const floating *>(work + B * p.a[last]), q, q + B * K,
-          <const floating *>(work + B * p.w), spare + B * p.delta[last])
-    R_backward(p, theta, V, m, <const floating *>work, spare, B, second, q, how.plus, team)
-    R_learn(p, data, first, m, work, spare, B, how.plus, Delta, team)
+    """Of the m examples from `first` on, some panels at a time; not usable if the team is asked to stop."""
+    cdef Py_ssize_t chunk = 2 * lanes_of(work) * p.panels, at = 0, here
+    while at < m:
+        here = min(chunk, m - at)
+        if keeps:
+            keep_panels(p, theta, how, data, first + at, here, work, B, at, team)
+        if Delta != NULL:
+            product_panels(p, theta, how, here, <const floating *>work, B, at, team)
+        at += here
+    if Delta != NULL:
+        R_learn(p, data, first, m, work, <floating *>how.spare, B, how.plus, Delta, team)
 
 
 cdef Py_ssize_t run(
@@ -241,10 +257,7 @@ cdef Py_ssize_t run(
         m = min(B, last - i)
         if how.kept:
             work = <floating *>core.work + (i - how.base) * how.kept_units
-        if Delta == NULL or not how.kept:
-            keep_block(p, theta, how, data, i, m, work, B, team)
-        if Delta != NULL:
-            product_block(p, theta, how, data, i, m, work, B, Delta, team)
+        run_block(p, theta, how, data, i, m, work, B, Delta == NULL or not how.kept, Delta, team)
         i += m
         if seconds() > end:
             break
@@ -287,7 +300,7 @@ cdef sources_t *inside(examples, team, team_t **all) except NULL:
 def units(plan):
     """(values of a workspace, of a spare one) for an example"""
     cdef plan_t p
-    own = own_plan(plan, &p)    # noqa: F841
+    _own = own_plan(plan, &p)
     return p.units + 2 * hidden_units(&p) + 2 * p.s[p.L - 1], p.units + hidden_units(&p)
 
 
@@ -345,5 +358,27 @@ def product(
             else:
                 first = run(<double *>into, &core, &how, &sources.data, first, last, budget, all)
         return first
+    finally:
+        give_back(&core.held)
+
+
+def finish(plan, p, Delta, c, double m):
+    """Delta := Delta / m + c_l p (j >= 1), Delta / m (j = 0);  c (L - 1,) float64"""
+    cdef core_t core
+    cdef void *into
+    cdef double *own
+    cdef unsigned callers
+    core.held.n = 0
+    try:
+        begin(&core, plan, p, "p", READ)
+        into = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
+        own = <double *>values(&core.held, c, "c", b"d", core.p.L - 1, READ)
+        with nogil:
+            callers = enter()
+            if core.format == b"f":
+                make_D(&core.p, <const float *>core.theta, m, own, 0, <float *>into)
+            else:
+                make_D(&core.p, <const double *>core.theta, m, own, 0, <double *>into)
+            leave(callers)
     finally:
         give_back(&core.held)
