@@ -1,10 +1,38 @@
+from typing import Any, final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ._backprop import Examples, Team
 from ._types import Doubles, Floats
 
-def units(plan: NDArray[np.int64]) -> tuple[int, int]: ...
+@final
+class Few:
+    def __init__(
+        self,
+        plan: NDArray[np.int64],
+        dtype: np.dtype[Any],
+        most: int,
+        full: int,
+        lowest: float,
+        highest: float,
+        rows_sum_to_1: bool,
+        array: type,
+        empty: Any,
+    ) -> None: ...
+    def product(
+        self,
+        X: Any,
+        Y: Any,
+        p: Any,
+        theta: Any,
+        weight_decay: Any,
+        lam: Any,
+        l1: Any,
+        n_threads: Any,
+        plus: bool,
+    ) -> Floats | None: ...
+
 def finish(plan: NDArray[np.int64], p: Floats, Delta: Floats, c: Doubles, m: float) -> None: ...
 def keep(
     plan: NDArray[np.int64],

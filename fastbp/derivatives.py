@@ -6,15 +6,15 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _calls, _derivatives
+from . import _calls, _curvature, _derivatives
 from ._backprop import Examples
 from ._kernels import outputs
 from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Scalar
 from .distributed.group import Group
-from .engine import checks, each, outside, sums
+from .engine import checks, curvature, each, outside, sums
 from .engine.data import Data
 from .engine.plan import Plan, pair
-from .evaluation import curvature_product
+from .evaluation import curvature_product, product_into
 
 
 class Derivatives:
@@ -25,6 +25,7 @@ class Derivatives:
     _dtype: np.dtype[np.floating[Any]]
     _evaluator: _calls.Evaluator
     _pass: _derivatives.Pass | None
+    _products: _curvature.Few | None
 
     def activations(self, X: ArrayLike) -> list[Floats]:
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
@@ -239,10 +240,8 @@ class Derivatives:
         >>> bool(np.allclose(net.hessian_product(X, labels, p), (D[0] - D[1]) / 2e-6, atol=1e-8))
         True
         """
-        return curvature_product(
-            self, X, Y, p, False, theta=theta, weight_decay=weight_decay, lam=lam, l1=l1, sample_weight=sample_weight,
-            out=out, n_threads=n_threads, comm=comm,
-        )
+        return self._curvature_product(X, Y, p, False, sample_weight, out, n_threads, comm, theta,
+                                       weight_decay=weight_decay, lam=lam, l1=l1)
 
     def gauss_newton_product(
         self, X: ArrayLike, Y: ArrayLike, p: ArrayLike, *, theta: ArrayLike | None = None,
@@ -267,10 +266,8 @@ class Derivatives:
         >>> bool(np.allclose(G, H)), bool(p @ G > 0)
         (True, True)
         """
-        return curvature_product(
-            self, X, Y, p, True, theta=theta, weight_decay=weight_decay, lam=lam, l1=l1, sample_weight=sample_weight,
-            out=out, n_threads=n_threads, comm=comm,
-        )
+        return self._curvature_product(X, Y, p, True, sample_weight, out, n_threads, comm, theta,
+                                       weight_decay=weight_decay, lam=lam, l1=l1)
 
     def layers(self, first: Count, last: Count) -> Self:
         """A network of the layers `first` to `last`, with its own copy of the parameters: an encoder, a head.
@@ -338,6 +335,22 @@ class Derivatives:
         if self._pass is None:
             self._pass = outside.few(self._plan, self._dtype)
         return self._pass
+
+    def _curvature_product(
+        self, X: ArrayLike, Y: ArrayLike, p: ArrayLike, gauss_newton: bool, sample_weight: ArrayLike | None,
+        out: Floats | None, n_threads: Count | None, comm: Comm | Group | None, theta: ArrayLike | None,
+        **penalties: Any,
+    ) -> Floats:
+        """H p, or G p"""
+        if comm is None and sample_weight is None:
+            if self._products is None:      # made when it is first asked for
+                self._products = curvature.few(self._plan, self._dtype)
+            at = self._theta if theta is None else theta
+            result = self._products.product(X, Y, p, at, n_threads=n_threads, plus=gauss_newton, **penalties)
+            if result is not None:
+                return product_into(out, result, at)
+        return curvature_product(self, X, Y, p, gauss_newton, sample_weight=sample_weight, out=out, theta=theta,
+                                 n_threads=n_threads, comm=comm, **penalties)
 
     def _check_theta(self) -> Floats:
         """theta, checked to be finite: its owner may have written anything through the views."""

@@ -57,14 +57,20 @@ def curvature_product(
         def vector() -> Floats:
             if n_threads is not None:
                 checks.count(n_threads, "n_threads")
-            if out is not None and np.may_share_memory(out, theta):
-                raise ValueError("out must not be a part of theta")
             return checks.parameters(p, net.plan, theta.dtype, "p")
 
         V = vector() if group is None else group.section(vector)
         result = curvature.product(data.products(theta, gauss_newton, n_threads), V, data, penalties)
+    return product_into(out, result, theta)
+
+
+def product_into(out: Floats | None, result: Floats, theta: Any) -> Floats:
+    """out := the result, if there is an array for it; a ValueError if it cannot be taken."""
     if out is None:
         return result
+    checks.output_array(out, result.shape, result.dtype)
+    if np.may_share_memory(out, theta):
+        raise ValueError("out must not be a part of theta")
     out[:] = result
     return out
 

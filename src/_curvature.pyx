@@ -1,268 +1,31 @@
 """Products of the Hessian and of the Gauss-Newton matrix with a vector p: Pearlmutter's R-operator. See
 fastbp/engine/curvature.py.
 
-A call works through the examples first .. last in blocks of B. Of each block a workspace keeps what depends on theta
-alone, in the layout of _backprop.pxd and behind it:
-
-    a(1) .. a(L-1), delta(2) .. delta(L), w   as there; a by rows too where Delta is summed from rows
-    slope, second       g'(z) and u .* g''(z) of each hidden layer, u = (Theta' delta)[without bias]
-    q, t                of the output, see kernels/curvature.h; h lies in place of a(L)
-
-`spare` has the layout of _backprop.pxd too, with R a for a, R delta for delta, R z(L) for delta(L), and behind it
-
-    Rz                  of each hidden layer
+A call works through the examples first .. last in blocks of B, whose workspaces _curved.pxd lays out. `Few` has
+everything prepared, for callers to whom a microsecond counts.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython cimport floating
+from cython cimport final, floating
+from libc.string cimport memset
 
 from _as_numpy cimport make_D
-from _backprop cimport NARROW, cost_of, load, load_targets, next_units, rows_of_X, team_t
-from _checked cimport MOST, READ, WRITE, begin, block, core_t, give_back, own_plan, room, values
-from _curve cimport activate_twice, backward_twice, bend, curve, keep_curve, product_onto, times
-from _kernels cimport (
-    bind_kernels, enter, examples_t, lanes_of, layer_backward, layer_Delta, layer_forward, leave, narrow_Delta, padded,
-    plan_t, seconds, to_rows,
+from _backprop cimport team_begin, team_t
+from _checked cimport (
+    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, own_room, room, values,
 )
-from _memory cimport lend_ready
+from _curved cimport curved_t, lay_out, run
+from _kernels cimport bind_kernels, examples_t, f32, f64, plan_t
+from _memory cimport is_lent, lend_ready
 from _sources cimport fit, ready, sources_t
+from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t
 
 from fastbp._backprop import Examples, Team
 
 bind_kernels()
 lend_ready()
-
-
-cdef struct curved_t:           # the arguments beside those of core_t
-    const void *V               # p, laid out like theta
-    void *spare
-    Py_ssize_t base             # the example that block 0 of kept workspaces begins with
-    Py_ssize_t hidden           # units of all hidden layers
-    Py_ssize_t kept_units       # of a workspace
-    bint kept                   # each block has a workspace of its own, which `keep` has filled
-    bint plus                   # H+, and no second derivative of the hidden layers
-
-
-cdef inline Py_ssize_t hidden_units(const plan_t *p) noexcept nogil:
-    cdef Py_ssize_t l, units = 0
-    for l in range(1, p.L - 1):
-        units += p.s[l]
-    return units
-
-
-cdef inline void twice_forward(
-    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at,
-    floating *slope, floating *second, team_t *team
-) noexcept nogil:
-    """Z(l+1) = [1, A(l)] Theta(l)';  A(l+1) = g(Z(l+1)), g' and g'', up to Z(L), of m examples from `at` of the block
-    on."""
-    cdef Py_ssize_t l, n, k, i, j
-    cdef const floating *A = work + B * p.a[0] + at * p.s[0]
-    cdef floating *Z
-    for l in range(1, p.L):
-        n, k, i = p.s[l], p.s[l - 1], 0
-        Z = work + B * p.z[l] + at * n
-        while i < n:
-            j = next_units(p, i, n, m * k, team)
-            if j == 0:
-                return
-            layer_forward(m, n, i, j, k, theta + p.theta[l], A, Z)
-            i = j
-        if l > 1 and n > NARROW:
-            to_rows(m, k, A, work + B * p.rows[l - 1] + at * k, k)
-        if l < p.L - 1:
-            A = work + B * p.a[l] + at * n
-            activate_twice(<int>p.g[l], padded(m, work) * n, <const floating *>Z, <floating *>A, slope + at * n,
-                           second + at * n)
-            slope, second = slope + B * n, second + B * n
-
-
-cdef inline void twice_backward(
-    const plan_t *p, const floating *theta, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at,
-    floating *slope, floating *second, team_t *team
-) noexcept nogil:
-    """u = (delta(l+1) Theta(l))[without bias];  delta(l) = u .* g', second = u .* g'';  slope, second: their ends."""
-    cdef Py_ssize_t l, n, k, i, j
-    cdef floating *delta
-    for l in range(p.L - 1, 1, -1):
-        n, k, i = p.s[l], p.s[l - 1], 0
-        delta, slope, second = work + B * p.delta[l - 1] + at * k, slope - B * k, second - B * k
-        while i < k:
-            j = next_units(p, i, k, m * n, team)
-            if j == 0:
-                return
-            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(work + B * p.delta[l] + at * n), delta)
-            i = j
-        backward_twice(padded(m, work) * k, <const floating *>(slope + at * k), second + at * k, delta)
-
-
-cdef inline void keep_panels(
-    const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
-    Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at, team_t *team
-) noexcept nogil:
-    """What depends on theta alone, of the m examples from `first` on, which begin at example `at` of the block."""
-    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
-    cdef floating *slope = work + B * p.units
-    cdef floating *second = slope + B * how.hidden
-    cdef floating *q = second + B * how.hidden
-    load(p, data, first, m, work, B, at, work + B * p.a[0] + at * p.s[0])
-    twice_forward(p, theta, m, work, B, at, slope, second, team)
-    load_targets(p, data, first, m, work, B, at)
-    if not how.plus:
-        cost_of(p, m, work, B, at)
-        twice_backward(p, theta, m, work, B, at, second, q, team)
-    keep_curve(<int>p.g[last], p.loss, p.parameter, how.plus, m, K, <const floating *>(work + B * p.z[last] + at * K),
-               <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
-               work + B * p.a[last] + at * K, q + at * K, q + (B + at) * K)
-
-
-cdef inline void R_forward(
-    const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
-    Py_ssize_t B, Py_ssize_t at, const floating *slope, team_t *team
-) noexcept nogil:
-    """R Z(l+1) = [1, A(l)] V(l)' + [0, R A(l)] Theta(l)';  R A(l) = g'(Z(l)) .* R Z(l), up to R Z(L)."""
-    cdef Py_ssize_t l, n, k, i, j
-    cdef floating *Rz = spare + B * p.units
-    cdef floating *Z
-    for l in range(1, p.L):
-        n, k, i = p.s[l], p.s[l - 1], 0
-        Z = (Rz if l < p.L - 1 else spare + B * p.delta[l]) + at * n
-        while i < n:
-            j = next_units(p, i, n, 2 * m * k, team)
-            if j == 0:
-                return
-            layer_forward(m, n, i, j, k, V + p.theta[l], work + B * p.a[l - 1] + at * k, Z)
-            if l > 1:
-                product_onto(m, n, i, j, k, theta + p.theta[l] + 1, k + 1, 1,
-                             <const floating *>(spare + B * p.a[l - 1] + at * k), Z)
-            i = j
-        if l < p.L - 1:
-            times(padded(m, spare) * n, slope + at * n, <const floating *>Z, spare + B * p.a[l] + at * n)
-            Rz, slope = Rz + B * n, slope + B * n
-
-
-cdef inline void R_backward(
-    const plan_t *p, const floating *theta, const floating *V, Py_ssize_t m, const floating *work, floating *spare,
-    Py_ssize_t B, Py_ssize_t at, const floating *slope, const floating *second, bint plus, team_t *team
-) noexcept nogil:
-    """R delta(l) = (R delta(l+1) Theta(l) + delta(l+1) V(l))[without bias] .* g' + u .* g'' .* R Z(l); with H+
-    (R delta(l+1) Theta(l))[without bias] .* g'.  slope, second: their ends."""
-    cdef Py_ssize_t l, n, k, i, j
-    cdef floating *E
-    cdef const floating *Rz = spare + B * p.units + (second - slope)
-    for l in range(p.L - 1, 1, -1):
-        n, k, i = p.s[l], p.s[l - 1], 0
-        E, slope, second, Rz = spare + B * p.delta[l - 1] + at * k, slope - B * k, second - B * k, Rz - B * k
-        while i < k:
-            j = next_units(p, i, k, 2 * m * n, team)
-            if j == 0:
-                return
-            layer_backward(m, n, i, j, k, theta + p.theta[l], <const floating *>(spare + B * p.delta[l] + at * n), E)
-            if not plus:
-                product_onto(m, k, i, j, n, V + p.theta[l] + 1, 1, k + 1, work + B * p.delta[l] + at * n, E)
-            i = j
-        if plus:
-            times(padded(m, spare) * k, slope + at * k, <const floating *>E, E)
-        else:
-            bend(padded(m, spare) * k, slope + at * k, second + at * k, Rz + at * k, E)
-        if not plus and n > NARROW:
-            to_rows(m, k, <const floating *>(spare + B * p.a[l - 1] + at * k), spare + B * p.rows[l - 1] + at * k, k)
-
-
-cdef inline void product_panels(
-    const plan_t *p, const floating *theta, const curved_t *how, Py_ssize_t m, const floating *work, Py_ssize_t B,
-    Py_ssize_t at, team_t *team
-) noexcept nogil:
-    """R a and R delta of m examples, from `at` of the block on."""
-    cdef Py_ssize_t last = p.L - 1, K = p.s[last]
-    cdef const floating *V = <const floating *>how.V
-    cdef floating *spare = <floating *>how.spare
-    cdef const floating *slope = work + B * p.units
-    cdef const floating *second = slope + B * how.hidden
-    cdef const floating *q = second + B * how.hidden
-    R_forward(p, theta, V, m, work, spare, B, at, slope, team)
-    curve(<int>p.g[last], p.loss, how.plus, m, K, work + B * p.a[last] + at * K, q + at * K, q + (B + at) * K,
-          work + B * p.w + at, spare + B * p.delta[last] + at * K)
-    R_backward(p, theta, V, m, work, spare, B, at, second, q, how.plus, team)
-
-
-cdef void R_learn(
-    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, floating *spare,
-    Py_ssize_t B, bint plus, floating *Delta, team_t *team
-) noexcept nogil:
-    """Delta(l) += R delta(l+1)' [1, A(l)] + delta(l+1)' [0, R A(l)]; with H+ the first alone."""
-    cdef Py_ssize_t l, n, k, lda = 0, i, j
-    cdef const floating *A
-    cdef const floating *delta
-    cdef const floating *Rdelta
-    cdef const floating *Ra
-    for l in range(p.L - 1, 0, -1):
-        n, k, i = p.s[l], p.s[l - 1], 0
-        delta, Rdelta = work + B * p.delta[l], spare + B * p.delta[l]
-        if l > 1 and n <= NARROW:
-            narrow_Delta(m, n, 0, n, k, Rdelta, <const floating *>(work + B * p.a[l - 1]), 1, Delta + p.theta[l])
-            if not plus:
-                narrow_Delta(m, n, 0, n, k, delta, <const floating *>(spare + B * p.a[l - 1]), 2, Delta + p.theta[l])
-            continue
-        A, lda, Ra = work + B * p.rows[l - 1], k, spare + B * p.rows[l - 1]
-        if l == 1:
-            A = rows_of_X(p, data, first, work, B, &lda)
-            if A == NULL:
-                A = work + B * p.rows[0]
-        while i < n:
-            j = next_units(p, i, n, 2 * m * k, team)
-            if j == 0:
-                return
-            layer_Delta(m, n, i, j, k, Rdelta, A, lda, 1, Delta + p.theta[l])
-            if l > 1 and not plus:
-                layer_Delta(m, n, i, j, k, delta, Ra, k, 2, Delta + p.theta[l])
-            i = j
-
-
-cdef void run_block(
-    const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
-    Py_ssize_t m,
-    floating *work,     # OUT  what depends on theta alone, or IN
-    Py_ssize_t B, bint keeps,
-    floating *Delta,    # +=   the sum over the examples, unless NULL
-    team_t *team
-) noexcept nogil:
-    """Of the m examples from `first` on, some panels at a time; not usable if the team is asked to stop."""
-    cdef Py_ssize_t chunk = 2 * lanes_of(work) * p.panels, at = 0, here
-    while at < m:
-        here = min(chunk, m - at)
-        if keeps:
-            keep_panels(p, theta, how, data, first + at, here, work, B, at, team)
-        if Delta != NULL:
-            product_panels(p, theta, how, here, <const floating *>work, B, at, team)
-        at += here
-    if Delta != NULL:
-        R_learn(p, data, first, m, work, <floating *>how.spare, B, how.plus, Delta, team)
-
-
-cdef Py_ssize_t run(
-    floating *Delta, core_t *core, const curved_t *how, const examples_t *data, Py_ssize_t first, Py_ssize_t last,
-    double budget, team_t *team
-) noexcept nogil:
-    """`keep` if Delta is NULL, else `product`, until about `budget` seconds have passed  ->  the first one not done"""
-    cdef const plan_t *p = &core.p
-    cdef const floating *theta = <const floating *>core.theta
-    cdef floating *work = <floating *>core.work
-    cdef Py_ssize_t m, B = core.B, i = first
-    cdef double end = seconds() + budget
-    cdef unsigned callers = enter()
-    while i < last and team.wanted == 0:
-        m = min(B, last - i)
-        if how.kept:
-            work = <floating *>core.work + (i - how.base) * how.kept_units
-        run_block(p, theta, how, data, i, m, work, B, Delta == NULL or not how.kept, Delta, team)
-        i += m
-        if seconds() > end:
-            break
-    leave(callers)
-    return i
 
 
 cdef int begin_curved(
@@ -279,8 +42,8 @@ cdef int begin_curved(
     ready(sources, first, last)
     fit(sources, &core.p, True)
     block(core, B)
-    how.base, how.hidden = base, hidden_units(&core.p)
-    how.kept_units = core.p.units + 2 * how.hidden + 2 * core.p.s[core.p.L - 1]
+    how.base = base
+    lay_out(&core.p, how)
     if how.kept:
         blocks = max(1, (last - base + B - 1) // B)
     if how.kept_units > MOST // B // blocks:
@@ -295,13 +58,6 @@ cdef sources_t *inside(examples, team, team_t **all) except NULL:
                         f"{type(team).__name__}")
     all[0] = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
     return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
-
-
-def units(plan):
-    """(values of a workspace, of a spare one) for an example"""
-    cdef plan_t p
-    _own = own_plan(plan, &p)
-    return p.units + 2 * hidden_units(&p) + 2 * p.s[p.L - 1], p.units + hidden_units(&p)
 
 
 def keep(
@@ -323,9 +79,11 @@ def keep(
         begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
         with nogil:
             if core.format == b"f":
-                first = run(<float *>NULL, &core, &how, &sources.data, first, last, budget, all)
+                first = run(<float *>NULL, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
+                            all)
             else:
-                first = run(<double *>NULL, &core, &how, &sources.data, first, last, budget, all)
+                first = run(<double *>NULL, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
+                            all)
         return first
     finally:
         give_back(&core.held)
@@ -350,13 +108,15 @@ def product(
     try:
         begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
         how.V = values(&core.held, p, "p", core.format, core.p.n, READ)
-        how.spare = room(&core.held, spare, "spare", core.format, B * (core.p.units + how.hidden))
+        how.spare = room(&core.held, spare, "spare", core.format, B * how.spare_units)
         into = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
         with nogil:
             if core.format == b"f":
-                first = run(<float *>into, &core, &how, &sources.data, first, last, budget, all)
+                first = run(<float *>into, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
+                            all)
             else:
-                first = run(<double *>into, &core, &how, &sources.data, first, last, budget, all)
+                first = run(<double *>into, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
+                            all)
         return first
     finally:
         give_back(&core.held)
@@ -367,18 +127,121 @@ def finish(plan, p, Delta, c, double m):
     cdef core_t core
     cdef void *into
     cdef double *own
-    cdef unsigned callers
     core.held.n = 0
     try:
         begin(&core, plan, p, "p", READ)
         into = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
         own = <double *>values(&core.held, c, "c", b"d", core.p.L - 1, READ)
         with nogil:
-            callers = enter()
             if core.format == b"f":
                 make_D(&core.p, <const float *>core.theta, m, own, 0, <float *>into)
             else:
                 make_D(&core.p, <const double *>core.theta, m, own, 0, <double *>into)
-            leave(callers)
     finally:
         give_back(&core.held)
+
+
+@final
+cdef class Few:
+    """Products with curvature over a few examples. `product` returns None, with nothing written, if the layers above
+    must check an argument first.
+
+    plan, dtype : of the network; the plan is copied
+    most : the largest number of examples in a call
+    full : the greatest height of a block; a call with more examples is summed block by block
+    lowest, highest, rows_sum_to_1 : the limits of targets
+    array, empty : numpy.ndarray, numpy.empty
+
+    It owns its workspaces, which grow on demand and which the GIL guards during a call.
+    """
+
+    cdef plan_t p
+    cdef curved_t how
+    cdef takes_t takes
+    cdef team_t alone
+    cdef object dtype, array, empty
+    cdef bytes plan, works, spares, cs
+    cdef void *work
+    cdef void *spare
+    cdef double *c
+    cdef Py_ssize_t B, most, full, size, panel
+
+    def __cinit__(
+        self, plan, dtype, Py_ssize_t most, Py_ssize_t full, double lowest, double highest, bint rows_sum_to_1, array,
+        empty,
+    ):
+        self.plan = own_plan(plan, &self.p)
+        if dtype.char not in ("f", "d"):
+            raise ValueError(f"dtype must be float32 or float64; got {dtype}")
+        if self.p.drop != NULL:
+            raise ValueError("plan has dropout; products with curvature have none")
+        lay_out(&self.p, &self.how)
+        self.panel = f32().panel if dtype.char == "f" else f64().panel
+        if full < 1 or full % self.panel or self.how.kept_units > MOST // full:
+            raise ValueError(f"full must be a multiple of {self.panel}; got {full}")
+        self.size, self.most, self.full = 4 if dtype.char == "f" else 8, most, full
+        self.takes = takes_t(
+            self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, ord(dtype.char)
+        )
+        self.dtype, self.array, self.empty = dtype, array, empty
+        self.cs = own_room(self.p.L * sizeof(double), <void **>&self.c)
+        team_begin(&self.alone, 1)
+
+    cdef int grow(self, Py_ssize_t m) except -1:
+        """Make room for m examples"""
+        cdef Py_ssize_t B = min(self.full, (m + self.panel - 1) // self.panel * self.panel)
+        if B > self.B:
+            self.B = 0
+            self.works = own_room(B * self.how.kept_units * self.size, &self.work)
+            self.spares = own_room(B * self.how.spare_units * self.size, &self.spare)
+            self.B = B
+        return 0
+
+    cdef bint take_all(self, arrays_t *held, X, Y, p, theta, const void **at, examples_t *data) except -1:
+        """at := theta, data := X and Y; False if they or p cannot be taken. p and theta come last: conversions run
+        Python."""
+        data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
+        if type(X) is not self.array or type(Y) is not self.array or type(p) is not self.array or (
+            type(theta) is not self.array
+        ):
+            return False
+        return (
+            take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.takes.format, self.dtype)
+            and take_targets(held, Y, data, data.X.n, &self.takes, self.dtype)
+            and (is_lent(&held.views[1]) or lie(held, 0, X, &data.X, self.takes.inputs))
+            and take_theta(held, p, &self.how.V, self.p.n, self.takes.format)
+            and take_theta(held, theta, at, self.p.n, self.takes.format)
+        )
+
+    cdef void fill(self, floating *D, const void *theta, const examples_t *data) noexcept:
+        """D := H p of the rows"""
+        memset(D, 0, self.p.n * sizeof(floating))
+        run(D, &self.p, theta, self.work, self.B, &self.how, data, 0, data.X.n, 1e9, &self.alone)
+        make_D(&self.p, <const floating *>self.how.V, <double>data.X.n, self.c, 0, D)
+
+    def product(self, X, Y, p, theta, weight_decay, lam, l1, n_threads, bint plus):
+        """H p at theta, or G p if plus"""
+        cdef arrays_t held
+        cdef examples_t data
+        cdef const void *at
+        cdef void *into
+        cdef double own_l1
+        held.n = 0
+        if not is_count(n_threads):
+            return None
+        result = self.empty(self.p.n, self.dtype)
+        try:
+            if not self.take_all(&held, X, Y, p, theta, &at, &data) or not take_penalties(
+                weight_decay, lam, l1, self.p.L - 1, <double>data.X.n, self.c, &own_l1
+            ):
+                return None
+            into = values(&held, result, "D", self.takes.format, self.p.n, WRITE)
+            self.grow(data.X.n)
+            self.how.kept, self.how.plus, self.how.spare = False, plus, self.spare
+            if self.size == 4:
+                self.fill(<float *>into, at, &data)
+            else:
+                self.fill(<double *>into, at, &data)
+            return result
+        finally:
+            give_back(&held)

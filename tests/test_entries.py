@@ -11,7 +11,8 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
-from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels
+from fastbp import _backprop, _calls, _curvature, _derivatives, _each, _epoch, _kernels
+from fastbp.engine import curvature
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be empty in "?". All other arguments are good ones.
@@ -48,6 +49,19 @@ ENTRIES = {
         lambda p, plan, theta, work, spare, out: _each.each(
             plan, theta, _backprop.Examples(p.X), 0, M, work, spare, p.B, 2, out, 60.0, _backprop.Team(1)),
         "plan theta work!+ work!+ jacobian!+"),
+    "_curvature.Few": (
+        lambda p, plan: _curvature.Few(plan, p.theta.dtype, M, p.B, 0.0, 1.0, True, np.ndarray, np.empty), "plan"),
+    "_curvature.finish": (
+        lambda p, plan, theta, Delta, c: _curvature.finish(plan, theta, Delta, c, 1.0), "plan theta Delta! decay"),
+    "_curvature.keep": (
+        lambda p, plan, theta, work: _curvature.keep(
+            plan, theta, _backprop.Examples(p.X, p.Y), 0, 0, M, work, p.B, False, 60.0, _backprop.Team(1)),
+        "plan theta kept!+"),
+    "_curvature.product": (
+        lambda p, plan, theta, v, work, spare, Delta: _curvature.product(
+            plan, theta, v, _backprop.Examples(p.X, p.Y), 0, 0, M, work, spare, p.B, False, False, Delta, 60.0,
+            _backprop.Team(1)),
+        "plan theta theta kept!+ spare!+ Delta!"),
     "_derivatives.forward": (
         lambda p, plan, theta, work, z: _derivatives.forward(
             plan, theta, _backprop.Examples(p.X), 0, 0, M, work, p.B, True, z, 60.0, _backprop.Team(1)),
@@ -90,6 +104,8 @@ def good(parts, name):
     """A good array of this name"""
     dtype = parts.theta.dtype
     return {
+        "kept": lambda: np.zeros(parts.B * curvature._units(parts.net.plan)[0], dtype), "decay": lambda: np.zeros(2),
+        "spare": lambda: np.zeros(parts.B * curvature._units(parts.net.plan)[1], dtype),
         "out": lambda: np.zeros((M, 3), dtype), "block": lambda: np.zeros((parts.B, 9), dtype),
         "cut": lambda: parts.work[: parts.B * (parts.plan[3, 1] + 9)], "batches": lambda: np.zeros((5, 2)),
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
@@ -189,7 +205,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch):
+    for module in (_kernels, _backprop, _calls, _curvature, _derivatives, _each, _epoch):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):

@@ -11,8 +11,10 @@ without what can be negative. What depends on theta alone can be kept from produ
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import _backprop, _curvature
 from .._backprop import Examples
@@ -22,6 +24,29 @@ from .plan import Plan
 from .regularisation import Regularisation
 
 KEPT = 2**28    # most bytes of the workspaces that are kept between two products
+
+
+def _units(plan: Plan) -> tuple[int, int]:
+    """Values of an example in a workspace and in a spare one: src/_curved.pxd lays them out."""
+    hidden = sum(plan.layer_sizes[1:-1])
+    return plan.units + 2 * hidden + 2 * plan.layer_sizes[-1], plan.units + hidden
+
+
+def _height(plan: Plan, m: int, dtype: np.dtype[Any]) -> int:
+    """Examples of a block, if there are m or more in all."""
+    return plan.block(m, dtype.itemsize, _backprop.panel(np.empty(0, dtype)), sum(_units(plan)))
+
+
+def few(plan: Plan, dtype: DTypeLike) -> _curvature.Few:
+    """Products over a few examples in compiled code, with the bits of those below. It returns None if `checks` has to
+    look at the arguments first, as for more examples than a single range has."""
+    dtype = np.dtype(dtype)
+    full = _height(plan, sums.MANY, dtype)
+    most = min(int(sums.FEW / 2 / sums.operations(plan, 1)), (2 * sums.BLOCKS - 1) * full)
+    return _curvature.Few(
+        plan.code, dtype, most if sums.are_few(plan, 1) else 0, full, plan.lowest, plan.highest,
+        (plan.output, plan.loss) == ("softmax", "cross_entropy"), np.ndarray, np.empty,
+    )
 
 
 class BlockProducts:
@@ -45,8 +70,8 @@ class BlockProducts:
         n_threads: Count | None = None, keep: bool = False,
     ) -> None:
         self._plan, self._theta, self._make, self._m, self._plus = plan, theta, make, m, gauss_newton
-        units, spare = _curvature.units(plan.code)
-        self._height = plan.block(max(m, 1), theta.itemsize, _backprop.panel(theta[:0]), units + spare)
+        units, spare = _units(plan)
+        self._height = _height(plan, max(m, 1), theta.dtype)
         self._operations = 2 * sums.operations(plan, m)
         self._n = threads.members(n_threads, self._operations, threads.SHARED_SUM)
         self._sizes = self._height * units, self._height * spare

@@ -1,6 +1,7 @@
 """Products with curvature for the methods of SciPy that ask for them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ def check(kind: Any, method: str) -> str | None:
     if kind is not None:
         raise ValueError(f"curvature is {kind!r}, but the method {method!r} takes none; {', '.join(METHODS)} do")
     return None
+
+
+def quiet(kind: str | None) -> AbstractContextManager[Any]:
+    """No warnings of NumPy about NaN if there are products with curvature."""
+    return nullcontext() if kind is None else np.errstate(invalid="ignore")
 
 
 class Curvature:

@@ -93,7 +93,8 @@ class Problem:
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
         limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
-        with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
+        # the vectors of SciPy's optimizers are short; trust-krylov multiplies NaN
+        with blas.single_thread(everywhere=True), curved.quiet(self.curvature):
             result = minimize(
                 J_and_D, start if self.free is None else start[self.free], jac=True, hessp=hessp,
                 method=self.method, tol=self.tol, callback=self.callback,

@@ -21,6 +21,7 @@ import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
     "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
+    "kernels/curvature.h": ["curvature"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation"],
@@ -41,6 +42,9 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient"],
     "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_curvature.pyx": ["curvature", "entries"],
+    "_curve.pxd": ["curvature"],
+    "_curved.pxd": ["curvature"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
     "_each.pyx": ["each", "entries"],
     "_epoch.pyx": [

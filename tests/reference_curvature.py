@@ -1,12 +1,10 @@
 """The oracle of products with curvature: D of the textbook at theta + i h p, in complex long double.
 
-D is analytic in theta away from kinks, so that Im D / h is H p without a difference: its error is h^2. The functions here
-are those of reference.py, written so that they take complex numbers; they know nothing of g'' or of second derivatives
-of costs. Gauss-Newton products come from the Jacobian of z(L), by complex steps too, and from an H+ of its own. Nothing
-here imports fastbp.
+D is analytic in theta away from kinks, so that Im D / h is H p without a difference: its error is h^2. The functions
+here are those of reference.py, written so that they take complex numbers; they know nothing of g'' or of second
+derivatives of costs. Gauss-Newton products come from the Jacobian of z(L), by complex steps too, and from an H+ of its
+own. Nothing here imports fastbp.
 """
-
-import itertools
 
 import numpy as np
 from reference import flat, pi, with_bias
@@ -162,8 +160,3 @@ def gauss_newton_product(model, theta, X, Y, p, c=0, w=None):
     z, a = forward(model, real + 0j, X)
     Delta = backward(model, real + 0j, z, a, delta).real
     return Delta / w.sum() + decayed(model, p.astype(np.longdouble), c)
-
-
-def kinds(names, pairs):
-    """All activations beside all pairs, one network of each"""
-    return list(itertools.product(names, pairs))
