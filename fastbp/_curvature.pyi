@@ -8,8 +8,8 @@ from ._types import Doubles, Floats
 
 @final
 class Few:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         plan: NDArray[np.int64],
         dtype: np.dtype[Any],
         most: int,
@@ -19,7 +19,7 @@ class Few:
         rows_sum_to_1: bool,
         array: type,
         empty: Any,
-    ) -> None: ...
+    ) -> Few: ...
     def product(
         self,
         X: Any,
