@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-from communicators import RankError, Threads, all_of, ranks
 from helpers import DTYPES, NAMES, distance, problem, tolerance
 from reference import PAIRS
 from reference_curvature import gauss_newton_product, hessian_product
 from test_outside import SIZES, random_problem
 
 import fastbp
-from fastbp import _backprop, _curvature, distributed
-from fastbp.distributed import Group
+from fastbp import _backprop, _curvature
 from fastbp.engine import curvature, sums
 
 HEIGHTS = [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 130]
@@ -282,6 +280,19 @@ def test_what_numpy_can_convert_is_taken_and_out_receives_the_product(dtype):
     assert p.copies() == before
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_few_examples_of_any_dtype_and_layout_have_the_bits_of_weights_of_1(dtype):
+    """In one call of compiled code, and block by block"""
+    p = problem((5, 9, 4), "tanh", "softmax", m=40, dtype=dtype)
+    net, V, X, labels = p.network(), vector(p), np.round(4 * np.abs(p.X)), p.labels
+    for product in (net.hessian_product, net.gauss_newton_product):
+        for other in (X, X.astype(np.uint8), X > 2, X.astype(">f8"), np.asfortranarray(X), np.repeat(X, 2, 0)[::2],
+                      X[:, ::-1], X.astype(np.float16), X.astype(np.float32), X.astype(np.float64), X.tolist()):
+            for Y in (labels, labels.astype(np.int8), labels.tolist(), p.Y, p.Y[::-1], np.asfortranarray(p.Y)):
+                found = product(other, Y, V, lam=0.5)
+                assert found.tobytes() == product(other, Y, V, lam=0.5, sample_weight=np.ones(40)).tobytes()
+
+
 BAD = {
     "a short p": (r"\bp\b.*shape", {"p": np.zeros(3)}), "a column": (r"\bp\b", {"p": np.zeros((58, 1))}),
     "NaN in p": (r"p contains NaN.*p\[4\]", {"p": "nan"}), "infinity in p": (r"\bp\b.*infinity", {"p": "inf"}),
@@ -337,49 +348,12 @@ def test_a_plan_with_dropout_and_other_examples_are_refused():
             call(plan)
         with pytest.raises(ValueError, match="do not begin a block"):
             call(net.plan, 3)
+    for code, dtype, full, said in (
+        (plan.code, net.dtype, 16, "dropout"), (net.plan.code, np.dtype(int), 16, "dtype"),
+        (net.plan.code, net.dtype, 3, "full"), (net.plan.code, net.dtype, 2**61, "full"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            _curvature.Few(code, dtype, 8, full, 0.0, 1.0, True, np.ndarray, np.empty)
     for wrong in ((examples, None), (None, team)):
         with pytest.raises(TypeError, match="examples and team"):
             _curvature.keep(net.plan.code, net.theta, wrong[0], 0, 0, 8, room, 16, False, 1.0, wrong[1])
-
-
-# ---------------------------------------------------------------- ranks
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["hessian_product", "gauss_newton_product"])
-def test_products_over_ranks_are_those_of_all_rows(name, dtype):
-    p = problem((5, 9, 4), "tanh", "softmax", m=61, dtype=dtype)
-    net, V = p.network(), vector(p)
-    for w in (None, p.weights):
-        alone = getattr(net, name)(p.X, p.labels, V, lam=0.7, sample_weight=w)
-
-        def on_rank(comm, w=w):
-            group = Group(comm, parts=4)
-            own = distributed.rows(61, group)
-            w_own = None if w is None else w[own]
-            operator = getattr(fastbp.curvature, name.removesuffix("_product"))
-            return (getattr(net, name)(p.X[own], p.labels[own], V, lam=0.7, sample_weight=w_own, comm=group),
-                    operator(net, p.X[own], p.labels[own], lam=0.7, sample_weight=w_own, comm=group) @ V)
-
-        results = [each for size in (1, 2, 4) for result in all_of(size, on_rank, Threads) for each in result]
-        assert len({result.tobytes() for result in results}) == 1
-        assert distance(results[0], alone) < tolerance(dtype, "bits")
-
-
-def test_ranks_that_disagree_are_told():
-    p = problem((5, 9, 4), "tanh", "softmax", m=20)
-    net, V = p.network(), vector(p)
-
-    def other_p(comm):
-        return net.hessian_product(p.X, p.Y, V + comm.Get_rank(), comm=comm)
-
-    def other_product(comm):
-        return (net.hessian_product if comm.Get_rank() else net.gauss_newton_product)(p.X, p.Y, V, comm=comm)
-
-    def bad_p(comm):
-        return net.hessian_product(p.X, p.Y, V[comm.Get_rank():], comm=comm)
-
-    for call, said in ((other_p, "p of rank 1"), (other_product, "same function"), (bad_p, "p must have shape")):
-        for error in ranks(2, call):
-            assert isinstance(error, (ValueError, RankError))
-            assert said in str(error)

@@ -1,9 +1,9 @@
-"""fastbp.curvature, and the methods of minimize that take products with curvature."""
+"""fastbp.curvature, the methods of minimize that take products with curvature, and products over several ranks."""
 
 import numpy as np
 import pytest
-from communicators import all_of
-from helpers import DTYPES, distance, problem
+from communicators import RankError, Threads, all_of, ranks
+from helpers import DTYPES, distance, problem, tolerance
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 from scipy.sparse.linalg import LinearOperator, cg, eigsh
@@ -225,3 +225,50 @@ def test_ranks_search_together(method):
     results = [x for size in (1, 2) for x in all_of(size, on_rank)]
     assert len({x.tobytes() for x in results}) == 1
     assert distance(results[0], alone.x) < 1e-5
+
+
+# ---------------------------------------------------------------- products over ranks
+
+
+def direction(p):
+    return np.random.default_rng(1).standard_normal(len(p.theta)).astype(p.theta.dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["hessian_product", "gauss_newton_product"])
+def test_products_over_ranks_are_those_of_all_rows(name, dtype):
+    p = problem((5, 9, 4), "tanh", "softmax", m=61, dtype=dtype)
+    net, V = p.network(), direction(p)
+    for w in (None, p.weights):
+        alone = getattr(net, name)(p.X, p.labels, V, lam=0.7, sample_weight=w)
+
+        def on_rank(comm, w=w):
+            group = distributed.Group(comm, parts=4)
+            own = distributed.rows(61, group)
+            w_own = None if w is None else w[own]
+            operator = getattr(fastbp.curvature, name.removesuffix("_product"))
+            return (getattr(net, name)(p.X[own], p.labels[own], V, lam=0.7, sample_weight=w_own, comm=group),
+                    operator(net, p.X[own], p.labels[own], lam=0.7, sample_weight=w_own, comm=group) @ V)
+
+        results = [each for size in (1, 2, 4) for result in all_of(size, on_rank, Threads) for each in result]
+        assert len({result.tobytes() for result in results}) == 1
+        assert distance(results[0], alone) < tolerance(dtype, "bits")
+
+
+def test_ranks_that_disagree_are_told():
+    p = problem((5, 9, 4), "tanh", "softmax", m=20)
+    net, V = p.network(), direction(p)
+
+    def other_p(comm):
+        return net.hessian_product(p.X, p.Y, V + comm.Get_rank(), comm=comm)
+
+    def other_product(comm):
+        return (net.hessian_product if comm.Get_rank() else net.gauss_newton_product)(p.X, p.Y, V, comm=comm)
+
+    def bad_p(comm):
+        return net.hessian_product(p.X, p.Y, V[comm.Get_rank():], comm=comm)
+
+    for call, said in ((other_p, "p of rank 1"), (other_product, "same function"), (bad_p, "p must have shape")):
+        for error in ranks(2, call):
+            assert isinstance(error, (ValueError, RankError))
+            assert said in str(error)

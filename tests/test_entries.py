@@ -161,7 +161,7 @@ FINE = {
     ("_backprop.Examples", "order"): {"None", *SHORTER},
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
     ("_calls.Evaluator", "plan"): {"other columns"},    # a smaller network, whose theta is not here
-    ("_derivatives.Pass", "plan"): {"other columns"},
+    ("_derivatives.Pass", "plan"): {"other columns"}, ("_curvature.Few", "plan"): {"other columns"},
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
     ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
     ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
