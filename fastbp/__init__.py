@@ -17,9 +17,12 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
-| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `optimizers`, `schedules`, `callbacks`, `metrics`, `Standardise` |
+| many networks | `train_many`, `Ensemble`, `many` (tables) |
+| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
+| scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
+| tables, as they are | `fastbp.tabular` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
 | several processes | `distributed` |
 | is it right here? | `check_gradient`, `selftest`, `show_config` |
@@ -36,12 +39,15 @@ except ImportError as error:
         "or leave the folder to use an installed fastbp."
     ) from error
 
-from . import callbacks, datasets, distributed, metrics, optimizers, schedules
+from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
 from .history import History
+from .lbfgs import LBFGS
+from .many import Ensemble, train_many
 from .network import Evaluation, Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .standardise import Standardise
@@ -52,10 +58,12 @@ from .training.trainer import Trainer
 from .verify import selftest
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",
     "DivergenceError",
+    "Ensemble",
     "Evaluation",
     "FormatError",
     "GradientCheck",
@@ -70,6 +78,7 @@ __all__ = [
     "datasets",
     "distributed",
     "load",
+    "many",
     "metrics",
     "minimize",
     "optimizers",
@@ -78,11 +87,12 @@ __all__ = [
     "selftest",
     "show_config",
     "train",
+    "train_many",
 ]
 
 
-# need matplotlib, scikit-learn and scipy.sparse: imported where they are asked for
-OPTIONAL = ("curvature", "plot", "sklearn")
+# need matplotlib, scikit-learn or scipy.sparse: imported where they are asked for
+OPTIONAL = ("curvature", "plot", "sklearn", "tabular")
 
 
 def __getattr__(name):

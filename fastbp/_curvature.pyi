@@ -3,7 +3,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._backprop import Examples, Team
+from ._backprop import Crew, Examples
 from ._types import Doubles, Floats
 
 @final
@@ -38,29 +38,33 @@ def keep(
     plan: NDArray[np.int64],
     theta: Floats,
     examples: Examples,
-    base: int,
-    first: int,
-    last: int,
+    cuts: NDArray[np.int64],
+    places: NDArray[np.int64],
     work: Floats,
     B: int,
     plus: bool,
     budget: float,
-    team: Team,
-) -> int: ...
+    crew: Crew | None = None,
+    n: int = 1,
+    apart: bool = False,
+) -> bool: ...
 def product(
     plan: NDArray[np.int64],
     theta: Floats,
     p: Floats,
     examples: Examples,
-    base: int,
-    first: int,
-    last: int,
+    cuts: NDArray[np.int64],
+    places: NDArray[np.int64],
+    run_of: int,
     work: Floats,
     spare: Floats,
     B: int,
     kept: bool,
     plus: bool,
     Delta: Floats,
+    others: Floats,
     budget: float,
-    team: Team,
-) -> int: ...
+    crew: Crew | None = None,
+    n: int = 1,
+    apart: bool = False,
+) -> bool: ...

@@ -4,7 +4,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._backprop import Examples, Team
+from ._backprop import Crew, Examples
 from ._epoch import Rule
 from ._types import Floats
 
@@ -12,33 +12,37 @@ def forward(
     plan: NDArray[np.int64],
     theta: Floats,
     examples: Examples,
-    base: int,
-    first: int,
-    last: int,
+    cuts: NDArray[np.int64],
+    places: NDArray[np.int64],
     work: Floats,
     B: int,
     kept: bool,
     z: Floats,
     budget: float,
-    team: Team,
-) -> int: ...
+    crew: Crew | None = None,
+    n: int = 1,
+    apart: bool = False,
+) -> bool: ...
 def backward(
     plan: NDArray[np.int64],
     theta: Floats,
     examples: Examples,
-    base: int,
-    first: int,
-    last: int,
+    cuts: NDArray[np.int64],
+    places: NDArray[np.int64],
+    run_of: int,
     work: Floats,
     B: int,
     kept: bool,
     G: Floats,
     of_h: bool,
     Delta: Floats,
+    others: Floats,
     dX: Floats,
     budget: float,
-    team: Team,
-) -> int: ...
+    crew: Crew | None = None,
+    n: int = 1,
+    apart: bool = False,
+) -> bool: ...
 
 @final
 class Pass:
@@ -51,7 +55,9 @@ class Pass:
         array: type,
         empty: Callable[..., NDArray[Any]],
     ) -> Pass: ...
-    def forward(self, X: object, theta: object, seed: int = 0, step: int = 0) -> Floats | None: ...
+    def forward(
+        self, X: object, theta: object, seed: int = 0, step: int = 0, first: int = 0, last: int = 0
+    ) -> Floats | None: ...
     def forget(self) -> None: ...
     def backward(
         self,
@@ -65,5 +71,15 @@ class Pass:
         step: int = 0,
     ) -> Any: ...
     def step(
-        self, X: object, G: object, theta: object, rule: Rule, rate: float, m_b: float, seed: int = 0, step: int = 0
+        self,
+        X: object,
+        G: object,
+        theta: object,
+        rule: Rule,
+        rate: float,
+        m_b: float,
+        seed: int = 0,
+        step: int = 0,
+        divisor: float = 1,
+        name: str = "gradient",
     ) -> bool | None: ...

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from ._backprop import Examples, Team
+from ._backprop import Crew, Examples
 from ._types import Doubles, Floats
 
 @final
@@ -20,9 +20,13 @@ class Rule:
         scalars: Doubles,
         taken: NDArray[np.int64],
         free: bytes | None = None,
+        factors: bytes | None = None,
+        diagonal: tuple[Floats, Floats, float] | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...
+    @property
+    def penalty(self) -> float: ...
     def stays(self) -> bool: ...
 
 def step(
@@ -33,6 +37,8 @@ def step(
     rates: Doubles,
     Delta: Floats,
     divisor: float | None = None,
+    crew: Crew | None = None,
+    n: int = 1,
 ) -> float: ...
 def steps(
     plan: NDArray[np.int64],
@@ -52,8 +58,9 @@ def steps(
     total: float,
     weight: float,
     budget: float,
-    team: Team,
-    member: int,
+    crew: Crew | None = None,
+    n: int = 1,
+    apart: bool = False,
     divisors: Doubles | None = None,
 ) -> tuple[float, float, int, int]: ...
 def permutation(bit_generator: np.random.BitGenerator, order: NDArray[np.int64]) -> None: ...

@@ -1,7 +1,7 @@
 """The types that several modules share. They annotate arguments and results."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -13,6 +13,8 @@ Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
 PerLayer: TypeAlias = Number | Sequence[Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a layer
 Rate: TypeAlias = Number | Callable[[int], Number]  # or a function of the steps taken
 Free: TypeAlias = NDArray[np.bool_] | Sequence[int | np.integer[Any]]  # a mask like theta, or layer numbers
+Loss: TypeAlias = str | Callable[..., Any] | tuple[Any, ...]  # tuple: a scipy.LowLevelCallable
+Factors: TypeAlias = Mapping[str, Number] | Sequence[Any] | NDArray[Any]  # for all Theta, or one entry for each
 Count: TypeAlias = int | np.integer[Any]
 Flag: TypeAlias = bool | np.bool_
 Seed: TypeAlias = int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None
@@ -23,6 +25,7 @@ Examples: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, 
 RuleName: TypeAlias = str  # of optimizers.NAMED
 State: TypeAlias = dict[str, Any]  # numbers, strings, None, arrays, and lists, tuples and dicts of them
 Arrays: TypeAlias = dict[str, NDArray[Any]]  # of a file
+Rows: TypeAlias = NDArray[np.int64]  # indices of examples
 Classes: TypeAlias = Literal["labels", "one_hot", "binary"]  # how Y names classes: fastbp.engine.classes
 
 Array = TypeVar("Array", bound=NDArray[Any])

@@ -42,7 +42,7 @@ class Derivatives:
         if layers is not None:
             return layers
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
-        return sums.trace_back(self._plan, theta, data.examples(), data.m)
+        return data.deltas(theta)
 
     def forward(self, X: ArrayLike, *, n_threads: Count | None = None) -> Floats:
         """z(L) of each example: what the output function makes h of.
@@ -183,6 +183,7 @@ class Derivatives:
             Each row is flat like theta, see `views`.
         """
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        data.refuse_own("gradients")
         out = self._room(out, (data.m, len(theta)), {"X": data.X, "Y": data.dense})
         each.gradients(self._plan, theta, data.examples(), data.m, out, n_threads)
         return out
@@ -194,6 +195,7 @@ class Derivatives:
         examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
         """
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
+        data.refuse_own("gradient_norms")
         norms = each.norms(self._plan, theta, data, n_threads)
         with np.errstate(over="ignore", under="ignore"):
             return norms.astype(self._dtype)
@@ -226,7 +228,7 @@ class Derivatives:
         Notes
         -----
         Where g'' or the second derivative of a cost jumps or is missing, it counts as docs/math.md says: 0 for relu,
-        leaky_relu, absolute_error and quantile.
+        leaky_relu, absolute_error and quantile. A loss of your own is refused.
 
         Examples
         --------
@@ -342,7 +344,7 @@ class Derivatives:
         **penalties: Any,
     ) -> Floats:
         """H p, or G p"""
-        if comm is None and sample_weight is None:
+        if comm is None and sample_weight is None and self._plan.own is None:
             if self._products is None:      # made when it is first asked for
                 self._products = curvature.few(self._plan, self._dtype)
             at = self._theta if theta is None else theta

@@ -76,16 +76,19 @@ def product_into(out: Floats | None, result: Floats, theta: Any) -> Floats:
 
 
 def cost_of(net: Any, data: Data | Shard) -> float:
-    """The mean cost of the examples in data. This network, or an equal one, must have checked them."""
+    """The mean cost of the examples in data, without label smoothing.
+
+    This network, or an equal one, must have checked them.
+    """
     if not isinstance(data, (Data, Shard)):
         raise TypeError(f"data must be net.data(X, Y); got {type(data).__name__}")
     net.plan.check_same(data.plan)
     if isinstance(data, Data) and data.dtype is not None and data.dtype != net.dtype:
         raise ValueError(f"data was made by a network of {data.dtype}; this one is of {net.dtype}")
-    cost = objective.cost(net.theta, data, regularisation.none(net.plan))
+    cost = objective.cost(net.theta, data.plain, regularisation.none(net.plan))
     if not math.isfinite(cost) and isinstance(data, Data):
         checks.finite(data.X, net.dtype, "X")       # X or Y may have been changed since they were checked
-        if data.dense is not None:
+        if data.dense is not None and data.plan.own is None:
             checks.finite(data.dense, net.dtype, "Y")
     return cost
 

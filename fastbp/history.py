@@ -40,6 +40,15 @@ class History:
         return len(self.J)
 
     @property
+    def error(self) -> Exception | None:
+        """The exception that ended the training of one network of `train_many`, where it is kept; else None."""
+        return self.__dict__.get("_error")
+
+    @error.setter
+    def error(self, value: Exception | None) -> None:
+        self.__dict__["_error"] = value
+
+    @property
     def columns(self) -> dict[str, list[float]]:
         """All lists by name."""
         named = {"J": self.J, "val_J": self.val_J, "val_accuracy": self.val_accuracy, **self.metrics,
@@ -98,8 +107,9 @@ class History:
         return html.history(self)
 
     def __repr__(self) -> str:
+        failed = [] if self.error is None else [f"failed: {type(self.error).__name__}"]
         if not self.J:
-            return "History(0 epochs)"
+            return f"History({', '.join(['0 epochs', *failed])})"
         parts = [f"{len(self.J)} epochs", f"J {self.J[0]:.4g} -> {self.J[-1]:.4g}"]
         if self.val_J:
             parts.append(f"val_J {self.val_J[-1]:.4g}")
@@ -108,4 +118,5 @@ class History:
         parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items() if values]
         if self.stopped:
             parts.append(f"stopped: {self.stopped}")
+        parts += failed
         return f"History({', '.join(parts)})"

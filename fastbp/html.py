@@ -31,7 +31,7 @@ def network(net: Any) -> str:
         for l, (units, function, shape) in enumerate(zip(net.layer_sizes, functions, shapes, strict=True), 1)
     ]
     parameters = "".join(f" ({name} {value:g})" for name, value in net.loss_parameters.items())
-    caption = f"Network: {net.loss}{parameters}, {net.n_parameters:,} parameters, {net.dtype.name}"
+    caption = f"Network: {net.settings()['loss']}{parameters}, {net.n_parameters:,} parameters, {net.dtype.name}"
     return table(caption, ("layer", "units", "function", "Theta", "parameters"), rows)
 
 

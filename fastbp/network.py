@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import html, keywords, show
-from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Seed
+from ._types import Comm, Count, Flag, Floats, Loss, Number, PerLayer, Seed
 from .derivatives import Derivatives
 from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
 from .engine import checks, initialize, memory, objective, sums
 from .engine.data import Data
-from .engine.plan import Plan, pair
+from .engine.plan import SMOOTHING, Plan, pair
 from .evaluation import cost_of, evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
@@ -39,15 +39,19 @@ class Network(Derivatives):
     output : str, optional
         g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp. None: the one that belongs to the loss,
         sigmoid for cross_entropy, exp for poisson, identity for the others; sigmoid without a loss.
-    loss : str, optional
+    loss : str or function, optional
         cross_entropy (with sigmoid or softmax), squared_error (``1/2 |h - y|^2``; any output but exp),
         poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None: the one
         that belongs to the output, cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson
-        for exp.
+        for exp. Or a loss of your own, with any output: a function f(z, Y, w) that returns the costs (m,) and their
+        derivatives by z (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
     huber_delta : float, optional
         Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
         Of loss="quantile": the output learns this quantile of y given x, in (0, 1); 0.5 is the median.
+    label_smoothing : float
+        Of loss="cross_entropy", a in [0, 1): J and D take (1 - a) y + a/K in place of y, K = 2 with sigmoid. So do
+        training, `cost`, `cost_and_gradient` and `gradients`; `evaluate`, val_J and metrics take y itself.
     dtype : numpy.float32 or numpy.float64
         Of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
@@ -83,12 +87,14 @@ class Network(Derivatives):
     @keywords.explained
     def __init__(
         self, layer_sizes: Iterable[SupportsIndex], *, activation: str | list[str] | tuple[str, ...] = "sigmoid",
-        output: str | None = None, loss: str | None = None, huber_delta: Number | None = None,
-        quantile: Number | None = None, dtype: DTypeLike = np.float64,
+        output: str | None = None, loss: Loss | None = None, huber_delta: Number | None = None,
+        quantile: Number | None = None, label_smoothing: Number = 0.0, dtype: DTypeLike = np.float64,
         init: str | NDArray[Any] | list[Any] | tuple[Any, ...] = "glorot_uniform", eps: Number | None = None,
         seed: Seed = None,
     ) -> None:
-        plan = Plan(layer_sizes, activation, *pair(output, loss), huber_delta=huber_delta, quantile=quantile)
+        smoothing = checks.number(label_smoothing, SMOOTHING, high=1) or None
+        plan = Plan(layer_sizes, activation, *pair(output, loss), huber_delta=huber_delta, quantile=quantile,
+                    label_smoothing=smoothing)
         dtype = checks.float_dtype(dtype)
         self._hold(plan, memory.fixed(plan.n_parameters, dtype), *initialize.check(init, eps, plan, dtype))
         self.initialize(seed)
@@ -154,8 +160,10 @@ class Network(Derivatives):
         return self._plan.output
 
     @property
-    def loss(self) -> str:
-        return self._plan.loss
+    def loss(self) -> Loss:
+        """A name, or the function that was passed."""
+        own = self._plan.own
+        return self._plan.loss if own is None else own.told if own.function is None else own.function
 
     @property
     def loss_parameters(self) -> dict[str, float]:
@@ -170,13 +178,15 @@ class Network(Derivatives):
 
     def __getstate__(self) -> dict[str, Any]:
         """The state that pickle, copy and files keep; a ValueError if theta is not finite."""
-        return self.settings() | {"init": self._init, "theta": self._check_theta()}
+        own = {} if self._plan.own is None else {"loss": self._plan.own}
+        return self.settings() | own | {"init": self._init, "theta": self._check_theta()}
 
     def settings(self) -> dict[str, Any]:
         """The state without its arrays, as JSON; init is None if it is start values."""
         return {
             "layer_sizes": list(self.layer_sizes), "activation": list(self.activation), "output": self.output,
-            "loss": self.loss, "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
+            "loss": self._plan.loss if self._plan.own is None else self._plan.own.told,
+            "loss_parameters": self.loss_parameters, "dtype": self.dtype.name,
             "init": self._init if isinstance(self._init, str) else None, "eps": self._eps,
         }
 
@@ -258,6 +268,7 @@ class Network(Derivatives):
         theta, data = self._check_theta(), self.data(X, Y, sample_weight)
         Delta = np.zeros_like(theta)
         if checks.flag(per_example, "per_example"):
+            data.refuse_own("accumulate(per_example=True)")
             cost = sums.accumulate_per_example(self._plan, theta, data.examples(), data.m, Delta)
         else:
             cost = data.accumulate(theta, Delta)
@@ -348,6 +359,8 @@ class Network(Derivatives):
         self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, comm: Comm | Group | None = None,
     ) -> Evaluation:
         """The mean cost without penalty and, for classes, the fraction of the examples in the right class.
+
+        The cost is that of Y itself, without label smoothing.
 
         Right is the largest output (labels, or one 1 a row), or every output on the right side of the middle of its
         range (K = 1, or several labels an example). comm as for `cost_and_gradient`.

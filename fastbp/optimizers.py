@@ -22,6 +22,7 @@ from ._types import Flag, Floats, Number, Rate, Rule, RuleName, State
 from .base import Optimizer, entry, slots_of
 from .engine import checks
 from .keywords import explained
+from .lbfgs import LBFGS
 
 
 class SGD(Optimizer):
@@ -363,7 +364,7 @@ NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW
 
 def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
-    if type(optimizer) in NAMED.values():
+    if type(optimizer) in (LBFGS, *NAMED.values()):
         settings = {**vars(optimizer), **changes}
         type(optimizer)(**{name: settings[name] for name in _names(type(optimizer)) if name in settings})
 
@@ -379,7 +380,8 @@ def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
     if isinstance(optimizer, str):
         known = words.resolve(optimizer, NAMED)
         if known is None:
-            elsewhere = "; fastbp.minimize has the methods of SciPy" if "bfgs" in words.key(optimizer) else ""
+            elsewhere = ("; fastbp.LBFGS() and fastbp.minimize search with all examples"
+                         if "bfgs" in words.key(optimizer) else "")
             raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance{elsewhere}")
         return NAMED[known]()
     if isinstance(optimizer, type) or not (

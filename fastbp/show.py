@@ -7,8 +7,13 @@ def line(net: Any) -> str:
     """The call that makes a network like this one, but for its parameters; its repr."""
     hidden = f"activation={list(net.activation)!r}, " if net.activation else ""
     parameters = "".join(f"{name}={value:g}, " for name, value in net.loss_parameters.items())
-    return (f"Network({list(net.layer_sizes)}, {hidden}output={net.output!r}, loss={net.loss!r}, {parameters}"
+    return (f"Network({list(net.layer_sizes)}, {hidden}output={net.output!r}, loss={loss(net)}, {parameters}"
             f"dtype={net.dtype.name})")
+
+
+def loss(net: Any) -> str:
+    """The loss as it is written in a call."""
+    return repr(net.plan.loss if net.plan.own is None else net.plan.own)
 
 
 def table(net: Any) -> str:
@@ -20,6 +25,6 @@ def table(net: Any) -> str:
         lines.append(f"{l:>5} {units:>7}  {function:<12} {str(shape) if shape else '':<14} "
                      f"{shape[0] * shape[1] if shape else 0:>10}")
     parameters = "".join(f" ({name} {value:g})" for name, value in net.loss_parameters.items())
-    lines.append(f"{net.loss}{parameters}, {net.n_parameters} parameters, {net.dtype.name}, "
+    lines.append(f"{net.settings()['loss']}{parameters}, {net.n_parameters} parameters, {net.dtype.name}, "
                  f"{net.theta.nbytes / 1024:.1f} KiB")
     return "\n".join(lines)

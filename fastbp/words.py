@@ -52,7 +52,6 @@ METRICS = {
     "mean_absolute_error": "mae",
     "r2_score": "r2",
 }
-METHODS = {"lbfgs": "L-BFGS-B"}
 DTYPES = {"single": "float32", "double": "float64", "fp32": "float32", "fp64": "float64", "float": "float64",
           "torch.float32": "float32", "torch.float64": "float64"}
 

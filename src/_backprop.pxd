@@ -26,14 +26,14 @@ from libc.string cimport memset
 
 from _blas cimport gemv, gemv_t, ger
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, activate, activate_backward, cost_and_delta, dropout, examples_t, lanes_of,
-    layer_backward, layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded, plan_t,
-    to_panels, to_rows,
+    LOSS_COUNT, ROWS_F32, ROWS_F64, activate, activate_backward, cost_and_delta, dropout, examples_t, f32, f64,
+    lanes_of, layer_backward, layer_Delta, layer_forward, load_labels, load_rows, load_weights, narrow_Delta, padded,
+    plan_t, to_panels, to_rows,
 )
 
 
 cdef enum:
-    SHARE = 8       # units of a layer that go to one member together: a multiple of the rows of a tile
+    UNITS = 8       # units of a layer that go to one member together: a multiple of the rows of a tile
     CACHED = 1 << 18    # most weights of a layer that are read again for each panel
     PANELS = 8          # panels that larger layers compute together, for one read of their weights
     AT_ONCE = 1 << 26   # multiply-adds after which a large layer checks whether to stop
@@ -51,8 +51,8 @@ cdef extern from "team.h":
     bint team_cuts(team_t *team) noexcept nogil
     void team_meet(team_t *team) noexcept nogil
     void team_want_stop(team_t *team) noexcept nogil
-    void team_abandon(team_t *team) noexcept nogil
-    Py_ssize_t team_share(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
+    void team_want_no_stop(team_t *team) noexcept nogil
+    Py_ssize_t team_portion(const team_t *team, Py_ssize_t n, Py_ssize_t unit, int t) noexcept nogil
 
 
 cdef inline bint drops(const plan_t *p, Py_ssize_t l) noexcept nogil:
@@ -102,11 +102,14 @@ cdef inline void load_targets(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
     Py_ssize_t at
 ) noexcept nogil:
-    """Load targets and weights of the m examples from `first` on; labels become low and high values of the output."""
+    """Load targets and weights of the m examples from `first` on; labels become low and high values of the output. An
+    own loss reads its targets where they lie."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *y = work + B * p.y + at * K
     cdef floating *rows = work + B * p.rows[last] + at * K
-    if data.labels != NULL:
+    if p.loss >= LOSS_COUNT:
+        pass
+    elif data.labels != NULL:
         load_labels(data, first, m, K, <floating>p.low, <floating>1, y)
     else:
         load_rows(&data.Y, data.order, first, m, K, rows)
@@ -120,7 +123,7 @@ cdef inline Py_ssize_t next_units(
     """The end, at most j, of the units from i on that are computed before the next check of the team; 0 means stop."""
     if p.panels == 1:
         return j
-    return 0 if team_cuts(team) else min(j, i + max(SHARE, AT_ONCE // work_of_one // SHARE * SHARE))
+    return 0 if team_cuts(team) else min(j, i + max(UNITS, AT_ONCE // work_of_one // UNITS * UNITS))
 
 
 cdef inline void forward(
@@ -162,13 +165,23 @@ cdef inline void forward(
 
 
 cdef inline double cost_of(
-    const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B,
+    Py_ssize_t at
 ) noexcept nogil:
-    """a(L), delta(L) of m examples, from example `at` of the block on  ->  the sum of their weighted costs."""
+    """a(L), delta(L) of the m examples from `first` on, example `at` of the block  ->  the sum of their weighted costs.
+    For an own loss a(L) stays as it is."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
+    cdef const floating *z = work + B * p.z[last] + at * K
+    cdef const floating *w = work + B * p.w + at
+    cdef floating *spare = work + B * p.y + at * K
+    cdef floating *slopes = work + B * p.rows[last] + at * K
+    if p.loss >= LOSS_COUNT:
+        if floating is float:
+            return f32().own_cost(p, data, first, m, z, w, spare, slopes, work + B * p.delta[last] + at * K)
+        else:
+            return f64().own_cost(p, data, first, m, z, w, spare, slopes, work + B * p.delta[last] + at * K)
     return cost_and_delta(
-        <int>p.g[last], p.loss, p.parameter, m, K, <const floating *>(work + B * p.z[last] + at * K),
-        <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
+        <int>p.g[last], p.loss, p.parameter, m, K, z, <const floating *>spare, w,
         work + B * p.a[last] + at * K, work + B * p.delta[last] + at * K,
     )
 
@@ -219,8 +232,8 @@ cdef inline void learn_block(
             A = rows_of_X(p, data, first, work, B, &lda)
             if A == NULL:
                 A = work + B * p.rows[0]
-        i = team_share(<const team_t *>team, n, SHARE, member)
-        j = team_share(<const team_t *>team, n, SHARE, member + 1)
+        i = team_portion(<const team_t *>team, n, UNITS, member)
+        j = team_portion(<const team_t *>team, n, UNITS, member + 1)
         if i < j and l > 1 and n <= NARROW:
             narrow_Delta(m, n, i, j, k, <const floating *>(work + B * p.delta[l]),
                          <const floating *>(work + B * p.fed[l - 1]), add, Delta + p.theta[l])
@@ -245,8 +258,8 @@ cdef inline double accumulate_block(
     cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0
     cdef floating *X
-    at = team_share(team, m, panel, member)
-    end_at = team_share(team, m, panel, member + 1)
+    at = team_portion(team, m, panel, member)
+    end_at = team_portion(team, m, panel, member + 1)
     X = work + B * p.a[0] + at * p.s[0]     # p.panels panels; the next ones overwrite them: not needed after forward
     while at < end_at:
         end_chunk = min(at + chunk, end_at)
@@ -259,7 +272,7 @@ cdef inline double accumulate_block(
         forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, Delta != NULL, team)
         i = at
         while i < end_chunk:
-            costs[i // panel] = cost_of(p, min(panel, end_chunk - i), work, B, i)
+            costs[i // panel] = cost_of(p, data, first + i, min(panel, end_chunk - i), work, B, i)
             i += panel
         if Delta != NULL:
             backward(p, theta, end_chunk - at, work, B, at, e, team)
@@ -292,7 +305,7 @@ cdef inline double accumulate_example(
             activate(<int>p.g[l], n, <const floating *>z, a, work + B * p.rows[l])      # a = g(z)
     to_panels(1, n, <const floating *>z, n, work + B * p.z[last])
     load_targets(p, data, i, 1, work, B, 0)
-    cost = cost_of(p, 1, work, B, 0)
+    cost = cost_of(p, data, i, 1, work, B, 0)
     delta = work + B * p.rows[last]
     to_rows(1, n, <const floating *>(work + B * p.delta[last]), delta, n)
     for l in range(last, 0, -1):

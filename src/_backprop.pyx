@@ -15,18 +15,24 @@ from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 
-from _backprop cimport team_abandon, team_begin, team_t, team_want_stop
+from _backprop cimport team_want_stop
 from _checked cimport (
-    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room, refusal,
-    room, some, stays, take, take_work,
+    MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room,
+    refusal, room, some, stays, take, take_work, values,
 )
+from _crew cimport crew_begin, crew_end, crew_of, crew_reach, crew_t, run_job
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
     one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
-from _ranges cimport accumulate_one_by_one, accumulate_range, predict_range
+from _ranges cimport (
+    accumulate_one_by_one, prediction_t, predict_part, run_ranges, stride_of, sum_block, sum_t, take_Delta, take_places,
+)
 from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
+
+cdef extern from "<unistd.h>" nogil:
+    int getpid()
 
 bind_kernels()
 lend_ready()
@@ -110,52 +116,44 @@ cdef class Examples:
 
 
 @final
-cdef class Team:
-    """Members 0 .. n - 1 that run one loop together, each in its own thread."""
+cdef class Crew:
+    """Threads that work with the thread that calls, or for it. They end with the crew.
 
-    cdef team_t team
-    cdef readonly object capsule
+    It serves one call at a time. A forked child has none of its threads.
+    """
 
-    def __cinit__(self, int n):
-        if n < 1:
-            raise ValueError(f"n must be at least 1; got {n}")
-        team_begin(&self.team, n)
-        self.capsule = PyCapsule_New(&self.team, "fastbp.team", NULL)
+    cdef crew_t crew
+    cdef readonly object capsule    # of &crew
+    cdef int process
+
+    def __cinit__(self, int n=0):
+        crew_begin(&self.crew)
+        self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), getpid()
+        self.reach(n)
+
+    def reach(self, int n):
+        """Start threads until there are n, or as many as the system grants; returns their number."""
+        if n > self.crew.n and self.here:
+            with nogil:
+                crew_reach(&self.crew, n)
+        return self.crew.n if self.here else 0
 
     @property
-    def n(self):
-        return self.team.n
+    def here(self):
+        """False in a forked child: the threads stayed with the parent."""
+        return self.process == getpid()
+
+    @property
+    def jobs(self):
+        """How many jobs each thread has done."""
+        return [self.crew.workers[i].jobs for i in range(self.crew.n)]
 
     def want_stop(self):
-        """Ask the loop to end after its current step, or inside a long step, which is then not taken."""
-        if self.team.wanted == 0:
-            team_want_stop(&self.team)
+        """Ask the present call to end, or the next one: after a step, or inside a long one, which is then not taken."""
+        team_want_stop(&self.crew.team)
 
-    @property
-    def stopping(self):
-        """True if the loop has been asked to end."""
-        return self.team.wanted != 0
-
-    def abandon(self):
-        """Mark a member as missing: the others leave before their next step."""
-        team_abandon(&self.team)
-
-
-def lead(put, job, finished, stop):
-    """put(job), then wait in finished() until another thread has done the job. Each exception meanwhile, such as that
-    of Ctrl-C, calls stop(). The first one is raised once the job has ended. A signal cannot be handled between these
-    calls, because no bytecode runs there."""
-    struck = None
-    put(job)
-    while True:
-        try:
-            finished()
-            break
-        except BaseException as error:
-            struck = error if struck is None else struck
-            stop()
-    if struck is not None:
-        raise struck
+    def __dealloc__(self):
+        crew_end(&self.crew, self.process != getpid())
 
 
 def panel(const floating[::1] theta not None):
@@ -165,24 +163,27 @@ def panel(const floating[::1] theta not None):
 
 def predict(
     plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, out, double budget,
-    Team team not None,
+    crew=None, bint apart=False,
 ):
-    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done."""
+    """out[i] := h(x(i)) for i = first .. last  ->  the first example not done.
+
+    With `apart` a thread of the crew works, and the caller looks for Ctrl-C.
+    """
     cdef core_t core
-    cdef void *into
+    cdef prediction_t call
+    cdef crew_t alone
+    cdef crew_t *members = crew_of(crew, Crew, 1, apart, &alone)
     core.held.n = 0
     try:
         begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
         fit(&examples.sources, &core.p, False)
-        into = take(&core.held, out, "out", core.format, last, MOST, core.p.s[core.p.L - 1], WRITE)
-        with nogil:
-            if core.format == b"f":
-                first = predict_range(<float *>into, &core, &examples.sources, first, last, budget, &team.team)
-            else:
-                first = predict_range(<double *>into, &core, &examples.sources, first, last, budget, &team.team)
-        return first
+        call.out = take(&core.held, out, "out", core.format, last, MOST, core.p.s[core.p.L - 1], WRITE)
+        call.core, call.sources, call.first, call.last = &core, &examples.sources, first, last
+        call.budget, call.team = budget, &members.team
+        run_job(members, predict_part, &call, 1, False, apart)
+        return call.first
     finally:
         give_back(&core.held)
 
@@ -305,39 +306,53 @@ def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
 
 
 def accumulate(
-    plan, theta, Examples examples not None, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, costs, each, Delta,
-    double cost, double budget, Team team not None,
+    plan, theta, Examples examples not None, cuts, places, sums, Py_ssize_t run_of, work, Py_ssize_t B, costs,
+    each, Delta, others, double budget, crew=None, int n=1, bint meet=False, bint apart=False,
 ):
-    """Delta += sum over the examples first .. last, in blocks  ->  (cost + their costs, the first example not done).
+    """Delta += sum over the examples of all ranges, in blocks of B  ->  True when it is complete.
 
-    each, or empty: receives the costs of each panel, counted from example 0; first must then be the first of a panel.
-    With an empty Delta only the costs are summed. If the team is asked to stop, Delta is not usable.
+    cuts (ranges + 1,): where the ranges begin and end. A range longer than run_of examples is summed run by run. sums
+    (ranges,), zeros at first, receives their costs. With an empty Delta only the costs are summed.
+    places (seats, 2): the last range of each seat and its next example, kept from call to call; (-1, 0) at first. A
+    seat is in one range at a time. With `meet` all members work in the one seat.
+    work, costs: a block, and a number for each of its panels, for every seat.
+    each, or empty: receives the costs of each panel, counted from example 0; cuts must then lie between panels.
+    others: room for the Deltas of ranges 1, 2, ..., and for one more for every seat if there are runs; each of them
+    takes `spaced(parameters)` values.
+    If the crew is asked to stop, Delta is not usable.
     """
     cdef core_t core
-    cdef void *into
-    cdef double *of_panels
-    cdef double *of_all
+    cdef sum_t call
+    cdef Py_ssize_t ranges
+    cdef crew_t alone
+    cdef crew_t *members = crew_of(crew, Crew, n, apart, &alone)
     core.held.n = 0
+    if run_of < 1:
+        raise ValueError(f"run_of must be at least 1; got {run_of}")
     try:
         begin(&core, plan, theta, "theta", READ)
-        take_work(&core, work, B)
-        ready(&examples.sources, first, last)
-        fit(&examples.sources, &core.p, True)
-        of_panels = <double *>room(&core.held, costs, "costs", b"d", B // core.panel)
-        of_all = <double *>some(&core.held, each, "each", b"d", (last + core.panel - 1) // core.panel, WRITE)
-        into = some(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
-        if into != NULL and core.held.views[core.held.n - 1].shape[0] != core.p.n:
-            raise refusal(Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
-        with nogil:
-            if core.format == b"f":
-                first = accumulate_range(<float *>into, &core, &examples.sources, first, last, of_panels, of_all,
-                                         &cost, budget, &team.team)
-            else:
-                first = accumulate_range(<double *>into, &core, &examples.sources, first, last, of_panels, of_all,
-                                         &cost, budget, &team.team)
-        return cost, first
+        take_places(&core.held, &call, cuts, places)
+        ranges = call.ranges
+        if meet and call.seats != 1:
+            raise ValueError(f"places must have one row where members meet; got {call.seats}")
+        call.sums = <double *>values(&core.held, sums, "sums", b"d", ranges, WRITE)
+        core.work = room(&core.held, work, "work", core.format, call.seats * block(&core, B))
+        ready(&examples.sources, call.cuts[0], call.cuts[ranges])
+        fit(&examples.sources, &core.p, True, core.format)
+        call.costs = <double *>room(&core.held, costs, "costs", b"d", call.seats * (B // core.panel))
+        call.each = <double *>some(&core.held, each, "each", b"d",
+                                   (call.cuts[ranges] + core.panel - 1) // core.panel, WRITE)
+        call.core, call.sources, call.crew, call.run = &core, &examples.sources, members, run_of
+        call.block, call.how = sum_block, NULL
+        take_Delta(&core, &call, Delta, others)
+        return run_ranges(&call, n, meet, apart, budget)
     finally:
         give_back(&core.held)
+
+
+def spaced(Py_ssize_t n):
+    """The values between two Deltas of n values."""
+    return stride_of(n)
 
 
 def accumulate_per_example(
@@ -352,7 +367,7 @@ def accumulate_per_example(
         begin(&core, plan, theta, "theta", READ)
         take_work(&core, work, B)
         ready(&examples.sources, first, last)
-        fit(&examples.sources, &core.p, True)
+        fit(&examples.sources, &core.p, True, core.format)
         into = take(&core.held, Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
         with nogil:
             if core.format == b"f":

@@ -26,6 +26,10 @@ from fastbp._backprop import Examples
 bind_kernels()
 lend_ready()
 
+cdef extern from "names.h":
+    enum:
+        LOSS_cross_entropy
+
 cdef enum:
     ROUND = 64      # examples by which blocks grow
 
@@ -245,7 +249,7 @@ cdef class Evaluator:
             for l in range(self.few.p.L - 1):
                 self.few.c[l] = c[l]
             ready(sources, 0, m)
-            fit(sources, &self.few.p, True)
+            fit(sources, &self.few.p, True, self.format)
             check_labels(sources, m, self.takes.K)
             if not self.J_of(at, &sources.data, m, weight, l1, D, &J):
                 return None
@@ -254,14 +258,16 @@ cdef class Evaluator:
             give_back(&held)
 
     def evaluate(self, X, Y, theta):
-        """(cost, accuracy) of `Network.evaluate`"""
+        """(cost, accuracy) of `Network.evaluate`; its cost knows no label smoothing"""
         cdef arrays_t held
         cdef examples_t data
         cdef const void *at
         cdef rows_t row
         cdef Py_ssize_t found, m, size
-        cdef double J
+        cdef double J, parameter = self.few.p.parameter
         held.n = 0
+        if self.few.p.loss == LOSS_cross_entropy:
+            self.few.p.parameter = 0
         try:
             if not self.begin(&held, X, Y, True, theta, &at, &data):
                 return None
@@ -284,6 +290,7 @@ cdef class Evaluator:
                 return None
             return J, (None if found < 0 else <double>found / <double>m)
         finally:
+            self.few.p.parameter = parameter
             give_back(&held)
 
     def predict(self, X, theta, out=None):

@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from _backprop cimport CACHED, PANELS
-from _kernels cimport G_COUNT, LOSS_COUNT, OUTPUT_COUNT, f32, f64, plan_t
+from _kernels cimport G_COUNT, LOSS_CODES, LOSS_COUNT, LOSS_OWN_PYTHON, OUTPUT_COUNT, f32, f64, plan_t
 from _memory cimport PyErr_Clear, PyObject, get_buffer, lend, lend_has_base, owner_of, refused, shows
 
 cdef extern from *:
@@ -26,7 +26,7 @@ cdef extern from *:
 cdef enum:
     READ = PyBUF_FORMAT | PyBUF_C_CONTIGUOUS
     WRITE = READ | PyBUF_WRITABLE
-    ARRAYS = 8                  # most arrays of one call
+    ARRAYS = 12                 # most arrays of one call
     LARGEST_LAYER = 2147483646  # most units, as in fastbp/engine/plan.py
     LINE = 64                   # bytes of a cache line
 
@@ -162,6 +162,7 @@ cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t colu
     p.low = <int>code[p.L]
     memcpy(&p.parameter, code + columns + p.L, sizeof(double))
     p.seed, p.step, p.first = <uint64_t>p.theta[p.L], <uint64_t>p.a[p.L], p.z[p.L]
+    p.own, p.user = p.delta[p.L], p.rows[p.L]
     p.drop, p.fed = NULL, p.a
     if rows > 8:
         p.drop, p.fed = code + 8 * columns, code + 9 * columns
@@ -181,7 +182,12 @@ cdef inline bint read_plan(const int64_t *code, Py_ssize_t rows, Py_ssize_t colu
             fine = fine and within(p, p.fed[l], p.s[l]) and is_rate(p.drop[l])
         if not fine or p.n > MOST:
             return False
-    return 0 <= code[7 * columns] < LOSS_COUNT and within(p, p.y, p.s[last]) and within(p, p.w, 1)
+    return is_loss(code[7 * columns], p.own) and within(p, p.y, p.s[last]) and within(p, p.w, 1)
+
+
+cdef inline bint is_loss(int64_t code, Py_ssize_t own) noexcept:
+    """True for the code of a loss; a compiled one of the caller's own has an address."""
+    return 0 <= code < LOSS_COUNT or (LOSS_COUNT <= code < LOSS_CODES and (own != 0) == (code != LOSS_OWN_PYTHON))
 
 
 cdef inline bint is_rate(int64_t bits) noexcept:

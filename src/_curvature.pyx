@@ -1,7 +1,7 @@
 """Products of the Hessian and of the Gauss-Newton matrix with a vector p: Pearlmutter's R-operator. See
 fastbp/engine/curvature.py.
 
-A call works through the examples first .. last in blocks of B, whose workspaces _curved.pxd lays out. `Few` has
+A call works through ranges of examples in blocks of B, whose workspaces _curved.pxd lays out. `Few` has
 everything prepared, for callers to whom a microsecond counts.
 """
 
@@ -14,110 +14,108 @@ from libc.string cimport memset
 from _as_numpy cimport make_D
 from _backprop cimport team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, own_room, room, values,
+    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, own_room, refusal, room, values,
 )
-from _curved cimport curved_t, lay_out, run
-from _kernels cimport bind_kernels, examples_t, f32, f64, plan_t
+from _crew cimport crew_of, crew_t
+from _curved cimport curved_part, curved_t, lay_out, run_few
+from _kernels cimport LOSS_COUNT, bind_kernels, examples_t, f32, f64, plan_t
 from _memory cimport is_lent, lend_ready
+from _ranges cimport run_ranges, sum_t, take_Delta, take_places, whole_blocks
 from _sources cimport fit, ready, sources_t
 from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t
 
-from fastbp._backprop import Examples, Team
+from fastbp._backprop import Crew, Examples
 
 bind_kernels()
 lend_ready()
 
 
 cdef int begin_curved(
-    core_t *core, curved_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
-    Py_ssize_t last, Py_ssize_t B
+    core_t *core, curved_t *how, sum_t *call, examples, plan, theta, cuts, places, work, Py_ssize_t B
 ) except -1:
     """Take what both have in common; how.kept and how.plus are set."""
-    cdef Py_ssize_t blocks = 1
+    cdef Py_ssize_t blocks
+    cdef sources_t *sources
+    if type(examples) is not Examples:
+        raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
+    sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
     begin(core, plan, theta, "theta", READ)
-    if core.p.drop != NULL:
-        raise ValueError("plan has dropout; products with curvature have none")
-    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
-        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
-    ready(sources, first, last)
+    check_plan(&core.p)
+    take_places(&core.held, call, cuts, places)
+    ready(sources, call.cuts[0], call.cuts[call.ranges])
     fit(sources, &core.p, True)
     block(core, B)
-    how.base = base
+    call.core, call.sources, call.how, call.run = core, sources, how, B
+    call.block, call.Delta = curved_part, NULL
+    how.base = call.cuts[0]
     lay_out(&core.p, how)
-    if how.kept:
-        blocks = max(1, (last - base + B - 1) // B)
+    blocks = max(1, whole_blocks(call)) if how.kept else call.seats
     if how.kept_units > MOST // B // blocks:
         raise ValueError(f"no room for {blocks} blocks")
     core.work = room(&core.held, work, "work", core.format, B * how.kept_units * blocks)
     return 0
 
 
-cdef sources_t *inside(examples, team, team_t **all) except NULL:
-    if type(examples) is not Examples or type(team) is not Team:
-        raise TypeError(f"examples and team must be those of fastbp._backprop; got {type(examples).__name__} and "
-                        f"{type(team).__name__}")
-    all[0] = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
+cdef int check_plan(const plan_t *p) except -1:
+    if p.drop != NULL:
+        raise ValueError("plan has dropout; products with curvature have none")
+    if p.loss >= LOSS_COUNT:
+        raise ValueError("plan has an own loss, whose second derivatives are not known")
+    return 0
 
 
 def keep(
-    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint plus,
-    double budget, team
+    plan, theta, examples, cuts, places, work, Py_ssize_t B, bint plus, double budget, crew=None, int n=1,
+    bint apart=False,
 ):
-    """Keep of the examples first .. last what depends on theta alone, in a workspace for each block from example `base`
-    on  ->  the first example not done.
+    """Keep of the examples of all ranges what depends on theta alone, in a workspace for each block  ->  True when it
+    is complete.
 
-    plus: for products with the Gauss-Newton matrix; they need no targets of squared_error, but all have them
+    cuts, places: as for fastbp._backprop.accumulate. plus: for products with the Gauss-Newton matrix; they need no
+    targets of squared_error, but all have them
     """
     cdef core_t core
     cdef curved_t how
-    cdef team_t *all
-    cdef sources_t *sources = inside(examples, team, &all)
+    cdef sum_t call
+    cdef crew_t alone
+    call.crew = crew_of(crew, Crew, n, apart, &alone)
     how.kept, how.plus, how.V, how.spare = True, plus, NULL, NULL
     core.held.n = 0
     try:
-        begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
-        with nogil:
-            if core.format == b"f":
-                first = run(<float *>NULL, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
-                            all)
-            else:
-                first = run(<double *>NULL, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
-                            all)
-        return first
+        begin_curved(&core, &how, &call, examples, plan, theta, cuts, places, work, B)
+        return run_ranges(&call, n, False, apart, budget)
     finally:
         give_back(&core.held)
 
 
 def product(
-    plan, theta, p, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, spare, Py_ssize_t B, bint kept,
-    bint plus, Delta, double budget, team
+    plan, theta, p, examples, cuts, places, Py_ssize_t run_of, work, spare, Py_ssize_t B, bint kept, bint plus, Delta,
+    others, double budget, crew=None, int n=1, bint apart=False,
 ):
-    """Delta += the sum over the examples first .. last of w H p  ->  the first one not done.
+    """Delta += the sum over the examples of all ranges of w H p  ->  True when it is complete.
 
-    kept: `keep` has been run on the same work; else this runs it, in one workspace. plus: Gauss-Newton.
-    If the team is asked to stop, Delta is not usable.
+    kept: `keep` has been run on the same work; else this runs it, in a block for every seat. spare: a block for every
+    seat. plus: Gauss-Newton. cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a multiple of
+    B.
     """
     cdef core_t core
     cdef curved_t how
-    cdef team_t *all
-    cdef sources_t *sources = inside(examples, team, &all)
-    cdef void *into
+    cdef sum_t call
+    cdef crew_t alone
+    call.crew = crew_of(crew, Crew, n, apart, &alone)
     how.kept, how.plus = kept, plus
     core.held.n = 0
     try:
-        begin_curved(&core, &how, sources, plan, theta, work, base, first, last, B)
+        begin_curved(&core, &how, &call, examples, plan, theta, cuts, places, work, B)
+        if run_of < B or run_of % B:
+            raise ValueError(f"run_of must be a multiple of {B}; got {run_of}")
+        call.run = run_of
         how.V = values(&core.held, p, "p", core.format, core.p.n, READ)
-        how.spare = room(&core.held, spare, "spare", core.format, B * how.spare_units)
-        into = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
-        with nogil:
-            if core.format == b"f":
-                first = run(<float *>into, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
-                            all)
-            else:
-                first = run(<double *>into, &core.p, core.theta, core.work, B, &how, &sources.data, first, last, budget,
-                            all)
-        return first
+        how.spare = room(&core.held, spare, "spare", core.format, call.seats * B * how.spare_units)
+        take_Delta(&core, &call, Delta, others)
+        if call.Delta == NULL:
+            raise refusal(Delta, "Delta", core.format, core.p.n, core.p.n, 0, WRITE)
+        return run_ranges(&call, n, False, apart, budget)
     finally:
         give_back(&core.held)
 
@@ -173,8 +171,7 @@ cdef class Few:
         self.plan = own_plan(plan, &self.p)
         if dtype.char not in ("f", "d"):
             raise ValueError(f"dtype must be float32 or float64; got {dtype}")
-        if self.p.drop != NULL:
-            raise ValueError("plan has dropout; products with curvature have none")
+        check_plan(&self.p)
         lay_out(&self.p, &self.how)
         self.panel = f32().panel if dtype.char == "f" else f64().panel
         if full < 1 or full % self.panel or self.how.kept_units > MOST // full:
@@ -216,7 +213,8 @@ cdef class Few:
     cdef void fill(self, floating *D, const void *theta, const examples_t *data) noexcept:
         """D := H p of the rows"""
         memset(D, 0, self.p.n * sizeof(floating))
-        run(D, &self.p, theta, self.work, self.B, &self.how, data, 0, data.X.n, 1e9, &self.alone)
+        run_few(D, &self.p, <const floating *>theta, <floating *>self.work, self.B, &self.how, data, data.X.n,
+                &self.alone)
         make_D(&self.p, <const floating *>self.how.V, <double>data.X.n, self.c, 0, D)
 
     def product(self, X, Y, p, theta, weight_decay, lam, l1, n_threads, bint plus):

@@ -14,15 +14,17 @@ from cython cimport floating
 
 from _backprop cimport NARROW, cost_of, load, load_targets, next_units, rows_of_X, team_t
 from _curve cimport activate_twice, backward_twice, bend, curve, keep_curve, product_onto, times
+from _checked cimport core_t
 from _kernels cimport (
     enter, examples_t, lanes_of, layer_backward, layer_Delta, layer_forward, leave, narrow_Delta, padded, plan_t,
-    seconds, to_rows,
+    to_rows,
 )
+from _ranges cimport sum_t
 
 
-cdef struct curved_t:           # the arguments beside those of core_t
+cdef struct curved_t:           # the further arguments
     const void *V               # p, laid out like theta
-    void *spare
+    void *spare                 # for each seat
     Py_ssize_t base             # the example that block 0 of kept workspaces begins with
     Py_ssize_t hidden           # units of all hidden layers
     Py_ssize_t kept_units       # values of an example in a workspace, and in a spare one
@@ -100,7 +102,7 @@ cdef inline void keep_panels(
     twice_forward(p, theta, m, work, B, at, slope, second, team)
     load_targets(p, data, first, m, work, B, at)
     if not how.plus:
-        cost_of(p, m, work, B, at)
+        cost_of(p, data, first, m, work, B, at)
         twice_backward(p, theta, m, work, B, at, second, q, team)
     keep_curve(<int>p.g[last], p.loss, p.parameter, how.plus, m, K, <const floating *>(work + B * p.z[last] + at * K),
                <const floating *>(work + B * p.y + at * K), <const floating *>(work + B * p.w + at),
@@ -161,13 +163,12 @@ cdef inline void R_backward(
 
 
 cdef inline void product_panels(
-    const plan_t *p, const floating *theta, const curved_t *how, Py_ssize_t m, const floating *work, Py_ssize_t B,
-    Py_ssize_t at, team_t *team
+    const plan_t *p, const floating *theta, const curved_t *how, Py_ssize_t m, const floating *work, floating *spare,
+    Py_ssize_t B, Py_ssize_t at, team_t *team
 ) noexcept nogil:
     """R a and R delta of m examples, from `at` of the block on."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef const floating *V = <const floating *>how.V
-    cdef floating *spare = <floating *>how.spare
     cdef const floating *slope = work + B * p.units
     cdef const floating *second = slope + B * how.hidden
     cdef const floating *q = second + B * how.hidden
@@ -214,6 +215,7 @@ cdef inline void run_block(
     const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
     Py_ssize_t m,
     floating *work,     # OUT  what depends on theta alone, or IN
+    floating *spare,    # OUT  unless Delta is NULL
     Py_ssize_t B, bint keeps,
     floating *Delta,    # +=   the sum over the examples, unless NULL
     team_t *team
@@ -225,32 +227,42 @@ cdef inline void run_block(
         if keeps:
             keep_panels(p, theta, how, data, first + at, here, work, B, at, team)
         if Delta != NULL:
-            product_panels(p, theta, how, here, <const floating *>work, B, at, team)
+            product_panels(p, theta, how, here, <const floating *>work, spare, B, at, team)
         at += here
     if Delta != NULL:
-        R_learn(p, data, first, m, work, <floating *>how.spare, B, how.plus, Delta, team)
+        R_learn(p, data, first, m, work, spare, B, how.plus, Delta, team)
 
 
-cdef inline Py_ssize_t run(
-    floating *Delta, const plan_t *p, const void *at, void *room, Py_ssize_t B, const curved_t *how,
-    const examples_t *data, Py_ssize_t first, Py_ssize_t last, double budget, team_t *team
+cdef inline void run_few(
+    floating *Delta, const plan_t *p, const floating *theta, floating *work, Py_ssize_t B, const curved_t *how,
+    const examples_t *data, Py_ssize_t m, team_t *team
 ) noexcept nogil:
-    """`keep` if Delta is NULL, else `product`, until about `budget` seconds have passed  ->  the first one not done
-
-    at: theta; room: the workspaces of blocks of B
-    """
-    cdef const floating *theta = <const floating *>at
-    cdef floating *work = <floating *>room
-    cdef Py_ssize_t m, i = first
-    cdef double end = seconds() + budget
+    """Delta += the sum over the first m examples, block by block in one workspace."""
+    cdef Py_ssize_t i = 0
     cdef unsigned callers = enter()
-    while i < last and team.wanted == 0:
-        m = min(B, last - i)
-        if how.kept:
-            work = <floating *>room + (i - how.base) * how.kept_units
-        run_block(p, theta, how, data, i, m, work, B, Delta == NULL or not how.kept, Delta, team)
-        i += m
-        if seconds() > end:
-            break
+    while i < m:
+        run_block(p, theta, how, data, i, min(B, m - i), work, <floating *>how.spare, B, True, Delta, team)
+        i += B
     leave(callers)
-    return i
+
+
+cdef inline void add_block(
+    floating *Delta, const sum_t *call, const curved_t *how, Py_ssize_t seat, Py_ssize_t first, Py_ssize_t m
+) noexcept nogil:
+    """Keep what depends on theta alone if Delta is NULL, else Delta += the sum over the examples."""
+    cdef const core_t *core = call.core
+    cdef Py_ssize_t B = core.B
+    cdef floating *work = <floating *>core.work + (first - how.base if how.kept else seat * B) * how.kept_units
+    cdef floating *spare = NULL if Delta == NULL else <floating *>how.spare + seat * B * how.spare_units
+    run_block(&core.p, <const floating *>core.theta, how, &call.sources.data, first, m, work, spare, B,
+              Delta == NULL or not how.kept, Delta, &call.crew.team)
+
+
+cdef inline void curved_part(
+    const sum_t *call, Py_ssize_t seat, Py_ssize_t k, Py_ssize_t first, Py_ssize_t m, void *into, int member
+) noexcept nogil:
+    cdef const curved_t *how = <const curved_t *>call.how
+    if call.core.format == b"f":
+        add_block(<float *>into, call, how, seat, first, m)
+    else:
+        add_block(<double *>into, call, how, seat, first, m)

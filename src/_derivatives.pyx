@@ -1,6 +1,6 @@
 """Passes whose delta(L) comes from outside: losses of a caller's own, derivatives by X and of each example.
 
-The functions work through the examples first .. last in blocks of B, as those of _backprop.pyx do. `Pass` has
+The functions work through ranges of examples in blocks of B, as `accumulate` of _backprop.pyx does. `Pass` has
 everything prepared, for callers to whom a microsecond counts.
 """
 
@@ -14,21 +14,22 @@ from libc.string cimport memcmp, memcpy, memset
 
 from _backprop cimport team_begin, team_t
 from _checked cimport (
-    MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, got, own_plan, own_room, room, some, take, take_work,
-    values,
+    MOST, READ, WRITE, arrays_t, core_t, give_back, got, own_plan, own_room, take, values,
 )
+from _crew cimport crew_of, crew_t
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, load_rows, plan_t,
     rows_t, to_rows,
 )
 from _memory cimport PyObject, lend_ready, owner_of, shows
-from _outside cimport backward_block, backward_range, forward_block, forward_range, pass_t
+from _outside cimport backward_block, backward_part, begin_pass, forward_block, forward_part, pass_t
+from _ranges cimport run_ranges, sum_t, take_Delta
 from _rule cimport check_rule, rule_t
 from _sources cimport fit, ready, sources_t
 from _steps cimport take_step
 from _taken cimport take_rows, take_theta
 
-from fastbp._backprop import Examples, Team
+from fastbp._backprop import Crew, Examples
 from fastbp._epoch import Rule
 
 bind_kernels()
@@ -45,94 +46,63 @@ cdef sources_t *inside(examples) except NULL:
     return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
 
 
-cdef team_t *members(team) except NULL:
-    if type(team) is not Team:
-        raise TypeError(f"team must be fastbp._backprop.Team; got {type(team).__name__}")
-    return <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-
-
-cdef int begin_pass(
-    core_t *core, pass_t *how, sources_t *sources, plan, theta, work, Py_ssize_t base, Py_ssize_t first,
-    Py_ssize_t last, Py_ssize_t B, bint kept
-) except -1:
-    """Take what forward and backward have in common."""
-    begin(core, plan, theta, "theta", READ)
-    if not 0 <= base <= first <= last or (first - base) % max(B, 1):
-        raise ValueError(f"examples {first} .. {last} do not begin a block of those from {base} on")
-    ready(sources, first, last)
-    fit(sources, &core.p, False)
-    how.base, how.kept = base, kept
-    if not kept:
-        return take_work(core, work, B)
-    size = block(core, B)
-    blocks = (last - base + B - 1) // B
-    if size > MOST // max(blocks, 1):
-        raise ValueError(f"no room for {blocks} blocks")
-    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
-    return 0
-
-
 def forward(
-    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint kept, z,
-    double budget, team
+    plan, theta, examples, cuts, places, work, Py_ssize_t B, bint kept, z, double budget, crew=None, int n=1,
+    bint apart=False,
 ):
-    """z[i - base] := z(L) of the examples i = first .. last  ->  the first one not done.
+    """z[i - cuts[0]] := z(L) of the examples i of all ranges  ->  True when it is complete.
 
-    kept: work has a workspace for each block from example `base` on, and `backward` finds there what it needs.
+    cuts, places: as for fastbp._backprop.accumulate. work: a block for every seat. kept: for each block of the
+    examples, and `backward` finds there what it needs.
     """
     cdef core_t core
     cdef pass_t how
-    cdef sources_t *sources = inside(examples)
-    cdef team_t *all = members(team)
-    cdef void *into
-    core.held.n = 0
+    cdef sum_t call
+    cdef crew_t alone
+    call.crew = crew_of(crew, Crew, n, apart, &alone)
+    core.held.n, how.kept = 0, kept
     try:
-        begin_pass(&core, &how, sources, plan, theta, work, base, first, last, B, kept)
-        into = take(&core.held, z, "z", core.format, last - base, MOST, core.p.s[core.p.L - 1], WRITE)
-        with nogil:
-            if core.format == b"f":
-                first = forward_range(<float *>into, &core, sources, &how, first, last, budget, all)
-            else:
-                first = forward_range(<double *>into, &core, sources, &how, first, last, budget, all)
-        return first
+        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
+        how.z = take(&core.held, z, "z", core.format, call.cuts[call.ranges] - how.base, MOST,
+                     core.p.s[core.p.L - 1], WRITE)
+        call.block, call.Delta = forward_part, NULL
+        return run_ranges(&call, n, False, apart, budget)
     finally:
         give_back(&core.held)
 
 
 def backward(
-    plan, theta, examples, Py_ssize_t base, Py_ssize_t first, Py_ssize_t last, work, Py_ssize_t B, bint kept, G,
-    bint of_h, Delta, dX, double budget, team
+    plan, theta, examples, cuts, places, Py_ssize_t run_of, work, Py_ssize_t B, bint kept, G, bint of_h, Delta, others,
+    dX, double budget, crew=None, int n=1, bint apart=False,
 ):
-    """Delta += the sum over the examples first .. last for delta(L) = G, (any, K), row 0 of example `base`  ->  the
-    first one not done.
+    """Delta += the sum over the examples of all ranges for delta(L) = G, (any, K), row 0 of example cuts[0]  ->  True
+    when it is complete.
 
-    of_h: G is dJ/dh. Delta may be empty. dX, (any, s_1) with row 0 of example `base`, receives dJ/dX unless it has no
-    rows. kept: `forward` has been run on the same work; else this runs it.
+    of_h: G is dJ/dh. Delta may be empty. dX, (any, s_1) with row 0 of example cuts[0], receives dJ/dX unless it has no
+    rows. kept: `forward` has been run on the same work, which has a block for each of the examples; else this runs it.
+    cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a multiple of B.
     """
     cdef core_t core
     cdef pass_t how
-    cdef sources_t *sources = inside(examples)
-    cdef team_t *all = members(team)
-    cdef void *into
-    core.held.n = 0
+    cdef sum_t call
+    cdef Py_ssize_t m
+    cdef crew_t alone
+    call.crew = crew_of(crew, Crew, n, apart, &alone)
+    core.held.n, how.kept, how.of_h = 0, kept, of_h
     try:
-        begin_pass(&core, &how, sources, plan, theta, work, base, first, last, B, kept)
-        how.G = take(&core.held, G, "G", core.format, last - base, MOST, core.p.s[core.p.L - 1], READ)
-        into = some(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
-        if into != NULL:
-            values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)    # not more either
+        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
+        if run_of < B or run_of % B:
+            raise ValueError(f"run_of must be a multiple of {B}; got {run_of}")
+        call.run, m = run_of, call.cuts[call.ranges] - how.base
+        how.G = take(&core.held, G, "G", core.format, m, MOST, core.p.s[core.p.L - 1], READ)
+        take_Delta(&core, &call, Delta, others)
         how.dX = take(&core.held, dX, "dX", core.format, 0, MOST, core.p.s[0], WRITE)
         if core.held.views[core.held.n - 1].shape[0] == 0:
             how.dX = NULL
-        elif core.held.views[core.held.n - 1].shape[0] < last - base:
-            raise ValueError(f"dX must have a row for each of the {last - base} examples, or none; got {len(dX)}")
-        how.of_h = of_h
-        with nogil:
-            if core.format == b"f":
-                first = backward_range(<float *>into, &core, sources, &how, first, last, budget, all)
-            else:
-                first = backward_range(<double *>into, &core, sources, &how, first, last, budget, all)
-        return first
+        elif core.held.views[core.held.n - 1].shape[0] < m:
+            raise ValueError(f"dX must have a row for each of the {m} examples, or none; got {len(dX)}")
+        call.block = backward_part
+        return run_ranges(&call, n, False, apart, budget)
     finally:
         give_back(&core.held)
 
@@ -223,6 +193,24 @@ cdef class Pass:
                        <floating *>self.work, self.B, Delta, <floating *>dX, &self.alone)
         leave(callers)
 
+    cdef Py_ssize_t take_examples(
+        self, arrays_t *held, examples, Py_ssize_t first, Py_ssize_t last, theta, const void **at
+    ) except -1:
+        """`take_X` for the examples first .. last of an Examples"""
+        cdef sources_t *sources = inside(examples)
+        cdef Py_ssize_t m = last - first
+        self.last, self.row = None, False
+        if not 0 < m <= self.most or not take_theta(held, theta, at, self.p.n, self.format):
+            return 0
+        ready(sources, first, last)
+        fit(sources, &self.p, False)
+        self.grow(m)
+        if self.format == b"f":
+            load_rows(&sources.data.X, sources.data.order, first, m, self.p.s[0], <float *>self.X)
+        else:
+            load_rows(&sources.data.X, sources.data.order, first, m, self.p.s[0], <double *>self.X)
+        return m
+
     cdef Py_ssize_t take_X(self, arrays_t *held, X, theta, const void **at) except -1:
         """at := theta; the rows of the last call := X  ->  their number, or 0 if they cannot be taken"""
         cdef rows_t rows
@@ -236,15 +224,21 @@ cdef class Pass:
         self.load(&rows, rows.n, self.p.s[0], self.X)
         return rows.n
 
-    def forward(self, X, theta, uint64_t seed=0, uint64_t step=0):
-        """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout."""
+    def forward(self, X, theta, uint64_t seed=0, uint64_t step=0, Py_ssize_t first=0, Py_ssize_t last=0):
+        """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout.
+
+        X may be a fastbp._backprop.Examples, of which first .. last are meant, here and in `step` and `backward`.
+        """
         cdef arrays_t held
         cdef const void *at
         cdef void *into
         cdef Py_ssize_t m, K = self.p.s[self.p.L - 1]
         held.n = 0
         try:
-            m = self.take_X(&held, X, theta, &at)
+            if type(X) is Examples:
+                m = self.take_examples(&held, X, first, last, theta, &at)
+            else:
+                m = self.take_X(&held, X, theta, &at)
             if m == 0:
                 return None
             self.p.seed, self.p.step = seed, step
@@ -343,10 +337,14 @@ cdef class Pass:
         finally:
             give_back(&held)
 
-    def step(self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0):
-        """One step of the rule along D, penalties and clipping added as in a batch of weight m_b; returns True.
+    def step(
+        self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0, double divisor=1,
+        str name="gradient"
+    ):
+        """One step of the rule along D / divisor, penalties and clipping added as in a batch of weight m_b; returns
+        True.
 
-        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own
+        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own; name : of G, for errors
         """
         cdef arrays_t held
         cdef const void *at
@@ -369,13 +367,13 @@ cdef class Pass:
             self.go(at, m, False, NULL, again)
             D.data, D.stride, D.type = self.Delta, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
             if fastbp_first_nonfinite(&D, 1, self.p.n, LARGEST) >= 0:
-                raise ValueError("gradient leads to a D that is not finite")
+                raise ValueError(f"{name} leads to a D that is not finite")
             if self.format == b"f":
-                take_step(<float *>at, <float *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
-                          &self.alone)
+                take_step(<float *>at, <float *>self.Delta, &self.p, m_b, divisor, own, &rate if rate != 0 else NULL,
+                          &self.alone, 0)
             else:
-                take_step(<double *>at, <double *>self.Delta, &self.p, m_b, 1, own, &rate if rate != 0 else NULL,
-                          &self.alone)
+                take_step(<double *>at, <double *>self.Delta, &self.p, m_b, divisor, own, &rate if rate != 0 else NULL,
+                          &self.alone, 0)
             return True
         finally:
             give_back(&held)

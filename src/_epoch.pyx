@@ -17,21 +17,22 @@ from _checked cimport (
     LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan,
     own_room, room, some, stays, take, take_work, values,
 )
+from _crew cimport crew_of, crew_t, run_job
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64, fastbp_first_nonfinite, leave, online_sgd, plan_t,
-    rows_t, seconds, step_t,
+    LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
+    fastbp_first_nonfinite, leave, online_sgd, plan_t, rows_t, seconds, step_t,
 )
 from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_t
-from _steps cimport batch_weight, epoch_t, run_steps, take_step
-from _taken cimport lie, take_rows, take_targets, take_theta, takes_t
+from _steps cimport batch_weight, epoch_t, part_of_step, part_of_steps, step_along_t, steps_t, take_step
+from _taken cimport NO_TARGETS, OWN, lie, take_rows, take_targets, take_theta, takes_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
 
-from fastbp._backprop import Examples, Team
+from fastbp._backprop import Crew, Examples
 
 bind_kernels()
 lend_ready()
@@ -47,6 +48,8 @@ cdef class Rule:
     scalars : (SCALARS,), or empty if the rule has none
     taken : [0], the steps so far
     free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
+    factors : bytes, factors of the learning rate of weights and biases of each Theta; None: all are 1
+    diagonal : (W, s, the factor of its learning rate) if Theta(1) = [b, W diag(s)], see _diagonal.pxd
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
@@ -55,13 +58,20 @@ cdef class Rule:
     cdef object kept            # owns the memory of its pointers
     cdef readonly object capsule    # of &own, for _derivatives
 
-    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None):
+    def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None, factors=None,
+                  diagonal=None):
         self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
-        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free)
+        self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free, factors,
+                               diagonal)
 
     def stays(self):
         """True if its arrays are as they were when taken."""
         return stay(&self.own)
+
+    @property
+    def penalty(self):
+        """The penalty before the last step."""
+        return penalty_of(&self.own)
 
 
 cdef sources_t *inside(examples) except NULL:
@@ -73,8 +83,8 @@ cdef sources_t *inside(examples) except NULL:
 
 def steps(
     plan, theta, examples, Py_ssize_t m, Py_ssize_t batch_size, Py_ssize_t first, Py_ssize_t last, Rule rule not None,
-    rates, Delta, work, Py_ssize_t B, costs, each, double total, double weight, double budget, team, int member,
-    divisors=None,
+    rates, Delta, work, Py_ssize_t B, costs, each, double total, double weight, double budget, crew=None, int n=1,
+    bint apart=False, divisors=None,
 ):
     """The batches first .. last of an epoch over m examples; theta and the rule's state are updated in place.
 
@@ -83,17 +93,16 @@ def steps(
     0 .. last, or None for its m_b. The step count and the rule's state are up to date after each step, in case the
     caller is interrupted. Returns (total + the sum of m_b J_b, penalty included, over the batches done; weight + the
     sum of their m_b; the first batch not done; the steps done). It returns after about `budget` seconds at the latest,
-    or when the team is asked to stop. theta is then as the last finished step left it. Every member of the team calls
-    this with the same arguments and gets the same answer.
+    or when the crew is asked to stop. theta is then as the last finished step left it.
+    n members of the crew (None: the caller) take each step together. With `apart` the caller is none of them, and looks
+    for Ctrl-C.
     """
     cdef core_t core
     cdef epoch_t e
+    cdef steps_t call
     cdef sources_t *sources = inside(examples)
-    if type(team) is not Team:
-        raise TypeError(f"team must be fastbp._backprop.Team; got {type(team).__name__}")
-    e.team = <team_t *>PyCapsule_GetPointer(team.capsule, "fastbp.team")
-    if not 0 <= member < e.team.n:
-        raise ValueError(f"member is {member}; the team has {e.team.n}")
+    cdef crew_t alone
+    cdef crew_t *members = crew_of(crew, Crew, n, apart, &alone)
     if batch_size < 1 or not 0 <= first <= last or last > m // batch_size + (m % batch_size > 0):
         raise ValueError(f"batches {first} .. {last} of {batch_size} are not among those of {m} examples")
     core.held.n = 0
@@ -101,7 +110,7 @@ def steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, 0, m)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         e.rates = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         e.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
@@ -115,39 +124,32 @@ def steps(
         elif core.held.views[core.held.n - 1].shape[0] < last:
             raise ValueError(f"each must have a row for each of the {last} batches, or none; got {len(each)}")
         e.data, e.m, e.batch_size, e.batch, e.last = &sources.data, m, batch_size, first, last
-        e.total, e.weight, e.budget, e.member = total, weight, budget, member
-        with nogil:
-            if core.format == b"f":
-                run_steps(<float *>core.theta, &core, &e, &rule.own)
-            else:
-                run_steps(<double *>core.theta, &core, &e, &rule.own)
+        e.total, e.weight, e.budget, e.team = total, weight, budget, &members.team
+        call.core, call.e, call.rule = &core, &e, &rule.own
+        run_job(members, part_of_steps, &call, n, True, apart)
     finally:
         give_back(&core.held)
-    return e.total, e.weight, e.batch, e.done
+    return call.total, call.weight, call.batch, call.done
 
 
-def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None):
+def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None, crew=None, int n=1):
     """One more step of the rule, D from Delta / divisor (None: / m_b)  ->  the penalty before it.
 
-    Delta holds the finished sum, and is overwritten.
+    Delta holds the finished sum, and is overwritten. n members of the crew (None: the caller) take the step together.
     """
     cdef core_t core
-    cdef team_t alone
-    cdef const double *rate
-    cdef void *sums
-    cdef double by = m_b if divisor is None else divisor
+    cdef step_along_t call
+    cdef crew_t alone
+    cdef crew_t *members = crew_of(crew, Crew, n, False, &alone)
+    call.m_b, call.divisor, call.rule = m_b, m_b if divisor is None else divisor, &rule.own
     core.held.n = 0
-    team_begin(&alone, 1)
     try:
         begin(&core, plan, theta, "net.theta", WRITE)
         check_rule(&rule.own, &core.p, core.format)
-        rate = <const double *>some(&core.held, rates, "rates", b"d", 1, READ)
-        sums = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
-        with nogil:
-            if core.format == b"f":
-                take_step(<float *>core.theta, <float *>sums, &core.p, m_b, by, &rule.own, rate, &alone)
-            else:
-                take_step(<double *>core.theta, <double *>sums, &core.p, m_b, by, &rule.own, rate, &alone)
+        call.rate = <const double *>some(&core.held, rates, "rates", b"d", 1, READ)
+        call.Delta = values(&core.held, Delta, "Delta", core.format, core.p.n, WRITE)
+        call.core, call.team = &core, &members.team
+        run_job(members, part_of_step, &call, n, True, False)
     finally:
         give_back(&core.held)
     return penalty_of(&rule.own)
@@ -198,7 +200,7 @@ def online_steps(
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
         ready(sources, first, last)
-        fit(sources, &core.p, True)
+        fit(sources, &core.p, True, core.format)
         check_rule(&rule.own, &core.p, core.format)
         rate = <const double *>some(&core.held, rates, "rates", b"d", last - first, READ)
         if divisors is not None:
@@ -293,6 +295,9 @@ cdef class Stepper:
                 (<double *>own_w)[0] = w
         self.rule, self.B = rule, B
         self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
+        if self.p.loss >= LOSS_COUNT:
+            compiled = self.p.own != 0 and self.p.loss == (LOSS_OWN_F32 if self.format == b"f" else LOSS_OWN_F64)
+            self.takes.K = OWN if compiled else NO_TARGETS
         self.dtype = theta.dtype
         team_begin(&self.alone, 1)
 
@@ -364,11 +369,11 @@ cdef class Stepper:
             if fine and self.format == b"f":
                 memcpy(self.Delta, given, self.p.n * sizeof(float))
                 take_step(<float *>self.theta.data, <float *>self.Delta, &self.p, m_b, 1, &self.rule.own,
-                          &self.rate if self.rate != 0 else NULL, &self.alone)
+                          &self.rate if self.rate != 0 else NULL, &self.alone, 0)
             elif fine:
                 memcpy(self.Delta, given, self.p.n * sizeof(double))
                 take_step(<double *>self.theta.data, <double *>self.Delta, &self.p, m_b, 1, &self.rule.own,
-                          &self.rate if self.rate != 0 else NULL, &self.alone)
+                          &self.rate if self.rate != 0 else NULL, &self.alone, 0)
         finally:
             give_back(&held)
         return True if fine else self.complain()

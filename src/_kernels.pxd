@@ -30,15 +30,13 @@ cdef extern from "kernels.h":
         const int64_t *rows
         int loss
         double parameter
-        Py_ssize_t y
-        Py_ssize_t w
+        Py_ssize_t own, user
+        Py_ssize_t y, w
         int low
         const int64_t *fed
         const int64_t *drop
-        uint64_t seed
-        uint64_t step
-        Py_ssize_t first
-        Py_ssize_t panels
+        uint64_t seed, step
+        Py_ssize_t first, panels
 
     ctypedef struct examples_t:
         rows_t X
@@ -52,6 +50,10 @@ cdef extern from "kernels.h":
         G_COUNT
         OUTPUT_COUNT
         LOSS_COUNT
+        LOSS_OWN_F32
+        LOSS_OWN_F64
+        LOSS_OWN_PYTHON
+        LOSS_CODES
 
     ctypedef struct step_t:
         int rule
@@ -59,6 +61,7 @@ cdef extern from "kernels.h":
         double t
         double rate
         double scalars[1]
+        double factor[2]
 
     double seconds "fastbp_seconds"() noexcept nogil
     unsigned enter "fastbp_enter"() noexcept nogil
@@ -66,8 +69,7 @@ cdef extern from "kernels.h":
 
     ctypedef struct kernels_f32:
         Py_ssize_t panel, lanes
-        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t,
-                          float *) noexcept nogil
+        void (*load_rows)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
         void (*load_labels)(const examples_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, float, float,
                             float *) noexcept nogil
         void (*load_weights)(const rows_t *, const int64_t *, Py_ssize_t, Py_ssize_t, float *) noexcept nogil
@@ -87,12 +89,17 @@ cdef extern from "kernels.h":
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const float *, const float *,
                                  const float *, float *, float *) noexcept nogil
+        double (*own_cost)(const plan_t *, const examples_t *, Py_ssize_t, Py_ssize_t, const float *, const float *,
+                           float *, float *, float *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const float *, float *) noexcept nogil
         void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const float *, float *, float *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const float *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const float *,
                            float *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const float *) noexcept nogil
+        void (*unfold)(Py_ssize_t, Py_ssize_t, double, double, double, const float *, const float *, const float *,
+                       float *, float *) noexcept nogil
+        void (*fold)(Py_ssize_t, Py_ssize_t, const float *, const float *, float *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, float, float, const float *, float *, float *,
                         float *, float *) noexcept nogil
@@ -125,12 +132,17 @@ cdef extern from "kernels.h":
         void (*dropout)(const plan_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         double (*cost_and_delta)(int, int, double, Py_ssize_t, Py_ssize_t, const double *, const double *,
                                  const double *, double *, double *) noexcept nogil
+        double (*own_cost)(const plan_t *, const examples_t *, Py_ssize_t, Py_ssize_t, const double *, const double *,
+                           double *, double *, double *) noexcept nogil
         void (*output)(int, Py_ssize_t, Py_ssize_t, const double *, double *) noexcept nogil
         void (*output_backward)(int, Py_ssize_t, Py_ssize_t, const double *, double *, double *) noexcept nogil
         double (*penalty)(Py_ssize_t, Py_ssize_t, double, double, const double *) noexcept nogil
         void (*regularise)(Py_ssize_t, Py_ssize_t, double, double, double, double, const double *,
                            double *) noexcept nogil
         double (*sum_of_squares)(Py_ssize_t, const double *) noexcept nogil
+        void (*unfold)(Py_ssize_t, Py_ssize_t, double, double, double, const double *, const double *, const double *,
+                       double *, double *) noexcept nogil
+        void (*fold)(Py_ssize_t, Py_ssize_t, const double *, const double *, double *) noexcept nogil
         void (*begin_step)(step_t *) noexcept nogil
         void (**update)(const step_t *, Py_ssize_t, Py_ssize_t, double, double, const double *, double *, double *,
                         double *, double *) noexcept nogil

@@ -3,8 +3,8 @@ and lists for Python the closed sets: activations, outputs, losses, update rules
 
 import os
 
-from cpython.buffer cimport PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.pycapsule cimport PyCapsule_New
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cython cimport floating
 from libc.stdint cimport int64_t
 
@@ -132,6 +132,43 @@ def units_differ(const floating[:, :] into not None, const floating[:, :] out_of
             if sums[j] == sums[i]:
                 return False
     return True
+
+
+def few_summed(costs):
+    """The sum of at most 128 numbers (m,), float32 or float64, in float64 and compensated; None for another array."""
+    cdef Py_buffer view
+    cdef double x, total = 0, lost = 0, more
+    cdef const char *at
+    cdef Py_ssize_t _i
+    PyObject_GetBuffer(costs, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
+    try:
+        if view.ndim != 1 or view.shape[0] > 128 or view.format[1] != 0 or (
+            view.format[0] != b"f" and view.format[0] != b"d"
+        ) or <size_t>view.buf % <size_t>view.itemsize or view.strides[0] % view.itemsize or not shows(
+            owner_of(<PyObject *>costs), &view, 0
+        ):
+            return None
+        at = <const char *>view.buf
+        for _i in range(view.shape[0]):
+            x = (<const float *>at)[0] if view.format[0] == b"f" else (<const double *>at)[0]
+            more = total + (x - lost)
+            lost = (more - total) - (x - lost)
+            total, at = more, at + view.strides[0]
+    finally:
+        PyBuffer_Release(&view)
+    return total
+
+
+def low_level(function):
+    """(address, signature, address of the user data) of a scipy.LowLevelCallable."""
+    cdef const char *signature
+    cdef void *user
+    capsule = tuple.__getitem__(function, 0)
+    signature = PyCapsule_GetName(capsule)
+    if signature == NULL:
+        raise ValueError("loss is a LowLevelCallable without a signature")
+    user = PyCapsule_GetContext(capsule)
+    return <size_t>PyCapsule_GetPointer(capsule, signature), signature.decode(), <size_t>user
 
 
 def check_owner(array, str name="X", bint write=False):

@@ -7,11 +7,10 @@ z(L), and a(1) as rows unless it is read where it lies. A backward pass overwrit
 from cython cimport floating
 
 from _backprop cimport backward, drops, forward, learn_block, load, next_units, team_t
-from _checked cimport core_t
-from _kernels cimport (
-    dropout, enter, examples_t, layer_backward, leave, output_backward, plan_t, seconds, to_panels, to_rows,
-)
-from _sources cimport sources_t
+from _checked cimport MOST, READ, begin, block, core_t, room
+from _kernels cimport dropout, examples_t, layer_backward, output_backward, plan_t, to_panels, to_rows
+from _ranges cimport sum_t, take_places, whole_blocks
+from _sources cimport fit, ready, sources_t
 
 
 cdef inline void forward_block(
@@ -60,60 +59,86 @@ cdef inline void backward_block(
     to_rows(m, k, <const floating *>E, dX, k)
 
 
-cdef struct pass_t:             # the arguments of passes over a range
+cdef struct pass_t:             # the further arguments of passes through ranges
     Py_ssize_t base             # the example that row 0 of z, G, dX and block 0 of kept workspaces belong to
-    bint kept                   # each block has a workspace of its own, B * units apart; else they share one
+    bint kept                   # each block has a workspace of its own, B * units apart; else each seat has one
     bint of_h                   # G is dJ/dh
+    void *z
     const void *G
     void *dX
 
 
-cdef inline Py_ssize_t forward_range(
-    floating *z, const core_t *core, const sources_t *sources, const pass_t *how, Py_ssize_t first, Py_ssize_t last,
-    double budget, team_t *team
-) noexcept nogil:
-    """z (m, K) := z(L), until about `budget` seconds have passed  ->  the first example not done."""
-    cdef const plan_t *p = &core.p
-    cdef Py_ssize_t m, end_l = p.L - 1, K = p.s[end_l], B = core.B, i = first
-    cdef floating *w = <floating *>core.work
-    cdef double end = seconds() + budget
-    cdef unsigned callers = enter()
-    while i < last:
-        m = min(B, last - i)
-        if how.kept:
-            w = <floating *>core.work + (i - how.base) * p.units
-        forward_block(p, <const floating *>core.theta, &sources.data, i, m, w, B, how.kept, team)
-        if team.cut:
-            break
-        to_rows(m, K, <const floating *>(w + B * p.z[end_l]), z + (i - how.base) * K, K)
-        i += m
-        if seconds() > end:
-            break
-    leave(callers)
-    return i
+cdef inline int begin_pass(
+    core_t *core, pass_t *how, sum_t *call, sources_t *sources, plan, theta, cuts, places, work, Py_ssize_t B
+) except -1:
+    """Take what forward and backward have in common; how.kept is set."""
+    cdef Py_ssize_t size, blocks
+    begin(core, plan, theta, "theta", READ)
+    take_places(&core.held, call, cuts, places)
+    how.base, blocks = call.cuts[0], call.seats
+    ready(sources, how.base, call.cuts[call.ranges])
+    fit(sources, &core.p, False)
+    size = block(core, B)
+    call.core, call.sources, call.how, call.run = core, sources, how, B
+    if how.kept:
+        blocks = whole_blocks(call)
+    if size > MOST // max(blocks, 1):
+        raise ValueError(f"no room for {blocks} blocks")
+    core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
+    return 0
 
 
-cdef inline Py_ssize_t backward_range(
-    floating *Delta, const core_t *core, const sources_t *sources, const pass_t *how, Py_ssize_t first,
-    Py_ssize_t last, double budget, team_t *team
+cdef inline floating *block_of(
+    floating *_, const sum_t *call, const pass_t *how, Py_ssize_t seat, Py_ssize_t first
 ) noexcept nogil:
-    """Delta += the sum over the examples, dX := theirs, until about `budget` seconds have passed."""
+    """The workspace of the block that begins at this example."""
+    return <floating *>call.core.work + (first - how.base if how.kept else seat * call.core.B) * call.core.p.units
+
+
+cdef inline void z_of(
+    floating *z, const sum_t *call, const pass_t *how, Py_ssize_t seat, Py_ssize_t first, Py_ssize_t m
+) noexcept nogil:
+    """z (m, K) := z(L)"""
+    cdef const core_t *core = call.core
+    cdef Py_ssize_t last = core.p.L - 1, K = core.p.s[last]
+    cdef floating *work = block_of(z, call, how, seat, first)
+    forward_block(&core.p, <const floating *>core.theta, &call.sources.data, first, m, work, core.B, how.kept,
+                  &call.crew.team)
+    if not call.crew.team.cut:
+        to_rows(m, K, <const floating *>(work + core.B * core.p.z[last]), z + (first - how.base) * K, K)
+
+
+cdef inline void forward_part(
+    const sum_t *call, Py_ssize_t seat, Py_ssize_t k, Py_ssize_t first, Py_ssize_t m, void *into, int member
+) noexcept nogil:
+    cdef const pass_t *how = <const pass_t *>call.how
+    if call.core.format == b"f":
+        z_of(<float *>how.z, call, how, seat, first, m)
+    else:
+        z_of(<double *>how.z, call, how, seat, first, m)
+
+
+cdef inline void D_of(
+    floating *Delta, const sum_t *call, const pass_t *how, Py_ssize_t seat, Py_ssize_t first, Py_ssize_t m
+) noexcept nogil:
+    """Delta += the sum over the examples; dX := theirs."""
+    cdef const core_t *core = call.core
     cdef const plan_t *p = &core.p
-    cdef const floating *theta = <const floating *>core.theta
-    cdef Py_ssize_t m, at, B = core.B, i = first
-    cdef floating *w = <floating *>core.work
-    cdef double end = seconds() + budget
-    cdef unsigned callers = enter()
-    while i < last and team.wanted == 0:
-        m, at = min(B, last - i), i - how.base
-        if how.kept:
-            w = <floating *>core.work + at * p.units
-        if not how.kept:
-            forward_block(p, theta, &sources.data, i, m, w, B, True, team)
-        backward_block(p, theta, &sources.data, i, m, <const floating *>how.G + at * p.s[p.L - 1], how.of_h, w, B,
-                       Delta, NULL if how.dX == NULL else <floating *>how.dX + at * p.s[0], team)
-        i += m
-        if seconds() > end:
-            break
-    leave(callers)
-    return i
+    cdef Py_ssize_t row = first - how.base
+    cdef floating *work = block_of(Delta, call, how, seat, first)
+    if not how.kept:
+        forward_block(p, <const floating *>core.theta, &call.sources.data, first, m, work, core.B, True,
+                      &call.crew.team)
+    backward_block(p, <const floating *>core.theta, &call.sources.data, first, m,
+                   <const floating *>how.G + row * p.s[p.L - 1], how.of_h, work, core.B, Delta,
+                   NULL if how.dX == NULL else <floating *>how.dX + row * p.s[0], &call.crew.team)
+
+
+cdef inline void backward_part(
+    const sum_t *call, Py_ssize_t seat, Py_ssize_t k, Py_ssize_t first, Py_ssize_t m, void *into, int member
+) noexcept nogil:
+    cdef const pass_t *how = <const pass_t *>call.how
+    if call.core.format == b"f":
+        D_of(<float *>into, call, how, seat, first, m)
+    else:
+        D_of(<double *>into, call, how, seat, first, m)

@@ -4,10 +4,12 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from _backprop cimport UNITS
 from _checked cimport (
     READ, WRITE, PyBytes_AS_STRING, arrays_t, changed, give_back, held_t, hold, is_fixed, own_plan, own_room, stays,
     values,
 )
+from _diagonal cimport diagonal_t
 from _kernels cimport SCALARS, plan_t, step_t
 from _update cimport FREE, FROZEN, MIXED, groups_of, sum_of, told_t
 
@@ -35,6 +37,8 @@ cdef struct rule_t:
     double settings[SETTINGS]
     held_t slots[SLOTS]
     held_t scalars
+    held_t W
+    held_t s
     held_t taken
     int n_slots
     int n_scalars
@@ -43,10 +47,14 @@ cdef struct rule_t:
     Py_ssize_t L
 
 
-cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free):
+cdef inline tuple begin_rule(
+    rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free, factors, diagonal
+):
     """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory.
 
     free : bytes, one for each parameter, 0 where it is frozen; None: all are trained
+    factors : (L - 1, 2) doubles as bytes, factors of the learning rate of weights and biases; None: all are 1
+    diagonal : (W, s, the factor of its learning rate), see _diagonal.pxd: s comes last in each slot
     """
     cdef plan_t p
     cdef const known_t *known
@@ -66,9 +74,10 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
     if len(slots) != own.n_slots:
         raise ValueError(f"the rule {known.name.decode()!r} has {own.n_slots} slots with these settings; "
                          f"got {len(slots)}")
-    own.format = 0
+    own.format, own.told.diagonal.W = 0, NULL
+    layer = None if diagonal is None else begin_diagonal(own, &p, diagonal)
     for i in range(own.n_slots):
-        hold(&own.slots[i], slots[i], name_of_slot(own, i), own.format, own.n, WRITE)
+        hold(&own.slots[i], slots[i], name_of_slot(own, i), own.format, own.n + own.s.n, WRITE)
         own.format = own.slots[i].format
     own.told.slot_1 = own.slots[0].data if own.n_slots > 0 else NULL
     own.told.slot_2 = own.slots[1].data if own.n_slots > 1 else NULL
@@ -78,13 +87,33 @@ cdef inline tuple begin_rule(rule_t *own, plan, int rule, settings, regularisati
     hold(&own.taken, taken, "taken", b"q", 1, WRITE)
     own.taken.fixed = is_fixed(taken)
     own.told.groups = groups_of(&p)
-    room = own_room(2 * own.told.groups * sizeof(double), &sums)
+    room = own_room((2 * own.told.groups + 1) * sizeof(double), &sums)
     own.told.penalties, own.told.squares = <double *>sums, <double *>sums + own.told.groups
     own.told.fused = own.told.l1 == 0 and own.told.clip_value == own.told.clip_norm == INFINITY
     own.told.penalised = own.told.l1 != 0 or own.told.batch_lam != 0
     for i in range(p.L - 1):
         own.told.penalised |= own.told.c[i] != 0
-    return slots, scalars, taken, code, room, free, freeze(own, &p, free)
+    own.told.factors = NULL
+    if factors is not None:
+        if type(factors) is not bytes or len(factors) != <Py_ssize_t>(2 * (p.L - 1) * sizeof(double)):
+            raise ValueError(f"factors must be the bytes of {2 * (p.L - 1)} doubles")
+        own.told.factors = <const double *><const void *>PyBytes_AS_STRING(factors)
+    return slots, scalars, taken, code, room, free, factors, layer, freeze(own, &p, free)
+
+
+cdef inline tuple begin_diagonal(rule_t *own, const plan_t *p, tuple diagonal):
+    """own.told.diagonal := the layer of these arrays; returns the objects that own its memory."""
+    cdef diagonal_t *layer = &own.told.diagonal
+    cdef void *total
+    W, s, layer.factor = diagonal
+    layer.parts = (p.s[1] + UNITS - 1) // UNITS
+    hold(&own.W, W, "state['input_weights']", 0, p.s[1] * (p.s[0] + 1), WRITE)
+    own.format = own.W.format
+    hold(&own.s, s, "state['input_scale']", own.format, p.s[0], WRITE)
+    room = own_room(layer.parts * p.s[0] * sizeof(double), &layer.slopes)
+    rooms = own_room(p.s[0] * sizeof(double), &layer.D_s), own_room(p.s[0] * sizeof(double), &total)
+    layer.W, layer.s, layer.total = own.W.data, own.s.data, <double *>total
+    return W, s, room, rooms
 
 
 cdef inline object freeze(rule_t *own, const plan_t *p, free):
@@ -152,6 +181,8 @@ cdef inline int stay(const rule_t *own) except -1:
     for i in range(own.n_slots):
         if not stays(&own.slots[i]):
             return False
+    if own.told.diagonal.W != NULL and not (stays(&own.W) and stays(&own.s)):
+        return False
     return (own.n_scalars == 0 or stays(&own.scalars)) and (own.taken.fixed or stays(&own.taken))
 
 
@@ -161,6 +192,11 @@ cdef inline object look_again(const rule_t *own):
     for i in range(own.n_slots):
         if not stays(&own.slots[i]):
             raise changed(&own.slots[i], name_of_slot(own, i))
+    if own.told.diagonal.W != NULL:
+        if not stays(&own.W):
+            raise changed(&own.W, "state['input_weights']")
+        if not stays(&own.s):
+            raise changed(&own.s, "state['input_scale']")
     if own.n_scalars and not stays(&own.scalars):
         raise changed(&own.scalars, "state['scalars']")
     if not stays(&own.taken):

@@ -4,7 +4,9 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
 from libc.stdint cimport int64_t
 
 from _checked cimport READ
-from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, plan_t, rows_t
+from _kernels cimport (
+    LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, ROWS_U8, examples_t, plan_t, rows_t,
+)
 from _memory cimport PyObject, get_buffer, owner_of, refused, shows
 
 cdef enum:
@@ -92,11 +94,18 @@ cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) e
     return 0
 
 
-cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets) except -1:
-    """Raise an error unless the examples fit the network and have the targets that are needed."""
+cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets, char format=0) except -1:
+    """Raise an error unless the examples fit the network, in this format, and have the targets that are needed."""
     cdef Py_ssize_t K = p.s[p.L - 1]
+    cdef int type = ROWS_F32 if format == b"f" else ROWS_F64
     if sources.views[0].shape[1] != p.s[0]:
         raise ValueError(f"examples have {sources.views[0].shape[1]} columns; the network has {p.s[0]} inputs")
-    if targets and sources.data.labels == NULL and not (sources.open[1] and sources.views[1].shape[1] == K):
+    if targets and p.loss >= LOSS_COUNT:
+        if p.loss != (LOSS_OWN_F32 if format == b"f" else LOSS_OWN_F64) or p.own == 0 or not sources.open[1] or (
+            sources.data.Y.type != type or sources.data.labels != NULL
+        ):
+            raise ValueError("an own loss is called in compiled code only if it is compiled for the network's dtype, "
+                             "with targets of this dtype")
+    elif targets and sources.data.labels == NULL and not (sources.open[1] and sources.views[1].shape[1] == K):
         raise ValueError(f"examples must have targets for the {K} outputs of the network, or labels")
     return 0

@@ -63,8 +63,6 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
             )
             at += rows
             add = True
-            if all.wanted == 2:
-                break
             if at < end_at:
                 if e.member == 0:
                     all.stop = all.wanted
@@ -75,12 +73,11 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
             team_meet(all)
             if all.cut:
                 break
-        if at < end_at or all.wanted == 2:  # leave inside a step: theta is as the last step left it
+        if at < end_at:     # leave inside a step: theta is as the last step left it
             break
         next_step(&step, e.rates, e.done, theta)
         divisor = m_b if e.divisors == NULL else e.divisors[e.batch]
-        if not learn(p, &rule.told, &step, m_b, divisor, Delta, theta, all, e.member):
-            break
+        learn(p, &rule.told, &step, m_b, divisor, Delta, theta, all, e.member)
         if e.member == 0:
             finish_step(rule, &step)
             all.stop = all.wanted or seconds() > end
@@ -98,14 +95,56 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
     leave(callers)
 
 
+cdef struct steps_t:            # a call of `steps`, for all members
+    const core_t *core
+    const epoch_t *e
+    rule_t *rule
+    double total, weight        # OUT: where member 0 has ended
+    Py_ssize_t batch, done
+
+
+cdef inline void part_of_steps(void *given, int member) noexcept nogil:
+    cdef steps_t *call = <steps_t *>given
+    cdef core_t core = call.core[0]     # the plan tells the masks of the step: each member has its own
+    cdef epoch_t e = call.e[0]
+    e.member = member
+    if core.format == b"f":
+        run_steps(<float *>core.theta, &core, &e, call.rule)
+    else:
+        run_steps(<double *>core.theta, &core, &e, call.rule)
+    if member == 0:
+        call.total, call.weight, call.batch, call.done = e.total, e.weight, e.batch, e.done
+
+
+cdef struct step_along_t:       # a call of `step`, for all members
+    const core_t *core
+    void *Delta
+    double m_b, divisor
+    rule_t *rule
+    const double *rate
+    team_t *team
+
+
 cdef inline void take_step(
     floating *theta, floating *Delta, const plan_t *p, double m_b, double divisor, rule_t *rule, const double *rate,
-    team_t *alone
+    team_t *team, int member
 ) noexcept nogil:
     cdef step_t now
     cdef unsigned callers = enter()
     last_step(rule, &now)
     next_step(&now, rate, 0, theta)
-    learn(p, &rule.told, &now, m_b, divisor, Delta, theta, alone, 0)
+    learn(p, &rule.told, &now, m_b, divisor, Delta, theta, team, member)
     leave(callers)
-    finish_step(rule, &now)
+    team_meet(team)             # all have read where the last step left the rule
+    if member == 0:
+        finish_step(rule, &now)
+
+
+cdef inline void part_of_step(void *given, int member) noexcept nogil:
+    cdef const step_along_t *call = <const step_along_t *>given
+    if call.core.format == b"f":
+        take_step(<float *>call.core.theta, <float *>call.Delta, &call.core.p, call.m_b, call.divisor, call.rule,
+                  call.rate, call.team, member)
+    else:
+        take_step(<double *>call.core.theta, <double *>call.Delta, &call.core.p, call.m_b, call.divisor, call.rule,
+                  call.rate, call.team, member)

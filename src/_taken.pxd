@@ -18,9 +18,13 @@ cdef extern from *:
     """
     bint in_python "FASTBP_IN_PYTHON"(object) noexcept      # is its class written in Python?
 
+cdef enum:
+    OWN = -2                    # K of the targets of a compiled loss of the caller's own
+    NO_TARGETS = -1
+
 cdef struct takes_t:            # the inputs and targets that a network takes
     Py_ssize_t inputs
-    Py_ssize_t K
+    Py_ssize_t K                # columns of Y, OWN or NO_TARGETS
     double lowest, highest      # of targets
     bint rows_sum_to_1          # of dense targets
     char format                 # f or d, the network's dtype
@@ -154,6 +158,8 @@ cdef inline bint take_targets(
     """data.labels or data.Y := a, for m examples. The buffer is held or not as in `take_rows`."""
     cdef Py_buffer *view = &held.views[held.n]
     data.labels, data.Y.data = NULL, NULL
+    if takes.K < 0:
+        return takes.K == OWN and take_own(held, a, &data.Y, m, takes.format)
     if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
     if view.ndim == 1 and takes.K > 1:
@@ -164,6 +170,23 @@ cdef inline bint take_targets(
     if not take_rows(held, a, &data.Y, m, takes.K, False, takes.format, dtype, True):
         return False
     if data.Y.n == m and can_be_reached(&data.Y, takes):
+        return True
+    return drop(held)
+
+
+cdef inline bint take_own(arrays_t *held, object a, rows_t *rows, Py_ssize_t m, char format) except -1:
+    """rows := the targets (m, any) or (m,) of a compiled loss of the caller's own, in this format. The buffer is held
+    or not as in `take_rows`."""
+    cdef Py_buffer *view = &held.views[held.n]
+    if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
+        return False
+    held.n += 1
+    if (view.ndim == 1 or view.ndim == 2) and view.shape[0] == m and is_of(view, format) and (
+        view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize
+    ) and view.strides[0] % view.itemsize == 0 and <size_t>view.buf % <size_t>view.itemsize == 0 and (
+        view.ndim == 1 or view.shape[1] > 0
+    ) and shows(owner_of(<PyObject *>a), view, READ):
+        rows.data, rows.stride, rows.n, rows.type = view.buf, view.strides[0], m, type_of(view)
         return True
     return drop(held)
 

@@ -24,6 +24,7 @@ class Parts:
         self.costs = np.zeros(len(work.costs))
         self.Delta, self.packed = np.zeros_like(self.theta), np.zeros(_epoch.packed_size(self.plan, self.theta), dtype)
         self.taken = np.zeros(1, np.int64)
+        self.cuts, self.places, self.sums = np.array([0, 16, M]), np.array([[-1, 0]] * 2), np.zeros(2)
         optimizer = fastbp.optimizers.resolve(rule, dtype)
         state = optimizer.init(self.theta)
         self.settings = np.array([float(value) for value in optimizer.settings()])
@@ -46,8 +47,8 @@ class Parts:
         return _calls.Evaluator(self.plan, self.theta.dtype, M, 64, 0.0, 1.0, True, True, np.ndarray, np.empty)
 
 
-def steps(p, plan=None, m=M, batch=BATCH, first=0, last=5, rule=None, B=None, team=None, member=0, examples=None):
+def steps(p, plan=None, m=M, batch=BATCH, first=0, last=5, rule=None, B=None, crew=None, members=1, examples=None):
     return _epoch.steps(
         p.plan if plan is None else plan, p.theta, _backprop.Examples(p.X, p.Y) if examples is None else examples, m,
         batch, first, last, p.rule() if rule is None else rule, NO_RATES, p.Delta, p.work, p.B if B is None else B,
-        p.costs, np.zeros((0, 2)), 0.0, 0.0, 60.0, _backprop.Team(1) if team is None else team, member)
+        p.costs, np.zeros((0, 2)), 0.0, 0.0, 60.0, crew, members)

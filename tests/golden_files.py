@@ -1,5 +1,6 @@
 """What the files in tests/golden hold: written by the first code of their version, never written again."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +181,60 @@ def stepped2():
     made.state = {"t": 4, "m": -eighths(n, np.float32), "v": eighths(n, np.float32)**2, "scalars": np.array([0.375])}
     made.weight_decay, made.clip_norm = [0.5, 0.0], 4.0
     return made
+
+
+# ---------------------------------------------------------------- version 2: added fields
+
+FREE = np.arange(23) % 3 > 0
+
+
+def scaled(z, Y, w, factor=1):
+    """factor times the squared error of columns that hold Y, which may be labels"""
+    e = z - np.reshape(Y, (len(z), -1))
+    costs, slopes = factor * (e * e).sum(axis=1) / 2, factor * e
+    return (costs, slopes) if w is None else (w * costs, w[:, np.newaxis] * slopes)
+
+
+def own_network():
+    """The network that is own_loss2_float64.fastbp"""
+    return with_theta([3, 4, 2], output="tanh", loss=functools.partial(scaled, factor=0.25))
+
+
+def trainer_free():
+    net = fastbp.Network([4, 3, 2], output="identity", dtype=np.float32, seed=0)
+    return fastbp.Trainer(net, fastbp.Adam(0.125), free=FREE)
+
+
+def stepped_free():
+    """The trainer whose file is free2_float32.fastbp, in a state that every machine makes alike"""
+    made = trainer_free()
+    n = made.net.n_parameters
+    made.net.theta = eighths(n, np.float32)
+    made.state = {"t": 3, "m": -eighths(n, np.float32), "v": eighths(n, np.float32)**2}
+    return made
+
+
+class GoldenOwn:
+    """Bring a training one epoch and a batch further, into a state that every machine makes alike"""
+
+    def on_train_begin(self, training):
+        trainer, history = training.trainer, training.history
+        n = training.net.n_parameters
+        training.net.theta = eighths(n, np.float64)
+        trainer.state = {"t": 4, "v": -eighths(n, np.float64) / 4}
+        history.J, history.seconds, history.examples = [0.625], [0.5], 24
+        training.position = fastbp.training.loop.Position(8, 5.5, 8.0, 0.0625)
+        training.pause("for later")
+
+
+def train_own(path, *callbacks, **settings):
+    """The training with a loss of its own whose checkpoint is own_loss_free2_float64.fastbp"""
+    net = fastbp.Network([4, 3, 2], activation="tanh", loss=functools.partial(scaled, factor=2), seed=0)
+    history = fastbp.train(
+        net, X, Y, optimizer=fastbp.SGD(0.125, momentum=0.5), epochs=3, batch_size=8, seed=7, free=FREE,
+        checkpoint=path, callbacks=[*callbacks], **settings,
+    )
+    return net, history
 
 
 class Rule(fastbp.optimizers.Optimizer):

@@ -90,3 +90,18 @@ def test_every_blas_has_its_threads_back_after_sums(call):
     {"standardise": lambda: fastbp.Standardise(X), "fold": lambda: moments.fold(net),
      "r2": lambda: fastbp.metrics.r2(X, X + 1)}[call]()
     assert numbers() == {2}
+
+
+@pytest.mark.filterwarnings("ignore:.*Maximum iterations")
+@pytest.mark.usefixtures("several_threads")
+def test_every_blas_has_one_thread_while_an_estimator_adds_the_losses_of_its_batches(monkeypatch):
+    pytest.importorskip("sklearn")
+    from fastbp.sklearn import MLPClassifier, stochastic
+
+    (own,) = (each for each in vars(stochastic).values() if "_shares" in getattr(each, "__dict__", ()))
+    seen, shares = [], own._shares
+    monkeypatch.setattr(own, "_shares", lambda *a: (seen.append(numbers()), shares(*a))[1])
+    MLPClassifier((3,), max_iter=3, batch_size=2, n_iter_no_change=9, tol=0).fit(X, Y, sample_weight=np.arange(1.0, 7))
+    assert len(seen) >= 3
+    assert all(each == {1} for each in seen)
+    assert numbers() == {2}

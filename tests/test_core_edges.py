@@ -1,11 +1,9 @@
-"""What the compiled core does where Python seldom leads it: members that are missing, work to be left undone, labels
-that their owner has changed, arrays that it must hand back."""
+"""What the compiled core does where Python seldom leads it: work to be left undone, labels that their owner has
+changed, arrays that it must hand back."""
 
 import inspect
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,57 +28,18 @@ def core(sizes=(40, 24, 3), m=96, dtype=np.float64, labels=None, **options):
     return net, trainer, trainer.steps.compiled_rule(1.0), examples, sums.Workspace(net.plan, m, net.dtype)
 
 
-def steps(net, trainer, rule, examples, work, team, member=0, m=96):
+def steps(net, trainer, rule, examples, work, crew=None, m=96):
     """One step over all examples"""
     nothing = np.empty(0)
     return _epoch.steps(net.plan.code, net.theta, examples, m, m, 0, 1, rule, nothing, trainer.steps.Delta, work.block,
-                        work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, team, member)
-
-
-def accumulate(net, examples, work, team, m=96):
-    Delta = np.zeros_like(net.theta)
-    nothing = np.empty(0)
-    return _backprop.accumulate(net.plan.code, net.theta, examples, 0, m, work.block, work.height, work.costs, nothing,
-                                Delta, 0.0, 60.0, team)
-
-
-@pytest.mark.parametrize("clip_norm", [None, 1e-3])
-def test_a_step_that_waits_for_a_missing_member_leaves_theta_alone(clip_norm):
-    net, trainer, rule, examples, work = core(clip_norm=clip_norm)
-    before, team, taken = net.theta.copy(), _backprop.Team(2), trainer.steps.taken.copy()
-    found = []
-    alone = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
-    alone.start()
-    time.sleep(0.05)
-    assert alone.is_alive()     # at the barrier
-    team.abandon()
-    alone.join(20)
-    assert found == [(0.0, 0.0, 0, 0)]
-    assert (net.theta == before).all()
-    assert (trainer.steps.taken == taken).all()
-
-
-def test_a_step_whose_member_goes_missing_before_the_norm_is_known_leaves_theta_alone():
-    """The other member comes to the first meeting, of the panels, and no further"""
-    net, trainer, rule, examples, work = core(clip_norm=1e-3)
-    before, team = net.theta.copy(), _backprop.Team(2)
-    found = []
-    first = threading.Thread(target=lambda: found.append(steps(net, trainer, rule, examples, work, team)))
-    first.start()
-    accumulate(net, examples, sums.Workspace(net.plan, 96, net.dtype), team)
-    time.sleep(0.05)
-    assert first.is_alive()     # at the second barrier
-    team.abandon()
-    first.join(20)
-    assert found == [(0.0, 0.0, 0, 0)]
-    assert (net.theta == before).all()
+                        work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, 60.0, crew)
 
 
 @pytest.mark.parametrize(("budget", "done"), [(0.0, 1), (60.0, 12)])
 def test_a_call_returns_after_the_step_in_which_its_time_is_up(budget, done):
     net, trainer, rule, examples, work = core()
     found = _epoch.steps(net.plan.code, net.theta, examples, 96, 8, 0, 12, rule, np.empty(0), trainer.steps.Delta,
-                         work.block, work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, budget, _backprop.Team(1), 0)
+                         work.block, work.height, work.costs, np.empty((0, 2)), 0.0, 0.0, budget)
     assert found[1:] == (8.0 * done, done, done)
     assert trainer.steps.taken[0] == done
 
@@ -88,9 +47,9 @@ def test_a_call_returns_after_the_step_in_which_its_time_is_up(budget, done):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_large_step_asked_to_stop_is_left_undone(dtype):
     net, trainer, rule, examples, work = core(LARGE, dtype=dtype)
-    before, team = net.theta.copy(), _backprop.Team(1)
-    team.want_stop()
-    assert steps(net, trainer, rule, examples, work, team) == (0.0, 0.0, 0, 0)
+    before, crew = net.theta.copy(), _backprop.Crew()
+    crew.want_stop()
+    assert steps(net, trainer, rule, examples, work, crew) == (0.0, 0.0, 0, 0)
     assert (net.theta == before).all()
     assert trainer.steps.taken[0] == 0
 
@@ -99,21 +58,41 @@ def test_a_large_step_asked_to_stop_is_left_undone(dtype):
 def test_a_step_of_several_blocks_asked_to_stop_is_left_after_one_of_them(dtype):
     net, trainer, rule, examples, work = core(m=2000, dtype=dtype)
     assert work.height < 2000 / 2
-    before, team = net.theta.copy(), _backprop.Team(1)
-    team.want_stop()
-    assert steps(net, trainer, rule, examples, work, team, m=2000) == (0.0, 0.0, 0, 0)
+    before, crew = net.theta.copy(), _backprop.Crew()
+    crew.want_stop()
+    assert steps(net, trainer, rule, examples, work, crew, m=2000) == (0.0, 0.0, 0, 0)
     assert (net.theta == before).all()
     assert trainer.steps.taken[0] == 0
 
 
 def test_predictions_asked_to_stop_are_not_said_to_be_done():
     net, _, _, examples, work = core(LARGE)
-    out, team = np.full((96, 9), 7.0), _backprop.Team(1)
-    team.want_stop()
-    done = _backprop.predict(net.plan.code, net.theta, examples, 0, 96, work.block, work.height, out, 60.0, team)
+    out, crew = np.full((96, 9), 7.0), _backprop.Crew()
+    crew.want_stop()
+    done = _backprop.predict(net.plan.code, net.theta, examples, 0, 96, work.block, work.height, out, 60.0, crew)
     assert done == 0
     assert (out == 7).all()
-    assert accumulate(net, examples, work, team) == (0.0, 0)
+
+
+@pytest.mark.parametrize("meet", [False, True])
+def test_a_sum_asked_to_stop_is_not_said_to_be_complete_and_the_next_call_completes_it(meet):
+    net, _, _, examples, work = core()
+    crew, Delta, nothing = _backprop.Crew(), np.zeros(net.n_parameters), np.empty(0)
+    assert crew.reach(1) == 1
+    cuts, places, sums_ = np.array([0, 96]), np.array([[-1, 0]]), np.zeros(1)
+
+    def accumulate():
+        return _backprop.accumulate(net.plan.code, net.theta, examples, cuts, places, sums_, 96, work.block,
+                                    work.height, work.costs, nothing, Delta, nothing, 60.0, crew, 2, meet)
+
+    crew.want_stop()
+    assert not accumulate()
+    assert (Delta == 0).all()
+    assert sums_[0] == 0
+    assert accumulate()
+    expected = np.zeros_like(Delta)
+    assert sums.accumulate_range(net.plan, net.theta, examples, 0, 96, work.height, expected) == sums_[0]
+    assert (Delta == expected).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -126,12 +105,12 @@ def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed
     net, trainer, rule, examples, work = core(sizes, dtype=dtype, labels=labels)
     Y = np.eye(K, dtype=dtype)[labels]
     labels[[0, 41, 95]], Y[[0, 41, 95]] = K if changed == "K" else changed, 0
-    steps(net, trainer, rule, examples, work, _backprop.Team(1))
+    steps(net, trainer, rule, examples, work)
     assert np.isfinite(net.theta).all()
     twin, *_ = core(sizes, dtype=dtype)
     data = _backprop.Examples(problem(sizes, "tanh", "softmax", "cross_entropy", m=96, dtype=dtype).X, Y)
     own = fastbp.Trainer(twin, fastbp.SGD(0.1))
-    steps(twin, own, own.steps.compiled_rule(1.0), data, sums.Workspace(twin.plan, 96, twin.dtype), _backprop.Team(1))
+    steps(twin, own, own.steps.compiled_rule(1.0), data, sums.Workspace(twin.plan, 96, twin.dtype))
     assert (net.theta == twin.theta).all()
 
 

@@ -1,13 +1,17 @@
 """Who works in step, one or a crew: the faster is found, and looking for it costs next to nothing."""
 
 import os
-import threading
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastbp
-from fastbp.engine import threads
+from fastbp import _backprop
+from fastbp.engine import sums, threads
 
 
 def simulated(steps, seconds_of, call=1e9, alone=threads.ALONE_FIRST):
@@ -48,73 +52,80 @@ def test_the_other_one_is_taken_when_it_has_become_the_faster():
     assert took <= 1.07 * best
 
 
-def test_short_trainings_start_no_thread(monkeypatch):
-    monkeypatch.setattr(threads, "start_new_thread", lambda *_: pytest.fail("a thread was started"))
-    monkeypatch.setattr(threads, "ALONE_FIRST", 60.0)
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((4000, 64)), rng.integers(0, 10, 4000)
-    net = fastbp.Network([64, 100, 10], output="softmax", loss="cross_entropy", seed=0)
-    trainer = fastbp.Trainer(net, "adam", n_threads=2)
-    with threads.crew(2, 1e7, 1e6) as trainer.steps.crew:
-        assert trainer.steps.crew.n == threads.members(2, 1e7)
-        trainer.steps.mean(net.data(X, y), 200)
-
-
 def test_members_join_later_and_change_no_bit(monkeypatch):
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((2000, 20)), rng.integers(0, 10, 2000)
 
     def trained(alone):
         net = fastbp.Network([20, 30, 10], output="softmax", loss="cross_entropy", seed=0)
-        trainer, members = fastbp.Trainer(net, "adam"), set()
-        with threads.Crew(2, alone=alone) as trainer.steps.crew:
-            real = trainer.steps.crew._by_all
-            monkeypatch.setattr(trainer.steps.crew, "_by_all", lambda part, n: (members.add(n), real(part, n))[1])
+        trainer = fastbp.Trainer(net, "adam")
+        with threads.Crew(2, choice=threads.Choice(2, alone)) as trainer.steps.crew:
             for _ in range(30):
                 trainer.steps.mean(net.data(X, y), 200)
-        return net.theta.tobytes(), members
+            return net.theta.tobytes(), sum(trainer.steps.crew.who[0].jobs)
 
-    theta, members = trained(60.0)
-    assert members == set()
-    assert trained(0.001) == (theta, {2}) or threads.cores() == 1
+    theta, jobs = trained(60.0)
+    assert jobs == 0
+    later, jobs = trained(0.001)
+    assert later == theta
+    assert jobs > 0
     assert trained(0.0)[0] == theta
-
-
-def test_where_there_is_one_processor_no_thread_is_moved(monkeypatch):
-    monkeypatch.setattr(threads, "_allowed", lambda: {3})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: pytest.fail("the thread was moved"), raising=False)
-    threads.spread(1)
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_a_crew_that_is_told_to_stop_begins_no_other_task(n):
-    done = []
-    with threads.Crew(n) as crew:
-        def work(task, member):
-            done.append(task)
-            crew.team.want_stop()
-
-        crew.deal(work, range(100))
-    assert 1 <= len(done) <= n
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system tells no processors")
-def test_members_are_spread_over_the_processors_and_stay_free_to_be_moved():
-    allowed, seen = os.sched_getaffinity(0), []
-
-    def moved():
-        threads.spread(1)
-        seen.append(os.sched_getaffinity(0))
-
-    worker = threading.Thread(target=moved)
-    worker.start()
-    worker.join()
-    assert seen == [allowed] == [os.sched_getaffinity(0)]
 
 
 def test_the_choice_is_told_the_steps_that_were_done(monkeypatch):
     told = []
     monkeypatch.setattr(threads.Choice, "took", lambda self, n, steps, seconds: told.append((n, steps)))
-    crew = threads.Crew(2, alone=60.0)
-    assert crew.in_step(lambda budget, team, member: (0.5, 9, 4)) == (0.5, 9, 4)
+    crew = threads.Crew(2, choice=threads.Choice(2, 60.0))
+    assert crew.in_step(lambda budget, team, members, apart: (0.5, 9, 4)) == (0.5, 9, 4)
     assert told == [(1, 4)]
+
+
+# ---------------------------------------------------------------- how the work is divided
+
+
+@pytest.mark.parametrize("m", [700, 2100])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_members_share_ranges_or_blocks_and_change_no_bit(m, dtype, monkeypatch):
+    """One range or several, and runs within a range"""
+    net = fastbp.Network([60, 80, 10], output="softmax", dtype=dtype, seed=0)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((m, 60)).astype("f4"), rng.integers(0, 10, m)
+    data, height = net.data(X, Y), 64
+    meets, real = set(), _backprop.accumulate
+    monkeypatch.setattr(_backprop, "accumulate", lambda *a: (meets.add(a[-2]), real(*a))[1])
+    for run_of, ranges, budget in ((sums.RUN, 8, 10.0), (2, 8, 0.0), (2, 1, 0.0), (3, 1, 10.0)):
+        bits = set()
+        monkeypatch.setattr(sums, "RUN", run_of)
+        monkeypatch.setattr(sums, "RANGES", ranges)
+        monkeypatch.setattr(threads, "SLICE", budget)
+        monkeypatch.setattr(threads, "SHARED_SUM", 0)
+        for n, apart in ((1, False), (2, False), (3, True), (5, False)):
+            D, each = np.zeros(net.n_parameters, dtype), np.zeros(-(-m // _backprop.panel(net.theta)))
+            with threads.Crew(n, apart) as crew:
+                J = sums.accumulate_range(net.plan, net.theta, data.examples(), 0, m, height, D, crew, each)
+                alone = sums.accumulate_range(net.plan, net.theta, data.examples(), 0, m, height, D[:0].copy(), crew)
+            assert alone == J
+            bits.add((J, D.tobytes(), each.tobytes()))
+        assert len(bits) == 1
+        exact = net.accumulate(X, Y, per_example=True)
+        np.testing.assert_allclose(J, exact[0], rtol=1e-5 if dtype == "f4" else 1e-12)
+        np.testing.assert_allclose(net.plan.views(D)[0], exact[1][0], rtol=1e-3 if dtype == "f4" else 1e-9, atol=1e-3)
+    assert meets == {False, True}
+
+
+# ---------------------------------------------------------------- in C alone
+
+
+@pytest.mark.parametrize("flags", [[], ["-DFASTBP_NO_FUTEX"]])
+def test_every_member_does_every_job_once_by_the_futex_and_without(flags, tmp_path):
+    compiler = shutil.which((sysconfig.get_config_var("CC") or "cc").split()[0])
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    root, program = Path(__file__).parent, tmp_path / "jobs"
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    subprocess.run(
+        [compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O1", *flags, f"-I{root.parent / 'src' / 'kernels'}",
+         str(root / "crew_jobs.c"), "-o", str(program), "-lpthread", "-lm"], check=True, env=environment)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=200, check=False, env=environment)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("0 wrong")

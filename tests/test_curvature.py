@@ -5,6 +5,8 @@ import pytest
 from helpers import DTYPES, NAMES, distance, problem, tolerance
 from reference import PAIRS
 from reference_curvature import gauss_newton_product, hessian_product
+from test_label_smoothing import setting as smooth_setting
+from test_label_smoothing import smoothed
 from test_outside import SIZES, random_problem
 
 import fastbp
@@ -250,6 +252,7 @@ def test_a_poisoned_workspace_changes_no_bit(dtype, monkeypatch):
             clean = all_products(net, p, V)
             with monkeypatch.context() as patch:
                 patch.setattr(sums, "aligned", poisoned)
+                patch.setattr(curvature.threads, "_pool", None)     # where workspaces stay for the next call
                 assert all_products(net, p, V) == clean
 
 
@@ -330,30 +333,55 @@ def test_bad_arguments_are_named_and_nothing_has_changed(what):
     assert (net.theta.tobytes(), p.copies()) == before
 
 
-def test_a_plan_with_dropout_and_other_examples_are_refused():
+def test_a_plan_with_dropout_or_an_own_loss_and_other_examples_are_refused():
     p = problem((4, 6, 4), "tanh", "softmax", m=8)
     net, V, plan = p.network(), vector(p), p.network().plan.dropping([0.1, 0.5])
-    examples, team, room = _backprop.Examples(p.X, p.Y), _backprop.Team(1), np.zeros(2**16)
+    own = fastbp.Network(p.model.sizes, activation="tanh", output="softmax", loss=lambda z, Y, w: (z[:, 0], z)).plan
+    examples, room, cuts = _backprop.Examples(p.X, p.Y), np.zeros(2**16), np.array([0, 8])
 
-    def keep(plan, first=0):
-        return _curvature.keep(plan.code, net.theta, examples, 0, first, 8, room, 16, False, 1.0, team)
+    def keep(plan, examples=examples, cuts=cuts):
+        return _curvature.keep(plan.code, net.theta, examples, cuts, np.array([[-1, 0]]), room, 16, False, 1.0)
 
-    def product(plan, first=0):
-        return _curvature.product(plan.code, net.theta, V, examples, 0, first, 8, room, room.copy(), 16, False, False,
-                                  V.copy(), 1.0, team)
+    def product(plan, examples=examples, cuts=cuts):
+        return _curvature.product(plan.code, net.theta, V, examples, cuts, np.array([[-1, 0]]), 16, room, room.copy(),
+                                  16, False, False, V.copy(), V.copy(), 1.0)
 
     for call in (keep, product):
-        assert call(net.plan) == 8
+        assert call(net.plan)
         with pytest.raises(ValueError, match="dropout"):
             call(plan)
-        with pytest.raises(ValueError, match="do not begin a block"):
-            call(net.plan, 3)
+        with pytest.raises(ValueError, match="own loss"):
+            call(own)
+        with pytest.raises(TypeError, match="examples must be"):
+            call(net.plan, None)
+        with pytest.raises(ValueError, match=r"examples 0 \.\. 9 are not among"):
+            call(net.plan, cuts=np.array([0, 9]))
     for code, dtype, full, said in (
         (plan.code, net.dtype, 16, "dropout"), (net.plan.code, np.dtype(int), 16, "dtype"),
         (net.plan.code, net.dtype, 3, "full"), (net.plan.code, net.dtype, 2**61, "full"),
+        (own.code, net.dtype, 16, "own loss"),
     ):
         with pytest.raises(ValueError, match=said):
             _curvature.Few(code, dtype, 8, full, 0.0, 1.0, True, np.ndarray, np.empty)
-    for wrong in ((examples, None), (None, team)):
-        with pytest.raises(TypeError, match="examples and team"):
-            _curvature.keep(net.plan.code, net.theta, wrong[0], 0, 0, 8, room, 16, False, 1.0, wrong[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [30, 20_000])
+@pytest.mark.parametrize(("output", "K"), [("softmax", 4), ("sigmoid", 1), ("sigmoid", 3)])
+def test_label_smoothing_counts_as_in_D(output, K, m, dtype):
+    """Products are those of smoothed targets, and differences of D"""
+    p, net, labels, dense = smooth_setting(output, K, dtype, 0.3, m)
+    V, plain = vector(p), p.network()
+    for name in ("hessian_product", "gauss_newton_product"):
+        operator = getattr(fastbp.curvature, name.removesuffix("_product"))
+        expected = getattr(plain, name)(p.X, smoothed(dense, output, 0.3), V, lam=0.5)
+        for Y in (labels, dense):
+            for found in (getattr(net, name)(p.X, Y, V, lam=0.5), operator(net, p.X, Y, lam=0.5) @ V,
+                          getattr(net, name)(p.X, Y, V, lam=0.5, sample_weight=np.ones(m))):
+                assert distance(found, expected) < tolerance(dtype)
+    if dtype == np.float64:
+        D = [net.cost_and_gradient(p.X, labels, theta=p.theta + h * V, lam=0.5)[1] for h in (1e-5, -1e-5)]
+        H = net.hessian_product(p.X, labels, V, lam=0.5)
+        assert distance(H, (D[0] - D[1]) / 2e-5) < 1e-8
+        # without smoothing it is another matrix
+        assert distance(H, plain.hessian_product(p.X, labels, V, lam=0.5)) > 1e-3

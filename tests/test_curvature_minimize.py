@@ -177,6 +177,29 @@ def test_bad_curvatures_are_named_and_nothing_has_changed(settings, said):
     assert (net.theta == p.theta).all()
 
 
+def squared(z, Y, w):
+    """The squared error, as if fastbp did not know it"""
+    return ((z - Y) ** 2).sum(axis=1) / 2, z - Y
+
+
+def test_a_loss_of_the_callers_own_is_refused_by_name_and_nothing_has_changed():
+    """Its second derivatives are not known"""
+    p = problem((4, 6, 3), "tanh", "identity", "squared_error", m=8)
+    net, V = fastbp.Network(p.model.sizes, activation="tanh", loss=squared, init=p.theta), direction(p)
+    out, w = np.full_like(V, 7), np.ones(8)
+    for call in (
+        lambda: net.hessian_product(p.X, p.Y, V, out=out), lambda: net.gauss_newton_product(p.X, p.Y, V, out=out),
+        lambda: net.hessian_product(p.X, p.Y, V, sample_weight=w), lambda: fastbp.curvature.hessian(net, p.X, p.Y),
+        lambda: fastbp.curvature.gauss_newton(net, p.X, p.Y),
+        *(lambda method=method: fastbp.minimize(net, p.X, p.Y, method=method)
+          for method in ("Newton-CG", "trust-ncg", "trust-krylov")),
+    ):
+        with pytest.raises(ValueError, match=r"loss is .*squared.*only first derivatives.*cross_entropy"):
+            call()
+    assert (out == 7).all()
+    assert (net.theta == p.theta).all()
+
+
 def test_the_forward_pass_is_kept_by_the_value_of_theta(monkeypatch):
     """SciPy copies theta between two products"""
     p = problem((3, 5, 2), "tanh", "softmax", m=40)

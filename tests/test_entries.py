@@ -11,11 +11,12 @@ import pytest
 from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
-from fastbp import _backprop, _calls, _curvature, _derivatives, _each, _epoch, _kernels
+import fastbp
+from fastbp import _backprop, _calls, _curvature, _derivatives, _each, _epoch, _kernels, _lbfgs
 from fastbp.engine import curvature
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
-# need be in "+", what may be empty in "?". All other arguments are good ones.
+# need be in "+", what may be shorter in "-", what may be empty in "?". All other arguments are good ones.
 ENTRIES = {
     "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
     "_kernels.first_outside": (lambda p, labels: _kernels.first_outside(labels, 3), ""),
@@ -27,13 +28,13 @@ ENTRIES = {
         lambda p, X, Y, labels, w, order: _backprop.Examples(X, Y, labels, w, order), "X Y labels w order?+"),
     "_backprop.predict": (
         lambda p, plan, theta, work, out: _backprop.predict(
-            plan, theta, _backprop.Examples(p.X), 0, M, work, p.B, out, 60.0, _backprop.Team(1)),
+            plan, theta, _backprop.Examples(p.X), 0, M, work, p.B, out, 60.0),
         "plan theta work!+ out!+"),
     "_backprop.accumulate": (
-        lambda p, plan, theta, work, costs, each, Delta: _backprop.accumulate(
-            plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, costs, each, Delta, 0.0, 60.0,
-            _backprop.Team(1)),
-        "plan theta work!+ costs!+ each!+? Delta!?"),
+        lambda p, plan, theta, cuts, places, sums, work, costs, each, Delta, others: _backprop.accumulate(
+            plan, theta, _backprop.Examples(p.X, p.Y), cuts, places, sums, 8, work, p.B, costs, each, Delta, others,
+            60.0),
+        "plan theta cuts places!- sums! works!+ of_panels!+ each!+? Delta!? others!+"),
     "_backprop.accumulate_per_example": (
         lambda p, plan, theta, work, Delta: _backprop.accumulate_per_example(
             plan, theta, _backprop.Examples(p.X, p.Y), 0, M, work, p.B, Delta, 0.0, 60.0),
@@ -46,31 +47,32 @@ ENTRIES = {
         lambda p, plan: _calls.Evaluator(
             plan, p.theta.dtype, M, 64, 0.0, 1.0, True, True, np.ndarray, np.empty), "plan"),
     "_each.each": (
-        lambda p, plan, theta, work, spare, out: _each.each(
-            plan, theta, _backprop.Examples(p.X), 0, M, work, spare, p.B, 2, out, 60.0, _backprop.Team(1)),
-        "plan theta work!+ work!+ jacobian!+"),
+        lambda p, plan, theta, cuts, places, work, spare, out: _each.each(
+            plan, theta, _backprop.Examples(p.X), cuts, places, work, spare, p.B, 2, out, 60.0),
+        "plan theta cuts places!- works!+ works!+ jacobian!+"),
     "_curvature.Few": (
         lambda p, plan: _curvature.Few(plan, p.theta.dtype, M, p.B, 0.0, 1.0, True, np.ndarray, np.empty), "plan"),
     "_curvature.finish": (
         lambda p, plan, theta, Delta, c: _curvature.finish(plan, theta, Delta, c, 1.0), "plan theta Delta! decay"),
     "_curvature.keep": (
-        lambda p, plan, theta, work: _curvature.keep(
-            plan, theta, _backprop.Examples(p.X, p.Y), 0, 0, M, work, p.B, False, 60.0, _backprop.Team(1)),
-        "plan theta kept!+"),
+        lambda p, plan, theta, cuts, places, work: _curvature.keep(
+            plan, theta, _backprop.Examples(p.X, p.Y), cuts, places, work, p.B, False, 60.0),
+        "plan theta whole places!-+ kept!+"),
     "_curvature.product": (
-        lambda p, plan, theta, v, work, spare, Delta: _curvature.product(
-            plan, theta, v, _backprop.Examples(p.X, p.Y), 0, 0, M, work, spare, p.B, False, False, Delta, 60.0,
-            _backprop.Team(1)),
-        "plan theta theta kept!+ spare!+ Delta!"),
+        lambda p, plan, theta, v, cuts, places, work, spare, Delta, others: _curvature.product(
+            plan, theta, v, _backprop.Examples(p.X, p.Y), cuts, places, p.B, work, spare, p.B, False, False, Delta,
+            others, 60.0),
+        "plan theta theta cuts places!- kepts!+ spares!+ Delta! runless!+"),
+    "_lbfgs.Search": (lambda p, x: _lbfgs.Search(x, 3, 0.0, 0.0, 20), "x"),
     "_derivatives.forward": (
-        lambda p, plan, theta, work, z: _derivatives.forward(
-            plan, theta, _backprop.Examples(p.X), 0, 0, M, work, p.B, True, z, 60.0, _backprop.Team(1)),
-        "plan theta work!+ out!+"),
+        lambda p, plan, theta, cuts, places, work, z: _derivatives.forward(
+            plan, theta, _backprop.Examples(p.X), cuts, places, work, p.B, True, z, 60.0),
+        "plan theta whole places!-+ work!+ out!+"),
     "_derivatives.backward": (
-        lambda p, plan, theta, work, G, Delta, dX: _derivatives.backward(
-            plan, theta, _backprop.Examples(p.X), 0, 0, M, work, p.B, False, G, True, Delta, dX, 60.0,
-            _backprop.Team(1)),
-        "plan theta work!+ out+ Delta!? X!?+"),
+        lambda p, plan, theta, cuts, places, work, G, Delta, others, dX: _derivatives.backward(
+            plan, theta, _backprop.Examples(p.X), cuts, places, p.B, work, p.B, False, G, True, Delta, others, dX,
+            60.0),
+        "plan theta cuts places!- works!+ out+ Delta!? runless!+ X!?+"),
     "_derivatives.Pass": (
         lambda p, plan: _derivatives.Pass(plan, p.theta.dtype, M, True, np.ndarray, np.empty), "plan"),
     "_epoch.Rule": (
@@ -81,7 +83,7 @@ ENTRIES = {
     "_epoch.steps": (
         lambda p, plan, theta, rates, Delta, work, costs, each, divisors: _epoch.steps(
             plan, theta, _backprop.Examples(p.X, p.Y), M, BATCH, 0, 5, p.rule(), rates, Delta, work, p.B, costs, each,
-            0.0, 0.0, 60.0, _backprop.Team(1), 0, divisors),
+            0.0, 0.0, 60.0, divisors=divisors),
         "plan theta! rates+? Delta! work!+ costs!+ batches!+? divisors+?"),
     "_epoch.step": (
         lambda p, plan, theta, rates, Delta: _epoch.step(plan, theta, 1.0, p.rule(), rates, Delta),
@@ -96,8 +98,11 @@ ENTRIES = {
             plan, theta, p.B, p.rule(), 0.0, 1.0, False),
         "plan theta!"),
 }
-# the last two read no value
-WITHOUT_ARRAYS = {"_backprop.lead", "_backprop.Team", "_kernels.check_owner", "_kernels.address"}
+# check_owner and address read no value, few_summed has a test of its own
+WITHOUT_ARRAYS = {
+    "_backprop.Crew", "_backprop.spaced", "_kernels.check_owner", "_kernels.address", "_kernels.few_summed",
+    "_kernels.low_level",
+}
 
 
 def good(parts, name):
@@ -105,13 +110,19 @@ def good(parts, name):
     dtype = parts.theta.dtype
     return {
         "kept": lambda: np.zeros(parts.B * curvature._units(parts.net.plan)[0], dtype), "decay": lambda: np.zeros(2),
-        "spare": lambda: np.zeros(parts.B * curvature._units(parts.net.plan)[1], dtype),
+        "kepts": lambda: np.zeros(2 * parts.B * curvature._units(parts.net.plan)[0], dtype),
+        "spares": lambda: np.zeros(2 * parts.B * curvature._units(parts.net.plan)[1], dtype),
         "out": lambda: np.zeros((M, 3), dtype), "block": lambda: np.zeros((parts.B, 9), dtype),
         "cut": lambda: parts.work[: parts.B * (parts.plan[3, 1] + 9)], "batches": lambda: np.zeros((5, 2)),
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
         "divisors": lambda: np.full(5, 8.0), "online_divisors": lambda: np.full(M, 1.0),
         "online_rates": lambda: np.full(M, 0.1), "rate": lambda: np.full(1, 0.1),
+        "x": lambda: np.zeros(5),
         "slot": lambda: np.zeros_like(parts.theta), "jacobian": lambda: np.zeros((3 * M, parts.theta.size), dtype),
+        "whole": lambda: np.array([0, M]), "runless": lambda: np.zeros(_backprop.spaced(len(parts.theta)), dtype),
+        "works": lambda: np.zeros(2 * len(parts.work), dtype),
+        "of_panels": lambda: np.zeros(2 * len(parts.costs)),
+        "others": lambda: np.zeros(3 * _backprop.spaced(len(parts.theta)), dtype),
     }.get(name, lambda: getattr(parts, name))()
 
 
@@ -131,7 +142,7 @@ def other_dtype(a):
 
 
 DAMAGE = {      # name: (makes it, the mark of arguments that it does not damage)
-    "too short": (lambda a: a[:-1].copy(), ""),
+    "too short": (lambda a: a[:-1].copy(), "-"),
     "too long": (lambda a: np.concatenate([a, a[:1]]), "+"),
     "empty": (lambda a: a[:0].copy(), "?"),
     "other dtype": (other_dtype, ""),
@@ -162,6 +173,8 @@ FINE = {
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
     ("_calls.Evaluator", "plan"): {"other columns"},    # a smaller network, whose theta is not here
     ("_derivatives.Pass", "plan"): {"other columns"}, ("_curvature.Few", "plan"): {"other columns"},
+    ("_lbfgs.Search", "x"): {*SHORTER, "too long"}, ("_curvature.product", "cuts"): SHORTER,
+    ("_derivatives.backward", "cuts"): SHORTER, ("_each.each", "cuts"): SHORTER,    # fewer ranges
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
     ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
     ("_epoch.step", "rate"): {*SHORTER, *GAPS, "broadcast"},
@@ -172,7 +185,7 @@ FINE = {
 def cases():
     for entry, (_, names) in ENTRIES.items():
         for i, name in enumerate(names.split()):
-            bare = name.rstrip("!+?")
+            bare = name.rstrip("!+?-")
             for damage, (_, but) in DAMAGE.items():
                 if damage not in FINE.get((entry, bare), ()) and not (but and but in name) and (
                     damage != "read-only" or "!" in name
@@ -185,7 +198,7 @@ def cases():
 def test_fault_54_every_array_of_every_entry_is_checked_where_its_pointer_is_taken(entry, i, name, damage, dtype):
     parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
     call, names = ENTRIES[entry]
-    arrays = [good(parts, each.rstrip("!+?")) for each in names.split()]
+    arrays = [good(parts, each.rstrip("!+?-")) for each in names.split()]
     before = [each.tobytes() for each in arrays]
     bad = DAMAGE[damage][0](arrays[i])
     with pytest.raises((ValueError, TypeError)):
@@ -200,12 +213,12 @@ def test_good_arrays_are_taken(entry, dtype):
     """So that the test above damages what would do"""
     parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
     call, names = ENTRIES[entry]
-    call(parts, *(good(parts, each.rstrip("!+?")) for each in names.split()))
+    call(parts, *(good(parts, each.rstrip("!+?-")) for each in names.split()))
 
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _curvature, _derivatives, _each, _epoch):
+    for module in (_kernels, _backprop, _calls, _curvature, _derivatives, _each, _epoch, _lbfgs):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):
@@ -220,6 +233,37 @@ def test_every_entry_is_in_the_list():
 def test_the_search_for_what_is_not_finite_reads_whole_rows_alone(bad):
     with pytest.raises((ValueError, TypeError)):
         _kernels.first_nonfinite(bad, np.inf)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_costs_are_summed_as_they_lie_or_not_at_all(damage, dtype):
+    costs = np.random.default_rng(0).standard_normal(100).astype(dtype)
+    assert _kernels.few_summed(costs) == pytest.approx(costs.sum(dtype=np.float64), rel=1e-12)
+    bad = DAMAGE[damage][0](costs)
+    try:
+        total = _kernels.few_summed(bad)
+    except TypeError:
+        assert not isinstance(bad, np.ndarray | bytes)
+    else:
+        assert total is None or total == pytest.approx(bad.sum(dtype=np.float64), rel=1e-12)
+    assert _kernels.few_summed(np.ones(129)) is None
+
+
+def test_fault_54_costs_that_are_no_longer_there_are_not_summed():
+    costs = np.ones(100)
+    view = costs[50:]
+    costs.resize(60, refcheck=False)
+    assert _kernels.few_summed(view) is None
+
+
+@pytest.mark.parametrize("code", [6, 7, 8])
+def test_a_plan_names_an_own_loss_only_with_its_address(code):
+    net = fastbp.Network([2, 2, 3], loss=lambda z, Y, w: (z[:, 0], z), seed=0)
+    plan = net.plan.code.copy()
+    plan[7, 0], plan[5, -1] = code, 0 if code < 8 else 1
+    with pytest.raises(ValueError, match="plan is the code of no network"):
+        _backprop.Predictor(plan, net.theta, 64, np.ndarray, np.empty)
 
 
 def test_fault_54_views_of_what_is_no_longer_there_are_not_searched():
@@ -281,7 +325,7 @@ def test_vector_functions_take_whole_arrays_alone(arguments):
     {"m": M + 1}, {"m": -1}, {"m": 2**62}, {"batch": 0}, {"batch": -1}, {"batch": -(2**62)}, {"first": -1},
     {"first": 6}, {"last": 6}, {"last": 2**62}, {"last": -1}, {"B": 0}, {"B": -16}, {"B": 7}, {"B": 2**40},
     {"B": 2**62},
-    {"member": 1}, {"member": -1}, {"rule": 3}, {"team": object()}, {"examples": object()},
+    {"members": 2}, {"members": 0}, {"rule": 3}, {"crew": object()}, {"examples": object()},
 ])
 def test_numbers_that_lead_outside_are_refused(bad):
     parts = Parts(np.float64)
@@ -300,20 +344,26 @@ def test_whoever_has_the_capsule_of_another_is_refused():
 
     with pytest.raises(TypeError, match="examples must be"):
         steps(parts, examples=Thief())
-    for cls in (_backprop.Examples, _backprop.Team, _calls.Evaluator, _derivatives.Pass, _epoch.Rule):
+    for cls in (_backprop.Examples, _backprop.Crew, _calls.Evaluator, _curvature.Few, _derivatives.Pass, _epoch.Rule,
+                _lbfgs.Search):
         with pytest.raises(TypeError):
             type("Other", (cls,), {})
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 2), (0, M + 1), (5, 4), (2**62, 2**62 + 1), (-(2**62), 0)])
 def test_examples_that_are_not_there_are_refused(first, last):
-    parts, team = Parts(np.float64), _backprop.Team(1)
+    parts = Parts(np.float64)
     examples, out = _backprop.Examples(parts.X, parts.Y), np.empty((M + 1, 3))
     for call in (
         lambda: examples.weight(first, last),
-        lambda: _backprop.predict(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, out, 60.0, team),
-        lambda: _backprop.accumulate(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, parts.costs,
-                                     NO_RATES, parts.Delta, 0.0, 60.0, team),
+        lambda: _backprop.predict(parts.plan, parts.theta, examples, first, last, parts.work, parts.B, out, 60.0),
+        lambda: _backprop.accumulate(
+            parts.plan, parts.theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1), M,
+            parts.work, parts.B, parts.costs, NO_RATES, parts.Delta, NO_RATES, 60.0),
+        lambda: _derivatives.forward(parts.plan, parts.theta, examples, np.array([first, last]), np.array([[-1, 0]]),
+                                     parts.work, parts.B, False, out, 60.0),
+        lambda: _each.each(parts.plan, parts.theta, examples, np.array([first, last]), np.array([[-1, 0]]),
+                           parts.work, parts.work, parts.B, 1, np.empty(M + 1), 60.0),
         lambda: _epoch.online_steps(parts.plan, parts.theta, examples, first, last, Parts(np.float64, "sgd").rule(),
                                     NO_RATES, parts.work, parts.B, parts.packed, 0.0, 0.0, 60.0, 5),
     ):
@@ -347,12 +397,6 @@ def test_an_order_that_leads_outside_is_refused_and_one_changed_later_is_harmles
     assert np.isfinite(sgd.theta).all()
 
 
-@pytest.mark.parametrize("n", [0, -1, -(2**31)])
-def test_a_team_has_members(n):
-    with pytest.raises(ValueError, match="n must be"):
-        _backprop.Team(n)
-
-
 @pytest.mark.parametrize("value", [-1, 0, 1, 10**6, 2**31, 2**62, -(2**63)])
 @pytest.mark.parametrize("dropout", [(), (0.5, 0.5)])
 def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
@@ -374,7 +418,7 @@ def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
 @pytest.mark.parametrize("change", [
     lambda c: c.__setitem__((0, 1), 8), lambda c: c.__setitem__((0, 0), 0), lambda c: c.__setitem__((2, 2), 10),
     lambda c: c.__setitem__((3, 0), 0), lambda c: c.__setitem__((1, 1), 9), lambda c: c.__setitem__((1, 2), 5),
-    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1),
+    lambda c: c.__setitem__((7, 0), 6), lambda c: c.__setitem__((7, 1), -1), lambda c: c.__setitem__((7, 0), 9),
 ])
 def test_a_plan_of_another_size_or_of_no_such_function_is_refused(change):
     parts = Parts(np.float64)

@@ -149,8 +149,11 @@ def test_golden_files_are_those_that_were_released():
     released = {
         "all_activations_float64.fastbp": "d9e8bff17d4e0d67",
         "deep_float64.fastbp": "8fabb62f039f585a",
+        "free2_float32.fastbp": "ba2d4db5a53d71c8",
         "huber_float32.fastbp": "247b3921ac72fc51",
         "no_hidden_float32.fastbp": "40c5e7488afda8a6",
+        "own_loss2_float64.fastbp": "a49f0b68cf636965",
+        "own_loss_free2_float64.fastbp": "7df3e0cc6eac3eca",
         "softmax_float32.fastbp": "abbeac121e4ea8ad",
         "trainer2_float32.fastbp": "d32ae07717c4b9a4",
         "trainer_float64.fastbp": "8548aee16986294b",

@@ -204,7 +204,7 @@ def test_a_second_reader_finds_the_same_in_golden_trainings():
 @pytest.mark.parametrize("golden", [TRAINING, TRAINER, GOLDEN / "softmax_float32.fastbp"], ids=lambda file: file.stem)
 @pytest.mark.parametrize(("change", "said"), [
     ({"version": 3}, "version is 3; this version of fastbp reads 1"),
-    ({"version": 2}, "version is 2; this version of fastbp reads 1$|the fields must be .*mean_weight"),
+    ({"version": 2}, r"the fields must be (added, kind, network, version|.*mean_weight.*) \(version is 2\)"),
     ({"version": True}, "version is True"),
     ({"version": None}, "version is None"), ({"kind": "model"}, "kind is 'model'"), ({"kind": None}, "kind is None"),
     ({"more": 1}, "the fields must be .*; they are .*more"),

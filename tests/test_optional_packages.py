@@ -16,6 +16,7 @@ def run(program):
 
 @pytest.mark.parametrize(("missing", "module", "extra"), [
     ("matplotlib.figure", "fastbp.plot", "fastbp[plot]"), ("sklearn", "fastbp.sklearn", "fastbp[sklearn]"),
+    ("sklearn", "fastbp.tabular", "fastbp[sklearn]"),
 ])
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(missing, module, extra):
     done = run(f"import sys; sys.modules[{missing!r}] = None; import {module}")
@@ -63,3 +64,16 @@ def test_progress_is_lines_of_text_without_tqdm(monkeypatch):
     fastbp.train(fastbp.Network([2, 1], seed=0), np.eye(2), np.array([0.0, 1.0]), epochs=3, progress=True)
     assert len(screen.getvalue().splitlines()) == 3
     assert "\r" not in screen.getvalue()
+
+
+def test_tables_need_neither_pandas_nor_polars():
+    pytest.importorskip("sklearn")
+    done = run("import sys\n"
+               "class Missing:\n"
+               "    def find_spec(self, name, path=None, target=None):\n"
+               "        if name.partition('.')[0] in ('pandas', 'polars'): raise ImportError(name)\n"
+               "sys.meta_path.insert(0, Missing())\n"
+               "from fastbp.tabular import TabularRegressor\n"
+               "X = [[1, 'a'], [2, 'b'], [None, 'a'], [4, 'b']]\n"
+               "print(TabularRegressor(2, epochs=1).fit(X, [1, 2, 3, 4]).predict(X).shape)")
+    assert done.stdout.split() == ["(4,)"], done.stderr

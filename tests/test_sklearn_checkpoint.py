@@ -186,7 +186,7 @@ def test_a_file_that_makes_no_sense_is_refused(name, value, words, tmp_path):
     estimator = MLPRegressor(hidden_layer_sizes=(9,), max_iter=3, early_stopping=True, random_state=0)
     estimator.fit(X_reg, y_reg, checkpoint=path)
     trainer, before = estimator._optimizer.trainer, estimator.coefs_[0].copy()
-    notes = trainer_file.read(path, trainer).notes
+    notes = trainer_file.read(path, trainer.steps).notes
     trainer.save(path, {**notes, name: value})
     with pytest.raises(ValueError, match=words):
         estimator.fit(X_reg, y_reg, checkpoint=path, resume=True)

@@ -155,6 +155,7 @@ def test_ctrl_c_in_lbfgs_keeps_the_best_so_far(when, monkeypatch):
         return real(self, theta)
 
     monkeypatch.setattr(lbfgs.Objective, "__call__", interrupted)
+    monkeypatch.setattr(lbfgs.lbfgs.LBFGS, "compile", lambda self, *arguments: None)
     e = MLPClassifier(5, solver="lbfgs", random_state=0)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         e.fit(X_iris, y_iris)

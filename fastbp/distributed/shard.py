@@ -1,5 +1,6 @@
 """One rank's rows of data that lie on all ranks."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from .._types import Count, Floats
 from ..engine.data import Data
 from . import group as distributed
+from . import own
 from .group import Group
 from .sum import Part, Sum, fingerprint
 
@@ -74,7 +76,7 @@ class Shard:
             raise group.alike(ValueError("sample_weight must not be that extreme on several ranks; divide all by their "
                                          "mean first"))
         labels = some[:, 4] == KINDS.index("labels")
-        if labels.any() and not labels.all():
+        if labels.any() and not labels.all() and self.parts[0].plan.own is None:
             raise group.alike(ValueError("Y must hold labels on every rank, or targets on every rank"))
         self.labels = True if labels.all() else None
         for each in self.parts:
@@ -89,6 +91,10 @@ class Shard:
         if key not in self._sums:
             self._sums[key] = Sum(self.group, *key)
         total = self._sums[key]
+        if self.parts[0].outside:
+            cost = own.accumulate(self.group, self.parts, theta, total, n_threads)
+            Delta += total.Delta
+            return cost
 
         def sum_of(i: int, into: Floats) -> Part:
             into[:] = 0
@@ -104,6 +110,16 @@ class Shard:
     ) -> "ShardProducts":
         """As of `Data`, over all ranks, which must all ask for it."""
         return ShardProducts(self, theta, gauss_newton, n_threads, keep)
+
+    @property
+    def plain(self) -> "Shard":
+        """The same examples for a network without label smoothing."""
+        parts = [each.plain for each in self.parts]
+        if parts[0] is self.parts[0]:
+            return self
+        other = copy.copy(self)
+        other.parts, other.plan = parts, parts[0].plan
+        return other
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> None:
         """None: the ranks always sum together."""
@@ -152,7 +168,7 @@ def kind(data: Data) -> int:
 def part(data: Data, first: int, last: int) -> Data:
     """The rows first .. last - 1 as Data of views."""
     columns: Any = [a if a is None else a[first:last] for a in (data.X, data.dense, data.labels, data.w)]
-    own = Data.of(data.plan, *columns)
-    own.scale = data.scale
-    return own
+    some = Data.of(data.plan, *columns)
+    some.scale = data.scale
+    return some
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._types import Classes
+from .._types import Classes, Layout
 
 
 def kind(Y: NDArray[Any], low: float, high: float) -> Classes | None:
@@ -20,6 +20,22 @@ def kind(Y: NDArray[Any], low: float, high: float) -> Classes | None:
     if not np.isfinite(high) or not (np.equal(Y, low) | np.equal(Y, high)).all():
         return None
     return "one_hot" if one_hot(Y, high) else "binary"
+
+
+def of_own(Y: NDArray[Any], plan: Layout) -> Classes | None:
+    """How Y, of a loss of the caller's own, names classes of an output that has them; None if it does not."""
+    K = plan.layer_sizes[-1]
+    if plan.output not in ("sigmoid", "softmax", "tanh") or Y.dtype.kind not in "biuf" or not Y.size:
+        return None
+    if K > 1 and Y.shape in ((len(Y),), (len(Y), 1)):
+        whole = Y.dtype.kind in "iu" or (Y.ndim == 2 and bool((np.floor(Y) == Y).all()))
+        return "labels" if whole and Y.min() >= 0 and Y.max() < K else None
+    rows = Y.reshape(len(Y), -1)
+    if rows.shape[1] != K:
+        return None
+    if plan.output == "softmax":
+        return "one_hot" if ((rows >= 0) & (rows <= 1)).all() else None
+    return kind(rows, plan.lowest, plan.highest)
 
 
 def one_hot(Y: NDArray[Any], high: float) -> bool:
@@ -30,6 +46,11 @@ def one_hot(Y: NDArray[Any], high: float) -> bool:
 def middle(low: float, high: float) -> float:
     """The boundary between no and yes."""
     return (low + high) / 2
+
+
+def says_yes(Y: NDArray[Any], plan: Layout) -> NDArray[np.bool_]:
+    """Which targets say yes."""
+    return np.greater_equal(Y, middle(plan.lowest, plan.highest))
 
 
 def middle_of(Y: NDArray[Any]) -> float:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
-from .. import _backprop, _curvature
-from .._backprop import Examples
+from .. import _backprop, _curvature, _kernels
+from .._backprop import Crew, Examples
 from .._types import Count, Floats, Products, Sum
 from . import sums, threads
 from .plan import Plan
@@ -35,6 +35,13 @@ def _units(plan: Plan) -> tuple[int, int]:
 def _height(plan: Plan, m: int, dtype: np.dtype[Any]) -> int:
     """Examples of a block, if there are m or more in all."""
     return plan.block(m, dtype.itemsize, _backprop.panel(np.empty(0, dtype)), sum(_units(plan)))
+
+
+def check_loss(plan: Plan) -> None:
+    """A ValueError if the loss is the caller's own."""
+    if plan.own is not None:
+        raise ValueError(f"loss is {plan.own}, of which only first derivatives are known; products with curvature need "
+                         f"one of {', '.join(_kernels.losses)}")
 
 
 def few(plan: Plan, dtype: DTypeLike) -> _curvature.Few:
@@ -70,8 +77,10 @@ class BlockProducts:
         n_threads: Count | None = None, keep: bool = False,
     ) -> None:
         self._plan, self._theta, self._make, self._m, self._plus = plan, theta, make, m, gauss_newton
+        check_loss(plan)
         units, spare = _units(plan)
         self._height = _height(plan, max(m, 1), theta.dtype)
+        self._cuts = sums.ranges(plan, 0, m, self._height)
         self._operations = 2 * sums.operations(plan, m)
         self._n = threads.members(n_threads, self._operations, threads.SHARED_SUM)
         self._sizes = self._height * units, self._height * spare
@@ -83,36 +92,37 @@ class BlockProducts:
     def _keep(self, size: int) -> None:
         """Keep what depends on theta alone."""
         plan, examples = self._plan, self._make()
-        work = sums.aligned(size, self._theta.dtype)
+        work, none = sums.aligned(size, self._theta.dtype), np.empty(0, self._theta.dtype)
+
+        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+            return _curvature.keep(plan.code, self._theta, examples, self._cuts, places, work, self._height, self._plus,
+                                   threads.SLICE, team, n, apart)
+
         with self._crew() as crew:
-
-            def run(cut: tuple[int, int], _: int) -> None:
-                at, end = cut
-                while at < end and not crew.team.stopping:
-                    at = _curvature.keep(plan.code, self._theta, examples, 0, at, end, work, self._height, self._plus,
-                                         threads.SLICE, crew.team)
-
-            crew.deal(run, sums.ranges(plan, 0, self._m, self._height))
+            n = min(crew.n, len(self._cuts) - 1)
+            sums.in_ranges(self._cuts, self._height, none, crew, n, n, go)
         self._work, self._examples = work, examples
 
     def add(self, p: Floats, Delta: Floats) -> None:
         """Delta += the sum over the examples; p (n_parameters,) in the dtype of theta."""
         plan, dtype, kept = self._plan, self._theta.dtype, self._examples is not None
         examples = self._make() if self._examples is None else self._examples
-        spare = [sums.aligned(self._sizes[1], dtype) for _ in range(self._n)]
-        work = [self._work if kept else sums.aligned(self._sizes[0], dtype) for _ in range(self._n)]
+        run = sums.RUN * self._height
         with self._crew() as crew:
+            n = min(crew.n, len(self._cuts) - 1)
+            work = self._work if kept else crew.room("work", n * self._sizes[0], dtype, sums.aligned)
+            spare = crew.room("spare", n * self._sizes[1], dtype, sums.aligned)
 
-            def sum_up(_: int, member: int, begin: int, end: int, into: Floats) -> int:
+            def go(places: NDArray[np.int64], others: Floats, team: Crew | None, n: int, apart: bool) -> bool:
                 return _curvature.product(
-                    plan.code, self._theta, p, examples, 0, begin, end, work[member], spare[member], self._height,
-                    kept, self._plus, into, threads.SLICE, crew.team,
+                    plan.code, self._theta, p, examples, self._cuts, places, run, work, spare, self._height, kept,
+                    self._plus, Delta, others, threads.SLICE, team, n, apart,
                 )
 
-            sums.in_ranges(plan, 0, self._m, self._height, Delta, crew, sum_up)
+            sums.in_ranges(self._cuts, run, Delta, crew, n, n, go)
 
     def _crew(self) -> threads.Crew:
-        return threads.some(self._n, self._plan.large and self._operations >= threads.LONG)
+        return threads.Crew(self._n, self._plan.large and self._operations >= threads.LONG, kept=self._plan.kept)
 
 
 def product(products: Products, p: Floats, data: Sum, regularisation: Regularisation) -> Floats:

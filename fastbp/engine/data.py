@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._backprop import Examples
 from .._types import Classes, Count, Doubles, Floats
-from . import checks, classes, sums
+from . import checks, classes, outside, own, sums
 from .curvature import BlockProducts
-from .plan import Plan
+from .plan import SMOOTHING, Plan
 
 
 class Data:
@@ -32,7 +32,8 @@ class Data:
     m : int
         Number of examples.
     Y : ndarray
-        ``labels`` (m,) int64, or the targets ``dense`` (m, K); the other of the two is None.
+        ``labels`` (m,) int64, or the targets ``dense`` (m, K); the other of the two is None. For an own loss ``dense``
+        is Y as it was passed, or (m, any) in the network's dtype for a compiled one.
     weight : float
         The m of the formulas: number of examples, or the sum of their weights, in units of scale.
     scale : float
@@ -48,16 +49,27 @@ class Data:
     counts: Doubles | None = None
     _other: Self | None = None  # what in_units_of has made of it
     _made = False               # by in_units_of
+    _plain: Self | None = None  # what plain has made of it
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
         names: Sequence[str] = ("X", "Y", "sample_weight"), shard: bool = False,
     ) -> None:
         X, _ = checks.inputs(X, plan.layer_sizes[0], dtype, names[0], empty=shard)
-        dense, labels = checks.targets(Y, len(X), plan, dtype, names[1])
+        dense, labels = self._targets(plan, dtype, len(X), Y, names[1])
         w, self.scale = checks.weights(sample_weight, len(X), dtype, names[2], empty=shard)
         self.dtype = np.dtype(dtype)
         self._hold(plan, X, dense, labels, w)
+
+    @staticmethod
+    def _targets(plan: Plan, dtype: DTypeLike, m: int, Y: ArrayLike, name: str) -> tuple[Any, Any]:
+        """(dense, labels)"""
+        if plan.own is None:
+            return checks.targets(Y, m, plan, dtype, name)
+        plan.own.check_dtype(dtype)
+        if plan.own.dtype is None:
+            return own.targets(Y, m, name), None
+        return own.compiled_targets(Y, m, dtype, name), None
 
     @classmethod
     def of(
@@ -89,7 +101,31 @@ class Data:
 
     def examples(self, order: NDArray[np.int64] | None = None) -> Examples:
         """The compiled core's view of the data, in the given order of indices; labels are looked at again."""
-        return Examples(self.X, self.dense, self.labels, self.w, order, self.plan.layer_sizes[-1])
+        dense = None if self.outside else self.dense
+        return Examples(self.X, dense, self.labels, self.w, order, self.plan.layer_sizes[-1])
+
+    @property
+    def outside(self) -> bool:
+        """Is the loss a function in Python?"""
+        return self.plan.own is not None and self.plan.own.dtype is None
+
+    def refuse_own(self, what: str) -> None:
+        """A ValueError if the loss is a function in Python: it knows whole batches, not examples."""
+        if self.outside:
+            raise ValueError(f"{what} needs the cost of each example; loss is {self.plan.own}, a function of a whole "
+                             "batch. A LowLevelCallable is called for each example")
+
+    def batch(self, first: int, last: int, order: NDArray[np.int64] | None = None) -> tuple[Any, Any]:
+        """(Y, w) of these examples for a loss in Python: copies, in the units of the caller."""
+        if order is None:
+            return self.dense[first:last].copy(), None if self.given is None else self.given[first:last].copy()
+        rows = order[first:last]
+        return self.dense.take(rows, axis=0), None if self.given is None else self.given.take(rows)
+
+    @cached_property
+    def given(self) -> Floats | None:
+        """The weights (m,) as they were given; None without."""
+        return None if self.w is None else self.w[:, 0] * self.w.dtype.type(self.scale)
 
     def in_units_of(self, unit: float, dtype: DTypeLike) -> Self:
         """The same examples with weights w / unit, without weights if all are 1 then. Kept for the next call.
@@ -107,7 +143,18 @@ class Data:
                                  f"{np.dtype(dtype).name}")
             other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (divided == 1).all() else divided)
             other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
+            other.given = self.given
         return self._other
+
+    @property
+    def plain(self) -> Self:
+        """The same examples for a network without label smoothing. Kept for the next call."""
+        if SMOOTHING not in self.plan.loss_parameters:
+            return self
+        if self._plain is None:
+            other = type(self).of(self.plan.plain, self.X, self.dense, self.labels, self.w)
+            other.scale, other.counts, other._made, self._plain = self.scale, self.counts, self._made, other
+        return self._plain
 
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
         """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or
@@ -123,11 +170,43 @@ class Data:
         self, theta: Floats, Delta: Floats, n_threads: Count | None = None, each: Doubles = sums.NO_COSTS,
     ) -> float:
         """Delta += the sum over the examples; returns the sum of their costs. See `sums.accumulate`."""
+        if self.outside:
+            return self._outside(theta, Delta, n_threads)
         return sums.accumulate(self.plan, theta, self.examples(), self.m, Delta, n_threads, each)
+
+    @property
+    def is_few(self) -> bool:
+        """May compiled code take all examples in one call?"""
+        return not self.outside and sums.are_few(self.plan, self.m)
+
+    def _outside(self, theta: Floats, Delta: Floats, n_threads: Count | None) -> float:
+        """`accumulate` for a loss in Python."""
+        assert self.plan.own is not None
+        examples, K, m = Examples(self.X), self.plan.layer_sizes[-1], self.m
+        kept = outside.room(self.plan, m, theta.dtype) if len(Delta) else None
+        z = outside.forward(self.plan, theta, examples, m, kept=kept, n_threads=n_threads)
+        cost, slopes = self.plan.own(z, *self.batch(0, m))
+        G = self.plan.own.slopes(slopes, m, K, theta.dtype)
+        if len(Delta):
+            into = Delta if self.scale == 1 else np.zeros_like(Delta)
+            outside.backward(self.plan, theta, examples, m, G, Delta=into, kept=kept, n_threads=n_threads)
+            if into is not Delta:
+                Delta += into / into.dtype.type(self.scale)
+        return cost / self.scale
+
+    def deltas(self, theta: Floats) -> list[Floats]:
+        """[delta(2), ..., delta(L)], each (m, s_l)."""
+        if not self.outside:
+            return sums.trace_back(self.plan, theta, self.examples(), self.m)
+        assert self.plan.own is not None
+        examples, K = Examples(self.X), self.plan.layer_sizes[-1]
+        z = outside.forward(self.plan, theta, examples, self.m)
+        G = self.plan.own.slopes(self.plan.own(z, *self.batch(0, self.m))[1], self.m, K, theta.dtype)
+        return sums.trace_back(self.plan, theta, examples, self.m, outside.back_through(self.plan, theta, examples, G))
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any:
         """J, or (J, D), by `sums.evaluator`; None if it does not take these examples or this theta."""
-        if not sums.are_few(self.plan, self.m):
+        if not self.is_few:
             return None
         if self._few is None or self._few[0] != theta.dtype:
             self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()
@@ -142,6 +221,8 @@ class Data:
 
     @cached_property
     def classes(self) -> Classes | None:
+        if self.plan.own is not None:
+            return classes.of_own(self.Y, self.plan)
         if self.labels is not None:
             return "labels"
         return "one_hot" if self.plan.output == "softmax" else classes.kind(self.Y, self.plan.lowest, self.plan.highest)
@@ -156,4 +237,7 @@ class Data:
         return float(right.sum() if self.w is None else self.w[right, 0].sum(dtype=np.float64))
 
     def _right(self, h: Floats) -> NDArray[np.bool_]:
-        return classes.right(h, self.Y, self.classes, classes.middle(self.plan.lowest, self.plan.highest))
+        Y = self.Y.reshape(len(h), -1) if self.classes in ("binary", "one_hot") else self.Y
+        if self.classes == "labels" and Y.ndim == 2:    # as a compiled loss reads them
+            Y = Y[:, 0]
+        return classes.right(h, Y, self.classes, classes.middle(self.plan.lowest, self.plan.highest))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _each
-from .._backprop import Examples
+from .._backprop import Crew, Examples
 from .._types import Count, Doubles, Floats
 from . import sums, threads
 from .data import Data
@@ -30,17 +30,17 @@ def _run(
     passes = plan.layer_sizes[-1] if what >= BY_THETA else 1
     operations = passes * sums.operations(plan, m)
     n, height = threads.members(n_threads, operations, threads.SHARED_SUM), sums.height(plan, max(m, 1), theta.dtype)
-    work = [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
-    spare = work if what == NORMS else [sums.aligned(height * plan.units, theta.dtype) for _ in range(n)]
-    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
+    cuts, none = sums.ranges(plan, 0, m, height), np.empty(0, theta.dtype)
+    with threads.Crew(n, plan.large and operations >= threads.LONG, kept=plan.kept) as crew:
+        n = min(crew.n, len(cuts) - 1)
+        work = crew.room("work", n * height * plan.units, theta.dtype, sums.aligned)
+        spare = work if what == NORMS else crew.room("spare", len(work), theta.dtype, sums.aligned)
 
-        def run(cut: tuple[int, int], member: int) -> None:
-            at, end = cut
-            while at < end and not crew.team.stopping:
-                at = _each.each(plan.code, theta, examples, at, end, work[member], spare[member], height, what, out,
-                                threads.SLICE, crew.team)
+        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+            return _each.each(plan.code, theta, examples, cuts, places, work, spare, height, what, out, threads.SLICE,
+                              team, n, apart)
 
-        crew.deal(run, sums.ranges(plan, 0, m, height))
+        sums.in_ranges(cuts, height, none, crew, n, n, go)
 
 
 def gradients(

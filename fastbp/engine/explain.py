@@ -93,3 +93,9 @@ def out_of_reach(a: NDArray[Any], plan: Layout) -> str:
         return regression
     K = int(a.max()) + 1
     return f"{regression}; for {K} classes with layer_sizes that end with {K} and output='softmax'"
+
+
+def has_diverged(J: list[float]) -> str:
+    """That J of the epochs has risen far."""
+    return (f"the training has diverged: J rose from {J[0]:.3g} in the first epoch to {J[-1]:.3g} in the last; a "
+            "smaller learning_rate or inputs scaled to about [-1, 1] may help")

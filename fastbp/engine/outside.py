@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from .. import _derivatives
-from .._backprop import Examples
+from .._backprop import Crew, Examples
 from .._types import Count, Floats
 from . import sums, threads
 from .plan import Plan
@@ -31,17 +31,9 @@ def room(plan: Plan, m: int, dtype: DTypeLike) -> Floats | None:
     return sums.aligned(size, dtype) if size * dtype.itemsize <= KEPT else None
 
 
-class _Works:
-    """The workspaces of a call: one of each member, or those that are kept."""
-
-    def __init__(self, plan: Plan, m: int, dtype: DTypeLike, n: int, kept: Floats | None) -> None:
-        self.kept, self.height = kept is not None, sums.height(plan, max(m, 1), dtype)
-        self._work: list[Any] = [sums.aligned(self.height * plan.units, np.dtype(dtype)) for _ in range(n)]
-        if kept is not None:
-            self._work = [kept] * n
-
-    def __getitem__(self, member: int) -> Floats:
-        return self._work[member]
+def _works(plan: Plan, height: int, dtype: DTypeLike, crew: threads.Crew, n: int, kept: Floats | None) -> Floats:
+    """A workspace of each of n members, or those that are kept."""
+    return crew.room("work", n * height * plan.units, np.dtype(dtype), sums.aligned) if kept is None else kept
 
 
 def forward(
@@ -52,20 +44,31 @@ def forward(
 
     kept : `room` for them, where the pass stays for `backward`
     """
-    z = np.empty((m, plan.layer_sizes[-1]), theta.dtype)
-    operations = sums.operations(plan, m) / 3
+    z, none = np.empty((m, plan.layer_sizes[-1]), theta.dtype), np.empty(0, theta.dtype)
+    operations, height = sums.operations(plan, m) / 3, sums.height(plan, max(m, 1), theta.dtype)
+    cuts = sums.ranges(plan, first, first + m, height)
     n = threads.members(n_threads, operations, threads.SHARED_SUM)
-    works = _Works(plan, m, theta.dtype, n, kept)
-    with threads.some(n, plan.large and operations >= threads.LONG) as crew:
+    with threads.Crew(n, plan.large and operations >= threads.LONG, kept=plan.kept) as crew:
+        n = min(crew.n, len(cuts) - 1)
+        work = _works(plan, height, theta.dtype, crew, n, kept)
 
-        def run(cut: tuple[int, int], member: int) -> None:
-            at, end = cut
-            while at < end and not crew.team.stopping:
-                at = _derivatives.forward(plan.code, theta, examples, first, at, end, works[member], works.height,
-                                          works.kept, z, threads.SLICE, crew.team)
+        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+            return _derivatives.forward(plan.code, theta, examples, cuts, places, work, height, kept is not None, z,
+                                        threads.SLICE, team, n, apart)
 
-        crew.deal(run, sums.ranges(plan, first, first + m, works.height))
+        sums.in_ranges(cuts, height, none, crew, n, n, go)
     return z
+
+
+def back_through(plan: Plan, theta: Floats, examples: Examples, G: Floats) -> Any:
+    """run(first, last, work) of `sums.trace_back` for delta(L) = G (m, K)."""
+    none, no_rows = np.empty(0, theta.dtype), np.empty((0, plan.layer_sizes[0]), theta.dtype)
+
+    def run(first: int, last: int, work: sums.Workspace) -> None:
+        _derivatives.backward(plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), work.height,
+                              work.block, work.height, False, G[first:last], False, none, none, no_rows, 1.0)
+
+    return run
 
 
 def backward(
@@ -79,14 +82,15 @@ def backward(
     kept : what `forward` was given; None runs the forward pass here. One backward pass uses it up.
     """
     rows = np.empty((0, plan.layer_sizes[0]), theta.dtype) if dX is None else dX
+    height = sums.height(plan, max(m, 1), theta.dtype)
+    cuts, run = sums.ranges(plan, first, first + m, height), sums.RUN * height
     n = threads.members(n_threads, sums.operations(plan, m), threads.SHARED_SUM)
-    works = _Works(plan, m, theta.dtype, n, kept)
-    with threads.some(n, plan.large and sums.operations(plan, m) >= threads.LONG) as crew:
+    with threads.Crew(n, plan.large and sums.operations(plan, m) >= threads.LONG, kept=plan.kept) as crew:
+        n = min(crew.n, len(cuts) - 1)
+        work = _works(plan, height, theta.dtype, crew, n, kept)
 
-        def sum_up(_: int, member: int, begin: int, end: int, into: Floats) -> int:
-            return _derivatives.backward(
-                plan.code, theta, examples, first, begin, end, works[member], works.height, works.kept, G, of_h, into,
-                rows, threads.SLICE, crew.team,
-            )
+        def go(places: NDArray[np.int64], others: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+            return _derivatives.backward(plan.code, theta, examples, cuts, places, run, work, height, kept is not None,
+                                         G, of_h, Delta, others, rows, threads.SLICE, team, n, apart)
 
-        sums.in_ranges(plan, first, first + m, works.height, Delta, crew, sum_up)
+        sums.in_ranges(cuts, run, Delta, crew, n, n, go)

@@ -3,35 +3,40 @@
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Self, SupportsIndex
+from typing import Any, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import _kernels, words
 from .._types import Number, Scalar
-from . import checks
+from . import checks, own, threads
+from .own import OwnLoss
 
 LOSS_OF = {"sigmoid": "cross_entropy", "softmax": "cross_entropy", "exp": "poisson"}  # any other: squared_error
 OUTPUT_OF = {"cross_entropy": "sigmoid", "poisson": "exp"}  # any other: identity
 BLAS_LIMIT = 2**31 - 2  # units of the largest layer: BLAS counts in 32 bits
 SMALLEST = float(np.finfo(np.float32).tiny)  # parameter of a loss: it must not vanish in float32
+SMOOTHING = "label_smoothing"
 CACHED = 2**18  # weights of a layer that the second-level cache holds; src/_backprop.pxd has the same number
 WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the second-level cache
 
 
-def _named(name: str, value: str, accepted: Collection[str]) -> str:
+def _named(name: str, value: Any, accepted: Collection[str]) -> str:
     """A name from a closed set; it may be spelled as elsewhere."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}; got {value!r}")
+        or_function = ", or a function f(z, Y, w)" if name == "loss" else ""
+        raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}{or_function}; got {value!r}")
     known = words.resolve(value, accepted, words.LOSSES if name == "loss" else words.FUNCTIONS)
     if known is None:
         raise ValueError(f"{name} is {value!r}; accepted are {', '.join(accepted)}")
     return known
 
 
-def pair(output: str | None, loss: str | None) -> tuple[str, str]:
+def pair(output: str | None, loss: Any) -> tuple[str, Any]:
     """(output, loss) of a network; where one is None, the other decides, and sigmoid + cross_entropy where both are."""
+    if own.of(loss) is not None:
+        return "identity" if output is None else output, loss
     if loss is None:
         if output is None:
             return "sigmoid", "cross_entropy"
@@ -52,8 +57,10 @@ class Plan:
     activations : tuple of str
         One for each hidden layer.
     output, loss : str
+        loss is "own" for a loss of the caller's own.
+    own : OwnLoss, or None
     loss_parameters : dict
-        Name and value of the loss's own parameter; empty if it has none.
+        Name and value of the loss's own parameter; empty if it has none, or no label smoothing.
     shapes : list of (rows, columns)
         Of Theta(1) .. Theta(L-1): (s_{l+1}, s_l + 1).
     offsets : list of int
@@ -64,11 +71,13 @@ class Plan:
         The same for the compiled core; src/_backprop.pxd describes its rows.
     units : int
         Values that one example needs in the workspace.
+    kept : Kept
+        The threads of this network's calls.
     """
 
     def __init__(
         self, layer_sizes: Iterable[SupportsIndex], activation: str | list[str] | tuple[str, ...], output: str,
-        loss: str, **parameters: Number | None,
+        loss: Any, **parameters: Number | None,
     ) -> None:
         self.layer_sizes = _sizes(layer_sizes)
         hidden = len(self.layer_sizes) - 2
@@ -81,11 +90,12 @@ class Plan:
             raise ValueError(f"activation has {len(names)} names; the network has {hidden} hidden layers")
         self.activations = tuple(_named("activation", name, _kernels.activations) for name in names)
         self.output = _named("output", output, _kernels.outputs)
-        self.loss = _named("loss", loss, _kernels.losses)
-        if (self.output, self.loss) not in _kernels.pairs:
+        self.own: OwnLoss | None = own.of(loss)
+        self.loss = "own" if self.own else _named("loss", loss, _kernels.losses)
+        if self.own is None and (self.output, self.loss) not in _kernels.pairs:
             accepted = ", ".join(f"{output} + {loss}" for output, loss in _kernels.pairs)
             raise ValueError(f"output {self.output!r} and loss {self.loss!r} do not go together; accepted: {accepted}")
-        self.loss_parameters = _parameters(self.loss, parameters)
+        self.loss_parameters = _parameters(self.loss, parameters) if self.own is None else _of_own(self.own, parameters)
         if self.output == "softmax" and self.layer_sizes[-1] < 2:
             raise ValueError("output 'softmax' needs at least 2 units; layer_sizes ends with 1")
 
@@ -94,12 +104,23 @@ class Plan:
         for rows, columns in self.shapes:
             self.offsets.append(self.offsets[-1] + rows * columns)
         self.lowest, self.highest = _kernels.outputs[self.output][1:]
+        self.kept = threads.Kept()
         self._encode(())
 
     def dropping(self, rates: Sequence[float]) -> Self:
         """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
         plan = copy.copy(self)
         plan._encode(rates)
+        return plan
+
+    @property
+    def plain(self) -> Self:
+        """The same network without label smoothing, as evaluations see it."""
+        if SMOOTHING not in self.loss_parameters:
+            return self
+        plan = copy.copy(self)
+        plan.loss_parameters = {}
+        plan._encode(self.dropout)
         return plan
 
     def set_masks(self, seed: int, step: int, first: int = 0) -> None:
@@ -109,9 +130,12 @@ class Plan:
     def check_same(self, other: "Plan") -> None:
         """Raise a ValueError that names the difference if both describe different networks; dropout does not count."""
         for name in ("layer_sizes", "activations", "output", "loss", "loss_parameters"):
-            own, others = getattr(self, name), getattr(other, name)
-            if own != others:
-                raise ValueError(f"data was made by a network with {name} {others!r}; this one has {own!r}")
+            mine, others = getattr(self, name), getattr(other, name)
+            if mine != others:
+                raise ValueError(f"data was made by a network with {name} {others!r}; this one has {mine!r}")
+        if self.own != other.own:
+            raise ValueError(f"data was made by a network with the loss {other.own!r} of its owner; this one has "
+                             f"another, {self.own!r}")
 
     @property
     def large(self) -> bool:
@@ -154,8 +178,17 @@ class Plan:
             for l, rate in enumerate(dropout[1:], 1):
                 if rate:
                     code[9, l] = take(self.layer_sizes[l])
-        code[7, :3] = _kernels.losses[self.loss][0], take(self.layer_sizes[-1]), take(1)
+        code[7, :3] = self._loss_code(), take(self.layer_sizes[-1]), take(1)
         self.units = at
+
+    def _loss_code(self) -> int:
+        """The number of the loss for the compiled core; behind the built-in ones come those of a caller's own."""
+        if self.own is None:
+            code: int = _kernels.losses[self.loss][0]
+            return code
+        self.code[5:7, -1] = self.own.address, self.own.user
+        kinds = [dtype.name for dtype in own.DTYPES.values()]
+        return len(_kernels.losses) + (len(kinds) if self.own.dtype is None else kinds.index(self.own.dtype.name))
 
     def block(self, m: int, itemsize: int, panel: int, units: int | None = None) -> int:
         """Examples of a block, a multiple of a panel: as many as the workspace holds in cache, between 64 and 512; 512
@@ -172,15 +205,26 @@ class Plan:
         )
 
 
+def _of_own(loss: OwnLoss, given: Mapping[str, Number | None]) -> dict[str, float]:
+    """The parameters of a caller's own loss; those that are given must be the same."""
+    if any(value is not None for value in given.values()) and given != loss.parameters:
+        _parameters("own", {name: value for name, value in given.items() if value != loss.parameters.get(name)})
+    return dict(loss.parameters)
+
+
 def _parameters(loss: str, given: Mapping[str, Number | None]) -> dict[str, float]:
     """The parameter of the loss by name, {} if it has none; None means the usual value."""
-    _, name, usual, below = _kernels.losses[loss]
+    _, name, usual, below = _kernels.losses.get(loss, (0, None, 0, 0))
     for other, value in given.items():
         if value is not None and other != name:
-            raise ValueError(f"{other} is {value!r}, but the loss {loss!r} has no such parameter")
+            which = "a loss of your own" if loss == "own" else f"the loss {loss!r}"
+            raise ValueError(f"{other} is {value!r}, but {which} has no such parameter")
     if name is None:
         return {}
     value = given.get(name)
+    if name == SMOOTHING:
+        smoothing = 0.0 if value is None else checks.number(value, name, high=below)
+        return {name: smoothing} if smoothing else {}
     return {name: usual if value is None else checks.number(value, name, low=SMALLEST, high=below)}
 
 

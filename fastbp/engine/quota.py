@@ -4,16 +4,27 @@ In a container with a limit these are fewer than the machine has.
 """
 
 import math
+import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path; no controllers in version 2
+RENEWED = 1.0  # seconds after which it is read again: somebody may change the limit of a container that runs
+
+_known = -math.inf, math.inf    # when it was read, what it was
 
 
-@cache
 def processors() -> float:
+    """`smallest`, as it was at most a second ago."""
+    global _known
+    now = time.monotonic()
+    if now >= _known[0] + RENEWED:
+        _known = now, smallest()
+    return _known[1]
+
+
+def smallest() -> float:
     """The smallest quota of the process's groups and of those around them; infinite if none has one."""
     return min((quota(folder) for folder in _folders()), default=math.inf)
 

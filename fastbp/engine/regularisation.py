@@ -96,10 +96,10 @@ class Regularisation:
         self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0, divisor: float | None = None,
         free: NDArray[np.bool_] | None = None,
     ) -> Floats:
-        """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), in place of Delta, clipped.
+        """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), in place of Delta.
 
-        D is 0 where theta is not free. n is the divisor, m if it is None. Weights of examples, and so m and the
-        divisor, are in units of scale.
+        `clip` comes after it. D is 0 where theta is not free. n is the divisor, m if it is None. Weights of examples,
+        and so m and the divisor, are in units of scale.
         """
         Delta /= m if divisor is None else divisor
         for c, D, Theta in zip(self.coefficients(m * scale), plan.views(Delta), plan.views(theta), strict=True):
@@ -109,13 +109,17 @@ class Regularisation:
                 D[:, 1:] += Theta.dtype.type(self.l1) * np.sign(Theta[:, 1:])
         if free is not None:
             Delta[~free] = 0
-        if self.clip_value < inf:
-            np.clip(Delta, -self.clip_value, self.clip_value, out=Delta)
-        if self.clip_norm < inf:
-            norm = float(np.sqrt(np.sum(np.square(Delta, dtype=np.float64))))
-            if norm > self.clip_norm:
-                Delta *= Delta.dtype.type(self.clip_norm / norm)
         return Delta
+
+    def clip(self, D: Floats) -> Floats:
+        """D, clipped in place."""
+        if self.clip_value < inf:
+            np.clip(D, -self.clip_value, self.clip_value, out=D)
+        if self.clip_norm < inf:
+            norm = float(np.sqrt(np.sum(np.square(D, dtype=np.float64))))
+            if norm > self.clip_norm:
+                D *= D.dtype.type(self.clip_norm / norm)
+        return D
 
 
 # The check of each setting that may change between steps.

@@ -3,8 +3,8 @@
 The members of a crew take the ranges; a range is summed block by block.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import blas, threads
 from .plan import Plan
-from .threads import Crew
+from .threads import Alone, Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
 FEW = 1e7  # floating-point operations up to which a call neither gives up the GIL nor gains by a second thread
@@ -24,12 +24,13 @@ LOWEST = 64  # examples: the full height of a block is at least so many
 BLOCKS = 4  # the fewest blocks of a range, if there are several
 MANY = 2**40  # examples: more than any block has
 RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
+EVEN = 1.15  # places for ranges over ranges: at more, members work on each block together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NO_COSTS = np.empty(0)
 
 
 class Workspace:
-    """The buffers of one member of a crew: a block of examples, the costs of its panels."""
+    """A block of examples, and the costs of its panels."""
 
     def __init__(self, plan: Plan, m: int, dtype: DTypeLike) -> None:
         dtype = np.dtype(dtype)
@@ -61,12 +62,11 @@ def _long(plan: Plan, m: int) -> bool:
     return plan.large and operations(plan, m) >= threads.LONG
 
 
-def ranges(plan: Plan, first: int, last: int, height: int) -> list[tuple[int, int]]:
-    """The examples first .. last in ranges of whole blocks; their number depends on the sizes alone."""
+def ranges(plan: Plan, first: int, last: int, height: int) -> NDArray[np.int64]:
+    """Where the examples first .. last are cut into ranges of whole blocks; their number depends on the sizes alone."""
     blocks = -(-(last - first) // height)
     n = max(1, min(RANGES, blocks // BLOCKS, RANGE_MEMORY // plan.n_parameters))
-    cuts = [min(last, first + height * (blocks * i // n)) for i in range(n + 1)]
-    return list(pairwise(cuts))
+    return np.array([min(last, first + height * (blocks * i // n)) for i in range(n + 1)])
 
 
 def accumulate(
@@ -78,58 +78,65 @@ def accumulate(
     each : (panels,), receives the costs of each panel of examples.
     """
     n = threads.members(n_threads, operations(plan, m), threads.SHARED_SUM)
-    with threads.Crew(n, apart=_long(plan, m)) as crew:
-        work = [Workspace(plan, m, theta.dtype) for _ in range(n)]
-        return accumulate_range(plan, theta, examples, 0, m, work, Delta, crew, each)
+    with threads.Crew(n, _long(plan, m), kept=plan.kept) as crew:
+        return accumulate_range(plan, theta, examples, 0, m, height(plan, m, theta.dtype), Delta, crew, each)
 
 
 def accumulate_range(
-    plan: Plan, theta: Floats, examples: Examples, first: int, last: int, work: Sequence[Workspace], Delta: Floats,
-    crew: Crew = threads.ALONE, each: Doubles = NO_COSTS,
+    plan: Plan, theta: Floats, examples: Examples, first: int, last: int, height: int, Delta: Floats,
+    crew: Crew | Alone = threads.ALONE, each: Doubles = NO_COSTS,
 ) -> float:
-    """The same over the examples first .. last, by a crew with a workspace for each member.
+    """The same over the examples first .. last by a crew, in blocks of this height.
 
-    Any free member takes the next range; the sums of the ranges are added in their order.
+    Any free member takes the next range; the sums of the ranges are added in their order. If there are too few ranges
+    for the members, all work on each block together, unless that has been slower.
     """
-    costs = [0.0] * RANGES
+    cuts, run, (_, n, _) = ranges(plan, first, last, height), RUN * height, crew.who
+    R = len(cuts) - 1
+    choice = _choice(plan, R, n, operations(plan, last - first))
+    meet, begun = choice is not None and choice.next()[0] > 1, time.perf_counter()
+    n = n if meet else min(n, R)
+    seats, panels = 1 if meet else n, height // _backprop.panel(theta)
+    costs = np.zeros(R)
+    work = crew.room("work", seats * height * plan.units, theta.dtype, aligned)
+    of_panels = crew.room("costs", seats * panels, costs.dtype, np.empty)
 
-    def sum_up(i: int, member: int, begin: int, end: int, into: Floats) -> int:
-        own = work[member]
-        costs[i], done = _backprop.accumulate(
-            plan.code, theta, examples, begin, end, own.block, own.height, own.costs, each, into, costs[i],
-            threads.SLICE, crew.team,
+    def go(places: NDArray[np.int64], others: Floats, team: _backprop.Crew | None, n: int, apart: bool) -> bool:
+        return _backprop.accumulate(
+            plan.code, theta, examples, cuts, places, costs, run, work, height, of_panels, each, Delta, others,
+            threads.SLICE, team, n, meet, apart,
         )
-        return done
 
-    in_ranges(plan, first, last, work[0].height, Delta, crew, sum_up)
-    return sum(costs)
+    in_ranges(cuts, run, Delta, crew, n, seats, go)
+    if choice is not None:
+        choice.took(crew.n if meet else 1, 1, time.perf_counter() - begun)
+    return sum(costs.tolist())
 
 
 def in_ranges(
-    plan: Plan, first: int, last: int, height: int, Delta: Floats, crew: Crew,
-    sum_up: Callable[[int, int, int, int, Floats], int],
+    cuts: NDArray[np.int64], run: int, Delta: Floats, crew: Crew | Alone, n: int, seats: int,
+    go: Callable[[NDArray[np.int64], Floats, _backprop.Crew | None, int, bool], bool],
 ) -> None:
-    """Delta += the sum over the examples first .. last, in the order that the sizes alone decide.
+    """Work through ranges of examples, by n members in so many seats; Delta may be empty.
 
-    sum_up(i, member, begin, end, into) works for range i: into += the sum over the examples begin .. end, or over the
-    first ones of them; returns the first one not done. Delta may be empty.
+    go(places, others, threads, members, apart) goes on for a moment in compiled code; True when all is done. others is
+    the room for the Deltas of the other ranges and, if one is longer than `run` examples, of the run of each seat.
     """
-    cuts, run = ranges(plan, first, last, height), RUN * height
-    Deltas = [Delta] + [np.zeros_like(Delta) for _ in cuts[1:]]
+    places, others = np.array([[-1, 0]] * seats), 0
+    if len(Delta):
+        others = (len(cuts) - 2 + seats * bool(max(np.diff(cuts)) > run)) * _backprop.spaced(len(Delta))
+    Deltas = crew.room("Deltas", others, Delta.dtype, aligned)
+    complete = False
+    while not complete:
+        team, most, apart = crew.who
+        complete = go(places, Deltas, team, min(n, most), apart)
 
-    def sum_range(i: int, member: int) -> None:
-        (begin, end), into = cuts[i], Deltas[i]
-        at, partial = begin, np.zeros_like(Delta) if end - begin > run else into
-        while at < end and not crew.team.stopping:
-            stop = min(at - (at - begin) % run + run, end)      # the end of the current run
-            at = sum_up(i, member, at, stop, partial)
-            if at == stop and partial is not into:
-                into += partial
-                partial[:] = 0
 
-    crew.deal(sum_range, range(len(cuts)))
-    for other in Deltas[1:]:
-        Delta += other
+def _choice(plan: Plan, R: int, n: int, operations: float) -> threads.Choice | None:
+    """Who sums: all members each block together, or (1) each its own ranges. None if these are as many as needed."""
+    if n == 1 or operations < threads.SHARED_SUM or -(-R // n) * n <= EVEN * R:
+        return None
+    return plan.kept.choice("sum", n, operations)
 
 
 def accumulate_per_example(plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats) -> float:
@@ -151,14 +158,13 @@ def predict(
     examples, m = _backprop.Examples(X, order=order), len(out)
     work = Workspace(plan, m, theta.dtype)
 
-    def predict_all(first: int, _: int) -> None:
-        while first < m and not crew.team.stopping:
+    first = 0
+    with threads.Crew(1, apart=True, kept=plan.kept) if _long(plan, m) else threads.ALONE as crew:
+        while first < m:
+            team, _, apart = crew.who
             first = _backprop.predict(
-                plan.code, theta, examples, first, m, work.block, work.height, out, threads.SLICE, crew.team
+                plan.code, theta, examples, first, m, work.block, work.height, out, threads.SLICE, team, apart
             )
-
-    with threads.Crew(1, apart=True) if _long(plan, m) else threads.ALONE as crew:
-        crew.deal(predict_all, [0])
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
@@ -179,8 +185,10 @@ def evaluator(plan: Plan, dtype: DTypeLike) -> _calls.Evaluator:
     dtype = np.dtype(dtype)
     full = height(plan, MANY, dtype)
     most = min(int(FEW / operations(plan, 1)), (2 * BLOCKS - 1) * full) if are_few(plan, 1) else 0
+    # an own loss has targets of its own: none are in this range
+    lowest, highest = (plan.lowest, plan.highest) if plan.own is None else (np.inf, -np.inf)
     return _calls.Evaluator(
-        plan.code, dtype, most, full, plan.lowest, plan.highest,
+        plan.code, dtype, most, full, lowest, highest,
         (plan.output, plan.loss) == ("softmax", "cross_entropy"), plan.output == "softmax", np.ndarray, np.empty,
     )
 
@@ -196,20 +204,31 @@ def trace(plan: Plan, theta: Floats, X: NDArray[np.generic]) -> list[Floats]:
     for first in range(0, len(X), work.height):
         last = min(first + work.height, len(X))
         _backprop.predict(
-            plan.code, theta, examples, first, last, work.block, work.height, layers[-1], 1.0, threads.ALONE.team
+            plan.code, theta, examples, first, last, work.block, work.height, layers[-1], 1.0
         )
         for l in range(hidden):
             _backprop.layer(plan.code[3, l + 1], work.block, work.height, layers[l][first:last])
     return layers
 
 
-def trace_back(plan: Plan, theta: Floats, examples: Examples, m: int) -> list[Floats]:
-    """[delta(2), ..., delta(L)], each (m, s_l)."""
+def trace_back(
+    plan: Plan, theta: Floats, examples: Examples, m: int, run: Callable[[int, int, Workspace], object] | None = None,
+) -> list[Floats]:
+    """[delta(2), ..., delta(L)], each (m, s_l).
+
+    run(first, last, work) leaves them in the workspace; None: by the loss of the plan.
+    """
     layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
-    Delta, work = np.zeros_like(theta), Workspace(plan, m, theta.dtype)
+    Delta, work, room = np.zeros_like(theta), Workspace(plan, m, theta.dtype), np.empty(0, theta.dtype)
     for first in range(0, m, work.height):
         last = min(first + work.height, m)
-        accumulate_range(plan, theta, examples, first, last, [work], Delta)
+        if run is None:
+            _backprop.accumulate(
+                plan.code, theta, examples, np.array([first, last]), np.array([[-1, 0]]), np.zeros(1), m,
+                work.block, work.height, work.costs, NO_COSTS, Delta, room, 1.0,
+            )
+        else:
+            run(first, last, work)
         for l, layer in enumerate(layers, 1):
             _backprop.layer(plan.code[5, l], work.block, work.height, layer[first:last])
     return layers

@@ -1,42 +1,44 @@
 """The work is done by the calling thread, or by a crew of threads.
 
-The number of threads never changes a bit. Each training owns its crew: two trainings that shared one, each waiting for
-its own members, would wait for ever. Only the calling thread receives signals. It hands a whole job over and waits, so
-that Ctrl-C can never cut a job between two members.
+The number of threads never changes a bit. Crews live on between calls: their threads spin for a moment, then sleep. A
+call borrows one for itself: two trainings that shared one, each waiting for its own members, would wait for ever. Only
+the calling thread runs Python and receives signals. It works as a member, in compiled calls of about 20 ms, so that
+Ctrl-C can never cut a job between two members.
 """
 
-import contextlib
 import os
 import time
-from _thread import start_new_thread  # a Thread object would cost more, and swallow a Ctrl-C while it is collected
-from collections import deque
-from collections.abc import Callable, Iterable
-from functools import partial
-from queue import SimpleQueue
-from threading import Lock
+import weakref
+from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from .._backprop import Team, lead
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _backprop
 from .._types import Count
 from . import checks, quota
 
 Result = TypeVar("Result", bound=tuple[Any, ...])
-Task = TypeVar("Task")
+Make = Callable[[int, np.dtype[Any]], NDArray[Any]]
 
-# Floating-point operations from which a second thread pays, measured on two cores: of a step; of a call whose members
-# meet at barriers, and of one whose members sum on their own (both start their crew first).
+# Floating-point operations from which a second thread pays, measured on two cores: of a step; of all steps of a call;
+# of a sum over examples.
 SHARED = 2e6
-SHARED_CALL = 5e8
-SHARED_SUM = 1e8
-LONG = 1e8  # operations of a step that would delay Ctrl-C too much in the calling thread
+SHARED_CALL = 2e7
+SHARED_SUM = 2e7
+LONG = 4e8  # operations of a step that would delay Ctrl-C too much in the calling thread
 SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
-# Seconds that the calling thread works before it starts a crew that meets at barriers. A step of members that wait for
-# a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their last product.
-ALONE_FIRST = 0.05
+# Seconds that the calling thread works before the members of a crew meet at barriers for the first time. A step of
+# members that wait for a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their product.
+ALONE_FIRST = 0.005
 TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
 TERM = 1.0  # seconds that the faster number then works, at most
-SHARE = 0.05  # part of all working time for trials: the loss if the other is always slower
+TRIALS = 0.05  # part of all working time for trials: the loss if the other is always slower
+CREWS = 4  # crews that are kept between calls, at most
+KEPT = 2**24  # bytes of an array that is kept between calls, at most
+CHOICES = 8  # kinds of work of which is kept who was the faster
 
 
 def cores() -> int:
@@ -47,51 +49,15 @@ def cores() -> int:
 
 def members(n_threads: Count | None, operations: float, least: float = SHARED) -> int:
     """The number of threads for so many floating-point operations, at most n_threads."""
-    limit = cores() if n_threads is None else min(cores(), checks.count(n_threads, "n_threads"))
-    return limit if operations >= least else 1
-
-
-def spread(member: int) -> None:
-    """Move the calling thread to the processor of this member; the system may then move it on.
-
-    The system may put a woken thread on the processor of the one that woke it, and leave it there for milliseconds. Two
-    members that meet at barriers would then take turns on one processor while another is idle.
-    """
-    allowed = sorted(_allowed())
-    with contextlib.suppress(OSError):
-        if len(allowed) > 1:
-            os.sched_setaffinity(0, {allowed[(os.getpid() + member) % len(allowed)]})
-            os.sched_setaffinity(0, allowed)
+    limit = None if n_threads is None else checks.count(n_threads, "n_threads")
+    if operations < least or limit == 1:
+        return 1
+    return cores() if limit is None else min(cores(), limit)
 
 
 def _allowed() -> set[int]:
     """The processors that the calling thread may run on; empty if the system does not tell."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-
-
-class _Job:
-    """A call that another thread makes; its result, or its exception."""
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self._running = Lock()
-        self._running.acquire()
-        self.finished = self._running.acquire   # waits for the end of `run`
-
-    def run(self) -> None:
-        try:
-            self.result = self.function()
-        except BaseException as error:
-            self.error = error
-        self._running.release()
-
-
-def _work(inbox: SimpleQueue[_Job | None]) -> None:
-    """Run the jobs of an inbox one after the other, until it gives None."""
-    while (job := inbox.get()) is not None:
-        job.run()
 
 
 class Choice:
@@ -125,7 +91,7 @@ class Choice:
             return self.now, max(LEAST, min(self._due - self._worked, TERM / 20))
         if self.other > 1 and not self._settled:
             return self.other, SETTLE
-        return self.other, max(LEAST, min(TRIAL, SHARE * self._worked))
+        return self.other, max(LEAST, min(TRIAL, TRIALS * self._worked))
 
     def took(self, n: int, steps: float, seconds: float) -> None:
         """Learn that n members took so many seconds for so many steps."""
@@ -142,146 +108,192 @@ class Choice:
         if steps * self._seconds > self._steps * seconds:
             self.now, self.other = self.other, self.now
             self._rate = self._steps / self._seconds
-        self._rest = self._worked + (self._settled + seconds) / SHARE
+        self._rest = self._worked + (self._settled + seconds) / TRIALS
         self._due = max(self._rest, self._worked + min(TERM, self._worked))
         self._steps, self._seconds, self._settled = 0, 0.0, 0.0
 
 
+class Hands:
+    """Threads with the arrays in which they work; one call has them at a time."""
+
+    def __init__(self) -> None:
+        self.threads = _backprop.Crew()
+        self._allowed: set[int] | None = None   # processors of its threads; None: it has none yet
+        self._rooms: dict[str, NDArray[Any]] = {}
+
+    def reach(self, n: int) -> int:
+        """Start threads until there are n, or as many as the system grants; returns their number."""
+        if n and self._allowed is None:
+            self._allowed = _allowed()
+        return min(n, self.threads.reach(n))
+
+    def fit(self) -> bool:
+        """Are the threads in this process, and may they run where the calling thread may?"""
+        return self.threads.here and (self._allowed is None or self._allowed == _allowed())
+
+    def room(self, name: str, n: int, dtype: np.dtype[Any], make: Make) -> NDArray[Any]:
+        """An array of n values, with any content; kept under this name for the next call that asks for the same."""
+        array = self._rooms.get(name)
+        if array is None or len(array) != n or array.dtype != dtype:
+            array = make(n, dtype)
+            self._rooms.pop(name, None)
+            if array.nbytes <= KEPT:
+                self._rooms[name] = array
+        return array
+
+
+class Pool:
+    """The hands that no call has. The networks that have used one own it together: it goes with the last of them."""
+
+    def __init__(self) -> None:
+        self._free: list[Hands] = []
+
+    def take(self) -> Hands:
+        """Hands for one call."""
+        while True:
+            try:
+                hands = self._free.pop()
+            except IndexError:
+                return Hands()
+            if hands.fit():
+                return hands
+
+    def put_back(self, hands: Hands) -> None:
+        """Keep them for the next call, unless there are enough."""
+        if len(self._free) < CREWS:
+            self._free.append(hands)
+
+
+_pool: weakref.ref[Pool] | None = None
+
+
+def _forget_pool() -> None:
+    """In a forked child: the threads stayed with the parent"""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that cannot fork have none)
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+class Kept:
+    """What the calls of a network keep between them: the pool, and which number of members was the faster."""
+
+    def __init__(self) -> None:
+        self._pool: Pool | None = None
+        self._choices: dict[tuple[str, int, float], Choice] = {}
+
+    @property
+    def pool(self) -> Pool:
+        """The one pool of this process."""
+        global _pool
+        found = None if _pool is None else _pool()
+        if found is None:
+            found = Pool()
+            _pool = weakref.ref(found)
+        self._pool = found
+        return found
+
+    def choice(self, work: str, n: int, operations: float) -> Choice:
+        """Who does this work of so many operations together, n or one."""
+        if len(self._choices) > CHOICES:
+            self._choices.clear()
+        alone = 0.0 if operations >= SHARED_SUM else ALONE_FIRST
+        return self._choices.setdefault((work, n, operations), Choice(n, alone))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """A copy begins with nothing."""
+        return type(self), ()
+
+
 class Crew:
-    """n threads, or the calling thread itself.
+    """n members for one call: the calling thread and n - 1 others.
 
     Parameters
     ----------
     n : int
         Members; fewer if the system grants no more threads.
     apart : bool
-        Keep the calling thread free to receive Ctrl-C, even with one member: for long steps.
-    alone : float
-        Seconds that one member works in step before more are tried; no thread is started until then, unless apart.
+        Keep the calling thread out of the work, free to receive Ctrl-C, even with one member: for long steps.
+    choice : Choice, optional
+        Decides whether all members or one take steps together; its own if there is none.
+    kept : Kept, optional
+        Where the threads come from and go to; without it they begin and end with the crew.
     """
 
-    def __init__(self, n: int = 1, apart: bool = False, alone: float = 0.0) -> None:
-        self.team = Team(1)     # of members that work on their own: its stop is a stop for all of them
-        self.n = n
-        self._apart, self._alone = apart, alone
-        self._process = os.getpid()
-        self._processors = len(_allowed())
-        self._members: list[SimpleQueue[_Job | None]] = []      # their inboxes
-        self._choice: Choice | None = None
-        if alone == 0 or apart:
-            self._start()
+    def __init__(self, n: int = 1, apart: bool = False, choice: Choice | None = None, kept: Kept | None = None) -> None:
+        self._pool = None if kept is None else kept.pool
+        self._hands = Hands() if self._pool is None else self._pool.take()
+        threads = self._hands.reach(n if apart else n - 1)
+        self.apart = apart and threads > 0
+        self.n = threads if self.apart else threads + 1
+        self._choice = choice
 
-    def _start(self) -> None:
-        """Start a thread for each member."""
-        for _ in range(self.n if self.n > 1 or self._apart else 0):
-            self._members.append(SimpleQueue())
-            try:
-                start_new_thread(_work, (self._members[-1],))
-            except RuntimeError:    # the system grants no more threads
-                self._members.pop()
-                break
-        self.n = max(1, len(self._members))
+    @property
+    def who(self) -> tuple[_backprop.Crew | None, int, bool]:
+        """(threads, members, apart) for a compiled call; in a forked child the caller alone."""
+        if not self._hands.threads.here:
+            self.n, self.apart = 1, False
+            return None, 1, False
+        return self._hands.threads, self.n, self.apart
 
-    def in_step(self, loop: Callable[[float, Team, int], Result]) -> Result:
-        """loop(budget, team, member) by members that meet at barriers; returns its (…, steps done).
+    def room(self, name: str, n: int, dtype: np.dtype[Any], make: Make) -> NDArray[Any]:
+        """`Hands.room`"""
+        return self._hands.room(name, n, dtype, make)
 
-        `Choice` decides their number; the bits are the same.
+    def in_step(self, loop: Callable[[float, Any, int, bool], Result]) -> Result:
+        """loop(budget, threads, members, apart) by members that meet at barriers; returns its (…, steps done).
+
+        The choice decides their number; the bits are the same.
         """
-        if self.n == 1 and not self._apart:
-            return loop(SLICE, Team(1), 0)
+        threads, n, apart = self.who
+        if n == 1:
+            return loop(SLICE, threads, n, apart)
         if self._choice is None:
-            self._choice = Choice(self.n, self._alone)
+            self._choice = Choice(n, 0.0)
         n, budget = self._choice.next()
-        here = n == 1 and not self._apart       # in the calling thread
-        if not here and not self._here():
-            return loop(SLICE, Team(1), 0)
-        n, begun, team = min(n, self.n), time.perf_counter(), Team(n)
-        spreads = n > 1 and (self._choice.trying or n >= self._processors)
-
-        def part(member: int) -> Result:
-            try:
-                if spreads:
-                    spread(member)
-                return loop(budget, team, member)
-            except BaseException:
-                team.abandon()      # the others no longer wait for this member at the barrier
-                raise
-
-        if here:
-            result = loop(min(budget, SLICE), team, 0)
-        else:
-            result = self._lead(lambda: self._by_all(part, n), team.want_stop)
+        begun = time.perf_counter()
+        result = loop(min(budget, SLICE), threads, min(n, self.n), apart)
         self._choice.took(n, result[-1], time.perf_counter() - begun)
         return result
-
-    def deal(self, work: Callable[[Task, int], object], tasks: Iterable[Task]) -> None:
-        """work(task, member) for each task, by any free member; long work must look at `team.stopping`."""
-        queue = deque(tasks)
-
-        def part(member: int) -> None:
-            while not self.team.stopping:
-                try:
-                    task = queue.popleft()
-                except IndexError:
-                    return
-                work(task, member)
-
-        if not self._here():
-            part(0)
-        else:
-            self.team = Team(1)
-            self._lead(lambda: self._by_all(part, self.n), self.team.want_stop)
-
-    def _here(self) -> list[SimpleQueue[_Job | None]]:
-        """The members, started if necessary; none in a forked child, since they stayed with the parent."""
-        if self._process != os.getpid():
-            self._members, self.n, self._apart = [], 1, False
-        elif not self._members:
-            self._start()
-        return self._members
-
-    def _by_all(self, part: Callable[[int], Any], n: int) -> Any:
-        """part(member) by members 0 .. n - 1, called in the thread of member 0; returns the result of member 0."""
-        others = [_Job(partial(part, member)) for member in range(1, n)]
-        for job, member in zip(others, self._members[1:n], strict=True):
-            member.put(job)
-        own = _Job(lambda: part(0))
-        own.run()
-        for job in others:
-            job.finished()
-        for job in (own, *others):
-            if job.error is not None:
-                raise job.error
-        return own.result
-
-    def _lead(self, function: Callable[[], Any], stop: Callable[[], None]) -> Any:
-        """function() in the thread of member 0; Ctrl-C here calls stop() and waits for the end of function()."""
-        job = _Job(function)
-        lead(self._members[0].put, job, job.finished, stop)
-        if job.error is not None:
-            raise job.error
-        return job.result
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.__del__()
-
-    def __del__(self) -> None:  # even if Ctrl-C came before `with` was entered
-        for member in getattr(self, "_members", ()):
-            member.put(None)
-
-
-ALONE = Crew()
+        """From now on the calling thread is alone."""
+        hands, self._hands, self.n, self.apart = self._hands, Hands(), 1, False
+        if self._pool is not None:
+            self._pool.put_back(hands)
 
 
-def some(n: int, apart: bool) -> Crew:
-    """A crew of n for one call; without threads where none is needed."""
-    return Crew(n, apart) if n > 1 or apart else ALONE
+class Alone:
+    """The calling thread, without a crew; it may be used in several threads at once."""
+
+    n, apart, who = 1, False, (None, 1, False)
+
+    def room(self, name: str, n: int, dtype: np.dtype[Any], make: Make) -> NDArray[Any]:
+        """A new array."""
+        return make(n, dtype)
+
+    def in_step(self, loop: Callable[[float, Any, int, bool], Result]) -> Result:
+        """`Crew.in_step`"""
+        return loop(SLICE, None, 1, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back."""
 
 
-def crew(n_threads: Count | None, operations: float, steps: float) -> Crew:
+ALONE = Alone()
+
+
+def crew(kept: Kept, n_threads: Count | None, operations: float, steps: float) -> Crew:
     """The crew for steps of so many floating-point operations each."""
     n = members(n_threads, operations)
-    return Crew(n if operations * steps >= SHARED_CALL else 1, apart=operations >= LONG, alone=ALONE_FIRST)
+    if operations * steps < SHARED_CALL:
+        n = 1
+    return Crew(n, operations >= LONG, kept.choice("step", n, operations) if n > 1 else None, kept)

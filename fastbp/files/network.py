@@ -1,15 +1,18 @@
 """Save and load a network, alone or with the state of its training. `files.container` writes the bytes."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from .._types import Arrays, Path, State
+from .._types import Arrays, Loss, Path, State
+from ..engine import own
 from ..network import STATE, Network
-from . import container
+from . import added, container
 from .strict_json import FormatError
 
 # The kinds of files: the fields of version 1 beside kind, version and network, and those that version 2 adds.
+# Version 2 also has `added`, if it needs any of the fields of added.py.
 KINDS: dict[str, tuple[set[str], set[str]]] = {
     "network": (set(), set()),
     "trainer": ({"optimizer", "state", "settings", "dropout", "notes"}, {"mean_weight"}),
@@ -17,18 +20,23 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
                  {"mean_weight"}),
 }
 SETTINGS = STATE - {"theta"}
+# Kinds of files that hold more than networks: (whose they are, to a file, from a file).
+OTHERS: dict[
+    str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]
+] = {}
 
 
-def save(path: Path, net: Network) -> None:
+def save(path: Path, net: Any) -> None:
     """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
-    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta.
+    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. Of a fitted estimator of
+    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need.
 
     Parameters
     ----------
     path : str, bytes or os.PathLike
         An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
-    net : Network
+    net : Network, or a fitted estimator
 
     Raises
     ------
@@ -50,14 +58,27 @@ def save(path: Path, net: Network) -> None:
     >>> fastbp.load("iris.fastbp")
     Network([4, 8, 3], activation=['sigmoid'], output='softmax', loss='cross_entropy', dtype=float64)
     """
+    for is_its_own, to_file, _ in OTHERS.values():
+        if is_its_own(net):
+            container.write(path, *to_file(net))
+            return
     if not isinstance(net, Network):
         raise TypeError(f"net must be a fastbp.Network; got {net!r}")
     arrays, settings = pack(net)
-    container.write(path, arrays, {**kind("network"), "network": settings})
+    container.write(path, arrays, {**kind("network", net, arrays), "network": settings})
 
 
-def load(path: Path) -> Network:
-    """The network in a file of `save`, of `Trainer.save` or of a training's checkpoint. Reading executes nothing.
+def load(path: Path, *, loss: Loss | None = None) -> Any:
+    """The network, or the estimator, in a file of `save`, of `Trainer.save` or of a training's checkpoint.
+
+    Reading executes nothing.
+
+    Parameters
+    ----------
+    path : str, bytes or os.PathLike
+    loss : function, optional
+        The loss of the network, if it is one of your own: files keep its importable name and its parameters (those of a
+        functools.partial), not the function. Without it the network predicts, but has no cost.
 
     Raises
     ------
@@ -69,46 +90,72 @@ def load(path: Path) -> Network:
     """
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
+        if isinstance(kind := meta.get("kind"), str) and kind in OTHERS:
+            if loss is not None:
+                raise ValueError(f"loss is for files of networks; this one holds an {kind}")
+            return OTHERS[kind][2](arrays, meta)
         checked(meta, *KINDS)
-        return unpack(_own(arrays), meta["network"])
+        fields = added.decode(meta, arrays)
+        net = unpack(_own(arrays), meta["network"], fields)
+    return net if loss is None else _with_loss(net, loss)
 
 
-def kind(name: str, **added: Any) -> dict[str, Any]:
-    """The fields kind and version of a file of this kind, and the fields that version 2 adds.
+def _with_loss(net: Network, loss: Loss) -> Network:
+    """The network with this loss in place of the one that its file names."""
+    given = own.of(loss)
+    if given is None or net.plan.own is None:
+        raise ValueError("loss must be a function, for a file whose network has a loss of its owner's; got "
+                         f"{loss!r}, and the file has the loss {net.settings()['loss']!r}")
+    given.check_dtype(net.dtype)
+    twin = Network.__new__(Network)
+    twin.__setstate__(net.__getstate__() | {"loss": given.with_parameters(net.loss_parameters)})
+    return twin
 
-    A file in which all of these are None is one of version 1, without them.
+
+def kind(
+    name: str, net: Network, arrays: Arrays, fields: Mapping[str, Any] | None = None, **second: Any,
+) -> dict[str, Any]:
+    """The fields kind and version of a file of this kind, and those that version 2 has beside them.
+
+    second: the fields that version 2 always has. fields: those of added.py, by name, whose arrays go into `arrays`. A
+    file in which all of these are None is one of version 1, without them.
     """
-    if all(value is None for value in added.values()):
+    more = added.encode({**added.of_network(net), **(fields or {})}, arrays)
+    if not more and all(value is None for value in second.values()):
         return {"kind": name, "version": 1}
-    return {"kind": name, "version": 2, **added}
+    return {"kind": name, "version": 2, **second, **({"added": more} if more else {})}
 
 
 def checked(meta: State, *kinds: str) -> None:
     """A FormatError unless the file is of one of these kinds, of a known version, with the fields of its kind.
 
-    Fields that its version does not have become None.
+    Fields of version 2 that are not there become None.
     """
     if meta.get("kind") not in kinds:
         raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {', '.join(map(repr, kinds))}")
-    first, added = KINDS[meta["kind"]]
-    versions = {1: first, 2: first | added} if added else {1: first}
+    first, second = KINDS[meta["kind"]]
+    versions = {1: first, 2: first | second}
     if type(meta.get("version")) is not int or meta["version"] not in versions:
         raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads "
                           f"{' and '.join(map(str, versions))}")
     names = {"kind", "version", "network", *versions[meta["version"]]}
+    if meta["version"] == 2 and ("added" in meta or not second):
+        names |= {"added"}
     if meta.keys() != names:
-        raise FormatError(f"the fields must be {', '.join(sorted(names))}; they are {', '.join(sorted(meta)):.200}")
-    for name in added - meta.keys():
+        raise FormatError(f"the fields must be {', '.join(sorted(names))} (version is {meta['version']}); they are "
+                          f"{', '.join(sorted(meta)):.200}")
+    for name in second - meta.keys():
         meta[name] = None
 
 
 def of_kind(arrays: Arrays, meta: State, kind: str) -> Network:
-    """The network of a file of this kind; its arrays are removed from `arrays`."""
+    """The network of a file of this kind; its arrays are removed from `arrays`, and ``meta["added"]`` is decoded."""
     checked(meta, kind)
+    meta["added"] = added.decode(meta, arrays)
     own = _own(arrays)
     for name in own:
         del arrays[name]
-    return unpack(own, meta["network"])
+    return unpack(own, meta["network"], meta["added"])
 
 
 def _own(arrays: Arrays) -> Arrays:
@@ -119,11 +166,13 @@ def _own(arrays: Arrays) -> Arrays:
 def pack(net: Network) -> tuple[Arrays, State]:
     """(arrays, settings) of a network for a file: theta, and init if it holds start values; the rest as JSON."""
     settings, state = net.settings(), net.__getstate__()
+    settings["loss"] = net.plan.loss    # "own" for one of the caller's, whose name is an added field
     return {name: state[name] for name in ("theta", "init") if not isinstance(state[name], str)}, settings
 
 
-def unpack(arrays: Arrays, settings: Any) -> Network:
-    """The network of exactly these arrays, which it keeps, and settings; a FormatError if they do not fit."""
+def unpack(arrays: Arrays, settings: Any, fields: Mapping[str, Any] | None = None) -> Network:
+    """The network of exactly these arrays, which it keeps, settings and added fields; a FormatError if they do not fit.
+    """
     if not isinstance(settings, dict) or settings.keys() != SETTINGS:
         found = ", ".join(sorted(settings)) if isinstance(settings, dict) else repr(settings)
         raise FormatError(f"network must have the fields {', '.join(sorted(SETTINGS))}; it has {found:.200}")
@@ -144,11 +193,14 @@ def unpack(arrays: Arrays, settings: Any) -> Network:
             raise FormatError(f"array {name!r} is {a.dtype.name}; network, dtype says {dtype}")
     net = Network.__new__(Network)
     try:
-        net._restore({**settings, "init": init, **arrays}, own=_same)
+        loss = (fields or {}).get("own_loss")
+        given = {} if loss is None else {"loss": own.OwnLoss(None, loss, settings["loss_parameters"])}
+        net._restore({**settings, **given, "init": init, **arrays}, own=_same)
     except (ValueError, TypeError) as error:
         raise FormatError(f"network: {error!s:.500}") from None
-    if net.settings() != settings:     # an alias, or a value that is implied
-        raise FormatError(f"network is {settings!s:.500}; written by fastbp it is {net.settings()!s:.500}")
+    written = {**net.settings(), "loss": net.plan.loss}
+    if written != settings:     # an alias, or a value that is implied
+        raise FormatError(f"network is {settings!s:.500}; written by fastbp it is {written!s:.500}")
     return net
 
 

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from ..engine import checks
+from ..engine import checks, own
 from ..files import atomic, container, values
 from ..files.container import FormatError
 from ..training import states, trainer_file
@@ -181,6 +181,9 @@ def describe(X, y, w, validation):
 def _parameters(estimator):
     """The parameters that decide the bits, as JSON: numbers as they are, others by their repr."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
+    own_loss = own.of(parameters["loss"])
+    if own_loss is not None:
+        parameters["loss"] = f"{own_loss.kept} {own_loss.parameters}" if own_loss.parameters else own_loss.kept
     return states.of_optimizer(type(estimator)(**parameters))["settings"]
 
 

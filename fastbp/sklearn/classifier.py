@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
 from .base import BaseMLP
+from .kept import KeptClassifier
 from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 from .overrides import is_overridden
@@ -21,7 +22,7 @@ from .overrides import is_overridden
 LOST = 1e-3     # 1 - p below this has lost more than its last three digits
 
 
-class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
+class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier with scikit-learn's interface, computed by fastbp.
 
     Minimises the cross-entropy of a softmax (three classes or more) or of sigmoids (two classes; several labels).
@@ -96,6 +97,10 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
+    loss : "log_loss" or function, default="log_loss"
+        "log_loss" is the cross-entropy. A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md: Y holds
+        the numbers of the classes (m,), or 0 and 1 in a column for two classes and for each of several labels. Early
+        stopping goes by minus the loss then, unless scoring says otherwise.
 
     Attributes
     ----------
@@ -150,8 +155,9 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss"}), callable, tuple],
     }
-    loss = "log_loss"       # older pickles lack the attribute
+    loss: Any = "log_loss"      # older pickles lack the attribute
 
     def __init__(
         self,
@@ -164,7 +170,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10, max_fun: int = 15000, class_weight: Any = None, init: Any = "auto",
         scoring: str | Callable[..., float] | None = None, callbacks: Any = None,
         dropout: float | Sequence[float] = 0.0, clip_norm: float | None = None, n_threads: int | None = None,
-        curve_length: int | None = None,
+        curve_length: int | None = None, loss: Any = "log_loss",
     ) -> None:
         self.hidden_layer_sizes, self.activation, self.solver = hidden_layer_sizes, activation, solver
         self.alpha, self.batch_size = alpha, batch_size
@@ -178,7 +184,7 @@ class MLPClassifier(Labels, ClassifierMixin, BaseMLP):
         self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
         self.n_threads, self.curve_length = n_threads, curve_length
 
-        BaseMLP.__init__(self, "log_loss")      # an attribute and no parameter, as in scikit-learn
+        BaseMLP.__init__(self, loss)        # in scikit-learn an attribute and no parameter
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)

@@ -28,8 +28,9 @@ def scorer_of(estimator):
 
 def scores_by_loss(estimator):
     """Is the score minus the loss? With scoring="loss", and by default for the losses that scikit-learn lacks."""
-    scoring = estimator.scoring
-    return scoring == "loss" if isinstance(scoring, str) else scoring is None and estimator.loss in ADDED_LOSSES
+    scoring, loss = estimator.scoring, estimator.loss
+    return scoring == "loss" if isinstance(scoring, str) else scoring is None and (
+        loss in ADDED_LOSSES if isinstance(loss, str) else True)
 
 
 class Validation:

@@ -1,10 +1,8 @@
-"""fit by SciPy's L-BFGS on all examples, with scikit-learn's options and messages."""
+"""fit by L-BFGS on all examples, with scikit-learn's options and messages."""
 
 from functools import partial
 
 import numpy as np
-import scipy
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from .. import _backprop
@@ -12,12 +10,12 @@ from ..engine import blas, sums
 from ..engine.checks import LARGEST_32
 from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
+from ..training import lbfgs
 from . import callbacks, messages
 from .inputs import TrainingSet
 from .model import packed_places, packed_spans
 from .stochastic import allowed_threads
 
-OLD_SCIPY = tuple(int(part) for part in scipy.__version__.split(".")[:2]) < (1, 15)     # has the option iprint
 EPS = float(np.finfo(np.float64).eps)
 LOST = 1e-3     # a sigmoid's 1 - p below this has lost more than its last three digits
 
@@ -43,8 +41,8 @@ class Objective:
         self._predicted = plan if plan.output == "softmax" else Plan(
             plan.layer_sizes, plan.activations, "identity", "squared_error"
         )
+        self.wrong = EPS if plan.output == "softmax" else LOST     # p from which nothing is clipped
         self.panel = _backprop.panel(np.empty(0))
-        self.best: tuple[float, np.ndarray | None] = (np.inf, None)     # least J and its theta, for Ctrl-C
 
     def __call__(self, theta):
         penalty = self.regularisation.penalty(self.plan, theta, 1)
@@ -58,10 +56,19 @@ class Objective:
             if part is not D:
                 D += scale * part
         D = self.regularisation.regularise(self.plan, theta, D, self.training.weight)
-        J = cost / self.training.weight / self.divisor + penalty
-        if self.best[1] is None or self.best[0] > J:
-            self.best = J, theta.copy()
-        return J, D
+        return cost / self.training.weight / self.divisor + penalty, D
+
+    def search(self, theta, settings):
+        """A search from this theta; compiled code computes what it can."""
+        search, data = lbfgs.LBFGS(theta, self, settings), self.training.data
+        if data is not None and data.scale == self.training.scale and self.divisor == 1:
+            most = self._most(data) if self.plan.loss == "cross_entropy" else np.inf
+            search.compile(data, self.regularisation, theta, None, most)
+        return search
+
+    def _most(self, data):
+        """What a panel costs at most, if no example of it is clipped."""
+        return -np.log(self.wrong) * (1.0 if data.w is None else float(data.w[data.w > 0].min()))
 
     def _clipped(self, theta, data, cost, each):
         """The sum of the costs as scikit-learn counts it: -log p of the right class, with p at least eps.
@@ -69,9 +76,7 @@ class Objective:
         Its line search sees -log(eps) for an example that costs more, and the digits that a sigmoid's 1 - p has lost.
         Only panels whose costs sum to at least one such example are computed again.
         """
-        wrong = EPS if self.plan.output == "softmax" else LOST
-        least = 1.0 if data.w is None else float(data.w[data.w > 0].min())
-        panels = np.flatnonzero(~(each <= -np.log(wrong) * least))
+        panels = np.flatnonzero(~(each <= self._most(data)))
         if not len(panels):
             return cost
         rows = (panels[:, np.newaxis] * self.panel + np.arange(self.panel)).ravel()
@@ -82,7 +87,7 @@ class Objective:
             p = np.take_along_axis(h, data.labels[rows, np.newaxis], axis=1)
         else:
             p = np.where(data.dense[rows], expit(h, out=h), 1 - h)
-        if p.min() >= wrong:
+        if p.min() >= self.wrong:
             return cost
         costs = -np.log(np.clip(p, EPS, 1 - EPS))
         return float((costs if data.w is None else data.w[rows] * costs).sum() + np.delete(each, panels).sum())
@@ -97,13 +102,11 @@ def full_batch(estimator, model, X, y, target, w):
     e._coef_indptr, e._intercept_indptr = packed_spans(model)
     training = TrainingSet(net.plan, np.float64, X, target, w)
     objective = Objective(net, training, e.alpha, e._loss_divisor(), allowed_threads(e.n_threads))
-    options = {"maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
-    if OLD_SCIPY:
-        options["iprint"] = 1 if e.verbose else -1
-    return partial(_minimise, e, model, objective, options, (X, y, w))
+    settings = {**lbfgs.OPTIONS, "maxfun": e.max_fun, "maxiter": e.max_iter, "gtol": e.tol}
+    return partial(_minimise, e, model, objective, settings, (X, y, w))
 
 
-def _minimise(e, model, objective, options, examples):
+def _minimise(e, model, objective, settings, examples):
     net, e.n_iter_, stopped = model.net, 0, False
     with callbacks.running(e, examples, e.max_iter) as report:
         listens = e.verbose or e.callbacks or hasattr(e, "_skl_callbacks")
@@ -120,16 +123,15 @@ def _minimise(e, model, objective, options, examples):
             if stopped:
                 raise StopIteration
 
+        search = objective.search(net.theta.astype(np.float64), settings)
         try:
-            with blas.single_thread(everywhere=True):      # SciPy's vectors are short
-                result = minimize(
-                    objective, net.theta.astype(np.float64), method="L-BFGS-B", jac=True, options=options,
-                    callback=each if listens else None,
-                )
+            with blas.single_thread(everywhere=True):
+                result = search.finish(each if listens else None)
         except KeyboardInterrupt:
             messages.warn("Training interrupted by user.")
-            if objective.best[1] is not None:
-                e.loss_, net.theta[:] = np.float64(objective.best[0]), objective.best[1]
+            J, theta = search.best()
+            if theta is not None:
+                e.loss_, net.theta[:] = np.float64(J), theta
             return
         net.theta[:] = result.x
         e.loss_ = np.float64(result.fun)

@@ -26,7 +26,7 @@ def warn(message, category=UserWarning):
 
 
 def warn_unless_converged(result, max_iter):
-    """Warn as scikit-learn does if SciPy's L-BFGS has not converged."""
+    """Warn as scikit-learn does if L-BFGS has not converged."""
     if result.status == 0:
         return
     iterations = min(result.nit, max_iter)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels, words
-from ..engine import sums
+from ..engine import own, sums
 from ..engine.plan import Plan
 from ..network import Network
 from .outputs import FUNCTIONS, named
@@ -33,9 +33,10 @@ class Model:
     def __init__(self, layer_sizes, functions, dtype):
         self.functions = functions
         activation, output, loss, settings = functions
-        pair = words.FUNCTIONS.get(output, output), words.LOSSES.get(loss, loss)
         self._apply = None      # h of z, if the network's own output is z
-        if pair not in _kernels.pairs or (output == "softmax" and layer_sizes[-1] < 2):
+        if not _go_together(words.FUNCTIONS.get(output, output), loss) or (
+            output == "softmax" and layer_sizes[-1] < 2
+        ):
             self._apply = FUNCTIONS[named(output)]
             output, loss, settings = "identity", "squared_error", {}
         self.net = Network(
@@ -74,9 +75,9 @@ class Model:
             layer_sizes.append(W.shape[1])
         single = all(a.dtype == np.float32 for a in coefs + intercepts)
         model = cls(layer_sizes, functions, np.float32 if single else np.float64)
-        for own, W, still in zip(model.coefs + model.intercepts, coefs + intercepts, frozen, strict=True):
-            own[...] = W
-            own.flags.writeable = not still
+        for view, W, still in zip(model.coefs + model.intercepts, coefs + intercepts, frozen, strict=True):
+            view[...] = W
+            view.flags.writeable = not still
         return model
 
     def is_of(self, coefs, intercepts, functions):
@@ -92,10 +93,10 @@ class Model:
         if other.net.layer_sizes != self.net.layer_sizes:
             raise ValueError(f"coefs_ and intercepts_ have layers of {other.net.layer_sizes} units, but this training "
                              f"continues with {self.net.layer_sizes}")
-        for own, a in zip(self._arrays, other._arrays, strict=True):
-            own.flags.writeable = True
-            own[...] = a
-            own.flags.writeable = a.flags.writeable
+        for view, a in zip(self._arrays, other._arrays, strict=True):
+            view.flags.writeable = True
+            view[...] = a
+            view.flags.writeable = a.flags.writeable
 
     def is_writable(self):
         """Is every array writable? `setflags(write=False)` freezes one."""
@@ -158,6 +159,13 @@ class Model:
         return Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
 
 
+def _go_together(output, loss):
+    """Can a network have this output and loss? A loss of its owner's goes with any."""
+    if own.of(loss) is not None:
+        return output in _kernels.outputs
+    return (output, words.LOSSES.get(loss, loss)) in _kernels.pairs
+
+
 def _is_frozen(a):
     """Has a user frozen this array? A read-only memory map, as joblib makes it, does not count."""
     return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
@@ -177,8 +185,8 @@ def draw(model, init, random_state):
         net.theta[:] = twin.theta
     else:
         given = _pair(init, model)
-        for own, a in zip(model.coefs + model.intercepts, given, strict=True):
-            own[...] = a
+        for view, a in zip(model.coefs + model.intercepts, given, strict=True):
+            view[...] = a
 
 
 def _pair(init, model):
@@ -187,7 +195,7 @@ def _pair(init, model):
         given = [np.asarray(a, model.net.dtype) for a in [*coefs, *intercepts]]
     except (TypeError, ValueError):
         raise ValueError(f"init must be a name or a pair (coefs, intercepts) of lists; got {init!r}") from None
-    shapes = [own.shape for own in model.coefs + model.intercepts]
+    shapes = [view.shape for view in model.coefs + model.intercepts]
     if [a.shape for a in given] != shapes:
         raise ValueError(f"init must hold arrays of the shapes {shapes}; got {[a.shape for a in given]}")
     if not all(np.isfinite(a).all() for a in given):

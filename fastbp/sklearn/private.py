@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ..engine import sums
 from ..engine.data import Data
 from . import inputs, lbfgs
 from .model import Model, packed_places
@@ -83,7 +82,7 @@ class PrivateMethods:
         packed = model.net.theta[packed_places(model)]
         loss, D = lbfgs.packed_loss_and_gradient(self, model, packed, X, target, sample_weight)
         data = Data(model.net.plan, model.net.dtype, X, target, sample_weight)
-        deltas[:] = sums.trace_back(data.plan, model.net.theta, data.examples(), data.m)
+        deltas[:] = data.deltas(model.net.theta)
         shapes = [a.shape for a in model.coefs + model.intercepts]
         parts = np.split(D.astype(model.net.dtype), np.cumsum([math.prod(shape) for shape in shapes])[:-1])
         grads = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]

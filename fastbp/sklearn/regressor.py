@@ -14,20 +14,23 @@ from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs, overrides
 from .base import BaseMLP
+from .kept import KeptRegressor
 
 LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as the installed scikit-learn has it
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor with scikit-learn's interface, computed by fastbp.
 
     Minimises the mean loss over the examples plus a penalty of the weights.
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"}, default="squared_error"
+    loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"} or function, default="squared_error"
         In this order: 1/2 (h - y)^2; half the Poisson deviance, for y >= 0; |h - y|; the Huber loss with `huber_delta`;
         the pinball loss max(q (y - h), (q - 1) (y - h)) with q = `quantile`. h = exp(z) for "poisson", else h = z.
+        A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md; Y has a column for each output. Early
+        stopping goes by minus the loss then, unless scoring says otherwise.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
@@ -148,14 +151,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"})],
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}), callable, tuple],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
 
     def __init__(
         self,
-        loss: str = "squared_error", hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
+        loss: Any = "squared_error", hidden_layer_sizes: Any = (100,), activation: str | Sequence[str] = "relu", *,
         solver: Any = "adam", alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
         learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200, shuffle: bool = True,
         random_state: Any = None, tol: float = 1e-4, verbose: bool = False, warm_start: bool = False,
@@ -186,7 +189,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if self.loss == "poisson" and y.min() < 0:
+        if isinstance(self.loss, str) and self.loss == "poisson" and y.min() < 0:
             at = np.argwhere(y < 0)[0]
             raise ValueError(f"loss='poisson' needs y >= 0; y[{', '.join(map(str, at))}] is {y[tuple(at)]}")
         return X, y, y.reshape(len(y), -1)
@@ -196,7 +199,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y if fits and (math.isfinite(y[0]) if y.ndim == 1 else np.isfinite(y).all()) else None
 
     def _network_settings(self):
-        name = {"huber": "huber_delta", "quantile": "quantile"}.get(self.loss)
+        name = {"huber": "huber_delta", "quantile": "quantile"}.get(self.loss) if isinstance(self.loss, str) else None
         return {} if name is None else {name: float(getattr(self, name))}
 
     def _output(self):

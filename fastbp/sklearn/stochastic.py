@@ -10,7 +10,7 @@ from multiprocessing import parent_process
 import numpy as np
 
 from .. import optimizers
-from ..engine import checks, sums, threads
+from ..engine import blas, checks, sums, threads
 from ..optimizers import SGD, Adam
 from ..schedules import InverseScaling
 from ..training.trainer import Trainer
@@ -217,8 +217,9 @@ class Stochastic:
                 rows = np.diff([*range(0, m, batch_size), m])
                 each = np.zeros((len(rows), 2))
                 trainer.steps.mean(data, batch_size, order_of, each)
-                each[:, 0] *= self._shares(data, batch_size, order_of)
-                total += float(rows @ (each @ [1 / divisor, 1]))
+                with blas.single_thread(everywhere=True):
+                    each[:, 0] *= self._shares(data, batch_size, order_of)
+                    total += float(rows @ (each @ [1 / divisor, 1]))
         return total / (training.m if order is None else len(order))
 
     def _shares(self, data, batch_size, order):
@@ -233,7 +234,8 @@ class Stochastic:
 
     def crew(self, n_threads, rows, batches):
         """The threads for this many batches of this many rows, to be lent to the trainer in a with block."""
-        return threads.crew(n_threads, sums.operations(self.trainer.net.plan, rows), batches)
+        plan = self.trainer.net.plan
+        return threads.crew(plan.kept, n_threads, sums.operations(plan, rows), batches)
 
 
 def allowed_threads(n_threads):

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from .. import callbacks, metrics
 from .._types import Count, Every, Examples, Flag, Number, Path, PerLayer, Rule, RuleName, Seed
-from ..engine import checks, frozen
+from ..engine import checks, factors, frozen
 from ..engine.data import Data
 from ..network import Network
 
@@ -45,6 +45,8 @@ class Arguments:
     sync_every: Any
     mean_weight: Any
     free: Any
+    learning_rate_factors: Any
+    input_scale: Any
 
     def data(self, shard: bool) -> Data:
         """X, Y and sample_weight, checked; shard: they are one rank's rows, possibly none."""
@@ -63,6 +65,9 @@ class Arguments:
         self.shuffle, self.progress = checks.flag(self.shuffle, "shuffle"), checks.flag(self.progress, "progress")
         self.validation_split = checks.number(self.validation_split, "validation_split", high=1)
         self.free = frozen.mask(self.free, self.net.plan)
+        self.learning_rate_factors = factors.of(self.learning_rate_factors, self.net.plan)
+        if self.input_scale is not None:
+            self.input_scale = checks.number(self.input_scale, "input_scale", open_low=True)
         self.mean_weight = checks.mean_weight(self.mean_weight)
         self.functions: dict[str, Callable[..., float]] = metrics.resolve(self.metrics)
         self.callbacks = callbacks.check(self.callbacks)

@@ -10,7 +10,6 @@ from .._types import Every, Flag, Path
 from ..callbacks import Callback
 from ..engine import checks, frozen
 from ..files import atomic, container, values
-from ..files import network as files
 from ..files.container import FormatError
 from ..history import History
 from . import states
@@ -128,7 +127,7 @@ class Checkpoint(Keeper):
         arrays, meta = states.of_steps(training.trainer.steps)
         drawn_from = self._epoch_generator if training.position.examples else values.of_generator(training.rng)
         meta |= {
-            **files.kind("training", mean_weight=training.trainer.mean_weight), "conditions": self.conditions,
+            **states.kind("training", training.trainer.steps, arrays), "conditions": self.conditions,
             "history": values.encode(_columns(training.history), "history", arrays),
             "callbacks": [values.encode(callback.state(), f"callback.{i}", arrays)
                           for i, callback in enumerate(keeping(training.callbacks))],
@@ -238,6 +237,8 @@ def conditions(training: Training, asked: Arguments, batch_size: int, data: Any)
         "batch_size": batch_size, "shuffle": asked.shuffle, "window": feed.window,
         **{name: _json(getattr(trainer, name)) for name in ("weight_decay", "l1", "clip_value", "clip_norm")},
         **({} if trainer.mean_weight is None else {"mean_weight": trainer.mean_weight}),
+        **({} if trainer.learning_rate_factors is None else {"learning_rate_factors": trainer.learning_rate_factors}),
+        **({} if trainer.input_scale is None else {"input_scale": trainer.input_scale}),
         **({} if trainer.free is None else {"free": frozen.told(trainer.free, trainer.net.plan)}), **trainer.conditions,
         "dropout": list(trainer.dropout), "metrics": list(training.history.metrics),
         "callbacks": [f"{type(each).__module__}.{type(each).__qualname__}" for each in keeping(training.callbacks)],

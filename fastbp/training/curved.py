@@ -9,17 +9,19 @@ import numpy as np
 from .._types import Doubles, Products, Sum
 from ..engine import curvature
 from ..engine.frozen import Mask
+from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
 
 METHODS = ("Newton-CG", "trust-ncg", "trust-krylov")    # of scipy.optimize.minimize, with hessp
 CURVATURES = ("hessian", "gauss_newton")
 
 
-def check(kind: Any, method: str) -> str | None:
+def check(kind: Any, method: str, plan: Plan) -> str | None:
     """The curvature of this method; None if it takes none."""
     if kind is not None and (not isinstance(kind, str) or kind not in CURVATURES):
         raise ValueError(f"curvature is {kind!r:.100}; accepted are {', '.join(CURVATURES)}")
     if method in METHODS:
+        curvature.check_loss(plan)
         return "hessian" if kind is None else kind
     if kind is not None:
         raise ValueError(f"curvature is {kind!r}, but the method {method!r} takes none; {', '.join(METHODS)} do")

@@ -86,6 +86,16 @@ class Hooks:
         """How many batches run between two calls of after_batches; None: any number."""
         return 1 if self.watched else self.keeper.batches
 
+    @property
+    def are_idle(self) -> bool:
+        """Is there neither a callback nor a checkpoint?"""
+        return type(self.keeper) is Keeper and not any(self.callbacks.has.values())
+
+    @property
+    def shows(self) -> bool:
+        """Is progress shown?"""
+        return self._show is not hidden
+
     def begin(self, training: Any) -> None:
         self.call("on_train_begin", training)
         self.keeper.begin(training)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from .._types import Path
 from ..callbacks import Callback
+from ..engine import frozen
 from ..files import container, values
 from ..files import network as files
 from ..files.container import FormatError
@@ -23,6 +24,8 @@ class Kept:
     ----------
     generator : dict
         State of the generator that the training began with.
+    free : (n_parameters,) bool or None
+        The parameters that are trained; None: all.
     mean_weight : float or None
         None: each batch divides by its own weights, as in every file of version 1.
     """
@@ -36,6 +39,9 @@ class Kept:
                 raise FormatError("conditions must be a dict, callbacks a list")
             if self.conditions.get("mean_weight") != self.mean_weight:
                 raise FormatError("mean_weight must be that of the conditions")
+            self.free = meta["added"]["free"]
+            if self.conditions.get("free") != frozen.told(self.free, self.net.plan):
+                raise FormatError("free must be that of the conditions")
             self.begun = states.checked_optimizer(self.conditions.get("optimizer"), "conditions, optimizer")
             self.last = states.checked_optimizer(meta["optimizer"], "optimizer")
             self.state, self.settings = (values.decode(meta[name], arrays) for name in ("state", "settings"))

@@ -38,13 +38,13 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
     """All steps in compiled code, which returns to Python at least every 20 ms."""
     examples, m, size, rates, scale, each, divisors, total, weight = batches
     code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
-    work = steps.workspaces(size, 1)[0]
-    batch, n = 0, -(-m // size)
-    while batch < n:
+    work = steps.workspace(size)
+    batch, last = 0, -(-m // size)
+    while batch < last:
         total, weight, batch, _ = steps.crew.in_step(
-            lambda budget, team, member, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
-                _epoch.steps(code, theta, examples, m, size, at, n, rule, rates, steps.Delta, work.block, work.height,
-                             work.costs, each, so_far[0], so_far[1], budget, team, member, divisors)
+            lambda budget, team, n, apart, at=batch, rates=rates[steps.taken[0] - before :], so_far=(total, weight): (
+                _epoch.steps(code, theta, examples, m, size, at, last, rule, rates, steps.Delta, work.block,
+                             work.height, work.costs, each, so_far[0], so_far[1], budget, team, n, apart, divisors)
             )
         )
     return total, weight
@@ -73,7 +73,8 @@ def large(steps: Any, batches: Batches) -> tuple[float, float]:
 
     def learn(m_b: float, divisor: float | None) -> float:
         rates = batches.rates[steps.taken[0] - before :]
-        return _epoch.step(code, steps.theta, m_b, rule, rates, steps.Delta, divisor)
+        team, n, _ = steps.crew.who
+        return _epoch.step(code, steps.theta, m_b, rule, rates, steps.Delta, divisor, team, n)
 
     return _accumulated(steps, batches, learn)
 
@@ -88,7 +89,7 @@ def _accumulated(
 ) -> tuple[float, float]:
     """Sum Delta over each batch, then learn(m_b, divisor): it takes the step and returns the penalty before it."""
     examples, m, size, _, _, each, divisors, total, weight = batches
-    work = steps.workspaces(size, steps.crew.n)
+    height = sums.height(steps.plan, size, steps.theta.dtype)
     for first in range(0, m, size):
         last = min(first + size, m)
         m_b = examples.weight(first, last)
@@ -96,7 +97,7 @@ def _accumulated(
             continue
         steps.Delta[:] = 0
         steps.set_masks(first)
-        cost = sums.accumulate_range(steps.plan, steps.theta, examples, first, last, work, steps.Delta, steps.crew)
+        cost = sums.accumulate_range(steps.plan, steps.theta, examples, first, last, height, steps.Delta, steps.crew)
         penalty = learn(m_b, None if divisors is None else float(divisors[first // size]))
         if len(each):
             each[first // size] = cost / m_b, penalty

@@ -16,6 +16,7 @@ from ..history import History
 from ..network import Network
 from .hooks import Hooks
 from .measures import Measures
+from .stretch import Room, Stretch, can_watch, possible, watch
 
 
 class DivergenceError(ArithmeticError):
@@ -29,8 +30,19 @@ class DivergenceError(ArithmeticError):
 DivergenceError.__module__ = "fastbp"
 
 
+def diverged(J: float, history: History) -> DivergenceError:
+    """The error of the epoch after those of the history, at the end of which J or theta was not finite."""
+    return DivergenceError(
+        f"training diverged in epoch {len(history) + 1}: J is {J:g}. theta is as it was before this "
+        "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", history)
+
+
 def run(training: "Training", hooks: Hooks) -> None:
     """Run the epochs: steps, then measures, each followed by the hooks."""
+    stretch = training.stretch() if hooks.are_idle else None
+    if stretch is not None:
+        run_stretch(training, stretch, hooks)
+        return
     while training.goes_on:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
         with training.finite():                 # else theta is put back: DivergenceError
@@ -42,6 +54,17 @@ def run(training: "Training", hooks: Hooks) -> None:
             return
         training.record()
         training.measure()
+        hooks.after_epoch(training)
+
+
+def run_stretch(training: "Training", stretch: Stretch, hooks: Hooks) -> None:
+    """Run the epochs in compiled code, each time up to the next measures or report."""
+    measured = training.measures.any and not training.watched_by(stretch)
+    one_by_one = hooks.shows or measured
+    while training.goes_on:
+        training.follow(stretch, training.epoch + 1 if one_by_one else training.epochs)
+        if measured:
+            training.measure()
         hooks.after_epoch(training)
 
 
@@ -102,9 +125,10 @@ class Training:
         self.position = Position()
         self.paused: str | None = None
         self.history = History(examples=feed.m or 0)
-        self._measures, self._passed = measures, 0      # examples in the pieces of the epoch so far
+        self.measures, self._passed = measures, 0      # examples in the pieces of the epoch so far
         measures.begin(self.history)
         self._before = np.empty_like(self.net.theta)
+        self.room = Room()
 
     def __repr__(self) -> str:
         return f"<Training of {self.net!r}, epoch {self.epoch} of {self.epochs}, J {self.J:.5g}>"
@@ -124,7 +148,7 @@ class Training:
     @property
     def validation(self) -> Any:
         """The validation examples, checked, or None."""
-        return self._measures.validation
+        return self.measures.validation
 
     def stop(self, reason: str) -> None:
         """Stop after this epoch or, in on_batch_end, after this batch; `history.stopped` holds the reason."""
@@ -187,10 +211,7 @@ class Training:
         J = self._mean()
         if not (math.isfinite(J) and _kernels.first_nonfinite(self.net.theta[np.newaxis], np.inf) < 0):
             self.net.theta[:] = self._before
-            raise DivergenceError(
-                f"training diverged in epoch {self.epoch + 1}: J is {J:g}. theta is as it was before this "
-                "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", self.history,
-            )
+            raise diverged(J, self.history)
 
     def _mean(self) -> float:
         """J of the epoch's batches."""
@@ -202,10 +223,45 @@ class Training:
         self.history.J.append(self.J)
         self.history.seconds.append(self.position.seconds)
         self.position = Position()
+        if (ended := self.trainer.steps.ended) and self.history.stopped is None:
+            self.stop(ended)
 
     def measure(self) -> None:
         """Fill the other columns of the history."""
-        self._measures.take(self.net, self.history)
+        self.measures.take(self.net, self.history)
+
+    def stretch(self) -> Stretch | None:
+        """The epochs in compiled code; None if that cannot follow them. Nothing in Python may be asked for between two
+        of them but measures and reports."""
+        feed, steps, m = self.feed, self.trainer.steps, self.feed.m
+        if not m or self.trainer.driver is not steps or steps.crew.n > 1 or (
+            feed.shuffle and type(self.rng) is not np.random.Generator
+        ) or not possible(steps, feed.data, m, self.batch_size, feed.shuffle, feed.window):
+            return None
+        rng = self.rng if feed.shuffle else None
+        return Stretch(steps, feed.data, self.batch_size, self.epochs, feed.rows, rng, self.room)
+
+    def watched_by(self, stretch: Stretch) -> bool:
+        """Let compiled code take the measures, if they are those of the validation data alone."""
+        net, measures = self.net, self.measures
+        if measures.functions or not can_watch(net, measures.validation):
+            return False
+        watch(stretch.own, net, measures.validation, self.room)
+        return True
+
+    def follow(self, stretch: Stretch, last: int) -> None:
+        """Take the steps up to the end of epoch `last`, and write its epochs into the history."""
+        while not stretch.advance(last):
+            self.between()
+        history = self.history
+        history.examples = self.feed.m
+        J = stretch.into(history)
+        if not math.isfinite(J) or stretch.diverged:
+            raise diverged(J, history)
+        self.J = J
+
+    def between(self) -> None:
+        """Called between two compiled calls of a stretch, about every 20 ms."""
 
     def close(self) -> None:
         """End the training; if it was paused, the history says why."""

@@ -30,6 +30,11 @@ class Measures:
     def __init__(self, functions: Functions, feed: Any, validation: Any) -> None:
         self.functions, self.feed, self.validation = functions, feed, validation
 
+    @property
+    def any(self) -> bool:
+        """Is anything measured?"""
+        return self.validation is not None or bool(self.functions)
+
     def begin(self, history: History) -> None:
         """Make the columns, empty."""
         validation = self.validation

@@ -1,4 +1,4 @@
-"""SciPy's optimizers on the full batch: scipy.optimize.minimize(jac=True) on J and D."""
+"""Minimise J over all examples: our compiled L-BFGS, or scipy.optimize.minimize(jac=True) on J and D."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ def minimize(
     n_threads: Count | None = None, comm: Comm | Group | None = None,
     free: Free | None = None, curvature: str | None = None,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
-    """Minimise J over all examples with a gradient method of SciPy.
+    """Minimise J over all examples with a gradient method.
 
     Parameters
     ----------
@@ -30,16 +30,18 @@ def minimize(
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
-        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr; with products of curvature Newton-CG, trust-ncg or
-        trust-krylov.
+        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr of SciPy, or with products of curvature Newton-CG, trust-ncg or
+        trust-krylov; or L-BFGS: the compiled twin of L-BFGS-B. Its first iterates are the same (to rounding), and an
+        iteration of a small network takes 3 to 8 us instead of 70 to 130.
     maxiter : int
         The largest number of iterations (for TNC of function evaluations).
     tol : float, optional
-        Passed to SciPy.
+        Passed to SciPy; for L-BFGS it sets ftol and gtol, as it does for L-BFGS-B.
     callback : callable, optional
         Called after each iteration, as SciPy documents for the method; StopIteration stops.
     options : dict, optional
-        Further options of the method.
+        Further options of the method; those of L-BFGS are maxcor, ftol, gtol, maxfun and maxls, as SciPy explains
+        them for L-BFGS-B.
     n_threads : int, optional
         At most this many threads.
     comm : communicator, or fastbp.distributed.Group, optional
@@ -56,6 +58,11 @@ def minimize(
     -------
     scipy.optimize.OptimizeResult
         x is the final theta (in float64), fun its J.
+
+    Notes
+    -----
+    Nocedal and Wright, Numerical Optimization, algorithm 7.5, with the line search of Moré and Thuente (1994). Where J
+    is not finite at the end of a step, L-BFGS halves the step. Ctrl-C in it leaves the theta of the last iteration.
     """
     problem = Problem(
         net, X, Y, sample_weight, method=method, penalties={"weight_decay": weight_decay, "lam": lam, "l1": l1},

@@ -33,9 +33,10 @@ class Outside:
 
     def forward(self, X: ArrayLike) -> Floats:
         """z(L) of the examples, (m, K) or (K,)."""
-        steps, masks = self.steps, self._masks()
+        steps, masks = self.steps, self._masks() if self._drops else NO_MASKS
+        theta = steps.theta
         self._X = self._rows = self._kept = None
-        z = self._few.forward(X, steps.theta, *masks) if steps.theta is steps.net.theta else None
+        z = self._few.forward(X, theta, *masks) if theta is steps.net._theta else None
         if z is not None:
             self._X = self._rows = X
             return z
@@ -56,10 +57,10 @@ class Outside:
         """One step along D for this G."""
         steps = self.steps
         rows: Any = self._rows if X is self._X else X
-        m = float(len(G)) / steps.unit if steps.regularisation.batch_lam and np.ndim(G) > 1 else 1.0
+        m = float(len(G)) / steps.unit if steps._regularisation.batch_lam and np.ndim(G) > 1 else 1.0
         stepper = steps.prepared() if self._kept is None else None
         if stepper is None or not self._few.step(
-            rows, G, steps.theta, stepper.rule, stepper.rate, m, *self._masks()
+            rows, G, steps.theta, stepper.rule, stepper.rate, m, *(self._masks() if self._drops else NO_MASKS)
         ):
             self._follow(self._checked(X, G, rows), "gradient", m)
         self._X = self._rows = self._kept = None

@@ -13,10 +13,11 @@ from ..engine import blas, checks, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
-from . import curved
+from . import curved, lbfgs
 
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian, or products with it.
-METHODS = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr", *curved.METHODS)
+OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr", *curved.METHODS)
+METHODS = ("L-BFGS", *OF_SCIPY)
 
 
 @dataclass
@@ -48,10 +49,10 @@ class Problem:
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""
         net, method = checks.network(self.net), self.method
-        self.method = words.resolve(method, METHODS, words.METHODS) if isinstance(method, str) else None
+        self.method = words.resolve(method, METHODS) if isinstance(method, str) else None
         if self.method is None:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}")
-        self.curvature = curved.check(self.curvature, self.method)
+        self.curvature = curved.check(self.curvature, self.method, net.plan)
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:
             checks.count(self.n_threads, "n_threads")
@@ -61,6 +62,8 @@ class Problem:
             raise TypeError(f"callback must be callable; got {self.callback!r}")
         if self.options is not None and not isinstance(self.options, dict):
             raise TypeError(f"options must be a dict; got {self.options!r}")
+        if self.method == "L-BFGS":
+            self.options = {"maxiter": self.maxiter, **lbfgs.options(self.options, self.tol)}
         self.free = frozen.mask(self.free, net.plan)
         self.regularisation(1.0)
         return checks.own_parameters(net.theta, net.plan, net.dtype).astype(np.float64)
@@ -71,8 +74,6 @@ class Problem:
 
     def search(self, start: NDArray[np.float64], data: Any) -> Any:
         """SciPy's result from this start."""
-        from scipy.optimize import minimize
-
         dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
 
         def whole(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,16 +93,40 @@ class Problem:
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
+        first = start if self.free is None else start[self.free]
+        if self.method == "L-BFGS":
+            search = lbfgs.LBFGS(first, J_and_D, self.options or {})
+            search.compile(data, regularisation, start.astype(dtype),
+                           None if self.free is None else np.flatnonzero(self.free))
+            result = self._run(search, whole)
+        else:
+            result = self._by_scipy(first, J_and_D, hessp)
+        result.x = whole(result.x)
+        return result
+
+    def _by_scipy(
+        self, first: NDArray[np.float64], J_and_D: Callable[..., Any], hessp: Callable[..., Any] | None,
+    ) -> Any:
+        from scipy.optimize import minimize
+
         limit = "maxfun" if self.method.upper() == "TNC" else "maxiter"
         # the vectors of SciPy's optimizers are short; trust-krylov multiplies NaN
         with blas.single_thread(everywhere=True), curved.quiet(self.curvature):
-            result = minimize(
-                J_and_D, start if self.free is None else start[self.free], jac=True, hessp=hessp,
-                method=self.method, tol=self.tol, callback=self.callback,
+            return minimize(
+                J_and_D, first, jac=True, hessp=hessp, method=self.method, tol=self.tol, callback=self.callback,
                 options={limit: self.maxiter, **(self.options or {})},
             )
-        result.x = whole(result.x)
-        return result
+
+    def _run(self, search: lbfgs.LBFGS, whole: Callable[..., Any]) -> Any:
+        """The result of our own L-BFGS. Ctrl-C leaves the theta of the last iteration in the network."""
+        with blas.single_thread(everywhere=True):
+            try:
+                return search.finish(self.callback)
+            except KeyboardInterrupt:
+                _, x = search.best()
+                if x is not None:
+                    self.net.theta = whole(x)
+                raise
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result."""

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from .. import _epoch, _kernels, optimizers
 from .._types import Rule
 from ..base import check_apart
-from ..engine import checks
+from ..engine import checks, factors, frozen
 from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
+from . import diagonal
+from .diagonal import Diagonal
 
 NO_RATES = np.empty(0)
 KNOWN = frozenset({"compiled", "slots", "init", "rate", "update", "settings"})
@@ -46,8 +48,10 @@ class CompiledRule:
 
     def __init__(
         self, plan: Plan, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
+        factors: NDArray[np.float64] | None, diagonal: Diagonal | None,
     ) -> None:
         self.code, self.theta, self.taken, self.free = plan.code, theta, taken, None if free is None else free.tobytes()
+        self.factors, self.diagonal = None if factors is None else factors.tobytes(), diagonal
         self._rule: Any = None
         self._made_of: tuple[Any, ...] | None = None    # name, settings, regularisation, scale
         self._state: Any = None
@@ -75,24 +79,48 @@ class CompiledRule:
             raise ValueError(f"{optimizer!r} needs {', '.join(missing)} in the state, but this training started "
                              "without; start with a momentum above 0, or assign a state that has it")
         self._made_of = None    # if an array is refused below, the next call looks at all again
+        layer = self.diagonal
         self._rule = _epoch.Rule(
             self.code, _kernels.rules[name], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             regularisation.code(scale), [state[slot] for slot in optimizer.slots], state.get("scalars", NO_RATES),
-            self.taken, self.free,
+            self.taken, self.free, self.factors, None if layer is None else layer.of(state),
         )
-        check_apart(self.theta, {slot: state[slot] for slot in optimizer.slots})
+        written = optimizer.slots if layer is None else (*optimizer.slots, *diagonal.NAMES)
+        check_apart(self.theta, {slot: state[slot] for slot in written})
         self._made_of, self._state = made_of, state
-        self._arrays = [(name, state.get(name)) for name in (*optimizer.slots, "scalars")]
+        self._arrays = [(name, state.get(name)) for name in (*written, "scalars")]
         return self._rule
 
 
-def start(optimizer: Rule, theta: NDArray[Any], plan: Plan) -> Any:
-    """A new state for a network with this plan; "bias" becomes the indices of its biases, if the rule has it."""
-    state = optimizer.init(theta)
+def start(
+    optimizer: Rule, theta: NDArray[Any], plan: Plan, layer: Diagonal | None = None, kept: Any = None,
+) -> Any:
+    """A new state for a network with this plan; "bias" becomes the indices of its biases, if the rule has it.
+
+    A diagonal layer has W and s of the state `kept`; None: it begins.
+    """
+    state = optimizer.init(theta) if layer is None else layer.start(optimizer, theta, kept)
     if isinstance(state, dict) and "bias" in state:
         layers = zip(plan.offsets, plan.shapes, strict=False)
-        state["bias"] = np.concatenate([begin + columns * np.arange(rows) for begin, (rows, columns) in layers])
+        bias = np.concatenate([begin + columns * np.arange(rows) for begin, (rows, columns) in layers])
+        state["bias"] = bias if layer is None else layer.biases(bias, len(theta))
     return state
+
+
+def update(steps: Any, D: NDArray[Any]) -> None:
+    """Clip D, and take the step of a rule in Python along it."""
+    theta, state, layer = steps.theta, steps.kept, steps.diagonal
+    each = None if steps.factors is None else factors.each(steps.factors, steps.net.plan, theta.dtype)
+    parameters = theta
+    if layer is not None:
+        parameters, D = layer.parameters(theta, state), layer.slopes(D, state)
+        each = factors.followed(each, len(theta), layer.inputs, layer.factor, theta.dtype)
+    D = steps.regularisation.clip(D)
+    with frozen.leaving(theta, steps.free):
+        with factors.scaling(parameters, each):
+            steps.optimizer.update(parameters, D, state)
+        if layer is not None:
+            layer.put(parameters, theta, state)
 
 
 def check_counts(state: Any, counts: dict[str, int]) -> None:
@@ -106,21 +134,27 @@ def check_counts(state: Any, counts: dict[str, int]) -> None:
 
 def check_state(
     optimizer: Any, state: dict[str, Any], theta: NDArray[Any], others: tuple[str, ...] = (),
+    layer: Diagonal | None = None,
 ) -> dict[str, Any]:
     """The state of a compiled rule, as `init` makes it, with such other entries; steps write into it in place."""
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])
     names = list(dict.fromkeys(["t", *optimizer.slots, *expected]))     # init of a subclass may make fewer
+    names += [] if layer is None else diagonal.NAMES
     if missing := [name for name in names if name not in state and name != "bias"]:
         raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(names)}")
     if unknown := [name for name in state if name not in names and name not in others]:
         raise ValueError(f"state has {', '.join(map(str, unknown))}; {type(optimizer).__name__} has only "
                          f"{', '.join([*names, *others])} here")
     checks.count(state["t"], "state['t']", low=0, most=checks.MOST_STEPS)
+    n = len(theta) + (0 if layer is None else layer.inputs)
     for slot in optimizer.slots:
-        checks.output_array(state[slot], theta.shape, theta.dtype, f"state[{slot!r}]")
-    check_apart(theta, {slot: state[slot] for slot in optimizer.slots})
+        checks.output_array(state[slot], (n,), theta.dtype, f"state[{slot!r}]")
+    if layer is not None:
+        layer.check(state, theta)
+    written = optimizer.slots if layer is None else (*optimizer.slots, *diagonal.NAMES)
+    check_apart(theta, {name: state[name] for name in written})
     if "scalars" in expected:
         checks.output_array(state["scalars"], expected["scalars"].shape, np.dtype(np.float64), "state['scalars']")
     return state

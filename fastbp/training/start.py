@@ -108,7 +108,8 @@ class Start:
         trainer = Trainer(
             asked.net, asked.optimizer, weight_decay=self.c, dropout=asked.dropout, input_dropout=asked.input_dropout,
             seed=self.rng, n_threads=asked.n_threads, comm=self.comm, sync_every=asked.sync_every,
-            mean_weight=self.mean_weight, free=asked.free, **asked.penalties,
+            mean_weight=self.mean_weight, free=asked.free, learning_rate_factors=asked.learning_rate_factors,
+            input_scale=asked.input_scale, **asked.penalties,
         )
         self.training = self.training_of(trainer)
         self.hooks = self.hooks_of(self.show if asked.progress else hidden)
@@ -145,7 +146,8 @@ class Start:
         training, steps = self.training, self.training.trainer.steps
         operations = sums.operations(self.asked.net.plan, 1) * self.batch_size / self.processes
         batches = self.asked.epochs * self.m / self.batch_size
-        with threads.crew(steps.n_threads, operations, batches) as steps.crew, self.hooks.around(training):
+        crew = threads.crew(steps.plan.kept, steps.n_threads, operations, batches)
+        with crew as steps.crew, self.hooks.around(training):
             run(training, self.hooks)
         training.close()
         self.hooks.end(training)
@@ -161,8 +163,7 @@ class Start:
             now, idle = (objective.cost(theta, self.data, regularisation.none(net.plan))
                          for theta in (net.theta, np.zeros_like(net.theta)))
         if now > GROWN * max(J[0], idle):
-            self.warn(f"the training has diverged: J rose from {J[0]:.3g} in the first epoch to {J[-1]:.3g} in the "
-                      "last; a smaller learning_rate or inputs scaled to about [-1, 1] may help")
+            self.warn(explain.has_diverged(J))
 
     def warn(self, message: str) -> None:
         explain.warn(message, RuntimeWarning)

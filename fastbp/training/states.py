@@ -18,6 +18,7 @@ from ..files import network as files
 from ..files.container import FormatError
 from ..files.values import encode, fields
 from ..network import Network
+from . import full_batch
 from .rule import Fit
 from .steps import Steps
 
@@ -126,16 +127,25 @@ def checked_mean_weight(kept: Any) -> float | None:
 # ---------------------------------------------------------------- trainers
 
 
-def of_steps(steps: Steps) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite."""
+def of_steps(steps: Steps, **added: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite.
+
+    added : settings beside the penalties, left out where they are None.
+    """
     arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
-    settings = asdict(steps.regularisation)
+    given = {name: value for name, value in added.items() if value is not None}
+    settings = {**asdict(steps.regularisation), **given}
     return arrays, {
         "network": network, "optimizer": of_optimizer(steps.optimizer),
         "state": encode(steps.state, "state", arrays),
         "settings": encode({**settings, "c": list(settings["c"])}, "settings", arrays),
     }
+
+
+def kind(name: str, steps: Steps, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """Kind, version and the fields that depend on it, of a file of these steps; `arrays` receives theirs."""
+    return files.kind(name, steps.net, arrays, {"free": steps.free}, mean_weight=steps.mean_weight)
 
 
 def fit(
@@ -175,9 +185,13 @@ def state_for(steps: Steps, state: Any) -> Any:
                 fits = type(kept) is int and 0 <= kept <= (checks.MOST if name == "dropout_seed" else checks.MOST_STEPS)
             if not fits:
                 raise FormatError(f"state, {name!r}: it does not fit the optimizer and network")
-    elif steps.dropout:
+    else:
         try:
-            checks.masks(state)
+            full_batch.check_state(steps, state)
+            if steps.dropout:
+                checks.masks(state)
+            if steps.diagonal is not None:
+                steps.diagonal.check(state, steps.theta)
         except (ValueError, TypeError, KeyError) as error:
             raise FormatError(f"state: {error}") from None
     return state
@@ -186,9 +200,4 @@ def state_for(steps: Steps, state: Any) -> Any:
 def same_network(own: Network, kept: Network) -> None:
     """Both have the same layers, functions and dtype."""
     for name in ("layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype"):
-        same(f"the network's {name}", *(_plain(getattr(net, name)) for net in (own, kept)))
-
-
-def _plain(value: Any) -> Any:
-    """A tuple as a list, a dtype by name."""
-    return list(value) if isinstance(value, tuple) else value.name if isinstance(value, np.dtype) else value
+        same(f"the network's {name}", *(net.settings()[name] for net in (own, kept)))

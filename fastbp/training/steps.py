@@ -8,12 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch, optimizers
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
-from ..engine import checks, frozen, memory, sums, threads
+from ..engine import checks, factors, frozen, memory, sums, threads
 from ..engine.data import Data
 from ..engine.regularisation import Regularisation
+from ..lbfgs import LBFGS
 from ..network import Network
-from . import kinds
-from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start
+from . import full_batch, kinds
+from .diagonal import Diagonal
+from .own import OwnSteps
+from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start, update
 
 LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
@@ -27,7 +30,8 @@ class Steps:
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free, learning_rate_factors,
+    input_scale
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -43,6 +47,10 @@ class Steps:
         Steps so far; compiled code counts those of a compiled rule.
     free : (n_parameters,) bool, or None
         The parameters that are trained; None: all.
+    factors : (L - 1, 2) float64, or None
+        Factors of the learning rate of the weights and the biases of each Theta; None: all are 1.
+    diagonal : Diagonal, or None
+        The diagonal layer in front of Theta(1).
     compiled : str or None
         Name of the optimizer's compiled twin.
     crew : Crew
@@ -56,7 +64,7 @@ class Steps:
     def __init__(
         self, net: Network, optimizer: Rule | RuleName, *, dropout: PerLayer = 0.0, input_dropout: Number = 0.0,
         seed: Seed = None, n_threads: Count | None = None, mean_weight: Number | None = None, free: Any = None,
-        **penalties: Any,
+        learning_rate_factors: Any = None, input_scale: Any = None, **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
         self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
@@ -67,20 +75,23 @@ class Steps:
         self.dropout_seed = int(rng.integers(2**63)) if rates else 0
         self.theta = checks.own_parameters(net.theta, net.plan, net.dtype)
         checks.output_array(self.theta, (net.n_parameters,), net.dtype, "net.theta")
-        self.free = frozen.mask(free, net.plan)
-        self.kept = start(self._optimizer, self.theta, net.plan)
+        self.free, self.factors = frozen.mask(free, net.plan), factors.of(learning_rate_factors, net.plan)
+        self.diagonal = None if input_scale is None else Diagonal(input_scale, net.plan, self.free)
+        self.kept = self._start(self._optimizer)
         self.Delta = np.empty_like(self.theta)
         self.compiled = compiled_rule(self._optimizer)
         self.taken = memory.fixed(1, np.int64)
-        self.crew = threads.ALONE
+        self.crew: threads.Crew | threads.Alone = threads.ALONE
         self.mean_weight = mean_weight
-        self._works: tuple[int, list[sums.Workspace]] = (0, [])     # batch size, a workspace for each member
+        self._work: tuple[int, sums.Workspace] | None = None     # batch size, its workspace
+        self._along_own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
         self._made_for: Any = None      # settings of the stepper
         self._made_by: Any = None       # class and attributes of an optimizer that is known by them
         self._own: dict[str, Any] | None = None
-        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free)
+        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free, self.factors, self.diagonal)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
+        self._full_batch: full_batch.FullBatch | None = None
         self.set_masks()
 
     # ------------------------------------------------------------ settings and state
@@ -95,11 +106,11 @@ class Steps:
         if value is self._optimizer:
             return
         optimizer = optimizers.resolve(value, self.net.dtype)
-        kept, compiled = start(optimizer, self.theta, self.net.plan), compiled_rule(optimizer)
+        kept, compiled = self._start(optimizer, self.kept), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
         self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}
         self._look_at_rule()
-        self.dropout_seed, self.taken[0] = int(seed) if self.dropout else 0, 0
+        self.dropout_seed, self.taken[0], self._full_batch = int(seed) if self.dropout else 0, 0, None
         self.set_masks()
 
     def put_optimizer(self, optimizer: Rule) -> None:
@@ -141,6 +152,8 @@ class Steps:
     def state(self) -> Any:
         """The optimizer's state, with the step count of a compiled rule, and with seed and step count of the masks."""
         check_counts(self.kept, self.lent)
+        if self._full_batch is not None:
+            self._full_batch.export()
         self.lent = {"t": int(self.taken[0])} if self.compiled else {}
         if self.dropout:
             self.lent |= {"dropout_seed": self.dropout_seed, "dropout_t": int(self.taken[0])}
@@ -151,11 +164,16 @@ class Steps:
     @state.setter
     def state(self, value: Any) -> None:
         if self.compiled:
-            check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else ())
+            check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else (),
+                        self.diagonal)
             own = {name: np.array(a) for name, a in value.items() if isinstance(a, np.ndarray) and a.base is not None}
             if "bias" in self.kept:     # belongs to the network, whatever the training
                 own["bias"] = self.kept["bias"]
             value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
+        elif self.diagonal is not None:
+            self.diagonal.check(value, self.theta)
+        full_batch.check_state(self, value)
+        self._full_batch = None
         seed, t = checks.masks(value) if self.dropout else (0, 0)
         self.taken[0] = value["t"] if self.compiled else t
         self.kept, self._stepper, self.dropout_seed, self.lent = value, None, seed, {}
@@ -163,9 +181,13 @@ class Steps:
 
     def restart(self, seed: int) -> None:
         """Start from the present theta with a new state, and masks drawn from this seed."""
-        self.kept, self._stepper, self.dropout_seed = start(self.optimizer, self.theta, self.net.plan), None, seed
-        self.lent = {}
+        self.kept, self._stepper, self.dropout_seed = self._start(self.optimizer), None, seed
+        self.lent, self._full_batch = {}, None
         self.set_masks()
+
+    def _start(self, optimizer: Any, kept: Any = None) -> Any:
+        """A new state of this optimizer, with the diagonal layer of the state `kept`, or with one that begins."""
+        return start(optimizer, self.theta, self.net.plan, self.diagonal, kept)
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
         """Set the masks of the next step for the part of this number; its batch begins at example `first`."""
@@ -195,7 +217,16 @@ class Steps:
     def quick(self, X: Any, Y: Any) -> float | None:
         """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
         stepper = self.prepared()
-        return None if stepper is None else stepper.step(X, Y)
+        if stepper is None:
+            return None
+        J = stepper.step(X, Y)
+        return self.quick_own(X, Y, stepper) if J is None else J
+
+    def quick_own(self, X: Any, Y: Any, stepper: _epoch.Stepper) -> float | None:
+        """`quick` for a loss in Python; None for any other."""
+        if self._along_own is None or type(X) is not np.ndarray or type(Y) is not np.ndarray:
+            return None
+        return self._along_own.quick(X, Y, stepper)
 
     def prepared(self) -> _epoch.Stepper | None:
         """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
@@ -212,6 +243,7 @@ class Steps:
         """The stepper for these settings; called before every step if the learning rate is a function."""
         plan = self.plan
         self.check_network()
+        self._follow_theta()
         if self._stepper is None or settings != self._made_for or not self._as_lent():
             self._stepper = _epoch.Stepper(
                 plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
@@ -221,7 +253,9 @@ class Steps:
         self._made_by = self._own = None        # then all is looked at before every step
         if callable(settings[0]):
             self._stepper.rate = self.rates(1)[0]
-        elif type(optimizer) in OURS and all(isinstance(each, (int, float)) for each in vars(optimizer).values()):
+        elif type(optimizer) in OURS and self.diagonal is None and (
+            all(isinstance(each, (int, float)) for each in vars(optimizer).values())
+        ):
             self._made_by, self._own = type(optimizer), dict(vars(optimizer))
         return self._stepper
 
@@ -237,7 +271,8 @@ class Steps:
             order = checks.order_of_examples(order, data.m)
         m = data.m if order is None else len(order)
         rows = m if batch_size is None else min(batch_size, m)
-        with threads.crew(self.n_threads, sums.operations(self.net.plan, rows), m / rows) as self.crew:
+        operations = sums.operations(self.net.plan, rows)
+        with threads.crew(self.plan.kept, self.n_threads, operations, m / rows) as self.crew:
             return self.mean(data, batch_size, order)
 
     def mean(
@@ -273,9 +308,11 @@ class Steps:
             The sums of m_b J and of m_b over the batches of all pieces so far, in units of data.scale, or of
             mean_weight if there is one.
         """
-        self.check_network()
-        self._look_at_rule()
+        self.look()
         m = data.m if order is None else len(order)
+        if isinstance(self._optimizer, LBFGS):
+            self._full_batch = self._full_batch or full_batch.FullBatch(self)
+            return self._full_batch.take(self.weighed(data), order, whole=batch_size >= m and before == (0.0, 0.0))
         size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
         n = -(-m // size)
         given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
@@ -286,15 +323,27 @@ class Steps:
             self._regularisation.check_batches(m_b, data.scale)
         divisors = None if self._mean_weight is None else data.divisors(order, m, size)
         batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
+        if self._along_own is not None:
+            return self._along_own.take(batches, data, order)
         if self.compiled is None:
             return kinds.python(self, batches)
-        if batch_size == 1 and self._online and not len(each):
+        if batch_size == 1 and self.online and not len(each):
             return kinds.online(self, batches)
         if batch_size > LARGE * sums.LOWEST and (
             batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype)
         ):
             return kinds.large(self, batches)
         return kinds.compiled(self, batches)
+
+    @property
+    def ended(self) -> str | None:
+        """Why further steps change nothing; None: they do."""
+        return None if self._full_batch is None else self._full_batch.ended
+
+    def look(self) -> None:
+        """Look at what others may have changed since the last step: the network, and the optimizer's settings."""
+        self.check_network()
+        self._look_at_rule()
 
     def _look_at_rule(self) -> bool:
         """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
@@ -323,10 +372,12 @@ class Steps:
         return data if self._mean_weight is None else data.in_units_of(self._mean_weight, self.theta.dtype)
 
     @property
-    def _online(self) -> bool:
+    def online(self) -> bool:
         """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
         return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and not self.dropout and self.free is None and self.net.n_parameters <= ONLINE)
+                and not self.dropout and self.free is None and self.factors is None
+                and self.diagonal is None
+                and self.net.n_parameters <= ONLINE)
 
     def rates(self, n: int) -> NDArray[np.float64]:
         """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
@@ -337,15 +388,19 @@ class Steps:
         """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
         check_counts(self.kept, self.lent)
+        self._follow_theta()
         return self._rule.of(self.compiled, self._optimizer, self._regularisation, scale, self.kept)
 
-    def workspaces(self, batch_size: int, n: int) -> list[sums.Workspace]:
-        """A workspace for each of n members, kept from call to call."""
-        size, works = self._works
-        if size != batch_size or len(works) < n:
-            works = [sums.Workspace(self.plan, batch_size, self.theta.dtype) for _ in range(n)]
-            self._works = (batch_size, works)
-        return works
+    def workspace(self, batch_size: int) -> sums.Workspace:
+        """The workspace for batches of this size, kept from call to call."""
+        if self._work is None or self._work[0] != batch_size:
+            self._work = batch_size, sums.Workspace(self.plan, batch_size, self.theta.dtype)
+        return self._work[1]
+
+    def _follow_theta(self) -> None:
+        """The diagonal layer must be that of theta, which others may have changed."""
+        if self.diagonal is not None:
+            self.diagonal.follow(self.theta, self.kept)
 
     def learn(self, m_b: float, scale: float = 1.0, divisor: float | None = None) -> float:
         """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it.
@@ -353,10 +408,10 @@ class Steps:
         Delta is divided by the divisor; None: by m_b.
         """
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
+        self._follow_theta()
         penalty = regularisation.penalty(plan, theta, m_b * scale)
         D = regularisation.regularise(plan, theta, self.Delta, m_b, scale, divisor, self.free)
-        with frozen.leaving(theta, self.free):
-            self.optimizer.update(theta, D, self.kept)
+        update(self, D)
         self.taken[0] += 1
         return penalty
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Every, Examples, Flag, Free, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Every, Examples, Factors, Flag, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
 from ..history import History
 from ..keywords import explained
@@ -30,6 +30,7 @@ def train(
     progress: Flag = False, n_threads: Count | None = None, checkpoint: Path | None = None,
     checkpoint_every: Every = 1, resume: Flag | None = None, comm: Comm | Group | None = None,
     sync_every: Count | None = None, mean_weight: Number | None = None, free: Free | None = None,
+    learning_rate_factors: Factors | None = None, input_scale: Number | None = None,
 ) -> History:
     """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
 
@@ -104,6 +105,15 @@ def train(
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
         their bits, also under momentum and decay. None trains all.
+    learning_rate_factors : dict or sequence, optional
+        The step of each parameter is multiplied by a factor, as by a learning rate of its own: {"weights": f,
+        "biases": f} for every Theta, or a sequence with one entry for each Theta, a number, a pair (weights, biases) or
+        such a dict. None: 1 for all. It holds for every optimizer, also for its own weight decay (AdamW);
+        weight_decay is part of D. docs/training.md
+    input_scale : float, optional
+        Trains a diagonal layer in front of the first: Theta(1) = W diag(s) behind its biases, with one trained factor
+        s_j for each input, which begins at 1. The number is the factor of the learning rate of s; 6 suits tables. The
+        network holds the product at any time, so that nothing remains to be folded. docs/training.md
 
     Returns
     -------
@@ -135,6 +145,7 @@ def train(
         validation_data=validation_data, validation_split=validation_split, metrics=metrics, callbacks=callbacks,
         seed=seed, progress=progress, n_threads=n_threads, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
         resume=resume, sync_every=sync_every, mean_weight=mean_weight, free=free,
+        learning_rate_factors=learning_rate_factors, input_scale=input_scale,
     )
     start = Start(asked) if comm is None else RankStart(asked, comm)
     return start.run()

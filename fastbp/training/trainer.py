@@ -6,8 +6,9 @@ from typing import Any, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._types import Comm, Count, Floats, Free, Number, Path, PerLayer, Rule, RuleName, Seed
+from .._types import Comm, Count, Factors, Floats, Free, Number, Path, PerLayer, Rule, RuleName, Seed
 from ..distributed.group import Group
+from ..engine import factors
 from ..engine.regularisation import Regularisation
 from ..keywords import explained
 from ..network import Network
@@ -60,6 +61,8 @@ class Trainer:
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
         their bits, also under momentum and decay. None trains all.
+    learning_rate_factors, input_scale : optional
+        As for `train`. The state has s as `input_scale`, and W, shaped like Theta(1) and flat, as `input_weights`.
 
     Attributes
     ----------
@@ -99,13 +102,14 @@ class Trainer:
         batch_lam: Number = 0.0, clip_value: Number | None = None, clip_norm: Number | None = None,
         dropout: PerLayer = 0.0, input_dropout: Number = 0.0, seed: Seed = None, n_threads: Count | None = None,
         comm: Comm | Group | None = None, sync_every: Count | None = None, mean_weight: Number | None = None,
-        free: Free | None = None,
+        free: Free | None = None, learning_rate_factors: Factors | None = None, input_scale: Number | None = None,
     ) -> None:
         def steps(n_threads: Count | None) -> Steps:
             return Steps(
                 net, optimizer, weight_decay=weight_decay, l1=l1, batch_lam=batch_lam, clip_value=clip_value,
                 clip_norm=clip_norm, dropout=dropout, input_dropout=input_dropout, seed=seed, n_threads=n_threads,
-                mean_weight=mean_weight, free=free,
+                mean_weight=mean_weight, free=free, learning_rate_factors=learning_rate_factors,
+                input_scale=input_scale,
             )
 
         self.driver: Steps | RankSteps      # who takes the steps: this process alone, or all ranks
@@ -143,6 +147,16 @@ class Trainer:
     def free(self) -> NDArray[np.bool_] | None:
         """The parameters that are trained, a copy; None: all."""
         return None if self.steps.free is None else self.steps.free.copy()
+
+    @property
+    def learning_rate_factors(self) -> list[list[float]] | None:
+        """[weights, biases] of each Theta, a copy; None: all are 1."""
+        return factors.told(self.steps.factors)
+
+    @property
+    def input_scale(self) -> float | None:
+        """The factor of the learning rate of s, as it was given."""
+        return None if self.steps.diagonal is None else self.steps.diagonal.factor
 
     @property
     def n_threads(self) -> int | None:
@@ -208,7 +222,9 @@ class Trainer:
             return None
         if sample_weight is None:
             stepper = self.driver.prepared()
-            if stepper is not None and (J := stepper.step(X, Y)) is not None:
+            if stepper is not None and (
+                (J := stepper.step(X, Y)) is not None or (J := self.steps.quick_own(X, Y, stepper)) is not None
+            ):
                 return J
         if Y is None:
             raise TypeError("step needs Y, or gradient=")
@@ -263,7 +279,6 @@ class Trainer:
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
         """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
 
-        With free= this is a ValueError: files do not hold it.
 
         Parameters
         ----------

@@ -21,10 +21,10 @@
 
 #include "panels.h"
 #include "activations.h"
+#include "rows.h"
 #include "losses.h"
 #include "curvature.h"
 #include "dropout.h"
-#include "rows.h"
 #include "update.h"
 #include "online.h"
 #include "finite.h"
@@ -57,6 +57,7 @@ static const TABLE FN(table) = {
     .activate_backward = FN(activate_backward),
     .dropout = FN(dropout),
     .cost_and_delta = FN(cost_and_delta),
+    .own_cost = FN(own_cost),
     .output = FN(output),
     .output_backward = FN(output_backward),
     .load_rows = FN(load_rows),
@@ -72,6 +73,8 @@ static const TABLE FN(table) = {
     .penalty = FN(penalty),
     .regularise = FN(regularise),
     .sum_of_squares = FN(sum_of_squares),
+    .unfold = FN(unfold),
+    .fold = FN(fold),
     .begin_step = FN(begin_step),
 #define X(name, ...) [RULE_##name] = FN(name),
     .update = {RULES(X)},

@@ -28,6 +28,7 @@ typedef struct {
     const int64_t *a, *z, *delta, *rows;        /* unit of the workspace at which each begins */
     int loss;
     double parameter;                           /* of the loss, if it has one */
+    intptr_t own, user;                         /* a caller's own loss: its address, 0 if there is none; its last argument */
     ptrdiff_t y, w;                             /* unit at which the targets (K) and the weights (1) begin */
     int low;                                    /* target of an output that is not the label: 0, or -1 for tanh */
     const int64_t *fed;                         /* unit at which the next layer's input begins: a, or a after dropout */
@@ -53,6 +54,7 @@ typedef struct {
     double t, rate;                             /* the number of the step, from 1, and its learning rate */
     double scalars[SCALARS];                    /* what the rule keeps between steps besides its slots */
     double now[4];                              /* what it computes from t and rate for all parameters */
+    double factor[2];                           /* of the learning rate of the weights and of the biases */
 } step_t;
 
 /* A clock that only goes forward, in seconds. */
@@ -119,6 +121,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* h := output(z); delta := w dcost/dz; returns sum of w cost; panels (K), w (m,) padded with zeros */    \
         double (*cost_and_delta)(int output, int loss, double parameter, ptrdiff_t m, ptrdiff_t K, const real *z, \
                                  const real *y, const real *w, real *h, real *delta);                             \
+        /* delta := w dcost/dz of the caller's own loss; returns sum of w cost; m examples from `first` on, z and    \
+         * delta in panels (K), w (m,); rows and slopes have room for (m, K) */                                   \
+        double (*own_cost)(const plan_t *p, const examples_t *data, ptrdiff_t first, ptrdiff_t m, const real *z,  \
+                           const real *w, real *rows, real *slopes, real *delta);                                 \
         /* h := output(z) in panels (K) */                                                                        \
         void (*output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h);                             \
         /* delta := (dh/dz)' delta in panels (K): dJ/dh becomes dJ/dz; h is overwritten */                        \
@@ -131,6 +137,10 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
                            const real *Theta, real *Delta);                                                       \
         /* sum of x_i^2, n elements */                                                                            \
         double (*sum_of_squares)(ptrdiff_t n, const real *x);                                                     \
+        /* a diagonal layer in front of Theta(1): see update.h */                                                 \
+        void (*unfold)(ptrdiff_t rows, ptrdiff_t columns, double scale, double c, double clip, const real *Theta, \
+                       const real *W, const real *s, real *Delta, real *slopes);                                  \
+        void (*fold)(ptrdiff_t rows, ptrdiff_t columns, const real *W, const real *s, real *Theta);               \
         /* sets now and scalars of this step, from t and rate */                                                  \
         void (*begin_step)(step_t *step);                                                                         \
         /* D = scale Delta + c Theta, without c in the bias column; then the rule, one function each. All         \

@@ -68,15 +68,20 @@ static inline vec FN(softmax_error)(vec h, vec y, vec others)
     return FN(vselect)((ivec)(h > (real)0.5), ((real)1 - y) - others, h - y);
 }
 
+/* Label smoothing a, the parameter of cross_entropy: y becomes (1 - a) y + a / n, where n is the number of classes, 2
+ * for a sigmoid. a = 0 leaves y itself. */
+#undef SMOOTH
+#define SMOOTH(a, n) const real keep = (real)(1 - (a)), share = (real)((a) / (n));
+
 /* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);
  * delta = h - y, or (1 - y) - s(-z) for z >= 0 */
 static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                              const real *y, real *h, real *delta, wide *cost)
 {
-    (void)parameter;
+    SMOOTH(parameter, 2)
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         vec e, small, large;
-        const vec zk = FN(vload)(z), yk = FN(vload)(y), hk = FN(sigmoid_parts)(zk, &e, &small, &large);
+        const vec zk = FN(vload)(z), yk = keep * FN(vload)(y) + share, hk = FN(sigmoid_parts)(zk, &e, &small, &large);
         const ivec left = (ivec)(zk < (real)0);
         /* max(z, 0) - z y = |z| miss, exact where y is 0 or 1 */
         const vec miss = FN(vselect)(left, yk, (real)1 - yk);
@@ -90,11 +95,11 @@ static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
 static inline void FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
                                              const real *y, real *h, real *delta, wide *cost)
 {
-    (void)parameter;
+    SMOOTH(parameter, (double)K)
     vec zmax, others;
     const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax, &others);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
-        const vec yk = FN(vload)(y);
+        const vec yk = keep * FN(vload)(y) + share;
         *cost += FN(widen)(yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum));
         FN(vstore)(delta, FN(softmax_error)(FN(vload)(h), yk, others));
     }
@@ -281,6 +286,36 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
                 FN(vstore)(delta + k, FN(vselect)(live, we * FN(vload)(delta + k), none));
         }
     }
+    return sum;
+}
+
+/* A caller's own loss: returns cost(z, y) of one example and writes delta := dcost/dz; z, delta (K,), y as it lies */
+typedef double (*FN(own_loss))(int K, const real *z, const real *y, real *delta, void *user);
+
+static double FN(own_cost_of_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, const real *z, real *delta)
+{
+    const ptrdiff_t row = FN(row_of)(data->order, i, data->Y.n);
+    const char *y = (const char *)data->Y.data + row * data->Y.stride;
+    return ((FN(own_loss))p->own)((int)p->s[p->L - 1], z, (const real *)(const void *)y, delta, (void *)p->user);
+}
+
+/* delta := w dcost/dz of m examples by the caller's own loss; returns the sum of w cost without those of weight 0 */
+static double FN(own_cost)(const plan_t *p, const examples_t *data, ptrdiff_t first, ptrdiff_t m, const real *z,
+                           const real *w, real *rows, real *slopes, real *delta)
+{
+    const ptrdiff_t K = p->s[p->L - 1];
+    double sum = 0;
+    FN(to_rows)(m, K, z, rows, K);
+    for (ptrdiff_t i = 0; i < m; i++) {
+        real *slope = slopes + i * K;
+        if (w[i] != 0 && p->own)
+            sum += (double)w[i] * FN(own_cost_of_one)(p, data, first + i, rows + i * K, slope);
+        else
+            memset(slope, 0, (size_t)K * sizeof(real));
+        for (ptrdiff_t k = 0; w[i] != 1 && k < K; k++)
+            slope[k] *= w[i];
+    }
+    FN(to_panels)(m, K, slopes, K, delta);
     return sum;
 }
 

@@ -19,7 +19,7 @@
 
 /* X(name, parameter, usual, below): the name of its parameter or NULL, the default, and the bound it must lie below. */
 #define LOSSES(X)                                                                                                 \
-    X(cross_entropy, NULL, 0, 0) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                              \
+    X(cross_entropy, "label_smoothing", 0, 1) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                 \
     X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
 /* X(name, settings, scalars, slots, asks, names of the slots): how many of each the rule has. If asks > 0, the rule
@@ -38,6 +38,8 @@ enum output { OUTPUTS(X) OUTPUT_COUNT };
 #undef X
 #define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
+/* the losses of a caller's own: a function pointer for either dtype, or a function in Python, which calls from outside */
+enum own_loss { LOSS_OWN_F32 = LOSS_COUNT, LOSS_OWN_F64, LOSS_OWN_PYTHON, LOSS_CODES };
 #undef X
 #define X(name, ...) RULE_##name,
 enum rule { RULES(X) RULE_COUNT };

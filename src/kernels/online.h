@@ -131,10 +131,12 @@ static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t 
     if (output == OUTPUT_softmax) {
         real zmax, others, eh = 0, eh_others = 0;
         const real log_sum = FN(softmax_row)(K, z, h, &zmax, &others);
+        SMOOTH(parameter, (double)K)    /* parameter is 0 without cross_entropy */
         for (ptrdiff_t k = 0; k < K; k++) {
-            delta[k] = h[k] > (real)0.5 ? ((real)1 - y[k]) - others : h[k] - y[k];
+            const real yk = keep * y[k] + share;
+            delta[k] = h[k] > (real)0.5 ? ((real)1 - yk) - others : h[k] - yk;
             if (loss == LOSS_cross_entropy)
-                sum += (double)y[k] * (((double)zmax - (double)z[k]) + (double)log_sum);
+                sum += (double)yk * (((double)zmax - (double)z[k]) + (double)log_sum);
             else
                 sum += 0.5 * (double)delta[k] * (double)delta[k];
             eh += delta[k] * h[k];
@@ -173,7 +175,8 @@ static inline ptrdiff_t FN(whole)(ptrdiff_t n) { return (n + VL - 1) / VL * VL; 
 static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, real *into, real *y)
 {
     const ptrdiff_t row = FN(row_of)(data->order, i, data->X.n), K = p->s[p->L - 1], k = p->s[0];
-    if (data->labels) {
+    if (p->loss >= LOSS_COUNT) {    /* an own loss reads y where it lies */
+    } else if (data->labels) {
         for (ptrdiff_t j = 0; j < K; j++)
             y[j] = (real)p->low;
         if ((uint64_t)data->labels[row] < (uint64_t)K)
@@ -263,8 +266,11 @@ static ptrdiff_t FN(online_sgd)(const plan_t *p, real *theta, const examples_t *
             if (c[l] != 0)
                 penalty += 0.5 * c[l] * FN(squares)(n * ld, W_OF(l + 1));
         }
-        *cost += (double)w * (FN(cost_of_one)((int)p->g[L - 1], p->loss, p->parameter, K, work + B * p->z[L - 1], y,
-                                              work + B * p->a[L - 1], work + B * p->delta[L - 1]) + penalty);
+        const double cost_i = p->loss < LOSS_COUNT
+            ? FN(cost_of_one)((int)p->g[L - 1], p->loss, p->parameter, K, work + B * p->z[L - 1], y,
+                              work + B * p->a[L - 1], work + B * p->delta[L - 1])
+            : FN(own_cost_of_one)(p, data, i, work + B * p->z[L - 1], work + B * p->delta[L - 1]);
+        *cost += (double)w * (cost_i + penalty);
         *weight += (double)w;
         if (divisors)
             for (ptrdiff_t k = 0; k < K; k++)

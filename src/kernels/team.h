@@ -1,5 +1,5 @@
-/* Threads that run one training together: each runs the same loop on its portion and waits for the others at a barrier.
- * They use C11 atomics, not OpenMP: a forked child can start its own team, and sanitizers understand the barrier. */
+/* Members of a crew that run one loop together: each works on its portion and waits for the others at a barrier of C11
+ * atomics, which sanitizers understand. */
 #ifndef FASTBP_TEAM_H
 #define FASTBP_TEAM_H
 
@@ -11,10 +11,17 @@ typedef struct {
     int n;                  /* members */
     atomic_int arrived;
     atomic_int meetings;
-    atomic_int wanted;      /* set from outside: 1 stop, 2 a member is missing, do not wait */
+    atomic_int wanted;      /* set from outside: stop */
     atomic_int cut;         /* a member left its work of this step unfinished: nobody may use it */
     int stop;               /* member 0's decision, read by all after the next meeting */
 } team_t;
+
+static inline void team_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
 
 /* Waits for all members: spins briefly, then yields the core (there may be fewer cores than members). */
 static inline void team_meet(team_t *team)
@@ -28,18 +35,14 @@ static inline void team_meet(team_t *team)
         return;
     }
     for (int spins = 0; atomic_load_explicit(&team->meetings, memory_order_acquire) == meeting; spins++) {
-        if (spins > 4000) {
-            if (atomic_load_explicit(&team->wanted, memory_order_relaxed) == 2)
-                return;
+        if (spins > 4000)
             sched_yield();
-        }
-#if defined(__x86_64__)
         else
-            __builtin_ia32_pause();
-#endif
+            team_pause();
     }
 }
 
+/* Of a team that nobody has seen yet. */
 static inline void team_begin(team_t *team, int n)
 {
     team->n = n;
@@ -48,6 +51,16 @@ static inline void team_begin(team_t *team, int n)
     atomic_init(&team->meetings, 0);
     atomic_init(&team->wanted, 0);
     atomic_init(&team->cut, 0);
+}
+
+/* For the next job of n members. A stop that is wanted already, or from now on, is theirs. */
+static inline void team_go_on(team_t *team, int n)
+{
+    team->n = n;
+    team->stop = atomic_load(&team->wanted);
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->meetings, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->cut, 0, memory_order_relaxed);
 }
 
 /* Called during long work: should the member leave it unfinished? */
@@ -59,10 +72,10 @@ static inline int team_cuts(team_t *team)
 }
 
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }
-static inline void team_abandon(team_t *team) { atomic_store(&team->wanted, 2); }
+static inline void team_want_no_stop(team_t *team) { atomic_store(&team->wanted, 0); }
 
-/* Where member t's portion of n items begins; it ends at team_share(t + 1). Portions are cut at multiples of `unit`. */
-static inline ptrdiff_t team_share(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
+/* Where member t's portion of n items begins; it ends at team_portion(t + 1). Portions are cut at multiples of `unit`. */
+static inline ptrdiff_t team_portion(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
 {
     if (t >= team->n)
         return n;

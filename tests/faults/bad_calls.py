@@ -91,7 +91,7 @@ def network(rng):
         "output": name(["sigmoid", "softmax", "identity", "tanh", "exp"], "none"),
         "loss": name(["cross_entropy", "squared_error", "poisson", "huber"], "none"),
         "huber_delta": number(0, np.inf, "none", open_low=True),
-        "quantile": number(0, 1, "none", open_low=True),
+        "quantile": number(0, 1, "none", open_low=True), "label_smoothing": number(0, 1),
         "dtype": one_of(is_not("none", "class", "function"), lambda rng: np.float16, lambda rng: int,
                         lambda rng: complex, lambda rng: "f16", lambda rng: object, lambda rng: np.longdouble),
         "init": one_of(
@@ -175,6 +175,15 @@ def free_kind(net):
         is_not("none", "array"), lambda rng: np.ones(n + 1, bool), lambda rng: np.zeros(n, bool), lambda rng: [0],
         lambda rng: [L], lambda rng: [1, -1], lambda rng: [1.0], lambda rng: [True], lambda rng: np.ones(n),
         lambda rng: np.ones((n, 1), bool), lambda rng: np.ones(n, int), lambda rng: (2**70,),
+    )
+
+
+def factors_kind(net):
+    n = len(net.layer_sizes) - 1
+    return one_of(
+        is_not("none", "dict", "array", "list", "nested"), lambda rng: [1] * (n + 1), lambda rng: {"weight": 1},
+        lambda rng: {"biases": odd(rng, "float", "fraction")}, lambda rng: [-1] * n, lambda rng: [(1, 2, 3)] * n,
+        lambda rng: [None] * n, lambda rng: np.full(n, np.nan), lambda rng: {"weights": np.inf},
     )
 
 
@@ -300,7 +309,8 @@ def train(rng):
         "callbacks": one_of(is_not(), lambda rng: [odd(rng, "function")], lambda rng: callbacks.Logging(),
                             lambda rng: [callbacks.EarlyStopping]),
         "seed": seed, "progress": flag(), "n_threads": count(1, "none"), **s.penalties(), "resume": flag(),
-        "free": free_kind(s.net),
+        "free": free_kind(s.net), "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
         "checkpoint": (paths("none"), "path|checkpoint"), "checkpoint_every": one_of(
             is_not("float"), lambda rng: 0, lambda rng: -1, lambda rng: (0, "batches"), lambda rng: (1, "hours"),
             lambda rng: (1.5, "epochs"), lambda rng: (1,), lambda rng: (np.nan, "seconds"), lambda rng: ("1", "epochs"),
@@ -335,6 +345,8 @@ def trainer(rng):
         "clip_value": number(0, np.inf, "none", open_low=True), "clip_norm": number(0, np.inf, "none", open_low=True),
         "dropout": dropout_kind(len(s.net.layer_sizes) - 2), "input_dropout": number(0, 1), "seed": seed,
         "n_threads": count(1, "none"), "free": free_kind(s.net),
+        "learning_rate_factors": factors_kind(s.net),
+        "input_scale": number(0, np.inf, "none", open_low=True),
     }
     return fastbp.Trainer, {"net": s.net, "optimizer": RULES[rng.integers(len(RULES))]()}, kinds, [s.net]
 
@@ -398,6 +410,7 @@ def rules(rng):
                       "epsilon": number(0, np.inf, open_low=True)},
         fastbp.AdamW: {"learning_rate": rate(), "beta_1": number(0, 1), "beta_2": number(0, 1),
                        "epsilon": number(0, np.inf, open_low=True), "weight_decay": number()},
+        fastbp.LBFGS: {"memory": count(), "gtol": number(0), "ftol": number(0), "maxls": count()},
         fastbp.RMSprop: {"learning_rate": rate(), "decay": number(0, 1), "momentum": number(0, 1, open_high=False),
                          "epsilon": number(0, np.inf, open_low=True)},
         optimizers.Nadam: {"learning_rate": rate(), "beta_1": number(0, 1), "beta_2": number(0, 1),

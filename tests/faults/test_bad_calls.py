@@ -1,6 +1,6 @@
 """Generated calls with one bad argument each: refused with its name, and nothing has changed.
 
-How they are made: bad_values.py, bad_calls.py, bad_estimators.py.
+How they are made: bad_values.py, bad_calls.py, bad_many.py, bad_estimators.py.
 """
 
 import re
@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import bad_calls
+import bad_many
 import numpy as np
 import pytest
 
@@ -45,6 +46,13 @@ def test_three_thousand_bad_calls_are_refused_by_name_and_change_nothing():
     assert not found, f"{len(found)} of 3000:\n" + "\n".join(found[:20])
 
 
+def test_six_hundred_bad_calls_of_many_networks_are_refused_by_name_and_change_nothing():
+    for i in range(600):
+        rng = np.random.default_rng([23, i])
+        wrong = bad_calls.fault(*bad_many.MAKERS[rng.integers(len(bad_many.MAKERS))](rng), rng)
+        assert not wrong, f"call {i}: {wrong}"
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_bad_calls_are_refused_by_name_and_change_nothing():
     found = faults(10**6, 100_000)
@@ -54,9 +62,9 @@ def test_a_hundred_thousand_bad_calls_are_refused_by_name_and_change_nothing():
 
 def test_every_public_name_has_its_bad_calls():
     """A new function or class needs a maker"""
-    source = Path(bad_calls.__file__).read_text()
+    source = Path(bad_calls.__file__).read_text() + Path(bad_many.__file__).read_text()
     plain = {"DivergenceError", "Evaluation", "FormatError", "GradientCheck", "History", "__version__", "datasets",
-             "show_config", "selftest"}        # take nothing that is checked
+             "many", "show_config", "selftest"}        # take nothing that is checked
     for name in set(fastbp.__all__) - plain:
         assert re.search(rf"\b{name}\b", source), name
     for module in (fastbp.schedules, fastbp.callbacks, fastbp.optimizers):

@@ -62,9 +62,9 @@ def test_fault_4_the_smallest_quota_of_the_groups_around_counts(line, tmp_path, 
     (tmp_path / "own").write_text(line)
     monkeypatch.setattr(quota, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(quota, "OWN", tmp_path / "own")
-    assert quota.processors.__wrapped__() == (4.0 if "elsewhere" in line else 2.5)
+    assert quota.smallest() == (4.0 if "elsewhere" in line else 2.5)
     monkeypatch.setattr(quota, "OWN", tmp_path / "no")
-    assert quota.processors.__wrapped__() == np.inf
+    assert quota.smallest() == np.inf
 
 
 @pytest.mark.parametrize(("processors", "cores"), [(0.3, 1), (1.0, 1), (1.9, 1), (2.0, 2), (np.inf, 16)])

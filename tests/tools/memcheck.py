@@ -52,13 +52,12 @@ for dtype in (np.float32, np.float64):
     examples = fastbp._backprop.Examples(rng.standard_normal((5000, 7)).astype(dtype))
     plan, units, panel = net.plan.code, net.plan.units, fastbp._backprop.panel(net.theta)
     out = np.empty((5000, 3), dtype)
-    fastbp._backprop.predict(plan, net.theta, examples, 0, 5000, np.empty(units * panel, dtype), panel, out, 60.0,
-                             fastbp._backprop.Team(1))
+    fastbp._backprop.predict(plan, net.theta, examples, 0, 5000, np.empty(units * panel, dtype), panel, out, 60.0)
 print("done")
 """
 # an object without a line, or a line of one of our files
 FILES = [path.name for path in (trees.ROOT / "src" / "kernels").iterdir()] + [
-    "_kernels.c", "_backprop.c", "_calls.c", "_curvature.c", "_derivatives.c", "_each.c", "_epoch.c"]
+    "_kernels.c", "_backprop.c", "_calls.c", "_curvature.c", "_derivatives.c", "_each.c", "_epoch.c", "_stretch.c"]
 OURS = re.compile(r"/fastbp/_\w+\.\S+\.so|\((?:" + "|".join(map(re.escape, FILES)) + r"):\d+\)")
 
 

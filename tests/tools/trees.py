@@ -21,7 +21,7 @@ CORE = [
 # the rest of what reaches it: rules, published values, refusals
 NAMED = [f"test_{name}.py" for name in ("checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
-TOGETHER = ["test_processes.py"]
+TOGETHER = [f"test_{name}.py" for name in ("processes", "crew", "crew_kept", "entries_ranges")]
 
 
 def files():
@@ -128,7 +128,9 @@ class Build:
         """(module, C file) of a change of this file"""
         if name.endswith(".py"):
             return set()
-        if name.startswith("src/kernels/") and name != "src/kernels/team.h":
+        # the .pxd files that include a header of src/kernels/; the kernels include the others
+        by = {"team.h": "_backprop", "crew.h": "_crew", "park.h": "_crew"}.get(Path(name).name)
+        if name.startswith("src/kernels/") and by is None:
             return {("_kernels", self.isa)}
-        module = "_backprop" if name == "src/kernels/team.h" else Path(name).stem   # _backprop.pxd includes team.h
+        module = by or Path(name).stem
         return {(path.stem, path.stem) for path in (self.tree / "src").glob("*.pyx") if module in cimported(path)}

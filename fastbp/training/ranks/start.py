@@ -216,7 +216,8 @@ class RankMeasures(Measures):
 def _targets(data: Any, rows: NDArray[np.int64] | None) -> NDArray[Any]:
     """Labels, or targets as float64: the dtypes of the ranks may differ."""
     Y = measures.of_rows(data.Y, rows)
-    return Y if data.labels is not None else Y.astype(np.float64)
+    as_passed = data.labels is not None or (data.plan.own is not None and data.classes == "labels")
+    return Y if as_passed else Y.astype(np.float64)
 
 
 def _weights(data: Any, rows: NDArray[np.int64] | None) -> NDArray[np.float64]:

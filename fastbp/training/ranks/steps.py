@@ -12,12 +12,15 @@ from ... import _epoch
 from ..._types import Comm, Count, Value
 from ...distributed.group import Group, as_group, attempt, bounds, reraise
 from ...distributed.sum import Part, Sum
-from ...engine import checks, frozen, sums, threads
+from ...engine import checks, factors, frozen, sums, threads
 from ...engine.data import Data
+from ...lbfgs import LBFGS
+from .. import diagonal
 from ..rule import Fit
 from ..steps import Steps
 from . import batches
 from .batches import Batch
+from .own import OwnBatches
 
 NONE = np.empty(0)
 
@@ -50,6 +53,8 @@ class RankSteps:
 
         def begin() -> Steps:
             steps = make(group.threads(n_threads))
+            if isinstance(steps.optimizer, LBFGS):
+                raise ValueError("LBFGS works in one process; minimize(method=\"L-BFGS\") takes comm")
             self.sync_every = None if sync_every is None else checks.count(sync_every, "sync_every")
             if sync_every is not None and group.own > 1:
                 raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
@@ -69,6 +74,8 @@ class RankSteps:
         self._learn: Callable[[float], float]
         self._count = 0         # examples that this rank brings to the present step
         self._further: Callable[[], tuple[float, ...]]
+        self._outside = self.sync_every is None and self.own.plan.own is not None and self.own.plan.own.dtype is None
+        self._together: Any = None      # the batches of a step, where a loss in Python sees those of all ranks
         if self.sync_every is None:
             self._sum = Sum(group, len(theta), theta.dtype, extra=1)
             self.own.Delta = self._sum.Delta
@@ -84,7 +91,9 @@ class RankSteps:
         group.agree("Trainer", {
             **own.net.settings(), "init": None, "optimizer": own.optimizer, "compiled": own.compiled is not None,
             "regularisation": own.regularisation, "dropout": own.dropout, "sync_every": self.sync_every,
-            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan), "parts": group.parts,
+            "mean_weight": own.mean_weight, "free": frozen.told(own.free, own.net.plan),
+            "learning_rate_factors": factors.told(own.factors),
+            "input_scale": None if own.diagonal is None else own.diagonal.factor, "parts": group.parts,
             "fixed order": group.fixed,
         })
         group.broadcast(own.theta)
@@ -128,8 +137,9 @@ class RankSteps:
                 data, rows = self._rows(X, Y, sample_weight, order)
                 longest = max(1, len(rows) // group.own)
                 longest = longest if size is None else min(longest, batches.share(size, group, 0))
+                operations = sums.operations(self.own.net.plan, longest)
                 self.own.crew = stack.enter_context(threads.crew(
-                    self.own.n_threads, sums.operations(self.own.net.plan, longest), max(1, len(rows) / longest)))
+                    self.own.plan.kept, self.own.n_threads, operations, max(1, len(rows) / longest)))
                 return list(self._cut(data, rows, size))
 
             for m_b_J, m_b in self.steps(prepare):
@@ -169,21 +179,30 @@ class RankSteps:
         brought: list[Iterator[Batch]] | None = None
         error, more = None, True
 
-        def part(i: int, into: NDArray[Any]) -> Part:
+        def begin() -> None:
             nonlocal brought
-            if i == 0:
-                reraise(error)
-                if before is not None:
-                    before()
-                brought = list(prepare()) if brought is None else brought
-                self._ask()
-                self._count = 0
-            batch = next(brought[i], None)      # type: ignore[index]
+            reraise(error)
+            if before is not None:
+                before()
+            brought = list(prepare()) if brought is None else brought
+            self._ask()
+            self._count = 0
+
+        def part(i: int, into: NDArray[Any]) -> Part:
+            if i == 0 and not self._outside:
+                begin()
+            batch = self._together[i] if self._outside else next(brought[i], None)      # type: ignore[index]
             into[:] = 0
             return Part() if batch is None else self._bring(i, batch, into)
 
+        def next_batches() -> list[Batch | None]:
+            begin()
+            return [next(batches, None) for batches in brought or ()]
+
         while more:
             self._begun = int(self.own.taken[0])
+            if self._outside:
+                self._together = OwnBatches(self.group, self.own, next_batches)
             cost, m_b, more = self._sum(self.own.theta, part, self._further)
             if not m_b:     # nothing to learn from: no step
                 yield 0.0, 0.0
@@ -206,12 +225,14 @@ class RankSteps:
         own, first, last = self.own, batch.first, batch.last
         m_b = batch.examples.weight(first, last)
         self._count += last - first
-        if not m_b:
+        if not m_b and not self._outside:
             return Part(more=batch.more)
         own.set_masks(first, self.group.part_number(i))
         self._widest = max(self._widest, last - first)
-        work = own.workspaces(self._widest, own.crew.n)
-        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, work, Delta, own.crew)
+        if self._outside:
+            return Part(self._together.bring(i, Delta), m_b, batch.more)
+        height = sums.height(own.plan, self._widest, own.theta.dtype)
+        cost = sums.accumulate_range(own.plan, own.theta, batch.examples, first, last, height, Delta, own.crew)
         return Part(cost, m_b, batch.more)
 
     def _ask(self) -> None:
@@ -252,6 +273,8 @@ class RankSteps:
             for a in self._averaged():
                 np.divide(self._sum.Delta[at : at + a.size].reshape(a.shape), m_b, out=a, casting="same_kind")
                 at += a.size
+            if own.diagonal is not None:
+                own.diagonal.fold(own.theta, own.kept)
         own.taken[0] = self._begun + int(ahead[0])
         self._scalars[:] = ahead[1:]
         if not own.compiled and isinstance(own.kept, dict) and type(own.kept.get("t")) is int:
@@ -268,7 +291,8 @@ class RankSteps:
         """theta and the floating-point arrays of the optimizer's state."""
         own = self.own
         if own.compiled:
-            return [own.theta, *(own.kept[slot] for slot in own.optimizer.slots)]
+            of_layer = () if own.diagonal is None else diagonal.NAMES
+            return [own.theta, *(own.kept[name] for name in (*own.optimizer.slots, *of_layer))]
         kept = own.kept if isinstance(own.kept, dict) else {}
         return [own.theta, *(kept[name] for name in sorted(kept)
                              if isinstance(kept[name], np.ndarray) and kept[name].dtype.kind == "f")]

@@ -1,0 +1,260 @@
+"""A loss of a caller's own: a function of z(L), Y and weights, with its derivative.
+
+In Python: f(z (m, K), Y, w (m,) or None) -> (costs (m,), dcost_dz (m, K)), both multiplied by w. It sees a whole batch.
+Compiled: double f(int K, const double *z, const double *y, double *delta, void *user) for one example; float z, y and
+delta for a float32 network.
+"""
+
+import functools
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import _kernels
+from .._types import Floats
+from . import checks
+
+LARGEST = 2.0**53   # a parameter in a file
+LAST = "<locals>", "<lambda>"   # in names that cannot be imported
+DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
+COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
+
+
+class OwnLoss:
+    """A loss of a caller's own.
+
+    Parameters
+    ----------
+    function : callable, scipy.LowLevelCallable, or None
+        None: a file has named a loss that is not there.
+    name : str, optional
+        The importable name, module:name; None finds it, if there is one.
+    parameters : dict, optional
+        Numbers that the function of this name is called with; None finds them, for a functools.partial.
+
+    Attributes
+    ----------
+    dtype : dtype or None
+        Of a compiled function; None for one in Python.
+    address, user : int
+        Of a compiled function and of its last argument.
+    """
+
+    def __init__(
+        self, function: Any, name: str | None = None, parameters: Mapping[str, float] | None = None,
+    ) -> None:
+        self.function, self.name = function, _importable(function) if name is None else name
+        self.parameters = dict(parameters or {}) if name is not None or parameters else _parameters_of(function)
+        self.dtype: np.dtype[np.floating[Any]] | None = None
+        self.address = self.user = 0
+        if _is_low_level(function):
+            self.address, signature, self.user = _kernels.low_level(function)
+            self.dtype = _dtype_of(signature)
+
+    def __repr__(self) -> str:
+        return self.told
+
+    def __eq__(self, other: object) -> bool:
+        """Is it the same function?"""
+        if not isinstance(other, OwnLoss):
+            return NotImplemented
+        if self.dtype is None or other.dtype is None:
+            if self.name is None:
+                return self.function is other.function
+            return (self.name, self.parameters) == (other.name, other.parameters)
+        return (self.dtype, self.address, self.user) == (other.dtype, other.address, other.user)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.address, self.user))
+
+    def __copy__(self) -> "OwnLoss":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OwnLoss":
+        return self
+
+    def __reduce__(self) -> Any:
+        if self.dtype is not None:
+            raise TypeError("loss is a LowLevelCallable, an address in this process, which cannot be pickled; save the "
+                            "network without it: make one with a built-in loss and the same theta")
+        return OwnLoss, (self.function, self.name, self.parameters)
+
+    @property
+    def told(self) -> str:
+        """A name for messages, and for the settings of a network."""
+        return self.name or getattr(self.function, "__qualname__", None) or type(self.function).__name__
+
+    @property
+    def kept(self) -> str:
+        """The importable name, for files."""
+        if self.name is None:
+            raise ValueError(
+                f"loss is {self.told}, which has no importable name, so that no file can keep it; define it with def "
+                "at the top of a module, and give it numbers by functools.partial(f, name=number)"
+                if self.dtype is None else
+                "loss is a LowLevelCallable, which has no importable name, so that no file can keep it")
+        return self.name
+
+    def with_parameters(self, kept: Mapping[str, float]) -> "OwnLoss":
+        """The loss with the parameters of a file; a ValueError if it has others."""
+        if self.parameters == kept:
+            return self
+        if self.parameters or self.dtype is not None:
+            raise ValueError(f"loss has the parameters {self.parameters!r}; the file has {kept!r}")
+        return OwnLoss(functools.partial(self.function, **kept))
+
+    def check_dtype(self, dtype: DTypeLike) -> None:
+        """A ValueError if the compiled function is for another dtype."""
+        if self.dtype is not None and self.dtype != dtype:
+            raise ValueError(f"loss is compiled for {self.dtype.name}, but this is computed in {np.dtype(dtype).name}")
+
+    def __call__(
+        self, z: Floats, Y: NDArray[Any], w: Floats | None,
+    ) -> tuple[float, Any]:
+        """(the sum of the costs, the slopes) of a batch; z, Y and w are the function's to change. The slopes are as the
+        function has returned them; `slopes` checks them."""
+        costs, slopes = self.costs(z, Y, w)
+        return self.total(costs), slopes
+
+    def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
+        """(the costs (m,), the slopes) of a batch; their values are not looked at."""
+        m, function = len(z), self.function
+        if function is None:
+            raise ValueError(f"loss {self.name} of the file is not there; fastbp.load(path, loss=f) gives it back")
+        result = function(z, Y, w)
+        if type(result) is not tuple and not isinstance(result, (tuple, list)):
+            raise TypeError(f"loss {self.told} must return a pair (costs, dcost_dz); it returned "
+                            f"{type(result).__name__}")
+        if len(result) != 2:
+            raise ValueError(f"loss {self.told} must return a pair (costs, dcost_dz); it returned {len(result)} values")
+        costs, slopes = result
+        if type(costs) is not np.ndarray or costs.dtype.kind != "f":
+            costs = self._array(costs, "costs")
+        if costs.shape != (m,):
+            raise ValueError(f"loss {self.told}: the costs must have shape ({m},), one for each example; they have "
+                             f"{costs.shape}")
+        return costs, slopes
+
+    def total(self, costs: NDArray[Any]) -> float:
+        """The sum of the costs, which must be finite."""
+        total = _kernels.few_summed(costs)
+        if total is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = float(costs.sum(dtype=np.float64))
+        if not math.isfinite(total):
+            self._complain(costs.astype(np.float64)[:, np.newaxis], "costs", np.float64)
+            raise ValueError(f"loss {self.told}: the sum of the costs overflows")
+        return total
+
+    def slopes(self, slopes: Any, m: int, K: int, dtype: DTypeLike) -> Floats:
+        """dcost_dz (m, K) as the core reads it."""
+        a = self._array(slopes, "slopes")
+        if a.shape != (m, K):
+            raise ValueError(f"loss {self.told}: the slopes dcost_dz must have shape ({m}, {K}), as z; they have "
+                             f"{a.shape}")
+        a = checks.readable(a, dtype)
+        self._complain(a, "slopes", dtype)
+        with np.errstate(under="ignore"):
+            return np.require(a, dtype, ["C", "A"])
+
+    def _array(self, value: Any, what: str) -> NDArray[Any]:
+        """value as an array of real numbers."""
+        try:
+            a = np.asarray(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"loss {self.told}: the {what} are not an array of numbers: {error}") from None
+        if a.dtype.kind not in "biuf":
+            raise TypeError(f"loss {self.told}: the {what} must be real numbers; they have dtype {a.dtype}")
+        return a
+
+    def _complain(self, a: NDArray[Any], what: str, dtype: DTypeLike) -> None:
+        """A ValueError if a value is NaN, infinite or too large."""
+        try:
+            checks.finite(a, dtype, what)
+        except ValueError as error:
+            raise ValueError(f"loss {self.told}: {str(error).removeprefix('Input ')}") from None
+
+
+def of(loss: Any) -> OwnLoss | None:
+    """The own loss that an argument means; None for the name of a built-in one."""
+    if isinstance(loss, OwnLoss):
+        return loss
+    if isinstance(loss, type) or not (callable(loss) or _is_low_level(loss)):
+        return None
+    return OwnLoss(loss)
+
+
+def is_name(name: Any) -> bool:
+    """Is this the importable name of an own loss?"""
+    return isinstance(name, str) and ":" in name
+
+
+def targets(Y: ArrayLike, m: int, name: str) -> NDArray[Any]:
+    """Y for a loss in Python: any array with a row for each example."""
+    if isinstance(Y, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
+    if hasattr(Y, "toarray") and not isinstance(Y, np.ndarray):
+        raise TypeError(f"{name} is sparse ({type(Y).__name__}); pass {name}.toarray()")
+    try:
+        a = np.asarray(Y)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not an array: {error}") from None
+    if a.base is not None:
+        _kernels.check_owner(a, name)
+    if a.ndim == 0 or a.shape[0] != m:
+        raise ValueError(f"{name} has shape {a.shape}, but X has {m} rows")
+    return a
+
+
+def compiled_targets(Y: ArrayLike, m: int, dtype: DTypeLike, name: str) -> Floats:
+    """Y (m, any) in the network's dtype, for a compiled loss; NaN is allowed."""
+    a = checks.array(Y, name)
+    if a.ndim not in (1, 2) or a.shape[0] != m:
+        raise ValueError(f"{name} has shape {a.shape}; loss takes {m} rows of targets, one for each row of X")
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return np.require(a.reshape(m, -1) if m else a.reshape(0, a.shape[1] if a.ndim == 2 else 1), dtype, ["C", "A"])
+
+
+def _is_low_level(function: Any) -> bool:
+    return type(function).__name__ == "LowLevelCallable" and isinstance(function, tuple)
+
+
+def _dtype_of(signature: str) -> np.dtype[np.floating[Any]]:
+    """The dtype of a signature; `const` does not count, ctypes has none."""
+    plain = signature.replace("const", "").replace(" ", "")
+    for name, dtype in DTYPES.items():
+        if plain == COMPILED.format(name).replace("const", "").replace(" ", ""):
+            return dtype
+    raise ValueError(f"loss has the signature {signature!r}; accepted are {COMPILED.format('double')!r} and "
+                     f"{COMPILED.format('float')!r}")
+
+
+def _parameters_of(function: Any) -> dict[str, float]:
+    """The numbers that a functools.partial gives an importable function; {} for any other function."""
+    given = function.keywords if isinstance(function, functools.partial) and _importable(function) else {}
+    return {name: number.item() if isinstance(number, np.generic) else number for name, number in given.items()}
+
+
+def _is_parameter(value: Any) -> bool:
+    """Is it a number that a file keeps exactly?"""
+    plain = value.item() if isinstance(value, (np.integer, np.floating)) else value
+    return type(plain) in (int, float) and math.isfinite(plain) and abs(plain) <= LARGEST
+
+
+def _importable(function: Any) -> str | None:
+    """module:name, by which the function, or that of a functools.partial with numbers by name, can be found; None if
+    there is none."""
+    if isinstance(function, functools.partial):
+        plain = not function.args and all(map(_is_parameter, function.keywords.values()))
+        return _importable(function.func) if plain else None
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or any(part in name for part in LAST):
+        return None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{name}" if found is function else None

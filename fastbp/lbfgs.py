@@ -1,0 +1,44 @@
+"""The optimizer that needs all examples at once: L-BFGS. training/full_batch.py takes its steps."""
+
+from typing import Any
+
+from ._types import Count, Floats, Number, State
+from .base import Optimizer
+from .engine import checks
+from .keywords import explained
+
+
+class LBFGS(Optimizer):
+    """theta := theta - step H D, with H of the last pairs of changes of theta and D, and a step that lowers J enough.
+
+    It needs all examples in one batch: train(..., batch_size=None), where an epoch is an iteration. `minimize` with
+    method="L-BFGS" is the same search in one call. Nocedal & Wright, Numerical Optimization, algorithm 7.5, with the
+    line search of Moré & Thuente 1994; its constants are those of SciPy's L-BFGS-B.
+
+    Parameters
+    ----------
+    memory : int
+        How many pairs are kept.
+    gtol : float
+        The training stops when ``max |D|`` is at most this.
+    ftol : float
+        It stops when an iteration lowers J by less than ftol max(``|J|``, 1).
+    maxls : int
+        Most J and D of one iteration.
+    """
+
+    @explained
+    def __init__(
+        self, memory: Count = 10, gtol: Number = 1e-05, ftol: Number = 2.220446049250313e-09, maxls: Count = 20,
+    ) -> None:
+        self.memory = checks.count(memory, "memory")
+        self.gtol = checks.number(gtol, "gtol")
+        self.ftol = checks.number(ftol, "ftol")
+        self.maxls = checks.count(maxls, "maxls")
+
+    def update(self, theta: Floats, D: Floats, state: State) -> None:
+        raise TypeError("LBFGS needs J and D at several theta, not one D; use it in train(..., batch_size=None), or "
+                        "minimize(method=\"L-BFGS\")")
+
+    def settings(self) -> tuple[Any, ...]:
+        return self.memory, self.gtol, self.ftol, self.maxls

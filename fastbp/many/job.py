@@ -1,0 +1,206 @@
+"""The training of one network among many: the stages of `train` on shared examples."""
+
+import copy
+from collections.abc import Collection
+from typing import Any, Self
+
+from .. import callbacks, optimizers
+from .._types import Floats, Rows
+from ..engine import checks, sums, threads
+from ..engine.initialize import warn_if_equal_units
+from ..engine.regularisation import Regularisation
+from ..history import History
+from ..metrics import check_classes
+from ..network import Network
+from ..training.arguments import Arguments
+from ..training.feed import Arrays
+from ..training.hooks import Callbacks, Hooks, Keeper
+from ..training.loop import Training, run
+from ..training.measures import Measures
+from ..training.start import GROWN, Start
+from ..training.stretch import Room, Stretch
+from .quick import A_STEP, Look, estimate, outcome
+from .shared import Shared
+
+PENALTIES = ("l1", "clip_value", "clip_norm")
+PIECE = 2e8     # floating-point operations between two looks whether to stop
+WATCHERS = (callbacks.EarlyStopping, callbacks.ReduceOnPlateau)    # they have a state
+
+
+class Stopped(BaseException):
+    """The training of a network is to end, since another one has failed or Ctrl-C has come."""
+
+
+class Job(Start):
+    """The training of one network: the stages of `Start`, of which `check` comes before any network is trained.
+
+    Attributes
+    ----------
+    i : int
+        Number of the network.
+    net : Network
+    rows, validation_rows : indices, or None
+    history : History or None
+        What `train` returns, once it has.
+    error : Exception or None
+    start : (n_parameters,), or None
+        theta before the training, where it is kept.
+    warnings : tuple of str
+    """
+
+    def __init__(
+        self, i: int, net: Network, shared: Shared, rows: Rows | None, validation_rows: Rows | None,
+        settings: dict[str, Any],
+    ) -> None:
+        given = {name: value for name, value in settings.items() if not name.endswith("rows")}
+        penalties = {name: given.pop(name) for name in PENALTIES}
+        self.i, self.net, self.shared, self.rows, self.validation_rows = i, net, shared, rows, validation_rows
+        self.history: History | None = None
+        self.error: Exception | None = None
+        self.start: Floats | None = None
+        self.warnings: tuple[str, ...] = ()
+        super().__init__(Arguments(
+            net, None, None, penalties=penalties, window=None, validation_data=None, validation_split=0.0,
+            progress=False, n_threads=1, checkpoint=None, checkpoint_every=1, resume=None, sync_every=None, **given,
+        ))
+        self.keeper, self.kept = Keeper(), None
+
+    # ------------------------------------------------------------ before any network is trained
+
+    def checked(self) -> Self:
+        """The job itself, checked."""
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Check all arguments, as the stages of `train` do. Nothing has changed."""
+        super().check()
+        asked, net, dtype = self.asked, self.net, self.net.dtype
+        checks.own_parameters(net.theta, net.plan, dtype)
+        checks.output_array(net.theta, (net.n_parameters,), dtype, "net.theta")
+        checks.dropout_rates(asked.dropout, asked.input_dropout, len(net.layer_sizes) - 2)
+        asked.optimizer = optimizers.resolve(asked.optimizer, dtype)
+        Regularisation.of(net.plan, 1, weight_decay=asked.weight_decay, **asked.penalties)
+        self.shared.whole(net)
+        self.m = self.shared.m if self.rows is None else len(self.rows)
+        if asked.sample_weight is None and asked.mean_weight is None:
+            checks.coefficients(asked.weight_decay, asked.lam, float(self.m), len(net.plan.shapes))
+            self._check_metrics()
+        else:
+            self.rng = asked.rng
+            self.gather()
+            self._forget()
+        warn_if_equal_units(net)
+
+    def own(self, several: Collection[int]) -> None:
+        """Copy what serves several networks and changes during a training; `several` has the id of each."""
+        asked = self.asked
+        if asked.callbacks and id(asked.optimizer) in several:
+            asked.optimizer = copy.copy(asked.optimizer)    # a callback may change its learning rate
+        asked.callbacks = [copy.deepcopy(each) if id(each) in several and type(each) in WATCHERS else each
+                           for each in asked.callbacks]
+
+    def _check_metrics(self) -> None:
+        """The metrics must suit the examples."""
+        if self.asked.functions:
+            check_classes(self.asked.functions, self.shared.whole(self.net))
+
+    def outcome(self) -> History:
+        """The history; of a network that failed that of its finished epochs, with the error."""
+        return outcome(self)
+
+    def _forget(self) -> None:
+        """Let go of all that the next stages make."""
+        self.source = self.validation = self.data = None
+
+    @property
+    def operations(self) -> float:
+        """About how many floating-point operations the training has."""
+        size = self.m if self.asked.batch_size is None else min(self.asked.batch_size, self.m)
+        return estimate(self.net, self.m, size, self.asked.epochs)
+
+    # ------------------------------------------------------------ the training
+
+    def train(self, room: Room, look: Look) -> None:
+        """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
+        self.rng = self.asked.rng
+        self._room, self._look = room, look
+        try:
+            self.gather()
+            self.make()
+            self.begin()
+            self.loop()
+            self.look_back()
+            self.history = self.training.history
+        finally:
+            self._forget()
+            self.__dict__.pop("training", None)
+            self.__dict__.pop("hooks", None)
+
+    def sources(self) -> tuple[Any, Any, Any]:
+        asked, net, rows = self.asked, self.net, self.rows
+        own = asked.mean_weight is not None
+        data = self.shared.data(net, rows, asked.sample_weight, own)
+        held = None if self.validation_rows is None else self.shared.validation(net, self.validation_rows)
+        return Arrays(data, asked.batch_size, asked.shuffle, None, rows), held, data
+
+    def training_of(self, trainer: Any) -> Training:
+        asked = self.asked
+        measures = Measures(asked.functions, self.source, self.validation)
+        training = OneOfMany(trainer, self.source, self.batch_size, measures, asked.callbacks, asked.rng, asked.epochs)
+        training.room, training.look = self._room, self._look
+        return training
+
+    def hooks_of(self, show: Any) -> Hooks:
+        return Pieces(show, Callbacks(self.asked.callbacks), self.keeper, self)
+
+    def admit(self) -> None:
+        """All has been checked."""
+
+    def loop(self) -> None:
+        training = self.training
+        training.trainer.steps.crew = threads.ALONE
+        with self.hooks.around(training):
+            run(training, self.hooks)
+        training.close()
+        self.hooks.end(training)
+
+    def look_back(self) -> None:
+        J = self.training.history.J
+        if len(J) > 1 and J[-1] > GROWN * J[0]:
+            self.data = self.shared.part(self.net, self.rows, self.asked.sample_weight)
+            super().look_back()
+
+    def warn(self, message: str) -> None:
+        self.warnings += (message,)
+
+
+class OneOfMany(Training):
+    """A training that is looked at between its pieces."""
+
+    look: Look
+
+    def follow(self, stretch: Stretch, last: int) -> None:
+        self._stretch = stretch
+        self.between()
+        super().follow(stretch, last)
+        self.look(None)
+
+    def between(self) -> None:
+        self.look(self._stretch.own)
+
+    def _take(self, data: Any, order: Any, watched: bool) -> float:
+        self.look(None)
+        return super()._take(data, order, watched)
+
+
+class Pieces(Hooks):
+    """The hooks of a training whose pieces are short."""
+
+    def __init__(self, show: Any, callbacks: Callbacks, keeper: Keeper, job: Job) -> None:
+        super().__init__(show, callbacks, keeper)
+        self._batches = max(1, int(PIECE / (sums.operations(job.net.plan, 1) * job.batch_size + A_STEP)))
+
+    @property
+    def batches(self) -> int | None:
+        return 1 if self.watched else self._batches

@@ -1,0 +1,89 @@
+"""The progress of many trainings: a bar of tqdm on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+EVERY = 1.0     # seconds between two lines
+
+
+class Report:
+    """Counts the networks that are done, and shows nothing."""
+
+    def __init__(self, done: int) -> None:
+        self._before, self._ended = done, list[int]()
+
+    @property
+    def done(self) -> int:
+        return self._before + len(self._ended)
+
+    def ended(self, job: Any) -> None:
+        self._ended.append(job.i)       # in one piece, whatever thread it is
+
+    def tick(self) -> None: ...
+
+
+class Lines(Report):
+    """Lines of text, one a second at most, by the calling thread."""
+
+    def __init__(self, total: int, done: int) -> None:
+        super().__init__(done)
+        self.total, self._shown, self._since = total, -1, time.monotonic()
+
+    def tick(self) -> None:
+        if self.done != self._shown and time.monotonic() - self._since >= EVERY:
+            self.show()
+
+    def show(self) -> None:
+        self._since, self._shown = time.monotonic(), self.done
+        with suppress(Exception):   # a closed or broken stream
+            print(f"{self.done} of {self.total} networks", file=sys.stderr, flush=True)
+
+
+class Bar(Report):
+    """A bar of tqdm."""
+
+    def __init__(self, shown: Any, done: int) -> None:
+        super().__init__(done)
+        self._bar, self._shown = shown, done
+
+    def tick(self) -> None:
+        done = self.done
+        if done > self._shown:
+            with suppress(Exception):
+                self._bar.update(done - self._shown)
+            self._shown = done
+
+
+@contextmanager
+def shown(total: int, done: int, progress: bool) -> Iterator[Report]:
+    """A report on so many networks, of which `done` are finished."""
+    if not progress:
+        yield Report(done)
+        return
+    bar = _tqdm(total, done)
+    if bar is None:
+        lines = Lines(total, done)
+        yield lines
+        lines.show()
+        return
+    report = Bar(bar, done)
+    try:
+        yield report
+        report.tick()
+    finally:
+        with suppress(Exception):
+            bar.close()
+
+
+def _tqdm(total: int, done: int) -> Any:
+    """A bar of tqdm, or None where nobody would see it."""
+    try:
+        if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+            return None
+        from tqdm.auto import tqdm
+    except Exception:
+        return None
+    return tqdm(total=total, initial=done, unit="network", file=sys.stderr, dynamic_ncols=True)

@@ -1,0 +1,239 @@
+"""TabularRegressor."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, column_or_1d
+
+from ..engine import checks
+from ..files.estimator import doubles, of_type
+from ..files.strict_json import FormatError
+from ..files.values import fields
+from . import intervals, kept
+from .base import BaseTabular, mean_of_held_out
+from .training import Matrix, Rows, Task
+
+LARGEST = 1e150     # of a target, whose square is finite
+
+
+class TabularRegressor(RegressorMixin, BaseTabular):
+    """Predict numbers from the rows of a table, by an ensemble of networks that needs no tuning.
+
+    `fit` takes a DataFrame as it is: numbers, categories, strings, booleans, dates, missing and infinite values. See
+    `TabularPreparation` for what becomes of a column. Each network holds out a fold of the rows and ends with its best
+    epoch on them; their predictions are averaged. No prediction leaves the range of the training targets.
+
+    Parameters
+    ----------
+    n_estimators : int, default=8
+        Networks. Each takes the same time; 4 have nearly the accuracy of 8.
+    epochs : int, default=None
+        Epochs of each network; None: 60, or 30 above 10,000 rows.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, the start values, the order of the rows and dropout.
+    n_threads : int, default=None
+        Maximum number of networks that are trained at a time; None: as many as there are cores, and one inside jobs of
+        joblib. It never changes a bit.
+    progress : bool, default=False
+        Show a bar (tqdm, on a terminal), or lines.
+
+    Attributes
+    ----------
+    preparation_ : TabularPreparation
+        What each column has become.
+    networks_ : list of Network
+        They predict the standardised targets.
+    best_epochs_ : list of int
+        The epoch that each network ended with.
+    target_mean_, target_scale_, target_low_, target_high_ : ndarray of shape (n_outputs,)
+        Mean, standard deviation and range of the training targets.
+    validation_predictions_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Of each training row, by the networks that have held it out; NaN where none has.
+    validation_score_ : float
+        Their R^2. It comes without another fit and is a little too good, since the epochs are chosen by it; a little
+        too bad, since one network predicts each row and not all of them.
+    n_outputs_ : int
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Names of the columns; exists only if they have names.
+
+    See Also
+    --------
+    TabularClassifier : The same for labels.
+
+    Notes
+    -----
+    Settings: docs/tables.md. A row has the same bits in whatever batch it is predicted.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastbp.tabular import TabularRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> reg = TabularRegressor(random_state=0).fit(X, y)
+    >>> bool(reg.validation_score_ > 0.4)
+    True
+    >>> lower, upper = reg.predict_interval(X[:3], 0.9).T
+    >>> bool((lower < reg.predict(X[:3])).all() and (reg.predict(X[:3]) < upper).all())
+    True
+    """
+
+    def __init__(
+        self, n_estimators: int = 8, *, epochs: int | None = None, random_state: Any = None,
+        n_threads: int | None = None, progress: bool = False,
+    ) -> None:
+        self.n_estimators, self.epochs = n_estimators, epochs
+        self.random_state, self.n_threads, self.progress = random_state, n_threads, progress
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, cv: Any = None) -> Self:
+        """Fit to the rows of X and their targets.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
+            The table.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers of any size.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows, 0 or more. A row of weight 0 counts as absent.
+        groups : array-like of shape (n_samples,), optional
+            Rows of a group belong together: they are held out together.
+        cv : int, splitter or iterable of (rows, held-out rows), optional
+            The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. A network is
+            trained for each split, and again as long as n_estimators allows.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+        """
+        return self._fit(X, y, sample_weight, groups, cv)
+
+    def _targets(self, y: Any) -> NDArray[Any]:
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        self._is_flat = y.ndim == 1
+        y = y.reshape(len(y), -1)
+        if np.abs(y).max() > LARGEST:
+            raise ValueError(f"y has numbers up to {np.abs(y).max():g}; accepted are up to {LARGEST:g}")
+        self.n_outputs_ = y.shape[1]
+        return np.asarray(y)
+
+    def _n_outputs(self, targets: NDArray[Any]) -> int:
+        return self.n_outputs_
+
+    def _standardised(self, y: NDArray[np.float64], w: NDArray[np.float64] | None) -> NDArray[np.float32]:
+        """The targets in units of their standard deviation, around their mean."""
+        mean = np.average(y, axis=0, weights=w)
+        unit = np.abs(y - mean).max(axis=0)     # squares of small numbers would be 0
+        unit[unit == 0] = 1.0
+        spread = unit * np.sqrt(np.average(((y - mean) / unit) ** 2, axis=0, weights=w))
+        self.target_mean_, self.target_scale_ = mean, np.where(spread > 0, spread, 1.0)
+        self.target_low_, self.target_high_ = y.min(axis=0), y.max(axis=0)
+        return ((y - mean) / self.target_scale_).astype(np.float32)
+
+    def _train(self, columns: Any, named: bool, targets: Any, w: Any, splits: Any, rng: Any) -> None:
+        self._y = targets
+        try:
+            super()._train(columns, named, self._standardised(targets, w), w, splits, rng)
+        finally:
+            del self._y
+
+    def _values(self, z: Matrix) -> NDArray[np.float64]:
+        """Outputs (m, K) in the units of the targets, within their range."""
+        y = self.target_mean_ + z.astype(np.float64) * self.target_scale_
+        return np.clip(y, self.target_low_, self.target_high_)
+
+    def _judge(self, held: list[tuple[Rows, Matrix]], task: Task) -> None:
+        y, w = self._y, task.weights
+        predicted = mean_of_held_out(held, len(y), self._values)
+        known = ~np.isnan(predicted[:, 0])
+        self.validation_predictions_ = predicted[:, 0] if self._is_flat else predicted
+        self.validation_score_ = float("nan")
+        if known.sum() > 1:
+            scaled = ((a[known] - self.target_mean_) / self.target_scale_ for a in (y, predicted))
+            self.validation_score_ = float(r2_score(*scaled, sample_weight=None if w is None else w[known]))
+        self.residuals_ = [np.sort(np.abs(y[rows] - self._values(z)), axis=0) for rows, z in held]
+
+    def _own_kept(self) -> dict[str, Any]:
+        names = ("target_mean", "target_scale", "target_low", "target_high", "validation_predictions", "residuals")
+        return {"is_flat": self._is_flat, **{name: getattr(self, f"{name}_") for name in names}}
+
+    def _take_own(self, values: dict[str, Any], d: int) -> None:
+        fields(values, {"is_flat", "target_mean", "target_scale", "target_low", "target_high", "validation_predictions",
+                        "residuals"}, type(self).__name__)
+        self._is_flat = of_type(values, "is_flat", bool)
+        self.target_mean_ = doubles(values, "target_mean", (None,))
+        self.n_outputs_ = K = len(self.target_mean_)
+        self.target_scale_, self.target_low_, self.target_high_ = (
+            doubles(values, name, (K,)) for name in ("target_scale", "target_low", "target_high"))
+        shape = (None,) if self._is_flat else (None, K)
+        self.validation_predictions_ = doubles(values, "validation_predictions", shape, finite=False)
+        kept_residuals = of_type(values, "residuals", list)
+        self.residuals_ = [doubles({"residuals": r}, "residuals", (None, K)) for r in kept_residuals]
+        if len(self.residuals_) != len(self.networks_) or not self.networks_ or (self._is_flat and K != 1):
+            raise FormatError("there must be residuals of each network, at least one, and one target if it is flat")
+        if not all((r >= 0).all() and (r[:-1] <= r[1:]).all() for r in self.residuals_):
+            raise FormatError("residuals must be sorted, 0 or more")
+        if (self.target_low_ > self.target_high_).any() or (self.target_scale_ <= 0).any():
+            raise FormatError("target_low must not lie above target_high, nor target_scale below 0")
+        kept.check_networks(self.networks_, d, K, "identity")
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
+            Columns are found by name if they have names; their order is free.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Within the range of the training targets.
+        """
+        found = self._logits(X)
+        total = np.zeros(found[0].shape)
+        for z in found:
+            total += self._values(z) / len(found)
+        return total[:, 0] if self._is_flat else total
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
+        """Predict intervals that hold the target of a new row with about this probability.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
+            As for `predict`.
+        coverage : float, default=0.9
+            In (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper ends, each output by itself; infinite if there are too few training rows for the coverage.
+
+        Notes
+        -----
+        CV+ (Barber et al. 2021): each network predicts from the rows that it has not held out, and errs as on those.
+        For rows drawn like the training rows CV+ covers at least 2 coverage - 1, and about `coverage` in practice. The
+        networks choose their best epoch on the held-out rows, which is not in the theorem. The intervals of all rows
+        are about equally wide.
+        """
+        coverage = checks.number(coverage, "coverage", high=1, open_low=True)
+        values = np.stack([self._values(z) for z in self._logits(X)])
+        ends = np.empty((values.shape[1], self.n_outputs_, 2))
+        for k in range(self.n_outputs_):
+            own = [r[:, k] for r in self.residuals_]
+            ends[:, k, 0], ends[:, k, 1] = intervals.cv_plus(values[:, :, k], own, coverage)
+        return ends[:, 0] if self._is_flat else ends
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,165 @@
+"""The epochs of a training in compiled code, one after the other: for trainings of which nothing in Python is asked
+between two epochs but measures."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _stretch, schedules
+from ..engine import classes, sums, threads
+from ..engine.data import Data
+from ..history import History
+from ..network import Network
+from .feed import PIECE
+from .rule import NO_RATES
+from .steps import LARGE, Steps
+
+RATES = 4096    # learning rates of a schedule that are drawn together, if they are those of several epochs
+
+
+def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, window: int) -> bool:
+    """Has this training the epochs that compiled code can follow with the same bits? One thread is to take its steps
+    together, and each batch is summed block by block."""
+    size = min(batch_size, m)
+    return (
+        steps.compiled is not None and data.counts is None and not steps.regularisation.batch_lam
+        and not data.outside and (not shuffle or (window == m and m <= PIECE))
+        and not (batch_size == 1 and steps.online)
+        and not (batch_size > LARGE * sums.LOWEST
+                 and batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
+        and sums.operations(steps.plan, size) < threads.SHARED
+    )
+
+
+class Room:
+    """The arrays in which one thread computes, kept from training to training.
+
+    Attributes
+    ----------
+    kept : dict
+        What else it keeps.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+        self._arrays: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
+
+    def take(self, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """n values, with any content; the next call of this name takes the same memory."""
+        array = self._arrays.get((name, dtype))
+        if array is None or len(array) < n:
+            array = self._arrays[name, dtype] = sums.aligned(n, dtype)
+        return array[:n]
+
+
+def can_watch(net: Network, data: Data) -> bool:
+    """Has compiled code the sums of `Network.evaluate_data`? They have one range, and each example counts once."""
+    plan, m = net.plan, data.m
+    return data.w is None and plan.own is None and not plan.large and (
+        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 2      # where it begins and ends
+    )
+
+
+def watch(own: _stretch.Stretch, net: Network, data: Data, room: Room) -> None:
+    """Let a stretch evaluate these examples after each epoch, if it can."""
+    data = data.plain
+    plan, dtype, m, K = data.plan, net.dtype, data.m, net.layer_sizes[-1]
+    height = sums.height(plan, m, dtype)
+    binary, answers = data.classes == "binary", None
+    if binary:
+        answers = classes.says_yes(data.Y, plan).astype(np.int64).ravel()
+    elif data.classes is not None:
+        answers = data.Y if data.classes == "labels" else data.Y.argmax(axis=1)
+    own.watch(
+        plan.code, data.examples(), m, room.take("work", height * plan.units, dtype), height,
+        room.take("costs", height, np.dtype(np.float64)), room.take("h", m * K if answers is not None else 0, dtype),
+        answers, binary, classes.middle(plan.lowest, plan.highest) if binary else 0.0,
+    )
+
+
+def held_into(own: _stretch.Stretch, history: History, first: int) -> None:
+    """Write the evaluations of the epochs from `first` on into the columns that the history has for them."""
+    if own.watches:
+        history.val_J += own.held_J(first)
+    if own.watches and history.val_accuracy is not None:
+        history.val_accuracy += own.held_accuracy(first)
+
+
+class Stretch:
+    """The epochs of these steps over the rows of data.
+
+    Parameters
+    ----------
+    steps : Steps
+    data : Data
+        The examples, in the units of their owner.
+    batch_size, epochs : int
+    rows : (m,) int64, or None
+        The examples that are trained on; None: all.
+    rng : numpy Generator, or None
+        Draws the order of each epoch; None keeps that of the rows.
+    room : Room
+        No other stretch may be under way in it.
+    """
+
+    def __init__(
+        self, steps: Steps, data: Data, batch_size: int, epochs: int, rows: NDArray[np.int64] | None,
+        rng: np.random.Generator | None, room: Room,
+    ) -> None:
+        steps.look()
+        data, m = steps.weighed(data), data.m if rows is None else len(rows)
+        size, dtype, plan = min(batch_size, m), steps.theta.dtype, steps.plan
+        self.steps, self.per_epoch = steps, -(-m // size)
+        self.own = _stretch.Stretch(m, size, epochs)
+        self._bits = None if rng is None else rng.bit_generator
+        self._rows, order = rows, rows
+        if rng is not None:
+            order = np.arange(m) if rows is None else rows.copy()
+        self._examples, self._order = data.examples(order), order
+        self._rule = steps.compiled_rule(data.scale)
+        self._divisors = None if steps.mean_weight is None else data.divisors(None, m, size)
+        height = sums.height(plan, size, dtype)
+        self._height, self._work = height, room.take("work", height * plan.units, dtype)
+        self._costs = room.take("costs", height, np.dtype(np.float64))
+        self._before = room.take("before", len(steps.theta), dtype)
+        self._rates, self._first = NO_RATES, 0
+
+    @property
+    def diverged(self) -> bool:
+        """Was J or theta not finite after an epoch? theta is as it was before that."""
+        return self.own.diverged
+
+    def into(self, history: History) -> float:
+        """Write the finished epochs that the history does not have into it; returns J of the last one, finite or
+        not."""
+        first = len(history)
+        J = self.own.J(first)
+        history.seconds += self.own.seconds(first)
+        held_into(self.own, history, first)
+        history.J += J[: len(history.seconds) - first]
+        return J[-1] if J else history.J[-1]
+
+    def advance(self, last: int, budget: float = threads.SLICE) -> bool:
+        """Take steps up to the end of epoch `last`, for about `budget` seconds at the most. True if that is reached,
+        or J or theta is not finite."""
+        steps, rate = self.steps, self.steps.optimizer.settings()[0]
+        if callable(rate):
+            self._draw(rate, last)
+        done = self.own.run(
+            steps.plan.code, steps.theta, self._examples, self._rule, self._rates, self._first, steps.Delta,
+            self._work, self._height, self._costs, self._before, self._divisors, self._order, self._rows, self._bits,
+            last, budget,
+        )
+        return done == last or self.own.diverged
+
+    def _draw(self, rate: Any, last: int) -> None:
+        """The learning rates of the present epoch, unless they are there. A schedule of fastbp is asked for several
+        epochs at once: no other function knows when it is called."""
+        taken, n = int(self.steps.taken[0]), self.per_epoch
+        if taken - self._first + n <= len(self._rates):
+            return
+        epochs = 1
+        if type(rate).__module__ == schedules.__name__:
+            epochs = max(1, min(last - self.own.epoch, RATES // n))
+        self._rates, self._first = self.steps.rates(n * epochs), taken

@@ -1,0 +1,410 @@
+"""TabularClassifier and TabularRegressor: any table, any target; the same bits however they are fitted and asked."""
+
+import functools
+import pickle
+import re
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", minversion="1.7")
+pd = pytest.importorskip("pandas")
+
+from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.metrics import log_loss  # noqa: E402
+from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit, cross_validate  # noqa: E402
+from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+
+from fastbp.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+from fastbp.tabular import training as tabular_training  # noqa: E402
+
+ESTIMATORS = [TabularClassifier, TabularRegressor]
+EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "folds and batches are drawn at random"}
+
+
+def table(m=300, seed=0):
+    """A table of every kind of column, and a number that depends on them"""
+    rng = np.random.default_rng(seed)
+    df = pd.DataFrame({
+        "x": rng.normal(size=m), "u": rng.random(m), "town": rng.choice(["a", "b", "c"], m),
+        "flag": rng.random(m) < 0.5, "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, m), "D"),
+    })
+    z = 2 * df["x"] + 3 * (df["town"] == "a") - df["flag"] + np.sin(6 * df["u"]) + 0.1 * rng.normal(size=m)
+    df.loc[::7, "u"] = np.nan
+    return df, z.to_numpy()
+
+
+def target(cls, z):
+    return z if cls is TabularRegressor else np.where(z > 1, "high", "low")
+
+
+@functools.cache
+def fitted(cls, **settings):
+    X, z = table()
+    settings = {"n_estimators": 3, "epochs": 20, "random_state": 0, **settings}
+    return cls(**settings).fit(X, target(cls, z))
+
+
+def answer(estimator, X):
+    return estimator.predict_proba(X) if isinstance(estimator, TabularClassifier) else estimator.predict(X)
+
+
+# ---------------------------------------------------------------- scikit-learn
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_it_passes_the_checks_of_scikit_learn(cls):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = check_estimator(cls(n_estimators=2, n_threads=1), on_fail=None, on_skip=None,
+                                expected_failed_checks=EXPECTED)
+    assert [c for c in found if c["status"] == "failed"] == []
+    assert {c["check_name"] for c in found if c["status"] == "xfail"} <= set(EXPECTED)
+    assert len(found) > 50
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_clone_pickle_and_repr(cls):
+    estimator, X = fitted(cls), table()[0]
+    assert np.array_equal(answer(pickle.loads(pickle.dumps(estimator)), X), answer(estimator, X))
+    assert clone(estimator).get_params() == estimator.get_params()
+    assert repr(estimator) == f"{cls.__name__}(epochs=20, n_estimators=3, random_state=0)"
+    with pytest.raises(NotFittedError):
+        clone(estimator).predict(X)
+    assert not hasattr(estimator, "partial_fit")
+
+
+@pytest.mark.parametrize(("name", "value"), [("n_estimators", 0), ("epochs", 0), ("n_threads", 0), ("progress", "yes"),
+                                             ("random_state", "a")])
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_bad_parameter_is_named(cls, name, value):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {cls.__name__}"):
+        cls(**{name: value}).fit([[1], [2]], [0, 1])
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_weights_and_groups_are_routed(cls):
+    X, z = table(60)
+    y, groups = target(cls, z), np.arange(60) // 3
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = cls(2, epochs=3, random_state=0).set_fit_request(sample_weight=True, groups=True)
+        estimator.set_score_request(sample_weight=False)
+        found = cross_validate(estimator, X, y, cv=GroupKFold(2), return_estimator=True,
+                               params={"sample_weight": np.ones(60), "groups": groups})
+    assert np.isfinite(found["test_score"]).all()
+    alone = cls(2, epochs=3, random_state=0)
+    rows = next(iter(GroupKFold(2).split(X, y, groups)))[0]
+    alone.fit(X.iloc[rows], y[rows], sample_weight=np.ones(len(rows)), groups=groups[rows])
+    assert np.array_equal(answer(alone, X), answer(found["estimator"][0], X))
+
+
+# ---------------------------------------------------------------- the same bits
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_row_has_the_same_bits_in_whatever_batch(cls):
+    estimator, X = fitted(cls), table()[0]
+    whole = answer(estimator, X)
+    for rows in ([5], [3, 299], range(0, 300, 7), range(299, -1, -1), range(17)):
+        assert np.array_equal(answer(estimator, X.iloc[list(rows)]), whole[list(rows)])
+
+
+@pytest.mark.parametrize("n_classes", [3, 9, 40])
+def test_a_row_of_many_classes_has_the_same_bits_in_whatever_batch(n_classes):
+    X = np.random.default_rng(0).normal(size=(400, 3))
+    clf = TabularClassifier(2, epochs=2, random_state=0).fit(X, np.arange(400) % n_classes)
+    whole = clf.predict_proba(X)
+    assert np.allclose(whole.sum(axis=1), 1)
+    for rows in ([0], [1, 2, 3], list(range(50, 90))):
+        assert np.array_equal(clf.predict_proba(X[rows]), whole[rows])
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_any_number_of_threads_gives_the_same_bits(cls, monkeypatch):
+    monkeypatch.setattr(tabular_training.threads, "cores", lambda: 3)
+    X, z = table(150)
+    models = [cls(5, epochs=4, random_state=0, n_threads=n).fit(X, target(cls, z)) for n in (1, 2, 4, None)]
+    for other in models[1:]:
+        assert np.array_equal(answer(models[0], X), answer(other, X))
+        assert models[0].best_epochs_ == other.best_epochs_
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(cls):
+    X, z = table(100)
+    y = target(cls, z)
+    seeds = [3, 3, np.random.RandomState(3), None, None]
+    found = [answer(cls(2, epochs=2, random_state=seed).fit(X, y), X) for seed in seeds]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert not np.array_equal(found[3], found[4])
+
+
+def test_columns_in_another_order_and_as_polars_give_the_same_bits():
+    clf, X = fitted(TabularClassifier), table()[0]
+    assert np.array_equal(clf.predict_proba(X[X.columns[::-1]]), clf.predict_proba(X))
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({name: X[name].dt.date.tolist() if name == "day" else X[name].tolist() for name in X})
+    assert np.array_equal(clf.predict_proba(frame.with_columns(pl.col("u").fill_nan(None))), clf.predict_proba(X))
+    same = clone(clf).fit(frame, pl.Series(target(TabularClassifier, table()[1])))
+    assert np.array_equal(same.predict_proba(X), clf.predict_proba(X))
+
+
+# ---------------------------------------------------------------- what it learns
+
+
+def test_it_learns_what_the_table_says():
+    X, z = table(1500, seed=1)
+    new, z_new = table(1500, seed=2)
+    clf = TabularClassifier(4, random_state=0).fit(X, target(TabularClassifier, z))
+    reg = TabularRegressor(4, random_state=0).fit(X, z)
+    y_new = target(TabularClassifier, z_new)
+    assert clf.score(new, y_new) > 0.9
+    assert reg.score(new, z_new) > 0.9
+    assert abs(clf.validation_score_ - clf.score(new, y_new)) < 0.05
+    assert abs(reg.validation_score_ - reg.score(new, z_new)) < 0.05
+    covered = (reg.predict_interval(new)[:, 0] <= z_new) & (z_new <= reg.predict_interval(new)[:, 1])
+    assert 0.85 < covered.mean() < 0.96
+
+
+def test_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 3))
+    p = 1 / (1 + np.exp(-3 * X[:, 0]))
+    y = rng.random(3000) < p
+    clf = TabularClassifier(4, random_state=0).fit(X[:2000], y[:2000])
+    assert clf.classes_.tolist() == [False, True]
+    assert log_loss(y[2000:], clf.predict_proba(X[2000:])) < log_loss(y[2000:], p[2000:]) + 0.03
+    assert np.array_equal(clf.predict(X), clf.classes_[clf.predict_proba(X).argmax(axis=1)])
+
+
+def test_bins_stay_only_where_held_out_rows_say_so():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    steps = TabularRegressor(2, random_state=0).fit(X, np.floor(2 * X[:, 0]) % 2)
+    assert steps.preparation_.is_bin_.any()
+    plane = TabularRegressor(2, random_state=0).fit(X, X @ [1, 2, 3, 4])
+    assert not plane.preparation_.is_bin_.any()
+    assert plane.networks_[0].layer_sizes[0] == 4
+
+
+def test_class_weights_move_the_predictions():
+    X, z = table(400)
+    y = np.where(z > 3.5, 1, 0)         # rare
+    plain = TabularClassifier(2, epochs=20, random_state=0).fit(X, y)
+    heavy = TabularClassifier(2, epochs=20, random_state=0, class_weight={0: 1, 1: 30}).fit(X, y)
+    assert heavy.predict_proba(X)[:, 1].mean() > plain.predict_proba(X)[:, 1].mean()
+    balanced = TabularClassifier(2, epochs=3, random_state=0, class_weight="balanced").fit(X, y)
+    n = np.bincount(y)
+    same = TabularClassifier(2, epochs=3, random_state=0).fit(X, y, sample_weight=(len(y) / (2 * n))[y])
+    assert np.array_equal(balanced.predict_proba(X), same.predict_proba(X))
+    with pytest.raises(ValueError, match=re.escape("class_weight={5: 1}")):
+        TabularClassifier(class_weight={5: 1}).fit(X, y)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_row_of_weight_0_counts_as_absent(cls):
+    X, z = table(90)
+    y, w = target(cls, z), np.ones(90)
+    X.loc[:9, "x"], w[:10] = 1e9, 0
+    cv = [(np.arange(0, 60), np.arange(60, 90)), (np.arange(30, 90), np.arange(0, 30))]
+    with_them = cls(2, epochs=3, random_state=0).fit(X, y, w, cv=cv)
+    cv = [(np.arange(0, 50), np.arange(50, 80)), (np.arange(20, 80), np.arange(0, 20))]
+    without = cls(2, epochs=3, random_state=0).fit(X[10:], y[10:], w[10:], cv=cv)
+    assert np.array_equal(answer(with_them, X), answer(without, X))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize(("w", "message"), [
+    (np.zeros(30), "Sample weights must contain at least one non-zero"), (-np.ones(30), "Negative values"),
+    (np.ones(29), "sample_weight.shape"), (np.full(30, np.nan), "NaN"),
+])
+def test_bad_weights_are_refused(cls, w, message):
+    X, z = table(30)
+    with pytest.raises(ValueError, match=message):
+        cls().fit(X, target(cls, z), w)
+
+
+# ---------------------------------------------------------------- folds
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_cv_sets_the_folds(cls):
+    X, z = table(60)
+    y = target(cls, z)
+    model = cls(8, epochs=2, random_state=0).fit(X, y, cv=TimeSeriesSplit(3))
+    assert len(model.networks_) == 6        # three splits, twice
+    held = model.validation_probabilities_ if cls is TabularClassifier else model.validation_predictions_
+    assert np.isnan(held[:15]).all()        # never held out
+    assert np.isfinite(held[15:]).all()
+    assert np.isfinite(model.validation_score_)
+    assert len(cls(8, epochs=2).fit(X, y, cv=5).networks_) == 5
+    assert len(cls(2, epochs=2).fit(X, y, cv=KFold(3)).networks_) == 3
+    with pytest.raises(ValueError, match="cv: rows must be indices of the 60 rows"):
+        cls().fit(X, y, cv=[([100], [1])])
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_groups_are_held_out_together(cls):
+    """A column that names the group, and a target that depends on it alone: unknown to who has not seen the group"""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 10)
+    effect = rng.normal(size=60)[groups]
+    X, y = pd.DataFrame({"g": [f"g{g}" for g in groups]}), target(cls, 1 + effect)
+    apart = cls(4, random_state=0).fit(X, y, groups=groups)
+    mixed = cls(4, random_state=0).fit(X, y)
+    assert mixed.validation_score_ > 0.9
+    assert apart.validation_score_ < 0.7
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        cls().fit(X, y, groups=groups[1:])
+
+
+# ---------------------------------------------------------------- odd tables and targets
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("m", [1, 2, 3, 20])
+def test_tiny_tables(cls, m):
+    X, z = table(m)
+    y = target(cls, z)
+    model = cls(random_state=0, epochs=3).fit(X, y)
+    assert np.isfinite(answer(model, X)).all()
+    assert model.predict(X).shape == (m,)
+    if m == 1:
+        assert model.predict(X)[0] == y[0]
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize("n_estimators", [1, 2, 8, 17])
+def test_any_number_of_networks(cls, n_estimators):
+    X, z = table(40)
+    model = cls(n_estimators, epochs=1, random_state=0).fit(X, target(cls, z))
+    assert len(model.networks_) == len(model.best_epochs_) == n_estimators
+    assert np.isfinite(model.validation_score_)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_table_that_tells_nothing(cls):
+    X, y = pd.DataFrame({"a": [1] * 12, "b": ["x"] * 12}), target(cls, np.arange(12.0) % 4)
+    model = cls(2, epochs=3, random_state=0).fit(X, y)
+    assert len(np.unique(answer(model, X), axis=0)) == 1
+
+
+def test_a_single_class():
+    X, _ = table(20)
+    clf = TabularClassifier(random_state=0).fit(X, ["only"] * 20)
+    assert clf.predict(X).tolist() == ["only"] * 20
+    assert (clf.predict_proba(X) == 1).all()
+    assert clf.networks_ == []
+    with pytest.raises(ValueError, match="yet now missing:\n- x"):
+        clf.predict(X.drop(columns="x"))
+
+
+@pytest.mark.parametrize("labels", [
+    ["no", "yes"], [3, 7], [False, True], [-1.0, 1.0], [10**12, 10**12 + 1], np.array(["a", "b"], object),
+])
+def test_every_kind_of_label_comes_back(labels):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    y = np.asarray(labels)[(X[:, 0] > 0).astype(int)]
+    for given in (y, y.tolist(), pd.Series(y), pd.Series(y).astype("category")):
+        clf = TabularClassifier(2, random_state=0).fit(X, given)
+        assert clf.classes_.tolist() == sorted(np.asarray(labels).tolist())
+        assert np.mean(clf.predict(X) == y) > 0.8
+
+
+@pytest.mark.parametrize(("y", "error", "message"), [
+    ([1.5, 2.5, 3.5], ValueError, "Unknown label type"), ([1, 2, np.nan], ValueError, "Input y contains NaN"),
+    (["a", None, "b"], ValueError, "Input y contains NaN"), (["a", 1, "b"], TypeError, "labels that can be sorted"),
+    ([[1, 0], [0, 1], [1, 1]], ValueError, "1d array"), (None, ValueError, "requires y to be passed"),
+])
+def test_bad_labels_are_refused(y, error, message):
+    with pytest.raises(error, match=message):
+        TabularClassifier().fit([[1], [2], [3]], np.array(y, object) if y and "a" in y else y)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1.0, 1e12, 1e100])
+def test_targets_of_any_size(scale):
+    X, z = table(200)
+    model = TabularRegressor(2, random_state=0, epochs=30).fit(X, scale * (z + 5))
+    plain = TabularRegressor(2, random_state=0, epochs=30).fit(X, z + 5)
+    assert np.allclose(model.predict(X) / scale, plain.predict(X), rtol=1e-3)
+    assert model.validation_score_ == pytest.approx(plain.validation_score_, abs=1e-3)
+    ends = model.predict_interval(X)
+    assert (ends[:, 0] < ends[:, 1]).all()
+    with pytest.raises(ValueError, match=r"y has numbers up to 1e\+200; accepted are up to 1e\+150"):
+        TabularRegressor().fit([[1], [2]], [1e200, 0])
+
+
+def test_predictions_stay_in_the_range_of_the_targets():
+    X, z = table(200)
+    model = fitted(TabularRegressor)
+    wild = X.assign(x=1e6 * X["x"])
+    assert model.predict(wild).min() >= z.min() - 10
+    assert model.predict(wild).max() <= table()[1].max()
+    constant = TabularRegressor(2, epochs=2).fit(X, np.full(200, 7.25))
+    assert (constant.predict(X) == 7.25).all()
+
+
+def test_several_targets():
+    X, z = table(300)
+    Y = np.stack([z, 1e6 * X["x"]], axis=1)
+    model = TabularRegressor(2, random_state=0).fit(X, Y)
+    assert model.predict(X).shape == (300, 2)
+    assert model.score(X, Y) > 0.9
+    assert model.predict_interval(X).shape == (300, 2, 2)
+    assert model.validation_predictions_.shape == (300, 2)
+
+
+@pytest.mark.parametrize("bad", [0.0, 1.0, -1, 2, np.nan, "a"])
+def test_a_bad_coverage_is_refused(bad):
+    with pytest.raises((ValueError, TypeError), match="coverage"):
+        fitted(TabularRegressor).predict_interval(table()[0], bad)
+
+
+def test_intervals_grow_with_their_coverage_and_are_infinite_beyond_what_the_rows_tell():
+    model, X = fitted(TabularRegressor), table()[0]
+    narrow, wide = model.predict_interval(X, 0.5), model.predict_interval(X, 0.95)
+    assert (wide[:, 0] < narrow[:, 0]).all()
+    assert (wide[:, 1] > narrow[:, 1]).all()
+    assert np.isinf(model.predict_interval(X, 0.9999)).all()
+
+
+# ---------------------------------------------------------------- on the way
+
+
+def test_progress_counts_all_epochs_and_a_broken_stream_ends_only_the_reports(capsys, monkeypatch):
+    X, z = table(50)
+    TabularRegressor(2, epochs=5, random_state=0, progress=True).fit(X, z)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "20 of 20 epochs"       # both networks with bins and without
+    monkeypatch.setattr("sys.stderr", None)
+    TabularRegressor(2, epochs=5, random_state=0, progress=True).fit(X, z)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_an_exception_on_the_way_ends_all_networks(n_threads, monkeypatch):
+    X, z = table(100)
+    calls, error = [], KeyboardInterrupt()
+
+    def measure(self, h, rows):
+        calls.append(threading.get_ident())
+        if len(calls) == 3:
+            raise error
+        return 0.0
+
+    monkeypatch.setattr(tabular_training.Task, "error", measure)
+    monkeypatch.setattr(tabular_training.threads, "cores", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        TabularRegressor(8, epochs=1000, random_state=0, n_threads=n_threads).fit(X, z)
+    assert len(calls) < 100
+    assert not [t for t in threading.enumerate() if t.name.startswith("fastbp.tabular")]
+
+
+def test_a_training_that_diverges_is_told(monkeypatch):
+    X, z = table(50)
+    monkeypatch.setattr(tabular_training.Recipe, "rate", lambda self, steps: lambda t: 1e38)
+    with pytest.raises(ValueError, match="training diverged"), np.errstate(all="ignore"):
+        TabularRegressor(1, epochs=3, random_state=0).fit(X, z, cv=[(np.arange(50), [])])

@@ -1,0 +1,123 @@
+"""Folds, temperature and intervals: what their formulas say, by hand and by brute force."""
+
+import math
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", minversion="1.7")
+
+from fastbp.tabular import calibration, folds, intervals  # noqa: E402
+
+# ---------------------------------------------------------------- folds
+
+
+def held_out(splits):
+    return [rows.tolist() for _, rows in splits]
+
+
+@pytest.mark.parametrize(("m", "n", "sizes"), [(16, 8, [2] * 8), (17, 4, [5, 4, 4, 4]), (5, 8, [1] * 5 + [1] * 3),
+                                               (16, 1, [2]), (16, 11, [2] * 11), (9, 2, [5, 4])])
+def test_every_network_holds_out_a_fold_and_a_round_covers_each_row_once(m, n, sizes):
+    found = folds.splits(m, n, np.random.default_rng(0))
+    assert [len(rows) for _, rows in found] == sizes
+    for rows, held in found:
+        assert sorted([*rows, *held]) == list(range(m))
+    n_folds = min(m, 8 if n == 1 else n, 8)
+    if n >= n_folds:
+        assert sorted(np.concatenate([held for _, held in found[:n_folds]])) == list(range(m))
+
+
+def test_a_single_row_is_never_held_out():
+    assert held_out(folds.splits(1, 3, np.random.default_rng(0))) == [[], [], []]
+
+
+def test_each_class_is_spread_over_all_folds():
+    labels = np.repeat([0, 1, 2], [70, 22, 8])
+    for _, held in folds.splits(100, 4, np.random.default_rng(0), labels=labels):
+        assert abs(np.bincount(labels[held], minlength=3) - [17.5, 5.5, 2]).max() <= 1
+
+
+def test_groups_stay_together_in_folds_of_like_size():
+    groups = np.repeat(["a", "b", "c", "d", "e"], [10, 2, 3, 4, 1])
+    found = folds.splits(20, 2, np.random.default_rng(0), groups=groups)
+    assert [len(held) for _, held in found] == [10, 10]
+    for rows, held in found:
+        assert not set(groups[rows]) & set(groups[held])
+    assert len(folds.splits(20, 8, np.random.default_rng(0), groups=groups)) == 8       # 5 folds, then anew
+
+
+def test_given_splits_are_checked():
+    rng = np.random.default_rng(0)
+    mask = np.arange(6) < 4
+    (rows, held), = folds.splits(6, 1, rng, cv=[(mask, ~mask)])
+    assert (rows.tolist(), held.tolist()) == ([0, 1, 2, 3], [4, 5])
+    for cv, message in (([([], [1])], "a split has no rows to train on"), ([([0.5], [1])], "must be indices"),
+                        ([([6], [1])], "must be indices of the 6 rows"), ([], "cv has no splits")):
+        with pytest.raises(ValueError, match=message):
+            folds.splits(6, 2, rng, cv=cv)
+    with pytest.raises(ValueError, match="only rows of weight 0 to train on"):
+        folds.kept([(np.array([0]), np.array([1]))], np.array([False, True]))
+
+
+# ---------------------------------------------------------------- temperature
+
+
+def test_temperature_is_the_most_likely_one():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(20_000, 3)) * 2
+    p = np.exp(calibration.log_softmax(z))
+    labels = (rng.random((20_000, 1)) > p.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    for factor in (0.5, 1.0, 3.0):
+        assert calibration.temperature(z * factor, labels) == pytest.approx(factor, rel=0.03)
+    weights = np.repeat([1.0, 1e-12], 10_000)
+    assert calibration.temperature(z, labels, weights) == pytest.approx(
+        calibration.temperature(z[:10_000], labels[:10_000]), rel=0.01)
+
+
+def test_few_rows_leave_the_temperature_near_1_and_none_at_1():
+    assert calibration.temperature(np.empty((0, 2)), np.empty(0, np.int64)) == 1
+    assert 0.3 < calibration.temperature(np.array([[5.0, 0.0]]), np.array([0])) < 1
+    assert calibration.temperature(np.tile([[50.0, 0.0]], (1000, 1)), np.ones(1000, np.int64)) <= math.exp(3) * 1.01
+
+
+def test_probabilities_are_the_mean_of_softmaxes():
+    z = [np.array([[0.0, 2.0]], np.float32), np.array([[4.0, 0.0]], np.float32)]
+    expected = (np.array([1, math.e]) / (1 + math.e) + np.array([math.e**2, 1]) / (1 + math.e**2)) / 2
+    assert np.allclose(calibration.probabilities(z, 2.0), expected)
+
+
+def test_log_probabilities_of_far_logits_are_finite():
+    assert calibration.log_softmax(np.array([[1e4, -1e4]])).tolist() == [[0.0, -2e4]]
+
+
+# ---------------------------------------------------------------- intervals
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
+def test_intervals_are_those_of_brute_force(coverage):
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(size=(4, 30))
+    residuals = [np.sort(np.abs(rng.normal(size=n))) for n in (10, 12, 9, 11)]
+    low, high = intervals.cv_plus(predicted, residuals, coverage)
+    n = sum(map(len, residuals))
+    for i in range(30):
+        below = np.sort(np.concatenate([predicted[k, i] - r for k, r in enumerate(residuals)]))
+        above = np.sort(np.concatenate([predicted[k, i] + r for k, r in enumerate(residuals)]))
+        rank = math.ceil(coverage * (n + 1))
+        assert high[i] == pytest.approx(above[rank - 1], abs=1e-12)
+        assert low[i] == pytest.approx(below[n - rank], abs=1e-12)      # floor(alpha (n + 1)) from below
+
+
+def test_intervals_beyond_the_rows_are_infinite():
+    low, high = intervals.cv_plus(np.zeros((1, 2)), [np.arange(5.0)], 0.9)
+    assert low.tolist() == [-np.inf] * 2
+    assert high.tolist() == [np.inf] * 2
+    assert intervals.cv_plus(np.zeros((1, 1)), [np.arange(9.0)], 0.9)[1].tolist() == [8.0]      # the 9th of 9
+
+
+def test_intervals_cover_what_they_promise():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(200, 41))
+    covered = [intervals.cv_plus(np.zeros((1, 1)), [np.sort(np.abs(row[:-1]))], 0.8)[1][0] >= abs(row[-1]) for row in y]
+    assert 0.7 < np.mean(covered) < 0.9
