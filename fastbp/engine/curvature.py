@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from .. import _backprop, _curvature, _kernels
-from .._backprop import Crew, Examples
+from .._backprop import Examples
 from .._types import Count, Floats, Products, Sum
 from . import sums, threads
 from .plan import Plan
@@ -94,7 +94,7 @@ class BlockProducts:
         plan, examples = self._plan, self._make()
         work, none = sums.aligned(size, self._theta.dtype), np.empty(0, self._theta.dtype)
 
-        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+        def go(places: sums.Places, _: Floats, team: sums.Team, n: int, apart: bool) -> bool:
             return _curvature.keep(plan.code, self._theta, examples, self._cuts, places, work, self._height, self._plus,
                                    threads.SLICE, team, n, apart)
 
@@ -113,7 +113,7 @@ class BlockProducts:
             work = self._work if kept else crew.room("work", n * self._sizes[0], dtype, sums.aligned)
             spare = crew.room("spare", n * self._sizes[1], dtype, sums.aligned)
 
-            def go(places: NDArray[np.int64], others: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+            def go(places: sums.Places, others: Floats, team: sums.Team, n: int, apart: bool) -> bool:
                 return _curvature.product(
                     plan.code, self._theta, p, examples, self._cuts, places, run, work, spare, self._height, kept,
                     self._plus, Delta, others, threads.SLICE, team, n, apart,

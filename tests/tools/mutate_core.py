@@ -63,7 +63,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_memory.pxd": ["entries_kept", "entries"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout", "own_losses"],
     "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
-                    "outside", "each"],
+                    "outside", "each", "curvature"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
