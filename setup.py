@@ -109,6 +109,7 @@ setup(
             extension("_calls"),
             extension("_derivatives"),
             extension("_each"),
+            extension("_curvature"),
             extension("_normal"),
             extension("_lbfgs"),
         ],

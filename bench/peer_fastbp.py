@@ -111,6 +111,25 @@ class Gradient(Model):
         return self.J, np.split(self.D, ends)
 
 
+class Product(Model):
+    """H p into a given array."""
+
+    def __init__(self, problem):
+        super().__init__(problem)
+        self.Hp, self.p = np.empty_like(self.net.theta), np.concatenate([V.ravel() for V in problem.direction])
+
+    def run(self):
+        """One product."""
+        self.net.hessian_product(
+            self.problem.X, self.Y, self.p, weight_decay=self.workload.weight_decay, out=self.Hp,
+            n_threads=self.problem.n_threads,
+        )  # fmt: skip
+
+    def outcome(self):
+        """Return H p."""
+        return self.net.views(self.Hp)
+
+
 class Evaluate(Model):
     """`evaluate` call by call."""
 
@@ -160,7 +179,8 @@ class Minimize(Model):
 
 
 KINDS = {
-    "train": Train, "step": Step, "gradient": Gradient, "evaluate": Evaluate, "predict": Predict, "minimize": Minimize,
+    "train": Train, "step": Step, "gradient": Gradient, "product": Product, "evaluate": Evaluate, "predict": Predict,
+    "minimize": Minimize,
 }  # fmt: skip
 
 

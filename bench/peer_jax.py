@@ -162,6 +162,31 @@ class Gradient(Model):
         return float(self.J), self.Theta(self.D)
 
 
+class Product(Model):
+    """H p in one jitted call: jvp of grad."""
+
+    def __init__(self, problem, label):
+        super().__init__(problem, label)
+        self.data = jnp.asarray(problem.X), jnp.asarray(problem.Y)
+        self.p = [(jnp.asarray(self._turn(V[:, 1:])), jnp.asarray(V[:, 0])) for V in problem.direction]
+        self.compiled = jax.jit(self.product).lower(self.start, self.p, *self.data).compile()
+
+    def product(self, parameters, p, X, Y):
+        """Return the derivative of D along p."""
+        return jax.jvp(lambda at: jax.grad(self.loss)(at, X, Y), (parameters,), (p,))[1]
+
+    def reset(self):
+        """Nothing to do: theta does not change."""
+
+    def run(self):
+        """One product, waited for."""
+        self.Hp = jax.block_until_ready(self.compiled(self.start, self.p, *self.data))
+
+    def outcome(self):
+        """Return H p."""
+        return self.Theta(self.Hp)
+
+
 class Evaluate(Model):
     """J and the accuracy in one jitted call, waited for."""
 
@@ -241,7 +266,8 @@ class Minimize(Model):
 
 
 KINDS = {
-    "train": Train, "step": Step, "gradient": Gradient, "evaluate": Evaluate, "predict": Predict, "minimize": Minimize,
+    "train": Train, "step": Step, "gradient": Gradient, "product": Product, "evaluate": Evaluate, "predict": Predict,
+    "minimize": Minimize,
 }  # fmt: skip
 
 

@@ -253,4 +253,6 @@ KINDS = {
 
 def prepare(problem, label):
     """Return the workload made ready; a step of a batch is the same as one of an epoch."""
+    if problem.workload.kind == "product":
+        return None
     return (Online if problem.workload.online else KINDS.get(problem.workload.kind, Batches))(problem, label)

@@ -2,7 +2,7 @@
 
 import torch
 
-from . import torch_by_hand, torch_compiled, torch_modules
+from . import torch_by_hand, torch_compiled, torch_curvature, torch_modules
 
 LABELS = ("torch", "torch addmm", "torch compile")
 FULL_ONLY = ("torch compile",)  # compiling takes too long for the quick run
@@ -10,7 +10,7 @@ FORMS = {
     "torch": {
         "train": torch_modules.ModulesTrain, "step": torch_modules.ModulesTrain,
         "gradient": torch_modules.ModulesGradient, "evaluate": torch_modules.ModulesEvaluate,
-        "predict": torch_modules.ModulesPredict,
+        "predict": torch_modules.ModulesPredict, "product": torch_curvature.ModulesProduct,
     },
     "torch addmm": {
         "train": torch_by_hand.ByHandTrain, "step": torch_by_hand.ByHandTrain, "gradient": torch_by_hand.ByHandGradient,

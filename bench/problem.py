@@ -34,6 +34,11 @@ class Problem:
         """The class of each example."""
         return self.Y.argmax(axis=1)
 
+    @property
+    def direction(self):
+        """p, in the shapes of Theta: the vector that H is multiplied by."""
+        rng = np.random.default_rng(2)
+        return [rng.standard_normal(T.shape).astype(T.dtype) for T in self.Theta]
 
     def examples(self, *arrays):
         """Return the rows of the arrays as tuples, one for each call; all in one where a call takes all."""

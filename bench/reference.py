@@ -31,19 +31,25 @@ def cost(problem, Theta, rows=5_000):
 def figures(problem, outcome):
     """Return what the peers are compared by.
 
-    After training J; of a gradient J, the length of D and its product with a fixed direction; of an evaluation J and
-    the accuracy; of predictions h(x).
+    After training J; of a gradient J, the length of D and its product with a fixed direction; of a product with the
+    Hessian these two of H p; of an evaluation J and the accuracy; of predictions h(x).
     """
     kind = problem.workload.kind
     if kind in ("train", "step", "minimize"):
         return [float(cost(problem, outcome))]
     if kind == "gradient":
-        J, D = outcome
-        flat = np.concatenate([np.ravel(part).astype(np.float64) for part in D])
-        return [float(J), float(np.linalg.norm(flat)), float(np.linalg.norm(flat * np.cos(np.arange(flat.size))))]
+        return [float(outcome[0]), *lengths(outcome[1])]
+    if kind == "product":
+        return lengths(outcome)
     if kind == "evaluate":
         return [float(part) for part in outcome]
     return np.ravel(outcome).astype(float).tolist()
+
+
+def lengths(parts):
+    """Return the length of a vector, given in the shapes of Theta, and of its product with a fixed direction."""
+    flat = np.concatenate([np.ravel(part).astype(np.float64) for part in parts])
+    return [float(np.linalg.norm(flat)), float(np.linalg.norm(flat * np.cos(np.arange(flat.size))))]
 
 
 def agree(ours, theirs, dtype):

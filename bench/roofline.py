@@ -8,13 +8,17 @@ activations, g and the cost, biases, an optimizer's moments.
 import itertools
 
 # How often a kind reads theta, and reads and writes something of its size, for each example, batch or call.
-FORWARD, BACKWARD = ("predict", "evaluate"), ("train", "step", "gradient", "minimize")
+FORWARD, BACKWARD = ("predict", "evaluate"), ("train", "step", "gradient", "minimize", "product")
 
 
 def multiply_adds(workload):
-    """Return the multiply-adds of one example: forward, Delta, and delta of all layers but the inputs."""
+    """Return the multiply-adds of one example: forward, Delta, and delta of all layers but the inputs. A product with
+    the Hessian has these, and their derivatives along p, for which the products with Theta and p are two.
+    """
     products = [k * n for k, n in itertools.pairwise(workload.layer_sizes)]
     forward, delta = sum(products), sum(products[1:])
+    if workload.kind == "product":
+        return 3 * forward + 5 * delta
     return forward if workload.kind in FORWARD else 2 * forward + delta
 
 

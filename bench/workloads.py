@@ -45,6 +45,7 @@ class Workload:
       train      one call that trains `epochs` epochs
       step       an update a call, from Python, `rows` examples each
       gradient   J and D, a call on `rows` examples each, or on all m where rows is 0
+      product    the Hessian of J times a vector, one call on all examples
       evaluate   J and the accuracy, a call on `rows` examples each
       predict    a call on a matrix of `rows` rows each, or on a vector where rows is 0
       minimize   `iterations` of L-BFGS-B on all examples
@@ -169,6 +170,14 @@ TABLE = (
     Workload(
         "J and D 784-256-128-10", "gradient", (784, 256, 128, 10), "images", 60_000, GRADIENT_60000, quick_m=4_000,
         output="softmax", reach=reach(1.1, 1.2), two_threads=1.7,
+    ),
+    Workload(
+        "H p 64-30-10, m = 1,797", "product", (64, 30, 10), "images", 1_797, PER_CALL, weight_decay=1 / 1_797,
+        reach=reach(1.0, 1.0),
+    ),
+    Workload(
+        "H p 784-100-10, m = 5,000", "product", (784, 100, 10), "images", 5_000, PER_CALL, quick_m=1_000,
+        output="softmax", weight_decay=1 / 5_000, reach=reach(1.0, 1.0),
     ),
     Workload(
         "L-BFGS 400-25-10, m = 5,000", "minimize", (400, 25, 10), "images", 5_000, PER_ITERATION, quick_m=500,

@@ -16,6 +16,7 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
 | other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
 | second order | `minimize(method="lm")`, with `bayesian=True` too; `Laplace` (error bars) |
+| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
 | its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
@@ -93,7 +94,8 @@ __all__ = [
 ]
 
 
-OPTIONAL = ("plot", "sklearn", "tabular")   # need matplotlib or scikit-learn: imported where they are asked for
+# need matplotlib, scikit-learn or scipy.sparse: imported where they are asked for
+OPTIONAL = ("curvature", "plot", "sklearn", "tabular")
 
 
 def __getattr__(name):

@@ -64,6 +64,7 @@ class Course(Protocol):
 class Layout(Protocol):
     """The part of a `Plan` that checks and penalties use."""
 
+    code: NDArray[np.int64]
     layer_sizes: tuple[int, ...]
     output: str
     loss: str
@@ -88,6 +89,16 @@ class Sum(Protocol):
     def accumulate(self, theta: Floats, Delta: Floats, n_threads: Count | None = None) -> float: ...
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any: ...
+
+    def products(
+        self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
+    ) -> "Products": ...
+
+
+class Products(Protocol):
+    """Sums over examples of products with curvature at one theta."""
+
+    def add(self, p: Floats, Delta: Floats) -> None: ...
 
 
 class Net(Protocol):

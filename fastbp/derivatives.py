@@ -6,13 +6,15 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _calls, _derivatives
+from . import _calls, _curvature, _derivatives
 from ._backprop import Examples
 from ._kernels import outputs
-from ._types import Count, Flag, Floats, Scalar
-from .engine import checks, each, outside, sums
+from ._types import Comm, Count, Flag, Floats, Number, PerLayer, Scalar
+from .distributed.group import Group
+from .engine import checks, curvature, each, outside, sums
 from .engine.data import Data
 from .engine.plan import Plan, pair
+from .evaluation import curvature_product, product_into
 
 
 class Derivatives:
@@ -23,6 +25,7 @@ class Derivatives:
     _dtype: np.dtype[np.floating[Any]]
     _evaluator: _calls.Evaluator
     _pass: _derivatives.Pass | None
+    _products: _curvature.Few | None
 
     def activations(self, X: ArrayLike) -> list[Floats]:
         """[a(1), ..., a(L)] of the examples, each (m, s_l), without the bias unit."""
@@ -201,6 +204,77 @@ class Derivatives:
         with np.errstate(over="ignore", under="ignore"):
             return norms.astype(self._dtype)
 
+    def hessian_product(
+        self, X: ArrayLike, Y: ArrayLike, p: ArrayLike, *, theta: ArrayLike | None = None,
+        weight_decay: PerLayer = 0.0, lam: Number | None = None, l1: Number = 0.0,
+        sample_weight: ArrayLike | None = None, out: Floats | None = None, n_threads: Count | None = None,
+        comm: Comm | Group | None = None,
+    ) -> Floats:
+        """H p: the product of the second derivative of J by theta with a vector, exact, without H itself.
+
+        It is Pearlmutter's R-operator and costs about two gradients. For many products at one theta,
+        `fastbp.curvature.hessian` is faster.
+
+        Parameters
+        ----------
+        X, Y, theta, weight_decay, lam, l1, sample_weight, n_threads, comm
+            As for `cost_and_gradient`; l1 has no curvature. With comm, p must be the same on all ranks.
+        p : (n_parameters,)
+            Flat like theta, finite.
+        out : ndarray (n_parameters,), optional
+            Receives H p and is returned; it may be p.
+
+        Returns
+        -------
+        ndarray (n_parameters,)
+            H p, flat like theta, see `views`.
+
+        Notes
+        -----
+        Where g'' or the second derivative of a cost jumps or is missing, it counts as docs/math.md says: 0 for relu,
+        leaky_relu, absolute_error and quantile. A loss of your own is refused.
+
+        Examples
+        --------
+        A difference of two gradients is about the same, with half of the digits:
+
+        >>> import numpy as np, fastbp
+        >>> net = fastbp.Network([3, 5, 2], activation="tanh", output="softmax", seed=0)
+        >>> X, labels = np.eye(3), np.array([0, 1, 1])
+        >>> p = np.ones(net.n_parameters)
+        >>> D = [net.cost_and_gradient(X, labels, theta=net.theta + h * p)[1] for h in (1e-6, -1e-6)]
+        >>> bool(np.allclose(net.hessian_product(X, labels, p), (D[0] - D[1]) / 2e-6, atol=1e-8))
+        True
+        """
+        return self._curvature_product(X, Y, p, False, sample_weight, out, n_threads, comm, theta,
+                                       weight_decay=weight_decay, lam=lam, l1=l1)
+
+    def gauss_newton_product(
+        self, X: ArrayLike, Y: ArrayLike, p: ArrayLike, *, theta: ArrayLike | None = None,
+        weight_decay: PerLayer = 0.0, lam: Number | None = None, l1: Number = 0.0,
+        sample_weight: ArrayLike | None = None, out: Floats | None = None, n_threads: Count | None = None,
+        comm: Comm | Group | None = None,
+    ) -> Floats:
+        """G p: the product of the Gauss-Newton matrix with a vector. G is positive semidefinite.
+
+        G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i, and H+ is the second
+        derivative of its cost by z(L) without what can be negative (docs/math.md). Arguments and result as for
+        `hessian_product`; `fastbp.curvature.gauss_newton` is faster for many products at one theta.
+
+        Examples
+        --------
+        Without a hidden layer it is the Hessian of a convex cost:
+
+        >>> import numpy as np, fastbp
+        >>> net = fastbp.Network([3, 2], output="softmax", seed=0)
+        >>> X, labels, p = np.eye(3), np.array([0, 1, 1]), np.arange(8.0)
+        >>> G, H = net.gauss_newton_product(X, labels, p), net.hessian_product(X, labels, p)
+        >>> bool(np.allclose(G, H)), bool(p @ G > 0)
+        (True, True)
+        """
+        return self._curvature_product(X, Y, p, True, sample_weight, out, n_threads, comm, theta,
+                                       weight_decay=weight_decay, lam=lam, l1=l1)
+
     def layers(self, first: Count, last: Count) -> Self:
         """A network of the layers `first` to `last`, with its own copy of the parameters: an encoder, a head.
 
@@ -267,6 +341,22 @@ class Derivatives:
         if self._pass is None:
             self._pass = outside.few(self._plan, self._dtype)
         return self._pass
+
+    def _curvature_product(
+        self, X: ArrayLike, Y: ArrayLike, p: ArrayLike, gauss_newton: bool, sample_weight: ArrayLike | None,
+        out: Floats | None, n_threads: Count | None, comm: Comm | Group | None, theta: ArrayLike | None,
+        **penalties: Any,
+    ) -> Floats:
+        """H p, or G p"""
+        if comm is None and sample_weight is None and self._plan.own is None:
+            if self._products is None:      # made when it is first asked for
+                self._products = curvature.few(self._plan, self._dtype)
+            at = self._theta if theta is None else theta
+            result = self._products.product(X, Y, p, at, n_threads=n_threads, plus=gauss_newton, **penalties)
+            if result is not None:
+                return product_into(out, result, at)
+        return curvature_product(self, X, Y, p, gauss_newton, sample_weight=sample_weight, out=out, theta=theta,
+                                 n_threads=n_threads, comm=comm, **penalties)
 
     def _check_theta(self) -> Floats:
         """theta, checked to be finite: its owner may have written anything through the views."""

@@ -6,21 +6,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._types import Floats
-from .distributed.group import Group
+from ._types import Comm, Count, Floats
+from .distributed.group import Group, as_group, guard
 from .distributed.shard import Shard
-from .engine import checks, objective, regularisation
+from .engine import checks, curvature, objective, regularisation
 from .engine.data import Data
 from .engine.regularisation import Regularisation
 
 
 def evaluation(
     net: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, group: Group | None, *,
-    theta: ArrayLike | None = None, out: Any = None, **penalties: Any,
+    theta: ArrayLike | None = None, out: Any = None, call: str = "Network", **penalties: Any,
 ) -> tuple[Floats, Data | Shard, Regularisation]:
     """(theta, data, penalties); of a group data is a Shard, and all ranks must have the same settings.
 
-    theta: None takes that of the network. out: an array for D, or None. penalties: weight_decay, lam, l1.
+    theta: None takes that of the network. out: an array for D, or None. call: the function that all ranks must call.
+    penalties: weight_decay, lam, l1.
     """
     def place() -> Floats:
         return _place(net, theta)
@@ -39,8 +40,39 @@ def evaluation(
     else:
         at = group.section(place)
         settings = {**net.settings(), **penalties, "init": None, "dtype": at.dtype.name}
-        data = Shard(group, lambda: examples(at), "Network", settings)
+        data = Shard(group, lambda: examples(at), call, settings)
     return at, data, Regularisation.of(net.plan, data.weight * data.scale, **penalties)
+
+
+def curvature_product(
+    net: Any, X: ArrayLike, Y: ArrayLike, p: ArrayLike, gauss_newton: bool, *, sample_weight: ArrayLike | None,
+    out: Floats | None, n_threads: Count | None, comm: Comm | Group | None, **given: Any,
+) -> Floats:
+    """H p, or G p, in out if there is one; given: theta, weight_decay, lam, l1."""
+    group = as_group(comm)
+    with guard(group):
+        name = "gauss_newton_product" if gauss_newton else "hessian_product"
+        theta, data, penalties = evaluation(net, X, Y, sample_weight, group, out=out, call=name, **given)
+
+        def vector() -> Floats:
+            if n_threads is not None:
+                checks.count(n_threads, "n_threads")
+            return checks.parameters(p, net.plan, theta.dtype, "p")
+
+        V = vector() if group is None else group.section(vector)
+        result = curvature.product(data.products(theta, gauss_newton, n_threads), V, data, penalties)
+    return product_into(out, result, theta)
+
+
+def product_into(out: Floats | None, result: Floats, theta: Any) -> Floats:
+    """out := the result, if there is an array for it; a ValueError if it cannot be taken."""
+    if out is None:
+        return result
+    checks.output_array(out, result.shape, result.dtype)
+    if np.may_share_memory(out, theta):
+        raise ValueError("out must not be a part of theta")
+    out[:] = result
+    return out
 
 
 def cost_of(net: Any, data: Data | Shard) -> float:

@@ -107,7 +107,7 @@ class Network(Derivatives):
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
         self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below asks it first
-        self._pass = None
+        self._pass = self._products = None
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""

@@ -9,7 +9,7 @@ from cython cimport floating
 from _backprop cimport backward, drops, forward, learn_block, load, next_units, team_t
 from _checked cimport MOST, READ, begin, block, core_t, room
 from _kernels cimport dropout, examples_t, layer_backward, output_backward, plan_t, to_panels, to_rows
-from _ranges cimport sum_t, take_places
+from _ranges cimport sum_t, take_places, whole_blocks
 from _sources cimport fit, ready, sources_t
 
 
@@ -72,30 +72,19 @@ cdef inline int begin_pass(
     core_t *core, pass_t *how, sum_t *call, sources_t *sources, plan, theta, cuts, places, work, Py_ssize_t B
 ) except -1:
     """Take what forward and backward have in common; how.kept is set."""
-    cdef Py_ssize_t i, last, size, blocks
+    cdef Py_ssize_t size, blocks
     begin(core, plan, theta, "theta", READ)
     take_places(&core.held, call, cuts, places)
-    how.base, last, blocks = call.cuts[0], call.cuts[call.ranges], call.seats
-    ready(sources, how.base, last)
+    how.base, blocks = call.cuts[0], call.seats
+    ready(sources, how.base, call.cuts[call.ranges])
     fit(sources, &core.p, False)
     size = block(core, B)
     call.core, call.sources, call.how, call.run = core, sources, how, B
     if how.kept:
-        blocks = (last - how.base + B - 1) // B
-        for i in range(call.ranges):
-            between_blocks(call, how, call.cuts[i])
-        for i in range(call.seats):
-            if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
-                between_blocks(call, how, call.places[2 * i + 1])
+        blocks = whole_blocks(call)
     if size > MOST // max(blocks, 1):
         raise ValueError(f"no room for {blocks} blocks")
     core.work = room(&core.held, work, "work", core.format, size * max(blocks, 1))
-    return 0
-
-
-cdef inline int between_blocks(const sum_t *call, const pass_t *how, Py_ssize_t at) except -1:
-    if (at - how.base) % call.core.B:
-        raise ValueError(f"example {at} begins none of the blocks of {call.core.B} from {how.base} on")
     return 0
 
 

@@ -1,5 +1,5 @@
 """The loops over examples in blocks of B, until the time is up or the crew is asked to stop: those of _backprop.pyx,
-and the ranges, which _derivatives.pyx and _each.pyx work through as well.
+and the ranges, which _curvature.pyx, _derivatives.pyx and _each.pyx work through as well.
 """
 
 from cython cimport floating
@@ -102,6 +102,24 @@ cdef inline int take_places(arrays_t *held, sum_t *call, cuts, places) except -1
         k, at = call.places[2 * i], call.places[2 * i + 1]
         if k != -1 and not (0 <= k < call.ranges and call.cuts[k] <= at <= call.cuts[k + 1]):
             raise ValueError(f"places has example {at} of range {k}, where there is none")
+    return 0
+
+
+cdef inline Py_ssize_t whole_blocks(const sum_t *call) except -1:
+    """The number of blocks of B of all examples, for workspaces that are kept of each. A ValueError unless all that is
+    to be done begins with one."""
+    cdef Py_ssize_t i, base = call.cuts[0]
+    for i in range(call.ranges):
+        between_blocks(call, call.cuts[i])
+    for i in range(call.seats):
+        if call.places[2 * i] >= 0 and call.places[2 * i + 1] < call.cuts[call.places[2 * i] + 1]:
+            between_blocks(call, call.places[2 * i + 1])
+    return (call.cuts[call.ranges] - base + call.core.B - 1) // call.core.B
+
+
+cdef inline int between_blocks(const sum_t *call, Py_ssize_t at) except -1:
+    if (at - call.cuts[0]) % call.core.B:
+        raise ValueError(f"example {at} begins none of the blocks of {call.core.B} from {call.cuts[0]} on")
     return 0
 
 

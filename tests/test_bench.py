@@ -68,6 +68,13 @@ def test_operations_of_a_case_are_those_of_the_textbooks_loops(kind, sizes):
     assert roofline.operations(workload, 12) == 2 * 12 * evaluations * counted(sizes, backward)
 
 
+def test_operations_of_a_product_with_the_hessian_are_its_products_of_matrices():
+    """Theta and p meet a; Theta meets R a, delta and R delta, p meets delta; R delta meets a, delta meets R a"""
+    for sizes in ((3, 4, 5, 2), (6, 2)):
+        first, rest = sizes[0] * sizes[1], counted(sizes[1:], False)
+        assert roofline.multiply_adds(case("product", sizes=sizes)) == 3 * first + 8 * rest
+
+
 @pytest.mark.parametrize(("workload", "sweeps"), [
     (case("train", batch_size=1), 12),                  # theta met once an example
     (case("train", batch_size=1, epochs=3), 36),
@@ -76,6 +83,7 @@ def test_operations_of_a_case_are_those_of_the_textbooks_loops(kind, sizes):
     (case("step", batch_size=4, rows=4), 3),
     (case("gradient"), 1),                              # once a call
     (case("gradient", rows=1), 12),
+    (case("product"), 1),
     (case("minimize", iterations=7), 8),                # once an evaluation, that of the start too
     (case("evaluate", rows=6), 2),
     (case("predict"), 12),

@@ -84,7 +84,7 @@ def test_loops_without_the_gil_hold_no_python(path, tmp_path):
     inside = nogil_lines(path.read_text())
     assert len(scores) > 20
     assert {number: scores[number] for number in inside if scores.get(number)} == {}
-    if path.stem not in ("_kernels", "_calls"):     # these only call such loops
+    if path.stem not in ("_kernels", "_calls", "_curvature"):   # these only call such loops
         assert len(inside) > 20
 
 

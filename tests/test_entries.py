@@ -12,7 +12,8 @@ from core_parts import BATCH, NO_RATES, M, Parts, steps
 from helpers import DTYPES
 
 import fastbp
-from fastbp import _backprop, _calls, _derivatives, _each, _epoch, _kernels, _lbfgs, _normal
+from fastbp import _backprop, _calls, _curvature, _derivatives, _each, _epoch, _kernels, _lbfgs, _normal
+from fastbp.engine import curvature
 
 # The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
 # need be in "+", what may be shorter in "-", what may be empty in "?". All other arguments are good ones.
@@ -49,6 +50,19 @@ ENTRIES = {
         lambda p, plan, theta, cuts, places, work, spare, out: _each.each(
             plan, theta, _backprop.Examples(p.X), cuts, places, work, spare, p.B, 2, out, 60.0),
         "plan theta cuts places!- works!+ works!+ jacobian!+"),
+    "_curvature.Few": (
+        lambda p, plan: _curvature.Few(plan, p.theta.dtype, M, p.B, 0.0, 1.0, True, np.ndarray, np.empty), "plan"),
+    "_curvature.finish": (
+        lambda p, plan, theta, Delta, c: _curvature.finish(plan, theta, Delta, c, 1.0), "plan theta Delta! decay"),
+    "_curvature.keep": (
+        lambda p, plan, theta, cuts, places, work: _curvature.keep(
+            plan, theta, _backprop.Examples(p.X, p.Y), cuts, places, work, p.B, False, 60.0),
+        "plan theta whole places!-+ kept!+"),
+    "_curvature.product": (
+        lambda p, plan, theta, v, cuts, places, work, spare, Delta, others: _curvature.product(
+            plan, theta, v, _backprop.Examples(p.X, p.Y), cuts, places, p.B, work, spare, p.B, False, False, Delta,
+            others, 60.0),
+        "plan theta theta cuts places!- kepts!+ spares!+ Delta! runless!+"),
     "_lbfgs.Search": (lambda p, x: _lbfgs.Search(x, 3, 0.0, 0.0, 20), "x"),
     "_derivatives.forward": (
         lambda p, plan, theta, cuts, places, work, z: _derivatives.forward(
@@ -103,6 +117,9 @@ def good(parts, name):
     """A good array of this name"""
     dtype = parts.theta.dtype
     return {
+        "kept": lambda: np.zeros(parts.B * curvature._units(parts.net.plan)[0], dtype), "decay": lambda: np.zeros(2),
+        "kepts": lambda: np.zeros(2 * parts.B * curvature._units(parts.net.plan)[0], dtype),
+        "spares": lambda: np.zeros(2 * parts.B * curvature._units(parts.net.plan)[1], dtype),
         "out": lambda: np.zeros((M, 3), dtype), "block": lambda: np.zeros((parts.B, 9), dtype),
         "cut": lambda: parts.work[: parts.B * (parts.plan[3, 1] + 9)], "batches": lambda: np.zeros((5, 2)),
         "each": lambda: np.zeros(-(-M // _backprop.panel(parts.theta))), "rates": lambda: np.full(5, 0.1),
@@ -168,7 +185,8 @@ FINE = {
     ("_backprop.Examples", "order"): {"None", *SHORTER},
     ("_backprop.layer", "cut"): {"too long", "read-only"}, ("_backprop.layer", "block"): {*SHORTER, "empty"},
     ("_calls.Evaluator", "plan"): {"other columns"},    # a smaller network, whose theta is not here
-    ("_derivatives.Pass", "plan"): {"other columns"}, ("_lbfgs.Search", "x"): {*SHORTER, "too long"},
+    ("_derivatives.Pass", "plan"): {"other columns"}, ("_curvature.Few", "plan"): {"other columns"},
+    ("_lbfgs.Search", "x"): {*SHORTER, "too long"}, ("_curvature.product", "cuts"): SHORTER,
     ("_derivatives.backward", "cuts"): SHORTER, ("_each.each", "cuts"): SHORTER,    # fewer ranges
     ("_backprop.Predictor", "theta"): {"other dtype"}, ("_epoch.packed_size", "theta"): {"other dtype"},
     ("_epoch.steps", "divisors"): {"None"}, ("_epoch.online_steps", "online_divisors"): {"None"},
@@ -213,7 +231,7 @@ def test_good_arrays_are_taken(entry, dtype):
 
 def test_every_entry_is_in_the_list():
     found = set()
-    for module in (_kernels, _backprop, _calls, _derivatives, _each, _epoch, _lbfgs, _normal):
+    for module in (_kernels, _backprop, _calls, _curvature, _derivatives, _each, _epoch, _lbfgs, _normal):
         for name, value in vars(module).items():
             ours = inspect.isclass(value) and value.__module__ == module.__name__
             if not name.startswith("_") and (ours or "cython_function" in type(value).__name__):
@@ -339,7 +357,8 @@ def test_whoever_has_the_capsule_of_another_is_refused():
 
     with pytest.raises(TypeError, match="examples must be"):
         steps(parts, examples=Thief())
-    for cls in (_backprop.Examples, _backprop.Crew, _calls.Evaluator, _derivatives.Pass, _epoch.Rule, _lbfgs.Search):
+    for cls in (_backprop.Examples, _backprop.Crew, _calls.Evaluator, _curvature.Few, _derivatives.Pass, _epoch.Rule,
+                _lbfgs.Search):
         with pytest.raises(TypeError):
             type("Other", (cls,), {})
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from core_parts import NO_RATES, M, Parts, steps
 
-from fastbp import _backprop, _derivatives, _each, _normal
+from fastbp import _backprop, _curvature, _derivatives, _each, _normal
+from fastbp.engine import curvature
 
-CALLS = ("_backprop.accumulate", "_derivatives.forward", "_derivatives.backward", "_each.each", "_normal.add")
+CALLS = ("_backprop.accumulate", "_curvature.keep", "_curvature.product", "_derivatives.forward",
+         "_derivatives.backward", "_each.each", "_normal.add")
 FREE = np.empty(0, np.int64)    # all
 
 
@@ -25,17 +27,26 @@ class Through:
         self.work, self.spare, self.panels = np.zeros(4 * n), np.zeros(4 * n), np.zeros(4 * len(self.parts.costs))
         self.others = np.zeros(4 * _backprop.spaced(len(self.parts.theta)))
         self.Delta, self.sums = np.zeros_like(self.parts.theta), np.zeros(2)
+        units, spare = curvature._units(self.parts.net.plan)
+        self.bent, self.R = np.zeros(4 * self.parts.B * units), np.zeros(4 * self.parts.B * spare)
         self.z, self.dX, self.slopes = np.zeros((M + 1, 3)), np.zeros((M + 1, 4)), np.zeros((3 * M + 3, 4))
         P = len(self.parts.theta)
         self.rows, self.matrices = np.zeros(4 * self.parts.B * (P + 1)), np.full(P * P, 1e300)
         self.A, self.normal_sums = np.zeros(P * P), np.zeros(2 * (1 + P))
 
     def __call__(self, cuts, places, budget=60.0, crew=None, n=1, B=None):
-        p, name, B = self.parts, self.name, self.parts.B if B is None else B
+        p, name = self.parts, self.name
+        if B is None:       # what is kept begins where blocks do
+            B = 16 if name == "_curvature.keep" else p.B
         given, ranges, team = (p.plan, p.theta, self.examples), (np.array(cuts), places), (budget, crew, n)
         if name == "_backprop.accumulate":
             return _backprop.accumulate(*given, *ranges, self.sums, 8, self.work, B, self.panels, NO_RATES, self.Delta,
                                         self.others, *team)
+        if name == "_curvature.keep":
+            return _curvature.keep(*given, *ranges, self.bent, B, False, *team)
+        if name == "_curvature.product":
+            return _curvature.product(*given[:2], p.theta, self.examples, *ranges, B, self.bent, self.R, B, self.kept,
+                                      False, self.Delta, self.others, *team)
         if name == "_derivatives.forward":
             return _derivatives.forward(*given, *ranges, self.work, B, self.kept, self.z, *team)
         if name == "_derivatives.backward":
@@ -51,8 +62,9 @@ class Through:
         return self(self.parts.cuts, self.parts.places.copy(), 60.0, crew, n)
 
     def written(self):
+        bent = self.bent if self.name == "_curvature.keep" else np.empty(0)
         return [each.tobytes() for each in (self.Delta, self.sums, self.z, self.dX, self.slopes, self.A,
-                                            self.normal_sums)]
+                                            self.normal_sums, bent)]
 
 
 @pytest.mark.parametrize("n", [0, -1, -(2**31), 3, 2**31 - 1])
@@ -91,7 +103,8 @@ def test_a_sum_that_is_nowhere_in_its_examples_is_refused(name, value, says):
         assert through.written() == before
 
 
-@pytest.mark.parametrize("entry", ["_derivatives.forward", "_derivatives.backward"])
+@pytest.mark.parametrize("entry", ["_curvature.keep", "_curvature.product", "_derivatives.forward",
+                                   "_derivatives.backward"])
 def test_workspaces_that_are_kept_begin_where_blocks_do(entry):
     begin = np.array([[-1, 0]] * 2)
     for cuts, places in (
@@ -106,6 +119,7 @@ def test_workspaces_that_are_kept_begin_where_blocks_do(entry):
     assert through([0, 16, M], np.array([[0, 16], [1, M]]), B=16)
     assert through([8, 24, M], begin, B=16)
     through.work = through.work[: 48 * through.parts.net.plan.units - 1]
+    through.bent = through.bent[: 48 * curvature._units(through.parts.net.plan)[0] - 1]
     with pytest.raises(ValueError, match="work must"):
         through([0, 16, M], begin, B=16)
 
@@ -125,12 +139,15 @@ def test_calls_that_end_early_go_on_to_the_same_bits_whoever_works(entry):
 
 
 @pytest.mark.parametrize("run_of", [0, -16, 7, 15, 17])
-def test_a_run_of_a_backward_pass_is_some_blocks(run_of):
+def test_a_run_of_a_backward_pass_and_of_products_is_some_blocks(run_of):
     through = Through("_derivatives.backward")
     parts = through.parts
     with pytest.raises(ValueError, match="run_of must be a multiple of 16"):
         _derivatives.backward(parts.plan, parts.theta, through.examples, parts.cuts, parts.places, run_of, through.work,
                               16, False, through.z, False, through.Delta, through.others, through.dX, 60.0)
+    with pytest.raises(ValueError, match="run_of must be a multiple of 16"):
+        _curvature.product(parts.plan, parts.theta, parts.theta, through.examples, parts.cuts, parts.places, run_of,
+                           through.bent, through.R, 16, False, False, through.Delta, through.others, 60.0)
 
 
 def test_members_that_meet_have_one_seat_and_runs_have_examples():

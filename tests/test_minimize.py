@@ -46,7 +46,7 @@ def test_minimize_trains_a_hidden_layer_to_scipys_result(method):
 
 
 @pytest.mark.parametrize(("settings", "error", "said"), [
-    ({"method": "Newton-CG"}, ValueError, "method is 'Newton-CG'; accepted are"), ({"method": 3}, ValueError, "method"),
+    ({"method": "dogleg"}, ValueError, "method is 'dogleg'; accepted are"), ({"method": 3}, ValueError, "method"),
     ({"n_threads": 0}, ValueError, "n_threads"), ({"tol": -1.0}, ValueError, "tol"),
     ({"callback": 3}, TypeError, "callback must be callable"), ({"options": []}, TypeError, "options must be a dict"),
     ({"maxiter": 0}, ValueError, "maxiter"), ({"weight_decay": -1.0}, ValueError, "weight_decay"),

@@ -12,7 +12,7 @@ from ..engine.data import Data
 from . import group as distributed
 from . import own
 from .group import Group
-from .sum import Part, Sum
+from .sum import Part, Sum, fingerprint
 
 KINDS = (None, "binary", "one_hot", "labels")
 
@@ -105,6 +105,12 @@ class Shard:
         Delta += total.Delta
         return cost
 
+    def products(
+        self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
+    ) -> "ShardProducts":
+        """As of `Data`, over all ranks, which must all ask for it."""
+        return ShardProducts(self, theta, gauss_newton, n_threads, keep)
+
     @property
     def plain(self) -> "Shard":
         """The same examples for a network without label smoothing."""
@@ -126,6 +132,32 @@ class Shard:
     def together(self, values: Callable[[Data, None], NDArray[Any]]) -> NDArray[Any]:
         """Concatenate values(data, None), one row an example, over all parts of all ranks."""
         return self.group.concatenate(lambda: np.concatenate([values(data, None) for data in self.parts]))
+
+
+class ShardProducts:
+    """Sums over all ranks of products with curvature at one theta."""
+
+    def __init__(self, shard: Shard, theta: Floats, gauss_newton: bool, n_threads: Count | None, keep: bool) -> None:
+        n_threads = shard.group.threads(n_threads)
+        self._theta, self._shard, self._sum = theta, shard, Sum(shard.group, len(theta), theta.dtype, extra=1)
+        self._parts = shard.group.section(lambda: [
+            data.products(theta, gauss_newton, n_threads, keep) if data.weight else None for data in shard.parts])
+
+    def add(self, p: Floats, Delta: Floats) -> None:
+        """Delta += the sum over the examples of all ranks; p must be the same on each."""
+        def sum_of(i: int, into: Floats) -> Part:
+            into[:] = 0
+            products = self._parts[i]
+            if products is not None:
+                products.add(p, into)
+            return Part()
+
+        self._sum(self._theta, sum_of, lambda: fingerprint(p))
+        marks = self._sum.extra[:, 0].tolist()
+        if marks.count(marks[0]) < len(marks):
+            other = next(r for r, mark in enumerate(marks) if mark != marks[0])
+            raise self._shard.group.alike(ValueError(f"p of rank {other} is not that of rank 0"))
+        Delta += self._sum.Delta
 
 
 def kind(data: Data) -> int:

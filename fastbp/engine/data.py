@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .._backprop import Examples
 from .._types import Classes, Count, Doubles, Floats
 from . import checks, classes, outside, own, sums
+from .curvature import BlockProducts
 from .plan import SMOOTHING, Plan
 
 
@@ -211,6 +212,12 @@ class Data:
             self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()
         _, evaluator, examples = self._few
         return evaluator.of_examples(examples, self.m, self.weight, theta, c, l1, gradient)
+
+    def products(
+        self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
+    ) -> BlockProducts:
+        """Sums over the examples of w H p, or of w G p, at theta; `curvature.product` makes products of them."""
+        return BlockProducts(self.plan, theta, self.examples, self.m, gauss_newton, n_threads, keep)
 
     @cached_property
     def classes(self) -> Classes | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _each
-from .._backprop import Crew, Examples
+from .._backprop import Examples
 from .._types import Count, Doubles, Floats
 from . import sums, threads
 from .data import Data
@@ -36,7 +36,7 @@ def _run(
         work = crew.room("work", n * height * plan.units, theta.dtype, sums.aligned)
         spare = work if what == NORMS else crew.room("spare", len(work), theta.dtype, sums.aligned)
 
-        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+        def go(places: sums.Places, _: Floats, team: sums.Team, n: int, apart: bool) -> bool:
             return _each.each(plan.code, theta, examples, cuts, places, work, spare, height, what, out, threads.SLICE,
                               team, n, apart)
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from .. import _derivatives
-from .._backprop import Crew, Examples
+from .._backprop import Examples
 from .._types import Count, Floats
 from . import sums, threads
 from .plan import Plan
@@ -52,7 +52,7 @@ def forward(
         n = min(crew.n, len(cuts) - 1)
         work = _works(plan, height, theta.dtype, crew, n, kept)
 
-        def go(places: NDArray[np.int64], _: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+        def go(places: sums.Places, _: Floats, team: sums.Team, n: int, apart: bool) -> bool:
             return _derivatives.forward(plan.code, theta, examples, cuts, places, work, height, kept is not None, z,
                                         threads.SLICE, team, n, apart)
 
@@ -89,7 +89,7 @@ def backward(
         n = min(crew.n, len(cuts) - 1)
         work = _works(plan, height, theta.dtype, crew, n, kept)
 
-        def go(places: NDArray[np.int64], others: Floats, team: Crew | None, n: int, apart: bool) -> bool:
+        def go(places: sums.Places, others: Floats, team: sums.Team, n: int, apart: bool) -> bool:
             return _derivatives.backward(plan.code, theta, examples, cuts, places, run, work, height, kept is not None,
                                          G, of_h, Delta, others, rows, threads.SLICE, team, n, apart)
 

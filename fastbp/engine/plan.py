@@ -190,10 +190,11 @@ class Plan:
         kinds = [dtype.name for dtype in own.DTYPES.values()]
         return len(_kernels.losses) + (len(kinds) if self.own.dtype is None else kinds.index(self.own.dtype.name))
 
-    def block(self, m: int, itemsize: int, panel: int) -> int:
+    def block(self, m: int, itemsize: int, panel: int, units: int | None = None) -> int:
         """Examples of a block, a multiple of a panel: as many as the workspace holds in cache, between 64 and 512; 512
-        if the network is `large`, whose Delta is not in cache either."""
-        fits = max(512 if self.large else 64, min(512, WORKSPACE // (self.units * itemsize) // 64 * 64))
+        if the network is `large`, whose Delta is not in cache either. units: values of an example, if not `units`."""
+        units = self.units if units is None else units
+        fits = max(512 if self.large else 64, min(512, WORKSPACE // (units * itemsize) // 64 * 64))
         return min(fits, -(-m // panel) * panel)
 
     def views(self, theta: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]:

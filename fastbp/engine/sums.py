@@ -5,7 +5,7 @@ The members of a crew take the ranges; a range is summed block by block.
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -27,6 +27,10 @@ RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
 EVEN = 1.15  # places for ranges over ranges: at more, members work on each block together
 RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
 NO_COSTS = np.empty(0)
+# In the annotations of functions that are made at every call: Python evaluates these each time, which takes 20 us, and
+# CPython 3.11 crashes in `|` where memory is out.
+Places: TypeAlias = NDArray[np.int64]
+Team: TypeAlias = _backprop.Crew | None
 
 
 class Workspace:
@@ -101,7 +105,7 @@ def accumulate_range(
     work = crew.room("work", seats * height * plan.units, theta.dtype, aligned)
     of_panels = crew.room("costs", seats * panels, costs.dtype, np.empty)
 
-    def go(places: NDArray[np.int64], others: Floats, team: _backprop.Crew | None, n: int, apart: bool) -> bool:
+    def go(places: Places, others: Floats, team: Team, n: int, apart: bool) -> bool:
         return _backprop.accumulate(
             plan.code, theta, examples, cuts, places, costs, run, work, height, of_panels, each, Delta, others,
             threads.SLICE, team, n, meet, apart,
@@ -115,7 +119,7 @@ def accumulate_range(
 
 def in_ranges(
     cuts: NDArray[np.int64], run: int, Delta: Floats, crew: Crew | Alone, n: int, seats: int,
-    go: Callable[[NDArray[np.int64], Floats, _backprop.Crew | None, int, bool], bool],
+    go: Callable[[Places, Floats, Team, int, bool], bool],
 ) -> None:
     """Work through ranges of examples, by n members in so many seats; Delta may be empty.
 

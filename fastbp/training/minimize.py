@@ -21,9 +21,9 @@ def minimize(
     tol: Number | None = None, callback: Callable[..., object] | None = None, options: dict[str, Any] | None = None,
     n_threads: Count | None = None, comm: Comm | Group | None = None,
     free: Free | None = None, bayesian: Flag = False, decay_bias: Flag | None = None,
-    validation_data: Examples | None = None, max_fail: Count = 6,
+    validation_data: Examples | None = None, max_fail: Count = 6, curvature: str | None = None,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
-    """Minimise J over all examples with a gradient method of SciPy, or with Levenberg-Marquardt.
+    """Minimise J over all examples: by SciPy's gradient and Newton methods, L-BFGS or Levenberg-Marquardt.
 
     Parameters
     ----------
@@ -32,8 +32,9 @@ def minimize(
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
-        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr of SciPy, or L-BFGS: the compiled twin of L-BFGS-B. Its first
-        iterates are the same (to rounding), and an iteration of a small network takes 3 to 8 us instead of 70 to 130.
+        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr of SciPy, or with products of curvature Newton-CG, trust-ncg or
+        trust-krylov; or L-BFGS: the compiled twin of L-BFGS-B. Its first iterates are the same (to rounding), and an
+        iteration of a small network takes 3 to 8 us instead of 30.
         Or lm, Levenberg-Marquardt: by far the best for regression with up to some thousand parameters, for every loss
         but absolute_error, quantile and your own. It holds n^2 numbers twice, for n free parameters.
     maxiter : int
@@ -65,6 +66,10 @@ def minimize(
         Of lm: it stops after max_fail steps in a row that have not lowered the cost of these examples, and the best
         theta stays.
     max_fail : int
+        Of lm.
+    curvature : "hessian" or "gauss_newton", optional
+        Of Newton-CG, trust-ncg and trust-krylov: the exact second derivative of J (None means this one), or the
+        Gauss-Newton matrix, which is positive semidefinite and converges linearly. See `Network.hessian_product`.
 
     Returns
     -------
@@ -93,6 +98,7 @@ def minimize(
     arguments: dict[str, Any] = {
         "method": method, "penalties": {"weight_decay": weight_decay, "lam": lam, "l1": l1}, "maxiter": maxiter,
         "tol": tol, "callback": callback, "options": options, "n_threads": n_threads, "free": free,
+        "curvature": curvature,
     }
     own: dict[str, Any] = {
         "bayesian": bayesian, "decay_bias": decay_bias, "validation_data": validation_data, "max_fail": max_fail,

@@ -1,5 +1,6 @@
 """The stages of `minimize`."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,10 +13,10 @@ from ..engine import blas, checks, explain, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..network import Network
-from . import lbfgs
+from . import curved, lbfgs
 
-# Methods of scipy.optimize.minimize that take a gradient and need no Hessian.
-OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr")
+# Methods of scipy.optimize.minimize that take a gradient and need no Hessian, or products with it.
+OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr", *curved.METHODS)
 METHODS = ("L-BFGS", *OF_SCIPY)
 LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; of the others 1
 MANY = 2**31 - 1
@@ -38,13 +39,14 @@ class Problem:
     options: dict[str, Any] | None
     n_threads: Any
     free: Any = None
+    curvature: Any = None
 
     methods: ClassVar[tuple[str, ...]] = METHODS
 
     def told(self) -> dict[str, Any]:
         """What must be the same on all ranks."""
         return {"method": self.method, **self.penalties, "maxiter": self.maxiter, "tol": self.tol,
-                "options": self.options}
+                "options": self.options, "curvature": self.curvature}
 
     def solve(self) -> Any:
         """All stages; returns SciPy's result."""
@@ -59,6 +61,7 @@ class Problem:
         self.method = words.resolve(method, self.methods, words.METHODS) if isinstance(method, str) else None
         if self.method is None:
             raise ValueError(f"method is {method!r}; accepted are {', '.join(METHODS)}, lm")
+        self.curvature = curved.check(self.curvature, self.method, net.plan)
         self.maxiter = checks.count(self.maxiter, "maxiter")
         if self.n_threads is not None:
             checks.count(self.n_threads, "n_threads")
@@ -90,7 +93,12 @@ class Problem:
             theta[self.free] = x
             return theta
 
+        hessp = None if self.curvature is None else curved.Curvature(
+            self.curvature, data, regularisation, self.n_threads, whole, self.free, dtype)
+
         def J_and_D(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+            if hessp is not None and not np.isfinite(x).all():      # trust-krylov may propose NaN
+                return math.inf, np.zeros_like(x)
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)
             return J, (D if self.free is None else D[self.free]).astype(np.float64, copy=False)
 
@@ -101,19 +109,22 @@ class Problem:
                            None if self.free is None else np.flatnonzero(self.free))
             result = self._run(search, whole)
         else:
-            result = self._by_scipy(first, J_and_D)
+            result = self._by_scipy(first, J_and_D, hessp)
         result.x = whole(result.x)
         return result
 
-    def _by_scipy(self, first: NDArray[np.float64], J_and_D: Callable[..., Any]) -> Any:
+    def _by_scipy(
+        self, first: NDArray[np.float64], J_and_D: Callable[..., Any], hessp: Callable[..., Any] | None,
+    ) -> Any:
         from scipy.optimize import minimize
 
         limits = {"maxfun" if self.method == "TNC" else "maxiter": self.maxiter}
         if self.method == "L-BFGS-B":
             limits["maxfun"] = MANY     # SciPy's own limit of 15,000 would come first
-        with blas.single_thread(everywhere=True):       # the vectors of SciPy's optimizers are short
+        # the vectors of SciPy's optimizers are short; trust-krylov multiplies NaN
+        with blas.single_thread(everywhere=True), curved.quiet(self.curvature):
             return minimize(
-                J_and_D, first, jac=True, method=self.method, tol=self.tol, callback=self.callback,
+                J_and_D, first, jac=True, hessp=hessp, method=self.method, tol=self.tol, callback=self.callback,
                 options={**limits, **(self.options or {})},
             )
 

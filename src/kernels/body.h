@@ -24,6 +24,7 @@
 #include "rows.h"
 #include "losses.h"
 #include "outputs.h"
+#include "curvature.h"
 #include "dropout.h"
 #include "update.h"
 #include "online.h"

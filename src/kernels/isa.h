@@ -19,4 +19,5 @@ static ptrdiff_t first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, doub
     return x->type == ROWS_F32 ? first_nonfinite_f32(x, m, n, limit) : first_nonfinite_f64(x, m, n, limit);
 }
 
-const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64, first_nonfinite};
+const isa_t PASTE(fastbp_isa_, ISA) = {STRING(ISA), &table_f32, &table_f64, first_nonfinite, &curvatures_f32,
+                                        &curvatures_f64};

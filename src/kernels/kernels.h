@@ -105,7 +105,8 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
         /* units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */            \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,                   \
                                const real *Theta, const real *delta, real *E);                                    \
-        /* rows i .. j of  Delta := delta' [1, A], or += with add;  delta in panels (n), A by rows (m, k), lda apart */\
+        /* rows i .. j of  Delta := delta' [1, A], or += with add, where 2 leaves out the bias column;  delta in    \
+         * panels (n), A by rows (m, k), lda apart */                                                             \
         void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
                             const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
         /* the same from A in panels (k), for few units n */                                                      \
@@ -160,13 +161,40 @@ static inline void fastbp_leave(unsigned callers) { (void)callers; }
 FASTBP_KERNELS(float, f32)
 FASTBP_KERNELS(double, f64)
 
-/* One instruction set: its name, its two tables, and the check of float32 or float64 input. The check returns the flat
+/* The functions of one dtype for second derivatives: curvature.h. Arrays are panels of whole vectors. */
+#define FASTBP_CURVATURE(real, T)                                                                                 \
+    typedef struct {                                                                                              \
+        /* a := g(z), slope := g'(z), second := g''(z), n values; a may be z */                                   \
+        void (*activate_twice)(int g, ptrdiff_t n, const real *z, real *a, real *slope, real *second);            \
+        /* second := delta .* second, then delta := delta .* slope */                                             \
+        void (*backward_twice)(ptrdiff_t n, const real *slope, real *second, real *delta);                        \
+        /* out := slope .* x; out may be x */                                                                     \
+        void (*times)(ptrdiff_t n, const real *slope, const real *x, real *out);                                  \
+        /* E := E .* slope + bend .* Rz */                                                                        \
+        void (*bend)(ptrdiff_t n, const real *slope, const real *bend, const real *Rz, real *E);                  \
+        /* units i .. j of  C += B W';  B in panels (k), C in panels (n), W_rc at W + r row + c step */           \
+        void (*product_onto)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *W,      \
+                             ptrdiff_t row, ptrdiff_t step, const real *B, real *C);                              \
+        /* h, q, t := what H, or H+, of the costs is made of; panels (K), w (m,) padded with zeros */             \
+        void (*keep_curve)(int output, int loss, double parameter, int plus, ptrdiff_t m, ptrdiff_t K,            \
+                           const real *z, const real *y, const real *w, real *h, real *q, real *t);               \
+        /* R := w H R, or w H+ R, in panels (K) */                                                                \
+        void (*curve)(int output, int loss, int plus, ptrdiff_t m, ptrdiff_t K, const real *h, const real *q,     \
+                      const real *t, const real *w, real *R);                                                     \
+    } curvature_##T;
+
+FASTBP_CURVATURE(float, f32)
+FASTBP_CURVATURE(double, f64)
+
+/* One instruction set: its name, its tables, and the check of float32 or float64 input. The check returns the flat
  * index (row * n + column) of the first value that is NaN, infinite or above `limit` in absolute value, else -1. */
 typedef struct {
     const char *name;
     const kernels_f32 *f32;
     const kernels_f64 *f64;
     ptrdiff_t (*first_nonfinite)(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit);
+    const curvature_f32 *c32;
+    const curvature_f64 *c64;
 } isa_t;
 
 /* The instruction sets that were built and that this processor has, best first; ends with name NULL. */
@@ -177,6 +205,8 @@ static const isa_t *fastbp_isa;
 static inline void fastbp_bind(const isa_t *isa) { fastbp_isa = isa; }
 static inline const kernels_f32 *fastbp_f32(void) { return fastbp_isa->f32; }
 static inline const kernels_f64 *fastbp_f64(void) { return fastbp_isa->f64; }
+static inline const curvature_f32 *fastbp_c32(void) { return fastbp_isa->c32; }
+static inline const curvature_f64 *fastbp_c64(void) { return fastbp_isa->c64; }
 static inline ptrdiff_t fastbp_first_nonfinite(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
 {
     return fastbp_isa->first_nonfinite(x, m, n, limit);

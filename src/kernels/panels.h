@@ -172,7 +172,8 @@ static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, 
 }
 
 /* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
- * Delta (n, k + 1). The last panel is the tail: it may be narrower, and A has no rows beyond m. */
+ * Delta (n, k + 1). add = 2: += without the bias column. The last panel is the tail: it may be narrower, and A has no
+ * rows beyond m. */
 static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
                             const real *A, ptrdiff_t lda, int add, real *Delta)
 {
@@ -193,7 +194,7 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
         else if (c < k)
             (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
                 rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c);
-        for (ptrdiff_t r = 0; r < rows; r++, D += k + 1)
+        for (ptrdiff_t r = 0; add < 2 && r < rows; r++, D += k + 1)
             *D = (add ? *D : 0) + FN(sum_over_examples)(m, n, i + r, delta);
     }
 }
@@ -228,7 +229,8 @@ static void FN(narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j,
 {
     for (Delta += i * (k + 1); i < j; i++, Delta += k + 1) {
         ptrdiff_t c = 0;
-        *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
+        if (add < 2)
+            *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
         for (; c + 8 <= k; c += 8)
             FN(dots)(8, m, n, i, k, c, delta, A, add, Delta + 1 + c);
         for (; c < k; c++)

@@ -148,6 +148,20 @@ def cost_and_gradient(rng):
     return s.net.cost_and_gradient, good, kinds, [s.net]
 
 
+@maker
+def curvature(rng):
+    s = Setting(rng)
+    kinds = {"X": s.x, "Y": s.y, "theta": lambda rng: not_none(s.theta, rng), "sample_weight": s.weights,
+             "n_threads": count(1, "none"), **s.penalties()}
+    good = {"X": s.X, "Y": s.Y}
+    if rng.integers(2):
+        operator = (fastbp.curvature.hessian, fastbp.curvature.gauss_newton)[rng.integers(2)]
+        return operator, {**good, "net": s.net}, {**kinds, "net": is_not()}, [s.net]
+    kinds |= {"p": lambda rng: not_none(s.theta, rng), "out": room(s.net.theta.shape, s.dtype)}
+    product = (s.net.hessian_product, s.net.gauss_newton_product)[rng.integers(2)]
+    return product, {**good, "p": s.problem.theta}, kinds, [s.net]
+
+
 def slopes(m, K, dtype):
     """No G (m, K)"""
     good = np.random.default_rng(0).standard_normal((m, K)).astype(dtype)
@@ -244,10 +258,10 @@ def minimize(rng):
     s = Setting(rng)
     kinds = {
         "net": is_not(), "X": s.x, "Y": s.y, "sample_weight": s.weights, "method": one_of(
-            is_not(), lambda rng: "Newton-CG", lambda rng: "Nelder-Mead", lambda rng: ["CG"]),
+            is_not(), lambda rng: "trust-exact", lambda rng: "Nelder-Mead", lambda rng: ["CG"]),
         "maxiter": count(1), "tol": number(0, np.inf, "none"), "n_threads": count(1, "none"),
         "callback": is_not("none", "function", "class"), "options": is_not("none", "dict"), **s.penalties(),
-        "free": free_kind(s.net),
+        "free": free_kind(s.net), "curvature": one_of(is_not("none"), lambda rng: "hessian"),   # not of L-BFGS-B
     }
     return fastbp.minimize, {"net": s.net, "X": s.X, "Y": s.Y, "maxiter": 1}, kinds, [s.net]
 

@@ -332,6 +332,8 @@ OPERATIONS = {
     "jacobian": lambda: reading(lambda net: net.jacobian(X)),
     "gradients": lambda: reading(lambda net: net.gradients(X, Y)),
     "gradient_norms": lambda: reading(lambda net: net.gradient_norms(X, Y)),
+    "hessian_product": lambda: reading(lambda net: net.hessian_product(X, Y, net.theta)),
+    "curvature": lambda: reading(lambda net: fastbp.curvature.gauss_newton(net, X, Y) @ net.theta),
     "layers": lambda: reading(lambda net: everything(net.layers(1, 3))),
     "copy": lambda: reading(lambda net: everything(net.copy(np.float32))),
     "pickle": lambda: reading(lambda net: everything(pickle.loads(pickle.dumps(net)))),

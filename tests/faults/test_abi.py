@@ -12,7 +12,9 @@ import pytest
 
 import fastbp
 
-NAMES = ("_kernels", "_backprop", "_calls", "_derivatives", "_each", "_epoch", "_lbfgs", "_normal", "_stretch")
+NAMES = (
+    "_kernels", "_backprop", "_calls", "_curvature", "_derivatives", "_each", "_epoch", "_lbfgs", "_normal", "_stretch",
+)
 MODULES = [sys.modules[f"fastbp.{name}"] for name in NAMES]
 SOURCES = Path(__file__).parents[2] / "src"
 STRUCTURES = {"lend.h": ["numpy/ndarraytypes.h"], "_shuffle.pxd": ["numpy/random/bitgen.h"]}     # the headers they use

@@ -28,7 +28,8 @@ CORE = [
     "epoch of single examples", "epoch by two threads", "train",
 ]
 REST = ["activations", "deltas", "evaluate", "check_gradient", "copy", "pickle", "Network", "Standardise",
-        "epoch with dropout", "train with all", "train with checkpoints", "restore", "minimize", "levenberg-marquardt"]
+        "epoch with dropout", "train with all", "train with checkpoints", "restore", "minimize", "forward", "backward",
+        "jacobian", "gradients", "gradient_norms", "hessian_product", "curvature", "levenberg-marquardt"]
 ESTIMATORS = ["fit", "partial_fit"] if importlib.util.find_spec("sklearn") else []
 
 

@@ -57,7 +57,8 @@ print("done")
 """
 # an object without a line, or a line of one of our files
 FILES = [path.name for path in (trees.ROOT / "src" / "kernels").iterdir()] + [
-    "_kernels.c", "_backprop.c", "_calls.c", "_derivatives.c", "_each.c", "_epoch.c", "_normal.c", "_stretch.c"]
+    "_kernels.c", "_backprop.c", "_calls.c", "_curvature.c", "_derivatives.c", "_each.c", "_epoch.c", "_normal.c",
+    "_stretch.c"]
 OURS = re.compile(r"/fastbp/_\w+\.\S+\.so|\((?:" + "|".join(map(re.escape, FILES)) + r"):\d+\)")
 
 

@@ -21,6 +21,7 @@ import trees
 
 SOURCES = {     # the file under src/ -> its tests, the likeliest to notice first
     "kernels/activations.h": ["losses", "gradient", "extremes", "kernels", "saturation"],
+    "kernels/curvature.h": ["curvature"],
     "kernels/crew.h": ["crew", "crew_kept", "processes", "large"],
     "kernels/dropout.h": ["dropout"],
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
@@ -44,6 +45,9 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_blas.pxd": ["gradient", "normal", "lm"],
     "_calls.pyx": ["calls", "prepared", "entries", "core_edges"],
     "_checked.pxd": ["entries", "entries_kept", "core_edges", "trainer", "large"],
+    "_curvature.pyx": ["curvature", "entries"],
+    "_curve.pxd": ["curvature"],
+    "_curved.pxd": ["curvature"],
     "_crew.pxd": ["entries", "core_edges", "crew", "crew_kept", "processes", "large"],
     "_derivatives.pyx": ["outside", "outside_steps", "entries"],
     "_diagonal.pxd": ["diagonal", "diagonal_kept"],
@@ -64,7 +68,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_online.pxd": ["core_edges", "trainer"],
     "_outside.pxd": ["outside", "outside_steps", "each", "dropout", "own_losses"],
     "_ranges.pxd": ["core_edges", "entries", "crew", "network", "gradient", "arrays", "trainer", "large", "processes",
-                    "outside", "each", "normal"],
+                    "outside", "each", "normal", "curvature"],
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
