@@ -80,6 +80,6 @@ class Pass:
         m_b: float,
         seed: int = 0,
         step: int = 0,
-        divisor: float = 1,
+        divisor: float = 1.0,
         name: str = "gradient",
     ) -> bool | None: ...
