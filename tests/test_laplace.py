@@ -272,7 +272,7 @@ def test_files_pickles_and_copies_answer_with_the_same_bits(written):
     fastbp.save(path, fastbp.load(path))
     assert path.read_bytes() == before
     np.testing.assert_array_equal(fastbp.load(path).sample(X, 2, seed=3), found.sample(X, 2, seed=3))
-    with pytest.raises(ValueError, match="loss is for files of networks; this one is of the kind laplace"):
+    with pytest.raises(ValueError, match="loss is for files of networks; this one holds a laplace"):
         fastbp.load(path, loss=lambda z, Y, w: (0.0, z))
     net, X, Y = trained()
     last = Laplace(net, X, Y, weight_decay=None, last_layer=True)

@@ -93,7 +93,8 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
     with container.located(path):
         if isinstance(kind := meta.get("kind"), str) and kind in OTHERS:
             if loss is not None:
-                raise ValueError(f"loss is for files of networks; this one is of the kind {kind}")
+                article = "an" if kind[0] in "aeiou" else "a"
+                raise ValueError(f"loss is for files of networks; this one holds {article} {kind}")
             return OTHERS[kind][2](arrays, meta)
         checked(meta, *KINDS)
         fields = added.decode(meta, arrays)
