@@ -43,12 +43,12 @@ cdef inline void fold(
 
 cdef inline double slopes_of_s(const diagonal_t *own, Py_ssize_t n, double clip, floating *D_s) noexcept nogil:
     """D_s := the sum of the slopes of all parts, clipped to [-clip, clip]  ->  the sum of its squares."""
-    cdef Py_ssize_t _, j
+    cdef Py_ssize_t _part, j
     cdef double *total = own.total
     cdef const floating *slopes = <const floating *>own.slopes
     for j in range(n):
         total[j] = slopes[j]
-    for _ in range(1, own.parts):
+    for _part in range(1, own.parts):
         slopes += n
         for j in range(n):
             total[j] += slopes[j]

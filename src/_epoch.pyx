@@ -20,9 +20,10 @@ from _checked cimport (
 from _crew cimport crew_of, crew_t, run_job
 from _kernels cimport (
     LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
-    fastbp_first_nonfinite, leave, online_sgd, plan_t, rows_t, seconds, step_t,
+    fastbp_first_nonfinite, leave, plan_t, rows_t, seconds, step_t,
 )
 from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
+from _online cimport online_sgd
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_t

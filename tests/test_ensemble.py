@@ -94,6 +94,12 @@ def test_a_file_keeps_every_bit(tmp_path):
     fastbp.train(loaded.nets[0], X, rng.integers(0, 2, 1000), epochs=1)
 
 
+def test_losses_of_ones_own_have_no_place_in_the_file(tmp_path):
+    net = fastbp.Network([5, 2], loss=lambda z, Y, w: (z[:, 0], np.ones_like(z)), seed=0)
+    with pytest.raises(ValueError, match=r"nets\[0\] has a loss of your own"):
+        Ensemble([net]).save(tmp_path / "own.fastbp")
+
+
 def test_thousands_of_networks_fit_into_a_file(tmp_path):
     nets = [fastbp.Network([5, 3, 2], seed=i) for i in range(4000)]
     Ensemble(nets).save(tmp_path / "all.fastbp")

@@ -160,6 +160,12 @@ def test_an_estimator_that_is_not_fitted_is_refused(cls, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_loss_is_for_networks_alone(tmp_path):
+    fastbp.save(tmp_path / "a", TabularPreparation().fit([[1], [2]]))
+    with pytest.raises(ValueError, match="loss is for files of networks; this one holds an estimator"):
+        fastbp.load(tmp_path / "a", loss=lambda z, Y, w: None)
+
+
 def test_estimators_of_others_are_refused(tmp_path):
     class MLPClassifier(fastbp.sklearn.MLPClassifier):
         pass

@@ -101,6 +101,7 @@ EACH = {    # a setting: two values that it may have, one for each of two networ
     "weight_decay": [(0.1, 0.0), 0.01], "lam": [0.5, None], "l1": [0.0, 1e-3], "clip_value": [None, 0.01],
     "clip_norm": [0.1, None], "dropout": [(0.5,), 0.1], "input_dropout": [0.2, 0.0], "shuffle": [True, False],
     "sample_weight": [W, None], "metrics": [["accuracy"], []], "mean_weight": [None, 2.0], "free": [(2,), None],
+    "learning_rate_factors": [{"weights": 0.5}, None], "input_scale": [6.0, None],
     "seed": [3, 4], "rows": [np.arange(100), np.arange(50, 300)], "validation_rows": [np.arange(100, 130), None],
     "callbacks": [[EarlyStopping(patience=1, monitor="J")], [ReduceOnPlateau(patience=1, monitor="J")]],
 }

@@ -161,6 +161,7 @@ SETTINGS = {
     "clipped": {"clip_norm": 0.1, "l1": 1e-3, "weight_decay": 1e-2}, "value": {"clip_value": 0.01},
     "frozen": {"free": [2]}, "mixed": {"free": np.arange(43) % 2 == 0}, "split": {"validation_split": 0.3},
     "validation": {"validation_data": (X[:30], LABELS[:30])}, "metrics": {"metrics": ["accuracy", "log_loss"]},
+    "factors": {"learning_rate_factors": {"biases": 0.5}}, "scale": {"input_scale": 6.0},
     "window": {"window": 20}, "one": {"batch_size": 1}, "full": {"batch_size": None}, "odd": {"batch_size": 37},
 }
 
@@ -185,7 +186,7 @@ def test_train_has_the_bits_of_its_loop(name, dtype, monkeypatch):
     first, second = (history.state() for history in histories)
     assert len(first.pop("seconds")) == len(second.pop("seconds")) == 7
     assert first == second
-    assert len(stretches) == (name != "window")
+    assert len(stretches) == (name not in ("window", "scale"))
 
 
 MANY = np.tile(X, (40, 1))
@@ -212,6 +213,16 @@ def test_what_is_held_out_is_evaluated_as_by_the_network(name, dtype):
     assert first == second
     assert nets[0].evaluate(*held) == (first["val_J"][-1], first["val_accuracy"] and first["val_accuracy"][-1])
     assert (first["val_accuracy"] is None) == (name == "values")
+
+
+def test_an_evaluation_knows_no_label_smoothing():
+    nets = [fastbp.Network([4, 5, 3], output="softmax", label_smoothing=0.1, seed=1) for _ in range(3)]
+    first, second = (fastbp.train(net, X, LABELS, epochs=3, seed=0, validation_data=(X, LABELS), callbacks=callbacks)
+                     for net, callbacks in zip(nets[:2], ([], [lambda training: None]), strict=True))
+    third, = fastbp.train_many(nets[2:], X, LABELS, epochs=3, seed=0, validation_rows=np.arange(130))
+    assert first.val_J == second.val_J == third.val_J
+    assert first.val_J[-1] == nets[0].evaluate(X, LABELS).cost
+    assert first.J == second.J == third.J
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -181,6 +181,24 @@ def test_probabilities_are_calibrated():
     assert np.array_equal(clf.predict(X), clf.classes_[clf.predict_proba(X).argmax(axis=1)])
 
 
+def test_the_networks_have_the_settings_of_the_page(monkeypatch):
+    made = []
+    steps = tabular_training.Steps
+    monkeypatch.setattr(tabular_training, "Steps", lambda *a, **k: made.append(steps(*a, **k)) or made[-1])
+    X, z = table(300)
+    clf = TabularClassifier(2, random_state=0, epochs=4).fit(X, target(TabularClassifier, z))
+    assert {net.layer_sizes[1:] for net in clf.networks_} == {(128, 128, 2)}
+    assert {(*net.activation, net.output) for net in clf.networks_} == {("silu", "silu", "softmax")}
+    assert {net.loss_parameters["label_smoothing"] for net in clf.networks_} == {0.1}
+    assert {each.dropout for each in made} == {(0, 0.1, 0.1)}
+    assert {each.diagonal.factor for each in made} == {6.0}
+    rate = made[0].optimizer.learning_rate
+    assert (made[0].optimizer.beta_2, made[0].optimizer.weight_decay) == (0.99, 0.02)
+    T = 4 * 2       # 150 rows are two batches
+    assert [rate(t) for t in range(T)] == pytest.approx(
+        [0.01 * min(1, (t + 1) / (0.05 * T)) * (1 + np.cos(np.pi * t / T)) / 2 for t in range(T)])
+
+
 def test_bins_stay_only_where_held_out_rows_say_so():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 4))

@@ -115,7 +115,10 @@ class Ensemble:
             name: [np.empty(0, np.float32 if name.endswith("32") else np.float64)] for name in ARRAYS[:4]}
         kinds: list[dict[str, Any]] = []
         which = []
-        for net in self.nets:
+        for i, net in enumerate(self.nets):
+            if net.plan.own is not None:
+                raise ValueError(f"nets[{i}] has a loss of your own, {net.plan.own}, which this file cannot keep; save "
+                                 "the network alone with fastbp.save")
             arrays, settings = files.pack(net)
             for name, a in arrays.items():
                 parts[f"{name}{8 * a.itemsize}"].append(a)

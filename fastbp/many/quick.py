@@ -19,10 +19,10 @@ from ..engine.regularisation import Regularisation
 from ..history import History
 from ..network import Network
 from ..training.feed import PIECE
+from ..training.kinds import LARGE
 from ..training.loop import diverged
 from ..training.rule import NO_RATES, compiled_rule, start
 from ..training.start import GROWN
-from ..training.steps import LARGE
 from ..training.stretch import Room, can_watch, held_into, watch
 from .shared import Shared
 

@@ -38,10 +38,10 @@ class Recipe:
     weight_decay: float = 0.02
     warmup: float = 0.05
     """Part of the steps in which the rate rises."""
-    input_scale: float | None = None
-    """Factor of the learning rate of a diagonal layer in front of the first; None: there is no such layer."""
+    input_scale: float = 6.0
+    """Factor of the learning rate of a diagonal layer in front of the first."""
     smoothing: float = 0.1
-    """A class's target is 1 - smoothing + smoothing / K, that of the others smoothing / K."""
+    """Of the labels in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
 
     def epochs(self, m: int) -> int:
         """Epochs for m training rows."""
@@ -92,18 +92,9 @@ class Task:
 
     def network(self, seed: int) -> Network:
         """A network at its start."""
-        output, loss = ("softmax", "cross_entropy") if self.classifies else ("identity", "squared_error")
         return Network([self.X.shape[1], *self.recipe.hidden, self.n_outputs], activation=self.recipe.activation,
-                       output=output, loss=loss, dtype=np.float32, init="he_normal", seed=seed)
-
-    def dense(self) -> Matrix:
-        """The targets of the training: labels are smoothed."""
-        if not self.classifies:
-            return self.targets
-        K, smoothing = self.n_outputs, self.recipe.smoothing
-        Y = np.full((len(self.targets), K), smoothing / K, np.float32)
-        Y[np.arange(len(Y)), self.targets] = 1 - smoothing + smoothing / K
-        return Y
+                       output="softmax" if self.classifies else "identity", dtype=np.float32, init="he_normal",
+                       label_smoothing=self.recipe.smoothing if self.classifies else 0, seed=seed)
 
     def error(self, h: Matrix, rows: Rows) -> float:
         """Error rate, or squared error, of outputs h for these rows."""
@@ -156,8 +147,8 @@ def train(job: Job, data: Data, after_epoch: Callable[[], None]) -> Trained:
     steps = -(-len(job.rows) // recipe.batch_size) * job.epochs
     optimizer = optimizer_of(recipe, steps)
     mean_weight = None if task.weights is None else float(task.weights[job.rows].mean())
-    scale = {} if recipe.input_scale is None else {"input_scale": recipe.input_scale}
-    taken = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight, **scale)
+    taken = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight,
+                  input_scale=recipe.input_scale)
     h = np.empty((len(job.held_out), task.n_outputs), np.float32)
     trained, best, least = Trained(net, job.epochs), net.theta.copy(), math.inf
     for epoch in range(1, job.epochs + 1):
@@ -179,7 +170,7 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
 
     report(1) is called after each epoch of each network, in any thread. An exception here, such as Ctrl-C, ends all.
     """
-    checked = {id(job.task): job.task.network(0).data(job.task.X, job.task.dense(), job.task.weights) for job in
+    checked = {id(job.task): job.task.network(0).data(job.task.X, job.task.targets, job.task.weights) for job in
                {id(job.task): job for job in jobs}.values()}
     stop = threading.Event()
 
@@ -192,7 +183,7 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
         if stop.is_set():
             raise Stopped
         data = checked[id(job.task)]
-        own = Data.of(data.plan, data.X, data.dense, None, data.w)      # each thread has its own; arrays are shared
+        own = Data.of(data.plan, data.X, data.dense, data.labels, data.w)   # a thread's own; the arrays are shared
         own.scale = data.scale
         return train(job, own, after_epoch)
 

@@ -4,14 +4,18 @@ Each takes the steps of `Batches` and returns the sums of m_b J and of m_b, over
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import _epoch
 from .._backprop import Examples
-from ..engine import sums, threads
+from ..engine import checks, sums, threads
+from ..engine.data import Data
+
+LARGE = 8  # a batch of more blocks is summed range by range
+ONLINE = 2**23  # most parameters for the sweeps over one example
 
 
 class Batches(NamedTuple):
@@ -32,6 +36,50 @@ class Batches(NamedTuple):
     total: float
     weight: float
     """Sums of m_b J and of m_b over the batches before these."""
+
+    @classmethod
+    def of(
+        cls, steps: Any, data: Data, batch_size: int, order: NDArray[np.int64] | None, rates: ArrayLike | None,
+        each: NDArray[np.float64], before: tuple[float, float],
+    ) -> Self:
+        """The arguments of `Steps.take`, checked; weights are in units of mean_weight."""
+        m = data.m if order is None else len(order)
+        size = min(batch_size, m)
+        n = -(-m // size)
+        given = steps.rates(n) if rates is None else checks.given_rates(rates, n, steps.compiled)
+        if data.w is not None and steps.regularisation.batch_lam:
+            w = data.w[:, 0] if order is None else data.w[order, 0]
+            m_b = np.add.reduceat(w, np.arange(0, m, size), dtype=np.float64)
+            steps.regularisation.check_batches(m_b, data.scale)
+        divisors = None if steps.mean_weight is None else data.divisors(order, m, size)
+        return cls(data.examples(order), m, size, given, data.scale, each, divisors, *before)
+
+
+Way = Callable[[Any, Batches], tuple[float, float]]
+
+
+def is_large(steps: Any, batch_size: int) -> bool:
+    """Are batches of this size summed range by range?"""
+    return batch_size > LARGE * sums.LOWEST and (
+        batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
+
+
+def is_online(steps: Any, batch_size: int) -> bool:
+    """Do the fused sweeps know these steps? They copy theta once a call, which does not pay for the largest."""
+    return bool(
+        batch_size == 1 and steps.compiled == "sgd" and not steps.optimizer.slots and steps.regularisation.decay_alone
+        and not steps.dropout and steps.free is None and steps.factors is None and steps.diagonal is None
+        and steps.net.n_parameters <= ONLINE
+    )
+
+
+def way(steps: Any, batch_size: int, each: NDArray[np.float64]) -> Way:
+    """The way of these steps. batch_size decides: a short piece goes the way of a whole one."""
+    if steps.compiled is None:
+        return python
+    if is_online(steps, batch_size) and not len(each):
+        return online
+    return large if is_large(steps, batch_size) else compiled
 
 
 def compiled(steps: Any, batches: Batches) -> tuple[float, float]:

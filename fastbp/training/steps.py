@@ -18,9 +18,7 @@ from .diagonal import Diagonal
 from .own import OwnSteps
 from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start, update
 
-LARGE = 8  # a batch of more blocks is summed range by range
 APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
-ONLINE = 2**23  # most parameters for the sweeps over one example
 NOT_EACH = np.empty((0, 2))
 OURS = frozenset(optimizers.NAMED.values())
 
@@ -30,8 +28,7 @@ class Steps:
 
     Parameters
     ----------
-    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free, learning_rate_factors,
-    input_scale
+    net, optimizer, dropout, input_dropout, seed, n_threads, mean_weight, free, learning_rate_factors, input_scale
         As for `Trainer`.
     penalties
         weight_decay, l1, batch_lam, clip_value, clip_norm, as for `Trainer`.
@@ -309,31 +306,15 @@ class Steps:
             mean_weight if there is one.
         """
         self.look()
-        m = data.m if order is None else len(order)
         if isinstance(self._optimizer, LBFGS):
+            m = data.m if order is None else len(order)
             self._full_batch = self._full_batch or full_batch.FullBatch(self)
             return self._full_batch.take(self.weighed(data), order, whole=batch_size >= m and before == (0.0, 0.0))
-        size = min(batch_size, m)       # but `batch_size` decides below: a short piece goes the way of a whole one
-        n = -(-m // size)
-        given = self.rates(n) if rates is None else checks.given_rates(rates, n, self.compiled)
         data = self.weighed(data)
-        if data.w is not None and self._regularisation.batch_lam:
-            w = data.w[:, 0] if order is None else data.w[order, 0]
-            m_b = np.add.reduceat(w, np.arange(0, m, size), dtype=np.float64)
-            self._regularisation.check_batches(m_b, data.scale)
-        divisors = None if self._mean_weight is None else data.divisors(order, m, size)
-        batches = kinds.Batches(data.examples(order), m, size, given, data.scale, each, divisors, *before)
+        batches = kinds.Batches.of(self, data, batch_size, order, rates, each, before)
         if self._along_own is not None:
             return self._along_own.take(batches, data, order)
-        if self.compiled is None:
-            return kinds.python(self, batches)
-        if batch_size == 1 and self.online and not len(each):
-            return kinds.online(self, batches)
-        if batch_size > LARGE * sums.LOWEST and (
-            batch_size > LARGE * sums.height(self.plan, batch_size, self.theta.dtype)
-        ):
-            return kinds.large(self, batches)
-        return kinds.compiled(self, batches)
+        return kinds.way(self, batch_size, each)(self, batches)
 
     @property
     def ended(self) -> str | None:
@@ -371,14 +352,6 @@ class Steps:
         """The examples with their weights in units of mean_weight, if there is one."""
         return data if self._mean_weight is None else data.in_units_of(self._mean_weight, self.theta.dtype)
 
-    @property
-    def online(self) -> bool:
-        """Do the fused sweeps know this rule? They copy theta once a call, which does not pay for the largest."""
-        return (self.compiled == "sgd" and not self.optimizer.slots and self._regularisation.decay_alone
-                and not self.dropout and self.free is None and self.factors is None
-                and self.diagonal is None
-                and self.net.n_parameters <= ONLINE)
-
     def rates(self, n: int) -> NDArray[np.float64]:
         """The learning rates of the next n steps; empty if it is constant, or if the rule is in Python."""
         rate = self._optimizer.settings()[0] if self.compiled else None
@@ -403,10 +376,7 @@ class Steps:
             self.diagonal.follow(self.theta, self.kept)
 
     def learn(self, m_b: float, scale: float = 1.0, divisor: float | None = None) -> float:
-        """Take a step of a rule in Python along D of the summed Delta; returns the penalty before it.
-
-        Delta is divided by the divisor; None: by m_b.
-        """
+        """Take a step of a rule in Python along D of Delta / divisor (None: m_b); returns the penalty before it."""
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         self._follow_theta()
         penalty = regularisation.penalty(plan, theta, m_b * scale)

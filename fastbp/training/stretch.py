@@ -11,9 +11,10 @@ from ..engine import classes, sums, threads
 from ..engine.data import Data
 from ..history import History
 from ..network import Network
+from . import kinds
 from .feed import PIECE
 from .rule import NO_RATES
-from .steps import LARGE, Steps
+from .steps import Steps
 
 RATES = 4096    # learning rates of a schedule that are drawn together, if they are those of several epochs
 
@@ -23,11 +24,10 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
     together, and each batch is summed block by block."""
     size = min(batch_size, m)
     return (
-        steps.compiled is not None and data.counts is None and not steps.regularisation.batch_lam
-        and not data.outside and (not shuffle or (window == m and m <= PIECE))
-        and not (batch_size == 1 and steps.online)
-        and not (batch_size > LARGE * sums.LOWEST
-                 and batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
+        steps.compiled is not None and steps.diagonal is None and not steps.regularisation.batch_lam
+        and data.counts is None and not data.outside and (not shuffle or (window == m and m <= PIECE))
+        and not kinds.is_online(steps, batch_size)
+        and not kinds.is_large(steps, batch_size)
         and sums.operations(steps.plan, size) < threads.SHARED
     )
 
@@ -72,7 +72,7 @@ def watch(own: _stretch.Stretch, net: Network, data: Data, room: Room) -> None:
     elif data.classes is not None:
         answers = data.Y if data.classes == "labels" else data.Y.argmax(axis=1)
     own.watch(
-        plan.code, data.examples(), m, room.take("work", height * plan.units, dtype), height,
+        plan.plain.code, data.examples(), m, room.take("work", height * plan.units, dtype), height,
         room.take("costs", height, np.dtype(np.float64)), room.take("h", m * K if answers is not None else 0, dtype),
         answers, binary, classes.middle(plan.lowest, plan.highest) if binary else 0.0,
     )

@@ -23,6 +23,7 @@
 #include "activations.h"
 #include "rows.h"
 #include "losses.h"
+#include "outputs.h"
 #include "curvature.h"
 #include "dropout.h"
 #include "update.h"

@@ -190,7 +190,7 @@ EXPLAINED = {
         r"^TRIAL, LEAST => TRIAL": "lengths of trials: a matter of speed",
     },
     "training/ranks/feed": {r"rng\.integers\(2\*\*63\) => 2\*\* ?6[24]": SEEDS},
-    "training/steps": {
+    "training/kinds": {
         r"^LARGE = 8 => ": "a threshold of speed: both ways sum to the same but for rounding",
     },
 }
