@@ -4,6 +4,7 @@ import functools
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import golden_files
 import numpy as np
@@ -333,7 +334,8 @@ print(net.theta.tobytes().hex(), history.J)
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path, field):
     def go(path, at):
         command = [sys.executable, "-c", PROGRAM, str(path), str(at), field]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
+                              cwd=Path(__file__).parent)        # the loss is there
 
     expected = go(tmp_path / "whole", 0).stdout
     for at in (20, 7, 3):

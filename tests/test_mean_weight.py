@@ -11,7 +11,7 @@ from helpers import DTYPES, distance, problem, tolerance
 
 import fastbp
 from fastbp import distributed, schedules
-from fastbp.training import steps as kinds
+from fastbp.training import kinds
 
 SIZES = (6, 9, 7, 3)
 

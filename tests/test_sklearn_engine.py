@@ -129,21 +129,6 @@ def test_verbose_says_each_iteration_and_score(capsys):
     assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["Iteration 1", "Iteration 2"]
 
 
-def test_an_old_scipy_is_told_to_be_silent(monkeypatch):
-    seen = []
-    real = lbfgs.minimize
-
-    def look(*given, options, **named):
-        seen.append(options.pop("iprint"))
-        return real(*given, options=options, **named)
-
-    monkeypatch.setattr(lbfgs, "OLD_SCIPY", True)
-    monkeypatch.setattr(lbfgs, "minimize", look)
-    for verbose in (False, True):
-        MLPClassifier(5, solver="lbfgs", random_state=0, max_iter=2, verbose=verbose).fit(X_iris, y_iris)
-    assert seen == [-1, 1]
-
-
 @pytest.mark.parametrize("when", [1, 3])
 def test_ctrl_c_in_lbfgs_keeps_the_best_so_far(when, monkeypatch):
     calls, real = [], lbfgs.Objective.__call__

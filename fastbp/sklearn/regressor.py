@@ -120,6 +120,8 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     n_iter_ : int
     t_ : int
         Examples seen by the optimizer.
+    network_ : Network
+        A copy of the network behind coefs_ and intercepts_.
     n_layers_ : int
         Number of layers, input and output included.
     n_outputs_ : int

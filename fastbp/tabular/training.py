@@ -7,7 +7,7 @@ epoch. `Recipe` has the settings. Steps are compiled epochs without the GIL, so 
 import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -192,7 +192,10 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
         return [one(job) for job in jobs]
     with ThreadPoolExecutor(n, thread_name_prefix="fastbp.tabular") as pool:
         try:
-            return list(pool.map(one, jobs))
+            running = [pool.submit(one, job) for job in jobs]
+            for each in wait(running, return_when=FIRST_EXCEPTION).done:
+                each.result()       # raises the exception
+            return [each.result() for each in running]
         finally:
             stop.set()
 

@@ -284,7 +284,8 @@ def second_order(rng):
     good = {"net": s.net, "X": s.X, "Y": s.Y, "maxiter": 1, "method": "lm"}
     if rng.integers(2):
         return fastbp.minimize, good, {**own, "X": s.x, "Y": s.y, "sample_weight": s.weights}, [s.net]
-    kinds = {"net": is_not(), "X": s.x, "Y": s.y, "sample_weight": s.weights, "last_layer": flag(),
+    x = examples(s.X, np.dtype(np.float64))       # Laplace computes in float64
+    kinds = {"net": is_not(), "X": x, "Y": s.y, "sample_weight": s.weights, "last_layer": flag(),
              "bias_precision": number(0, np.inf, "none", open_low=True), "free": free_kind(s.net),
              "weight_decay": one_of(number(0, np.inf, "none"), lambda rng: [0.1] * (n + 1), lambda rng: [-1.0] * n)}
     good = {"net": s.net, "X": s.X, "Y": s.Y, "weight_decay": 1.0, "bias_precision": 1.0}
@@ -293,8 +294,8 @@ def second_order(rng):
         return fastbp.Laplace, good, kinds, [s.net]
     laplace = fastbp.Laplace(**good)
     if which == 1:
-        return laplace.predict, {"X": s.X}, {"X": s.x, "noise": flag(), "n_threads": count(1, "none")}, [laplace]
-    return laplace.sample, {"X": s.X, "n": 2}, {"X": s.x, "n": count(1), "seed": seed, "n_threads": count(1, "none")}, [
+        return laplace.predict, {"X": s.X}, {"X": x, "noise": flag(), "n_threads": count(1, "none")}, [laplace]
+    return laplace.sample, {"X": s.X, "n": 2}, {"X": x, "n": count(1), "seed": seed, "n_threads": count(1, "none")}, [
         laplace]
 
 
