@@ -59,6 +59,16 @@ def test_bad_settings_are_named_and_nothing_has_changed(settings, error, said):
     assert (net.theta == p.theta).all()
 
 
+@pytest.mark.filterwarnings("error:minimize ended at its limit")
+@pytest.mark.parametrize("method", ["L-BFGS", "L-BFGS-B", "lm"])
+def test_a_warning_that_is_an_error_comes_after_theta(method):
+    p = problem((2, 4, 1), "tanh", m=12)
+    net = p.network()
+    with pytest.raises(RuntimeWarning, match="ended at its limit"):
+        fastbp.minimize(net, p.X, p.Y, method=method, maxiter=2)
+    assert net.cost(p.X, p.Y) < p.network().cost(p.X, p.Y)
+
+
 def test_what_a_callback_raises_arrives():
     p = problem()
 

@@ -130,7 +130,7 @@ def test_fault_79_without_scikit_learn_the_error_says_what_to_install():
 
 
 def test_fault_79_dir_and_help_show_what_is_public_and_where_to_begin():
-    optional = {"plot", "sklearn", "tabular"}
+    optional = {"curvature", "plot", "sklearn", "tabular"}      # imported where they are asked for
     assert {*dir(fastbp)} - {*optional, "__doc__", "__file__", "__name__", "__path__"} == {*fastbp.__all__}
     text = pydoc.render_doc(fastbp, renderer=pydoc.plaintext)
     assert "Begin with `help(fastbp.Network)`" in text

@@ -135,17 +135,17 @@ def test_a_divergence_puts_theta_back():
 
 
 def test_another_thread_can_stop_it_and_not_run_it():
-    run = Run(np.float64, epochs=10**8)
+    run = Run(np.float64, epochs=10**6)
     result = []
-    thread = threading.Thread(target=lambda: result.append(run(last=10**8, rates=NO_RATES)))
+    thread = threading.Thread(target=lambda: result.append(run(last=10**6, rates=NO_RATES)))
     thread.start()
     time.sleep(0.05)
     with pytest.raises(ValueError, match="running in another thread"):
-        run(last=10**8)
+        run(last=10**6)
     assert not run.own.stopping
     run.own.want_stop()
     thread.join(10)
-    assert 0 < result[0] < 10**8
+    assert 0 < result[0] < 10**6
     assert run.own.stopping
 
 

@@ -141,8 +141,8 @@ class Problem:
 
     def finish(self, result: Any) -> Any:
         """theta := the best found; returns the result. A limit that ended the search is a warning."""
+        self.net.theta = result.x
         if result.get("status") == LIMITS.get(self.method, 1):
             maxiter = (self.options or {}).get("maxiter", self.maxiter)
             explain.warn(f"minimize ended at its limit: {result.message}; maxiter is {maxiter}", RuntimeWarning)
-        self.net.theta = result.x
         return result
