@@ -29,8 +29,9 @@ def check(kind: Any, method: str, plan: Plan) -> str | None:
 
 
 def quiet(kind: str | None) -> AbstractContextManager[Any]:
-    """No warnings of NumPy about NaN if there are products with curvature."""
-    return nullcontext() if kind is None else np.errstate(invalid="ignore")
+    """No warnings of NumPy if there are products with curvature: SciPy's trust-krylov reads memory that nobody has
+    written, and multiplies what it finds there."""
+    return nullcontext() if kind is None else np.errstate(all="ignore")
 
 
 class Curvature:
