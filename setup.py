@@ -119,5 +119,6 @@ setup(
         annotate=DEBUG,
         force=blas_integer(),
         emit_linenums=COVERAGE,
+        nthreads=os.cpu_count() if sys.platform == "linux" else 0,      # elsewhere each process would run this file
     )
 )

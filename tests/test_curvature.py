@@ -40,7 +40,7 @@ def test_products_are_exact_for_every_activation_and_pair(pair, name, dtype):
     check(p, w=p.weights)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_products_are_exact_for_every_shape_and_number_of_examples(sizes, dtype):
     for m in HEIGHTS:
