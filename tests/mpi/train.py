@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+import warnings
 
 import numpy as np
 from mpi4py import MPI
@@ -29,6 +30,7 @@ class Pause:
 
 
 if form == "minimize":
+    warnings.filterwarnings("ignore", "minimize ended at its limit")
     result = fastbp.minimize(net, X[own], y[own], lam=1.0, maxiter=30, comm=group)
     told += [result.nfev, result.fun.hex()]
 elif form == "sync":
