@@ -49,6 +49,17 @@ def test_many_examples_weights_and_rows_held_out():
     assert sorted(held.J, reverse=True) == held.J
 
 
+@pytest.mark.parametrize("order", [np.arange(50) // 2, np.arange(10, 30), np.r_[np.arange(50), 3, 3]])
+def test_an_order_may_repeat_and_leave_out_examples(order):
+    p = problem((3, 6, 2), m=50)
+    trainer, twin = (fastbp.Trainer(p.network(), fastbp.LBFGS()) for _ in range(2))
+    rows = np.sort(order)
+    for _ in range(4):
+        J = trainer.epoch(p.X, p.Y, batch_size=None, order=order)
+        assert twin.epoch(p.X[rows], p.Y[rows], batch_size=None) == J
+    assert trainer.net.theta.tobytes() == twin.net.theta.tobytes()
+
+
 @pytest.mark.parametrize(("optimizer", "said"), [
     (fastbp.LBFGS(gtol=0.1), "max |D|"), (fastbp.LBFGS(ftol=1e-2), "J hardly changes"),
 ])

@@ -19,10 +19,11 @@ ENDS = {    # what the history says
 }
 
 
-def rows_of(data: Data, order: NDArray[np.int64]) -> Data:
-    """The examples of an order, as they follow one another in the data."""
-    if len(order) == data.m:
+def rows_of(data: Data, times: NDArray[np.int64]) -> Data:
+    """The examples as they follow one another in the data, each so many times."""
+    if (times == 1).all():
         return data
+    order = np.repeat(np.arange(data.m), times)
     rows = Data.of(
         data.plan, data.X[order], None if data.dense is None else data.dense[order],
         None if data.labels is None else data.labels[order], None if data.w is None else data.w[order],
@@ -47,7 +48,7 @@ class FullBatch:
         self._search: lbfgs.LBFGS | None = None
         self._of: tuple[Any, ...] = ()      # settings, penalties
         self._data: Data | None = None
-        self._places = np.empty(0, np.int64)
+        self._times = np.empty(0, np.int64)     # how often each example counts
         self._weight = 0.0
         self._theta: Floats = steps.theta[:0]
 
@@ -62,13 +63,13 @@ class FullBatch:
             raise ValueError("LBFGS follows J: clip_value, clip_norm and batch_lam are none of it; leave them out")
         if steps.factors is not None or steps.diagonal is not None:
             raise ValueError("LBFGS has no learning rate; leave out learning_rate_factors and input_scale")
-        places = np.arange(data.m) if order is None else np.sort(order)
+        times = np.ones(data.m, np.int64) if order is None else np.bincount(order, minlength=data.m)
         of = steps.optimizer.settings(), steps.regularisation
         if self._search is None or of != self._of or data is not self._data or not (
-            np.array_equal(places, self._places) and np.array_equal(self._theta, steps.theta)
+            np.array_equal(times, self._times) and np.array_equal(self._theta, steps.theta)
         ):
-            self._begin(rows_of(data, places), of)
-            self._data, self._places = data, places
+            self._begin(rows_of(data, times), of)
+            self._data, self._times = data, times
         assert self._search is not None
         J = self._iterate(self._search)
         return J * self._weight, self._weight
