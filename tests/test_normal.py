@@ -11,7 +11,7 @@ from reference import PAIRS
 
 import fastbp
 from fastbp import _backprop, _normal
-from fastbp.engine import memory, normal, sums
+from fastbp.engine import memory, normal, quota, sums
 from fastbp.engine.normal import NormalEquations
 
 CURVED = [pair for pair in PAIRS if pair[1] not in normal.FLAT]
@@ -199,8 +199,15 @@ def test_ctrl_c_ends_a_sum_soon_and_the_next_is_right(n_threads):
 def test_the_memory_of_the_machine_is_that_of_its_group(monkeypatch, tmp_path):
     there = memory.machine()
     assert there > 2**20
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "own").write_text("0::/outer/inner\n")
     (tmp_path / "memory.max").write_text("12345\n")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    monkeypatch.setattr(quota, "GROUPS", tmp_path)
+    monkeypatch.setattr(quota, "OWN", tmp_path / "own")
     assert memory.machine() == 12345
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.machine() >= there
+    for folder, size in ((inner, 3000), (inner.parent, 2000)):      # the smallest of all around counts
+        (folder / "memory.max").write_text(f"{size}\n")
+        assert memory.machine() == size

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .. import _kernels
 from .._types import Array
-from .quota import GROUPS
+from .quota import folders
 
 LINE = 64  # bytes of a cache line
 
@@ -34,13 +34,13 @@ def fixed_copy(a: Array) -> Array:
 
 
 def machine() -> float:
-    """Bytes of memory of the machine, or of the control group of this process; infinite if neither tells."""
+    """Bytes of memory of the machine, or of the smallest control group around this process; infinite if none tells."""
     sizes = [math.inf]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:   # pragma: no branch  (Windows has none)
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):     # of version 2 and 1
+    for path in (folder / name for folder in folders("memory") for name in ("memory.max", "memory.limit_in_bytes")):
         try:
-            sizes.append(int((GROUPS / name).read_text()))
+            sizes.append(int(path.read_text()))
         except (OSError, ValueError):   # no such file, or "max"
             continue
     return min(sizes)

@@ -26,7 +26,7 @@ def processors() -> float:
 
 def smallest() -> float:
     """The smallest quota of the process's groups and of those around them; infinite if none has one."""
-    return min((quota(folder) for folder in _folders()), default=math.inf)
+    return min((quota(folder) for folder in folders("cpu")), default=math.inf)
 
 
 def quota(folder: Path) -> float:
@@ -40,15 +40,15 @@ def quota(folder: Path) -> float:
     return math.inf
 
 
-def _folders() -> Iterator[Path]:
-    """The groups that share out processors, from the process's own up to the root"""
+def folders(controller: str) -> Iterator[Path]:
+    """The groups that share out what this controller has, from the process's own up to the root."""
     try:
         lines = OWN.read_text().splitlines()
     except (OSError, ValueError):
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
+        if not controllers or controller in controllers.split(","):
             root = GROUPS / controllers
             place = root / path.lstrip("/")
             yield from (folder for folder in (place, *place.parents) if folder.is_relative_to(root))
