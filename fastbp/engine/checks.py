@@ -35,19 +35,24 @@ READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 def array(value: ArrayLike, name: str, labels: bool = False) -> NDArray[Any]:
     """value as an ndarray of real numbers, of any dtype and layout; labels: it may be meant as labels."""
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
-    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
-    try:
-        a = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    a = dense(value, name, "an array of numbers")
     if a.dtype.kind not in "biuf":
         raise TypeError(explain.no_numbers(value, a, name, labels))
     if a.base is not None:
         _kernels.check_owner(a, name)
     return a
+
+
+def dense(value: ArrayLike, name: str, what: str) -> NDArray[Any]:
+    """value as an ndarray of anything, unless it is masked, sparse or not `what`."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
+    if hasattr(value, "toarray") and not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} is sparse ({type(value).__name__}); pass {name}.toarray()")
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not {what}: {error}") from None
 
 
 def booleans(a: NDArray[np.bool_]) -> NDArray[np.bool_]:

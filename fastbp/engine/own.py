@@ -195,14 +195,7 @@ def is_name(name: Any) -> bool:
 
 def targets(Y: ArrayLike, m: int, name: str) -> NDArray[Any]:
     """Y for a loss in Python: any array with a row for each example."""
-    if isinstance(Y, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; fill or drop the masked values first")
-    if hasattr(Y, "toarray") and not isinstance(Y, np.ndarray):
-        raise TypeError(f"{name} is sparse ({type(Y).__name__}); pass {name}.toarray()")
-    try:
-        a = np.asarray(Y)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} is not an array: {error}") from None
+    a = checks.dense(Y, name, "an array")
     if a.base is not None:
         _kernels.check_owner(a, name)
     if a.ndim == 0 or a.shape[0] != m:

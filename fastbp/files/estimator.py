@@ -19,7 +19,7 @@ from ..network import Network
 from . import network as files
 from . import strict_json
 from .strict_json import FormatError
-from .values import decode, encode, fields, nothing_left
+from .values import decode, encode, fields, nothing_left, of_kind
 
 KIND = "estimator"
 MODULES = {
@@ -59,10 +59,9 @@ def pack(estimator: Any) -> tuple[Arrays, State]:
 
 def unpack(arrays: Arrays, meta: State) -> Any:
     """The estimator of these arrays and fields; a FormatError if they do not fit."""
+    of_kind(meta, KIND)
     fields(meta, {"kind", "version", "class", "networks"}, "the file of an estimator")
     name, settings = meta["class"], meta["networks"]
-    if type(meta["version"]) is not int or meta["version"] != 1:
-        raise FormatError(f"version is {meta['version']!r:.60}; this version of fastbp reads 1")
     if not isinstance(name, str) or name not in MODULES:
         raise FormatError(f"class is {name!r:.60}; accepted are {', '.join(MODULES)}")
     if not isinstance(settings, list):

@@ -109,6 +109,14 @@ def fields(value: Any, names: Iterable[str], where: str) -> dict[str, Any]:
     return value
 
 
+def of_kind(meta: dict[str, Any], kind: str) -> None:
+    """A FormatError unless the file is of this kind, which has one version."""
+    if meta.get("kind") != kind:
+        raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {kind!r}")
+    if type(meta.get("version")) is not int or meta["version"] != 1:
+        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads 1")
+
+
 def nothing_left(arrays: Arrays) -> None:
     """A FormatError if a file has arrays that are no part of a value."""
     if arrays:

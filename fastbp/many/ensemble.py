@@ -14,7 +14,7 @@ from ..files import network as files
 from ..files.container import FormatError
 from ..network import Network
 
-KIND, VERSION = "ensemble", 1
+KIND = "ensemble"
 ARRAYS = ("theta32", "theta64", "init32", "init64", "kind")
 BLOCK = 2**19   # bytes of X that all networks read before the next ones
 
@@ -127,16 +127,14 @@ class Ensemble:
             which.append(kinds.index(settings))
         container.write(path, {**{name: np.concatenate(own) for name, own in parts.items()},
                                "kind": np.array(which, np.int64)},
-                        {"kind": KIND, "version": VERSION, "networks": kinds})
+                        {"kind": KIND, "version": 1, "networks": kinds})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The ensemble in a file of `save`; a FormatError, which is a ValueError, if the file is damaged."""
         arrays, meta = container.read(path)
         with container.located(path):
-            if meta.get("kind") != KIND or meta.get("version") != VERSION:
-                raise FormatError(f"kind is {meta.get('kind')!r:.60}, version {meta.get('version')!r:.60}; accepted "
-                                  f"are {KIND!r} and {VERSION}")
+            values.of_kind(meta, KIND)
             values.fields(meta, ("kind", "version", "networks"), "the file")
             values.fields(arrays, ARRAYS, "the arrays")
             try:

@@ -17,7 +17,7 @@ from ..training.feed import Arrays
 from ..training.hooks import Callbacks, Hooks, Keeper
 from ..training.loop import Training, run
 from ..training.measures import Measures
-from ..training.start import GROWN, Start
+from ..training.start import Start, has_grown
 from ..training.stretch import Room, Stretch
 from .quick import A_STEP, Look, estimate, outcome
 from .shared import Shared
@@ -166,8 +166,7 @@ class Job(Start):
         self.hooks.end(training)
 
     def look_back(self) -> None:
-        J = self.training.history.J
-        if len(J) > 1 and J[-1] > GROWN * J[0]:
+        if has_grown(self.training.history.J):
             self.data = self.shared.part(self.net, self.rows, self.asked.sample_weight)
             super().look_back()
 

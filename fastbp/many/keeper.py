@@ -19,8 +19,7 @@ from ..training import states
 
 Every: TypeAlias = Count | tuple[Number, Literal["networks", "seconds"]]
 
-KIND, VERSION = "trainings", 1
-FIELDS = {"kind", "version", "metrics", "stopped"}
+KIND = "trainings"
 ARRAYS = ("conditions", "finished", "seeds", "theta32", "theta64", "epochs", "examples", "columns", "values")
 COLUMNS = ("J", "seconds", "val_J", "val_accuracy")
 
@@ -113,7 +112,7 @@ def packed(jobs: Sequence[Any]) -> tuple[Arrays, dict[str, Any]]:
         "examples": np.array([each.examples for each in histories], np.int64),
         "columns": np.array(columns, bool).reshape(len(jobs), len(COLUMNS) + len(names)),
         "values": np.concatenate(numbers),
-    }, {"kind": KIND, "version": VERSION, "metrics": names,
+    }, {"kind": KIND, "version": 1, "metrics": names,
         "stopped": [[i, each.stopped] for i, each in enumerate(histories) if each.stopped is not None]}
 
 
@@ -124,10 +123,8 @@ class Kept:
         self.path = path
         arrays, meta = container.read(path)
         with container.located(path):
-            if meta.get("kind") != KIND or meta.get("version") != VERSION:
-                raise FormatError(f"kind is {meta.get('kind')!r:.60}, version {meta.get('version')!r:.60}; accepted "
-                                  f"are {KIND!r} and {VERSION}")
-            values.fields(meta, FIELDS, "the file")
+            values.of_kind(meta, KIND)
+            values.fields(meta, ("kind", "version", "metrics", "stopped"), "the file")
             values.fields(arrays, ARRAYS, "the arrays")
             self.arrays, self.metrics = arrays, meta["metrics"]
             self.n = len(arrays["finished"]) if arrays["finished"].ndim else -1

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ..training.progress import on_terminal
+
 EVERY = 1.0     # seconds between two lines
 
 
@@ -63,7 +65,9 @@ def shown(total: int, done: int, progress: bool) -> Iterator[Report]:
     if not progress:
         yield Report(done)
         return
-    bar = _tqdm(total, done)
+    bar = None
+    with suppress(Exception):
+        bar = on_terminal(total, "network", sys.stderr, done)
     if bar is None:
         lines = Lines(total, done)
         yield lines
@@ -76,14 +80,3 @@ def shown(total: int, done: int, progress: bool) -> Iterator[Report]:
     finally:
         with suppress(Exception):
             bar.close()
-
-
-def _tqdm(total: int, done: int) -> Any:
-    """A bar of tqdm, or None where nobody would see it."""
-    try:
-        if not (sys.stderr.isatty() or "ipykernel" in sys.modules):
-            return None
-        from tqdm.auto import tqdm
-    except Exception:
-        return None
-    return tqdm(total=total, initial=done, unit="network", file=sys.stderr, dynamic_ncols=True)

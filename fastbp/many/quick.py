@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from .. import _epoch, _kernels, _stretch, optimizers, schedules
 from .._backprop import Examples
 from .._types import Floats, Rows
-from ..engine import checks, explain, objective, regularisation, sums, threads
-from ..engine.data import Data
+from ..engine import checks, explain, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..history import History
 from ..network import Network
 from ..training.feed import PIECE
-from ..training.kinds import LARGE
+from ..training.kinds import is_large
 from ..training.loop import diverged
 from ..training.rule import NO_RATES, compiled_rule, start
-from ..training.start import GROWN
+from ..training.start import has_diverged, has_grown
 from ..training.stretch import Room, can_watch, held_into, watch
 from .shared import Shared
 
@@ -108,9 +107,7 @@ def quick(
     if twin.name is None or (twin.online and decay_alone and batch_size == 1) or (m > PIECE and given["shuffle"]):
         return None
     height = sums.height(net.plan, size, dtype)
-    if (batch_size > LARGE * sums.LOWEST and batch_size > LARGE * height) or (
-        sums.operations(net.plan, size) >= threads.SHARED
-    ):
+    if is_large(net.plan, batch_size, dtype) or sums.operations(net.plan, size) >= threads.SHARED:
         return None
     theta, seed = checks.own_parameters(net.theta, net.plan, dtype), given["seed"]
     checks.output_array(theta, (net.n_parameters,), dtype, "net.theta")
@@ -201,18 +198,7 @@ class Quick:
         if own.diverged:
             raise diverged(J.pop(), history)
         self.history = history
-        if len(J) > 1 and J[-1] > GROWN * J[0]:
-            self._look_back(J)
-
-    def _look_back(self, J: list[float]) -> None:
-        """`Start.look_back`"""
-        net, X = self.net, self._data
-        rows: Any = slice(None) if self.rows is None else self.rows
-        data = Data.of(net.plan, X.X[rows], None if X.dense is None else X.dense[rows],
-                       None if X.labels is None else X.labels[rows], None)
-        now, idle = (objective.cost(theta, data, regularisation.none(net.plan))
-                     for theta in (net.theta, np.zeros_like(net.theta)))
-        if now > GROWN * max(J[0], idle):
+        if has_grown(J) and has_diverged(self.net, J, self._shared.part(self.net, self.rows)):
             self.warnings = (explain.has_diverged(J),)
 
     @property

@@ -9,10 +9,11 @@ from .._types import Arrays, State
 from ..engine.frozen import Mask
 from ..files import network as files
 from ..files.strict_json import FormatError
+from ..files.values import of_kind
 from ..network import Network
 from .posterior import Posterior
 
-KIND, VERSION = "laplace", 1
+KIND = "laplace"
 FIELDS = {"kind", "version", "network", "weight_decay", "posterior"}
 LOSSES = ("squared_error", "cross_entropy", "poisson")
 NUMBERS = ("sigma2", "gamma", "log_evidence", "c")     # of a Posterior; c may be None
@@ -24,17 +25,14 @@ def pack(net: Network, free: Mask | None, posterior: Posterior, weight_decay: tu
     mask = np.ones(net.n_parameters, bool) if free is None else free
     upper = posterior.U[np.triu_indices(len(posterior.root))]
     return {**arrays, "free": mask, "factor": upper, "root": posterior.root}, {
-        "kind": KIND, "version": VERSION, "network": settings, "weight_decay": list(weight_decay),
+        "kind": KIND, "version": 1, "network": settings, "weight_decay": list(weight_decay),
         "posterior": {name: getattr(posterior, name) for name in NUMBERS},
     }
 
 
 def unpack(arrays: Arrays, meta: State) -> tuple[Network, Mask | None, Posterior, tuple[Any, ...]]:
     """(net, free, posterior, weight_decay); a FormatError if the file holds no such thing."""
-    if meta.get("kind") != KIND:
-        raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {KIND!r}")
-    if type(meta.get("version")) is not int or meta["version"] != VERSION:
-        raise FormatError(f"version is {meta.get('version')!r:.60}; this version of fastbp reads {VERSION}")
+    of_kind(meta, KIND)
     if meta.keys() != FIELDS:
         raise FormatError(f"the fields must be {', '.join(sorted(FIELDS))}; they are {', '.join(sorted(meta)):.200}")
     net = files.unpack({name: arrays.pop(name) for name in ("theta", "init") if name in arrays}, meta["network"])

@@ -17,7 +17,7 @@ from ..sklearn.stochastic import allowed_threads
 from . import choice, folds, frames, kept
 from .frames import Column
 from .preparation import TabularPreparation, permissive
-from .training import Matrix, Recipe, Rows, Task, Trained, logits
+from .training import Matrix, Recipe, Rows, Task, Trained
 
 RECIPE = Recipe()
 
@@ -108,14 +108,14 @@ class BaseTabular(BaseEstimator):
         if not all(np.isfinite(net.theta).all() for net in self.networks_):
             raise ValueError("training diverged: the parameters are not finite")
         self.best_epochs_ = [each.epoch for each in trained]
-        held = [(held_out, logits([net], task.X[held_out])[0])
+        held = [(held_out, net.forward(task.X[held_out]))
                 for net, (_, held_out) in zip(self.networks_, splits, strict=True)]
         self._judge(held, task)
 
     def _logits(self, X: Any) -> list[Matrix]:
         """z(L) (m, K) of each network, for rows of a table."""
         inputs = _never_empty(self._prepared(X))
-        return logits(self.networks_, inputs)
+        return [net.forward(inputs) for net in self.networks_]
 
     def _prepared(self, X: Any) -> Matrix:
         check_is_fitted(self)

@@ -4,7 +4,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+
+from ..training.progress import on_terminal
 
 
 @contextmanager
@@ -16,8 +17,9 @@ def bar(shown: bool, epochs: int) -> Iterator[Callable[[int], None]]:
     if not shown:
         yield lambda n: None
         return
-    lock, done = threading.Lock(), 0
-    tqdm = _tqdm(epochs)
+    lock, done, tqdm = threading.Lock(), 0, None
+    with suppress(Exception):
+        tqdm = on_terminal(epochs, "epoch", sys.stderr)
 
     def report(n: int) -> None:
         nonlocal done
@@ -32,13 +34,3 @@ def bar(shown: bool, epochs: int) -> Iterator[Callable[[int], None]]:
     if tqdm is not None:
         with suppress(Exception):
             tqdm.close()
-
-
-def _tqdm(epochs: int) -> Any:
-    """A bar of tqdm, or None where nobody would see it."""
-    with suppress(Exception):
-        if sys.stderr.isatty() or "ipykernel" in sys.modules:
-            from tqdm.auto import tqdm
-
-            return tqdm(total=epochs, unit="epoch", file=sys.stderr)
-    return None

@@ -6,7 +6,7 @@ epoch. `Recipe` has the settings. Steps are compiled epochs without the GIL, so 
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from ..engine import sums, threads
 from ..engine.data import Data
-from ..engine.plan import Plan
 from ..network import Network
 from ..optimizers import AdamW
 from ..training.steps import Steps
@@ -198,15 +197,3 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
             return [each.result() for each in running]
         finally:
             stop.set()
-
-
-def logits(nets: Iterable[Network], X: Matrix) -> list[Matrix]:
-    """z(L) (m, K) of each network."""
-    found = []
-    for net in nets:
-        plan = net.plan
-        linear = Plan(plan.layer_sizes, plan.activations, "identity", "squared_error")
-        z = np.empty((len(X), plan.layer_sizes[-1]), net.dtype)
-        sums.predict(linear, net.theta, X, z)
-        found.append(z)
-    return found

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import _epoch
 from .._backprop import Examples
 from ..engine import checks, sums, threads
 from ..engine.data import Data
+from ..engine.plan import Plan
 
 LARGE = 8  # a batch of more blocks is summed range by range
 ONLINE = 2**23  # most parameters for the sweeps over one example
@@ -58,10 +59,9 @@ class Batches(NamedTuple):
 Way = Callable[[Any, Batches], tuple[float, float]]
 
 
-def is_large(steps: Any, batch_size: int) -> bool:
+def is_large(plan: Plan, batch_size: int, dtype: DTypeLike) -> bool:
     """Are batches of this size summed range by range?"""
-    return batch_size > LARGE * sums.LOWEST and (
-        batch_size > LARGE * sums.height(steps.plan, batch_size, steps.theta.dtype))
+    return batch_size > LARGE * sums.LOWEST and batch_size > LARGE * sums.height(plan, batch_size, dtype)
 
 
 def is_online(steps: Any, batch_size: int) -> bool:
@@ -79,7 +79,7 @@ def way(steps: Any, batch_size: int, each: NDArray[np.float64]) -> Way:
         return python
     if is_online(steps, batch_size) and not len(each):
         return online
-    return large if is_large(steps, batch_size) else compiled
+    return large if is_large(steps.plan, batch_size, steps.theta.dtype) else compiled
 
 
 def compiled(steps: Any, batches: Batches) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[Re
     stream = sys.stderr if stream is None else stream
     with ExitStack() as stack:
         try:
-            shown = _tqdm(epochs, stream, done)
+            shown = on_terminal(epochs, "epoch", stream, done, bar_format=FORM)
             report = _lines(epochs, stream) if shown is None else _on_bar(stack.enter_context(shown))
         except Exception:
             report = None
@@ -40,15 +40,15 @@ def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[Re
         stack.pop_all()
 
 
-def _tqdm(epochs: int, stream: TextIO, done: int) -> Any:
-    """A bar of tqdm, or None where nobody would see it."""
+def on_terminal(total: int, unit: str, stream: TextIO, done: int = 0, **form: Any) -> Any:
+    """A bar of tqdm, or None where nobody would see it. A stream that is closed or broken is an exception."""
     if not (stream.isatty() or "ipykernel" in sys.modules):
         return None
     try:
         from tqdm.auto import tqdm
     except ImportError:
         return None
-    return tqdm(total=epochs, initial=done, unit="epoch", file=stream, dynamic_ncols=True, bar_format=FORM)
+    return tqdm(total=total, initial=done, unit=unit, file=stream, dynamic_ncols=True, **form)
 
 
 def _on_bar(shown: Any) -> Report:

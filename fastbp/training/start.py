@@ -9,6 +9,7 @@ from .. import metrics
 from ..engine import checks, explain, objective, regularisation, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
+from ..network import Network
 from . import checkpoint, feed, progress
 from .arguments import Arguments
 from .hooks import Callbacks, Hooks, hidden
@@ -155,15 +156,24 @@ class Start:
     def look_back(self) -> None:
         """Warn if the training has diverged although all numbers are finite: J ends far above that of the first epoch,
         and the mean cost far above that of a network whose parameters are all 0 (1 for chunks)."""
-        net, J = self.asked.net, self.training.history.J
-        if len(J) < 2 or J[-1] <= GROWN * J[0]:
-            return
-        now, idle = J[-1], 1.0
-        if self.data is not None:
-            now, idle = (objective.cost(theta, self.data, regularisation.none(net.plan))
-                         for theta in (net.theta, np.zeros_like(net.theta)))
-        if now > GROWN * max(J[0], idle):
+        J = self.training.history.J
+        if has_grown(J) and has_diverged(self.asked.net, J, self.data):
             self.warn(explain.has_diverged(J))
 
     def warn(self, message: str) -> None:
         explain.warn(message, RuntimeWarning)
+
+
+def has_grown(J: list[float]) -> bool:
+    """Does J end far above that of the first epoch?"""
+    return len(J) > 1 and J[-1] > GROWN * J[0]
+
+
+def has_diverged(net: Network, J: list[float], data: Any) -> bool:
+    """Does the mean cost too, and far above that of a network whose parameters are all 0? (1 for chunks, without data.)
+    """
+    now, idle = J[-1], 1.0
+    if data is not None:
+        now, idle = (objective.cost(theta, data, regularisation.none(net.plan))
+                     for theta in (net.theta, np.zeros_like(net.theta)))
+    return bool(now > GROWN * max(J[0], idle))

@@ -27,7 +27,7 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
         steps.compiled is not None and steps.diagonal is None and not steps.regularisation.batch_lam
         and data.counts is None and not data.outside and (not shuffle or (window == m and m <= PIECE))
         and not kinds.is_online(steps, batch_size)
-        and not kinds.is_large(steps, batch_size)
+        and not kinds.is_large(steps.plan, batch_size, steps.theta.dtype)
         and sums.operations(steps.plan, size) < threads.SHARED
     )
 
