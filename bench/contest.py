@@ -25,12 +25,22 @@ class Worker:
 
     def __init__(self, module, n_threads, isa, python):
         self.module, self.n_threads = module, n_threads
-        command = [python, "-m", "bench.worker", module, n_threads, *cores(n_threads)]
-        surroundings = environment(n_threads, isa, interpreters.NOT_UNDERSTOOD.get(module, ()))
+        self.command = [str(part) for part in (python, "-m", "bench.worker", module, n_threads, *cores(n_threads))]
+        self.surroundings = environment(n_threads, isa, interpreters.NOT_UNDERSTOOD.get(module, ()))
+        self.start()
+
+    def start(self):
+        """Start the process; again after it has died."""
         self.process = subprocess.Popen(
-            [str(part) for part in command], cwd=ROOT, env=surroundings, stdin=subprocess.PIPE,
+            self.command, cwd=ROOT, env=self.surroundings, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
+
+    def revive(self):
+        """Start it again if it has died."""
+        if self.process.poll() is not None:
+            self.start()
+            self.ask("hello")
 
     def send(self, do, **arguments):
         """Send a request; that the worker has died is found out by receive."""
@@ -151,6 +161,8 @@ class Contest:
 
     def _prepare(self, path, workload):
         """Return the contestants of one cell; in the quick run the workers prepare side by side."""
+        for worker in self.workers:
+            worker.revive()
         asked = [(worker, labels) for worker in self.workers if (labels := self._labels(worker, workload))]
         request = {"path": path, "name": workload.name}
         if not self.settings.full:
@@ -159,11 +171,27 @@ class Contest:
         contestants = []
         for worker, labels in asked:
             reply = worker.receive() if not self.settings.full else worker.ask("prepare", labels=labels, **request)
+            if worker.process.poll() is not None:
+                reply = self._prepare_survivors(worker, labels, request)
             if "error" in reply:
                 self.say(f"{worker.module} on {workload.name}: {reply['error']}")
             for label, seconds in reply.get("ok", {}).items():
                 contestants.append(Contestant(worker, label, seconds))
         return contestants
+
+    def _prepare_survivors(self, worker, labels, request):
+        """Prepare the forms one after the other, without those that end the process (torch.compile has crashed)."""
+        survivors = []
+        for label in labels:
+            worker.revive()
+            reply = worker.ask("prepare", labels=[label], **request)
+            if "ok" in reply:
+                survivors.append(label)
+            else:
+                self.say(f"{label} on {request['name']}: {reply['error']}")
+        worker.close()
+        worker.revive()
+        return worker.ask("prepare", labels=survivors, **request)
 
     def cell(self, workload, dtype, path):
         """Run one workload in one dtype: warm-up, then the rounds."""

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,34 @@ def test_a_run_names_each_missing_peer_in_one_line_and_shows_its_share_of_the_ro
 
 
 # ---------------------------------------------------------------- the pages
+
+class Dying:
+    """A worker whose process ends when it prepares the form "bad"."""
+
+    module, labels, n_threads = "peer_x", ["good", "bad", "also good"], 1
+
+    def __init__(self):
+        self.code, self.process = None, types.SimpleNamespace(poll=lambda: self.code)
+
+    def revive(self):
+        self.code = None
+
+    def close(self):
+        self.code = 0
+
+    def ask(self, do, labels=(), **request):
+        self.code = -6 if "bad" in labels else None
+        return {"error": "the worker ended (-6)"} if self.code else {"ok": dict.fromkeys(labels, 0.0)}
+
+
+def test_a_form_that_ends_its_process_is_named_and_the_others_run():
+    said = []
+    trial = contest.Contest.__new__(contest.Contest)
+    trial.say, trial.workers, trial.settings = said.append, [Dying()], types.SimpleNamespace(full=True, peers=())
+    ready = trial._prepare("path", workloads.TABLE[0])
+    assert [contestant.label for contestant in ready] == ["good", "also good"]
+    assert said == [f"bad on {workloads.TABLE[0].name}: the worker ended (-6)"]
+
 
 def result(name, peer, dtype, threads, seconds):
     workload = BY_NAME[name]
