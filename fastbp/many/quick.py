@@ -12,7 +12,7 @@ from ..engine import checks, explain, sums
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
 from ..network import Network
-from ..training.quick import PENALTIES, Course, Look, Twin, check_theta, has_course, is_plain, penalties, twin
+from ..training.quick import PENALTIES, Epochs, Look, Twin, are_quick, check_theta, is_plain, penalties, twin
 from ..training.start import has_diverged, has_grown
 from ..training.stretch import Room, can_watch
 from .shared import Shared
@@ -52,7 +52,7 @@ def quick(
     epochs, batch_size = memo.count(given["epochs"], "epochs"), memo.count(given["batch_size"], "batch_size")
     code, decay_alone = penalties(tuple(given[name] for name in PENALTIES), net.plan, m)
     size = min(batch_size, m)
-    if own.name is None or not has_course(net.plan, dtype, m, size, given["shuffle"], own.online and decay_alone):
+    if own.name is None or not are_quick(net.plan, dtype, m, size, given["shuffle"], own.online and decay_alone):
         return None
     check_theta(net)
     seed = given["seed"]
@@ -64,19 +64,19 @@ def quick(
     warn_if_equal_units(net)
     if validation_rows is not None and not can_watch(net, shared.validation(net, validation_rows)):
         return None
-    course = Course(net, own, code, m, size, epochs, given["shuffle"], seed, rows)
-    return Quick(i, course, shared, validation_rows)
+    training = Epochs(net, own, code, m, size, epochs, given["shuffle"], seed, rows)
+    return Quick(i, training, shared, validation_rows)
 
 
 class Quick:
     """One network's training; the attributes are those of `Job`."""
 
-    __slots__ = ("_course", "_shared", "error", "history", "i", "m", "net", "rows", "start", "validation_rows",
+    __slots__ = ("_shared", "_training", "error", "history", "i", "m", "net", "rows", "start", "validation_rows",
                  "warnings")
 
-    def __init__(self, i: int, course: Course, shared: Shared, validation_rows: Rows | None) -> None:
-        self.i, self.net, self.m, self.rows = i, course.net, course.m, course.rows
-        self._course, self._shared, self.validation_rows = course, shared, validation_rows
+    def __init__(self, i: int, training: Epochs, shared: Shared, validation_rows: Rows | None) -> None:
+        self.i, self.net, self.m, self.rows = i, training.net, training.m, training.rows
+        self._training, self._shared, self.validation_rows = training, shared, validation_rows
         self.history: History | None = None
         self.error: Exception | None = None
         self.start: Floats | None = None
@@ -85,7 +85,7 @@ class Quick:
     def train(self, room: Room, look: Look) -> None:
         """`Job.train`"""
         net, shared, held = self.net, self._shared, self.validation_rows
-        history = self._course.run(
+        history = self._training.run(
             shared.whole(net), room, look, None if held is None else shared.validation(net, held))
         self.history = history
         if has_grown(history.J) and has_diverged(net, history.J, shared.part(net, self.rows)):
@@ -94,7 +94,7 @@ class Quick:
     @property
     def operations(self) -> float:
         """`Job.operations`"""
-        return estimate(self.net, self.m, self._course.size, self._course.epochs)
+        return estimate(self.net, self.m, self._training.size, self._training.epochs)
 
     def outcome(self) -> History:
         """`Job.outcome`"""

@@ -114,7 +114,7 @@ def _kept(known: dict[tuple[Any, ...], Value], key: tuple[Any, ...], value: Valu
     return value
 
 
-class Course:
+class Epochs:
     """The training of one network, checked.
 
     Attributes
@@ -196,7 +196,7 @@ class Course:
         return kept[1:]
 
 
-def has_course(plan: Plan, dtype: np.dtype[Any], m: int, size: int, shuffle: bool, online: bool) -> bool:
+def are_quick(plan: Plan, dtype: np.dtype[Any], m: int, size: int, shuffle: bool, online: bool) -> bool:
     """Does the calling thread alone take these steps, in batches that are summed block by block? `stretch.possible`
     says more. online: there are sweeps over one example."""
     return not (
@@ -217,20 +217,20 @@ def train(asked: Arguments) -> History | None:
     These also have the words for what is wrong.
     """
     try:
-        found = _course(asked)
+        found = _checked(asked)
     except Exception:
         return None
     if found is None:
         return None
-    course, data = found
-    warn_if_equal_units(course.net)
-    history = course.run(data, Room(), _nothing)
-    if has_grown(history.J) and has_diverged(course.net, history.J, data):
+    own, data = found
+    warn_if_equal_units(own.net)
+    history = own.run(data, Room(), _nothing)
+    if has_grown(history.J) and has_diverged(own.net, history.J, data):
         explain.warn(explain.has_diverged(history.J), RuntimeWarning)
     return history
 
 
-def _course(asked: Arguments) -> tuple[Course, Data] | None:
+def _checked(asked: Arguments) -> tuple[Epochs, Data] | None:
     """The training and its examples, checked; these last, since that may take long."""
     net, X, Y, seed, given = asked.net, asked.X, asked.Y, asked.seed, vars(asked)
     if not (
@@ -247,7 +247,7 @@ def _course(asked: Arguments) -> tuple[Course, Data] | None:
         return None
     size = m if asked.batch_size is None else min(checks.count(asked.batch_size, "batch_size"), m)
     code, decay_alone = penalties((asked.weight_decay, asked.lam, *asked.penalties.values()), plan, m)
-    if not has_course(plan, dtype, m, size, asked.shuffle, own.online and decay_alone):
+    if not are_quick(plan, dtype, m, size, asked.shuffle, own.online and decay_alone):
         return None
     epochs = checks.count(asked.epochs, "epochs")
     if asked.n_threads is not None:
@@ -256,7 +256,7 @@ def _course(asked: Arguments) -> tuple[Course, Data] | None:
         return None
     check_theta(net)
     data = Data(plan, dtype, X, Y)
-    return Course(net, own, code, m, size, epochs, asked.shuffle, seed), data
+    return Epochs(net, own, code, m, size, epochs, asked.shuffle, seed), data
 
 
 def _nothing(_: object) -> None:
