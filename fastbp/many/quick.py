@@ -9,6 +9,7 @@ import numpy as np
 
 from .._types import Floats, Rows
 from ..engine import checks, explain, sums
+from ..engine.data import Data
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
 from ..network import Network
@@ -60,23 +61,25 @@ def quick(
         seed = checks.generator(seed)
         if type(seed) is not np.random.Generator:
             return None
-    shared.whole(net)
+    data = shared.whole(net)
     warn_if_equal_units(net)
     if validation_rows is not None and not can_watch(net, shared.validation(net, validation_rows)):
         return None
     training = Epochs(net, own, code, m, size, epochs, given["shuffle"], seed, rows)
-    return Quick(i, training, shared, validation_rows)
+    return Quick(i, training, data, shared, validation_rows)
 
 
 class Quick:
     """One network's training; the attributes are those of `Job`."""
 
-    __slots__ = ("_shared", "_training", "error", "history", "i", "m", "net", "rows", "start", "validation_rows",
-                 "warnings")
+    __slots__ = ("_data", "_shared", "_training", "error", "history", "i", "m", "net", "rows", "start",
+                 "validation_rows", "warnings")
 
-    def __init__(self, i: int, training: Epochs, shared: Shared, validation_rows: Rows | None) -> None:
+    def __init__(
+        self, i: int, training: Epochs, data: Data, shared: Shared, validation_rows: Rows | None,
+    ) -> None:
         self.i, self.net, self.m, self.rows = i, training.net, training.m, training.rows
-        self._training, self._shared, self.validation_rows = training, shared, validation_rows
+        self._training, self._data, self._shared, self.validation_rows = training, data, shared, validation_rows
         self.history: History | None = None
         self.error: Exception | None = None
         self.start: Floats | None = None
@@ -86,7 +89,7 @@ class Quick:
         """`Job.train`"""
         net, shared, held = self.net, self._shared, self.validation_rows
         history = self._training.run(
-            shared.whole(net), room, look, None if held is None else shared.validation(net, held))
+            self._data, room, look, None if held is None else shared.validation(net, held))
         self.history = history
         if has_grown(history.J) and has_diverged(net, history.J, shared.part(net, self.rows)):
             self.warnings = (explain.has_diverged(history.J),)

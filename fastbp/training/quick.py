@@ -127,18 +127,20 @@ class Epochs:
         Examples; those of a batch, and of a block.
     rows : indices, or None
         The examples that are trained on; None: all.
-    shuffle : bool
-    seed : int, numpy Generator or None
+    bits : BitGenerator or None
+        Draws the order of each epoch; None keeps that of the rows.
     """
 
-    __slots__ = ("code", "epochs", "height", "m", "net", "rows", "seed", "shuffle", "size", "twin")
+    __slots__ = ("bits", "code", "epochs", "height", "m", "net", "rows", "size", "twin")
 
     def __init__(
         self, net: Network, twin: Twin, code: NDArray[np.float64], m: int, size: int, epochs: int, shuffle: bool,
         seed: Any, rows: Rows | None = None,
     ) -> None:
         self.net, self.twin, self.code, self.m, self.size, self.epochs = net, twin, code, m, size, epochs
-        self.height, self.shuffle, self.seed, self.rows = sums.height(net.plan, size, net.dtype), shuffle, seed, rows
+        self.height, self.rows, self.bits = sums.height(net.plan, size, net.dtype), rows, None
+        if shuffle:     # made here, where many follow one another: between trainings it takes three times as long
+            self.bits = seed.bit_generator if isinstance(seed, np.random.Generator) else np.random.PCG64(seed)
 
     def run(self, data: Data, room: Room, look: Look, held: Data | None = None) -> History:
         """Take all steps; look(stretch) is called at least every 20 ms, and may raise an exception.
@@ -150,10 +152,6 @@ class Epochs:
         dtype, n = theta.dtype, len(theta)
         rule, taken = self._rule()
         order, examples = self._examples(data, room)
-        bits = None
-        if self.shuffle:
-            seed = self.seed
-            bits = seed.bit_generator if isinstance(seed, np.random.Generator) else np.random.PCG64(seed)
         own, history = _stretch.Stretch(m, size, epochs), History(examples=m)
         if held is not None:
             watch(own, net, held, room)
@@ -167,7 +165,7 @@ class Epochs:
                 rates, first = _rates(twin.rate, rates, first, int(taken[0]), -(-m // size), epochs - own.epoch)
             done = own.run(
                 plan.code, theta, examples, rule, rates, first, Delta, work, height, costs, before, None, order,
-                self.rows, bits, epochs, threads.SLICE,
+                self.rows, self.bits, epochs, threads.SLICE,
             )
             if done == epochs or own.diverged:
                 break
@@ -186,7 +184,7 @@ class Epochs:
 
     def _examples(self, data: Data, room: Room) -> tuple[Any, Examples]:
         """(the order, the examples in it). Those in a shuffled order are kept in the room: each epoch draws it anew."""
-        if not self.shuffle:
+        if self.bits is None:
             return self.rows, data.examples(self.rows)
         key = id(data), self.m
         kept: Any = room.kept.get("examples")
