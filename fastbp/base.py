@@ -107,7 +107,7 @@ class Optimizer(Settings):
         Other numbers that a rule keeps from step to step are a float64 array `scalars`. If the state has an entry
         `bias`, the trainer stores the indices of the biases in theta there.
         """
-        return {"t": 0, **{slot: np.zeros_like(theta) for slot in self.slots}}
+        return {"t": 0, **{slot: np.zeros(theta.shape, theta.dtype) for slot in self.slots}}
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
         """Change theta (n_parameters,) and the state in place, given D (n_parameters,)."""

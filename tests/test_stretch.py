@@ -12,7 +12,7 @@ from test_entries import DAMAGE
 
 import fastbp
 from fastbp import _backprop, _stretch, schedules
-from fastbp.training import stretch
+from fastbp.training import quick, stretch
 
 EPOCHS = 3
 rng = np.random.default_rng(5)
@@ -169,7 +169,8 @@ SETTINGS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_train_has_the_bits_of_its_loop(name, dtype, monkeypatch):
-    """A callback that does nothing leaves compiled code after each epoch."""
+    """A callback that does nothing leaves compiled code after each epoch. (test_quick.py has the quick way.)"""
+    monkeypatch.setattr(quick, "train", lambda asked: None)
     settings = {"epochs": 7, "batch_size": 20, "seed": 3} | SETTINGS[name]
     stretches = []
     of_one = stretch.Stretch.__init__

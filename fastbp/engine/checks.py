@@ -122,7 +122,7 @@ def targets(
     finite(a, dtype, name)
     if m == 0:
         return a, None
-    if a.dtype.kind == "f" or plan.highest < 255:
+    if plan.highest < 255 or (a.dtype.kind == "f" and plan.lowest > -math.inf):
         low, high = a.min(), a.max()
         if low < plan.lowest or high > plan.highest:
             i, j = np.argwhere((a < plan.lowest) | (a > plan.highest))[0]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .. import _backprop, _curvature, _kernels
+from .. import _curvature, _kernels
 from .._backprop import Examples
 from .._types import Count, Floats, Products, Sum
 from . import sums, threads
@@ -34,7 +34,7 @@ def _units(plan: Plan) -> tuple[int, int]:
 
 def _height(plan: Plan, m: int, dtype: np.dtype[Any]) -> int:
     """Examples of a block, if there are m or more in all."""
-    return plan.block(m, dtype.itemsize, _backprop.panel(np.empty(0, dtype)), sum(_units(plan)))
+    return plan.block(m, dtype.itemsize, sums.panel(dtype), sum(_units(plan)))
 
 
 def check_loss(plan: Plan) -> None:

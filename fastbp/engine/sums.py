@@ -5,6 +5,7 @@ The members of a crew take the ranges; a range is summed block by block.
 
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,12 +41,19 @@ class Workspace:
         dtype = np.dtype(dtype)
         self.height = height(plan, m, dtype)
         self.block: Floats = aligned(self.height * plan.units, dtype)
-        self.costs = np.empty(self.height // _backprop.panel(np.empty(0, dtype)))
+        self.costs = np.empty(self.height // panel(dtype))
 
 
 def height(plan: Plan, m: int, dtype: DTypeLike) -> int:
     """Examples of a block, if there are m or more in all."""
-    return plan.block(m, np.dtype(dtype).itemsize, _backprop.panel(np.empty(0, dtype)))
+    dtype = np.dtype(dtype)
+    return plan.block(m, dtype.itemsize, panel(dtype))
+
+
+@cache
+def panel(dtype: np.dtype[Any]) -> int:
+    """Examples of a panel; heights of blocks are multiples of it."""
+    return _backprop.panel(np.empty(0, dtype))
 
 
 def aligned(n: int, dtype: np.dtype[Any]) -> Floats:

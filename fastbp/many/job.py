@@ -17,9 +17,10 @@ from ..training.feed import Arrays
 from ..training.hooks import Callbacks, Hooks, Keeper
 from ..training.loop import Training, run
 from ..training.measures import Measures
+from ..training.quick import Look
 from ..training.start import Start, has_grown
 from ..training.stretch import Room, Stretch
-from .quick import A_STEP, Look, estimate, outcome
+from .quick import A_STEP, estimate, outcome
 from .shared import Shared
 
 PENALTIES = ("l1", "clip_value", "clip_norm")
