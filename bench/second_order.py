@@ -73,9 +73,9 @@ def pyrenn_steps(net, X, Y, n):
 
 
 def steps():
-    """An iteration of 13-10-1 on 506 rows, as long as the peers' ones."""
+    """An iteration of 13-10-1 on 506 rows."""
     net, X, Y = regression([13, 10, 1], 506)
-    n = 20
+    n = 60
     names = ["fastbp", "torch-levenberg-marquardt", "pyrenn"]
     runs = [lambda: fastbp.minimize(net.copy(), X, Y, method="lm", maxiter=n, n_threads=1),
             torch_steps(net, X, Y, n), pyrenn_steps(net, X, Y, 3)]
