@@ -23,17 +23,22 @@ lend_ready()
 
 
 cdef inline double evaluate(
-    search_t *own, few_t *few, const sources_t *sources, double weight, double l1, const int64_t *places,
+    search_t *own, Py_ssize_t n, few_t *few, const sources_t *sources, double weight, double l1, const int64_t *places,
     floating *theta, floating *D
 ) noexcept nogil:
     """g := D at theta(x)  ->  J, NaN if it or D is not finite"""
     cdef Py_ssize_t i, at
     cdef double J
-    for i in range(own.n):
+    if floating is double:
+        if places == NULL:      # x is theta, and g is D
+            if not objective(few, <const double *>own.x, &sources.data, sources.m, weight, l1, own.g, &J):
+                return NAN
+            return J
+    for i in range(n):
         theta[i if places == NULL else places[i]] = <floating>own.x[i]
     if not objective(few, <const floating *>theta, &sources.data, sources.m, weight, l1, D, &J):
         return NAN
-    for i in range(own.n):
+    for i in range(n):
         at = i if places == NULL else <Py_ssize_t>places[i]
         own.g[i] = D[at]
     return J
@@ -60,6 +65,7 @@ cdef class Search:
     cdef void *theta
     cdef void *D
     cdef int64_t *places
+    cdef Py_ssize_t n           # values of x; the vectors of `s` have zeros behind them
     cdef double weight, l1, most
     cdef char format
     cdef int status
@@ -69,7 +75,7 @@ cdef class Search:
     def __cinit__(self, x, Py_ssize_t memory, double ftol, double gtol, Py_ssize_t maxls):
         cdef arrays_t held
         cdef double *at
-        cdef Py_ssize_t n
+        cdef Py_ssize_t n, size
         held.n = 0
         if memory < 1 or maxls < 1:
             raise ValueError(f"memory and maxls must be 1 or more; got {memory} and {maxls}")
@@ -77,13 +83,15 @@ cdef class Search:
         if n < 1 or memory > 2**50 // n:
             raise ValueError(f"x must have 1 value or more, and memory for {memory} pairs; got {n} values")
         memset(&self.s, 0, sizeof(search_t))
+        self.n, size, n = n, n, (n + 7) // 8 * 8
         self.vectors = own_room((n * (2 * memory + 5) + 2 * memory) * sizeof(double), <void **>&at)
+        memset(at, 0, 5 * n * sizeof(double))
         self.s.n, self.s.memory, self.s.maxls, self.s.ftol, self.s.gtol = n, memory, maxls, ftol, gtol
         self.s.x, self.s.g, self.s.x0, self.s.g0, self.s.d = at, at + n, at + 2 * n, at + 3 * n, at + 4 * n
         self.s.S, self.s.Y = at + 5 * n, at + (5 + memory) * n
         self.s.rho, self.s.alpha = at + (5 + 2 * memory) * n, at + (5 + 2 * memory) * n + memory
         try:
-            memcpy(self.s.x, values(&held, x, "x", b"d", n, READ), n * sizeof(double))
+            memcpy(self.s.x, values(&held, x, "x", b"d", size, READ), size * sizeof(double))
         finally:
             give_back(&held)
         self.sources, self.status = NULL, WANTS
@@ -119,13 +127,14 @@ cdef class Search:
         """out := x, g or x0 (n,), x where the iteration began, or of the pairs, oldest first, S or Y (pairs n,) or rho
         (pairs,)"""
         cdef arrays_t held
-        cdef Py_ssize_t width = self.s.n, k, at, rows = self.s.pairs, begin = self.s.next - self.s.pairs + self.s.memory
+        cdef Py_ssize_t width = self.n, apart = self.s.n, k, at
+        cdef Py_ssize_t rows = self.s.pairs, begin = self.s.next - self.s.pairs + self.s.memory
         cdef double *into
         cdef const double *source
         if what == "S" or what == "Y":
             source = self.s.S if what == "S" else self.s.Y
         elif what == "rho":
-            source, width = self.s.rho, 1
+            source, width, apart = self.s.rho, 1, 1
         elif what in ("x", "g", "x0"):
             source, rows = self.s.g if what == "g" else self.s.x if what == "x" else self.s.x0, 1
             begin = 0
@@ -137,7 +146,7 @@ cdef class Search:
             into = <double *>values(&held, out, "out", b"d", rows * width, WRITE)
             for k in range(rows):
                 at = (begin + k) % self.s.memory
-                memcpy(into + k * width, source + at * width, width * sizeof(double))
+                memcpy(into + k * width, source + at * apart, width * sizeof(double))
         finally:
             give_back(&held)
 
@@ -157,7 +166,7 @@ cdef class Search:
         if self.status != WANTS:
             raise RuntimeError("no value is wanted")
         try:
-            memcpy(self.s.g, values(&held, g, "g", b"d", self.s.n, READ), self.s.n * sizeof(double))
+            memcpy(self.s.g, values(&held, g, "g", b"d", self.n, READ), self.n * sizeof(double))
         finally:
             give_back(&held)
         self.asks, self.status = False, told(&self.s, f)
@@ -179,20 +188,23 @@ cdef class Search:
     def load(self, S, Y, rho, double gamma, Py_ssize_t iterations):
         """Before the first value: go on with these pairs, oldest first (pairs n,), (pairs n,), (pairs,)."""
         cdef arrays_t held
-        cdef Py_ssize_t pairs = len(rho), n = self.s.n
-        cdef const void *s
-        cdef const void *y
+        cdef Py_ssize_t pairs = len(rho), n = self.n, k
+        cdef const double *s
+        cdef const double *y
         self.rest()
         held.n = 0
         if self.s.evaluations or pairs > self.s.memory or iterations < 0:
             raise ValueError(f"{pairs} pairs and {iterations} iterations cannot be taken; there is memory for "
                              f"{self.s.memory}, before the first value")
         try:
-            s = values(&held, S, "S", b"d", pairs * n, READ)
-            y = values(&held, Y, "Y", b"d", pairs * n, READ)
+            s = <const double *>values(&held, S, "S", b"d", pairs * n, READ)
+            y = <const double *>values(&held, Y, "Y", b"d", pairs * n, READ)
             memcpy(self.s.rho, values(&held, rho, "rho", b"d", pairs, READ), pairs * sizeof(double))
-            memcpy(self.s.S, s, pairs * n * sizeof(double))
-            memcpy(self.s.Y, y, pairs * n * sizeof(double))
+            memset(self.s.S, 0, pairs * self.s.n * sizeof(double))
+            memset(self.s.Y, 0, pairs * self.s.n * sizeof(double))
+            for k in range(pairs):
+                memcpy(self.s.S + k * self.s.n, s + k * n, n * sizeof(double))
+                memcpy(self.s.Y + k * self.s.n, y + k * n, n * sizeof(double))
         finally:
             give_back(&held)
         self.s.pairs, self.s.next, self.s.gamma = pairs, pairs % self.s.memory, gamma
@@ -239,15 +251,15 @@ cdef class Search:
             self.Delta = own_room(self.few.p.n * size, &self.D)
             self.places = NULL
             if places is None:
-                if self.s.n != self.few.p.n:
-                    raise ValueError(f"x has {self.s.n} values; theta has {self.few.p.n}")
+                if self.n != self.few.p.n:
+                    raise ValueError(f"x has {self.n} values; theta has {self.few.p.n}")
             else:
-                given = <const int64_t *>values(&held, places, "places", b"q", self.s.n, READ)
-                for i in range(self.s.n):
+                given = <const int64_t *>values(&held, places, "places", b"q", self.n, READ)
+                for i in range(self.n):
                     if not 0 <= given[i] < self.few.p.n:
                         raise ValueError(f"places must be 0 to {self.few.p.n - 1}; got {given[i]}")
-                self.where = own_room(self.s.n * sizeof(int64_t), <void **>&self.places)
-                memcpy(self.places, given, self.s.n * sizeof(int64_t))
+                self.where = own_room(self.n * sizeof(int64_t), <void **>&self.places)
+                memcpy(self.places, given, self.n * sizeof(int64_t))
         finally:
             give_back(&held)
         self.few.B = height
@@ -289,13 +301,13 @@ cdef class Search:
                             self.asks = True
                             break
                         status = told(s, J)
+                        if seconds() > end:
+                            break
                     elif status == STEPPED and s.iterations < iterations and s.evaluations <= evaluations:
                         status = settle(s)
                     elif status == SETTLED:
                         status = begin_step(s)
                     else:
-                        break
-                    if seconds() > end:
                         break
         finally:
             self.working, self.status = False, status
@@ -304,9 +316,9 @@ cdef class Search:
     cdef double value(self) noexcept nogil:
         """`evaluate` in the network's dtype"""
         if self.format == b"f":
-            return evaluate(&self.s, &self.few, self.sources, self.weight, self.l1, self.places,
+            return evaluate(&self.s, self.n, &self.few, self.sources, self.weight, self.l1, self.places,
                             <float *>self.theta, <float *>self.D)
-        return evaluate(&self.s, &self.few, self.sources, self.weight, self.l1, self.places,
+        return evaluate(&self.s, self.n, &self.few, self.sources, self.weight, self.l1, self.places,
                         <double *>self.theta, <double *>self.D)
 
     cdef bint is_dear(self) noexcept nogil:

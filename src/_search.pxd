@@ -21,8 +21,34 @@ cdef enum:                  # what `told` and `settle` return
     ABNORMAL = 4            # the end: no step along -g lowers f
     SETTLED = 5             # the pair of the iteration is kept
 
+cdef extern from *:
+    """
+    #define FASTBP_SHORT 512
+
+    /* x'y of whole groups of 8 numbers: the compiler keeps 8 sums in vectors */
+    static inline double fastbp_dot(ptrdiff_t n, const double *x, const double *y)
+    {
+        double s[8] = {0};
+        for (ptrdiff_t i = 0; i < n; i += 8)
+            for (int j = 0; j < 8; j++)
+                s[j] += x[i + j] * y[i + j];
+        return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+    }
+
+    /* y := y + alpha x */
+    static inline void fastbp_add(ptrdiff_t n, double alpha, const double *x, double *restrict y)
+    {
+        for (ptrdiff_t i = 0; i < n; i += 8)
+            for (int j = 0; j < 8; j++)
+                y[i + j] += alpha * x[i + j];
+    }
+    """
+    const Py_ssize_t SHORT "FASTBP_SHORT"   # numbers up to which a loop is quicker than a call of BLAS
+    double fastbp_dot(Py_ssize_t n, const double *x, const double *y) noexcept nogil
+    void fastbp_add(Py_ssize_t n, double alpha, const double *x, double *y) noexcept nogil
+
 cdef struct search_t:
-    Py_ssize_t n
+    Py_ssize_t n            # numbers of a vector, with zeros behind: a multiple of 8
     Py_ssize_t memory       # most pairs
     Py_ssize_t maxls        # most steps of a line search
     double ftol
@@ -51,14 +77,19 @@ cdef struct search_t:
 
 
 cdef inline double dot(Py_ssize_t n, const double *x, const double *y) noexcept nogil:
-    """x'y"""
+    """x'y; n is a multiple of 8"""
     cdef blas_int size = <blas_int>n, one = 1
+    if n <= SHORT:
+        return fastbp_dot(n, x, y)
     return ddot(&size, <double *>x, &one, <double *>y, &one)
 
 
 cdef inline void add(Py_ssize_t n, double alpha, const double *x, double *y) noexcept nogil:
-    """y := y + alpha x"""
+    """y := y + alpha x; n is a multiple of 8"""
     cdef blas_int size = <blas_int>n, one = 1
+    if n <= SHORT:
+        fastbp_add(n, alpha, x, y)
+        return
     daxpy(&size, &alpha, <double *>x, &one, y, &one)
 
 

@@ -315,3 +315,16 @@ def test_labels_are_never_written_out_as_one_hot_rows():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8000 * 1000  # of 8 bytes each; each thread has a block of 5,000 numbers an example
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_input_has_the_textbooks_gradient_with_the_same_bits_in_every_layout(dtype):
+    for m in (1, 2, 7, 8, 9, 16, 17, 33, 94, 1000):
+        for n in (1, 8, 11, 30):
+            p = problem((1, n, 2), "tanh", "identity", "squared_error", m=m, dtype=dtype)
+            assert_equals_textbook(p)
+            net, wide = p.network(), np.full((m, 3), 7, dtype)
+            wide[:, 1:2] = p.X
+            D = net.cost_and_gradient(p.X, p.Y)[1]
+            for X in (wide[:, 1:2], p.X[::-1].copy()[::-1], p.X.astype(np.float64)):
+                np.testing.assert_array_equal(net.cost_and_gradient(X, p.Y)[1], D)

@@ -268,3 +268,30 @@ def test_a_network_that_is_attached_must_fit():
                 {"c": [0.0, 0.0]}, {"examples": wide.network().data(wide.X, wide.Y).examples()}, {"examples": 3}):
         with pytest.raises((ValueError, TypeError)):
             attach(**bad)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 31, 511, 512, 513, 700])
+def test_vectors_of_every_length_go_the_way_of_scipy_and_come_back_whole(n):
+    """Short ones are summed by a loop over groups of 8, long ones by BLAS"""
+    rng = np.random.default_rng(n)
+    scale, goal = rng.uniform(0.5, 20, n), rng.standard_normal(n)
+
+    def value(x):
+        e = x - goal
+        return float(0.5 * scale @ e**2 + 0.1 * np.cos(e).sum()), scale * e - 0.1 * np.sin(e)
+
+    settings = lbfgs.options({"maxiter": 8, "ftol": 0, "gtol": 0}, None)
+    search = lbfgs.LBFGS(np.zeros(n), value, settings)
+    result = search.finish(None)
+    expected = scipy_minimize(value, np.zeros(n), jac=True, method="L-BFGS-B",
+                              options={"maxiter": 8, "ftol": 0, "gtol": 0})
+    np.testing.assert_allclose(result.x, expected.x, rtol=1e-8, atol=1e-10)
+    S, Y, rho = search.read("S"), search.read("Y"), np.empty(search.search.pairs)
+    search.search.read("rho", rho)
+    np.testing.assert_allclose(rho, 1 / np.einsum("pn,pn->p", S, Y), rtol=1e-6)
+    twin = Search(result.x, 10, 0.0, 0.0, 20)
+    twin.load(S.ravel(), Y.ravel(), rho, search.search.gamma, 8)
+    for name, rows in (("S", S), ("Y", Y)):
+        again = np.empty(rows.size)
+        twin.read(name, again)
+        np.testing.assert_array_equal(again, rows.ravel())

@@ -87,6 +87,14 @@ def test_sessions_of_the_page_for_matlab_answer_as_shown():
     assert failed == 0
 
 
+@pytest.mark.skipif(not PAGE.is_file(), reason="no docs beside the tests")
+@pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_fault_79_sessions_of_the_pages_stand_between_fences(page):
+    """Elsewhere Markdown shows >>> as a quotation in a quotation in a quotation"""
+    blocks = page.read_text(encoding="utf-8").split("```")
+    assert not [line for text in blocks[::2] for line in text.splitlines() if line.startswith(">>> ")]
+
+
 def test_a_network_of_matlab_becomes_one_of_fastbp():
     """Weights and mapminmax around them, by the lines of the page, against MATLAB's formula"""
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import words
+from .._types import Doubles
 from ..engine import blas, checks, explain, frozen, objective
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
@@ -85,7 +86,7 @@ class Problem:
         """SciPy's result from this start."""
         dtype, regularisation = self.net.dtype, self.regularisation(data.weight * data.scale)
 
-        def whole(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        def whole(x: Doubles) -> Doubles:
             """theta for these free parameters"""
             if self.free is None:
                 return x
@@ -96,7 +97,7 @@ class Problem:
         hessp = None if self.curvature is None else curved.Curvature(
             self.curvature, data, regularisation, self.n_threads, whole, self.free, dtype)
 
-        def J_and_D(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        def J_and_D(x: Doubles) -> tuple[float, Doubles]:
             if hessp is not None and not np.isfinite(x).all():      # trust-krylov may propose NaN
                 return math.inf, np.zeros_like(x)
             J, D = objective.cost_and_gradient(whole(x).astype(dtype, copy=False), data, regularisation, self.n_threads)

@@ -20,6 +20,7 @@
 #include "vmath.h"
 
 #include "panels.h"
+#include "column.h"
 #include "activations.h"
 #include "rows.h"
 #include "losses.h"

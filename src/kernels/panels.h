@@ -171,6 +171,10 @@ static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, 
     return FN(vhsum)(sum);
 }
 
+/* the same rows of Delta for one input, without the bias: column.h */
+static void FN(column_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta, const real *A,
+                             ptrdiff_t lda, int add, real *Delta);
+
 /* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
  * Delta (n, k + 1). add = 2: += without the bias column. The last panel is the tail: it may be narrower, and A has no
  * rows beyond m. */
@@ -188,7 +192,9 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
         ptrdiff_t c = 0;
         for (; c + PANEL <= k; c += PANEL)
             (add ? FN(product_onto_2) : FN(product_zero_2))(rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, VL);
-        if (c + VL < k)
+        if (k == 1)
+            FN(column_Delta)(m, n, i, i + rows, delta, A, lda, add, D);
+        else if (c + VL < k)
             (add ? FN(product_onto_2_part) : FN(product_zero_2_part))(
                 rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c - VL);
         else if (c < k)

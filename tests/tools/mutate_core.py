@@ -28,6 +28,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation", "own_compiled"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/outputs.h": ["outside", "network", "losses", "each"],
+    "kernels/column.h": ["gradient", "core_edges", "arrays"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
     "kernels/park.h": ["crew", "crew_kept", "processes"],
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
