@@ -276,13 +276,14 @@ def test_the_blocks_are_what_memory_is_needed_for(monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m", [1, 7, 64, 65, 200])
 def test_prepared_norms_have_the_bits_of_the_others(dtype, m):
-    """n_threads= takes the way of many examples"""
+    """Lists take the way of many examples"""
     p = problem((5, 7, 3), m=m, dtype=dtype)
     net = p.network()
     for Y in (p.Y, p.labels % 3 if net.layer_sizes[-1] > 1 else p.Y):
         prepared = net.gradient_norms(p.X, Y)
         assert prepared.dtype == dtype
-        assert prepared.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+        assert prepared.tobytes() == net.gradient_norms(p.X.tolist(), Y).tobytes()
+        assert prepared.tobytes() == net.gradient_norms(p.X, Y, n_threads=2).tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -294,7 +295,7 @@ def test_prepared_norms_keep_their_digits_at_every_size(dtype, size):
     net, Y = p.network(), (p.Y * dtype(size)).astype(dtype)
     net.theta[:] *= dtype(size)
     norms = net.gradient_norms(p.X, Y)
-    assert norms.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+    assert norms.tobytes() == net.gradient_norms(p.X.tolist(), Y).tobytes()
     D = net.gradients(p.X, Y).astype(np.longdouble)
     np.testing.assert_allclose(norms, np.sqrt((D * D).sum(axis=1)), rtol=1e-5 if dtype == np.float32 else 1e-13)
 
