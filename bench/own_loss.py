@@ -137,11 +137,11 @@ def policy_gradient(z, Y, w):
     -log(1 + e^s), and its derivative by s is -e^s / (1 + e^s)."""
     sign, advantage = 1 - 2 * Y[:, 0], Y[:, 1]
     s = sign * (z[:, 1] - z[:, 0])
-    e = np.exp(-np.abs(s))
+    costs = np.maximum(s, 0) + np.log1p(np.exp(-np.abs(s)))
+    slope = sign * advantage * np.exp(s - costs)
     slopes = np.empty_like(z)
-    slopes[:, 1] = sign * advantage * np.where(s > 0, 1, e) / (1 + e)
-    np.negative(slopes[:, 1], out=slopes[:, 0])
-    return advantage * (np.maximum(s, 0) + np.log1p(e)), slopes
+    slopes[:, 0], slopes[:, 1] = -slope, slope
+    return advantage * costs, slopes
 
 
 def torch_updates(X, Y):
