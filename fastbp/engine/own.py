@@ -126,10 +126,9 @@ class OwnLoss:
         self, theta: Floats, z: Floats, Y: NDArray[Any], w: Floats | None,
     ) -> tuple[float, Floats]:
         """(the sum of the costs, the checked slopes) of a batch; a ValueError if the function changes theta."""
-        m, K, some = len(z), z.shape[1], theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME]
-        before = some.tobytes()
+        m, K, before = len(z), z.shape[1], seen(theta)
         total, slopes = self(z, Y, w)
-        if some.tobytes() != before:
+        if seen(theta) != before:
             raise ValueError(MOVED)
         return total, self.slopes(slopes, m, K, theta.dtype)
 
@@ -207,6 +206,11 @@ def of(loss: Any) -> OwnLoss | None:
     if isinstance(loss, type) or not (callable(loss) or _is_low_level(loss)):
         return None
     return OwnLoss(loss)
+
+
+def seen(theta: Floats) -> bytes:
+    """The values of theta by which a change is noticed."""
+    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
 
 
 def is_name(name: Any) -> bool:
