@@ -1,8 +1,8 @@
 """What a loss of one's own costs: the call of a function in Python for each batch, a compiled one for each example,
 steps along gradients from outside, the norms of each example's gradient, and a policy-gradient update beside PyTorch's
-eager one.
+eager one. Each figure with a limit says whether it holds; the exit status is 1 if one does not.
 
-    python -m bench.own_loss
+    taskset -c 1 python -m bench.own_loss
 """
 
 import ctypes
@@ -43,6 +43,18 @@ def microseconds(functions, per, rounds=15):
     return [statistics.median(each) for each in times]
 
 
+broken = []     # the figures beyond their limits
+
+
+def against(value, limit, what, unit="", least=False):
+    """Print a figure beside its limit, the most or the least that it may be."""
+    holds = value >= limit if least else value <= limit
+    print(f"    {what}: {value:.2f}{unit}, at {'least' if least else 'most'} {limit:g}{unit}: "
+          f"{'holds' if holds else 'DOES NOT HOLD'}", flush=True)
+    if not holds:
+        broken.append(what)
+
+
 def squared(z, Y, w):
     e = z - Y
     return 0.5 * np.square(e[:, 0]), e
@@ -81,15 +93,15 @@ def overheads():
         steps = microseconds([lambda t=t: [t.step(*few) for _ in range(1000)] for t in trainers], 1000)
         for what, times in (("train", epochs), ("Trainer.step", steps)):
             told = ", ".join(f"{name} {value:.2f}" for name, value in zip(nets, times, strict=True))
-            print(f"{rule.compiled}, {what}, us a batch of 32: {told}; "
-                  f"overhead of Python {times[1] - times[0] - own:.1f} us")
+            print(f"{rule.compiled}, {what}, us a batch of 32: {told}")
+            against(times[1] - times[0] - own, 10, "a function in Python, beside itself", " us")
     if "compiled" in nets:
         for size in (1, 32, 3200):
             how = {"epochs": 5, "batch_size": size, "optimizer": fastbp.SGD(0.01), "seed": 0}
             built_in, other = microseconds([
                 lambda net=net, how=how: fastbp.train(net, X, Y, **how)
                 for name, net in nets.items() if name != "Python"], 1)
-            print(f"compiled, batch size {size}: {other / built_in:.2f} times the built-in loss")
+            against(other / built_in, 1.1, f"compiled, batch size {size}", " times the built-in loss")
 
 
 def outside():
@@ -107,55 +119,91 @@ def outside():
 
         times = microseconds([lambda t=one, X=X, Y=Y: [t.step(X, Y) for _ in range(2000)],
                               lambda along=along: [along() for _ in range(2000)]], 2000)
-        print(f"Trainer.step, {m} examples: {times[0]:.2f} us; forward and step(gradient=): {times[1]:.2f} us, "
-              f"{times[1] - times[0]:.2f} more")
+        print(f"Trainer.step, {m} examples: {times[0]:.2f} us; forward and step(gradient=): {times[1]:.2f} us")
+        against(times[1] - times[0], 2, "forward and step(gradient=), more than Trainer.step", " us")
     for m, layers in ((32, [20, 30, 1]), (1000, [20, 30, 1]), (1000, [784, 100, 10])):
         X, Y = rng.standard_normal((m, layers[0])), rng.standard_normal((m, layers[-1]))
         net = fastbp.Network(layers, activation="tanh", output="identity", seed=0)
-        times = microseconds([lambda net=net, X=X, Y=Y: net.cost_and_gradient(X, Y, n_threads=1),
-                              lambda net=net, X=X, Y=Y: net.gradient_norms(X, Y, n_threads=1)], 1, 201)
+        calls = max(1, 3000 // m)
+        times = microseconds([
+            lambda net=net, X=X, Y=Y, n=calls: [net.cost_and_gradient(X, Y, n_threads=1) for _ in range(n)],
+            lambda net=net, X=X, Y=Y, n=calls: [net.gradient_norms(X, Y, n_threads=1) for _ in range(n)]], calls, 51)
         name = "-".join(map(str, layers))
-        print(f"gradient_norms of {m} examples of {name}: {times[1] / times[0]:.2f} times one gradient")
+        against(times[1] / times[0], 1.15, f"gradient_norms of {m} examples of {name}", " times one gradient")
 
 
 def policy_gradient(z, Y, w):
-    """Y has the columns action and advantage"""
-    right, advantage = np.eye(2)[Y[:, 0].astype(int)], Y[:, 1]
-    log_pi = z - np.logaddexp(z[:, 0], z[:, 1])[:, np.newaxis]
-    return -advantage * (right * log_pi).sum(axis=1), advantage[:, np.newaxis] * (np.exp(log_pi) - right)
+    """Y has the columns action and advantage. With s = z(the other action) - z(action), log pi(action) is
+    -log(1 + e^s), and its derivative by s is -e^s / (1 + e^s)."""
+    sign, advantage = 1 - 2 * Y[:, 0], Y[:, 1]
+    s = sign * (z[:, 1] - z[:, 0])
+    costs = np.maximum(s, 0) + np.log1p(np.exp(-np.abs(s)))
+    slope = sign * advantage * np.exp(s - costs)
+    slopes = np.empty_like(z)
+    slopes[:, 0], slopes[:, 1] = -slope, slope
+    return advantage * costs, slopes
 
 
-def reinforcement(m=64):
-    """An update of a 4-32-2 policy from m steps of episodes."""
-    rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((m, 4)), np.column_stack([rng.integers(0, 2, m), rng.standard_normal(m)])
-    net = fastbp.Network([4, 32, 2], activation="tanh", output="softmax", loss=policy_gradient, seed=0)
-    trainer = fastbp.Trainer(net, fastbp.Adam(0.01))
-    functions = [lambda: [trainer.step(X, Y) for _ in range(200)]]
+def torch_updates(X, Y):
+    """{form: an update of the same policy by PyTorch, eager}; none if it is not installed."""
     try:
         import torch
     except ImportError:
-        print("PyTorch is not installed")
-    else:
-        torch.set_num_threads(1)
-        model = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.Tanh(), torch.nn.Linear(32, 2)).double()
-        rule = torch.optim.Adam(model.parameters(), 0.01)
-        states, actions, advantages = torch.tensor(X), torch.tensor(Y[:, 0]).long(), torch.tensor(Y[:, 1])
+        return {}
+    torch.set_num_threads(1)
+    states = torch.tensor(X)
+    actions, advantages = torch.tensor(Y[:, 0]).long(), torch.tensor(Y[:, 1], dtype=states.dtype)
+
+    def by(cost):
+        """An update for the costs (m,) of the logits"""
+        model = torch.nn.Sequential(torch.nn.Linear(4, 32), torch.nn.Tanh(), torch.nn.Linear(32, 2)).to(states.dtype)
+        rule = torch.optim.Adam(model.parameters(), RATE)
 
         def update():
             rule.zero_grad()
-            loss = -(torch.distributions.Categorical(logits=model(states)).log_prob(actions) * advantages).mean()
-            loss.backward()
+            (cost(model(states)) * advantages).mean().backward()
             rule.step()
 
-        functions.append(lambda: [update() for _ in range(200)])
-    mine, *theirs = microseconds(functions, 200)
-    told = "".join(f", PyTorch {value:.0f} us, {value / mine:.1f} times" for value in theirs)
-    print(f"policy-gradient update of {m} steps: fastbp {mine:.1f} us{told}")
+        return update
+
+    return {
+        "Categorical": by(lambda z: -torch.distributions.Categorical(logits=z).log_prob(actions)),
+        "cross_entropy": by(lambda z: torch.nn.functional.cross_entropy(z, actions, reduction="none")),
+    }
+
+
+RATE = 1e-5     # so small that the policy stays one: an update on the same steps over and over would leave no chance
+
+
+def reinforcement(m, dtype):
+    """An update of a 4-32-2 policy from m steps of episodes, and where its time goes."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((m, 4)), np.column_stack([rng.integers(0, 2, m), rng.standard_normal(m)])
+    X = X.astype(dtype)
+    net = fastbp.Network([4, 32, 2], activation="tanh", output="softmax", loss=policy_gradient, dtype=dtype, seed=0)
+    trainer, other = (fastbp.Trainer(each, fastbp.Adam(RATE)) for each in (net, net.copy()))
+    z = net.forward(X)
+    G = np.zeros_like(z)
+
+    def passes():
+        other.forward(X)
+        other.step(X, gradient=G)
+
+    theirs = torch_updates(X, Y)
+    functions = [lambda: trainer.step(X, Y), lambda: policy_gradient(z, Y, None), passes, *theirs.values()]
+    mine, loss, engine, *others = microseconds([lambda f=f: [f() for _ in range(100)] for f in functions], 100)
+    operations = 2 * m * (2 * 4 * 32 + 3 * 32 * 2)      # forward, Delta, and delta but for the first layer
+    told = "".join(f"; PyTorch, {name}: {value:.0f} us" for name, value in zip(theirs, others, strict=True))
+    print(f"policy-gradient update of {m} steps, {dtype}: {mine:.1f} us (the loss in NumPy {loss:.1f}, both passes and "
+          f"Adam {engine:.1f}: {operations / engine / 1000:.1f} GFLOP/s){told}")
+    if others:
+        against(others[0] / mine, 10, "PyTorch, Categorical, divided by fastbp", " times", least=True)
 
 
 if __name__ == "__main__":
     overheads()
     outside()
     for m in (16, 64, 500):
-        reinforcement(m)
+        for dtype in ("float64", "float32"):
+            reinforcement(m, dtype)
+    sys.exit(f"beyond its limit: {'; '.join(broken)}" if broken else 0)

@@ -82,4 +82,5 @@ class Pass:
         step: int = 0,
         divisor: float = 1.0,
         name: str = "gradient",
+        kept: bool = False,
     ) -> bool | None: ...

@@ -57,7 +57,8 @@ class Derivatives:
         -------
         ndarray (m, K), or (K,) for one example
         """
-        z = self._few.forward(X, self._theta) if n_threads is None else None
+        n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        z = self._few.forward(X, self._theta)
         if z is not None:
             return z
         rows, one_row = checks.inputs(X, self._plan.layer_sizes[0], self._dtype, empty=True)
@@ -117,10 +118,10 @@ class Derivatives:
         if not isinstance(wrt, str) or wrt not in ("z", "h"):
             raise ValueError(f"wrt is {wrt!r}; accepted are 'z' and 'h'")
         inputs, plan = checks.flag(inputs, "inputs"), self._plan
-        if n_threads is None:
-            result = self._few.backward(X, G, self._theta, wrt == "h", inputs, out)
-            if result is not None:
-                return result
+        n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        result = self._few.backward(X, G, self._theta, wrt == "h", inputs, out)
+        if result is not None:
+            return result
         rows, one_row = checks.inputs(X, plan.layer_sizes[0], self._dtype, empty=True)
         K, theta = plan.layer_sizes[-1], self._check_theta()
         slopes = checks.slopes(G, (K,) if one_row else (len(rows), K), self._dtype)
@@ -194,10 +195,10 @@ class Derivatives:
         It is the root of sum_l ``|delta(l+1)|^2 (1 + |a(l)|^2)`` and costs about as much as one gradient over all
         examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
         """
-        if n_threads is None:
-            result = self._evaluator.gradient_norms(X, Y, self._theta)
-            if result is not None:
-                return result
+        n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
+        result = self._evaluator.gradient_norms(X, Y, self._theta)
+        if result is not None:
+            return result
         theta, data = self._check_theta(), Data(self._plan, self._dtype, X, Y)
         data.refuse_own("gradient_norms")
         norms = each.norms(self._plan, theta, data, n_threads)

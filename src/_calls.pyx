@@ -359,7 +359,7 @@ cdef class Evaluator:
         cdef bint fine
         held.n = 0
         try:
-            if not self.begin(&held, X, Y, True, theta, &at, &data) or data.X.n > self.full:
+            if not self.begin(&held, X, Y, True, theta, &at, &data):
                 return None
             out = self.empty(data.X.n, self.dtype)
             if not self.lies(&held, X, Y, theta, at, &data):

@@ -339,12 +339,13 @@ cdef class Pass:
 
     def step(
         self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0, double divisor=1,
-        str name="gradient"
+        str name="gradient", bint kept=False
     ):
         """One step of the rule along D / divisor, penalties and clipping added as in a batch of weight m_b; returns
         True.
 
-        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own; name : of G, for errors
+        rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own; name : of G, for errors;
+        kept : True: only if the forward pass through X is kept
         """
         cdef arrays_t held
         cdef const void *at
@@ -360,7 +361,7 @@ cdef class Pass:
             return None
         try:
             m = self.take_all(&held, X, G, theta, &at, seed, step, &again)
-            if m == 0:
+            if m == 0 or (kept and again):
                 return None
             check_rule(own, &self.p, self.format)
             values(&held, theta, "net.theta", self.format, self.p.n, WRITE)

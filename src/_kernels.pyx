@@ -135,14 +135,14 @@ def units_differ(const floating[:, :] into not None, const floating[:, :] out_of
 
 
 def few_summed(costs):
-    """The sum of at most 128 numbers (m,), float32 or float64, in float64 and compensated; None for another array."""
+    """The sum of at most 1024 numbers (m,), float32 or float64, in float64 and compensated; None for another array."""
     cdef Py_buffer view
     cdef double x, total = 0, lost = 0, more
     cdef const char *at
     cdef Py_ssize_t _i
     PyObject_GetBuffer(costs, &view, PyBUF_STRIDED_RO | PyBUF_FORMAT)
     try:
-        if view.ndim != 1 or view.shape[0] > 128 or view.format[1] != 0 or (
+        if view.ndim != 1 or view.shape[0] > 1024 or view.format[1] != 0 or (
             view.format[0] != b"f" and view.format[0] != b"d"
         ) or <size_t>view.buf % <size_t>view.itemsize or view.strides[0] % view.itemsize or not shows(
             owner_of(<PyObject *>costs), &view, 0

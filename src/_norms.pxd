@@ -49,19 +49,23 @@ cdef inline void norms(const plan_t *p, Py_ssize_t m, floating *work, Py_ssize_t
 cdef inline bint norms_of_few(
     few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, double *room, floating *out
 ) noexcept nogil:
-    """out (m,) := |dcost/dtheta| of each example of one block  ->  False if a square leaves the range in which it has
-    all its digits; those of float32 have. room: m values"""
-    cdef Py_ssize_t e
+    """out (m,) := |dcost/dtheta| of each example, block by block  ->  False if a square leaves the range in which it
+    has all its digits; those of float32 have. room: a value for each example of a block"""
+    cdef Py_ssize_t e, i = 0, rows
+    cdef bint fine = True
     cdef floating *work = <floating *>few.work
     cdef unsigned callers = enter()
-    forward_block(&few.p, theta, data, 0, m, work, few.B, True, &few.alone)
-    load_targets(&few.p, data, 0, m, work, few.B, 0)
-    cost_of(&few.p, data, 0, m, work, few.B, 0)
-    go_back(&few.p, theta, m, work, few.B, &few.alone)
-    norms(&few.p, m, work, few.B, room)
+    while i < m and fine:
+        rows = min(few.B, m - i)
+        forward_block(&few.p, theta, data, i, rows, work, few.B, True, &few.alone)
+        load_targets(&few.p, data, i, rows, work, few.B, 0)
+        cost_of(&few.p, data, i, rows, work, few.B, 0)
+        go_back(&few.p, theta, rows, work, few.B, &few.alone)
+        norms(&few.p, rows, work, few.B, room)
+        for e in range(rows):
+            if not room[e] < GREATEST or (floating is double and not LEAST < room[e]):
+                fine = False
+            out[i + e] = <floating>sqrt(room[e])
+        i += rows
     leave(callers)
-    for e in range(m):
-        if not room[e] < GREATEST or (floating is double and not LEAST < room[e]):
-            return False
-        out[e] = <floating>sqrt(room[e])
-    return True
+    return fine

@@ -99,7 +99,8 @@ def test_the_number_of_threads_and_the_other_examples_change_no_bit(m, dtype, mo
     p = problem((6, 20, 4), "gelu", "softmax", m=m, dtype=dtype)
     net = p.network()
     calls = (lambda X, Y, n: net.jacobian(X, n_threads=n), lambda X, Y, n: net.jacobian(X, wrt="X", n_threads=n),
-             lambda X, Y, n: net.gradients(X, Y, n_threads=n), lambda X, Y, n: net.gradient_norms(X, Y, n_threads=n))
+             lambda X, Y, n: net.gradients(X, Y, n_threads=n),
+             lambda X, Y, n: net.gradient_norms(X.tolist(), Y, n_threads=n))
     for call in calls:
         whole = call(p.X, p.Y, None)
         half = np.concatenate([call(p.X[i:j], p.Y[i:j], 1) for i, j in ((0, m // 2), (m // 2, m)) if j > i])
@@ -267,22 +268,23 @@ def test_the_blocks_are_what_memory_is_needed_for(monkeypatch):
     for m in (1000, 4000):
         p = problem((6, 20, 4), "tanh", "softmax", m=m)
         monkeypatch.setattr(each.threads, "_pool", None)    # where workspaces stay for the next call
-        p.network().gradient_norms(p.X, p.Y)
+        p.network().gradient_norms(p.X.tolist(), p.Y)
         sizes.append(sum(made))
         made.clear()
     assert 0 < sizes[0] == sizes[1] < 2**20
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("m", [1, 7, 64, 65, 200])
+@pytest.mark.parametrize("m", [1, 7, 64, 65, 200, 1300])
 def test_prepared_norms_have_the_bits_of_the_others(dtype, m):
-    """n_threads= takes the way of many examples"""
+    """Lists take the way of many examples"""
     p = problem((5, 7, 3), m=m, dtype=dtype)
     net = p.network()
     for Y in (p.Y, p.labels % 3 if net.layer_sizes[-1] > 1 else p.Y):
         prepared = net.gradient_norms(p.X, Y)
         assert prepared.dtype == dtype
-        assert prepared.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+        assert prepared.tobytes() == net.gradient_norms(p.X.tolist(), Y).tobytes()
+        assert prepared.tobytes() == net.gradient_norms(p.X, Y, n_threads=2).tobytes()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -294,7 +296,7 @@ def test_prepared_norms_keep_their_digits_at_every_size(dtype, size):
     net, Y = p.network(), (p.Y * dtype(size)).astype(dtype)
     net.theta[:] *= dtype(size)
     norms = net.gradient_norms(p.X, Y)
-    assert norms.tobytes() == net.gradient_norms(p.X, Y, n_threads=1).tobytes()
+    assert norms.tobytes() == net.gradient_norms(p.X.tolist(), Y).tobytes()
     D = net.gradients(p.X, Y).astype(np.longdouble)
     np.testing.assert_allclose(norms, np.sqrt((D * D).sum(axis=1)), rtol=1e-5 if dtype == np.float32 else 1e-13)
 

@@ -260,7 +260,7 @@ def test_costs_are_summed_as_they_lie_or_not_at_all(damage, dtype):
         assert not isinstance(bad, np.ndarray | bytes)
     else:
         assert total is None or total == pytest.approx(bad.sum(dtype=np.float64), rel=1e-12)
-    assert _kernels.few_summed(np.ones(129)) is None
+    assert _kernels.few_summed(np.ones(1025)) is None
 
 
 def test_fault_54_costs_that_are_no_longer_there_are_not_summed():

@@ -205,6 +205,15 @@ def test_a_bad_mask_is_named_and_changes_nothing(what):
     assert net.theta.tobytes() == before
 
 
+@pytest.mark.parametrize(("bad", "got"), [
+    ("all", "'all'"), (1, "1"), ({1}, "{1}"), (np.ones(N), "an array of dtype float"), (["first"], "'first' in a list"),
+    (range(1, 2), "an array of dtype int"),
+])
+def test_whatever_is_no_mask_is_told_what_is_accepted(bad, got):
+    with pytest.raises(TypeError, match=f"^free must be a boolean array like theta, or a list of layer .*; got {got}"):
+        fastbp.Trainer(network()[1], free=bad)
+
+
 @pytest.mark.parametrize("bad", [b"1", b"1" * 200, bytearray(29), "1" * 29, np.ones(29, bool)])
 def test_the_core_takes_a_byte_for_each_parameter_alone(bad):
     from core_parts import Parts

@@ -124,10 +124,11 @@ def test_the_number_of_threads_and_the_way_of_a_call_change_no_bit(m, dtype, mon
     z, (D, dX) = net.forward(p.X), net.backward(p.X, G, inputs=True)
     monkeypatch.setattr(sums, "FEW", 0)
     monkeypatch.setattr(outside.threads, "members", lambda n_threads, *_: n_threads or 3)
-    for n in (1, 2, 3):
-        again, slopes = net.backward(p.X, G, inputs=True, n_threads=n)
-        assert net.forward(p.X, n_threads=n).tobytes() == z.tobytes()
-        assert (again.tobytes(), slopes.tobytes()) == (D.tobytes(), dX.tobytes())
+    for X in (p.X, p.X.tolist()):       # lists take the way of many examples
+        for n in (1, 2, 3):
+            again, slopes = net.backward(X, G, inputs=True, n_threads=n)
+            assert net.forward(X, n_threads=n).tobytes() == z.tobytes()
+            assert (again.tobytes(), slopes.tobytes()) == (D.tobytes(), dX.tobytes())
 
 
 def test_backward_of_a_large_network():

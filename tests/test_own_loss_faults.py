@@ -50,6 +50,8 @@ WRONG = {  # what is made of the right (costs, slopes), the type of the error an
     "infinite costs": (lambda c, s: (at(at(c, 0, np.inf), 1, -np.inf), s), ValueError, "costs contains infinity"),
     "NaN slope": (lambda c, s: (c, at(s, (0, 1), np.nan)), ValueError, r"slopes contains NaN. First at slopes\[0, 1\]"),
     "infinite slope": (lambda c, s: (c, at(s, (0, 1), np.inf)), ValueError, "slopes contains infinity"),
+    "too large for float64": (lambda c, s: (np.full(len(c), np.longdouble("1e4000")), s), ValueError,
+                              "costs contains infinity or a value too large for float64"),
     "too large": (lambda c, s: (np.full(len(c), 1e308), s), ValueError, "the sum of the costs overflows"),
     "its own error": (lambda c, s: 1 // 0, ZeroDivisionError, "division"),
 }
@@ -108,6 +110,87 @@ def test_any_real_dtype_is_converted(dtype):
         assert fastbp.Trainer(each, "sgd").step(X, Y) == 1
         fastbp.train(each, X, Y, epochs=1, batch_size=16, shuffle=False)
     assert (net.theta == other.theta).all()
+
+
+@pytest.mark.parametrize("m", [40, 1200])
+@pytest.mark.parametrize("what", ["costs", "slopes"])
+def test_fault_30_a_masked_answer_is_refused_since_its_mask_would_be_lost(what, m):
+    def mine(z, Y, w):
+        costs, slopes = squared(z, Y, None)
+        return (np.ma.masked_array(costs, costs > 1), slopes) if what == "costs" else (
+            costs, np.ma.masked_array(slopes, slopes > 1))
+
+    net, inputs, targets = fastbp.Network([3, 2], loss=mine, seed=0), np.tile(X, (m // 40, 1)), np.tile(Y, (m // 40, 1))
+    before = net.theta.copy()
+    for call in (lambda: net.cost_and_gradient(inputs, targets), lambda: fastbp.Trainer(net).step(inputs, targets),
+                 lambda: fastbp.train(net, inputs, targets, epochs=1)):
+        with pytest.raises(TypeError, match=f"^loss .*: the {what} are a masked array; fill the masked values first"):
+            call()
+    assert (net.theta == before).all()
+
+
+@pytest.mark.parametrize("m", [40, 1200])
+@pytest.mark.parametrize("what", ["costs", "slopes"])
+def test_fault_54_an_answer_whose_memory_is_gone_is_not_read(what, m):
+    def mine(z, Y, w):
+        costs, view = np.zeros(m), z[:, :]
+        z.resize((1, 1), refcheck=False)
+        return (view[:, 0] if what == "costs" else costs), view
+
+    net, inputs, targets = fastbp.Network([3, 2], loss=mine, seed=0), np.tile(X, (m // 40, 1)), np.tile(Y, (m // 40, 1))
+    before = net.theta.copy()
+    for call in (lambda: net.cost_and_gradient(inputs, targets), lambda: fastbp.Trainer(net).step(inputs, targets),
+                 lambda: fastbp.Trainer(net, Python()).step(inputs, targets, np.ones(m))):
+        with pytest.raises(ValueError, match=f"^loss .*: the array of the {what} is a view of .* resized"):
+            call()
+    assert (net.theta == before).all()
+
+
+def test_a_function_may_resize_what_it_is_given():
+    def mine(z, Y, w):
+        answer = squared(z, Y, w)
+        for a in (z, Y) if w is None else (z, Y, w):
+            a.resize(1, refcheck=False)
+        return answer
+
+    inputs, targets, w = np.tile(X, (30, 1)), np.tile(Y, (30, 1)), np.ones(1200)
+    nets = [fastbp.Network([3, 4, 2], loss=f, seed=0) for f in (mine, squared)]
+    for net in nets:
+        fastbp.train(net, inputs, targets, epochs=2, batch_size=None)
+        fastbp.train(net, inputs, targets, epochs=2, batch_size=40, shuffle=False, sample_weight=w)
+        fastbp.Trainer(net).step(X, Y)
+        net.deltas(X, Y)
+    assert (nets[0].theta == nets[1].theta).all()
+
+
+CHANGES = {     # calls during which theta must stay as it is; layers of the network
+    "step": (lambda net: fastbp.Trainer(net).step(X[:1], Y[:1]), [3, 4, 2]),
+    "a step of large batches": (lambda net: fastbp.Trainer(net).step(np.tile(X, (30, 1)), np.tile(Y, (30, 1))),
+                                [3, 4, 2]),
+    "a step of a large network": (lambda net: fastbp.Trainer(net, "sgd").step(X[:2], Y[:2]), [3, 600, 600, 2]),
+    "weights": (lambda net: fastbp.Trainer(net).step(X, Y, np.ones(40)), [3, 4, 2]),
+    "a rule in Python": (lambda net: fastbp.Trainer(net, Python()).step(X, Y), [3, 4, 2]),
+    "train": (lambda net: fastbp.train(net, X, Y, epochs=1, batch_size=16), [3, 4, 2]),
+    "cost": (lambda net: net.cost(X, Y), [3, 4, 2]),
+    "cost_and_gradient": (lambda net: net.cost_and_gradient(X, Y), [3, 4, 2]),
+    "deltas": (lambda net: net.deltas(X, Y), [3, 4, 2]),
+    "evaluate": (lambda net: net.evaluate(X, Y), [3, 4, 2]),
+}
+
+
+@pytest.mark.parametrize("how", ["decay", "nan"])
+@pytest.mark.parametrize("call", CHANGES)
+def test_fault_54_a_function_that_changes_theta_is_named(call, how):
+    """Its slopes belong to another theta"""
+    def mine(z, Y, w):
+        answer = squared(z, Y, w)
+        net.theta[:] = net.theta * 0.99 if how == "decay" else np.nan
+        return answer
+
+    go, layers = CHANGES[call]
+    net = fastbp.Network(layers, loss=mine, seed=0)
+    with pytest.raises(ValueError, match="loss has changed theta of its network, or the optimizer, while it was call"):
+        go(net)
 
 
 def test_slopes_too_large_for_float32():

@@ -141,6 +141,23 @@ def test_errors_reach_all_ranks():
         assert all_of(2, on_rank) == [True, True]
 
 
+def test_fault_54_a_function_that_changes_theta_is_named_on_every_rank():
+    X, Y, _ = examples("pairwise")
+
+    def on_rank(comm):
+        def mine(z, Y, w):
+            net.theta[0] += 1
+            return FOREIGN["pairwise"](z, Y, w)
+
+        net = fastbp.Network([4, 6, 1], loss=mine, seed=0)
+        for call in (lambda: net.cost_and_gradient(X, Y, comm=comm), lambda: fastbp.Trainer(net, comm=comm).step(X, Y)):
+            with pytest.raises(ValueError, match="loss has changed theta of its network"):
+                call()
+        return True
+
+    assert all_of(2, on_rank) == [True, True]
+
+
 def test_outputs_that_are_no_longer_finite_are_a_divergence_on_every_rank():
     X, Y, _ = examples("hinge")
 

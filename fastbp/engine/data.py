@@ -182,11 +182,10 @@ class Data:
     def _outside(self, theta: Floats, Delta: Floats, n_threads: Count | None) -> float:
         """`accumulate` for a loss in Python."""
         assert self.plan.own is not None
-        examples, K, m = Examples(self.X), self.plan.layer_sizes[-1], self.m
+        examples, m = Examples(self.X), self.m
         kept = outside.room(self.plan, m, theta.dtype) if len(Delta) else None
         z = outside.forward(self.plan, theta, examples, m, kept=kept, n_threads=n_threads)
-        cost, slopes = self.plan.own(z, *self.batch(0, m))
-        G = self.plan.own.slopes(slopes, m, K, theta.dtype)
+        cost, G = self.plan.own.at(theta, z, *self.batch(0, m))
         if len(Delta):
             into = Delta if self.scale == 1 else np.zeros_like(Delta)
             outside.backward(self.plan, theta, examples, m, G, Delta=into, kept=kept, n_threads=n_threads)
@@ -199,9 +198,9 @@ class Data:
         if not self.outside:
             return sums.trace_back(self.plan, theta, self.examples(), self.m)
         assert self.plan.own is not None
-        examples, K = Examples(self.X), self.plan.layer_sizes[-1]
+        examples = Examples(self.X)
         z = outside.forward(self.plan, theta, examples, self.m)
-        G = self.plan.own.slopes(self.plan.own(z, *self.batch(0, self.m))[1], self.m, K, theta.dtype)
+        G = self.plan.own.at(theta, z, *self.batch(0, self.m))[1]
         return sums.trace_back(self.plan, theta, examples, self.m, outside.back_through(self.plan, theta, examples, G))
 
     def few(self, theta: Floats, c: tuple[float, ...], l1: float, gradient: bool) -> Any:

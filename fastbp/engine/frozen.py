@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _kernels
 from . import checks
 from .plan import Plan
 
@@ -21,9 +22,12 @@ def mask(free: Any, plan: Plan) -> Mask | None:
     if isinstance(free, (list, tuple)):
         own = _of_layers(free, plan)
     else:
-        a = checks.array(free, "free")
+        a = checks.dense(free, "free", "a boolean array like theta, or a list of layer numbers")
         if a.dtype != bool:
-            raise TypeError(f"free must be a boolean array like theta, or a list of layer numbers; got dtype {a.dtype}")
+            got = f"{free!r:.100}" if a.ndim == 0 else f"an array of dtype {a.dtype}"
+            raise TypeError(f"free must be a boolean array like theta, or a list of layer numbers; got {got}")
+        if a.base is not None:
+            _kernels.check_owner(a, "free")
         if a.shape != (plan.n_parameters,):
             raise ValueError(f"free must have the shape of theta, ({plan.n_parameters},); got {a.shape}")
         own = np.array(checks.booleans(a))

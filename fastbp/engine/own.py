@@ -19,6 +19,8 @@ from .._types import Floats
 from . import checks
 
 LARGEST = 2.0**53   # a parameter in a file
+WHOLE, SOME = 2**14, 2**10   # theta is compared whole up to so many values, else so many of them
+MOVED = "loss has changed theta of its network, or the optimizer, while it was called"
 LAST = "<locals>", "<lambda>"   # in names that cannot be imported
 DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
 COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
@@ -120,6 +122,16 @@ class OwnLoss:
         costs, slopes = self.costs(z, Y, w)
         return self.total(costs), slopes
 
+    def at(
+        self, theta: Floats, z: Floats, Y: NDArray[Any], w: Floats | None,
+    ) -> tuple[float, Floats]:
+        """(the sum of the costs, the checked slopes) of a batch; a ValueError if the function changes theta."""
+        m, K, before = len(z), z.shape[1], seen(theta)
+        total, slopes = self(z, Y, w)
+        if seen(theta) != before:
+            raise ValueError(MOVED)
+        return total, self.slopes(slopes, m, K, theta.dtype)
+
     def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
         """(the costs (m,), the slopes) of a batch; their values are not looked at."""
         m, function = len(z), self.function
@@ -143,10 +155,14 @@ class OwnLoss:
         """The sum of the costs, which must be finite."""
         total = _kernels.few_summed(costs)
         if total is None:
+            if costs.base is not None:
+                _kernels.check_owner(costs, f"loss {self.told}: the array of the costs")
             with np.errstate(over="ignore", invalid="ignore"):
                 total = float(costs.sum(dtype=np.float64))
         if not math.isfinite(total):
-            self._complain(costs.astype(np.float64)[:, np.newaxis], "costs", np.float64)
+            with np.errstate(over="ignore"):
+                double = costs.astype(np.float64)
+            self._complain(double[:, np.newaxis], "costs", np.float64)
             raise ValueError(f"loss {self.told}: the sum of the costs overflows")
         return total
 
@@ -163,12 +179,16 @@ class OwnLoss:
 
     def _array(self, value: Any, what: str) -> NDArray[Any]:
         """value as an array of real numbers."""
+        if isinstance(value, np.ma.MaskedArray):
+            raise TypeError(f"loss {self.told}: the {what} are a masked array; fill the masked values first")
         try:
             a = np.asarray(value)
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"loss {self.told}: the {what} are not an array of numbers: {error}") from None
         if a.dtype.kind not in "biuf":
             raise TypeError(f"loss {self.told}: the {what} must be real numbers; they have dtype {a.dtype}")
+        if a.base is not None:
+            _kernels.check_owner(a, f"loss {self.told}: the array of the {what}")
         return a
 
     def _complain(self, a: NDArray[Any], what: str, dtype: DTypeLike) -> None:
@@ -186,6 +206,11 @@ def of(loss: Any) -> OwnLoss | None:
     if isinstance(loss, type) or not (callable(loss) or _is_low_level(loss)):
         return None
     return OwnLoss(loss)
+
+
+def seen(theta: Floats) -> bytes:
+    """The values of theta by which a change is noticed."""
+    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
 
 
 def is_name(name: Any) -> bool:

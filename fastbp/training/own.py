@@ -11,9 +11,8 @@ from .._backprop import Examples
 from .._types import Floats
 from ..engine import checks, outside
 from ..engine.data import Data
+from ..engine.own import MOVED
 from .kinds import Batches
-
-MOVED = "loss has changed theta of its network, or the optimizer, while it was called"
 
 
 def is_finite(z: Floats) -> bool:
@@ -39,11 +38,11 @@ class OwnSteps:
         z = self._few.forward(X, steps.theta, *masks)
         if z is None:
             return None
-        m = len(X)
+        m, K = len(X), steps.plan.layer_sizes[-1]
         cost, slopes = steps.plan.own(z, Y.copy(), None)
-        if not self._few.step(X, slopes, steps.theta, stepper.rule, stepper.rate, m, *masks, m, "loss"):
-            G = steps.plan.own.slopes(slopes, m, z.shape[1], steps.theta.dtype)
-            if not self._few.step(X, G, steps.theta, stepper.rule, stepper.rate, m, *masks, m, "loss"):
+        if not self._few.step(X, slopes, steps.theta, stepper.rule, stepper.rate, m, *masks, m, "loss", True):
+            G = steps.plan.own.slopes(slopes, m, K, steps.theta.dtype)
+            if not self._few.step(X, G, steps.theta, stepper.rule, stepper.rate, m, *masks, m, "loss", True):
                 raise ValueError(MOVED)
         return cost / m + float(stepper.rule.penalty)
 
@@ -95,8 +94,7 @@ class OwnSteps:
         if not is_finite(z):
             return math.nan
         cost: float
-        cost, slopes = steps.plan.own(z, *data.batch(first, last, order))
-        G = steps.plan.own.slopes(slopes, m, z.shape[1], dtype)
+        cost, G = steps.plan.own.at(steps.theta, z, *data.batch(first, last, order))
         steps.Delta[:] = 0
         outside.backward(steps.plan, steps.theta, rows, m, G, Delta=steps.Delta, first=first, kept=kept,
                          n_threads=steps.n_threads)

@@ -1,9 +1,13 @@
 /* Checks input of one dtype for NaN and infinity. A row passes if all |x| <= limit, which is false for NaN. Only a row
- * that fails is searched value by value. */
+ * that fails is searched value by value. Rows without gaps are one row. */
 static ptrdiff_t FN(first_nonfinite)(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
 {
     const real largest = limit < (double)PICK(FLT_MAX, DBL_MAX) ? (real)limit : PICK(FLT_MAX, DBL_MAX);
     const vec top = FN(vset1)(largest);
+    if (x->stride == n * (ptrdiff_t)sizeof(real)) {
+        n *= m;
+        m = 1;
+    }
     for (ptrdiff_t i = 0; i < m; i++) {
         const real *row = (const real *)(const void *)((const char *)x->data + i * x->stride);
         ivec fine = (ivec)(top == top);

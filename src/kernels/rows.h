@@ -11,6 +11,11 @@ static inline ptrdiff_t FN(row_of)(const int64_t *order, ptrdiff_t i, ptrdiff_t 
 
 static void FN(load_rows)(const rows_t *src, const int64_t *order, ptrdiff_t first, ptrdiff_t m, ptrdiff_t n, real *dst)
 {
+    const ptrdiff_t size = n * (ptrdiff_t)sizeof(real);
+    if (!order && src->type == ROWS_TYPE && src->stride == size && m > 0 && first + m <= src->n) {  /* without gaps */
+        memcpy(dst, (const char *)src->data + first * size, (size_t)(m * size));
+        return;
+    }
     for (ptrdiff_t i = 0; i < m; i++, dst += n) {
         const ptrdiff_t row = FN(row_of)(order, first + i, src->n);
         const char *from = (const char *)src->data + row * src->stride;
