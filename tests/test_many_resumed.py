@@ -1,5 +1,6 @@
 """`train_many` resumed within a network, and on ranks that keep files."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -54,7 +55,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("name", BIG)
-@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("n", [3])
 def test_a_network_under_way_resumes_with_the_same_bits(tmp_path, at_once, monkeypatch, name, n):
     """Killed after the n-th state, again and again, always in the midst of the training of a network"""
     path, settings = tmp_path / "many.fastbp", {"epochs": 12, "seed": 3, "batch_size": 32, **BIG[name]}
@@ -67,7 +68,7 @@ def test_a_network_under_way_resumes_with_the_same_bits(tmp_path, at_once, monke
         keep(job, state)
         left[0] -= 1
         if left[0] == 0:
-            begun.append((job.i, len(job.training.history), job.training.position.examples))
+            begun.append((-job.i, len(job.training.history), job.training.position.examples))
             raise Killed
 
     def killed_at_once(self):
@@ -154,10 +155,10 @@ def test_killed_within_a_network_again_and_again(tmp_path):
 
     whole = program("whole.fastbp").communicate()[0]
     path, killed, epochs = tmp_path / "killed.fastbp", 0, [0]
-    for _ in range(20):
+    for _ in range(9):
         child, end = program("killed.fastbp"), time.monotonic() + 20
         while child.poll() is None and time.monotonic() < end:
-            if path.exists() and come_to(path) >= epochs[-1] + 500:
+            if path.exists() and come_to(path) >= epochs[-1] + 900:
                 child.send_signal(signal.SIGKILL)
                 killed += 1
                 break
@@ -205,8 +206,8 @@ def test_a_state_of_another_training_is_refused(tmp_path, at_once, monkeypatch):
     theta = [net.theta.copy() for net in nets]
     for k, each in enumerate(files):
         container.write(path, each, meta)
-        with pytest.raises(ValueError):
-            pytest.fail(f"{k}: {fastbp.train_many(nets, X, LABELS, **call, checkpoint=path, resume=True, callbacks=[print])}")
+        with pytest.raises(ValueError):     # FormatError, or of another training
+            fastbp.train_many(nets, X, LABELS, **call, checkpoint=path, resume=True, callbacks=[print])
         assert all((net.theta == old).all() for net, old in zip(nets, theta, strict=True)), k
 
 
@@ -243,7 +244,7 @@ def test_ranks_keep_files_and_any_number_of_them_resumes(tmp_path, before, after
         def on_rank(comm):
             nets = small(9)
             if comm is not None and comm.Get_rank():
-                nets[0].theta[:] = 1
+                nets[0].theta[:] *= 0.5
             return nets, fastbp.train_many(nets, X, LABELS, **call, comm=comm, callbacks=stopping(9, at),
                                            checkpoint=path, resume=resume, n_threads=1)
 
@@ -406,8 +407,6 @@ print(*all_of(2, on_rank))
     nets, lists = unequal(40, seed=2)
     lists["epochs"] = [20 * n for n in lists["epochs"]]
     fastbp.train_many(nets, X, LABELS, **lists)
-    import hashlib
-
     whole = hashlib.sha256(b"".join(net.theta.tobytes() for net in nets)).hexdigest()
     path, killed = tmp_path / "killed.fastbp", 0
     files = [of_rank(str(path), rank) for rank in range(2)]

@@ -10,6 +10,7 @@ from ..engine import checks, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..history import History
+from ..lbfgs import LBFGS
 from ..metrics import check_classes
 from ..network import Network
 from ..training import checkpoint
@@ -183,8 +184,10 @@ class Job(Start):
 
     def sources(self) -> tuple[Any, Any, Any]:
         asked, net, rows = self.asked, self.net, self.rows
-        own = asked.mean_weight is not None
-        data = self.shared.data(net, rows, asked.sample_weight, own)
+        if rows is not None and isinstance(asked.optimizer, LBFGS):     # its sums have the order of the examples
+            data, rows = self.shared.part(net, rows, asked.sample_weight), None
+        else:
+            data = self.shared.data(net, rows, asked.sample_weight)
         held = None if self.validation_rows is None else self.shared.validation(net, self.validation_rows)
         return Arrays(data, asked.batch_size, asked.shuffle, None, rows), held, data
 

@@ -1,5 +1,6 @@
 """The files of many trainings, and how a call resumes from them."""
 
+import copy
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -50,7 +51,7 @@ class Kept:
             self.histories = self._histories()
             others = {name: a for name, a in arrays.items() if name.startswith("under_way")}
             found = under_way.from_arrays(others, self.n) if others else {}
-            self.under_way = {i: (trainings.Kept(path, dict(state[0]), state[1]), state) for i, state in found.items()
+            self.under_way = {i: (_training(path, state), state) for i, state in found.items()
                               if not own["finished"][i]}
 
     def _stopped(self, found: Any) -> dict[int, str]:
@@ -122,6 +123,12 @@ class Kept:
             found.append(self.arrays[name.replace("float", "theta")][at[name] : at[name] + n])
             at[name] += n
         return found
+
+
+def _training(path: Path, state: under_way.State) -> trainings.Kept:
+    """The training of which this is the state; that stays as it is."""
+    arrays, meta = state
+    return trainings.Kept(path, dict(arrays), copy.deepcopy(meta))
 
 
 class Files:
