@@ -429,3 +429,10 @@ print(*all_of(2, on_rank))
             break
     assert killed
     assert out.split() == [whole] * 2
+
+
+def test_progress_of_a_rank_counts_its_share(capsys, monkeypatch):
+    monkeypatch.setattr("fastbp.many.progress.EVERY", 0.0)
+    all_of(2, lambda comm: fastbp.train_many(small(6), X, LABELS, epochs=2, seed=0, progress=True, comm=comm))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "3 of 3 networks"

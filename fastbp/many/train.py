@@ -260,14 +260,16 @@ class Known:
 
 
 def _generators_apart(seeds: list[Any]) -> None:
-    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first."""
+    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first. So would that
+    of another Generator with the same bits."""
     seen: dict[int, int] = {}
     for i, seed in enumerate(seeds):
-        if isinstance(seed, (np.random.Generator, np.random.BitGenerator)):
-            if id(seed) in seen:
-                raise ValueError(f"seed is one numpy Generator for networks {seen[id(seed)]} and {i}; give whole "
+        bits = getattr(seed, "_bit_generator" if isinstance(seed, np.random.RandomState) else "bit_generator", seed)
+        if isinstance(bits, np.random.BitGenerator):
+            if id(bits) in seen:
+                raise ValueError(f"seed is one numpy Generator for networks {seen[id(bits)]} and {i}; give whole "
                                  "numbers, or a list of generators")
-            seen[id(seed)] = i
+            seen[id(bits)] = i
 
 
 def named(error: Exception, i: int, net: Network) -> Exception:
