@@ -122,10 +122,7 @@ def empty(candidates, X, y):
             return self
 
         def predict(self, X):
-            return np.zeros(len(X), int)
-
-        def score(self, X, y):
-            return 0.0
+            return y[: len(X)]
 
     module = type("Module", (), {"MLPClassifier": Nothing})
     return min(search(module, candidates, 1, "threading", X, y, 1)[0] for _ in range(5)) / candidates / FOLDS

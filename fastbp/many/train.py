@@ -260,8 +260,8 @@ class Known:
 
 
 def _generators_apart(seeds: list[Any]) -> None:
-    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first. So would that
-    of another Generator with the same bits."""
+    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first. Another
+    Generator with the same bits is the same."""
     seen: dict[int, int] = {}
     for i, seed in enumerate(seeds):
         bits = getattr(seed, "_bit_generator" if isinstance(seed, np.random.RandomState) else "bit_generator", seed)
