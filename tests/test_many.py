@@ -84,7 +84,6 @@ def test_a_hundred_unequal_networks_have_the_bits_of_lone_trainings(n_threads):
     compare(nets, X, LABELS if n_threads == 2 else TARGETS, n_threads, lists)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n_threads", [1, 2, 4])
 def test_a_thousand_unequal_networks_have_the_bits_of_lone_trainings(n_threads):
     nets, lists = unequal(1000, seed=n_threads)
@@ -243,3 +242,15 @@ def test_a_callback_changes_the_rate_of_its_own_network_alone():
     fastbp.train_many(small(3), X, LABELS, epochs=8, seed=0, optimizer=optimizer,
                       callbacks=[ReduceOnPlateau(patience=1, monitor="J", min_delta=0.5)])
     assert optimizer.learning_rate == 0.01
+
+
+@pytest.mark.parametrize("settings", [{}, {"sample_weight": W}, {"mean_weight": 2.0}],
+                         ids=["plain", "weights", "mean weight"])
+def test_fault_170_lbfgs_follows_the_loss_of_its_own_network_over_its_own_rows(settings):
+    """Networks of equal size and other functions; rows in any order, and some of them twice"""
+    nets = [fastbp.Network([6, 5, 4], activation=name, output="softmax", seed=0) for name in ("tanh", "relu", "gelu")]
+    nets.append(fastbp.Network([6, 7, 4], output="softmax", seed=0))
+    draw = np.random.default_rng(0)
+    for rows in ([None] * 4, [draw.permutation(M)[:200], draw.integers(0, M, 250), None, np.arange(100)]):
+        compare([net.copy() for net in nets], X, LABELS, 2, {"rows": rows}, optimizer=fastbp.LBFGS(), batch_size=None,
+                epochs=8, seed=0, validation_rows=np.arange(30), metrics=("accuracy",), **settings)

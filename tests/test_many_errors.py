@@ -230,3 +230,35 @@ def test_no_warning_of_threads():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fastbp.train_many(small(3), X, LABELS, epochs=1, seed=0, n_threads=2)
+
+
+@pytest.mark.parametrize("kinds", [(np.random.Generator, np.random.Generator), (np.random.RandomState,) * 2,
+                                   (lambda bits: bits, np.random.Generator),
+                                   (np.random.RandomState, np.random.Generator)], ids=str)
+def test_fault_171_generators_that_share_their_bits_are_one(kinds):
+    bits = np.random.MT19937(0)
+    with pytest.raises(ValueError, match="seed is one numpy Generator for networks 0 and 1"):
+        fastbp.train_many(small(2), X, LABELS, epochs=1, seed=[kind(bits) for kind in kinds])
+    fastbp.train_many(small(2), X, LABELS, epochs=1, seed=[kind(np.random.MT19937(i)) for i, kind in enumerate(kinds)])
+
+
+@pytest.mark.parametrize("settings", [{}, {"dropout": 0.1}, {"batch_size": None}, {"metrics": ("accuracy",)}],
+                         ids=["quick", "dropout", "large", "metrics"])
+def test_ctrl_c_arrives_within_100_ms(settings):
+    """Half of the times at least: a busy machine may give the processor to somebody else"""
+    many, took = (np.tile(X, (20, 1)), np.tile(LABELS, 20)), []
+    for pause in np.linspace(0.05, 0.12, 9):
+        nets = [fastbp.Network([6, 60, 60, 4], output="softmax", seed=i) for i in range(4)]
+        sent = []
+
+        def send(sent=sent):
+            sent.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+
+        timer = threading.Timer(pause, send)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            fastbp.train_many(nets, *many, epochs=100_000, seed=0, n_threads=2, **settings)
+        took.append(time.monotonic() - sent[0])
+        timer.join()
+    assert sorted(took)[len(took) // 2] < 0.1, took

@@ -8,15 +8,20 @@ import time
 
 import numpy as np
 import pytest
-from communicators import Segments, Serial, Threads, all_of, ranks
+from communicators import Segments, Threads, all_of, ranks
 from test_many import LABELS, X, same, small, unequal
 
 import fastbp
 from fastbp import FormatError
 from fastbp.distributed.group import RankError
 from fastbp.files import container
-from fastbp.many.keeper import ARRAYS, Kept
+from fastbp.many.kept import ARRAYS, Kept, read
 from fastbp.many.ranks import shared_out
+
+
+def kept(path):
+    return Kept(*read(path))
+
 
 CALL = {"epochs": 3, "seed": 5, "validation_rows": np.arange(40), "metrics": ("accuracy",)}
 
@@ -42,12 +47,12 @@ def test_interrupted_and_resumed(tmp_path, n_threads, fresh):
     with pytest.raises((KeyboardInterrupt, RuntimeError)):
         fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, n_threads=n_threads,
                           callbacks=stop_at(2, 6, KeyboardInterrupt if n_threads == 1 else RuntimeError))
-    assert 1 <= Kept(path).finished < 6
+    assert 1 <= kept(path).finished < 6
     nets = small(6) if fresh else nets
     histories = fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, resume=True, callbacks=quiet(6))
     assert all((a.theta == b.theta).all() for a, b in zip(nets, whole, strict=True))
     assert all(same(a, b) for a, b in zip(histories, uninterrupted, strict=True))
-    assert Kept(path).finished == 6
+    assert kept(path).finished == 6
     again = fastbp.train_many(small(6), X, LABELS, **CALL, checkpoint=path, resume=True, callbacks=quiet(6))
     assert [a.state() for a in again] == [b.state() for b in histories]     # with the seconds of then
 
@@ -76,9 +81,9 @@ def test_killed_again_and_again(tmp_path):
     for _ in range(20):
         child = program("killed.fastbp")
         path, end = tmp_path / "killed.fastbp", time.monotonic() + 10
-        begun = Kept(path).finished if path.exists() else 0
+        begun = kept(path).finished if path.exists() else 0
         while child.poll() is None and time.monotonic() < end:
-            if path.exists() and Kept(path).finished >= begun + 20:
+            if path.exists() and kept(path).finished >= begun + 20:
                 child.send_signal(signal.SIGKILL)
                 killed += 1
                 break
@@ -96,10 +101,10 @@ def test_fresh_seeds_and_start_values_are_those_of_the_file(tmp_path):
     with pytest.raises(RuntimeError):
         fastbp.train_many(nets, X, LABELS, epochs=3, checkpoint=path, n_threads=1,
                           callbacks=stop_at(2, 3, RuntimeError("no more")))
-    kept = path.read_bytes()
+    there = path.read_bytes()
     results = []
     for other in (small(3), [net.copy() for net in nets]):
-        path.write_bytes(kept)
+        path.write_bytes(there)
         fastbp.train_many(other, X, LABELS, epochs=3, checkpoint=path, resume=True, callbacks=quiet(3))
         results.append([net.theta.tobytes() for net in other])
     assert results[0] == results[1]
@@ -111,7 +116,7 @@ def test_failed_networks_are_tried_again(tmp_path):
     first = fastbp.train_many(nets, X, LABELS, **CALL, checkpoint=path, on_error="keep",
                               callbacks=stop_at(1, 3, RuntimeError("no more")))
     assert first[1].error is not None
-    assert Kept(path).finished == 2
+    assert kept(path).finished == 2
     second = fastbp.train_many(small(3), X, LABELS, **CALL, checkpoint=path, resume=True, callbacks=quiet(3))
     third = fastbp.train_many(whole, X, LABELS, **CALL)
     assert all(same(a, b) for a, b in zip(second, third, strict=True))
@@ -165,6 +170,7 @@ def forgeries(arrays, meta):
     yield arrays, meta | {"metrics": "accuracy"}
     yield arrays, meta | {"stopped": [[9, "why"]]}
     yield arrays, meta | {"stopped": [["0", "why"]]}
+    yield arrays, meta | {"call": 3}
     for name in ARRAYS:
         yield {key: a for key, a in arrays.items() if key != name}, meta
         yield arrays | {name: arrays[name][np.newaxis]}, meta
@@ -194,7 +200,7 @@ def test_forged_files_are_refused(tmp_path):
     for at in range(0, len(whole), 37):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(FormatError):
-            Kept(path)
+            kept(path)
 
 
 # ---------------------------------------------------------------- ranks
@@ -237,10 +243,10 @@ def test_ranks_draw_one_fresh_seed_and_know_of_errors():
                                  optimizer=[fastbp.SGD(0.1)] * 4 + [fastbp.SGD(1e200)])
 
     assert sorted(type(error).__name__ for error in ranks(2, fails)) == ["DivergenceError", "RankError"]
-    kept = all_of(2, lambda comm: fastbp.train_many(
+    all_kept = all_of(2, lambda comm: fastbp.train_many(
         small(5), X, LABELS, comm=comm, epochs=3, seed=0, weight_decay=1.0, on_error="keep",
         optimizer=[fastbp.SGD(0.1)] * 4 + [fastbp.SGD(1e200)]))
-    for histories in kept:
+    for histories in all_kept:
         assert isinstance(histories[4].error, fastbp.DivergenceError)
         assert len(histories[0]) == 3
 
@@ -251,8 +257,6 @@ def test_ranks_that_differ():
 
     for error in ranks(2, on_rank):
         assert isinstance(error, (ValueError, RankError)), error
-    with pytest.raises(ValueError, match="checkpoint and comm exclude each other"):
-        fastbp.train_many(small(1), X, LABELS, comm=Serial(), epochs=1, checkpoint="many.fastbp")
 
 
 def test_shares_are_about_equal():

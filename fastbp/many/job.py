@@ -10,11 +10,14 @@ from ..engine import checks, sums, threads
 from ..engine.initialize import warn_if_equal_units
 from ..engine.regularisation import Regularisation
 from ..history import History
+from ..lbfgs import LBFGS
 from ..metrics import check_classes
 from ..network import Network
+from ..training import checkpoint
 from ..training.arguments import Arguments
 from ..training.feed import Arrays
 from ..training.hooks import Callbacks, Hooks, Keeper
+from ..training.kept import Kept
 from ..training.loop import Training, run
 from ..training.measures import Measures
 from ..training.quick import Look
@@ -22,6 +25,7 @@ from ..training.start import Start, has_grown
 from ..training.stretch import Room, Stretch
 from .quick import A_STEP, estimate, outcome
 from .shared import Shared
+from .under_way import State, UnderWay
 
 PENALTIES = ("l1", "clip_value", "clip_norm")
 PIECE = 2e8     # floating-point operations between two looks whether to stop
@@ -47,7 +51,15 @@ class Job(Start):
     start : (n_parameters,), or None
         theta before the training, where it is kept.
     warnings : tuple of str
+    every : float or None
+        Seconds between two copies of the state of the training; None: there are none.
+    state : (arrays, fields) or None
+        The last copy.
+    kept : Kept or None
+        The training to be resumed.
     """
+
+    keeper: Keeper
 
     def __init__(
         self, i: int, net: Network, shared: Shared, rows: Rows | None, validation_rows: Rows | None,
@@ -65,6 +77,10 @@ class Job(Start):
             progress=False, n_threads=1, checkpoint=None, checkpoint_every=1, resume=None, sync_every=None, **given,
         ))
         self.keeper, self.kept = Keeper(), None
+        self.every: float | None = None
+        self.state: State | None = None
+        self._room = Room()
+        self._look: Look = _no_look
 
     # ------------------------------------------------------------ before any network is trained
 
@@ -124,24 +140,55 @@ class Job(Start):
 
     def train(self, room: Room, look: Look) -> None:
         """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
-        self.rng = self.asked.rng
         self._room, self._look = room, look
         try:
-            self.gather()
-            self.make()
+            self.prepare()
             self.begin()
             self.loop()
             self.look_back()
             self.history = self.training.history
         finally:
-            self._forget()
-            self.__dict__.pop("training", None)
-            self.__dict__.pop("hooks", None)
+            self.leave()
+
+    def prepare(self) -> None:
+        """The stages up to the first step."""
+        self.rng = self.asked.rng if self.kept is None else self.kept.rewound()
+        self.keeper = Keeper() if self.every is None else UnderWay(self.keep, self.every, self.rng, self.kept)
+        self.gather()
+        self.make()
+
+    def leave(self) -> None:
+        """Let go of all that `prepare` has made."""
+        self._forget()
+        self.keeper, self._room, self._look = Keeper(), Room(), _no_look
+        for name in ("training", "hooks"):
+            self.__dict__.pop(name, None)
+
+    def keep(self, state: State) -> None:
+        """The state of the training has been copied."""
+        self.state = state
+
+    def make(self) -> None:
+        super().make()
+        if self.every is not None:
+            self.conditions = checkpoint.conditions(self.training, self.asked, self.batch_size, self.data)
+            self.keeper.conditions = self.conditions
+
+    def resume(self, kept: Kept, state: State) -> None:
+        """Be about to resume from this state; a ValueError if it is of another training."""
+        self.kept, self.state = kept, state
+        try:
+            self.prepare()
+            self.admit()
+        finally:
+            self.leave()
 
     def sources(self) -> tuple[Any, Any, Any]:
         asked, net, rows = self.asked, self.net, self.rows
-        own = asked.mean_weight is not None
-        data = self.shared.data(net, rows, asked.sample_weight, own)
+        if rows is not None and isinstance(asked.optimizer, LBFGS):     # its sums have the order of the examples
+            data, rows = self.shared.part(net, rows, asked.sample_weight), None
+        else:
+            data = self.shared.data(net, rows, asked.sample_weight)
         held = None if self.validation_rows is None else self.shared.validation(net, self.validation_rows)
         return Arrays(data, asked.batch_size, asked.shuffle, None, rows), held, data
 
@@ -149,14 +196,17 @@ class Job(Start):
         asked = self.asked
         measures = Measures(asked.functions, self.source, self.validation)
         training = OneOfMany(trainer, self.source, self.batch_size, measures, asked.callbacks, asked.rng, asked.epochs)
-        training.room, training.look = self._room, self._look
+        training.room, training.look, training.keeper = self._room, self._look, self.keeper
+        training.resumes = self.kept is not None
         return training
 
     def hooks_of(self, show: Any) -> Hooks:
         return Pieces(show, Callbacks(self.asked.callbacks), self.keeper, self)
 
     def admit(self) -> None:
-        """All has been checked."""
+        """All has been checked, but for the state to resume from."""
+        if self.kept is not None:
+            self.kept.check(self.training, self.conditions)
 
     def loop(self) -> None:
         training = self.training
@@ -179,15 +229,20 @@ class OneOfMany(Training):
     """A training that is looked at between its pieces."""
 
     look: Look
+    keeper: Any
+    resumes: bool
+
+    def stretch(self) -> Stretch | None:
+        """One that resumes has no stretch: that would begin with the first epoch."""
+        return None if self.resumes else super().stretch()
 
     def follow(self, stretch: Stretch, last: int) -> None:
-        self._stretch = stretch
-        self.between()
-        super().follow(stretch, last)
+        super().follow(stretch, self.between(stretch, last))
         self.look(None)
 
-    def between(self) -> None:
-        self.look(self._stretch.own)
+    def between(self, stretch: Stretch, last: int) -> int:
+        self.look(stretch.own)
+        return stretch.own.epoch + 1 if isinstance(self.keeper, UnderWay) and self.keeper.due else last
 
     def _take(self, data: Any, order: Any, watched: bool) -> float:
         self.look(None)
@@ -204,3 +259,12 @@ class Pieces(Hooks):
     @property
     def batches(self) -> int | None:
         return 1 if self.watched else self._batches
+
+    @property
+    def are_idle(self) -> bool:
+        """A state that is kept can be copied between two epochs of a stretch."""
+        return not any(self.callbacks.has.values())
+
+
+def _no_look(_: Any) -> None:
+    """Nobody looks."""

@@ -1,8 +1,11 @@
-"""The checkpoint of many trainings: one file with all finished networks, and the start values of the others."""
+"""The checkpoint of many trainings: one file with all finished networks, the start values of the others, and how far
+long trainings have come. Each rank has a file of its own until all are done."""
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Any, Literal, TypeAlias
 
@@ -12,20 +15,28 @@ from .. import optimizers
 from .._types import Arrays, Count, Number, Path
 from ..distributed.describe import describe
 from ..engine import checks
-from ..files import atomic, container, values
+from ..files import atomic, container
 from ..files.container import FormatError
 from ..history import History
 from ..training import states
+from ..training.checkpoint import check_callbacks
+from . import under_way
+from .job import Job
+from .kept import COLUMNS, KIND, Files, Kept, names, of_rank, read
+from .together import Alone
 
 Every: TypeAlias = Count | tuple[Number, Literal["networks", "seconds"]]
 
-KIND = "trainings"
-ARRAYS = ("conditions", "finished", "seeds", "theta32", "theta64", "epochs", "examples", "columns", "values")
-COLUMNS = ("J", "seconds", "val_J", "val_accuracy")
+SECONDS = 60.0      # between two copies of a training under way, where checkpoint_every counts networks
+SLOWEST = 2e9       # floating-point operations a second: the slowest machine
 
 
 class Keeper:
     """No checkpoint."""
+
+    def is_long(self, operations: float) -> bool:
+        """Is a training of so many floating-point operations so long that its state is kept under way?"""
+        return False
 
     def begin(self, jobs: Sequence[Any]) -> None: ...
 
@@ -37,31 +48,70 @@ class Keeper:
 
     def end(self) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class Checkpoint(Keeper):
     """The file of many trainings, written atomically every so many networks or seconds by the calling thread.
 
-    Memory holds the start values of the networks under way, from which they begin anew.
+    Memory holds the start values of the networks under way, and a copy of the state of each whose training is long.
 
     Parameters
     ----------
-    kept : Kept, optional
+    together : Alone
+        The ranks.
+    files : Files, optional
         The trainings to be resumed.
     """
 
-    def __init__(self, run: Any, path: Path, every: float, unit: str, kept: "Kept | None") -> None:
-        self.run, self.path, self.every, self.unit, self.kept = run, path, every, unit, kept
+    def __init__(self, run: Any, path: Path, every: float, unit: str, together: Alone, files: Files | None) -> None:
+        self.run, self.path, self.every, self.unit, self.files = run, path, every, unit, files
+        self.together, self.own = together, of_rank(path, together.rank)
+        self.seconds = every if unit == "seconds" else SECONDS
         self._lock = Lock()     # while it is held, no network begins or ends
         self._ended, self._due, self._written = 0, 0, time.monotonic()
+        self._states: dict[int, Any] = {}       # of the networks under way, as they were last written
+
+    def is_long(self, operations: float) -> bool:
+        return operations > SLOWEST * self.seconds
 
     def begin(self, jobs: Sequence[Any]) -> None:
-        self.jobs = jobs
-        told = [condition(job, given, self.run.form) for job, given in zip(jobs, self.run.settings, strict=True)]
-        self.conditions = np.array(told, np.uint8).reshape(len(jobs), 32)
-        if self.kept is not None:
-            self.kept.check(jobs, self.conditions)
-            self.kept.into(jobs)
-        self.write()
+        together, self.jobs = self.together, jobs
+        told = together.section(lambda: [condition(job, given, self.run.form) for job, given in zip(
+            jobs, self.run.settings, strict=True)])
+        self.conditions = together.broadcast(np.array(told, np.uint8).reshape(len(jobs), 32))
+        together.section(self._watch)
+        together.section(self._resume)
+        self.call = self._call() if self.files is None else self.files.call
+        self.files = None
+        together.section(self.write)
+        for path in names(self.path, together.rank, together.size):
+            if path != self.own:    # all it holds is in the new files
+                with suppress(FileNotFoundError):
+                    os.remove(path)
+
+    def _watch(self) -> None:
+        """Let those whose state can be kept under way keep it."""
+        for job in self.jobs:
+            if isinstance(job, Job):
+                try:
+                    check_callbacks(job.asked.callbacks)
+                except TypeError as error:
+                    raise TypeError(f"network {job.i}, {job.net!r}: {error}") from None
+                job.every = self.seconds / 2
+
+    def _resume(self) -> None:
+        """Put what the files hold into the jobs."""
+        if self.files is not None:
+            self.files.check(self.jobs, self.conditions)
+            self.files.into(self.jobs)
+
+    def _call(self) -> str:
+        """sha256 of all that decides the results: the start values are those of the networks now."""
+        said = hashlib.sha256(self.conditions.tobytes())
+        for job in self.jobs:
+            said.update(job.net.theta.tobytes())
+        return said.hexdigest()
 
     def begun(self, job: Any) -> None:
         with self._lock:
@@ -72,25 +122,49 @@ class Checkpoint(Keeper):
             if job.error is None:
                 job.start = None
                 self._ended += 1
+                if isinstance(job, Job):
+                    job.state = None
 
     def tick(self) -> None:
-        if self._ended > self._due and (self._ended - self._due >= self.every if self.unit == "networks"
-                                        else time.monotonic() - self._written >= self.every):
+        now = time.monotonic()
+        networks, late = self._ended - self._due, now - self._written >= self.seconds
+        if (networks >= self.every if self.unit == "networks" else networks and late) or (late and self._has_moved()):
             self.write()
+
+    def _has_moved(self) -> bool:
+        """Has a network under way another state than the file?"""
+        return any(self._states.get(i) is not state for i, state in states_of(self.jobs).items())
 
     def end(self) -> None:
         """Write the last state."""
-        if self._ended > self._due:
+        if self._ended > self._due or self._has_moved():
             self.write()
+
+    def close(self) -> None:
+        """All ranks have all results: the file of rank 0 keeps them, the others go."""
+        together = self.together
+        if together.size > 1:
+            together.section(lambda: None if together.rank else self.write())
+            if together.rank:
+                with suppress(FileNotFoundError):
+                    os.remove(self.own)
 
     def write(self) -> None:
         with self._lock:
-            self._due = self._ended
+            self._due, self._states = self._ended, states_of(self.jobs)
             arrays, meta = packed(self.jobs)
         seeds = [int(given["seed"]) for given in self.run.settings]
         arrays |= {"conditions": self.conditions, "seeds": np.array(seeds, np.uint64)}
-        container.write(self.path, arrays, meta)
+        if self._states:
+            arrays |= under_way.to_arrays(self._states)
+        container.write(self.own, arrays, {**meta, "call": self.call})
         self._written = time.monotonic()
+
+
+def states_of(jobs: Sequence[Any]) -> dict[int, under_way.State]:
+    """{number: state} of the networks that have begun and are not finished."""
+    return {job.i: job.state for job in jobs if isinstance(job, Job) and job.state is not None
+            and (job.history is None or job.start is not None)}
 
 
 def packed(jobs: Sequence[Any]) -> tuple[Arrays, dict[str, Any]]:
@@ -116,129 +190,61 @@ def packed(jobs: Sequence[Any]) -> tuple[Arrays, dict[str, Any]]:
         "stopped": [[i, each.stopped] for i, each in enumerate(histories) if each.stopped is not None]}
 
 
-class Kept:
-    """The trainings of a file, checked as far as possible without those that resume from it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        arrays, meta = container.read(path)
-        with container.located(path):
-            values.of_kind(meta, KIND)
-            values.fields(meta, ("kind", "version", "metrics", "stopped"), "the file")
-            values.fields(arrays, ARRAYS, "the arrays")
-            self.arrays, self.metrics = arrays, meta["metrics"]
-            self.n = len(arrays["finished"]) if arrays["finished"].ndim else -1
-            self.stopped = self._stopped(meta["stopped"])
-            self._check_form()
-            self.histories = self._histories()
-
-    def _stopped(self, found: Any) -> dict[int, str]:
-        """Why networks were stopped, by their number."""
-        if not isinstance(found, list) or not all(
-            isinstance(each, list) and len(each) == 2 and type(each[0]) is int and 0 <= each[0] < self.n
-            and isinstance(each[1], str) for each in found
-        ):
-            raise FormatError("stopped must be pairs of the number of a network and a reason")
-        return dict(found)
-
-    def _check_form(self) -> None:
-        """Dtypes and shapes of all arrays, and that the numbers are as many as the columns say."""
-        if not isinstance(self.metrics, list) or not all(isinstance(name, str) for name in self.metrics):
-            raise FormatError("metrics must be a list of names")
-        n, a = self.n, self.arrays
-        forms = {
-            "conditions": ("uint8", (n, 32)), "finished": ("bool", (n,)), "seeds": ("uint64", (n,)),
-            "theta32": ("float32", None), "theta64": ("float64", None), "epochs": ("int64", (n,)),
-            "examples": ("int64", (n,)), "columns": ("bool", (n, len(COLUMNS) + len(self.metrics))),
-            "values": ("float64", None),
-        }
-        for name, (dtype, shape) in forms.items():
-            if a[name].dtype.name != dtype or (a[name].shape != shape if shape else a[name].ndim != 1):
-                raise FormatError(f"array {name!r} must be {dtype}, {shape or '1-D'}; it is {a[name].dtype.name}, "
-                                  f"{a[name].shape}")
-        numbers = len(a["values"])
-        if (n and not (0 <= a["epochs"].min() <= a["epochs"].max() <= numbers)) or (a["examples"] < 0).any() or (
-            a["epochs"] * a["columns"].sum(axis=1)
-        ).sum() != numbers or not a["columns"][:, :2].all():
-            raise FormatError("epochs, columns and values do not fit together")
-
-    def _histories(self) -> list[History]:
-        at, found = 0, []
-        for i in range(self.n):
-            own: dict[str, Any] = {"metrics": {}}
-            for j, name in enumerate([*COLUMNS, *self.metrics]):
-                if self.arrays["columns"][i, j]:
-                    end = at + int(self.arrays["epochs"][i])
-                    (own if j < len(COLUMNS) else own["metrics"])[name] = self.arrays["values"][at:end].tolist()
-                    at = end
-            found.append(History(**own, examples=int(self.arrays["examples"][i]), stopped=self.stopped.get(i)))
-        return found
-
-    @property
-    def finished(self) -> int:
-        """The number of finished networks."""
-        return int(self.arrays["finished"].sum())
-
-    def check(self, jobs: Sequence[Any], conditions: Any) -> None:
-        """Raise a ValueError unless these are the trainings of the file."""
-        with states.of_another(self.path, "call of train_many"):
-            states.same("the number of networks", len(jobs), self.n)
-            for job, now, then in zip(jobs, conditions, self.arrays["conditions"], strict=True):
-                if not np.array_equal(now, then):
-                    raise ValueError(f"network {job.i}, {job.net!r}, or a setting of it is not the one it was made "
-                                     "with")
-        for name in ("theta32", "theta64"):
-            dtype = name.replace("theta", "float")
-            n = sum(job.net.n_parameters for job in jobs if job.net.dtype.name == dtype)
-            if len(self.arrays[name]) != n or not np.isfinite(self.arrays[name]).all():
-                raise FormatError(f"{container.shown(self.path)}: array {name!r} must be {n} finite numbers")
-
-    def into(self, jobs: Sequence[Any]) -> None:
-        """Put the kept state into the networks, and the histories of finished ones into their jobs."""
-        at = {"float32": 0, "float64": 0}
-        for i, job in enumerate(jobs):
-            name, n = job.net.dtype.name, job.net.n_parameters
-            job.net.theta[:] = self.arrays[name.replace("float", "theta")][at[name] : at[name] + n]
-            at[name] += n
-            if self.arrays["finished"][i]:
-                job.history = self.histories[i]
-
-
-def keeper(run: Any, path: Path | None, every: Every, resumes: bool | None) -> Keeper:
-    """The checkpoint of a run, or none."""
+def keeper(run: Any, path: Path | None, every: Every, resumes: bool | None, together: Alone | None = None) -> Keeper:
+    """The checkpoint of a run, or none; the ranks make this call together."""
     number, unit = _checked_every(every)
     if path is None:
         if resumes:
             raise ValueError("resume=True needs the file to resume from; got checkpoint=None")
         return Keeper()
-    path = atomic.absolute(path)
+    together = Alone() if together is None else together
+    place = together.section(lambda: _checked(run, path))
+    raw = together.everyone(lambda: _found(place, resumes, together))
+    files = together.section(lambda: _resumed([Kept(*each) for own in raw for each in own], resumes))
+    if files is not None and files.n == len(run.settings):
+        for each, seed, fresh in zip(run.settings, files.seeds, run.fresh, strict=True):
+            if fresh:
+                each["seed"] = int(seed)
+    return Checkpoint(run, place, number, unit, together, files)
+
+
+def _checked(run: Any, path: Path) -> Path:
+    """The absolute path; all seeds are whole numbers."""
     for i, each in enumerate(run.settings):
         try:
             each["seed"] = checks.count(each["seed"], "seed", low=0, most=2**64 - 1)
         except (TypeError, ValueError):
             raise ValueError(f"seed of network {i} must be a whole number below 2^64, or None, with checkpoint; got "
                              f"{each['seed']!r:.100}") from None
-    kept = None
-    if resumes is not False:
-        try:
-            kept = Kept(path)
-        except FileNotFoundError:
-            pass
-        except FormatError as error:
-            if resumes:
-                raise
-            raise ValueError(f"checkpoint: the file exists and holds no call of train_many: {error}; resume=False "
-                             "overwrites it") from None
-    if kept is not None and resumes is None:
-        if kept.finished:
-            raise ValueError(f"checkpoint: {container.shown(path)} holds {kept.finished} finished networks; "
-                             "resume=True resumes it, resume=False overwrites it")
-        kept = None
-    if kept is not None and kept.n == len(run.settings):
-        for each, seed, fresh in zip(run.settings, kept.arrays["seeds"], run.fresh, strict=True):
-            if fresh:
-                each["seed"] = int(seed)
-    return Checkpoint(run, path, number, unit, kept)
+    return atomic.absolute(path)
+
+
+def _found(path: Path, resumes: bool | None, together: Alone) -> list[Any]:
+    """(path, arrays, fields) of the files that this rank reads."""
+    if resumes is False:
+        return []
+    try:
+        found = [read(name) for name in names(path, together.rank, together.size)]
+    except FormatError as error:
+        if resumes:
+            raise
+        raise ValueError(f"checkpoint: the file exists and holds no call of train_many: {error}; resume=False "
+                         "overwrites it") from None
+    return [each for each in found if each is not None]
+
+
+def _resumed(files: Sequence[Kept], resumes: bool | None) -> Files | None:
+    """The files to resume from, or None; a ValueError if that is to be said."""
+    if not files:
+        return None
+    if resumes:
+        return Files(files)
+    for each in files:
+        if each.finished or each.under_way:
+            raise ValueError(f"checkpoint: {container.shown(each.path)} holds {each.finished} finished networks"
+                             f"{' and some under way' if each.under_way else ''}; resume=True resumes it, resume=False "
+                             "overwrites it")
+    return None
 
 
 def _checked_every(every: Any) -> tuple[float, str]:

@@ -1,43 +1,49 @@
 """Many networks on several ranks: each trains a share of them, and all get all results."""
 
-import io
 import pickle
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from .._types import Comm, Count, Floats
+from .._types import Comm, Count, Floats, Path
 from ..distributed.group import Group, RankError, as_group
 from ..history import History
 from ..network import Network
-from .keeper import Keeper
+from .keeper import Every, keeper
+from .together import Ranks
 
 
 def on_ranks(
     comm: Comm | Group, make: Any, nets: list[Network], X: ArrayLike, Y: ArrayLike, given: dict[str, Any], keeps: bool,
-    n_threads: Count | None, progress: bool,
+    n_threads: Count | None, progress: bool, checkpoint: Path | None, every: Every, resume: bool | None,
 ) -> list[History]:
     """`train_many` on every rank. make: the class `Run`."""
     group = as_group(comm)
+    together = Ranks(group)
     with group.guard():
         shows = progress and group.rank == 0
         run = group.section(lambda: make(nets, X, Y, given, keeps, group.threads(n_threads), shows))
         group.agree("train_many", {
             "nets": [each.settings() for each in nets], "X": np.asarray(X), "Y": np.asarray(Y),
             **{name: value for name, value in given.items() if name != "callbacks"}, "on_error": keeps,
+            "checkpoint": checkpoint is None, "checkpoint_every": every, "resume": resume,
         })
         seeds, = group.first_of([None if isinstance(each["seed"], np.random.Generator) else each["seed"]
                                  for each in run.settings])
         for each, seed, fresh in zip(run.settings, seeds, run.fresh, strict=True):
             if fresh:
                 each["seed"] = seed
-        group.section(run.check)
+        file = keeper(run, checkpoint, every, resume, together)
+        group.section(lambda: run.check(file))
         _start_alike(group, nets)
-        shares = shared_out([job.operations for job in run.jobs], group.size)
-        mine = [run.jobs[i] for i in shares[group.rank]]
-        group.section(lambda: run.train(mine, Keeper()))
-        _share_results(group, run.jobs, mine)
+        file.begin(run.jobs)
+        waiting = [job for job in run.jobs if job.history is None]
+        shares = shared_out([job.operations for job in waiting], group.size)
+        mine = [waiting[i] for i in shares[group.rank]]
+        group.section(lambda: run.train(mine, file, len(mine)))
+        _share_results(together, run.jobs, mine)
+        file.close()
         group.section(run.warn)
         return run.histories()
 
@@ -63,21 +69,21 @@ def shared_out(costs: list[float], n: int) -> list[list[int]]:
     return shares
 
 
-def _share_results(group: Group, jobs: list[Any], mine: list[Any]) -> None:
+def _share_results(together: Ranks, jobs: list[Any], mine: list[Any]) -> None:
     """Give all ranks the parameters, histories, warnings and errors of all networks."""
-    def packed() -> NDArray[np.uint8]:
-        told = [(job.i, job.history, None if job.error is None else _told(job.error), job.warnings, job.net.theta)
-                for job in mine]
-        return np.frombuffer(pickle.dumps(told), np.uint8).copy()
-
-    own, stream = {job.i for job in mine}, io.BytesIO(group.concatenate(packed).tobytes())
-    for _ in range(group.size):
-        for i, history, error, warnings, theta in pickle.load(stream):
+    own = {job.i for job in mine}
+    for share in together.everyone(lambda: [
+        (job.i, job.history, None if job.error is None else _told(job.error), job.warnings, job.net.theta)
+        for job in mine
+    ]):
+        for i, history, error, warnings, theta in share:
             if i not in own:
                 _put(jobs[i], history, error, warnings, theta)
 
 
 def _put(job: Any, history: History | None, error: Exception | None, warnings: list[str], theta: Floats) -> None:
+    if error is not None:
+        job.start = job.net.theta.copy()    # a checkpoint begins it anew
     job.history, job.error, job.warnings = history, error, warnings
     job.net.theta[:] = theta
 

@@ -51,14 +51,14 @@ class Shared:
             data = self._whole[key] = Data(plan, net.dtype, X, self._Y)
         return data
 
-    def data(self, net: Network, rows: Rows | None, sample_weight: Any, own: bool) -> Data:
-        """The examples of a network, of which it takes the rows (None: all). `own`: the data holds weights, or is
-        given them, and no other network may see it."""
+    def data(self, net: Network, rows: Rows | None, sample_weight: Any) -> Data:
+        """The examples of a network, of which it takes the rows (None: all). Weights are the network's own, the arrays
+        are those of all."""
         whole = self.whole(net)
-        if sample_weight is None and not own:
-            return whole
         data = Data.of(net.plan, whole.X, whole.dense, whole.labels, None)
-        if sample_weight is not None:
+        if sample_weight is None:
+            data.classes = whole.classes    # once for all
+        else:
             self._weigh(data, net, rows, checks.array(sample_weight, "sample_weight"))
         return data
 

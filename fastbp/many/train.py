@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +16,9 @@ from ..keywords import explained
 from ..network import Network
 from . import spread
 from .job import Job
-from .keeper import Every, keeper
+from .keeper import Every, Keeper, keeper
 from .progress import shown
-from .quick import Memo, Quick, quick
+from .quick import Memo, Quick, estimate, quick
 from .ranks import on_ranks
 from .shared import Shared, checked_rows
 from .workers import Workers
@@ -66,12 +67,16 @@ def train_many(
         Show how many networks are done.
     checkpoint : str, bytes or os.PathLike, optional
         The finished networks and their histories are written atomically to this file every `checkpoint_every`, at the
-        end and after an exception. Seeds must be whole numbers or None.
+        end and after an exception; of a network whose training takes longer than that also its present state. Seeds
+        must be whole numbers or None. With `comm` rank r > 0 writes to the same name with ".rank<r>", which goes when
+        all are done.
     checkpoint_every : int, or (number, "networks" or "seconds")
+        A number of networks counts as 60 seconds for the states of those under way.
     resume : bool, optional
         True resumes from `checkpoint` if the file is there: finished networks become those of the file, all others are
-        trained from the start values in the file. The bits are those of a call that was never stopped. False
-        overwrites the file. None begins, unless the file has a finished network: then it is a ValueError.
+        trained from the states or start values in the file. The bits are those of a call that was never stopped, on
+        any number of ranks that see the files. False overwrites the file. None begins, unless the file has a network
+        that is finished or under way: then it is a ValueError.
     comm : communicator, or fastbp.distributed.Group, optional
         Each rank calls `train_many` with the same arguments and trains a share of the networks. All ranks get all
         results. Start values and fresh seeds are those of rank 0.
@@ -122,9 +127,8 @@ def train_many(
         "free": free, "learning_rate_factors": learning_rate_factors, "input_scale": input_scale,
     }
     if comm is not None:
-        if checkpoint is not None or resume is not None:
-            raise ValueError("checkpoint and comm exclude each other in train_many; give one of them")
-        return on_ranks(comm, Run, _networks(nets), X, Y, given, on_error == "keep", n_threads, flags[0])
+        return on_ranks(comm, Run, _networks(nets), X, Y, given, on_error == "keep", n_threads, flags[0], checkpoint,
+                        checkpoint_every, flags[1])
     run = Run(_networks(nets), X, Y, given, on_error == "keep", n_threads, flags[0])
     return run.complete(keeper(run, checkpoint, checkpoint_every, flags[1]))
 
@@ -167,14 +171,15 @@ class Run:
         self.form = self._shared.form
         self.jobs: list[Job | Quick] = []
 
-    def check(self) -> None:
+    def check(self, keeper: Keeper) -> None:
         """Make the jobs and check all their arguments."""
         _generators_apart([each["seed"] for each in self.settings])
         rows, memo = Known(lambda value, name: checked_rows(value, self._shared.m, name)), Memo(self._shared)
         for i, (net, given) in enumerate(zip(self.nets, self.settings, strict=True)):
             try:
                 taken, held = rows.of(given["rows"], "rows"), rows.of(given["validation_rows"], "validation_rows")
-                fast = quick(i, net, memo, taken, held, given)
+                m = self._shared.m if taken is None else len(taken)
+                fast = None if _is_long(keeper, net, m, given) else quick(i, net, memo, taken, held, given)
                 self.jobs.append(fast or Job(i, net, self._shared, taken, held, given).checked())
             except Exception as error:
                 raise named(error, i, net) from error.__cause__
@@ -188,21 +193,30 @@ class Run:
         for job in full:
             job.own(several)
 
-    def complete(self, keeper: Any) -> list[History]:
+    def complete(self, keeper: Keeper) -> list[History]:
         """Check all, resume, train what is to be trained, and return all histories."""
-        self.check()
+        self.check(keeper)
         keeper.begin(self.jobs)
         waiting = [job for job in self.jobs if job.history is None]
-        try:
-            self.train(waiting, keeper)
-        finally:
-            keeper.end()
+        self.train(waiting, keeper, len(self.jobs))
         self.warn()
         return self.histories()
 
-    def train(self, jobs: list[Job | Quick], keeper: Any) -> None:
-        """Train these networks; raise the first error unless errors are kept."""
-        with shown(len(self.jobs), len(self.jobs) - len(jobs), self.progress) as report:
+    def train(self, jobs: list[Job | Quick], keeper: Keeper, total: int) -> None:
+        """Train these networks, of so many in all; raise the first error unless errors are kept. The checkpoint has the
+        last state then."""
+        try:
+            self._train(jobs, keeper, total)
+        finally:
+            keeper.end()
+        for job in jobs:
+            if job.error is not None:
+                named(job.error, job.i, job.net)
+                if not self.keeps:
+                    raise job.error
+
+    def _train(self, jobs: list[Job | Quick], keeper: Keeper, total: int) -> None:
+        with shown(total, total - len(jobs), self.progress) as report:
             def ended(job: Job | Quick) -> None:
                 keeper.ended(job)
                 report.ended(job)
@@ -212,11 +226,6 @@ class Run:
                 report.tick()
 
             Workers(jobs, self.n_threads, self.keeps, keeper.begun, ended, tick).run()
-        for job in jobs:
-            if job.error is not None:
-                named(job.error, job.i, job.net)
-                if not self.keeps:
-                    raise job.error
 
     def warn(self) -> None:
         """The warnings of all trainings."""
@@ -227,6 +236,14 @@ class Run:
     def histories(self) -> list[History]:
         """One for each network."""
         return [job.outcome() for job in self.jobs]
+
+
+def _is_long(keeper: Keeper, net: Network, m: int, given: dict[str, Any]) -> bool:
+    """Is the state of this training kept under way? Then it has the stages of `train`."""
+    epochs, size = given["epochs"], given["batch_size"]
+    if not isinstance(epochs, Integral) or not isinstance(size, Integral) or size < 1:
+        return False    # not for `quick`
+    return keeper.is_long(estimate(net, m, min(int(size), m), int(epochs)))
 
 
 class Known:
@@ -243,14 +260,16 @@ class Known:
 
 
 def _generators_apart(seeds: list[Any]) -> None:
-    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first."""
+    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first. Another
+    Generator with the same bits is the same."""
     seen: dict[int, int] = {}
     for i, seed in enumerate(seeds):
-        if isinstance(seed, (np.random.Generator, np.random.BitGenerator)):
-            if id(seed) in seen:
-                raise ValueError(f"seed is one numpy Generator for networks {seen[id(seed)]} and {i}; give whole "
+        bits = getattr(seed, "_bit_generator" if isinstance(seed, np.random.RandomState) else "bit_generator", seed)
+        if isinstance(bits, np.random.BitGenerator):
+            if id(bits) in seen:
+                raise ValueError(f"seed is one numpy Generator for networks {seen[id(bits)]} and {i}; give whole "
                                  "numbers, or a list of generators")
-            seen[id(seed)] = i
+            seen[id(bits)] = i
 
 
 def named(error: Exception, i: int, net: Network) -> Exception:

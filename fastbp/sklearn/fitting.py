@@ -255,14 +255,13 @@ def _batch_size(batch_size, m):
 def _epochs(course, report):
     e, model, m = course.estimator, course.model, course.m
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
+    before = memoryview(optimizer.before)
     while e.n_iter_ < course.epochs:
-        if e.shuffle:       # as sklearn.utils.shuffle does it
-            places = np.arange(m)
-            e._random_state.shuffle(places)
-            course.order = course.order[places]
+        if e.shuffle:       # the order of sklearn.utils.shuffle, which draws the places and takes what is there
+            e._random_state.shuffle(course.order)
         if not model.is_writable():     # a callback has frozen an array
             raise ValueError(messages.READ_ONLY)
-        optimizer.before[:] = theta
+        before[:] = memoryview(theta)       # NumPy would let go of the GIL, and fits in other threads wait for it
         loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
         if diverged:

@@ -56,14 +56,18 @@ class Checkpoint(Keeper):
 
     def begin(self, training: Training) -> None:
         """Resume, or write the first checkpoint: errors of keeping and writing come before the first step."""
-        if self.kept is not None:
-            self._generator, self.conditions = self.kept.generator, self.kept.conditions
-            self._key, self._written = self.kept.key, time.monotonic()      # into() may stop the kept history
-            self.kept.into(training)
+        self.resume(training)
         self.before_epoch(training)
         if self.kept is None:
             self._take(training)
             self._write(training)
+
+    def resume(self, training: Training) -> None:
+        """Put the kept state into the training, if there is one."""
+        if self.kept is not None:
+            self._generator, self.conditions = self.kept.generator, self.kept.conditions
+            self._key, self._written = self.kept.key, time.monotonic()      # into() may stop the kept history
+            self.kept.into(training)
 
     def before_epoch(self, training: Training) -> None:
         """Keep the generator that the order of the epoch will be drawn from."""
@@ -222,14 +226,19 @@ def _plain(position: Position) -> dict[str, Any]:
             "seconds": float(position.seconds)}
 
 
-def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:
-    """What a resumed training must have in common with the kept one, as JSON; data: None for chunks."""
-    trainer, feed, validation = training.trainer, training.feed, training.validation
-    for each in keeping(training.callbacks):
+def check_callbacks(callbacks: list[Any]) -> None:
+    """Raise a TypeError if one of these callbacks has a state, and nothing to resume from it."""
+    for each in keeping(callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
             raise TypeError(f"{type(each).__name__} has state(), which checkpoints keep, and so must have "
                             "load_state(state) to resume from it")
+
+
+def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:
+    """What a resumed training must have in common with the kept one, as JSON; data: None for chunks."""
+    trainer, feed, validation = training.trainer, training.feed, training.validation
+    check_callbacks(training.callbacks)
     return {
         "optimizer": states.of_optimizer(training.optimizer),
         "examples": feed.m, "labels": data and data.labels is not None, "weights": data and data.w is not None,

@@ -250,9 +250,10 @@ class Training:
         return True
 
     def follow(self, stretch: Stretch, last: int) -> None:
-        """Take the steps up to the end of epoch `last`, and write its epochs into the history."""
+        """Take the steps up to the end of epoch `last`, or of the one that `between` names, and write the epochs into
+        the history."""
         while not stretch.advance(last):
-            self.between()
+            last = self.between(stretch, last)
         history = self.history
         history.examples = self.feed.m
         J = stretch.into(history)
@@ -260,8 +261,9 @@ class Training:
             raise diverged(J, history)
         self.J = J
 
-    def between(self) -> None:
-        """Called between two compiled calls of a stretch, about every 20 ms."""
+    def between(self, stretch: Stretch, last: int) -> int:
+        """The epoch to stop after, at most `last`; asked between two compiled calls of a stretch, about every 20 ms."""
+        return last
 
     def close(self) -> None:
         """End the training; if it was paused, the history says why."""
