@@ -1,5 +1,6 @@
 """TabularClassifier and TabularRegressor: any table, any target; the same bits however they are fitted and asked."""
 
+import contextlib
 import functools
 import pickle
 import re
@@ -19,6 +20,7 @@ from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit, cross_va
 from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
 
 from fastbp.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+from fastbp.tabular import choice as tabular_choice  # noqa: E402
 from fastbp.tabular import training as tabular_training  # noqa: E402
 
 ESTIMATORS = [TabularClassifier, TabularRegressor]
@@ -407,18 +409,22 @@ def test_an_exception_on_the_way_ends_all_networks(n_threads, monkeypatch):
     X, z = table(100)
     calls, error = [], KeyboardInterrupt()
 
-    def measure(self, h, rows):
-        calls.append(threading.get_ident())
-        if len(calls) == 3:
-            raise error
-        return 0.0
+    @contextlib.contextmanager
+    def bar(shown, epochs):
+        def report(n):
+            calls.append(threading.get_ident())
+            if len(calls) == 3:
+                raise error
 
-    monkeypatch.setattr(tabular_training.Task, "error", measure)
+        yield report
+
+    monkeypatch.setattr(tabular_choice.progress, "bar", bar)
     monkeypatch.setattr(tabular_training.threads, "cores", lambda: 2)
+    threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         TabularRegressor(8, epochs=1000, random_state=0, n_threads=n_threads).fit(X, z)
     assert len(calls) < 100
-    assert not [t for t in threading.enumerate() if t.name.startswith("fastbp.tabular")]
+    assert threading.active_count() <= threads
 
 
 def test_a_training_that_diverges_is_told(monkeypatch):
