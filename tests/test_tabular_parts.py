@@ -8,6 +8,7 @@ import pytest
 sklearn = pytest.importorskip("sklearn", minversion="1.7")
 
 from fastbp.tabular import calibration, folds, intervals  # noqa: E402
+from fastbp.tabular.training import Recipe  # noqa: E402
 
 # ---------------------------------------------------------------- folds
 
@@ -112,3 +113,10 @@ def test_intervals_cover_what_they_promise():
     y = np.abs(np.random.default_rng(0).normal(size=(4000, 41)))
     covered = [intervals.half_width(np.sort(row[:-1]), 0.8) >= row[-1] for row in y]
     assert 0.785 < np.mean(covered) < 0.825     # 33 of 41
+
+
+# ---------------------------------------------------------------- epochs
+
+
+def test_epochs_fall_so_that_the_steps_stay_until_they_are_half_as_many():
+    assert [Recipe().epochs(m) for m in (1, 5000, 7500, 10_000, 10**6)] == [60, 60, 40, 30, 30]

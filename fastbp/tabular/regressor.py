@@ -31,7 +31,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     n_estimators : int, default=8
         Networks. Each takes the same time; 4 have nearly the accuracy of 8.
     epochs : int, default=None
-        Epochs of each network; None: 60, or 30 above 10,000 rows.
+        Epochs of each network; None: 60, falling to 30 between 5000 and 10,000 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, the start values, the order of the rows and dropout.
     n_threads : int, default=None

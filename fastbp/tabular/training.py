@@ -46,8 +46,8 @@ class Recipe:
     """Of the labels in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
 
     def epochs(self, m: int) -> int:
-        """Epochs for m training rows."""
-        return 60 if m <= 10_000 else 30
+        """Epochs for m training rows: 60, as many steps as 5000 rows have, at least 30."""
+        return max(30, min(60, round(60 * 5000 / m)))
 
     def rate(self, steps: int) -> Callable[[int], float]:
         """learning_rate min(1, (t + 1) / (warmup T)) (1 + cos(pi t / T)) / 2,  T = steps."""
