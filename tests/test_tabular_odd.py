@@ -129,3 +129,28 @@ def test_several_targets_of_a_classifier_are_those_of_several_classifiers():
     assert model.predict(X).shape == (60, 2)
     alone = TabularClassifier(2, epochs=3, random_state=0).fit(X, Y[:, 1])
     assert np.array_equal(model.predict_proba(X)[1], alone.predict_proba(X))
+
+
+@pytest.mark.parametrize(("y", "error", "message"), [
+    (["a", "b", "c"], ValueError, "y must hold numbers; could not convert string to float: .*'a'.*TabularClassifier"),
+    (pd.to_datetime(["2020-01-01", None, "2021-01-01"]), TypeError, "y holds dates"),
+    (pd.Series(pd.to_datetime(["2020-01-01", "2021-01-01", "2021-02-01"], utc=True)), TypeError, "y holds dates"),
+    (pd.to_timedelta([1, 2, 3], "D"), TypeError, "y holds dates or durations"),
+    (np.array(["2020-01-01"] * 3, "M8[D]").astype(object), TypeError, "y holds dates"),
+    ([1.0, np.nan, 2.0], ValueError, "Input y contains NaN"), ([1.0, np.inf, 2.0], ValueError, "Input y contains inf"),
+])
+def test_targets_that_are_no_numbers_are_refused(y, error, message):
+    with pytest.raises(error, match=message):
+        TabularRegressor().fit([[1], [2], [3]], y)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+@pytest.mark.parametrize(("groups", "error", "message"), [
+    (["a", None, "b"], ValueError, r"groups\[1\] is missing"),
+    ([1.0, 1.0, np.nan], ValueError, r"groups\[2\] is missing"),
+    (["a", 1, "b"], TypeError, "groups must be all numbers or all strings"),
+    (np.ones((3, 2)), ValueError, r"groups must be 1-D, .*\(3, 2\)"),
+])
+def test_bad_groups_are_refused(cls, groups, error, message):
+    with pytest.raises(error, match=message):
+        cls().fit([[1], [2], [3]], [0, 1, 0], groups=np.array(groups, object) if type(groups) is list else groups)

@@ -1,5 +1,6 @@
 """TabularRegressor."""
 
+import datetime
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
 LARGEST = 1e150     # of a target, whose square is finite
+DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):
@@ -114,7 +116,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return self._fit(X, y, sample_weight, groups, cv)
 
     def _targets(self, y: Any) -> NDArray[Any]:
-        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+        y = _numbers(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         self._is_flat = y.ndim == 1
@@ -236,3 +238,17 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _numbers(y: Any) -> NDArray[Any]:
+    """The targets as float64; dates and text are errors that say so."""
+    a = np.asarray(y)
+    dates = a.dtype.kind in "mM" or (a.dtype.kind == "O" and any(isinstance(v, DATES) for v in a.ravel().tolist()))
+    if dates:
+        raise TypeError("y holds dates or durations; accepted are numbers, such as days since some date")
+    try:
+        return np.asarray(check_array(y, dtype=np.float64, ensure_2d=False, input_name="y"))
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        raise ValueError(f"y must hold numbers; {error}. TabularClassifier learns labels") from None
