@@ -1,5 +1,5 @@
 """The epochs of one training, one after the other, with no Python between them: the order of the examples, the steps,
-J, whether J and theta are finite, cost and accuracy of the examples held out.
+J, whether J and theta are finite, cost and accuracy of the examples held out, theta of the best epoch on them.
 
 It gives the bits of training/loop.py, where nothing in Python is asked for between two epochs.
 """
@@ -18,7 +18,7 @@ from _checked cimport (
     LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, own_plan, own_room, room, some,
     take_work, values,
 )
-from _few cimport costs, few_t, outputs
+from _held_out cimport evaluate, held_out_t, keep_best
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, rows_t, seconds,
 )
@@ -37,18 +37,6 @@ bind_kernels()
 lend_ready()
 
 
-cdef struct held_out_t:
-    few_t few
-    const examples_t *data
-    Py_ssize_t m
-    void *h                     # (m, K)
-    const int64_t *answers      # (m,) classes, or (m, K) yes or no; NULL: no accuracy
-    bint binary
-    double middle               # of no and yes
-    double *J
-    double *right
-
-
 cdef struct stretch_t:
     Py_ssize_t epoch            # finished
     Py_ssize_t last             # of this call
@@ -65,7 +53,7 @@ cdef struct stretch_t:
     Py_ssize_t n_rates
     int64_t first_rate          # the step of rates[0]
     void *before                # theta before the present epoch
-    const held_out_t *held      # NULL: nothing is held out
+    held_out_t *held            # NULL: nothing is held out
 
 
 cdef inline bint next_order(stretch_t *c, Py_ssize_t m) noexcept nogil:
@@ -92,39 +80,6 @@ cdef inline bint is_finite(const floating *theta, Py_ssize_t n) noexcept nogil:
     return fastbp_first_nonfinite(&rows, 1, n, LARGEST) < 0
 
 
-cdef inline bint is_right(
-    const floating *h, Py_ssize_t K, const int64_t *answer, bint binary, floating middle
-) noexcept nogil:
-    """Has the output h (K,) the right class? The first largest output, or NaN, names it; or each says yes or no."""
-    cdef Py_ssize_t k, best = 0
-    if binary:
-        for k in range(K):
-            if (h[k] >= middle) != answer[k]:
-                return False
-        return True
-    for k in range(1, K):
-        if h[best] != h[best]:
-            break
-        if h[k] > h[best] or h[k] != h[k]:
-            best = k
-    return best == answer[0]
-
-
-cdef inline void evaluate(const floating *theta, const held_out_t *held, Py_ssize_t epoch) noexcept nogil:
-    """The cost and the accuracy of what is held out."""
-    cdef few_t few = held.few
-    cdef floating *h = <floating *>held.h
-    cdef Py_ssize_t i, K = few.p.s[few.p.L - 1], right = 0
-    held.J[epoch] = costs(&few, theta, held.data, held.m, <floating *>NULL) / held.m
-    if held.answers == NULL:
-        return
-    outputs(&few, theta, held.data, held.m, h)
-    for i in range(held.m):
-        right += is_right(<const floating *>h + i * K, K, held.answers + (i * K if held.binary else i), held.binary,
-                          <floating>held.middle)
-    held.right[epoch] = <double>right / held.m
-
-
 cdef void run_epochs(floating *theta, core_t *core, epoch_t *e, rule_t *rule, stretch_t *c) noexcept nogil:
     cdef Py_ssize_t size = core.p.n * <Py_ssize_t>sizeof(floating)
     cdef double J, now = seconds()
@@ -149,6 +104,8 @@ cdef void run_epochs(floating *theta, core_t *core, epoch_t *e, rule_t *rule, st
         c.J[c.epoch], c.seconds[c.epoch] = J, c.spent
         if c.held != NULL:
             evaluate(<const floating *>theta, c.held, c.epoch)
+            if c.held.best != NULL:
+                keep_best(<const floating *>theta, c.held, c.epoch)
             now = seconds()
         c.epoch, c.begun = c.epoch + 1, False
         if e.team.wanted or now > c.end:
@@ -165,6 +122,7 @@ cdef class Stretch:
     cdef held_out_t held
     cdef object kept            # owns the memory of J and seconds
     cdef tuple watched          # what is held out, as `watch` was given it
+    cdef object best            # theta of the best epoch, as `keep` was given it
     cdef bint running
     cdef readonly Py_ssize_t epochs
 
@@ -177,6 +135,7 @@ cdef class Stretch:
         self.own.J, self.own.seconds = <double *>J, <double *>J + epochs
         self.held.J, self.held.right = self.own.seconds + epochs, self.own.seconds + 2 * epochs
         self.own.epoch, self.own.begun, self.own.diverged = 0, False, False
+        self.held.best_epoch, self.held.by_accuracy = 0, False
         self.e.m, self.e.batch_size, self.e.last = m, batch_size, m // batch_size + (m % batch_size > 0)
         self.e.each, self.e.member, self.e.team = NULL, 0, &self.alone
         team_begin(&self.alone, 1)
@@ -216,22 +175,42 @@ cdef class Stretch:
         cdef Py_ssize_t i
         return [self.held.right[i] for i in range(max(first, 0), self.own.epoch)]
 
-    def watch(self, plan, examples, Py_ssize_t m, work, Py_ssize_t B, panels, h, answers, bint binary, double middle):
+    @property
+    def best_epoch(self):
+        """The number, from 1, of the epoch whose theta is kept; 0 for none."""
+        return self.held.best_epoch
+
+    def keep(self, best, bint by_accuracy):
+        """Keep theta of the best epoch in best (n,): the least mean cost of what is held out or, if by_accuracy, the
+        highest accuracy; the latest of several. With by_accuracy held_J is NaN, which saves time."""
+        if self.watched is None or (by_accuracy and self.watched[5] is None):
+            raise ValueError("nothing is held out, or it has no answers")
+        if self.own.epoch:
+            raise ValueError(f"{self.own.epoch} epochs are done")
+        self.best, self.held.by_accuracy = best, by_accuracy
+
+    def watch(
+        self, plan, examples, Py_ssize_t m, work, Py_ssize_t B, panels, h, answers, bint binary, double middle, w=None,
+    ):
         """Evaluate these m examples after each epoch, block by block of B. plan is that of the network, without masks.
         work and panels may be those of the steps. h (m, K) or more: room for outputs. answers: the classes (m,) int64;
-        if binary 0 or 1 (m K,), yes where an output is at least `middle`; None for no accuracy."""
+        if binary 0 or 1 (m K,), yes where an output is at least `middle`; None for no accuracy. w (m,): weights of the
+        answers, those of the examples."""
         if type(examples) is not Examples:
             raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
         if m < 1:
             raise ValueError(f"m must be at least 1; got {m}")
-        self.watched = plan, examples, work, panels, h, answers
+        cdef double weight = m if w is None else float(w.sum())
+        if not 0 < weight <= LARGEST:
+            raise ValueError(f"w must have a positive finite sum; got {weight}")
+        self.watched, self.best, self.held.weight = (plan, examples, work, panels, h, answers, w), None, weight
         self.held.m, self.held.few.B, self.held.binary, self.held.middle = m, B, binary, middle
 
     cdef object look(self, core_t *core, char format, Py_ssize_t n):
         """self.held := what is held out, as it is now; returns the owner of its plan."""
         cdef held_out_t *held = &self.held
         cdef sources_t *sources
-        plan, examples, work, into, h, answers = self.watched
+        plan, examples, work, into, h, answers, w = self.watched
         sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
         own = own_plan(plan, &held.few.p)
         if held.few.p.n != n or held.few.p.drop != NULL:
@@ -243,12 +222,16 @@ cdef class Stretch:
         ready(sources, 0, held.m)
         fit(sources, &held.few.p, True, format)
         check_labels(sources, held.m, K)
-        held.data, held.answers, held.h = &sources.data, NULL, NULL
+        held.data, held.answers, held.h, held.w, held.best = &sources.data, NULL, NULL, NULL, NULL
         team_begin(&held.few.alone, 1)
         if answers is not None:
             held.h = room(&core.held, h, "h", format, held.m * K)
             held.answers = <const int64_t *>values(
                 &core.held, answers, "answers", b"q", held.m * (K if held.binary else 1), READ)
+        if w is not None:
+            held.w = <const double *>values(&core.held, w, "w", b"d", held.m, READ)
+        if self.best is not None:
+            held.best = values(&core.held, self.best, "best", format, n, WRITE)
         return own
 
     def want_stop(self):

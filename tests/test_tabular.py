@@ -1,6 +1,6 @@
 """TabularClassifier and TabularRegressor: any table, any target; the same bits however they are fitted and asked."""
 
-import functools
+import contextlib
 import pickle
 import re
 import threading
@@ -17,39 +17,13 @@ from sklearn.exceptions import NotFittedError  # noqa: E402
 from sklearn.metrics import log_loss  # noqa: E402
 from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit, cross_validate  # noqa: E402
 from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+from tables import ESTIMATORS, answer, fitted, table, target  # noqa: E402
 
 from fastbp.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+from fastbp.tabular import choice as tabular_choice  # noqa: E402
 from fastbp.tabular import training as tabular_training  # noqa: E402
 
-ESTIMATORS = [TabularClassifier, TabularRegressor]
 EXPECTED = {"check_sample_weight_equivalence_on_dense_data": "folds and batches are drawn at random"}
-
-
-def table(m=300, seed=0):
-    """A table of every kind of column, and a number that depends on them"""
-    rng = np.random.default_rng(seed)
-    df = pd.DataFrame({
-        "x": rng.normal(size=m), "u": rng.random(m), "town": rng.choice(["a", "b", "c"], m),
-        "flag": rng.random(m) < 0.5, "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, m), "D"),
-    })
-    z = 2 * df["x"] + 3 * (df["town"] == "a") - df["flag"] + np.sin(6 * df["u"]) + 0.1 * rng.normal(size=m)
-    df.loc[::7, "u"] = np.nan
-    return df, z.to_numpy()
-
-
-def target(cls, z):
-    return z if cls is TabularRegressor else np.where(z > 1, "high", "low")
-
-
-@functools.cache
-def fitted(cls, **settings):
-    X, z = table()
-    settings = {"n_estimators": 3, "epochs": 20, "random_state": 0, **settings}
-    return cls(**settings).fit(X, target(cls, z))
-
-
-def answer(estimator, X):
-    return estimator.predict_proba(X) if isinstance(estimator, TabularClassifier) else estimator.predict(X)
 
 
 # ---------------------------------------------------------------- scikit-learn
@@ -280,116 +254,6 @@ def test_groups_are_held_out_together(cls):
         cls().fit(X, y, groups=groups[1:])
 
 
-# ---------------------------------------------------------------- odd tables and targets
-
-
-@pytest.mark.parametrize("cls", ESTIMATORS)
-@pytest.mark.parametrize("m", [1, 2, 3, 20])
-def test_tiny_tables(cls, m):
-    X, z = table(m)
-    y = target(cls, z)
-    model = cls(random_state=0, epochs=3).fit(X, y)
-    assert np.isfinite(answer(model, X)).all()
-    assert model.predict(X).shape == (m,)
-    if m == 1:
-        assert model.predict(X)[0] == y[0]
-
-
-@pytest.mark.parametrize("cls", ESTIMATORS)
-@pytest.mark.parametrize("n_estimators", [1, 2, 8, 17])
-def test_any_number_of_networks(cls, n_estimators):
-    X, z = table(40)
-    model = cls(n_estimators, epochs=1, random_state=0).fit(X, target(cls, z))
-    assert len(model.networks_) == len(model.best_epochs_) == n_estimators
-    assert np.isfinite(model.validation_score_)
-
-
-@pytest.mark.parametrize("cls", ESTIMATORS)
-def test_a_table_that_tells_nothing(cls):
-    X, y = pd.DataFrame({"a": [1] * 12, "b": ["x"] * 12}), target(cls, np.arange(12.0) % 4)
-    model = cls(2, epochs=3, random_state=0).fit(X, y)
-    assert len(np.unique(answer(model, X), axis=0)) == 1
-
-
-def test_a_single_class():
-    X, _ = table(20)
-    clf = TabularClassifier(random_state=0).fit(X, ["only"] * 20)
-    assert clf.predict(X).tolist() == ["only"] * 20
-    assert (clf.predict_proba(X) == 1).all()
-    assert clf.networks_ == []
-    with pytest.raises(ValueError, match="yet now missing:\n- x"):
-        clf.predict(X.drop(columns="x"))
-
-
-@pytest.mark.parametrize("labels", [
-    ["no", "yes"], [3, 7], [False, True], [-1.0, 1.0], [10**12, 10**12 + 1], np.array(["a", "b"], object),
-])
-def test_every_kind_of_label_comes_back(labels):
-    X = np.random.default_rng(0).normal(size=(60, 2))
-    y = np.asarray(labels)[(X[:, 0] > 0).astype(int)]
-    for given in (y, y.tolist(), pd.Series(y), pd.Series(y).astype("category")):
-        clf = TabularClassifier(2, random_state=0).fit(X, given)
-        assert clf.classes_.tolist() == sorted(np.asarray(labels).tolist())
-        assert np.mean(clf.predict(X) == y) > 0.8
-
-
-@pytest.mark.parametrize(("y", "error", "message"), [
-    ([1.5, 2.5, 3.5], ValueError, "Unknown label type"), ([1, 2, np.nan], ValueError, "Input y contains NaN"),
-    (["a", None, "b"], ValueError, "Input y contains NaN"), (["a", 1, "b"], TypeError, "labels that can be sorted"),
-    ([[1, 0], [0, 1], [1, 1]], ValueError, "1d array"), (None, ValueError, "requires y to be passed"),
-])
-def test_bad_labels_are_refused(y, error, message):
-    with pytest.raises(error, match=message):
-        TabularClassifier().fit([[1], [2], [3]], np.array(y, object) if y and "a" in y else y)
-
-
-@pytest.mark.parametrize("scale", [1e-200, 1e-12, 1.0, 1e12, 1e100])
-def test_targets_of_any_size(scale):
-    X, z = table(200)
-    model = TabularRegressor(2, random_state=0, epochs=30).fit(X, scale * (z + 5))
-    plain = TabularRegressor(2, random_state=0, epochs=30).fit(X, z + 5)
-    assert np.allclose(model.predict(X) / scale, plain.predict(X), rtol=1e-3)
-    assert model.validation_score_ == pytest.approx(plain.validation_score_, abs=1e-3)
-    ends = model.predict_interval(X)
-    assert (ends[:, 0] < ends[:, 1]).all()
-    with pytest.raises(ValueError, match=r"y has numbers up to 1e\+200; accepted are up to 1e\+150"):
-        TabularRegressor().fit([[1], [2]], [1e200, 0])
-
-
-def test_predictions_stay_in_the_range_of_the_targets():
-    X, z = table(200)
-    model = fitted(TabularRegressor)
-    wild = X.assign(x=1e6 * X["x"])
-    assert model.predict(wild).min() >= z.min() - 10
-    assert model.predict(wild).max() <= table()[1].max()
-    constant = TabularRegressor(2, epochs=2).fit(X, np.full(200, 7.25))
-    assert (constant.predict(X) == 7.25).all()
-
-
-def test_several_targets():
-    X, z = table(300)
-    Y = np.stack([z, 1e6 * X["x"]], axis=1)
-    model = TabularRegressor(2, random_state=0).fit(X, Y)
-    assert model.predict(X).shape == (300, 2)
-    assert model.score(X, Y) > 0.9
-    assert model.predict_interval(X).shape == (300, 2, 2)
-    assert model.validation_predictions_.shape == (300, 2)
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, -1, 2, np.nan, "a"])
-def test_a_bad_coverage_is_refused(bad):
-    with pytest.raises((ValueError, TypeError), match="coverage"):
-        fitted(TabularRegressor).predict_interval(table()[0], bad)
-
-
-def test_intervals_grow_with_their_coverage_and_are_infinite_beyond_what_the_rows_tell():
-    model, X = fitted(TabularRegressor), table()[0]
-    narrow, wide = model.predict_interval(X, 0.5), model.predict_interval(X, 0.95)
-    assert (wide[:, 0] < narrow[:, 0]).all()
-    assert (wide[:, 1] > narrow[:, 1]).all()
-    assert np.isinf(model.predict_interval(X, 0.9999)).all()
-
-
 # ---------------------------------------------------------------- on the way
 
 
@@ -407,18 +271,22 @@ def test_an_exception_on_the_way_ends_all_networks(n_threads, monkeypatch):
     X, z = table(100)
     calls, error = [], KeyboardInterrupt()
 
-    def measure(self, h, rows):
-        calls.append(threading.get_ident())
-        if len(calls) == 3:
-            raise error
-        return 0.0
+    @contextlib.contextmanager
+    def bar(shown, epochs):
+        def report(n):
+            calls.append(threading.get_ident())
+            if len(calls) == 3:
+                raise error
 
-    monkeypatch.setattr(tabular_training.Task, "error", measure)
+        yield report
+
+    monkeypatch.setattr(tabular_choice.progress, "bar", bar)
     monkeypatch.setattr(tabular_training.threads, "cores", lambda: 2)
+    threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         TabularRegressor(8, epochs=1000, random_state=0, n_threads=n_threads).fit(X, z)
     assert len(calls) < 100
-    assert not [t for t in threading.enumerate() if t.name.startswith("fastbp.tabular")]
+    assert threading.active_count() <= threads
 
 
 def test_a_training_that_diverges_is_told(monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 sklearn = pytest.importorskip("sklearn", minversion="1.7")
 
 from fastbp.tabular import calibration, folds, intervals  # noqa: E402
+from fastbp.tabular.training import Recipe  # noqa: E402
 
 # ---------------------------------------------------------------- folds
 
@@ -94,30 +95,28 @@ def test_log_probabilities_of_far_logits_are_finite():
 # ---------------------------------------------------------------- intervals
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
-def test_intervals_are_those_of_brute_force(coverage):
-    rng = np.random.default_rng(0)
-    predicted = rng.normal(size=(4, 30))
-    residuals = [np.sort(np.abs(rng.normal(size=n))) for n in (10, 12, 9, 11)]
-    low, high = intervals.cv_plus(predicted, residuals, coverage)
-    n = sum(map(len, residuals))
-    for i in range(30):
-        below = np.sort(np.concatenate([predicted[k, i] - r for k, r in enumerate(residuals)]))
-        above = np.sort(np.concatenate([predicted[k, i] + r for k, r in enumerate(residuals)]))
-        rank = math.ceil(coverage * (n + 1))
-        assert high[i] == pytest.approx(above[rank - 1], abs=1e-12)
-        assert low[i] == pytest.approx(below[n - rank], abs=1e-12)      # floor(alpha (n + 1)) from below
+@pytest.mark.parametrize("coverage", [0.001, 0.5, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize("n", [9, 19, 42])
+def test_the_half_width_is_the_least_that_covers_its_part_of_the_rows_and_one_more(n, coverage):
+    residuals = np.sort(np.abs(np.random.default_rng(0).normal(size=n)))
+    enough = [r for r in residuals if np.sum(residuals <= r) >= coverage * (n + 1) - 1e-9]
+    assert intervals.half_width(residuals, coverage) == (enough[0] if enough else np.inf)
 
 
 def test_intervals_beyond_the_rows_are_infinite():
-    low, high = intervals.cv_plus(np.zeros((1, 2)), [np.arange(5.0)], 0.9)
-    assert low.tolist() == [-np.inf] * 2
-    assert high.tolist() == [np.inf] * 2
-    assert intervals.cv_plus(np.zeros((1, 1)), [np.arange(9.0)], 0.9)[1].tolist() == [8.0]      # the 9th of 9
+    assert intervals.half_width(np.arange(5.0), 0.9) == np.inf
+    assert intervals.half_width(np.arange(9.0), 0.9) == 8.0     # the 9th of 9
+    assert intervals.half_width(np.empty(0), 0.5) == np.inf
 
 
 def test_intervals_cover_what_they_promise():
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=(200, 41))
-    covered = [intervals.cv_plus(np.zeros((1, 1)), [np.sort(np.abs(row[:-1]))], 0.8)[1][0] >= abs(row[-1]) for row in y]
-    assert 0.7 < np.mean(covered) < 0.9
+    y = np.abs(np.random.default_rng(0).normal(size=(4000, 41)))
+    covered = [intervals.half_width(np.sort(row[:-1]), 0.8) >= row[-1] for row in y]
+    assert 0.785 < np.mean(covered) < 0.825     # 33 of 41
+
+
+# ---------------------------------------------------------------- epochs
+
+
+def test_epochs_fall_so_that_the_steps_stay_until_they_are_half_as_many():
+    assert [Recipe().epochs(m) for m in (1, 5000, 7500, 10_000, 10**6)] == [60, 60, 40, 30, 30]

@@ -40,12 +40,20 @@ def measured(name, peer, seed):
     return json.loads(lines[-1])
 
 
+def written(path, results):
+    """Replace the file as a whole, so that a run that is cut off leaves what it had."""
+    new = path.with_name(path.name + ".new")
+    new.write_text(json.dumps(results, indent=0))
+    new.replace(path)
+
+
 def main():
     """Measure, print the table, write the files."""
     settings = arguments()
     kept = Path(settings.json) if settings.json else None
     results = json.loads(kept.read_text()) if kept and kept.is_file() else []
-    have = {(r["set"], r["peer"], r["seed"]) for r in results if "failed" not in r}
+    results = [r for r in results if "failed" not in r]     # failures are tried again
+    have = {(r["set"], r["peer"], r["seed"]) for r in results}
     for seed in settings.seeds:
         for name in settings.data:
             for peer in settings.peers:
@@ -54,7 +62,7 @@ def main():
                 results.append(measured(name, peer, seed))
                 print(report.line(results[-1]), file=sys.stderr, flush=True)
                 if kept:
-                    kept.write_text(json.dumps(results, indent=0))
+                    written(kept, results)
     wanted = [r for r in results if r["set"] in settings.data and r["peer"] in settings.peers
               and r["seed"] in settings.seeds]
     print(report.text(wanted))

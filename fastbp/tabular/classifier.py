@@ -32,7 +32,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, times sample_weight.
     epochs : int, default=None
-        Epochs of each network; None: 60, or 30 above 10,000 rows.
+        Epochs of each network; None: 60, falling to 30 between 5000 and 10,000 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, the start values, the order of the rows and dropout.
     n_threads : int, default=None
@@ -103,7 +103,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
             The table.
         y : array-like of shape (n_samples,)
-            Labels: strings, numbers or booleans.
+            Labels: strings, numbers or booleans. Of several targets scikit-learn's MultiOutputClassifier makes one
+            classifier each.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, 0 or more. A row of weight 0 counts as absent.
         groups : array-like of shape (n_samples,), optional
@@ -120,7 +121,11 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return self._fit(X, y, sample_weight, groups, cv)
 
     def _targets(self, y: Any) -> NDArray[Any]:
-        y = column_or_1d(np.asarray(y), warn=True)
+        y = np.asarray(y)
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead. A classifier has one "
+                             f"target; sklearn.multioutput.MultiOutputClassifier({type(self).__name__}()) fits several")
+        y = column_or_1d(y, warn=True)
         if y.dtype.kind == "O" and any(frames.is_missing(label) for label in y.tolist()):
             raise ValueError("Input y contains NaN.")
         assert_all_finite(y, input_name="y")

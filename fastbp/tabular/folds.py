@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import check_cv
 from sklearn.utils import check_consistent_length
 
+from .frames import is_missing
 from .training import Rows
 
 FOLDS = 8
@@ -33,16 +34,13 @@ def splits(
     cv : int, splitter or iterable of (rows, held-out rows), optional
         The folds; a network for each, and again as long as n_estimators allows.
     """
-    if groups is not None:
-        groups = np.asarray(groups)
-        check_consistent_length(groups, np.empty(m))
+    codes = None if groups is None else _checked_groups(groups, m)
     if cv is not None:
         found = list(check_cv(cv, labels, classifier=labels is not None).split(np.zeros((m, 1)), labels, groups))
         given = [_checked(rows, held_out, m) for rows, held_out in found]
         if not given:
             raise ValueError("cv has no splits")
         return given * max(1, n_estimators // len(given))
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
     parts = m if codes is None else int(codes.max()) + 1
     wanted = FOLDS if n_estimators == 1 else min(n_estimators, FOLDS)
     n = min(wanted, parts)
@@ -53,6 +51,21 @@ def splits(
         fold = _shuffled(m, n, rng, labels) if codes is None else _grouped(codes, n, rng)
         result += [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(n)]
     return result[:n_estimators]
+
+
+def _checked_groups(groups: Any, m: int) -> NDArray[np.int64]:
+    """A number for the group of each row."""
+    a = np.asarray(groups)
+    check_consistent_length(a, np.empty(m))
+    if a.ndim != 1:
+        raise ValueError(f"groups must be 1-D, one for each row; got shape {a.shape}")
+    missing = [i for i, group in enumerate(a.tolist()) if is_missing(group)]
+    if missing:
+        raise ValueError(f"groups[{missing[0]}] is missing; each row needs a group")
+    try:
+        return np.unique(a, return_inverse=True)[1]
+    except TypeError as error:
+        raise TypeError(f"groups must be all numbers or all strings: {error}") from None
 
 
 def _shuffled(m: int, n: int, rng: np.random.Generator, labels: NDArray[np.int64] | None) -> NDArray[np.int64]:

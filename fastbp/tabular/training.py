@@ -1,13 +1,12 @@
 """The training of one network of an ensemble, and of all of them over the cores.
 
 A network is trained on its rows and measured on held-out rows after each epoch; it ends with the parameters of its best
-epoch. `Recipe` has the settings. Steps are compiled epochs without the GIL, so a thread trains a network.
+epoch. `Recipe` has the settings. All epochs and measures are compiled code without the GIL, in threads as those of
+`train_many`.
 """
 
 import math
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,10 +15,14 @@ from numpy.typing import NDArray
 
 from ..engine import sums, threads
 from ..engine.data import Data
+from ..many.quick import Look
+from ..many.workers import Workers
 from ..network import Network
 from ..optimizers import AdamW
 from ..training.steps import Steps
+from ..training.stretch import Room, Stretch
 
+DIVERGED = "training diverged: the parameters are not finite"
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -43,8 +46,8 @@ class Recipe:
     """Of the labels in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
 
     def epochs(self, m: int) -> int:
-        """Epochs for m training rows."""
-        return 60 if m <= 10_000 else 30
+        """Epochs for m training rows: 60, as many steps as 5000 rows have, at least 30."""
+        return max(30, min(60, round(60 * 5000 / m)))
 
     def rate(self, steps: int) -> Callable[[int], float]:
         """learning_rate min(1, (t + 1) / (warmup T)) (1 + cos(pi t / T)) / 2,  T = steps."""
@@ -95,12 +98,6 @@ class Task:
                        output="softmax" if self.classifies else "identity", dtype=np.float32, init="he_normal",
                        label_smoothing=self.recipe.smoothing if self.classifies else 0, seed=seed)
 
-    def error(self, h: Matrix, rows: Rows) -> float:
-        """Error rate, or squared error, of outputs h for these rows."""
-        if not self.classifies:
-            return self.cost(h, rows)
-        return self._mean(h.argmax(axis=1) != self.targets[rows], rows)
-
     def cost(self, h: Matrix, rows: Rows) -> float:
         """Squared error of outputs h for these rows: of the probabilities (Brier's score), or of the numbers."""
         if not self.classifies:
@@ -131,69 +128,72 @@ class Trained:
     epoch: int
 
 
-class Stopped(Exception):
-    """The calling thread wants no more epochs."""
+class Training:
+    """The training of one network, as `Workers` of fastbp.many take it: all epochs in compiled code.
 
+    The network is trained on its rows of the data, and measured on the held-out rows after each epoch. It ends as it
+    was after its best epoch: that of the least error rate, or squared error; the latest of several. Without held-out
+    rows it is the last one.
 
-def train(job: Job, data: Data, after_epoch: Callable[[], None]) -> Trained:
-    """Train a network on its rows of the data; it ends as it was after its best epoch on the held-out rows.
-
-    data holds all rows of the task. Of several epochs with the same error the latest is the best. Without held-out rows
-    the last epoch is.
+    Attributes
+    ----------
+    trained : Trained
+        After `train`.
+    error : Exception, or None
+        Why it failed.
+    operations : float
+        About how many floating-point operations it takes.
     """
-    task, recipe, rng = job.task, job.task.recipe, np.random.default_rng(job.seed)
-    net = task.network(int(rng.integers(2**31)))
-    steps = -(-len(job.rows) // recipe.batch_size) * job.epochs
-    optimizer = optimizer_of(recipe, steps)
-    mean_weight = None if task.weights is None else float(task.weights[job.rows].mean())
-    taken = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight,
-                  input_scale=recipe.input_scale)
-    h = np.empty((len(job.held_out), task.n_outputs), np.float32)
-    trained, best, least = Trained(net, job.epochs), net.theta.copy(), math.inf
-    for epoch in range(1, job.epochs + 1):
-        taken.take(data, recipe.batch_size, rng.permutation(job.rows))
-        if len(h):
-            sums.predict(net.plan, net.theta, data.X, h, job.held_out)
-            error = task.error(h, job.held_out)
-            if error <= least:
-                trained.epoch, least = epoch, error
-                np.copyto(best, net.theta)
-        after_epoch()
-    if len(h):
-        net.theta = best
-    return trained
+
+    trained: Trained
+
+    def __init__(self, job: Job, data: Data, report: Callable[[int], None]) -> None:
+        self.job, self._report = job, report
+        self._data = Data.of(data.plan, data.X, data.dense, data.labels, data.w)    # its own; the arrays are shared
+        self._data.scale, self._data.classes = data.scale, data.classes
+        self.error: Exception | None = None
+        self.operations = job.epochs * sums.operations(data.plan, len(job.rows))
+
+    def train(self, room: Room, look: Look) -> None:
+        """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
+        job, task, recipe = self.job, self.job.task, self.job.task.recipe
+        rng = np.random.default_rng(job.seed)
+        net = task.network(int(rng.integers(2**31)))
+        optimizer = optimizer_of(recipe, -(-len(job.rows) // recipe.batch_size) * job.epochs)
+        mean_weight = None if task.weights is None else float(task.weights[job.rows].mean())
+        steps = Steps(net, optimizer, dropout=recipe.dropout, seed=rng, n_threads=1, mean_weight=mean_weight,
+                      input_scale=recipe.input_scale)
+        stretch = Stretch(steps, self._data, recipe.batch_size, job.epochs, job.rows, rng, room)
+        stretch.foresee()
+        best = stretch.keep_best(self._data, job.held_out, room) if len(job.held_out) else None
+        done, reported = False, 0
+        while not done:
+            look(stretch.own)
+            done = stretch.advance(job.epochs)
+            self._report(stretch.own.epoch - reported)
+            reported = stretch.own.epoch
+        if stretch.diverged:
+            raise ValueError(DIVERGED)
+        if best is not None and stretch.own.best_epoch:
+            net.theta = best
+        self.trained = Trained(net, stretch.own.best_epoch or job.epochs)
 
 
 def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[int], None]) -> list[Trained]:
     """Train these networks, several at a time; how many changes no bit.
 
-    report(1) is called after each epoch of each network, in any thread. An exception here, such as Ctrl-C, ends all.
+    report(n) is called after each n epochs of a network, in any thread. An exception here, such as Ctrl-C, ends all.
     """
-    checked = {id(job.task): job.task.network(0).data(job.task.X, job.task.targets, job.task.weights) for job in
-               {id(job.task): job for job in jobs}.values()}
-    stop = threading.Event()
+    tasks = {id(job.task): job.task for job in jobs}
+    data = {key: task.network(0).data(task.X, task.targets, task.weights) for key, task in tasks.items()}
+    trainings = [Training(job, data[id(job.task)], report) for job in jobs]
+    n = threads.cores() if n_threads is None else n_threads
+    Workers(trainings, n, False, _nothing, _nothing, lambda: None).run()
+    for each in trainings:
+        if each.error is not None:
+            raise each.error
+    return [each.trained for each in trainings]
 
-    def after_epoch() -> None:
-        if stop.is_set():
-            raise Stopped
-        report(1)
 
-    def one(job: Job) -> Trained:
-        if stop.is_set():
-            raise Stopped
-        data = checked[id(job.task)]
-        own = Data.of(data.plan, data.X, data.dense, data.labels, data.w)   # a thread's own; the arrays are shared
-        own.scale = data.scale
-        return train(job, own, after_epoch)
-
-    n = min(len(jobs), threads.cores() if n_threads is None else n_threads)
-    if n <= 1:
-        return [one(job) for job in jobs]
-    with ThreadPoolExecutor(n, thread_name_prefix="fastbp.tabular") as pool:
-        try:
-            running = [pool.submit(one, job) for job in jobs]
-            for each in wait(running, return_when=FIRST_EXCEPTION).done:
-                each.result()       # raises the exception
-            return [each.result() for each in running]
-        finally:
-            stop.set()
+def _nothing(training: Training) -> None:
+    """What is done before and after a training."""

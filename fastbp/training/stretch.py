@@ -61,20 +61,24 @@ def can_watch(net: Network, data: Data) -> bool:
     )
 
 
-def watch(own: _stretch.Stretch, net: Network, data: Data, room: Room) -> None:
-    """Let a stretch evaluate these examples after each epoch, if it can."""
+def watch(
+    own: _stretch.Stretch, net: Network, data: Data, room: Room, rows: NDArray[np.int64] | None = None,
+) -> None:
+    """Let a stretch evaluate these examples (rows: the ones of these indices) after each epoch, if it can."""
     data = data.plain
-    plan, dtype, m, K = data.plan, net.dtype, data.m, net.layer_sizes[-1]
+    plan, dtype, m, K = data.plan, net.dtype, data.m if rows is None else len(rows), net.layer_sizes[-1]
     height = sums.height(plan, m, dtype)
     binary, answers = data.classes == "binary", None
+    Y = data.Y if rows is None or data.classes is None else data.Y[rows]
     if binary:
-        answers = classes.says_yes(data.Y, plan).astype(np.int64).ravel()
+        answers = classes.says_yes(Y, plan).astype(np.int64).ravel()
     elif data.classes is not None:
-        answers = data.Y if data.classes == "labels" else data.Y.argmax(axis=1)
+        answers = Y if data.classes == "labels" else Y.argmax(axis=1)
+    w = None if data.w is None else np.array(data.w[:, 0] if rows is None else data.w[rows, 0], np.float64)
     own.watch(
-        plan.plain.code, data.examples(), m, room.take("work", height * plan.units, dtype), height,
+        plan.plain.code, data.examples(rows), m, room.take("work", height * plan.units, dtype), height,
         room.take("costs", height, np.dtype(np.float64)), room.take("h", m * K if answers is not None else 0, dtype),
-        answers, binary, classes.middle(plan.lowest, plan.highest) if binary else 0.0,
+        answers, binary, classes.middle(plan.lowest, plan.highest) if binary else 0.0, w,
     )
 
 
@@ -129,6 +133,18 @@ class Stretch:
     def diverged(self) -> bool:
         """Was J or theta not finite after an epoch? theta is as it was before that."""
         return self.own.diverged
+
+    def keep_best(self, data: Data, rows: NDArray[np.int64], room: Room) -> NDArray[Any]:
+        """Measure these rows after each epoch: their accuracy, or their cost if they have no classes. Returns what
+        receives theta after the best epoch, the latest of several; `own.best_epoch` is its number, 0 for none."""
+        watch(self.own, self.steps.net, data, room, rows)
+        best = room.take("best", len(self.steps.theta), self.steps.theta.dtype)
+        self.own.keep(best, data.classes is not None)
+        return best
+
+    def foresee(self) -> None:
+        """Draw the learning rates of all epochs, so that Python is not asked between them."""
+        self._rates, self._first = self.steps.rates(self.per_epoch * self.own.epochs), int(self.steps.taken[0])
 
     def into(self, history: History) -> float:
         """Write the finished epochs that the history does not have into it; returns J of the last one, finite or

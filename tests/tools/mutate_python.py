@@ -165,7 +165,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "sklearn/regressor": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py"],
     "sklearn/stochastic": ["test_sklearn_engine.py", "test_sklearn_additions.py", "test_sklearn_estimators.py",
                            "test_sklearn_reach.py"],
-    **{f"tabular/{name}": ["test_tabular.py", "test_tabular_preparation.py"] for name in (
+    **{f"tabular/{name}": ["test_tabular.py", "test_tabular_odd.py", "test_tabular_preparation.py"] for name in (
         "__init__", "base", "calibration", "choice", "classifier", "columns", "folds", "frames", "intervals",
         "preparation", "progress", "regressor", "training")},
     "tabular/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
