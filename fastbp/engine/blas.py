@@ -13,7 +13,7 @@ import scipy.linalg.cython_blas  # noqa: F401  (loads the library that `librarie
 
 from .._types import Library
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _held: dict[Library, tuple[int, int]] = {}      # how many hold it, its threads before
 _found: list[Library] | None = None
 _loaded: list[Library] | None = None
@@ -22,19 +22,21 @@ _loaded: list[Library] | None = None
 def libraries() -> list[Library]:
     """The threadpoolctl controllers of the BLAS that SciPy calls; found once, since a scan takes a millisecond."""
     global _found
-    if _found is None:
-        blas = _scan()
-        _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
-    return _found
+    with _lock:     # two lists would be two counts for one library
+        if _found is None:
+            blas = _scan()
+            _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
+        return _found
 
 
 def all_libraries() -> list[Library]:
     """Those of every BLAS in the process, NumPy's too; found once."""
     global _loaded
-    if _loaded is None:
-        ours = {library.filepath: library for library in libraries()}       # one controller a library
-        _loaded = [ours.get(library.filepath, library) for library in _scan()]
-    return _loaded
+    with _lock:
+        if _loaded is None:
+            ours = {library.filepath: library for library in libraries()}       # one controller a library
+            _loaded = [ours.get(library.filepath, library) for library in _scan()]
+        return _loaded
 
 
 def _scan() -> list[Library]:
@@ -68,7 +70,7 @@ def single_thread(everywhere: bool = False) -> Iterator[None]:
 def _after_fork() -> None:
     """In a forked child: the threads that held BLAS stayed with the parent"""
     global _lock, _held
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     for library, (_, threads) in _held.items():
         library.set_num_threads(threads)
     _held = {}

@@ -1,6 +1,7 @@
 """`train`: the stages from its arguments to a training under way, and the loop."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -127,6 +128,8 @@ def train(
         as of the last step.
     DivergenceError
         J or theta is no longer finite. theta is as it was before that epoch, or where that epoch was resumed.
+    RuntimeError
+        Another thread is training this network.
     OSError
         The checkpoint cannot be read or written; the old file is unchanged.
     RankError
@@ -148,4 +151,5 @@ def train(
         learning_rate_factors=learning_rate_factors, input_scale=input_scale,
     )
     start = Start(asked) if comm is None else RankStart(asked, comm)
-    return start.run()
+    with net._turn if isinstance(net, Network) else nullcontext():
+        return start.run()
