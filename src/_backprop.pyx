@@ -30,7 +30,7 @@ from _ranges cimport (
     accumulate_one_by_one, prediction_t, predict_part, run_ranges, stride_of, sum_block, sum_t, take_Delta, take_places,
 )
 from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
-from _turn cimport desk_leave, desk_t, desk_take
+from _turn cimport desk_leave, desk_t, desk_take_short
 
 cdef extern from "<unistd.h>" nogil:
     int getpid()
@@ -261,7 +261,7 @@ cdef class Predictor:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)
                 fine = fine and shows(owner_of(<PyObject *>result), &into, PyBUF_WRITABLE)
-                fine = fine and desk_take(&self.desk, &into)
+                fine = fine and desk_take_short(&self.desk, &into)
                 if fine and self.type == ROWS_F32:
                     fine = self.run(<float *>self.held.data, <float *>self.work, <const float *>view.buf,
                                     <float *>into.buf)

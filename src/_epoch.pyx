@@ -29,7 +29,7 @@ from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_of, sources_t
 from _steps cimport batch_weight, epoch_t, part_of_step, part_of_steps, step_along_t, steps_t, take_step
 from _taken cimport NO_TARGETS, OWN, lie, take_rows, take_targets, take_theta, takes_t
-from _turn cimport give_turn, take_turn, turn_t
+from _turn cimport give_turn, give_turn_short, take_turn, take_turn_short, turn_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
@@ -309,7 +309,7 @@ cdef class Stepper:
 
     cdef inline bint has_turn(self, turn_t **turn) except -1:
         """*turn := that of the network, taken; True"""
-        take_turn(self.rule.own.turn)
+        take_turn_short(self.rule.own.turn)
         turn[0] = self.rule.own.turn
         return True
 
@@ -344,7 +344,7 @@ cdef class Stepper:
             elif fine:
                 J = self.run(<double *>self.theta.data, <double *>self.Delta, <double *>self.work, &data, m)
         finally:
-            give_turn(turn)
+            give_turn_short(turn)
             give_back(&held)
         return J if fine else self.complain()
 
@@ -386,7 +386,7 @@ cdef class Stepper:
                 take_step(<double *>self.theta.data, <double *>self.Delta, &self.p, m_b, 1, &self.rule.own,
                           &self.rate if self.rate != 0 else NULL, &self.alone, 0)
         finally:
-            give_turn(turn)
+            give_turn_short(turn)
             give_back(&held)
         return True if fine else self.complain()
 

@@ -273,11 +273,10 @@ cdef class Search:
         cdef double J, end = seconds() + budget
         cdef int status
         cdef search_t *s = &self.s
-        self.rest()
         if self.sources == NULL and not self.asks:
             raise RuntimeError("no network is attached")
         if not desk_take(&self.desk, &status):
-            self.rest()
+            raise RuntimeError("the search is running in another thread")
         status = self.status
         try:
             if self.asks:

@@ -11,9 +11,12 @@ cdef extern from "turn.h":
 
     bint desk_take(desk_t *desk, const void *call) noexcept nogil
     void desk_leave(desk_t *desk, const void *call) noexcept nogil
+    bint desk_take_short(desk_t *desk, const void *call) noexcept nogil
     bint desk_is_taken(const desk_t *desk) noexcept nogil
     bint turn_take(turn_t *turn) noexcept nogil
     void turn_give(turn_t *turn) noexcept nogil
+    bint turn_take_short(turn_t *turn) noexcept nogil
+    void turn_give_short(turn_t *turn) noexcept nogil
 
 
 cdef inline turn_t *turn_of(object turn) except? NULL:
@@ -24,10 +27,26 @@ cdef inline turn_t *turn_of(object turn) except? NULL:
 cdef inline int take_turn(turn_t *turn) except -1:
     """A RuntimeError if it is another thread's. Without one (NULL) the caller sees to it that nobody else trains."""
     if turn != NULL and not turn_take(turn):
-        raise RuntimeError("another thread is training this network: it and its trainers are for one thread at a time")
+        refuse_turn()
     return 0
+
+
+cdef inline int take_turn_short(turn_t *turn) except -1:
+    """The same for a moment in which no Python runs."""
+    if turn != NULL and not turn_take_short(turn):
+        refuse_turn()
+    return 0
+
+
+cdef inline int refuse_turn() except -1:
+    raise RuntimeError("another thread is training this network: it and its trainers are for one thread at a time")
 
 
 cdef inline void give_turn(turn_t *turn) noexcept:
     if turn != NULL:
         turn_give(turn)
+
+
+cdef inline void give_turn_short(turn_t *turn) noexcept:
+    if turn != NULL:
+        turn_give_short(turn)

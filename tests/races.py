@@ -48,7 +48,7 @@ class World:
         smoothing = {"label_smoothing": 0.1} if output in ("softmax", "sigmoid") and draw.random() < 0.5 else {}
         self.net = fastbp.Network([s1, *hidden, K], activation=draw.choice(["tanh", "relu", "gelu"]), output=output,
                                   loss=loss, dtype=self.dtype, seed=seed, **smoothing)
-        m = draw.choice([1, 20, 200, 3000])
+        m = draw.choice([1, 20, 200, 200, 2000])
         whole = rng.integers(-3, 4, (m, s1))
         self.X = draw.choice([whole, whole.astype("f4"), whole.astype("f8"), whole.astype(self.dtype)[::-1]])
         self.Y = rng.integers(0, K, m) if output == "softmax" else rng.integers(0, 2, (m, K)).astype(
@@ -135,7 +135,7 @@ class World:
 
     def minimised(self):
         net = self.net.copy()
-        fastbp.minimize(net, self.X[:20], self.Y[:20], maxiter=200, weight_decay=0.1)
+        fastbp.minimize(net, self.X[:20], self.Y[:20], method="L-BFGS", maxiter=500, weight_decay=0.1)
         return net.theta
 
 
@@ -161,7 +161,7 @@ def together(works):
 def shared_reads(seed, folder, until, repeats=6):
     """(what was wrong, the number of calls) of a round in which threads read"""
     alone, shared = World(seed, folder), World(seed, folder)
-    expected = {}
+    expected, dear = {}, ("trained", "stepped", "minimised", "saved", "check")
     for name, call in alone.reads().items():
         if time.monotonic() > until:
             break
@@ -170,11 +170,13 @@ def shared_reads(seed, folder, until, repeats=6):
 
     def work(member):
         calls, draw = list(shared.reads().items()), random.Random(f"{seed} {member}")
-        for _ in range(repeats):
+        for turn in range(repeats):
             draw.shuffle(calls)
             for name, call in calls:
                 if time.monotonic() > until:
                     return
+                if name in dear and turn != member % repeats:
+                    continue
                 if name in expected and bits(call()) != expected[name]:
                     wrong.append(f"seed {seed}: {name}")
                 done[member] += 1

@@ -27,6 +27,17 @@ static inline int desk_take(desk_t *desk, const void *call)     /* 1 if it is th
 #endif
 }
 
+/* For a moment in which the GIL, if there is one, is held: then the desk is free. */
+static inline int desk_take_short(desk_t *desk, const void *call)
+{
+#ifdef Py_GIL_DISABLED
+    return desk_take(desk, call);
+#else
+    (void)desk, (void)call;
+    return 1;
+#endif
+}
+
 static inline int desk_is_taken(const desk_t *desk)
 {
     return atomic_load_explicit(&desk->call, memory_order_relaxed) != 0;
@@ -69,10 +80,30 @@ static inline int turn_take(turn_t *turn)       /* 1 if it is the caller's */
     return 1;
 }
 
+/* For a moment in which the GIL, if there is one, is held: then nobody else can begin, and nothing is to be taken. */
+static inline int turn_take_short(turn_t *turn)
+{
+#ifdef Py_GIL_DISABLED
+    return turn_take(turn);
+#else
+    const uint64_t owner = atomic_load_explicit(&turn->owner, memory_order_relaxed);
+    return owner == 0 || (owner ^ turn_me(turn)) >> TURN_BITS != 0 || owner == turn_me(turn);
+#endif
+}
+
 static inline void turn_give(turn_t *turn)      /* in a child forked meanwhile it has been nobody's */
 {
     if (atomic_load_explicit(&turn->owner, memory_order_relaxed) == turn_me(turn) && --turn->depth == 0)
         atomic_store_explicit(&turn->owner, 0, memory_order_release);
+}
+
+static inline void turn_give_short(turn_t *turn)
+{
+#ifdef Py_GIL_DISABLED
+    turn_give(turn);
+#else
+    (void)turn;
+#endif
 }
 
 #endif
