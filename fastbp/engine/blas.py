@@ -45,6 +45,15 @@ def _scan() -> list[Library]:
     return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
+def _set(library: Library, threads: int) -> None:
+    """Set its number of threads. From threadpoolctl 3.7 on the first thread to do so controls OpenBLAS, and the calls of
+    all others do nothing; here they take turns by the lock."""
+    release = getattr(library, "clear_controlling_thread", lambda force: None)
+    release(force=True)
+    library.set_num_threads(threads)
+    release(force=True)
+
+
 @contextmanager
 def single_thread(everywhere: bool = False) -> Iterator[None]:
     """Hold SciPy's BLAS, or every BLAS, to one thread inside the block; blocks may overlap in several threads."""
@@ -53,7 +62,7 @@ def single_thread(everywhere: bool = False) -> Iterator[None]:
         for library in chosen:
             holders, threads = _held.get(library) or (0, library.get_num_threads())
             if not holders:
-                library.set_num_threads(1)
+                _set(library, 1)
             _held[library] = holders + 1, threads
     try:
         yield
@@ -64,7 +73,7 @@ def single_thread(everywhere: bool = False) -> Iterator[None]:
                 if holders > 1:
                     _held[library] = holders - 1, threads
                 else:
-                    library.set_num_threads(threads)
+                    _set(library, threads)
 
 
 def _after_fork() -> None:
@@ -72,7 +81,7 @@ def _after_fork() -> None:
     global _lock, _held
     _lock = threading.RLock()
     for library, (_, threads) in _held.items():
-        library.set_num_threads(threads)
+        _set(library, threads)
     _held = {}
 
 
