@@ -4,7 +4,8 @@
 
 A round makes a network with examples twice. What one of them returns alone is expected of the other, which four threads
 call in an order of their own. All that is made when it is first asked for is thus made by several threads at once.
-Trainings of networks of their own go on beside them. In other rounds the threads share what is for one thread at a time.
+Trainings of networks of their own go on beside them. In other rounds the threads share what is for one thread at a
+time.
 """
 
 import copy

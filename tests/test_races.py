@@ -1,4 +1,4 @@
-"""Several threads, with the GIL or without: what they share reads right, and what is for one thread at a time says so."""
+"""Several threads, with the GIL or without: what they share reads right; what is for one thread at a time says so."""
 
 import os
 import sys

@@ -1,6 +1,6 @@
 """The free-threaded CPython 3.13, and fastbp in it without the GIL.
 
-    python tools/free_threaded.py FOLDER build          # the interpreter from Debian's source, packages, fastbp: 10 minutes
+    python tools/free_threaded.py FOLDER build          # the interpreter from Debian's source, packages, fastbp
     python tools/free_threaded.py FOLDER core           # the core of the suite
     python tools/free_threaded.py FOLDER races SECONDS  # the finder of races, tests/races.py
     python tools/free_threaded.py FOLDER scaling        # two threads over predict and train of separate networks
@@ -22,8 +22,8 @@ PACKAGES = ["numpy<2.5", "scipy<1.18", "scikit-learn<1.9", "threadpoolctl", "cyt
 CORE = ["test_kernels", "test_gradient", "test_calls", "test_core_edges", "test_network", "test_trainer",
         "test_trainer_state", "test_training", "test_rules", "test_outside", "test_outside_steps", "test_each",
         "test_curvature", "test_crew", "test_crew_kept", "test_processes", "test_published", "test_files",
-        "test_golden_trainings", "test_many", "test_stretch", "test_lbfgs", "test_full_batch", "test_lm", "test_laplace",
-        "test_races", "faults/test_threads", "faults/test_signals"]
+        "test_golden_trainings", "test_many", "test_stretch", "test_lbfgs", "test_full_batch", "test_lm",
+        "test_laplace", "test_races", "faults/test_threads", "faults/test_signals"]
 
 SCALING = """
 import sys, threading, time
@@ -59,7 +59,7 @@ for name, work in WORK.items():
     work(0), work(1)
     tries = [(seconds(1, work), seconds(2, work)) for _ in range(15)]
     one, two = (min(each) for each in zip(*tries))
-    print(f"{name:24}{1e3 * one:9.2f} ms alone{1e3 * two:9.2f} ms in two threads, each as much: {2 * one / two:.2f} times")
+    print(f"{name:24}{1e3 * one:9.2f} ms alone{1e3 * two:9.2f} ms by two threads, each as much: {2 * one / two:.2f}")
 """
 
 

@@ -46,8 +46,8 @@ def _scan() -> list[Library]:
 
 
 def _set(library: Library, threads: int) -> None:
-    """Set its number of threads. From threadpoolctl 3.7 on the first thread to do so controls OpenBLAS, and the calls of
-    all others do nothing; here they take turns by the lock."""
+    """Set its number of threads. From threadpoolctl 3.7 on the first thread to do so controls OpenBLAS, and the calls
+    of all others do nothing; here they take turns by the lock."""
     release = getattr(library, "clear_controlling_thread", lambda force: None)
     release(force=True)
     library.set_num_threads(threads)

@@ -51,8 +51,8 @@ class CompiledRule:
         self, net: Network, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
         factors: NDArray[np.float64] | None, diagonal: Diagonal | None,
     ) -> None:
-        self.turn = net._turn
-        self.code, self.theta, self.taken, self.free = net.plan.code, theta, taken, None if free is None else free.tobytes()
+        self.code, self.turn, self.theta, self.taken = net.plan.code, net._turn, theta, taken
+        self.free = None if free is None else free.tobytes()
         self.factors, self.diagonal = None if factors is None else factors.tobytes(), diagonal
         self._rule: Any = None
         self._made_of: tuple[Any, ...] | None = None    # name, settings, regularisation, scale

@@ -195,14 +195,13 @@ class Steps:
 
     def become(self, fit: Fit) -> None:
         """Resume from it; if Ctrl-C or a lack of memory interrupts this, everything stays as it was."""
-        with self.net._turn:
-            now = {name: getattr(self.optimizer, name) for name in fit.numbers}
-            before = Fit(self.theta.copy(), self.state, self._regularisation, now, self.mean_weight)
-            try:
-                self._become(fit)
-            except BaseException:
-                self._become(before)
-                raise
+        now = {name: getattr(self.optimizer, name) for name in fit.numbers}
+        before = Fit(self.theta.copy(), self.state, self._regularisation, now, self.mean_weight)
+        try:
+            self._become(fit)
+        except BaseException:
+            self._become(before)
+            raise
 
     def _become(self, fit: Fit) -> None:
         for name, value in fit.numbers.items():
@@ -396,6 +395,6 @@ class Steps:
 
     def resume(self, read: Callable[[], Fit]) -> Fit:
         """Resume from what read() returns, and return it."""
-        fit = read()
-        self.become(fit)
+        with self.net._turn:
+            self.become(fit := read())
         return fit
