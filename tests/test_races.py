@@ -75,7 +75,7 @@ def test_fault_190_evaluating_in_one_thread_leaves_the_cost_of_smoothed_labels_i
     wrong = []
 
     def go(call, result):
-        for _ in range(1500):
+        for _ in range(600):
             if call(ints, labels) != result:
                 wrong.append(call)
 
