@@ -118,6 +118,9 @@ cdef class Turn:
         self.own.forks = &forks
         self.capsule = PyCapsule_New(&self.own, "fastbp.turn", NULL)
 
+    def __init__(self):     # refuses arguments
+        pass
+
     def __enter__(self):
         take_turn(&self.own)
         return self
