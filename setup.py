@@ -29,7 +29,7 @@ DIRECTIVES = {
     "wraparound": False,
     "initializedcheck": DEBUG,
     "cdivision": True,
-    "freethreading_compatible": False,
+    "freethreading_compatible": True,
     "embedsignature": True,
 }
 # -ffp-contract=off: FMA stands where it is written, so that tails and bodies give the same bits.

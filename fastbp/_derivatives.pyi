@@ -58,7 +58,6 @@ class Pass:
     def forward(
         self, X: object, theta: object, seed: int = 0, step: int = 0, first: int = 0, last: int = 0
     ) -> Floats | None: ...
-    def forget(self) -> None: ...
     def backward(
         self,
         X: object,

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from ._backprop import Crew, Examples
+from ._kernels import Turn
 from ._types import Doubles, Floats
 
 @final
@@ -22,6 +23,7 @@ class Rule:
         free: bytes | None = None,
         factors: bytes | None = None,
         diagonal: tuple[Floats, Floats, float] | None = None,
+        turn: Turn | None = None,
     ) -> Rule: ...
     @property
     def capsule(self) -> object: ...

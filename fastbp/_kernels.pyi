@@ -1,4 +1,5 @@
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,15 @@ outputs: Final[dict[str, tuple[int, float, float]]]
 losses: Final[dict[str, tuple[int, str | None, float, float]]]
 rules: Final[dict[str, int]]
 pairs: Final[list[tuple[str, str]]]
+
+@final
+class Turn:
+    @property
+    def capsule(self) -> object: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
 def few_summed(costs: NDArray[Any]) -> float | None: ...
 def low_level(function: Any) -> tuple[int, str, int]: ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import html, keywords, show
+from . import _kernels, html, keywords, show
 from ._types import Comm, Count, Flag, Floats, Loss, Number, PerLayer, Seed
 from .derivatives import Derivatives
 from .distributed.group import Group, as_group, guard
@@ -101,6 +101,10 @@ class Network(Derivatives):
 
     def _hold(self, plan: Plan, theta: Floats, init: str | Floats, eps: float | None) -> None:
         """Set everything that makes up a network; theta (n_parameters,) becomes its own."""
+        with self.__dict__.get("_turn") or _kernels.Turn():
+            self._take_up(plan, theta, init, eps)
+
+    def _take_up(self, plan: Plan, theta: Floats, init: str | Floats, eps: float | None) -> None:
         theta = memory.fixed_copy(theta)    # Theta and compiled code point into it
         self._plan, self._theta, self._init, self._eps = plan, theta, init, eps
         self._dtype = theta.dtype
@@ -108,11 +112,13 @@ class Network(Derivatives):
         self._predict_row = sums.row_predictor(plan, theta)
         self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below asks it first
         self._pass = self._products = None
+        self._turn = _kernels.Turn()    # of whoever changes theta
 
     def initialize(self, seed: Seed = None) -> None:
         """Draw the parameters anew by the network's `init` (or put its start values back)."""
         rng = checks.generator(seed)
-        self._writeable()[:] = initialize.draw(self._init, self._eps, self._plan, self.dtype, rng)
+        with self._turn:
+            self._writeable()[:] = initialize.draw(self._init, self._eps, self._plan, self.dtype, rng)
         if not isinstance(self._init, str):
             initialize.warn_if_equal_units(self)
 
@@ -122,7 +128,8 @@ class Network(Derivatives):
 
     @theta.setter
     def theta(self, values: ArrayLike) -> None:
-        self._writeable()[:] = checks.parameters(values, self._plan, self.dtype)
+        with self._turn:
+            self._writeable()[:] = checks.parameters(values, self._plan, self.dtype)
 
     @property
     def Theta(self) -> tuple[Floats, ...]:

@@ -20,7 +20,7 @@ from _checked cimport (
     MOST, READ, WRITE, begin, block, changed, core_t, give_back, got, held_t, hold, is_of, own_plan, own_room,
     refusal, room, some, stays, take, take_work, values,
 )
-from _crew cimport crew_begin, crew_end, crew_of, crew_reach, crew_t, run_job
+from _crew cimport crew_begin, crew_end, crew_free, crew_of, crew_reach, crew_t, hold_crew, run_job
 from _kernels cimport (
     ROWS_F32, ROWS_F64, activate, bind_kernels, enter, f32, f64, fastbp_first_nonfinite, leave, load_rows,
     one_forward, output_of, plan_t, rows_t, to_panels, to_rows,
@@ -30,6 +30,7 @@ from _ranges cimport (
     accumulate_one_by_one, prediction_t, predict_part, run_ranges, stride_of, sum_block, sum_t, take_Delta, take_places,
 )
 from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
+from _turn cimport desk_leave, desk_t, desk_take_short
 
 cdef extern from "<unistd.h>" nogil:
     int getpid()
@@ -134,8 +135,10 @@ cdef class Crew:
     def reach(self, int n):
         """Start threads until there are n, or as many as the system grants; returns their number."""
         if n > self.crew.n and self.here:
+            hold_crew(&self.crew)
             with nogil:
                 crew_reach(&self.crew, n)
+                crew_free(&self.crew)
         return self.crew.n if self.here else 0
 
     @property
@@ -191,13 +194,14 @@ def predict(
 cdef class Predictor:
     """h(x) of one example, with everything prepared: for callers to whom a microsecond counts.
 
-    It owns its workspace, which the GIL guards during a call; networks are small here. It takes only arrays that need
+    It owns its workspace, at which one call works at a time; networks are small here. It takes only arrays that need
     no conversion. Each call checks theta again; plan is copied.
     """
 
     cdef bytes plan, room
     cdef plan_t p
     cdef held_t held
+    cdef desk_t desk
     cdef object theta, dtype, array, empty
     cdef void *work
     cdef Py_ssize_t B
@@ -237,7 +241,8 @@ cdef class Predictor:
 
     def predict(self, x, out):
         """h(x), (K,), written to out or, if out is None, to a new array. Returns None, and writes nothing, if x or out
-        is not a contiguous row of the network's dtype, if out overlaps theta, or if x or theta is not finite."""
+        is not a contiguous row of the network's dtype, if out overlaps theta, if x or theta is not finite, or if
+        another thread is in here."""
         cdef Py_buffer view, into
         cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
@@ -256,12 +261,14 @@ cdef class Predictor:
                 same = stays(&self.held)
                 fine = same and self.is_row(&into, K) and not self.in_theta(&into)
                 fine = fine and shows(owner_of(<PyObject *>result), &into, PyBUF_WRITABLE)
+                fine = fine and desk_take_short(&self.desk, &into)
                 if fine and self.type == ROWS_F32:
                     fine = self.run(<float *>self.held.data, <float *>self.work, <const float *>view.buf,
                                     <float *>into.buf)
                 elif fine:
                     fine = self.run(<double *>self.held.data, <double *>self.work, <const double *>view.buf,
                                     <double *>into.buf)
+                desk_leave(&self.desk, &into)
                 PyBuffer_Release(&into)
         PyBuffer_Release(&view)
         if not same:

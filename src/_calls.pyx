@@ -12,15 +12,18 @@ from libc.string cimport memcpy, memset
 
 from _as_numpy cimport right
 from _backprop cimport team_begin
-from _checked cimport READ, WRITE, arrays_t, give_back, got, is_of, own_plan, own_room, take, values
+from _checked cimport READ, WRITE, arrays_t, give_back, own_plan, own_room, take, values
 from _few cimport costs, few_t, objective, outputs
 from _kernels cimport (
     ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, load_rows, rows_t, to_rows,
 )
-from _memory cimport PyObject, covers, is_lent, lend_ready, owner_of, shows
+from _memory cimport PyObject, covers, is_lent, lend_ready
 from _norms cimport norms_of_few
 from _sources cimport check_labels, fit, ready, sources_t
-from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t, targets_lie
+from _taken cimport (
+    is_count, lie, take_out, take_penalties, take_rows, take_targets, take_theta, takes_t, targets_lie,
+)
+from _turn cimport desk_leave, desk_t, desk_take
 
 from fastbp._backprop import Examples
 
@@ -38,7 +41,7 @@ cdef enum:
 @final
 cdef class Evaluator:
     """The calls of a network on a few examples. Every method returns None, with nothing written, if the layers above
-    must check an argument first, or if its result is not finite.
+    must check an argument first, if its result is not finite, or if another call is in here.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
@@ -47,11 +50,12 @@ cdef class Evaluator:
     softmax : True if softmax is the output
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspace, which grows on demand and which the GIL guards during a call.
+    It owns its workspace, which grows on demand, and at which one call works at a time.
     """
 
     cdef few_t few
     cdef takes_t takes
+    cdef desk_t desk
     cdef object dtype, array, empty
     cdef bytes plan, block, panels, Deltas, hs, squares, cs, norms
     cdef double *norm       # B values
@@ -86,7 +90,8 @@ cdef class Evaluator:
     cdef bint begin(
         self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
     ) except -1:
-        """at := theta, data := X and Y; False if they cannot be taken. theta comes last: conversions run Python."""
+        """at := theta, data := X and Y, the desk is the call's; False if they cannot be taken. theta comes last:
+        conversions run Python. `end` gives all back."""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
@@ -95,8 +100,12 @@ cdef class Evaluator:
             and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
             and (not targets or take_targets(held, Y, data, data.X.n, &self.takes, self.dtype))
             and (not targets or is_lent(&held.views[1]) or lie(held, 0, X, &data.X, self.takes.inputs))
-            and take_theta(held, theta, at, self.few.p.n, self.format)
+            and take_theta(held, theta, at, self.few.p.n, self.format) and desk_take(&self.desk, held)
         )
+
+    cdef int end(self, arrays_t *held) except -1:
+        desk_leave(&self.desk, held)
+        return give_back(held)
 
     cdef bint lies(self, arrays_t *held, X, Y, theta, const void *at, const examples_t *data) except -1:
         """True if the arguments that `begin` took in place are still there; Y is None without targets."""
@@ -105,18 +114,6 @@ cdef class Evaluator:
             and (Y is None or targets_lie(held, 1, Y, data, self.takes.K))
             and covers(<PyObject *>theta, <const char *>at, <const char *>at + self.few.p.n * self.size, READ)
         )
-
-    cdef void *take_out(self, arrays_t *held, out, int ndim, Py_ssize_t m, Py_ssize_t n) except? NULL:
-        """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
-        cdef Py_buffer *view = &held.views[held.n]
-        if not got(out, view, WRITE):
-            return NULL
-        held.n += 1
-        if view.ndim != ndim or view.shape[ndim - 1] != n or (ndim == 2 and view.shape[0] != m) or not (
-            is_of(view, self.format) and shows(owner_of(<PyObject *>out), view, WRITE)
-        ):
-            return NULL
-        return view.buf
 
     cdef int grow(self, Py_ssize_t m) except -1:
         """Make room for m examples"""
@@ -202,13 +199,13 @@ cdef class Evaluator:
                 return None
             if out is None:
                 return J, result
-            into = self.take_out(&held, out, 1, 1, self.few.p.n)
+            into = take_out(&held, out, 1, 1, self.few.p.n, self.format)
             if into == NULL:
                 return None
             memcpy(into, D, self.few.p.n * self.size)
             return J, out
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def cost(self, X, Y, theta, weight_decay, lam, l1, n_threads):
         """`Network.cost` at theta"""
@@ -226,7 +223,7 @@ cdef class Evaluator:
                 return J
             return None
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def of_examples(self, examples, Py_ssize_t m, double weight, theta, c, double l1, bint gradient):
         """J, or (J, D), of m examples of this weight that have been checked; c : tuple, one for each Theta"""
@@ -245,7 +242,7 @@ cdef class Evaluator:
         try:
             if m < 1 or m > self.most or type(theta) is not self.array or not take_theta(
                 &held, theta, &at, self.few.p.n, self.format
-            ):
+            ) or not desk_take(&self.desk, &held):
                 return None
             if gradient:
                 D = values(&held, result, "D", self.format, self.few.p.n, WRITE)
@@ -258,7 +255,7 @@ cdef class Evaluator:
                 return None
             return (J, result) if gradient else J
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def evaluate(self, X, Y, theta):
         """(cost, accuracy) of `Network.evaluate`; its cost knows no label smoothing"""
@@ -267,21 +264,24 @@ cdef class Evaluator:
         cdef const void *at
         cdef rows_t row
         cdef Py_ssize_t found, m, size
-        cdef double J, parameter = self.few.p.parameter
+        cdef double J, parameter
+        cdef bint fine
         held.n = 0
-        if self.few.p.loss == LOSS_cross_entropy:
-            self.few.p.parameter = 0
         try:
             if not self.begin(&held, X, Y, True, theta, &at, &data):
                 return None
-            m = data.X.n
+            parameter, m = self.few.p.parameter, data.X.n
             size = m * self.takes.K
             memset(self.few.c, 0, (self.few.p.L - 1) * sizeof(double))
             if size > self.h_size:
                 self.h_size = 0
                 self.hs = own_room(size * self.size, &self.h)
                 self.h_size = size
-            if not self.J_of(at, &data, m, <double>m, 0, NULL, &J):
+            if self.few.p.loss == LOSS_cross_entropy:
+                self.few.p.parameter = 0
+            fine = self.J_of(at, &data, m, <double>m, 0, NULL, &J)
+            self.few.p.parameter = parameter
+            if not fine:
                 return None
             row.data, row.stride, row.type = self.h, 0, ROWS_F32 if self.format == b"f" else ROWS_F64
             self.fill(at, &data, m, self.h)
@@ -293,8 +293,7 @@ cdef class Evaluator:
                 return None
             return J, (None if found < 0 else <double>found / <double>m)
         finally:
-            self.few.p.parameter = parameter
-            give_back(&held)
+            self.end(&held)
 
     def predict(self, X, theta, out=None):
         """`Network.predict`; out may overlap X, but not theta"""
@@ -313,7 +312,7 @@ cdef class Evaluator:
             m, one = data.X.n, X.ndim == 1
             if out is None:
                 out = self.empty(K, self.dtype) if one else self.empty((m, K), self.dtype)
-            into = self.take_out(&held, out, 1 if one else 2, m, K)
+            into = take_out(&held, out, 1 if one else 2, m, K, self.format)
             if into == NULL or not self.lies(&held, X, None, theta, at, &data) or (
                 -m * K * self.size < <char *>into - <char *>at < self.few.p.n * self.size       # overlaps theta
             ):
@@ -321,7 +320,7 @@ cdef class Evaluator:
             self.fill(at, &data, m, into)
             return out
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def activations(self, X, theta):
         """`Network.activations`"""
@@ -348,7 +347,7 @@ cdef class Evaluator:
                 self.copy_layer(self.few.p.a[l], m, self.few.p.s[l], layers[l])
             return layers
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def gradient_norms(self, X, Y, theta):
         """`Network.gradient_norms`"""
@@ -372,7 +371,7 @@ cdef class Evaluator:
                 fine = norms_of_few(&self.few, <const double *>at, &data, data.X.n, self.norm, <double *>into)
             return out if fine else None
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def deltas(self, X, Y, theta):
         """`Network.deltas`"""
@@ -397,4 +396,4 @@ cdef class Evaluator:
                 self.copy_layer(self.few.p.delta[l], m, self.few.p.s[l], layers[l - 1])
             return layers
         finally:
-            give_back(&held)
+            self.end(&held)

@@ -17,7 +17,6 @@ cdef extern from "crew.h":
         int n
         worker_t **workers
         team_t team
-        bint busy
         atomic_int seats
         atomic_int tasks
 
@@ -25,6 +24,8 @@ cdef extern from "crew.h":
     int crew_reach(crew_t *crew, int n) noexcept nogil
     void crew_end(crew_t *crew, bint forked) noexcept nogil
     void crew_call(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) noexcept nogil
+    bint crew_hold(crew_t *crew) noexcept nogil
+    void crew_free(crew_t *crew) noexcept nogil
     int crew_take(atomic_int *taken) noexcept nogil
     bint crew_wait(crew_t *crew, double seconds) noexcept nogil
 
@@ -52,9 +53,10 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
     return found
 
 
-cdef inline int check_free(const crew_t *crew) except -1:
-    """Refuse a crew at work: another thread, or a signal handler, uses a trainer that is in a call."""
-    if crew.busy:
+cdef inline int hold_crew(crew_t *crew) except -1:
+    """Take the crew for a call; `crew_free` gives it back. Refuse one at work: another thread, or a signal handler,
+    uses a trainer that is in a call."""
+    if not crew_hold(crew):
         raise RuntimeError("these threads are at work in another call; one trainer is for one thread at a time")
     return 0
 
@@ -67,14 +69,21 @@ cdef inline bint hears_signals() except -1:
 
 
 cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
+    """`do_job` by a crew that is free"""
+    hold_crew(crew)
+    try:
+        return do_job(crew, job, arguments, n, meet, apart)
+    finally:
+        crew_free(crew)
+
+
+cdef inline int do_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
     """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who
     stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs
     here but that of signal handlers."""
     cdef bint done = False
     cdef double look = LOOK if apart and hears_signals() else 0
     struck = None
-    check_free(crew)
-    crew.busy = True
     with nogil:
         crew_call(crew, job, arguments, n, meet, apart)
         if not apart:
@@ -91,7 +100,6 @@ cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint me
             struck = error if struck is None else struck
             team_want_stop(&crew.team)
     team_want_no_stop(&crew.team)
-    crew.busy = False
     if struck is not None:
         raise struck
     return 0

@@ -23,6 +23,7 @@ from _memory cimport is_lent, lend_ready
 from _ranges cimport run_ranges, sum_t, take_Delta, take_places, whole_blocks
 from _sources cimport fit, ready, sources_t
 from _taken cimport is_count, lie, take_penalties, take_rows, take_targets, take_theta, takes_t
+from _turn cimport desk_leave, desk_t, desk_take
 
 from fastbp._backprop import Crew, Examples
 
@@ -142,7 +143,7 @@ def finish(plan, p, Delta, c, double m):
 @final
 cdef class Few:
     """Products with curvature over a few examples. `product` returns None, with nothing written, if the layers above
-    must check an argument first.
+    must check an argument first, or if another call is in here.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
@@ -150,13 +151,14 @@ cdef class Few:
     lowest, highest, rows_sum_to_1 : the limits of targets
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspaces, which grow on demand and which the GIL guards during a call.
+    It owns its workspaces, which grow on demand, and at which one call works at a time.
     """
 
     cdef plan_t p
     cdef curved_t how
     cdef takes_t takes
     cdef team_t alone
+    cdef desk_t desk
     cdef object dtype, array, empty
     cdef bytes plan, works, spares, cs
     cdef void *work
@@ -203,7 +205,8 @@ cdef class Few:
         ):
             return False
         return (
-            take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.takes.format, self.dtype)
+            desk_take(&self.desk, held)
+            and take_rows(held, X, &data.X, self.most, self.takes.inputs, True, self.takes.format, self.dtype)
             and take_targets(held, Y, data, data.X.n, &self.takes, self.dtype)
             and (is_lent(&held.views[1]) or lie(held, 0, X, &data.X, self.takes.inputs))
             and take_theta(held, p, &self.how.V, self.p.n, self.takes.format)
@@ -242,4 +245,5 @@ cdef class Few:
                 self.fill(<double *>into, at, &data)
             return result
         finally:
+            desk_leave(&self.desk, &held)
             give_back(&held)

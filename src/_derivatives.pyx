@@ -25,9 +25,10 @@ from _memory cimport PyObject, lend_ready, owner_of, shows
 from _outside cimport backward_block, backward_part, begin_pass, forward_block, forward_part, pass_t
 from _ranges cimport run_ranges, sum_t, take_Delta
 from _rule cimport check_rule, rule_t
-from _sources cimport fit, ready, sources_t
+from _sources cimport fit, ready, sources_of, sources_t
 from _steps cimport take_step
 from _taken cimport take_rows, take_theta
+from _turn cimport desk_leave, desk_t, desk_take, give_turn, take_turn
 
 from fastbp._backprop import Crew, Examples
 from fastbp._epoch import Rule
@@ -37,13 +38,6 @@ lend_ready()
 
 cdef enum:
     ROUND = 64      # examples by which the workspace of a Pass grows
-
-
-cdef sources_t *inside(examples) except NULL:
-    """The sources inside a fastbp._backprop.Examples."""
-    if type(examples) is not Examples:
-        raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
-    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
 
 
 def forward(
@@ -62,7 +56,7 @@ def forward(
     call.crew = crew_of(crew, Crew, n, apart, &alone)
     core.held.n, how.kept = 0, kept
     try:
-        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
+        begin_pass(&core, &how, &call, sources_of(examples, Examples), plan, theta, cuts, places, work, B)
         how.z = take(&core.held, z, "z", core.format, call.cuts[call.ranges] - how.base, MOST,
                      core.p.s[core.p.L - 1], WRITE)
         call.block, call.Delta = forward_part, NULL
@@ -90,7 +84,7 @@ def backward(
     call.crew = crew_of(crew, Crew, n, apart, &alone)
     core.held.n, how.kept, how.of_h = 0, kept, of_h
     try:
-        begin_pass(&core, &how, &call, inside(examples), plan, theta, cuts, places, work, B)
+        begin_pass(&core, &how, &call, sources_of(examples, Examples), plan, theta, cuts, places, work, B)
         if run_of < B or run_of % B:
             raise ValueError(f"run_of must be a multiple of {B}; got {run_of}")
         call.run, m = run_of, call.cuts[call.ranges] - how.base
@@ -110,18 +104,19 @@ def backward(
 @final
 cdef class Pass:
     """The passes of a network over a few examples. Every method returns None, with nothing written, if the layers above
-    must check an argument first.
+    must check an argument first, or if another call is in here.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
     keeps : True keeps each forward pass for a backward pass through the same X at the same theta, seed and step
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspace, which grows on demand and which the GIL guards during a call.
+    It owns its workspace, which grows on demand, and at which one call works at a time.
     """
 
     cdef plan_t p
     cdef team_t alone
+    cdef desk_t desk
     cdef object dtype, array, empty, last   # last: the X of the forward pass that is kept
     cdef bytes plan, block, Xs, Gs, Deltas, thetas
     cdef void *work
@@ -162,6 +157,10 @@ cdef class Pass:
             self.B = B
         return 0
 
+    cdef int end(self, arrays_t *held) except -1:
+        desk_leave(&self.desk, held)
+        return give_back(held)
+
     cdef void load(self, const rows_t *rows, Py_ssize_t m, Py_ssize_t s, void *into) noexcept nogil:
         """into (m, s) := the rows, in the network's dtype"""
         if self.format == b"f":
@@ -197,8 +196,10 @@ cdef class Pass:
         self, arrays_t *held, examples, Py_ssize_t first, Py_ssize_t last, theta, const void **at
     ) except -1:
         """`take_X` for the examples first .. last of an Examples"""
-        cdef sources_t *sources = inside(examples)
+        cdef sources_t *sources = sources_of(examples, Examples)
         cdef Py_ssize_t m = last - first
+        if not desk_take(&self.desk, held):
+            return 0
         self.last, self.row = None, False
         if not 0 < m <= self.most or not take_theta(held, theta, at, self.p.n, self.format):
             return 0
@@ -215,7 +216,7 @@ cdef class Pass:
         """at := theta; the rows of the last call := X  ->  their number, or 0 if they cannot be taken"""
         cdef rows_t rows
         if type(X) is not self.array or type(theta) is not self.array or not (
-            take_theta(held, theta, at, self.p.n, self.format)
+            desk_take(&self.desk, held) and take_theta(held, theta, at, self.p.n, self.format)
             and take_rows(held, X, &rows, self.most, self.p.s[0], True, self.format, self.dtype)
         ):
             return 0
@@ -259,16 +260,13 @@ cdef class Pass:
                 self.last, self.m = X, m
             return z
         finally:
-            give_back(&held)
-
-    def forget(self):
-        """Keep no forward pass any longer."""
-        self.last = None
+            self.end(&held)
 
     cdef Py_ssize_t resume(self, arrays_t *held, X, theta, const void **at, uint64_t seed, uint64_t step) except -1:
         """at := theta  ->  the number of examples of the forward pass that is kept, or 0 if it was another one"""
-        if self.last is None or X is not self.last or seed != self.p.seed or step != self.p.step or (
-            type(theta) is not self.array or not take_theta(held, theta, at, self.p.n, self.format)
+        if not desk_take(&self.desk, held) or self.last is None or X is not self.last or seed != self.p.seed or (
+            step != self.p.step or type(theta) is not self.array
+            or not take_theta(held, theta, at, self.p.n, self.format)
             or memcmp(at[0], self.theta, self.p.n * self.size) != 0
         ):
             return 0
@@ -335,7 +333,7 @@ cdef class Pass:
             memcpy(D, self.Delta, self.p.n * self.size)
             return (result, slopes) if inputs else result
         finally:
-            give_back(&held)
+            self.end(&held)
 
     def step(
         self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0, double divisor=1,
@@ -359,6 +357,7 @@ cdef class Pass:
         held.n = 0
         if type(G) is not self.array:
             return None
+        take_turn(own.turn)
         try:
             m = self.take_all(&held, X, G, theta, &at, seed, step, &again)
             if m == 0 or (kept and again):
@@ -377,7 +376,8 @@ cdef class Pass:
                           &self.alone, 0)
             return True
         finally:
-            give_back(&held)
+            give_turn(own.turn)
+            self.end(&held)
 
     cdef bint take_out(self, arrays_t *held, out, const char *theta, void **D) except -1:
         """D := the array for the result; False if it cannot be taken, or overlaps theta"""

@@ -26,9 +26,10 @@ from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _online cimport online_sgd
 from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
-from _sources cimport fit, ready, sources_t
+from _sources cimport fit, ready, sources_of, sources_t
 from _steps cimport batch_weight, epoch_t, part_of_step, part_of_steps, step_along_t, steps_t, take_step
 from _taken cimport NO_TARGETS, OWN, lie, take_rows, take_targets, take_theta, takes_t
+from _turn cimport give_turn, give_turn_short, take_turn, take_turn_short, turn_t
 from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
@@ -51,6 +52,7 @@ cdef class Rule:
     free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
     factors : bytes, factors of the learning rate of weights and biases of each Theta; None: all are 1
     diagonal : (W, s, the factor of its learning rate) if Theta(1) = [b, W diag(s)], see _diagonal.pxd
+    turn : fastbp._kernels.Turn of the network, which each call takes; None: the caller has seen to that
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
@@ -60,10 +62,10 @@ cdef class Rule:
     cdef readonly object capsule    # of &own, for _derivatives
 
     def __cinit__(self, plan, int rule, settings, regularisation, slots, scalars, taken, free=None, factors=None,
-                  diagonal=None):
+                  diagonal=None, turn=None):
         self.capsule = PyCapsule_New(&self.own, "fastbp.rule", NULL)
         self.kept = begin_rule(&self.own, plan, rule, settings, regularisation, slots, scalars, taken, free, factors,
-                               diagonal)
+                               diagonal, turn)
 
     def stays(self):
         """True if its arrays are as they were when taken."""
@@ -73,13 +75,6 @@ cdef class Rule:
     def penalty(self):
         """The penalty before the last step."""
         return penalty_of(&self.own)
-
-
-cdef sources_t *inside(examples) except NULL:
-    """The sources inside a fastbp._backprop.Examples."""
-    if type(examples) is not Examples:
-        raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
-    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
 
 
 def steps(
@@ -101,12 +96,13 @@ def steps(
     cdef core_t core
     cdef epoch_t e
     cdef steps_t call
-    cdef sources_t *sources = inside(examples)
+    cdef sources_t *sources = sources_of(examples, Examples)
     cdef crew_t alone
     cdef crew_t *members = crew_of(crew, Crew, n, apart, &alone)
     if batch_size < 1 or not 0 <= first <= last or last > m // batch_size + (m % batch_size > 0):
         raise ValueError(f"batches {first} .. {last} of {batch_size} are not among those of {m} examples")
     core.held.n = 0
+    take_turn(rule.own.turn)
     try:
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
@@ -129,6 +125,7 @@ def steps(
         call.core, call.e, call.rule = &core, &e, &rule.own
         run_job(members, part_of_steps, &call, n, True, apart)
     finally:
+        give_turn(rule.own.turn)
         give_back(&core.held)
     return call.total, call.weight, call.batch, call.done
 
@@ -144,6 +141,7 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None
     cdef crew_t *members = crew_of(crew, Crew, n, False, &alone)
     call.m_b, call.divisor, call.rule = m_b, m_b if divisor is None else divisor, &rule.own
     core.held.n = 0
+    take_turn(rule.own.turn)
     try:
         begin(&core, plan, theta, "net.theta", WRITE)
         check_rule(&rule.own, &core.p, core.format)
@@ -152,6 +150,7 @@ def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None
         call.core, call.team = &core, &members.team
         run_job(members, part_of_step, &call, n, True, False)
     finally:
+        give_turn(rule.own.turn)
         give_back(&core.held)
     return penalty_of(&rule.own)
 
@@ -187,7 +186,7 @@ def online_steps(
     every `stride` examples.
     """
     cdef core_t core
-    cdef sources_t *sources = inside(examples)
+    cdef sources_t *sources = sources_of(examples, Examples)
     cdef const double *rate
     cdef const double *by = NULL
     cdef void *weights
@@ -197,6 +196,7 @@ def online_steps(
     if stride < 1:
         raise ValueError(f"stride must be at least 1; got {stride}")
     core.held.n = 0
+    take_turn(rule.own.turn)
     try:
         begin(&core, plan, theta, "net.theta", WRITE)
         take_work(&core, work, B)
@@ -220,6 +220,7 @@ def online_steps(
                     rule.own.told.c, by, <double *>core.work, B, <double *>weights, end, stride, &total, &weight, taken)
             leave(callers)
     finally:
+        give_turn(rule.own.turn)
         give_back(&core.held)
     return total, weight, first
 
@@ -250,9 +251,9 @@ def permutation(bit_generator, order):
 cdef class Stepper:
     """One training step, with everything prepared: for callers to whom a microsecond counts.
 
-    It owns its buffers, which the GIL guards during a step. It takes the X (m, s_1) and Y that src/_taken.pxd takes,
-    at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied. Each
-    example has the weight w, and Delta is divided by the number of examples.
+    It owns its buffers, which the turn of the rule's network guards. It takes the X (m, s_1) and Y that src/_taken.pxd
+    takes, at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied.
+    Each example has the weight w, and Delta is divided by the number of examples.
     """
 
     cdef plan_t p
@@ -306,6 +307,12 @@ cdef class Stepper:
         """True if theta and the rule's arrays are as they were when taken."""
         return stays(&self.theta) and stay(&self.rule.own)
 
+    cdef inline bint has_turn(self, turn_t **turn) except -1:
+        """*turn := that of the network, taken; True"""
+        take_turn_short(self.rule.own.turn)
+        turn[0] = self.rule.own.turn
+        return True
+
     cdef complain(self):
         """Raise the error of theta or a rule's array that has been changed; otherwise return None."""
         if not stays(&self.theta):
@@ -317,6 +324,7 @@ cdef class Stepper:
         cdef arrays_t held
         cdef examples_t data
         cdef Py_ssize_t m
+        cdef turn_t *turn = NULL
         cdef bint fine = False
         cdef double J = 0
         data.order, data.w = NULL, self.w
@@ -327,8 +335,8 @@ cdef class Stepper:
             fine = (
                 take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
                 and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype)
-                and (is_lent(&held.views[1]) or lie(&held, 0, X, &data.X, self.takes.inputs)) and self.as_it_was()
-                and self.finite()
+                and (is_lent(&held.views[1]) or lie(&held, 0, X, &data.X, self.takes.inputs))
+                and self.has_turn(&turn) and self.as_it_was() and self.finite()
             )
             m = data.X.n if fine else 0
             if fine and self.format == b"f":
@@ -336,6 +344,7 @@ cdef class Stepper:
             elif fine:
                 J = self.run(<double *>self.theta.data, <double *>self.Delta, <double *>self.work, &data, m)
         finally:
+            give_turn_short(turn)
             give_back(&held)
         return J if fine else self.complain()
 
@@ -359,13 +368,14 @@ cdef class Stepper:
         """One step along D, to which penalties and clipping are added as in every step of m_b examples; True. None,
         with nothing done, if engine.checks must check D first."""
         cdef arrays_t held
+        cdef turn_t *turn = NULL
         cdef bint fine = False
         cdef const void *given
         held.n = 0
         try:
             fine = (
-                take_theta(&held, D, &given, self.p.n, self.format) and self.as_it_was()
-                and self.finite()
+                take_theta(&held, D, &given, self.p.n, self.format) and self.has_turn(&turn)
+                and self.as_it_was() and self.finite()
             )
             if fine and self.format == b"f":
                 memcpy(self.Delta, given, self.p.n * sizeof(float))
@@ -376,6 +386,7 @@ cdef class Stepper:
                 take_step(<double *>self.theta.data, <double *>self.Delta, &self.p, m_b, 1, &self.rule.own,
                           &self.rate if self.rate != 0 else NULL, &self.alone, 0)
         finally:
+            give_turn_short(turn)
             give_back(&held)
         return True if fine else self.complain()
 

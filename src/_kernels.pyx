@@ -5,11 +5,12 @@ import os
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
-from cython cimport floating
+from cython cimport final, floating
 from libc.stdint cimport int64_t
 
 from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
 from _memory cimport PyObject, lend_ready, owner_of, shows
+from _turn cimport give_turn, take_turn, turn_t
 
 
 cdef extern from "lists.h":
@@ -91,6 +92,41 @@ i = 0
 while pair_list[i].output != NULL:
     pairs.append((pair_list[i].output.decode(), pair_list[i].loss.decode()))
     i += 1
+
+
+cdef int forks = 0      # behind this process, while fastbp was there
+
+
+def _forked():
+    """In a forked child: the other threads stayed with the parent."""
+    global forks
+    forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+@final
+cdef class Turn:
+    """Who changes the parameters of a network: one thread at a time, with `with`. A RuntimeError for any other."""
+
+    cdef turn_t own
+    cdef readonly object capsule    # of &own
+
+    def __cinit__(self):
+        self.own.forks = &forks
+        self.capsule = PyCapsule_New(&self.own, "fastbp.turn", NULL)
+
+    def __init__(self):     # refuses arguments
+        pass
+
+    def __enter__(self):
+        take_turn(&self.own)
+        return self
+
+    def __exit__(self, *_):
+        give_turn(&self.own)
 
 
 def address(array):

@@ -15,6 +15,7 @@ from _kernels cimport bind_kernels, f32, f64, seconds
 from _memory cimport lend_ready
 from _search cimport SETTLED, STEPPED, WANTS, begin_step, search_t, settle, told
 from _sources cimport check_labels, fit, ready, sources_t
+from _turn cimport desk_is_taken, desk_leave, desk_t, desk_take
 
 from fastbp._backprop import Examples
 
@@ -69,7 +70,7 @@ cdef class Search:
     cdef double weight, l1, most
     cdef char format
     cdef int status
-    cdef bint working
+    cdef desk_t desk            # of `run`
     cdef readonly bint asks     # `run` has met costs that the caller must compute
 
     def __cinit__(self, x, Py_ssize_t memory, double ftol, double gtol, Py_ssize_t maxls):
@@ -152,7 +153,7 @@ cdef class Search:
 
     cdef int rest(self) except -1:
         """Raise an error while another thread runs the search."""
-        if self.working:
+        if desk_is_taken(&self.desk):
             raise RuntimeError("the search is running in another thread")
         return 0
 
@@ -282,17 +283,18 @@ cdef class Search:
         """Go on with `attach`'s network for about `budget` seconds, until it asks for f and g, or an iteration ends
         with as many iterations, or more evaluations, in all."""
         cdef double J, end = seconds() + budget
-        cdef int status = self.status
+        cdef int status
         cdef search_t *s = &self.s
-        self.rest()
-        if self.asks:
-            return status
-        if self.sources == NULL:
+        if self.sources == NULL and not self.asks:
             raise RuntimeError("no network is attached")
-        ready(self.sources, 0, self.sources.m)
-        check_labels(self.sources, self.sources.m, self.few.p.s[self.few.p.L - 1])
-        self.working = True
+        if not desk_take(&self.desk, &status):
+            raise RuntimeError("the search is running in another thread")
+        status = self.status
         try:
+            if self.asks:
+                return status
+            ready(self.sources, 0, self.sources.m)
+            check_labels(self.sources, self.sources.m, self.few.p.s[self.few.p.L - 1])
             with nogil:
                 while True:
                     if status == WANTS:
@@ -310,7 +312,8 @@ cdef class Search:
                     else:
                         break
         finally:
-            self.working, self.status = False, status
+            self.status = status
+            desk_leave(&self.desk, &status)
         return status
 
     cdef double value(self) noexcept nogil:

@@ -21,7 +21,7 @@ from libc.string cimport memcpy, memset
 from _backprop cimport cost_of, load_targets, team_cuts, team_t
 from _blas cimport add_gemv_t, add_syrk, potrf, potrs
 from _checked cimport MOST, READ, WRITE, arrays_t, begin, block, core_t, give_back, room, some, values
-from _crew cimport crew_of, crew_t, crew_take, run_job
+from _crew cimport crew_free, crew_of, crew_t, crew_take, do_job, hold_crew
 from _kernels cimport LOSS_COUNT, bind_kernels, enter, examples_t, f64, leave, output_backward, padded, plan_t
 from _memory cimport lend_ready
 from _outside cimport forward_block
@@ -278,8 +278,12 @@ def add(
         if not run_ranges(&call, n, False, apart, budget):
             return False
         if what == NORMAL and call.ranges > 1:
-            call.crew.tasks = 0
-            run_job(call.crew, add_part, &call, n, False, apart)
+            hold_crew(call.crew)
+            try:
+                call.crew.tasks = 0
+                do_job(call.crew, add_part, &call, n, False, apart)
+            finally:
+                crew_free(call.crew)
         return True
     finally:
         give_back(&core.held)

@@ -8,7 +8,7 @@ from libc.string cimport memset
 
 from _backprop cimport accumulate_block, accumulate_example, forward, load, team_meet, team_portion, team_t
 from _checked cimport MOST, READ, WRITE, arrays_t, core_t, refusal, room, some, take
-from _crew cimport check_free, crew_t, crew_take, job_t, run_job
+from _crew cimport crew_free, crew_t, crew_take, do_job, hold_crew, job_t, run_job
 from _kernels cimport enter, leave, output_of, plan_t, seconds, to_rows
 from _sources cimport sources_t
 
@@ -145,16 +145,19 @@ cdef inline int take_Delta(core_t *core, sum_t *call, Delta, others) except -1:
 
 cdef inline bint run_ranges(sum_t *call, int n, bint meet, bint apart, double budget) except -1:
     """Go on for about `budget` seconds, n members or with `meet` all together  ->  True when all is done."""
-    check_free(call.crew)
-    call.end = seconds() + budget
-    call.crew.seats, call.crew.tasks = 0, <int>begun(call)
-    run_job(call.crew, sum_part_together if meet else sum_part, call, n, meet, apart)
-    if not complete(call):
-        return False
-    if call.Delta != NULL and call.ranges > 1:
-        call.crew.tasks = 0
-        run_job(call.crew, add_part, call, n, False, apart)
-    return True
+    hold_crew(call.crew)
+    try:
+        call.end = seconds() + budget
+        call.crew.seats, call.crew.tasks = 0, <int>begun(call)
+        do_job(call.crew, sum_part_together if meet else sum_part, call, n, meet, apart)
+        if not complete(call):
+            return False
+        if call.Delta != NULL and call.ranges > 1:
+            call.crew.tasks = 0
+            do_job(call.crew, add_part, call, n, False, apart)
+        return True
+    finally:
+        crew_free(call.crew)
 
 
 cdef inline Py_ssize_t begun(const sum_t *call) noexcept:

@@ -11,6 +11,7 @@ from _checked cimport (
 )
 from _diagonal cimport diagonal_t
 from _kernels cimport SCALARS, plan_t, step_t
+from _turn cimport turn_of, turn_t
 from _update cimport FREE, FROZEN, MIXED, groups_of, sum_of, told_t
 
 cdef extern from "lists.h":
@@ -40,6 +41,7 @@ cdef struct rule_t:
     held_t W
     held_t s
     held_t taken
+    turn_t *turn        # of the network; NULL: the caller sees to it that one thread trains it
     int n_slots
     int n_scalars
     char format         # of the slots; 0 if there are none
@@ -48,13 +50,14 @@ cdef struct rule_t:
 
 
 cdef inline tuple begin_rule(
-    rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free, factors, diagonal
+    rule_t *own, plan, int rule, settings, regularisation, slots, scalars, taken, free, factors, diagonal, turn
 ):
     """own := the rule of this code, its settings, slots and scalars; returns the objects that own its memory.
 
     free : bytes, one for each parameter, 0 where it is frozen; None: all are trained
     factors : (L - 1, 2) doubles as bytes, factors of the learning rate of weights and biases; None: all are 1
     diagonal : (W, s, the factor of its learning rate), see _diagonal.pxd: s comes last in each slot
+    turn : fastbp._kernels.Turn of the network, or None
     """
     cdef plan_t p
     cdef const known_t *known
@@ -66,7 +69,7 @@ cdef inline tuple begin_rule(
         raise ValueError(f"room is for {SCALARS} scalars and {SLOTS} slots; got {len(scalars)} and {len(slots)}")
     if not 0 <= rule < RULE_COUNT:
         raise ValueError(f"rule must be a code of fastbp._kernels.rules; got {rule}")
-    known, own.told.rule = &rule_list[rule], rule
+    known, own.told.rule, own.turn = &rule_list[rule], rule, turn_of(turn)
     code = copy_settings(own, settings, regularisation)
     own.n_slots, own.n_scalars = known.slots, known.scalars
     if known.asks and own.settings[known.asks] != 0:
@@ -98,7 +101,7 @@ cdef inline tuple begin_rule(
         if type(factors) is not bytes or len(factors) != <Py_ssize_t>(2 * (p.L - 1) * sizeof(double)):
             raise ValueError(f"factors must be the bytes of {2 * (p.L - 1)} doubles")
         own.told.factors = <const double *><const void *>PyBytes_AS_STRING(factors)
-    return slots, scalars, taken, code, room, free, factors, layer, freeze(own, &p, free)
+    return slots, scalars, taken, code, room, free, factors, layer, freeze(own, &p, free), turn
 
 
 cdef inline tuple begin_diagonal(rule_t *own, const plan_t *p, tuple diagonal):

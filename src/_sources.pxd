@@ -1,6 +1,7 @@
 """The arrays of an Examples, opened once and checked again at every call."""
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDED_RO, PyBuffer_Release
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 
 from _checked cimport READ
@@ -18,6 +19,13 @@ cdef struct sources_t:          # the inside of an Examples
     Py_buffer views[SOURCES]    # held, and checked again by `ready`
     PyObject *owners[SOURCES]
     bint open[SOURCES]
+
+
+cdef inline sources_t *sources_of(object examples, object cls) except NULL:
+    """The inside of a fastbp._backprop.Examples, which is `cls`."""
+    if type(examples) is not cls:
+        raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
+    return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
 
 
 cdef inline int open_rows(sources_t *own, int i, object array, str name, Py_ssize_t m, rows_t *rows) except -1:

@@ -27,6 +27,7 @@ from _rule cimport check_rule, rule_t
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport check_labels, fit, ready, sources_t
 from _steps cimport epoch_t, run_steps
+from _turn cimport desk_leave, desk_t, desk_take, give_turn, take_turn
 
 from numpy.random import BitGenerator
 
@@ -123,7 +124,7 @@ cdef class Stretch:
     cdef object kept            # owns the memory of J and seconds
     cdef tuple watched          # what is held out, as `watch` was given it
     cdef object best            # theta of the best epoch, as `keep` was given it
-    cdef bint running
+    cdef desk_t desk            # of `run`
     cdef readonly Py_ssize_t epochs
 
     def __cinit__(self, Py_ssize_t m, Py_ssize_t batch_size, Py_ssize_t epochs):
@@ -266,16 +267,18 @@ cdef class Stretch:
             raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
         if type(rule) is not Rule:
             raise TypeError(f"rule must be fastbp._epoch.Rule; got {type(rule).__name__}")
-        if not c.epoch <= last <= self.epochs:
-            raise ValueError(f"last is {last}; {c.epoch} of {self.epochs} epochs are done")
-        if self.running or c.diverged:
-            raise ValueError("the stretch is running in another thread" if self.running else "the stretch has diverged")
         sources = <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
         own = <rule_t *>PyCapsule_GetPointer(rule.capsule, "fastbp.rule")
-        c.last, c.end, c.first_rate = last, seconds() + budget, first_rate
         core.held.n = watched.held.n = more.n = 0
-        self.running = True
+        take_turn(own.turn)
         try:
+            if not desk_take(&self.desk, &core):
+                raise ValueError("the stretch is running in another thread")
+            if c.diverged:
+                raise ValueError("the stretch has diverged")
+            if not c.epoch <= last <= self.epochs:
+                raise ValueError(f"last is {last}; {c.epoch} of {self.epochs} epochs are done")
+            c.last, c.end, c.first_rate = last, seconds() + budget, first_rate
             c.random = NULL
             if bit_generator is not None:
                 self.shuffled(bit_generator, order, rows, sources, &more)
@@ -304,7 +307,8 @@ cdef class Stretch:
                 with bit_generator.lock:
                     self.go(&core, own)
         finally:
-            self.running = False
+            desk_leave(&self.desk, &core)
+            give_turn(own.turn)
             give_back(&core.held)
             give_back(&watched.held)
             give_back(&more)

@@ -8,7 +8,7 @@ from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t
 
-from _checked cimport READ, arrays_t, got, is_of
+from _checked cimport READ, WRITE, arrays_t, got, is_of
 from _kernels cimport ROWS_F32, ROWS_F64, ROWS_U8, examples_t, fastbp_first_nonfinite, rows_t
 from _memory cimport PyObject, covers, is_lent, owner_of, shows
 
@@ -262,6 +262,21 @@ cdef inline bint take_theta(
         view.ndim == 1 and view.shape[0] == n and is_of(view, format) and shows(owner_of(<PyObject *>theta), view, READ)
         and fastbp_first_nonfinite(&row, 1, n, DBL_MAX) < 0
     )
+
+
+cdef inline void *take_out(
+    arrays_t *held, object out, int ndim, Py_ssize_t m, Py_ssize_t n, char format
+) except? NULL:
+    """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
+    cdef Py_buffer *view = &held.views[held.n]
+    if not got(out, view, WRITE):
+        return NULL
+    held.n += 1
+    if view.ndim != ndim or view.shape[ndim - 1] != n or (ndim == 2 and view.shape[0] != m) or not (
+        is_of(view, format) and shows(owner_of(<PyObject *>out), view, WRITE)
+    ):
+        return NULL
+    return view.buf
 
 
 cdef inline bint take_penalties(

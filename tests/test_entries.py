@@ -109,7 +109,7 @@ ENTRIES = {
 # check_owner and address read no value, few_summed has a test of its own
 WITHOUT_ARRAYS = {
     "_backprop.Crew", "_backprop.spaced", "_kernels.check_owner", "_kernels.address", "_kernels.few_summed",
-    "_kernels.low_level",
+    "_kernels.low_level", "_kernels.Turn",
 }
 
 

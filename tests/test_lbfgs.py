@@ -295,3 +295,19 @@ def test_vectors_of_every_length_go_the_way_of_scipy_and_come_back_whole(n):
         again = np.empty(rows.size)
         twin.read(name, again)
         np.testing.assert_array_equal(again, rows.ravel())
+
+
+def test_fault_191_a_search_whose_time_is_up_between_two_iterations_goes_on(monkeypatch):
+    """The pair of the iteration is kept by then, and the next one has not begun"""
+    p = problem((3, 6, 4, 2), m=40)
+    net, twin, advance = p.network(), p.network(), lbfgs.LBFGS.advance
+
+    def stops_there(self, iterations):
+        status = advance(self, self.search.iterations + 1)
+        return self.search.settle() if status == lbfgs.STEPPED and self.search.iterations < self.maxiter else status
+
+    expected = fastbp.minimize(twin, p.X, p.Y, method="L-BFGS", maxiter=20)
+    monkeypatch.setattr(lbfgs.LBFGS, "advance", stops_there)
+    found = fastbp.minimize(net, p.X, p.Y, method="L-BFGS", maxiter=20)
+    assert (found.nit, found.nfev, found.message) == (expected.nit, expected.nfev, expected.message)
+    assert net.theta.tobytes() == twin.theta.tobytes()

@@ -13,7 +13,7 @@ import scipy.linalg.cython_blas  # noqa: F401  (loads the library that `librarie
 
 from .._types import Library
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _held: dict[Library, tuple[int, int]] = {}      # how many hold it, its threads before
 _found: list[Library] | None = None
 _loaded: list[Library] | None = None
@@ -22,25 +22,36 @@ _loaded: list[Library] | None = None
 def libraries() -> list[Library]:
     """The threadpoolctl controllers of the BLAS that SciPy calls; found once, since a scan takes a millisecond."""
     global _found
-    if _found is None:
-        blas = _scan()
-        _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
-    return _found
+    with _lock:     # two lists would be two counts for one library
+        if _found is None:
+            blas = _scan()
+            _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
+        return _found
 
 
 def all_libraries() -> list[Library]:
     """Those of every BLAS in the process, NumPy's too; found once."""
     global _loaded
-    if _loaded is None:
-        ours = {library.filepath: library for library in libraries()}       # one controller a library
-        _loaded = [ours.get(library.filepath, library) for library in _scan()]
-    return _loaded
+    with _lock:
+        if _loaded is None:
+            ours = {library.filepath: library for library in libraries()}       # one controller a library
+            _loaded = [ours.get(library.filepath, library) for library in _scan()]
+        return _loaded
 
 
 def _scan() -> list[Library]:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def _set(library: Library, threads: int) -> None:
+    """Set its number of threads. From threadpoolctl 3.7 on the first thread to do so controls OpenBLAS, and the calls
+    of all others do nothing; here they take turns by the lock."""
+    release = getattr(library, "clear_controlling_thread", lambda force: None)
+    release(force=True)
+    library.set_num_threads(threads)
+    release(force=True)
 
 
 @contextmanager
@@ -51,7 +62,7 @@ def single_thread(everywhere: bool = False) -> Iterator[None]:
         for library in chosen:
             holders, threads = _held.get(library) or (0, library.get_num_threads())
             if not holders:
-                library.set_num_threads(1)
+                _set(library, 1)
             _held[library] = holders + 1, threads
     try:
         yield
@@ -62,15 +73,15 @@ def single_thread(everywhere: bool = False) -> Iterator[None]:
                 if holders > 1:
                     _held[library] = holders - 1, threads
                 else:
-                    library.set_num_threads(threads)
+                    _set(library, threads)
 
 
 def _after_fork() -> None:
     """In a forked child: the threads that held BLAS stayed with the parent"""
     global _lock, _held
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     for library, (_, threads) in _held.items():
-        library.set_num_threads(threads)
+        _set(library, threads)
     _held = {}
 
 

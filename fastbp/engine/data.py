@@ -134,7 +134,8 @@ class Data:
         """
         if self.scale == unit and (self.w is None or self._made):
             return self
-        if self._other is None or self._other.scale != unit:
+        other = self._other     # another thread may want other units
+        if other is None or other.scale != unit:
             w = np.ones((self.m, 1)) if self.w is None else self.w
             with np.errstate(over="ignore", under="ignore"):
                 divided = np.divide(w, unit / self.scale, dtype=np.float64).astype(dtype)
@@ -142,19 +143,21 @@ class Data:
                 raise ValueError(f"mean_weight is {unit:g}, and sample_weight divided by it leaves the range of "
                                  f"{np.dtype(dtype).name}")
             other = type(self).of(self.plan, self.X, self.dense, self.labels, None if (divided == 1).all() else divided)
-            other.scale, other.counts, other._made, self._other = unit, self.counts, True, other
-            other.given = self.given
-        return self._other
+            other.scale, other.counts, other._made = unit, self.counts, True
+            other.given, self._other = self.given, other
+        return other
 
     @property
     def plain(self) -> Self:
         """The same examples for a network without label smoothing. Kept for the next call."""
         if SMOOTHING not in self.plan.loss_parameters:
             return self
-        if self._plain is None:
+        other = self._plain
+        if other is None:
             other = type(self).of(self.plan.plain, self.X, self.dense, self.labels, self.w)
-            other.scale, other.counts, other._made, self._plain = self.scale, self.counts, self._made, other
-        return self._plain
+            other.scale, other.counts, other._made = self.scale, self.counts, self._made
+            self._plain = other
+        return other
 
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
         """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or
@@ -207,9 +210,10 @@ class Data:
         """J, or (J, D), by `sums.evaluator`; None if it does not take these examples or this theta."""
         if not self.is_few:
             return None
-        if self._few is None or self._few[0] != theta.dtype:
-            self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()
-        _, evaluator, examples = self._few
+        few = self._few         # another thread may want another dtype
+        if few is None or few[0] != theta.dtype:
+            few = self._few = theta.dtype, sums.evaluator(self.plan, theta.dtype), self.examples()
+        _, evaluator, examples = few
         return evaluator.of_examples(examples, self.m, self.weight, theta, c, l1, gradient)
 
     def products(

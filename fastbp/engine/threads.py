@@ -7,6 +7,7 @@ Ctrl-C can never cut a job between two members.
 """
 
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -79,6 +80,7 @@ class Choice:
         self._steps, self._seconds = 0.0, 0.0   # of `now`, since the last trial
         self._settled = 0.0     # seconds that the other has had to come together
         self._rest, self._rate = 0.0, 0.0   # no trial before `rest`; steps a second of the other in the last trial
+        self._learning = threading.Lock()
 
     @property
     def trying(self) -> bool:
@@ -94,7 +96,14 @@ class Choice:
         return self.other, max(LEAST, min(TRIAL, TRIALS * self._worked))
 
     def took(self, n: int, steps: float, seconds: float) -> None:
-        """Learn that n members took so many seconds for so many steps."""
+        """Learn that n members took so many seconds for so many steps, unless another thread is learning."""
+        if self._learning.acquire(blocking=False):      # in a forked child it may stay locked
+            try:
+                self._learn(n, steps, seconds)
+            finally:
+                self._learning.release()
+
+    def _learn(self, n: int, steps: float, seconds: float) -> None:
         self._worked += seconds
         if n == self.now:
             self._steps, self._seconds = self._steps + steps, self._seconds + seconds
@@ -165,12 +174,13 @@ class Pool:
 
 
 _pool: weakref.ref[Pool] | None = None
+_making = threading.Lock()      # of the pool
 
 
 def _forget_pool() -> None:
     """In a forked child: the threads stayed with the parent"""
-    global _pool
-    _pool = None
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that cannot fork have none)
@@ -190,8 +200,11 @@ class Kept:
         global _pool
         found = None if _pool is None else _pool()
         if found is None:
-            found = Pool()
-            _pool = weakref.ref(found)
+            with _making:       # several threads must not make one each
+                found = None if _pool is None else _pool()
+                if found is None:
+                    found = Pool()
+                    _pool = weakref.ref(found)
         self._pool = found
         return found
 

@@ -102,7 +102,8 @@ class Workers:
                 return
             self._begun(job)
             try:
-                job.train(room, look)
+                with job.net._turn:
+                    job.train(room, look)
             except Stopped:
                 return
             except Exception as error:

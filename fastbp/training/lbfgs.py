@@ -93,7 +93,7 @@ class LBFGS:
         """Search until the end; returns SciPy's OptimizeResult, x of the searched parameters."""
         search, report, status, message = self.search, reporter(callback), WANTS, ""
         while not message:
-            if status == WANTS:
+            if status in (WANTS, SETTLED):      # settled: its time was up in between
                 status = self.advance(self.maxiter if report is None else search.iterations + 1)
             elif status == STEPPED:
                 message = self._after_iteration(report)

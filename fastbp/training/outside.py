@@ -15,6 +15,7 @@ NO_PASS = ("with dropout, gradient belongs to the masks of a forward pass: call 
            "object X, before each step(X, gradient=G), and leave theta alone in between")
 
 NO_MASKS = 0, 0
+NOTHING = None, None, None
 
 
 class Outside:
@@ -27,50 +28,52 @@ class Outside:
         self.steps = steps
         self._drops = bool(steps.dropout)
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
-        self._X: Any = None         # of the last forward pass, as it was given
-        self._rows: Any = None      # and as it was passed on
-        self._kept: tuple[Any, ...] | None = None   # theta, masks and workspaces, if there are more than a few examples
+        # Of the last forward pass: X as it was given, and as it was passed on; theta, masks and workspaces if there are
+        # more than a few examples. Replaced as a whole: several threads may call.
+        self._last: tuple[Any, Any, tuple[Any, ...] | None] = NOTHING
 
     def forward(self, X: ArrayLike) -> Floats:
         """z(L) of the examples, (m, K) or (K,)."""
         steps, masks = self.steps, self._masks() if self._drops else NO_MASKS
         theta = steps.theta
-        self._X = self._rows = self._kept = None
+        self._last, kept = NOTHING, None
         z = self._few.forward(X, theta, *masks) if theta is steps.net._theta else None
         if z is not None:
-            self._X = self._rows = X
+            self._last = X, X, None
             return z
         rows, one_row = checks.inputs(X, steps.plan.layer_sizes[0], steps.theta.dtype)
         self._check()
         z = self._few.forward(rows, steps.theta, *masks)
         if z is None:
             rows = np.array(rows)   # its owner may change it before the step
-            steps.set_masks()
-            work = outside.room(steps.plan, len(rows), steps.theta.dtype)
-            z = outside.forward(steps.plan, steps.theta, Examples(rows), len(rows), kept=work,
-                                n_threads=steps.n_threads)
-            self._kept = steps.theta.copy(), masks, work
-        self._X, self._rows = X, rows
+            with steps.net._turn:   # of the masks too
+                steps.set_masks()
+                work = outside.room(steps.plan, len(rows), steps.theta.dtype)
+                z = outside.forward(steps.plan, steps.theta, Examples(rows), len(rows), kept=work,
+                                    n_threads=steps.n_threads)
+                kept = steps.theta.copy(), masks, work
+        self._last = X, rows, kept
         return z[0] if one_row else z
 
     def step(self, X: ArrayLike, G: Any) -> None:
         """One step along D for this G."""
-        steps = self.steps
-        rows: Any = self._rows if X is self._X else X
+        steps, (given, passed, kept) = self.steps, self._last
+        rows: Any = passed if X is given else X
         m = float(len(G)) / steps.unit if steps._regularisation.batch_lam and np.ndim(G) > 1 else 1.0
-        stepper = steps.prepared() if self._kept is None else None
+        stepper = steps.prepared() if kept is None else None
         if stepper is None or not self._few.step(
             rows, G, steps.theta, stepper.rule, stepper.rate, m, *(self._masks() if self._drops else NO_MASKS)
         ):
-            self._follow(self._checked(X, G, rows), "gradient", m)
-        self._X = self._rows = self._kept = None
+            with steps.net._turn:
+                self._follow(self._checked(X, G, rows, kept if rows is passed else None), "gradient", m)
+        self._last = NOTHING
 
     def apply(self, D: ArrayLike) -> None:
         """One step along D."""
         if self.steps.regularisation.batch_lam:
             raise ValueError("batch_lam needs a number of examples, which D does not tell; give weight_decay")
         self._follow(D, "D", 1.0)
-        self._X = self._rows = self._kept = None
+        self._last = NOTHING
 
     def _masks(self) -> tuple[int, int]:
         """Seed and step of the masks of the next step."""
@@ -81,15 +84,15 @@ class Outside:
         self.steps.check_network()
         return checks.own_parameters(self.steps.theta, self.steps.net.plan, self.steps.net.dtype)
 
-    def _checked(self, X: ArrayLike, G: Any, rows: Any) -> Floats:
+    def _checked(self, X: ArrayLike, G: Any, rows: Any, kept: tuple[Any, ...] | None) -> Floats:
         """D for this G, after a look at all arguments."""
         steps, plan = self.steps, self.steps.plan
         given, one_row = checks.inputs(X, plan.layer_sizes[0], steps.theta.dtype)
         K, theta = plan.layer_sizes[-1], self._check()
         slopes = checks.slopes(G, (K,) if one_row else (len(given), K), theta.dtype, "gradient")
         masks, again, work = self._masks(), True, None
-        if self._kept is not None and rows is self._rows:
-            then, others, work = self._kept
+        if kept is not None:
+            then, others, work = kept
             again = masks != others or not np.array_equal(theta, then)
         else:
             rows = given if not isinstance(rows, np.ndarray) else rows
@@ -103,7 +106,7 @@ class Outside:
         outside.backward(plan, theta, Examples(given if again else rows), len(given), slopes, Delta=D,
                          kept=None if again else work, n_threads=steps.n_threads)
         if work is not None:
-            self._kept = None       # used up
+            self._last = NOTHING    # used up
         return D
 
     def _follow(self, D: ArrayLike, name: str, m: float) -> None:
@@ -112,7 +115,11 @@ class Outside:
         stepper = steps.prepared()
         if stepper is not None and type(D) is np.ndarray and stepper.apply(D, m):
             return
-        theta = self._check()
+        with steps.net._turn:
+            self._follow_checked(D, name, m)
+
+    def _follow_checked(self, D: ArrayLike, name: str, m: float) -> None:
+        steps, theta = self.steps, self._check()
         if name != "D" and not np.isfinite(D).all():
             raise ValueError("gradient leads to a D that is not finite")
         steps.Delta[:] = checks.parameters(D, steps.net.plan, theta.dtype, name)

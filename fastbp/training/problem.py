@@ -54,7 +54,8 @@ class Problem:
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
         warn_if_equal_units(self.net)
-        return self.finish(self.search(start, data))
+        with self.net._turn:
+            return self.finish(self.search(start, data))
 
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""

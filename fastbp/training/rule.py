@@ -11,6 +11,7 @@ from ..base import check_apart
 from ..engine import checks, factors, frozen
 from ..engine.plan import Plan
 from ..engine.regularisation import Regularisation
+from ..network import Network
 from . import diagonal
 from .diagonal import Diagonal
 
@@ -47,10 +48,11 @@ class CompiledRule:
     """
 
     def __init__(
-        self, plan: Plan, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
+        self, net: Network, theta: NDArray[Any], taken: NDArray[np.int64], free: NDArray[np.bool_] | None,
         factors: NDArray[np.float64] | None, diagonal: Diagonal | None,
     ) -> None:
-        self.code, self.theta, self.taken, self.free = plan.code, theta, taken, None if free is None else free.tobytes()
+        self.code, self.turn, self.theta, self.taken = net.plan.code, net._turn, theta, taken
+        self.free = None if free is None else free.tobytes()
         self.factors, self.diagonal = None if factors is None else factors.tobytes(), diagonal
         self._rule: Any = None
         self._made_of: tuple[Any, ...] | None = None    # name, settings, regularisation, scale
@@ -83,7 +85,7 @@ class CompiledRule:
         self._rule = _epoch.Rule(
             self.code, _kernels.rules[name], np.array([0.0 if callable(rate) else rate, *others], np.float64),
             regularisation.code(scale), [state[slot] for slot in optimizer.slots], state.get("scalars", NO_RATES),
-            self.taken, self.free, self.factors, None if layer is None else layer.of(state),
+            self.taken, self.free, self.factors, None if layer is None else layer.of(state), self.turn,
         )
         written = optimizer.slots if layer is None else (*optimizer.slots, *diagonal.NAMES)
         check_apart(self.theta, {slot: state[slot] for slot in written})

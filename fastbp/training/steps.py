@@ -86,7 +86,7 @@ class Steps:
         self._made_for: Any = None      # settings of the stepper
         self._made_by: Any = None       # class and attributes of an optimizer that is known by them
         self._own: dict[str, Any] | None = None
-        self._rule = CompiledRule(net.plan, self.theta, self.taken, self.free, self.factors, self.diagonal)
+        self._rule = CompiledRule(net, self.theta, self.taken, self.free, self.factors, self.diagonal)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
         self._full_batch: full_batch.FullBatch | None = None
         self.set_masks()
@@ -269,7 +269,7 @@ class Steps:
         m = data.m if order is None else len(order)
         rows = m if batch_size is None else min(batch_size, m)
         operations = sums.operations(self.net.plan, rows)
-        with threads.crew(self.plan.kept, self.n_threads, operations, m / rows) as self.crew:
+        with self.net._turn, threads.crew(self.plan.kept, self.n_threads, operations, m / rows) as self.crew:
             return self.mean(data, batch_size, order)
 
     def mean(
@@ -395,6 +395,6 @@ class Steps:
 
     def resume(self, read: Callable[[], Fit]) -> Fit:
         """Resume from what read() returns, and return it."""
-        fit = read()
-        self.become(fit)
+        with self.net._turn:
+            self.become(fit := read())
         return fit

@@ -1,6 +1,7 @@
 """`train`: the stages from its arguments to a training under way, and the loop."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -128,6 +129,8 @@ def train(
         as of the last step.
     DivergenceError
         J or theta is no longer finite. theta is as it was before that epoch, or where that epoch was resumed.
+    RuntimeError
+        Another thread is training this network.
     OSError
         The checkpoint cannot be read or written; the old file is unchanged.
     RankError
@@ -148,7 +151,8 @@ def train(
         resume=resume, sync_every=sync_every, mean_weight=mean_weight, free=free,
         learning_rate_factors=learning_rate_factors, input_scale=input_scale,
     )
-    if comm is not None:
-        return RankStart(asked, comm).run()
-    history = quick.train(asked)
-    return Start(asked).run() if history is None else history
+    with net._turn if isinstance(net, Network) else nullcontext():
+        if comm is not None:
+            return RankStart(asked, comm).run()
+        history = quick.train(asked)
+        return Start(asked).run() if history is None else history

@@ -46,7 +46,7 @@ typedef struct crew {
     void *arguments;
     int called;                 /* threads that the present job is for */
     int meet, apart;            /* do its members meet? does the caller stay out of it? */
-    int busy;                   /* a call has it; read and written by whoever holds the GIL */
+    atomic_int busy;            /* a call has it */
     atomic_int left;            /* of them, who have not done it */
     atomic_int sleeps;          /* does the caller sleep until `left` is 0? */
     atomic_int cpu;             /* of the caller */
@@ -177,9 +177,10 @@ static inline int crew_reach(crew_t *crew, int n)
 
 static inline void crew_begin(crew_t *crew)
 {
-    crew->n = crew->called = crew->meet = crew->apart = crew->busy = 0;
+    crew->n = crew->called = crew->meet = crew->apart = 0;
     crew->workers = NULL;
     team_begin(&crew->team, 1);
+    atomic_init(&crew->busy, 0);
     atomic_init(&crew->left, 0);
     atomic_init(&crew->sleeps, 0);
     atomic_init(&crew->cpu, -1);
@@ -202,6 +203,10 @@ static inline void crew_end(crew_t *crew, int forked)
     free(crew->workers);
     crew_begin(crew);
 }
+
+/* Takes the crew for a call, or returns 0 if another one has it; crew_free gives it back. */
+static inline int crew_hold(crew_t *crew) { return !atomic_exchange(&crew->busy, 1); }
+static inline void crew_free(crew_t *crew) { atomic_store(&crew->busy, 0); }
 
 /* Calls n members to job(arguments, member): the caller and n - 1 threads, or n threads if it stays apart. With `meet`
  * they meet at barriers, and all of them are needed. Whoever wanted a stop before the call stops it. */

@@ -139,7 +139,8 @@ for _ in range(3):
     memory.append(thread_memory())
 print(memory[-1] - memory[1])
 """
-    assert int(run(code)) < 2**18
+    free = not getattr(sys, "_is_gil_enabled", lambda: True)()
+    assert int(run(code)) < (350_000 if free else 2**18)      # its allocator keeps more for each thread
 
 
 def products_in_many_threads(repeats):
