@@ -31,8 +31,8 @@ from _ranges cimport (
 )
 from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
 
-cdef extern from "<unistd.h>" nogil:
-    int getpid()
+cdef extern from "thread.h" nogil:
+    int fastbp_process()
 
 bind_kernels()
 lend_ready()
@@ -128,7 +128,7 @@ cdef class Crew:
 
     def __cinit__(self, int n=0):
         crew_begin(&self.crew)
-        self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), getpid()
+        self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), fastbp_process()
         self.reach(n)
 
     def reach(self, int n):
@@ -141,7 +141,7 @@ cdef class Crew:
     @property
     def here(self):
         """False in a forked child: the threads stayed with the parent."""
-        return self.process == getpid()
+        return self.process == fastbp_process()
 
     @property
     def jobs(self):
@@ -153,7 +153,7 @@ cdef class Crew:
         team_want_stop(&self.crew.team)
 
     def __dealloc__(self):
-        crew_end(&self.crew, self.process != getpid())
+        crew_end(&self.crew, self.process != fastbp_process())
 
 
 def panel(const floating[::1] theta not None):

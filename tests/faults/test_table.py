@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-FAULTS = [*range(1, 65), *range(66, 73), *range(75, 80)]
+FAULTS = [*range(1, 65), *range(66, 73), *range(75, 80), 80, 81]
 ROW = re.compile(r"\| (\d+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
 
