@@ -6,8 +6,10 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 """
 
 import os
+import re
 import sys
 import sysconfig
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -90,6 +92,14 @@ class BuildFilesTogether(build_ext):
         super().build_extensions()
 
 
+def readme():
+    """README.md for an index, which has none of our files: links go to Source of [project.urls], if that is there."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    source = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {}).get("Source")
+    return re.sub(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)",
+                  lambda link: f"{link[1]}[{link[2]}]({source}/blob/main/{link[3]})" if source else link[2], text)
+
+
 def extension(name, *c_files):
     headers = [str(path) for path in sorted(Path("src/kernels").glob("*.h"))]
     return Extension(
@@ -103,6 +113,8 @@ def extension(name, *c_files):
 
 
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     cmdclass={"build_ext": BuildFilesTogether},
     options={"build_ext": {"parallel": os.cpu_count(), **({"compiler": "mingw32"} if sys.platform == "win32" else {})}},
     ext_modules=cythonize(
