@@ -9,11 +9,15 @@ import sys
 import fastbp
 
 EXPECTED = ("avx512", "avx2", "baseline") if platform.machine() in ("x86_64", "AMD64") else ("baseline",)
-SELFTEST = "import fastbp; r = fastbp.selftest(); print(*r.values())"
+SELFTEST = """
+import fastbp
+report = fastbp.selftest()
+print(report["instruction set"], round(report["float32"], 1), round(report["float64"], 1))
+"""
 
 
 def main() -> None:
-    """The command: a line for each instruction set, with the largest differences of float32 and float64 in their eps."""
+    """The command: a line for each instruction set, with the largest differences of both dtypes in their eps."""
     assert "site-packages" in fastbp.__file__, f"this is not an installed fastbp: {fastbp.__file__}"
     assert fastbp._kernels.built == EXPECTED, f"the build has {fastbp._kernels.built}; it must have {EXPECTED}"
     for name in EXPECTED:

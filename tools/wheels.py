@@ -40,7 +40,7 @@ def linux(steps: Steps, interpreters: list[str]) -> list[Outcome]:
         steps.run(own, "-m", "pip", "install", "-q", "--only-binary", ":all:", wheel, PATH=str(place / "bin"))
         seconds = steps.now() - begun
         said = steps.run(own, INSTALLED, PATH=str(place / "bin")).strip().replace("\n", "; ")
-        outcomes.append(Outcome(wheel.name, "run", f"selftest: {said}; installed in {seconds:.1f} s, without a compiler"))
+        outcomes.append(Outcome(wheel.name, "run", f"selftest {said}; installed in {seconds:.1f} s, no compiler"))
     return outcomes
 
 
