@@ -33,8 +33,8 @@ def test_fault_80_all_that_git_has_is_in_the_sdist():
 
 def test_fault_80_the_description_at_an_index_has_no_link_to_a_file(monkeypatch):
     """Without [project.urls] Source; with it the links go there"""
-    import setuptools
-
+    setuptools = pytest.importorskip("setuptools")
+    pytest.importorskip("Cython")
     seen = {}
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(setuptools, "setup", seen.update)
