@@ -54,6 +54,7 @@ class Steps:
     def __init__(self, work: Path, out: Path, root: Path | None, core: bool) -> None:
         self.work, self.out, self.core = work, out, core
         self.root = (root or work / "root").resolve()
+        self.built: Path | None = None     # where a wheel of linux is that was built before
         self._count = 0
         self.out.mkdir(parents=True, exist_ok=True)
 

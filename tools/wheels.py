@@ -30,8 +30,10 @@ def linux(steps: Steps, interpreters: list[str]) -> list[Outcome]:
     steps.need("auditwheel", "patchelf", "cc")
     outcomes = []
     for python in interpreters:
-        raw = steps.fresh("raw")
-        steps.run(python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", raw, steps.tree(), CFLAGS=glibc_flags(machine))
+        raw = steps.built or steps.fresh("raw")
+        if not steps.built:
+            flags = glibc_flags(machine)
+            steps.run(python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", raw, steps.tree(), CFLAGS=flags)
         wheel = steps.repaired(next(raw.glob("*.whl")), f"manylinux_2_17_{machine}")
         place = steps.fresh("venv")
         steps.run(python, "-m", "venv", place)
@@ -60,11 +62,13 @@ def main() -> int:
     parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters of the linux wheels")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="where the wheels go (dist)")
     parser.add_argument("--root", type=Path, help="keep arm64's system and packages here, for the next time")
+    parser.add_argument("--built", type=Path, help="a folder with a linux wheel: repair and check it, build none")
     parser.add_argument("--core", action="store_true", help="the core of the tests under qemu too")
     arguments = parser.parse_args()
     outcomes, failed = [], False
     with tempfile.TemporaryDirectory(prefix="fastbp-wheels-") as work:
         steps = Steps(Path(work), arguments.out.resolve(), arguments.root, arguments.core)
+        steps.built = arguments.built and arguments.built.resolve()
         for name in arguments.targets or TARGETS:
             try:
                 outcomes += TARGETS[name](steps, arguments.python)
