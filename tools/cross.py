@@ -145,8 +145,9 @@ def _same_bits(
     steps.run(*compiler, *FLAGS, BITS, *KERNELS, "-o", place / "bits.exe", *_last(compiler, libraries))
     if runner is None:
         return Outcome(what, "only built", "nothing runs it here")
-    steps.run("cc", *FLAGS, BITS, *KERNELS, "-o", place / "own", "-lm")
-    own = dict(line.split() for line in steps.run(place / "own").splitlines())
+    if not (compiled := steps.work / "own").exists():
+        steps.run("cc", *FLAGS, BITS, *KERNELS, "-o", compiled, "-lm")
+    own = dict(line.split() for line in steps.run(compiled).splitlines())
     found = dict(line.split() for line in steps.run(*runner, place / "bits.exe", **_quiet(steps)).splitlines())
     if "aarch64" in compiler[0]:
         own, found = {"NEON": own.get("avx512", "")}, {"NEON": found["baseline"]}
