@@ -6,8 +6,10 @@ FASTBP_COVERAGE=1      counts of gcov, lines of the .pyx as lines of their own (
 """
 
 import os
+import re
 import sys
 import sysconfig
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,6 +43,11 @@ LINK = []
 if SANITIZE:
     COMPILE += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-O1"]
     LINK += [f"-fsanitize={SANITIZE}"]
+
+if sys.platform == "win32":     # GCC or clang of mingw-w64; the kernels are written in their vectors
+    # the stack of Windows is aligned to 16 bytes; GCC moves 32 and 64 as if it were aligned to these
+    COMPILE += ["-DMS_WIN64", "-D_WIN32_WINNT=0x0602", "-Wa,-muse-unaligned-vector-move"]
+    LINK += ["-lsynchronization", "-static"]
 
 if COVERAGE:    # every function stays one of its own
     COMPILE += ["--coverage", "-fprofile-update=atomic", "-Dalways_inline=unused"]
@@ -85,6 +92,14 @@ class BuildFilesTogether(build_ext):
         super().build_extensions()
 
 
+def readme():
+    """README.md for an index, which has none of our files: links go to Source of [project.urls], if that is there."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    source = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {}).get("Source")
+    return re.sub(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)",
+                  lambda link: f"{link[1]}[{link[2]}]({source}/blob/main/{link[3]})" if source else link[2], text)
+
+
 def extension(name, *c_files):
     headers = [str(path) for path in sorted(Path("src/kernels").glob("*.h"))]
     return Extension(
@@ -98,8 +113,10 @@ def extension(name, *c_files):
 
 
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     cmdclass={"build_ext": BuildFilesTogether},
-    options={"build_ext": {"parallel": os.cpu_count()}},
+    options={"build_ext": {"parallel": os.cpu_count(), **({"compiler": "mingw32"} if sys.platform == "win32" else {})}},
     ext_modules=cythonize(
         [
             extension("_kernels", *(f"src/kernels/{name}.c" for name in KERNELS)),

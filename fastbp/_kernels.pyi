@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from ._types import Floats
 
 available: Final[tuple[str, ...]]
+built: Final[tuple[str, ...]]
 isa: Final[str]
 capsule: Final[object]
 activations: Final[dict[str, tuple[int, bool]]]

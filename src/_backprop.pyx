@@ -32,8 +32,8 @@ from _ranges cimport (
 from _sources cimport SOURCES, check_labels, fit, open_rows, ready, sources_t
 from _turn cimport desk_leave, desk_t, desk_take_short
 
-cdef extern from "<unistd.h>" nogil:
-    int getpid()
+cdef extern from "thread.h" nogil:
+    int fastbp_process()
 
 bind_kernels()
 lend_ready()
@@ -129,7 +129,7 @@ cdef class Crew:
 
     def __cinit__(self, int n=0):
         crew_begin(&self.crew)
-        self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), getpid()
+        self.capsule, self.process = PyCapsule_New(&self.crew, "fastbp.crew", NULL), fastbp_process()
         self.reach(n)
 
     def reach(self, int n):
@@ -144,7 +144,7 @@ cdef class Crew:
     @property
     def here(self):
         """False in a forked child: the threads stayed with the parent."""
-        return self.process == getpid()
+        return self.process == fastbp_process()
 
     @property
     def jobs(self):
@@ -156,7 +156,7 @@ cdef class Crew:
         team_want_stop(&self.crew.team)
 
     def __dealloc__(self):
-        crew_end(&self.crew, self.process != getpid())
+        crew_end(&self.crew, self.process != fastbp_process())
 
 
 def panel(const floating[::1] theta not None):

@@ -1,6 +1,7 @@
 """Jobs for the members of a crew, from Python."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t
 
 from _backprop cimport team_t, team_want_no_stop, team_want_stop
 
@@ -11,7 +12,7 @@ cdef extern from "crew.h":
     ctypedef void (*job_t)(void *arguments, int member) noexcept nogil
 
     ctypedef struct worker_t:
-        long jobs
+        int64_t jobs
 
     ctypedef struct crew_t:
         int n

@@ -157,6 +157,7 @@ cdef extern from "kernels.h":
         const kernels_f32 *f32
         const kernels_f64 *f64
 
+    const isa_t *const *fastbp_built() noexcept nogil
     const isa_t *const *fastbp_isas() noexcept nogil
     Py_ssize_t fastbp_first_nonfinite(const rows_t *, Py_ssize_t, Py_ssize_t, double) noexcept nogil
     void fastbp_bind(const isa_t *) noexcept nogil

@@ -8,7 +8,9 @@ from cpython.pycapsule cimport PyCapsule_GetContext, PyCapsule_GetName, PyCapsul
 from cython cimport final, floating
 from libc.stdint cimport int64_t
 
-from _kernels cimport ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t
+from _kernels cimport (
+    ROWS_F32, ROWS_F64, f32, f64, fastbp_bind, fastbp_built, fastbp_first_nonfinite, fastbp_isas, isa_t, rows_t,
+)
 from _memory cimport PyObject, lend_ready, owner_of, shows
 from _turn cimport give_turn, take_turn, turn_t
 
@@ -39,8 +41,7 @@ cdef extern from "lists.h":
     const pair_t *pair_list
 
 
-def _available():
-    cdef const isa_t *const *sets = fastbp_isas()
+cdef _names(const isa_t *const *sets):
     names = []
     while sets[len(names)].name != NULL:
         names.append(sets[len(names)].name.decode())
@@ -60,7 +61,8 @@ def _choose():
 
 
 lend_ready()
-available = _available()
+built = _names(fastbp_built())          # instruction sets of this build, best first
+available = _names(fastbp_isas())      # those of them that this processor has
 isa = _choose()
 capsule = PyCapsule_New(<void *>fastbp_isas()[<Py_ssize_t>available.index(isa)], "fastbp._kernels.capsule", NULL)
 

@@ -5,6 +5,7 @@ restores it. (Two overlapping threadpoolctl limits would leave the library at on
 """
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ def libraries() -> list[Library]:
     with _lock:     # two lists would be two counts for one library
         if _found is None:
             blas = _scan()
-            _found = [library for library in blas if "scipy" in str(library.filepath).rsplit("/", 2)[-2]] or blas
+            _found = [library for library in blas if "scipy" in re.split(r"[/\\]", str(library.filepath))[-2]] or blas
         return _found
 
 

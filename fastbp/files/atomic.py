@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from .._types import Path
+from . import folder as folders
 
+Place = folders.Folder | folders.NamedFolder
 MAX_LINKS = 40  # symbolic links on the way to a target, as in Linux
-UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)  # fsync of a folder on some network file systems
 
 
 def checked(path: Path) -> str | bytes:
@@ -62,16 +63,16 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
     """
     target = _target(os.fspath(path))
     place, name = os.path.split(target)
-    folder = os.open(place or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
+    folder = folders.folder(place)
     try:
         _replace(folder, name, target, chunks)
-        _sync(folder)
+        folder.sync()
     except OSError as error:
         error.filename = target
         del error.filename2
         raise
     finally:
-        os.close(folder)
+        folder.close()
 
 
 def _target(path: Any) -> Any:
@@ -84,7 +85,7 @@ def _target(path: Any) -> Any:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), start)
 
 
-def _replace(folder: int, name: str | bytes, target: str | bytes, chunks: Iterable[bytes]) -> None:
+def _replace(folder: Place, name: str | bytes, target: str | bytes, chunks: Iterable[bytes]) -> None:
     """Write a temporary file in the folder and rename it to `name`."""
     old = None
     with contextlib.suppress(FileNotFoundError):
@@ -94,40 +95,29 @@ def _replace(folder: int, name: str | bytes, target: str | bytes, chunks: Iterab
     temporary = f".fastbp-{os.getpid()}-{os.urandom(8).hex()}.tmp"
     try:
         _write(folder, temporary, old, chunks)
-        os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        folder.replace(temporary, name)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
+            folder.remove(temporary)
         raise
 
 
-def _write(folder: int, temporary: str, old: os.stat_result | None, chunks: Iterable[bytes]) -> None:
+def _write(folder: Place, temporary: str, old: os.stat_result | None, chunks: Iterable[bytes]) -> None:
     """Create the temporary file, synced and closed, with the mode of the old one, or by the umask."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    file = os.open(temporary, flags, 0o666 if old is None else 0o600, dir_fd=folder)
+    file = folder.create(temporary, 0o666 if old is None else 0o600)
     try:
         for chunk in chunks:
             rest = memoryview(chunk)
             while rest:
                 rest = rest[_some(file, rest):]
         if old is not None:
-            with contextlib.suppress(OSError):
-                os.fchown(file, old.st_uid, old.st_gid)
-            os.fchmod(file, stat.S_IMODE(old.st_mode) & 0o777)
-        os.fsync(file)
+            folder.keep(file, old)
+        folders.sync(file)
     except BaseException:
         with contextlib.suppress(OSError):
             os.close(file)
         raise
     os.close(file)  # it may be the first call that reports a full disk
-
-
-def _sync(folder: int) -> None:
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
 
 
 def _some(file: int, rest: memoryview) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from .._types import Arrays, Path, Readable, State
 from ..engine import memory
-from . import atomic, strict_json
+from . import atomic, folder, strict_json
 from .strict_json import FormatError as FormatError  # also read from here
 
 VERSION = 1
@@ -86,7 +86,7 @@ def read(path: Path, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
         The file cannot be opened or read, or is no regular file.
     """
     path = atomic.checked(path)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)     # else the open of a FIFO would wait for a writer
+    descriptor = os.open(path, folder.READ)
     try:
         status = os.fstat(descriptor)
         atomic.regular(status, path)

@@ -11,14 +11,12 @@
 #ifndef FASTBP_CREW_H
 #define FASTBP_CREW_H
 
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "kernels.h"
 #include "park.h"
 #include "team.h"
+#include "thread.h"
 
 enum { CREW_MOST = 1024 };  /* threads */
 enum { CREW_STACK = 1 << 21 };  /* bytes: for a loss of the caller's own, which runs there; the kernels need some KiB */
@@ -32,8 +30,8 @@ typedef struct {
     _Alignas(64) atomic_int bell;
     atomic_int cpu;             /* the processor on which it began its last job */
     int member;                 /* its number in the present job */
-    long jobs;                  /* that it has done */
-    pthread_t thread;
+    int64_t jobs;               /* that it has done */
+    thread_t thread;
     struct crew *crew;
 } worker_t;
 
@@ -108,7 +106,7 @@ static inline void crew_spread(worker_t *own) { (void)own; }
 #endif
 
 /* The life of a thread: jobs until the bell says that it ends. */
-static inline void *crew_work(void *given)
+static inline thread_end_t THREAD_CALL crew_work(void *given)
 {
     worker_t *own = given;
     crew_t *crew = own->crew;
@@ -121,7 +119,7 @@ static inline void *crew_work(void *given)
                 park_sleep(&crew->park, &own->bell, CREW_ASLEEP, 0);
         }
         if (bell == CREW_ENDS)
-            return NULL;
+            return 0;
         if (bell != CREW_RUNG || !atomic_compare_exchange_strong(&own->bell, &bell, CREW_AT_WORK))
             continue;       /* it is not needed any more */
         crew_spread(own);
@@ -133,13 +131,9 @@ static inline void *crew_work(void *given)
     }
 }
 
-/* Starts threads until there are n, or as many as the system grants; returns their number. Signals stay with the threads
- * of Python, except those that a fault of the thread itself raises. */
+/* Starts threads until there are n, or as many as the system grants; returns their number. */
 static inline int crew_reach(crew_t *crew, int n)
 {
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
-    sigset_t blocked, before;
-    pthread_attr_t attributes;
     if (n > CREW_MOST)
         n = CREW_MOST;
     if (crew->n >= n)
@@ -148,30 +142,21 @@ static inline int crew_reach(crew_t *crew, int n)
         crew->workers = malloc(CREW_MOST * sizeof *crew->workers);
         park_begin(&crew->park);
     }
-    if (!crew->workers || pthread_attr_init(&attributes))
-        return crew->n;
-    pthread_attr_setstacksize(&attributes, CREW_STACK);
-    sigfillset(&blocked);
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        sigdelset(&blocked, own[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    while (crew->n < n) {
-        worker_t *next = NULL;
-        if (posix_memalign((void **)&next, 64, sizeof *next))
+    while (crew->workers && crew->n < n) {
+        worker_t *next = line_alloc(sizeof *next);
+        if (!next)
             break;
         atomic_init(&next->bell, CREW_FREE);
         atomic_init(&next->cpu, -1);
         next->member = 0;
         next->jobs = 0;
         next->crew = crew;
-        if (pthread_create(&next->thread, &attributes, crew_work, next)) {
-            free(next);
+        if (thread_start(&next->thread, CREW_STACK, crew_work, next)) {
+            line_free(next);
             break;
         }
         crew->workers[crew->n++] = next;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
     return crew->n;
 }
 
@@ -196,9 +181,9 @@ static inline void crew_end(crew_t *crew, int forked)
         if (!forked) {
             if (atomic_exchange(&worker->bell, CREW_ENDS) == CREW_ASLEEP)
                 park_wake(&crew->park, &worker->bell);
-            pthread_join(worker->thread, NULL);
+            thread_join(worker->thread);
         }
-        free(worker);
+        line_free(worker);
     }
     free(crew->workers);
     crew_begin(crew);

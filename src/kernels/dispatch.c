@@ -1,26 +1,47 @@
-/* The instruction sets that this build contains and this processor supports. */
+/* The instruction sets that this build contains, and those of them that this processor supports. */
 #include "system.h"
 #include "kernels.h"
 
 extern const isa_t fastbp_isa_baseline;
+static const isa_t none = {0};
+
 #if defined(__x86_64__)
+#include <cpuid.h>
+
 extern const isa_t fastbp_isa_avx2, fastbp_isa_avx512;
+
+/* The parts of the processor's state that the system saves, as XCR0 tells. */
+static uint32_t saved_state(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+/* How many of avx512, avx2, baseline are left, from the last one: 3, 2 or 1. Asks the processor itself: in some builds of
+ * clang __builtin_cpu_supports is always 0. */
+static int supported(void)
+{
+    enum { FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28 };                    /* leaf 1, ecx */
+    enum { AVX2 = 1u << 5, F = 1u << 16, DQ = 1u << 17, BW = 1u << 30 };            /* leaf 7, ebx */
+    const unsigned VL = 1u << 31, ymm = 0x06, zmm = 0xe6;                           /* XCR0: SSE, AVX; opmask, ZMM */
+    const unsigned one = FMA | OSXSAVE | AVX, all = AVX2 | F | DQ | BW | VL;
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & one) != one || (saved_state() & ymm) != ymm)
+        return 1;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & AVX2))
+        return 1;
+    return (b & all) == all && (saved_state() & zmm) == zmm ? 3 : 2;
+}
+
+static const isa_t *const built[] = {&fastbp_isa_avx512, &fastbp_isa_avx2, &fastbp_isa_baseline, &none};
+#else
+static int supported(void) { return 1; }
+
+static const isa_t *const built[] = {&fastbp_isa_baseline, &none};
 #endif
 
-const isa_t *const *fastbp_isas(void)
-{
-    static const isa_t none = {0};
-    static const isa_t *found[4];
-    int n = 0;
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"))
-        found[n++] = &fastbp_isa_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        found[n++] = &fastbp_isa_avx2;
-#endif
-    found[n++] = &fastbp_isa_baseline;
-    found[n] = &none;
-    return found;
-}
+/* Both end with a set that has no name. */
+const isa_t *const *fastbp_built(void) { return built; }
+
+const isa_t *const *fastbp_isas(void) { return built + sizeof built / sizeof *built - 1 - supported(); }

@@ -58,12 +58,23 @@ typedef struct {
 } step_t;
 
 /* A clock that only goes forward, in seconds. */
+#if defined(_WIN32)
+#include "windows_only.h"
+static inline double fastbp_seconds(void)
+{
+    LARGE_INTEGER now, each;
+    QueryPerformanceCounter(&now);
+    QueryPerformanceFrequency(&each);
+    return (double)now.QuadPart / (double)each.QuadPart;
+}
+#else
 static inline double fastbp_seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+#endif
 
 /* Sets our floating-point state for a call: round to nearest, subnormal numbers are 0 (on some processors they take a
  * hundred times as long). fastbp_leave restores the caller's state. */
@@ -76,9 +87,27 @@ static inline unsigned fastbp_enter(void)
     return callers;
 }
 static inline void fastbp_leave(unsigned callers) { _mm_setcsr(callers); }
+#elif defined(__aarch64__)
+/* FPCR: bit 24 flushes subnormal numbers, bits 22 and 23 are the rounding, 0 is to nearest; no trap is enabled. */
+static inline void fastbp_set_fpcr(uint64_t fpcr) { __asm__ volatile("msr fpcr, %0" : : "r"(fpcr) : "memory"); }
+static inline unsigned fastbp_enter(void)
+{
+    uint64_t callers;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(callers) : : "memory");
+    fastbp_set_fpcr(1u << 24);
+    return (unsigned)callers;   /* the upper half is reserved */
+}
+static inline void fastbp_leave(unsigned callers) { fastbp_set_fpcr(callers); }
 #else
-static inline unsigned fastbp_enter(void) { return 0; }
-static inline void fastbp_leave(unsigned callers) { (void)callers; }
+/* C99 has no word for subnormal numbers: these are kept. */
+#include <fenv.h>
+static inline unsigned fastbp_enter(void)
+{
+    const int callers = fegetround();
+    fesetround(FE_TONEAREST);
+    return (unsigned)callers;
+}
+static inline void fastbp_leave(unsigned callers) { fesetround((int)callers); }
 #endif
 
 /* The functions of one dtype. */
@@ -197,7 +226,8 @@ typedef struct {
     const curvature_f64 *c64;
 } isa_t;
 
-/* The instruction sets that were built and that this processor has, best first; ends with name NULL. */
+/* The instruction sets that were built, best first, and those of them that this processor has; end with name NULL. */
+const isa_t *const *fastbp_built(void);
 const isa_t *const *fastbp_isas(void);
 
 /* Each compiled module keeps the chosen set here; _kernels.pxd binds it at import. */

@@ -1,5 +1,5 @@
-/* How a thread sleeps until another one changes a number. Linux has the futex for that; elsewhere a lock and a condition
- * of POSIX, one pair for a crew. */
+/* How a thread sleeps until another one changes a number. Linux has the futex for that, Windows WaitOnAddress; elsewhere
+ * a lock and a condition of POSIX, one pair for a crew. */
 #ifndef FASTBP_PARK_H
 #define FASTBP_PARK_H
 
@@ -31,6 +31,27 @@ static inline void park_wake(park_t *park, atomic_int *word)
 {
     (void)park;
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+#elif defined(_WIN32)
+#include "windows_only.h"
+
+typedef struct {
+    char none;
+} park_t;
+
+static inline void park_begin(park_t *park) { park->none = 0; }
+
+static inline void park_sleep(park_t *park, atomic_int *word, int value, double seconds)
+{
+    (void)park;
+    WaitOnAddress(word, &value, sizeof value, seconds > 0 ? (DWORD)(1e3 * seconds) + 1 : INFINITE);
+}
+
+static inline void park_wake(park_t *park, atomic_int *word)
+{
+    (void)park;
+    WakeByAddressSingle(word);
 }
 
 #else

@@ -3,9 +3,10 @@
 #ifndef FASTBP_TEAM_H
 #define FASTBP_TEAM_H
 
-#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
+
+#include "thread.h"
 
 typedef struct {
     int n;                  /* members */
@@ -20,6 +21,8 @@ static inline void team_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 
@@ -36,7 +39,7 @@ static inline void team_meet(team_t *team)
     }
     for (int spins = 0; atomic_load_explicit(&team->meetings, memory_order_acquire) == meeting; spins++) {
         if (spins > 4000)
-            sched_yield();
+            thread_yield();
         else
             team_pause();
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-FAULTS = [*range(1, 65), *range(66, 73), *range(75, 80), 170, 171, 190, 191]
+FAULTS = [*range(1, 65), *range(66, 73), *range(75, 82), 170, 171, 190, 191]
 ROW = re.compile(r"\| (\d+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", re.MULTILINE)
 
 

