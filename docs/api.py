@@ -2,8 +2,8 @@
 
 PUBLIC = {
     "Networks and training": (
-        "fastbp", ["Network", "train", "Trainer", "minimize", "History", "Evaluation", "check_gradient", "GradientCheck",
-                   "DivergenceError"]),
+        "fastbp", ["Network", "train", "Trainer", "minimize", "History", "Evaluation", "check_gradient",
+                   "GradientCheck", "DivergenceError"]),
     "Optimizers": (
         "fastbp", ["SGD", "Adam", "AdamW", "RMSprop", "LBFGS", "optimizers.Nadam", "optimizers.Adagrad",
                    "optimizers.RPROP", "optimizers.Optimizer"]),

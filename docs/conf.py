@@ -6,9 +6,8 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]    # pages.py; fastbp as it is compiled beside docs/
 
-import pages    # noqa: E402
 
-import fastbp   # noqa: E402
+import fastbp  # noqa: E402
 
 project, author = "fastbp", "the developers of fastbp"
 version = release = fastbp.__version__

@@ -195,14 +195,15 @@ def known(role, rawtext, text, lineno, inliner, options=None, content=None):
 
 def on_missing(app, env, node, shown):
     """`train` is also fastbp.train; names that have no page stay code: parts of other libraries, arguments."""
-    if not node.get("maybe"):
+    if node.get("refdomain") != "py":
         return None
     name = node["reftarget"]
     if not name.startswith("fastbp."):
-        found = env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", f"fastbp.{name}", node, shown)
+        python = env.get_domain("py")
+        found = python.resolve_xref(env, node["refdoc"], app.builder, "obj", f"fastbp.{name}", node, shown)
         if found is not None:
             return found
-    return shown
+    return shown if node.get("maybe") else None
 
 
 def on_docstring(app, what, name, value, options, lines):

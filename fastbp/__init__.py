@@ -42,6 +42,7 @@ except ImportError as error:
 
 from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .evaluation import Evaluation
 from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
 from .files.network import load, save
@@ -49,7 +50,7 @@ from .gradient import GradientCheck, check_gradient
 from .history import History
 from .lbfgs import LBFGS
 from .many import Ensemble, train_many
-from .network import Evaluation, Network
+from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .second_order.laplace import Laplace
 from .standardise import Standardise

@@ -26,6 +26,21 @@ class History:
         Examples in an epoch.
     stopped : str or None
         The reason why a callback ended the training; None after all epochs.
+
+    See Also
+    --------
+    train : It returns a history.
+    plot.learning_curve : Its picture.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], seed=0)
+    >>> history = fastbp.train(net, np.eye(2), np.array([0, 1]), epochs=3, seed=0)
+    >>> len(history), list(history.columns)
+    (3, ['J', 'seconds'])
+    >>> history["J"] == history.J
+    True
     """
 
     J: list[float] = field(default_factory=list)

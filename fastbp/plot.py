@@ -24,6 +24,8 @@ try:
 except ImportError as error:
     raise ImportError("fastbp.plot needs matplotlib (pip install 'fastbp[plot]')") from error
 
+__all__ = ["confusion_matrix", "decision_boundary", "first_layer_images", "learning_curve"]
+
 BLUE, ORANGE, GREEN = "#2b6cb0", "#dd6b20", "#2f855a"
 MANY = 10  # classes that a legend names
 
@@ -56,6 +58,24 @@ def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
     -------
     Axes
         The Axes of the costs; the second scale is ``ax.figure.axes[-1]``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    fastbp.History.plot
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> history = fastbp.train(net, X, y, epochs=20, seed=0)
+    >>> ax = fastbp.plot.learning_curve(history)
+    >>> ax.figure.savefig("curve.png")
     """
     if not len(history):
         raise ValueError("history has 0 epochs; there is nothing to draw")
@@ -110,6 +130,20 @@ def first_layer_images(
     -------
     Axes
         One Axes with all images on one colour scale.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    decision_boundary
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> ax = fastbp.plot.first_layer_images(fastbp.Network([64, 6, 10], seed=0), (8, 8))
     """
     W = checks.network(net).Theta[0][:, 1:]
     height, width = (checks.count(side, f"shape[{i}]") for i, side in enumerate(shape))
@@ -150,6 +184,22 @@ def decision_boundary(
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    confusion_matrix
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> ax = fastbp.plot.decision_boundary(net, X, y)
     """
     if checks.network(net).layer_sizes[0] != 2:
         raise ValueError(f"net must have 2 inputs; it has {net.layer_sizes[0]}")
@@ -256,6 +306,22 @@ def confusion_matrix(
     -------
     Axes
         The cells show counts; the colour is the fraction of the row.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    fastbp.metrics.accuracy
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> ax = fastbp.plot.confusion_matrix(net, X, y, names=["equal", "different"])
     """
     h, y = checks.network(net).predict(np.atleast_2d(np.asarray(X))), np.asarray(y)
     K = max(2, h.shape[1])
