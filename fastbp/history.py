@@ -107,11 +107,11 @@ class History:
             raise ImportError("to_frame needs pandas (pip install pandas); history.columns is a plain dict") from error
         return pandas.DataFrame(self.columns, index=pandas.RangeIndex(1, len(self) + 1, name="epoch"))
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, log: bool = False) -> Any:
         """`fastbp.plot.learning_curve` of this history. Needs matplotlib."""
         from .plot import learning_curve
 
-        return learning_curve(self, ax)
+        return learning_curve(self, ax, log)
 
     def state(self) -> dict[str, Any]:
         """A dict of copies that JSON can hold; ``History(**state)`` restores the history."""

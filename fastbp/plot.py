@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._types import Count, Course, Doubles
+from ._types import Count, Course, Doubles, Flag
 from .engine import checks, classes
 from .metrics import HIGHER
 from .network import Network
@@ -44,7 +44,7 @@ def _axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
     return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
-def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
+def learning_curve(history: Course, ax: Axes | None = None, log: Flag = False) -> Axes:
     """J and the cost of the validation data by epoch; accuracies and r2 have a second scale.
 
     The legend is below the Axes and hides nothing; without a layout engine in the figure it is inside.
@@ -53,6 +53,8 @@ def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
     ----------
     history : History
     ax : matplotlib Axes, optional
+    log : bool
+        Show the costs on a logarithmic scale; all must be above 0. Without it the scale is linear and begins at 0.
 
     Returns
     -------
@@ -89,7 +91,11 @@ def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
         ax.plot(epochs[best], history.val_J[best], "o", color=ORANGE, markersize=8, markerfacecolor="white",
                 markeredgewidth=1.5, label=f"lowest, epoch {best + 1}", zorder=3)
         costs += history.val_J
-    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if min(costs) > 0 and max(costs) > 3 * min(costs) else "linear")
+    if checks.flag(log, "log") and not min(costs) > 0:
+        raise ValueError(f"log=True needs costs above 0; the smallest is {min(costs):g}")
+    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if log else "linear")
+    if not log and min(costs) >= 0:
+        ax.set_ylim(bottom=0)
     ticks: Any = ax.xaxis.get_major_locator()
     ticks.set_params(integer=True, min_n_ticks=1)
     ax.grid(alpha=0.25)
