@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -W --keep-going docs build/site` with fastbp[docs] installed."""
+"""The site: `pip install -e ".[docs]" && python -m sphinx -W --keep-going docs build/site`."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ version = release = fastbp.__version__
 html_title = f"fastbp {version}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "pages"]
-exclude_patterns = ["_build", "pictures"]
+exclude_patterns = ["_build"]
 nitpicky = True
 default_role = "known"                  # `name` in a docstring is a link if it is documented, else code
 autosummary_generate = False            # pages.py writes a page for each name of api.py
