@@ -134,12 +134,12 @@ def example_page(name):
 def gallery():
     parts = ["# Examples", "Each is a short program in `examples/`; the tests run them."]
     for title, names in EXAMPLES.items():
-        parts += [f"## {title}", '<div class="gallery">']
+        cards = ['<div class="gallery">']
         for name in names:
             shown = f'<img src="../_images/{picture(name)}" alt="" loading="lazy">' if picture(name) else ""
-            parts.append(f'<a href="examples/{name}.html">{shown}<b>{name.replace("_", " ")}</b>'
-                         f"<span>{example(name)[0]}</span></a>")
-        parts.append("</div>")
+            cards.append(f'<div><a href="examples/{name}.html">{shown}{name.replace("_", " ")}</a>'
+                         f"<span>{example(name)[0]}</span></div>")
+        parts += [f"## {title}", "\n".join([*cards, "</div>"])]
     names = "\n".join(f"examples/{name}" for part in EXAMPLES.values() for name in part)
     parts.append(f"```{{toctree}}\n:hidden:\n\n{names}\n```")
     return "\n\n".join(parts) + "\n"
@@ -178,7 +178,8 @@ def on_source_read(app, docname, source):
 
 def visit_math(translator, node):
     block = isinstance(node, nodes.math_block)
-    made = latex2mathml.converter.convert(node.astext(), display="block" if block else "inline")
+    text = node.astext().replace(r"\begin{aligned}", r"\begin{array}{rl}").replace(r"\end{aligned}", r"\end{array}")
+    made = latex2mathml.converter.convert(text, display="block" if block else "inline")
     translator.body.append(f'<div class="formula">{made}</div>' if block else made)
     raise nodes.SkipNode
 
@@ -209,6 +210,7 @@ def on_missing(app, env, node, shown):
 def on_docstring(app, what, name, value, options, lines):
     """Docstrings are read at the terminal: |x| and names that end in _ mean nothing to docutils if they are code."""
     text = MARKED.sub(lambda match: match[0] if match.lastgroup == "keep" else f"``{match[0]}``", "\n".join(lines))
+    text = re.sub(r"(?<![\w/`])docs/(\w+)\.md", r":doc:`\1.md </\1>`", text)
     lines[:] = text.split("\n")
 
 
