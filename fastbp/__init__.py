@@ -1,6 +1,6 @@
-"""fastbp: exact and fast backpropagation for feed-forward networks on the CPU.
+"""fastbp: small and medium neural networks, trained fast and exactly on the CPU.
 
-Classes, then numbers:
+To predict classes, and to predict numbers:
 
     net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")    # labels 0 .. 9
     history = fastbp.train(net, X, labels, optimizer=fastbp.Adam(1e-3), epochs=20)
@@ -9,7 +9,7 @@ Classes, then numbers:
     net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # squared_error belongs to it
     history = fastbp.train(net, X, y, epochs=100, validation_split=0.1)
 
-Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
+Begin with `help(fastbp.Network)` and `help(fastbp.train)`. All that is public:
 
 | for | names |
 |---|---|
@@ -19,15 +19,15 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
-| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
+| parts of a training | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
 | scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
-| tables, as they are | `fastbp.tabular` (needs scikit-learn) |
+| tables without preparation | `fastbp.tabular` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
 | several processes | `distributed` |
-| is it right here? | `check_gradient`, `selftest`, `show_config` |
-| data to try it | `datasets` |
+| is the arithmetic right? | `check_gradient`, `selftest`, `show_config` |
+| data to try | `datasets` |
 """
 
 try:
