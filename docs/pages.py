@@ -82,7 +82,7 @@ def api_page(full):
     lines += [f".. autoclass:: {full}", ""]
     found = methods(value)
     if found:
-        lines += [".. rubric:: Methods and properties", "", ".. autosummary::", ""]
+        lines += [".. rubric:: Methods and properties", "", ".. autosummary::", "   :nosignatures:", ""]
         lines += [f"   ~{name}.{method}" for method, _ in found] + [""]
     for method, is_property in found:
         lines += [f".. auto{'property' if is_property else 'method'}:: {full}.{method}", ""]
@@ -92,7 +92,7 @@ def api_page(full):
 def api_index():
     lines = ["API reference", "=============", "", "Every public class and function has a page.", ""]
     for title, (module, names) in PUBLIC.items():
-        lines += [title, "-" * len(title), "", ".. autosummary::", ""]
+        lines += [title, "-" * len(title), "", ".. autosummary::", "   :nosignatures:", ""]
         lines += [f"   {module}.{name}" for name in names] + [""]
     lines += [".. toctree::", "   :hidden:", ""]
     lines += [f"   api/{module}.{name}" for module, names in PUBLIC.values() for name in names]
@@ -102,11 +102,11 @@ def api_index():
 # ---------------------------------------------------------------- gallery
 
 def example(name):
-    """(title, rest of the docstring, number of its last line) of an example"""
+    """(title, rest of the docstring, first line of the code) of an example"""
     text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     tree = ast.parse(text)
     title, _, rest = ast.get_docstring(tree).partition("\n")
-    return title, rest.strip("\n"), tree.body[0].end_lineno
+    return title, rest.strip("\n"), tree.body[1].lineno
 
 
 def picture(name):
@@ -117,13 +117,13 @@ def picture(name):
 
 
 def example_page(name):
-    title, rest, end = example(name)
+    title, rest, first = example(name)
     parts = [f"# {name.replace('_', ' ')}", title]
     if rest:
         parts.append(f"```text\n{rest}\n```")
     if picture(name):
         parts.append(f"![The picture of {name}.py](../../pictures/{picture(name)})")
-    parts.append(f"```{{literalinclude}} ../../../examples/{name}.py\n:language: python\n:lines: {end + 1}-\n```")
+    parts.append(f"```{{literalinclude}} ../../../examples/{name}.py\n:language: python\n:lines: {first}-\n```")
     output = ROOT / "docs" / "pictures" / f"{name}.txt"
     if output.exists():
         parts.append("It prints")
