@@ -20,7 +20,7 @@ STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtyp
 
 
 class Network(Derivatives):
-    """A feed-forward network with layers l = 1 .. L of s_l units, fully connected.
+    """A feed-forward network, fully connected: layers 1 to L, of s_l units each.
 
     Parameters
     ----------
