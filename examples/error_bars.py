@@ -1,4 +1,4 @@
-"""Error bars without a validation set: the evidence chooses the weight decay, Laplace tells what the network knows."""
+"""Error bars without a validation set: the evidence chooses the weight decay, and Laplace adds error bars."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Data on a disk: a memory-mapped .npy, shuffled within windows, and the same examples as a stream of chunks."""
+"""Data larger than memory: a memory map shuffled within windows, and the same examples as a stream of chunks."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Online learning: one example at a time as it arrives, predicted first and learnt from then; the world drifts."""
+"""Online learning: each example is first predicted, then learnt, while the rule behind the data drifts."""
 
 import time
 

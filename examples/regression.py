@@ -1,4 +1,4 @@
-"""Regression: Friedman's first problem with outliers, by squared error and by Huber's loss; slower on a plateau."""
+"""Regression with outliers, by squared error and by Huber's loss. The learning rate falls on plateaus."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""J and D are what scipy.optimize asks for: six full-batch methods, and one call of SciPy by hand."""
+"""SciPy's optimizers on J and D: six full-batch methods, and one direct call of scipy.optimize."""
 
 import time
 import warnings

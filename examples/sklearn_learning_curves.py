@@ -43,7 +43,7 @@ def main(picture=None):
     for i, (name, clf) in enumerate(curves.items()):
         axes.plot(clf.loss_curve_, f"C{i}", label=name)
         axes.plot(clf.validation_loss_curve_, f"C{i}--")
-    axes.set(xlabel="epoch", ylabel="cross-entropy (dashed: held out)", yscale="log")
+    axes.set(xlabel="epoch", ylabel="cross-entropy (dashed: held out)", ylim=(0, 2.4))
     axes.legend()
     figure.savefig(picture, dpi=120)
 

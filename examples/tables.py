@@ -1,4 +1,4 @@
-"""A table as it is, missing values, words and dates included: a network without tuning, intervals, a file.
+"""A table with missing values, words and dates: a model without tuning, intervals, and a file.
 
     python examples/tables.py
 

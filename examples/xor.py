@@ -1,4 +1,4 @@
-"""XOR: the problem that needs a hidden layer, and what the network made of the plane."""
+"""XOR needs a hidden layer. The picture shows the decision boundary that the network has learnt."""
 
 import sys
 

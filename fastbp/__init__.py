@@ -1,6 +1,6 @@
-"""fastbp: exact and fast backpropagation for feed-forward networks on the CPU.
+"""fastbp: small and medium neural networks, trained fast and exactly on the CPU.
 
-Classes, then numbers:
+To predict classes, and to predict numbers:
 
     net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")    # labels 0 .. 9
     history = fastbp.train(net, X, labels, optimizer=fastbp.Adam(1e-3), epochs=20)
@@ -9,7 +9,7 @@ Classes, then numbers:
     net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # squared_error belongs to it
     history = fastbp.train(net, X, y, epochs=100, validation_split=0.1)
 
-Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
+Begin with `help(fastbp.Network)` and `help(fastbp.train)`. All that is public:
 
 | for | names |
 |---|---|
@@ -19,15 +19,15 @@ Begin with `help(fastbp.Network)` and `help(fastbp.train)`.
 | second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
 | training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
-| its parts | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
+| parts of a training | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
 | scaling | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
-| tables, as they are | `fastbp.tabular` (needs scikit-learn) |
+| tables without preparation | `fastbp.tabular` (needs scikit-learn) |
 | pictures | `fastbp.plot` (needs matplotlib) |
 | several processes | `distributed` |
-| is it right here? | `check_gradient`, `selftest`, `show_config` |
-| data to try it | `datasets` |
+| is the arithmetic right? | `check_gradient`, `selftest`, `show_config` |
+| data to try | `datasets` |
 """
 
 try:
@@ -42,6 +42,7 @@ except ImportError as error:
 
 from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
+from .evaluation import Evaluation
 from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
 from .files.container import FormatError
 from .files.network import load, save
@@ -49,7 +50,7 @@ from .gradient import GradientCheck, check_gradient
 from .history import History
 from .lbfgs import LBFGS
 from .many import Ensemble, train_many
-from .network import Evaluation, Network
+from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .second_order.laplace import Laplace
 from .standardise import Standardise

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from ._types import Floats, Number, State
 from .engine import checks
@@ -54,6 +54,18 @@ def entry(state: State, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> 
     return a
 
 
+def bias_of(state: State, theta: Floats) -> NDArray[np.int64]:
+    """The indices of the biases that the state names."""
+    bias = state.get("bias")
+    if not isinstance(bias, np.ndarray) or bias.ndim != 1 or bias.dtype.kind not in "iu":
+        raise ValueError(f"state['bias'] must be the indices of the biases in theta, a 1-D array of integers; got "
+                         f"{bias!r:.100}")
+    if bias.size and not 0 <= bias.min() <= bias.max() < theta.size:
+        raise ValueError(f"state['bias'] must be indices of theta, 0 to {theta.size - 1}; it has {bias.min()} to "
+                         f"{bias.max()}")
+    return bias
+
+
 def _names(state: State) -> str:
     return ", ".join(map(repr, state)) or "no entries"
 
@@ -74,7 +86,13 @@ class Settings:
 class Optimizer(Settings):
     """Base of the update rules.
 
-    To write one, define `init` and `update`, in a subclass or in any other class:
+    See Also
+    --------
+    SGD, Adam, train
+
+    Examples
+    --------
+    A rule of your own defines `init` and `update`; any class with these two methods will do:
 
     >>> import numpy as np, fastbp
     >>> class SignDescent(fastbp.optimizers.Optimizer):

@@ -19,11 +19,17 @@ from ._types import Count, Flag, Number, State, Watched
 from .engine import checks
 from .keywords import explained
 
+__all__ = ["Callback", "EarlyStopping", "Logging", "ReduceOnPlateau"]
+
 EVENTS = ("on_train_begin", "on_batch_end", "on_epoch_end", "on_train_end")
 
 
 class Callback:
     """Base of the callbacks; a subclass defines what it needs.
+
+    See Also
+    --------
+    EarlyStopping, ReduceOnPlateau, Logging
 
     Examples
     --------
@@ -155,6 +161,21 @@ class EarlyStopping(_Watcher):
         The best value.
     best_epoch : int
         Counted from 1; 0 before the first.
+
+    See Also
+    --------
+    ReduceOnPlateau
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> from fastbp import callbacks
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer="adam", epochs=5, validation_split=0.2, seed=0,
+    ...                        callbacks=[callbacks.EarlyStopping("val_accuracy", patience=2)])
+    >>> len(history)
+    5
     """
 
     @explained
@@ -210,9 +231,24 @@ class ReduceOnPlateau(_Watcher):
     cooldown : int
         Epochs after a reduction that do not count as waited.
 
+    See Also
+    --------
+    EarlyStopping, schedules.Cosine
+
     Notes
     -----
     The optimizer's ``learning_rate`` must be a number, not a function of the step. The last one stays in the optimizer.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> from fastbp import callbacks
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer="adam", epochs=5, validation_split=0.2, seed=0,
+    ...                        callbacks=[callbacks.ReduceOnPlateau(patience=3, factor=0.5)])
+    >>> len(history)
+    5
     """
 
     @explained
@@ -257,7 +293,30 @@ class ReduceOnPlateau(_Watcher):
 
 
 class Logging(Callback):
-    """Log a line every `every` epochs and after the last one, on rank 0, with a logger of the standard library."""
+    """Log a line every `every` epochs and after the last one, on rank 0, with a logger of the standard library.
+
+    Parameters
+    ----------
+    logger : str or logging.Logger
+    level : int
+    every : int
+        Epochs from one line to the next.
+
+    See Also
+    --------
+    train : Its argument `progress` shows a bar.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> from fastbp import callbacks
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer="adam", epochs=5, validation_split=0.2, seed=0,
+    ...                        callbacks=[callbacks.Logging("digits", every=2)])
+    >>> len(history)
+    5
+    """
 
     @explained
     def __init__(

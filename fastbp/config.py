@@ -17,6 +17,23 @@ def show_config() -> dict[str, str | int | None]:
     """Print versions, instruction set and BLAS of this installation, and return them as a dict.
 
     The environment variable FASTBP_ISA forces one of the available instruction sets; it is read at import.
+
+    Returns
+    -------
+    dict
+        What is printed, by name.
+
+    See Also
+    --------
+    selftest
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> config = fastbp.show_config()           # doctest: +ELLIPSIS
+    fastbp ...
+    >>> config["platform"].split()[0]
+    'linux'
     """
     config: dict[str, str | int | None] = {
         "fastbp": __version__,

@@ -16,6 +16,8 @@ from .engine import checks, curvature
 from .evaluation import evaluation
 from .network import Network
 
+__all__ = ["Curvature", "gauss_newton", "hessian"]
+
 
 class Curvature(LinearOperator):
     """A symmetric matrix (n_parameters, n_parameters) of which only products are computed. Made by `hessian` and
@@ -28,6 +30,18 @@ class Curvature(LinearOperator):
         That of theta.
     theta : ndarray (n_parameters,)
         A copy, read-only: the place of the matrix.
+
+    See Also
+    --------
+    hessian, gauss_newton
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 3, 1], seed=0)
+    >>> H = fastbp.curvature.hessian(net, np.eye(2), np.array([0, 1]))
+    >>> (H @ np.ones(net.n_parameters)).shape
+    (13,)
     """
 
     def __init__(
@@ -75,6 +89,15 @@ def hessian(
     Curvature
         A `scipy.sparse.linalg.LinearOperator`.
 
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    gauss_newton, fastbp.Network.hessian_product
+
     Examples
     --------
     The largest eigenvalue:
@@ -96,6 +119,24 @@ def gauss_newton(
     n_threads: Count | None = None, comm: Comm | Group | None = None,
 ) -> Curvature:
     """The Gauss-Newton matrix of J, positive semidefinite, as an operator; arguments and result as for `hessian`.
+
+    Parameters
+    ----------
+    net, X, Y, theta, weight_decay, lam, l1, sample_weight, n_threads, comm
+        As for `hessian`.
+
+    Returns
+    -------
+    Curvature
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    hessian, fastbp.Network.gauss_newton_product
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""The place, the examples and the penalties of an evaluation of J, checked."""
+"""The place, the examples and the penalties of an evaluation of J, checked; its result."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,32 @@ from .distributed.shard import Shard
 from .engine import checks, curvature, objective, regularisation
 from .engine.data import Data
 from .engine.regularisation import Regularisation
+
+
+class Evaluation(NamedTuple):
+    """The result of `Network.evaluate`; accuracy is None for regression.
+
+    Attributes
+    ----------
+    cost : float
+        The mean cost of the examples, without penalty.
+    accuracy : float or None
+        The fraction of the examples in the right class.
+
+    See Also
+    --------
+    Network.evaluate
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 1], init=np.zeros(3))
+    >>> net.evaluate(np.eye(2), np.array([0, 1]))
+    Evaluation(cost=0.6931471805599453, accuracy=0.5)
+    """
+
+    cost: float
+    accuracy: float | Any
 
 
 def evaluation(

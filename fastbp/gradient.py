@@ -13,7 +13,27 @@ from .network import Network
 
 
 class GradientCheck(NamedTuple):
-    """The result of `check_gradient`."""
+    """The result of `check_gradient`.
+
+    Attributes
+    ----------
+    relative_difference : float
+        Below 1e-8 if D is right; larger near the kinks of relu and its like.
+    analytic, numeric : ndarray
+        The derivatives that were compared.
+
+    See Also
+    --------
+    check_gradient
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 1], seed=0)
+    >>> difference, analytic, numeric = fastbp.check_gradient(net, np.eye(2), np.array([0, 1]))
+    >>> analytic.shape, numeric.shape
+    ((3,), (3,))
+    """
 
     relative_difference: float
     analytic: Doubles
@@ -46,10 +66,27 @@ def check_gradient(
         ``(relative_difference, analytic, numeric)``: the difference is ``|analytic - numeric| / |analytic + numeric|``
         (norms), 0 if both are 0; the gradients are (n_parameters,) or (directions,).
 
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    Network.cost_and_gradient
+
     Notes
     -----
     Ng, Machine Learning, lecture 9 (gradient checking). Each coordinate or direction costs two forward passes over all
     examples: use `directions` for large networks.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([3, 5, 2], activation="tanh", output="softmax", seed=0)
+    >>> check = fastbp.check_gradient(net, np.eye(3), np.array([0, 1, 1]), weight_decay=0.1)
+    >>> bool(check.relative_difference < 1e-8)
+    True
     """
     checks.network(net)
     h = checks.number(h, "h", open_low=True)

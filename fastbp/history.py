@@ -26,6 +26,21 @@ class History:
         Examples in an epoch.
     stopped : str or None
         The reason why a callback ended the training; None after all epochs.
+
+    See Also
+    --------
+    train : It returns a history.
+    plot.learning_curve : Its picture.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], seed=0)
+    >>> history = fastbp.train(net, np.eye(2), np.array([0, 1]), epochs=3, seed=0)
+    >>> len(history), list(history.columns)
+    (3, ['J', 'seconds'])
+    >>> history["J"] == history.J
+    True
     """
 
     J: list[float] = field(default_factory=list)
@@ -92,11 +107,11 @@ class History:
             raise ImportError("to_frame needs pandas (pip install pandas); history.columns is a plain dict") from error
         return pandas.DataFrame(self.columns, index=pandas.RangeIndex(1, len(self) + 1, name="epoch"))
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, log: bool = False) -> Any:
         """`fastbp.plot.learning_curve` of this history. Needs matplotlib."""
         from .plot import learning_curve
 
-        return learning_curve(self, ax)
+        return learning_curve(self, ax, log)
 
     def state(self) -> dict[str, Any]:
         """A dict of copies that JSON can hold; ``History(**state)`` restores the history."""

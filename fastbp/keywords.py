@@ -141,6 +141,7 @@ HINTS: dict[str, Table] = {
         "verbose": "callbacks print nothing; history.stopped tells why the training ended",
     }),
 }
+HINTS["rprop"] = HINTS["optimizers"]      # their modules
 ATTRIBUTES = _table({
     "fit train": "fastbp.train(net, X, Y, epochs=20) trains it",
     "partial_fit train_on_batch": "fastbp.Trainer(net).step(X, Y) takes a step",

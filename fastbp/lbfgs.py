@@ -25,6 +25,19 @@ class LBFGS(Optimizer):
         It stops when an iteration lowers J by less than ftol max(``|J|``, 1).
     maxls : int
         Most J and D of one iteration.
+
+    See Also
+    --------
+    minimize : The same search in one call.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.LBFGS(), epochs=5, batch_size=None, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     @explained

@@ -17,6 +17,8 @@ from ._types import Floats, Metric
 from .engine import blas, checks, classes
 from .engine.data import Data
 
+__all__ = ["accuracy", "balanced_accuracy", "cross_entropy", "mae", "mse", "r2", "rmse"]
+
 
 def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) -> Metric:
     """Check the arguments first: h (m, K) floats, Y finite, the weights of m examples."""
@@ -46,13 +48,70 @@ def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) ->
 
     For labels and for rows with one largest target each, the largest output decides. Else every output must be on the
     side of the middle that its target is on (0 if a target is negative, else 1/2).
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    balanced_accuracy
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+    >>> metrics.accuracy(h, np.array([0, 1, 1, 1]))
+    0.75
     """
     return _mean(_right(h, Y), sample_weight)
 
 
 @_metric
 def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """Recall, averaged over the classes: the fraction of the examples of a class that are in the right class."""
+    """Recall, averaged over the classes: the fraction of the examples of a class that are in the right class.
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    accuracy
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    >>> metrics.balanced_accuracy(h, np.array([0, 1, 1]))
+    0.75
+    """
     right, of = _right(h, Y), _classes(h, Y)
     w = np.ones(len(right)) if sample_weight is None else sample_weight
     recalls = [np.average(right[of == k], weights=w[of == k]) for k in np.unique(of[w > 0])]
@@ -61,19 +120,106 @@ def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None =
 
 @_metric
 def mse(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """mean (h - y)^2, over examples and outputs"""
+    """mean (h - y)^2, over examples and outputs
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    rmse, mae
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[1.0], [3.0]])
+    >>> metrics.mse(h, np.array([1.0, 1.0]))
+    2.0
+    """
     return _mean(((h - _targets(h, Y)) ** 2).mean(axis=1, dtype=np.float64), sample_weight)
 
 
 @_metric
 def rmse(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """sqrt(mse)"""
+    """sqrt(mse)
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    mse, mae
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[1.0], [3.0]])
+    >>> metrics.rmse(h, np.array([3.0, 1.0]))
+    2.0
+    """
     return mse(h, Y, sample_weight) ** 0.5
 
 
 @_metric
 def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """mean |h - y|, over examples and outputs"""
+    """mean |h - y|, over examples and outputs
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    mse, rmse
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[1.0], [3.0]])
+    >>> metrics.mae(h, np.array([1.0, 1.0]))
+    1.0
+    """
     return _mean(np.abs(h - _targets(h, Y)).mean(axis=1, dtype=np.float64), sample_weight)
 
 
@@ -82,6 +228,34 @@ def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float
     """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged, as scikit-learn's r2_score.
 
     NaN for fewer than two examples. Unlike in scikit-learn, examples of weight 0 do not count.
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    mse
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[1.0], [2.0], [4.0]])
+    >>> metrics.r2(h, np.array([1.0, 2.0, 3.0]))
+    0.5
     """
     Y = _targets(h, Y).astype(np.float64)
     w = np.ones(len(Y)) if sample_weight is None else sample_weight
@@ -99,6 +273,34 @@ def cross_entropy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = Non
     """-log of the probability of the right answer, mean over the examples.
 
     Probabilities are clipped to [eps, 1 - eps], as in scikit-learn's log_loss. (J is computed from z(L), unclipped.)
+
+    Parameters
+    ----------
+    h : ndarray (m, K)
+        As `Network.predict` returns it.
+    Y : ndarray (m, K), (m,) for K = 1, or (m,) labels
+    sample_weight : ndarray (m,), optional
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    Network.evaluate
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import metrics
+    >>> h = np.array([[0.5, 0.5], [0.5, 0.5]])
+    >>> metrics.cross_entropy(h, np.array([0, 1]))
+    0.6931471805599453
     """
     eps = np.finfo(h.dtype).eps
     p, Y = np.clip(h.astype(np.float64), eps, 1 - eps), _targets(h, Y)

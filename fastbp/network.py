@@ -1,7 +1,7 @@
 """The network: its parameters by the textbook's names, and what can be computed from them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Never, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Never, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -14,20 +14,13 @@ from .distributed.shard import Shard
 from .engine import checks, initialize, memory, objective, sums
 from .engine.data import Data
 from .engine.plan import SMOOTHING, Plan, pair
-from .evaluation import cost_of, evaluation
+from .evaluation import Evaluation, cost_of, evaluation
 
 STATE = {"layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype", "init", "eps", "theta"}
 
 
-class Evaluation(NamedTuple):
-    """The result of `Network.evaluate`; accuracy is None for regression."""
-
-    cost: float
-    accuracy: float | Any
-
-
 class Network(Derivatives):
-    """A feed-forward network with layers l = 1 .. L of s_l units, fully connected.
+    """A feed-forward network, fully connected: layers 1 to L, of s_l units each.
 
     Parameters
     ----------
@@ -68,6 +61,12 @@ class Network(Derivatives):
         All parameters, ``concatenate([T.ravel() for T in Theta])``; assigning copies the values in.
     Theta : tuple of ndarray
         Views of theta, Theta[l - 1] the textbook's Theta(l) with shape (s_{l+1}, s_l + 1), bias in column 0.
+
+    See Also
+    --------
+    train : Train it.
+    Trainer : Train it step by step.
+    minimize : Train it with all examples at once.
 
     Notes
     -----

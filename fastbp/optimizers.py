@@ -8,21 +8,18 @@ runs whole epochs and is tested against the Python below.
 `learning_rate` is a number, or a function of the steps taken so far: t = 0 before the first step.
 """
 
-from collections.abc import Mapping
-from functools import cache
-from inspect import signature
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
-from . import words
-from ._types import Flag, Floats, Number, Rate, Rule, RuleName, State
-from .base import Optimizer, entry, slots_of
+from ._types import Flag, Floats, Number, Rate, State
+from .base import Optimizer, bias_of, entry, slots_of
 from .engine import checks
 from .keywords import explained
 from .lbfgs import LBFGS
+from .rprop import RPROP
+
+__all__ = ["LBFGS", "RPROP", "SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimizer", "RMSprop"]
 
 
 class SGD(Optimizer):
@@ -35,6 +32,19 @@ class SGD(Optimizer):
         mu, in [0, 1].
     nesterov : bool
         Look ahead along v (Nesterov 1983, in the form of Sutskever et al. 2013 and torch.optim.SGD).
+
+    See Also
+    --------
+    schedules.Cosine : A learning rate that falls.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.SGD(0.1, momentum=0.9), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "sgd"
@@ -84,6 +94,19 @@ class Adam(Optimizer):
     epsilon_hat : bool
         Add epsilon to the root of v itself: the paper's epsilon hat (end of section 2), as in scikit-learn and Keras:
         theta := theta - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
+
+    See Also
+    --------
+    AdamW, optimizers.Nadam
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.Adam(1e-3), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "adam"
@@ -131,9 +154,22 @@ class AdamW(Adam):
     weight_decay : float
         Unlike the `weight_decay` of `train`, it is no part of J and D.
 
+    See Also
+    --------
+    Adam
+
     Notes
     -----
     If you call `update` yourself, put the indices of the biases in theta into ``state["bias"]``: these do not decay.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.AdamW(1e-3, weight_decay=0.02), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "adamw"
@@ -151,7 +187,7 @@ class AdamW(Adam):
 
     def update(self, theta: Floats, D: Floats, state: State) -> None:
         slots_of(state, theta, "m", "v")
-        bias = _bias_of(state, theta)
+        bias = bias_of(state, theta)
         biases = theta[bias]
         theta *= 1 - self.rate(state) * self.weight_decay
         theta[bias] = biases
@@ -175,6 +211,19 @@ class Nadam(Optimizer):
     epsilon : float
     momentum_decay : float
         How fast mu grows from beta_1 / 2 to beta_1.
+
+    See Also
+    --------
+    Adam
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.optimizers.Nadam(1e-3), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "nadam"
@@ -227,6 +276,19 @@ class RMSprop(Optimizer):
         Added to the root.
     momentum : float
         mu, in [0, 1].
+
+    See Also
+    --------
+    Adam
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.RMSprop(1e-3, momentum=0.5), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "rmsprop"
@@ -273,6 +335,19 @@ class Adagrad(Optimizer):
         v before the first step.
     epsilon : float
         Added to the root.
+
+    See Also
+    --------
+    RMSprop
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 20, 10], output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.optimizers.Adagrad(0.05), epochs=5, seed=0)
+    >>> history.J[-1] < history.J[0]
+    True
     """
 
     compiled = "adagrad"
@@ -298,101 +373,4 @@ class Adagrad(Optimizer):
         return self.learning_rate, self.epsilon
 
 
-class RPROP(Optimizer):
-    """step := eta_plus step where D and the last D have the same sign, eta_minus step and D := 0 where they have
-    opposite signs, within [least, most];  theta := theta - sign(D) step.
-
-    Igel & Huesken, Empirical evaluation of the improved Rprop learning algorithms, 2003: iRprop-, as torch.optim.Rprop.
-    Use it with batch_size=None: the signs of D change by chance from batch to batch.
-
-    Parameters
-    ----------
-    learning_rate : float
-        The first step of every parameter.
-    eta_minus, eta_plus : float
-        In (0, 1], and at least 1.
-    least, most : float
-        Bounds of the steps.
-    """
-
-    compiled = "rprop"
-    slots: tuple[str, ...] = ("last", "step")
-
-    @explained
-    def __init__(
-        self, learning_rate: Number = 0.01, eta_minus: Number = 0.5, eta_plus: Number = 1.2, least: Number = 1e-06,
-        most: Number = 50.0,
-    ) -> None:
-        self.learning_rate = checks.number(learning_rate, "learning_rate", open_low=True)
-        self.eta_minus = checks.number(eta_minus, "eta_minus", high=1, open_low=True, open_high=False)
-        self.eta_plus = checks.number(eta_plus, "eta_plus", low=1)
-        self.least = checks.number(least, "least", open_low=True)
-        self.most = checks.number(most, "most", low=self.least)
-
-    def init(self, theta: Floats) -> State:
-        with np.errstate(over="ignore"):    # infinite if theta's dtype cannot hold the number
-            return {**super().init(theta), "step": np.full_like(theta, self.learning_rate)}
-
-    def update(self, theta: Floats, D: Floats, state: State) -> None:
-        last, step = slots_of(state, theta, "last", "step")
-        state["t"] += 1
-        turn = np.sign(D) * np.sign(last)
-        step[turn > 0] *= self.eta_plus
-        step[turn < 0] *= self.eta_minus
-        np.clip(step, self.least, self.most, out=step)
-        last[:] = np.where(turn < 0, 0, D)
-        theta -= np.sign(last) * step
-
-    def settings(self) -> tuple[Any, ...]:
-        return self.learning_rate, self.eta_minus, self.eta_plus, self.least, self.most
-
-
-def _bias_of(state: State, theta: Floats) -> NDArray[np.int64]:
-    """The indices of the biases that the state names."""
-    bias = state.get("bias")
-    if not isinstance(bias, np.ndarray) or bias.ndim != 1 or bias.dtype.kind not in "iu":
-        raise ValueError(f"state['bias'] must be the indices of the biases in theta, a 1-D array of integers; got "
-                         f"{bias!r:.100}")
-    if bias.size and not 0 <= bias.min() <= bias.max() < theta.size:
-        raise ValueError(f"state['bias'] must be indices of theta, 0 to {theta.size - 1}; it has {bias.min()} to "
-                         f"{bias.max()}")
-    return bias
-
-
 NAMED: dict[str, type[Any]] = {rule.compiled: rule for rule in (SGD, Adam, AdamW, Nadam, RMSprop, Adagrad, RPROP)}
-
-
-def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
-    if type(optimizer) in (LBFGS, *NAMED.values()):
-        settings = {**vars(optimizer), **changes}
-        type(optimizer)(**{name: settings[name] for name in _names(type(optimizer)) if name in settings})
-
-
-@cache
-def _names(rule: type[Any]) -> tuple[str, ...]:
-    """The arguments of the constructor."""
-    return tuple(signature(rule).parameters)
-
-
-def resolve(optimizer: Rule | RuleName, dtype: DTypeLike) -> Rule:
-    """An optimizer for parameters of this dtype, from an instance or from a name (with the defaults)."""
-    if isinstance(optimizer, str):
-        known = words.resolve(optimizer, NAMED)
-        if known is None:
-            elsewhere = ("; fastbp.LBFGS() and fastbp.minimize search with all examples"
-                         if "bfgs" in words.key(optimizer) else "")
-            raise ValueError(f"optimizer is {optimizer!r}; accepted are {', '.join(NAMED)}, or an instance{elsewhere}")
-        return NAMED[known]()
-    if isinstance(optimizer, type) or not (
-        callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))
-    ):
-        raise TypeError(
-            "optimizer must be an instance with init(theta) and update(theta, D, state), such as fastbp.SGD(0.1), "
-            f"or one of {', '.join(NAMED)}; got {optimizer!r}"
-        )
-    least = float(np.finfo(dtype).smallest_subnormal)
-    if isinstance(optimizer, tuple(NAMED.values())) and (epsilon := getattr(optimizer, "epsilon", 1)) <= least / 2:
-        name = np.dtype(dtype).name
-        raise ValueError(f"epsilon {epsilon:g} is 0 in {name}: a parameter whose D is 0 would become NaN")
-    return optimizer

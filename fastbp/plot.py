@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._types import Count, Course, Doubles
+from ._types import Count, Course, Doubles, Flag
 from .engine import checks, classes
 from .metrics import HIGHER
 from .network import Network
@@ -23,6 +23,8 @@ try:
     from matplotlib.transforms import ScaledTranslation
 except ImportError as error:
     raise ImportError("fastbp.plot needs matplotlib (pip install 'fastbp[plot]')") from error
+
+__all__ = ["confusion_matrix", "decision_boundary", "first_layer_images", "learning_curve"]
 
 BLUE, ORANGE, GREEN = "#2b6cb0", "#dd6b20", "#2f855a"
 MANY = 10  # classes that a legend names
@@ -42,7 +44,7 @@ def _axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
     return Figure(figsize=figsize, layout="constrained").add_subplot(axes_class=_Picture) if ax is None else ax
 
 
-def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
+def learning_curve(history: Course, ax: Axes | None = None, log: Flag = False) -> Axes:
     """J and the cost of the validation data by epoch; accuracies and r2 have a second scale.
 
     The legend is below the Axes and hides nothing; without a layout engine in the figure it is inside.
@@ -51,11 +53,31 @@ def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
     ----------
     history : History
     ax : matplotlib Axes, optional
+    log : bool
+        Show the costs on a logarithmic scale; all must be above 0. Without it the scale is linear and begins at 0.
 
     Returns
     -------
     Axes
         The Axes of the costs; the second scale is ``ax.figure.axes[-1]``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    fastbp.History.plot
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> history = fastbp.train(net, X, y, epochs=20, seed=0)
+    >>> ax = fastbp.plot.learning_curve(history)
+    >>> ax.figure.savefig("curve.png")
     """
     if not len(history):
         raise ValueError("history has 0 epochs; there is nothing to draw")
@@ -69,7 +91,11 @@ def learning_curve(history: Course, ax: Axes | None = None) -> Axes:
         ax.plot(epochs[best], history.val_J[best], "o", color=ORANGE, markersize=8, markerfacecolor="white",
                 markeredgewidth=1.5, label=f"lowest, epoch {best + 1}", zorder=3)
         costs += history.val_J
-    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if min(costs) > 0 and max(costs) > 3 * min(costs) else "linear")
+    if checks.flag(log, "log") and not min(costs) > 0:
+        raise ValueError(f"log=True needs costs above 0; the smallest is {min(costs):g}")
+    ax.set(xlabel="epoch", ylabel="cost", yscale="log" if log else "linear")
+    if not log and min(costs) >= 0:
+        ax.set_ylim(bottom=0)
     ticks: Any = ax.xaxis.get_major_locator()
     ticks.set_params(integer=True, min_n_ticks=1)
     ax.grid(alpha=0.25)
@@ -110,6 +136,20 @@ def first_layer_images(
     -------
     Axes
         One Axes with all images on one colour scale.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    decision_boundary
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> ax = fastbp.plot.first_layer_images(fastbp.Network([64, 6, 10], seed=0), (8, 8))
     """
     W = checks.network(net).Theta[0][:, 1:]
     height, width = (checks.count(side, f"shape[{i}]") for i, side in enumerate(shape))
@@ -150,6 +190,22 @@ def decision_boundary(
     Returns
     -------
     Axes
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    confusion_matrix
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> ax = fastbp.plot.decision_boundary(net, X, y)
     """
     if checks.network(net).layer_sizes[0] != 2:
         raise ValueError(f"net must have 2 inputs; it has {net.layer_sizes[0]}")
@@ -256,6 +312,22 @@ def confusion_matrix(
     -------
     Axes
         The cells show counts; the colour is the fraction of the row.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    fastbp.metrics.accuracy
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([2, 4, 1], activation="tanh", seed=0)
+    >>> X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    >>> ax = fastbp.plot.confusion_matrix(net, X, y, names=["equal", "different"])
     """
     h, y = checks.network(net).predict(np.atleast_2d(np.asarray(X))), np.asarray(y)
     K = max(2, h.shape[1])

@@ -12,9 +12,29 @@ from .base import Settings
 from .engine import checks
 from .keywords import explained
 
+__all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "Schedule", "Step"]
+
 
 class Schedule(Settings):
-    """Base of the schedules."""
+    """Base of the schedules.
+
+    See Also
+    --------
+    Cosine, callbacks.ReduceOnPlateau
+
+    Examples
+    --------
+    A schedule of your own:
+
+    >>> import fastbp
+    >>> class Halving(fastbp.schedules.Schedule):
+    ...     def __init__(self, learning_rate):
+    ...         self.learning_rate = learning_rate
+    ...     def __call__(self, t):
+    ...         return self.learning_rate / 2**t
+    >>> fastbp.Adam(Halving(0.1))
+    Adam(learning_rate=Halving(learning_rate=0.1), beta_1=0.9, beta_2=0.999, epsilon=1e-08, epsilon_hat=False)
+    """
 
     def __call__(self, t: int) -> float:
         """The learning rate of the step after t steps."""
@@ -22,7 +42,23 @@ class Schedule(Settings):
 
 
 class Constant(Schedule):
-    """rate(t) = learning_rate"""
+    """rate(t) = learning_rate
+
+    Parameters
+    ----------
+    learning_rate : float
+
+    See Also
+    --------
+    Step, Cosine
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.Constant(0.1)
+    >>> [round(rate(t), 6) for t in (0, 100)]
+    [0.1, 0.1]
+    """
 
     @explained
     def __init__(self, learning_rate: Number) -> None:
@@ -42,6 +78,17 @@ class Step(Schedule):
         Steps from one reduction to the next.
     factor : float
         In (0, 1].
+
+    See Also
+    --------
+    Exponential
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.Step(0.1, every=100, factor=0.5)
+    >>> [round(rate(t), 6) for t in (0, 99, 100, 200)]
+    [0.1, 0.1, 0.05, 0.025]
     """
 
     @explained
@@ -62,6 +109,17 @@ class Exponential(Schedule):
     learning_rate : float
     factor : float
         In (0, 1]; 0.5 ** (1 / n) halves the rate every n steps.
+
+    See Also
+    --------
+    Step
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.Exponential(0.1, factor=0.5)
+    >>> [round(rate(t), 6) for t in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
     """
 
     @explained
@@ -83,6 +141,17 @@ class InverseScaling(Schedule):
     learning_rate : float
     power : float
         0.5 as scikit-learn's power_t; the theorem needs a power in (0.5, 1].
+
+    See Also
+    --------
+    Exponential
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.InverseScaling(0.1)
+    >>> [round(rate(t), 6) for t in (0, 3, 99)]
+    [0.1, 0.05, 0.01]
     """
 
     @explained
@@ -118,6 +187,17 @@ class Cosine(Schedule):
         Restart at learning_rate after T steps.
     growth : int
         Each T is `growth` times the last.
+
+    See Also
+    --------
+    OneCycle
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.Cosine(0.1, steps=100, warmup=10)
+    >>> [round(rate(t), 6) for t in (0, 9, 60, 110)]
+    [0.01, 0.1, 0.05, 0.0]
     """
 
     @explained
@@ -163,6 +243,17 @@ class OneCycle(Schedule):
         In (0, 1).
     start_divisor, end_divisor : float
         At least 1.
+
+    See Also
+    --------
+    Cosine
+
+    Examples
+    --------
+    >>> from fastbp import schedules
+    >>> rate = schedules.OneCycle(0.1, steps=100)
+    >>> [round(rate(t), 6) for t in (0, 29, 99)]
+    [0.004, 0.1, 0.0]
     """
 
     @explained

@@ -35,6 +35,10 @@ class Standardise:
     mean, scale : ndarray (n,), float64, read-only
         scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column. Right to rounding for every size of numbers.
 
+    See Also
+    --------
+    Network
+
     Examples
     --------
     >>> import numpy as np, fastbp

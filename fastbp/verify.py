@@ -36,6 +36,10 @@ def selftest() -> dict[str, str | float]:
     ArithmeticError
         Results differ; the message names the operation, the difference and the network.
 
+    See Also
+    --------
+    show_config
+
     Examples
     --------
     >>> import fastbp

@@ -3,7 +3,7 @@
 import numpy as np
 
 import fastbp
-from fastbp import _backprop, _calls, _epoch, _kernels
+from fastbp import _backprop, _calls, _epoch, _kernels, rules
 from fastbp.engine import sums
 
 M, BATCH = 40, 8
@@ -25,7 +25,7 @@ class Parts:
         self.Delta, self.packed = np.zeros_like(self.theta), np.zeros(_epoch.packed_size(self.plan, self.theta), dtype)
         self.taken = np.zeros(1, np.int64)
         self.cuts, self.places, self.sums = np.array([0, 16, M]), np.array([[-1, 0]] * 2), np.zeros(2)
-        optimizer = fastbp.optimizers.resolve(rule, dtype)
+        optimizer = rules.resolve(rule, dtype)
         state = optimizer.init(self.theta)
         self.settings = np.array([float(value) for value in optimizer.settings()])
         self.regularisation = np.array([0.0, 0.0, np.inf, np.inf, 0.0, 0.0])

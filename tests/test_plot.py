@@ -32,9 +32,14 @@ def test_learning_curve_shows_the_histories_values_and_the_best_epoch():
     assert lines[f"lowest, epoch {best}"].get_xdata() == [best]
 
 
-def test_costs_that_span_much_are_drawn_on_a_log_scale():
-    for J, scale in [([9.0, 3.1], "linear"), ([9.0, 2.9], "log"), ([9.0, 0.0], "linear"), ([9.0, -1.0], "linear")]:
-        assert fastbp.History(J=J, seconds=[1.0, 1.0]).plot().get_yscale() == scale
+def test_costs_are_drawn_from_0_on_a_linear_scale_unless_log_is_asked_for():
+    for J in [9.0, 3.1], [9.0, 2.9], [9.0, 0.0], [9.0, -1.0]:
+        assert fastbp.History(J=J, seconds=[1.0, 1.0]).plot().get_yscale() == "linear"
+        assert (fastbp.History(J=J, seconds=[1.0, 1.0]).plot().get_ylim()[0] == 0) == (min(J) >= 0)
+    assert fastbp.History(J=[9.0, 2.9], seconds=[1.0, 1.0]).plot(log=True).get_yscale() == "log"
+    for J in [9.0, 0.0], [9.0, -1.0]:
+        with pytest.raises(ValueError, match="log=True needs costs above 0"):
+            fastbp.History(J=J, seconds=[1.0, 1.0]).plot(log=True)
 
 
 def test_the_legend_of_a_learning_curve_hides_nothing():

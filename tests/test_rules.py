@@ -6,7 +6,7 @@ import reference_rules as oracle
 from helpers import DTYPES, distance, problem, tolerance
 
 import fastbp
-from fastbp import _kernels, optimizers
+from fastbp import _kernels, optimizers, rules
 from fastbp.engine import threads
 
 RULES = {
@@ -226,7 +226,7 @@ def test_states_that_do_not_fit_are_refused_before_anything_is_written(wrong):
 def test_every_rule_of_the_kernels_has_its_class_and_its_name():
     assert set(_kernels.rules) == set(optimizers.NAMED)
     for name, cls in optimizers.NAMED.items():
-        assert name in str(optimizers.resolve(name, np.float64).compiled) == cls.compiled
+        assert name in str(rules.resolve(name, np.float64).compiled) == cls.compiled
     assert {type(make()).compiled for make, _ in RULES.values()} == set(_kernels.rules)
 
 

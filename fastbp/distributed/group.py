@@ -31,7 +31,23 @@ SLOTS = 8  # numbers of a rank in a small message; the size is fixed, so that an
 
 
 class RankError(RuntimeError):
-    """Another rank failed: `rank` is its number, the message says how."""
+    """Another rank failed: `rank` is its number, the message says how.
+
+    Attributes
+    ----------
+    rank : int or None
+        The number of the rank that failed.
+
+    See Also
+    --------
+    fastbp.train
+
+    Examples
+    --------
+    >>> from fastbp.distributed import RankError
+    >>> RankError("rank 1 of 4 failed: ValueError: ...", 1).rank
+    1
+    """
 
     def __init__(self, message: str, rank: int | None = None) -> None:
         super().__init__(message)
@@ -56,6 +72,22 @@ class Group:
     rank, size : int
     parts, own : int
         The number of parts, and how many of them each rank holds.
+
+    See Also
+    --------
+    rows, fastbp.train
+
+    Examples
+    --------
+    >>> from fastbp import distributed
+    >>> class Alone:                            # in place of mpi4py's MPI.COMM_SELF
+    ...     def Get_rank(self): return 0
+    ...     def Get_size(self): return 1
+    ...     def Allreduce(self, mine, total): total[:] = mine
+    ...     def Bcast(self, array, root=0): pass
+    >>> group = distributed.Group(Alone(), parts=4)
+    >>> group.rank, group.size, group.parts
+    (0, 1, 4)
     """
 
     def __init__(self, comm: Comm, parts: int | None = None) -> None:
@@ -244,6 +276,36 @@ def rows(m: int, comm: Comm | Group) -> slice:
     """The slice of m examples that this rank takes: equally many up to one row, in the order of the ranks.
 
     With `Group(comm, parts)` the parts do not depend on the number of ranks.
+
+    Parameters
+    ----------
+    m : int
+        The examples of all ranks.
+    comm : communicator, or Group
+
+    Returns
+    -------
+    slice
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument.
+
+    See Also
+    --------
+    Group
+
+    Examples
+    --------
+    >>> from fastbp import distributed
+    >>> class Alone:                            # in place of mpi4py's MPI.COMM_SELF
+    ...     def Get_rank(self): return 0
+    ...     def Get_size(self): return 1
+    ...     def Allreduce(self, mine, total): total[:] = mine
+    ...     def Bcast(self, array, root=0): pass
+    >>> distributed.rows(100, Alone())
+    slice(0, 100, None)
     """
     if isinstance(comm, Group):
         rank, parts, own = comm.rank, comm.parts, comm.own

@@ -17,7 +17,7 @@ from .plan import Plan
 
 GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # as src/_each.pyx counts them
 LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
-SOME = 2**18    # values of gradients that are made at a time where they have not
+SOME = 2**18    # values of gradients that are made at a time where there is no room for all
 
 
 def _run(

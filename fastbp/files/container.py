@@ -57,6 +57,16 @@ def write(path: Path, arrays: Arrays, meta: State) -> None:
         Naming the entry, before anything has been written.
     OSError
         From the file system; the old file is unchanged.
+
+    See Also
+    --------
+    read, fastbp.save
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import container
+    >>> container.write("arrays.fastbp", {"x": np.zeros(2)}, {"unit": "m"})
     """
     path = atomic.checked(path)
     arrays = _storable_arrays(arrays)
@@ -84,6 +94,18 @@ def read(path: Path, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
         The file is damaged, or has another format or version.
     OSError
         The file cannot be opened or read, or is no regular file.
+
+    See Also
+    --------
+    write, fastbp.load
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastbp import container
+    >>> container.write("values.fastbp", {"x": np.arange(3)}, {"why": "an example"})
+    >>> container.read("values.fastbp")
+    ({'x': array([0, 1, 2])}, {'why': 'an example'})
     """
     path = atomic.checked(path)
     descriptor = os.open(path, folder.READ)

@@ -47,6 +47,10 @@ def save(path: Path, net: Any) -> None:
     OSError
         As the system reports it (no such folder, no space left, not a regular file, ...); an old file is unchanged.
 
+    See Also
+    --------
+    load, Trainer.save
+
     Notes
     -----
     The format is a safetensors file with a checksum: docs/file_format.md.
@@ -81,6 +85,10 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
         The loss of the network, if it is one of your own: files keep its importable name and its parameters (those of a
         functools.partial), not the function. Without it the network predicts, but has no cost.
 
+    Returns
+    -------
+    Network, estimator or Laplace
+
     Raises
     ------
     FormatError
@@ -88,6 +96,17 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
         network. The message tells the place and the reason.
     OSError
         The file cannot be opened or read, or is no regular file.
+
+    See Also
+    --------
+    save
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> fastbp.save("net.fastbp", fastbp.Network([2, 1], seed=0))
+    >>> fastbp.load("net.fastbp").layer_sizes
+    (2, 1)
     """
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):

@@ -13,7 +13,23 @@ ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)  # 
 
 
 class FormatError(ValueError):
-    """A file is damaged, or this version of fastbp cannot read it; the message tells the place and the reason."""
+    """A file is damaged, or this version of fastbp cannot read it; the message tells the place and the reason.
+
+    See Also
+    --------
+    load
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> from pathlib import Path
+    >>> written = Path("no.fastbp").write_text("no network")
+    >>> try:
+    ...     fastbp.load("no.fastbp")
+    ... except fastbp.FormatError:
+    ...     print("refused")
+    refused
+    """
 
 
 def check(value: object, where: str, depth: int = 0) -> None:

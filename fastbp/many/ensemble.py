@@ -20,7 +20,23 @@ BLOCK = 2**19   # bytes of X that all networks read before the next ones
 
 
 class Prediction(NamedTuple):
-    """The result of `Ensemble.predict`: mean and standard deviation over the networks, each (m, K), or (K,)."""
+    """The result of `Ensemble.predict`: mean and standard deviation over the networks, each (m, K), or (K,).
+
+    Attributes
+    ----------
+    mean, spread : ndarray (m, K), or (K,) for one example
+
+    See Also
+    --------
+    Ensemble.predict
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> nets = [fastbp.Network([2, 1], seed=seed) for seed in range(3)]
+    >>> fastbp.Ensemble(nets).predict([0.0, 0.0])
+    Prediction(mean=array([0.5]), spread=array([0.]))
+    """
 
     mean: Floats
     spread: Floats
@@ -33,6 +49,10 @@ class Ensemble:
     ----------
     nets : list of Network
         At least one; they may differ in all but the sizes of their first and last layers. They are not copied.
+
+    See Also
+    --------
+    train_many
 
     Examples
     --------

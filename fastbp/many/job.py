@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection
 from typing import Any, Self
 
-from .. import callbacks, optimizers
+from .. import callbacks, rules
 from .._types import Floats, Rows
 from ..engine import checks, sums, threads
 from ..engine.initialize import warn_if_equal_units
@@ -96,7 +96,7 @@ class Job(Start):
         checks.own_parameters(net.theta, net.plan, dtype)
         checks.output_array(net.theta, (net.n_parameters,), dtype, "net.theta")
         checks.dropout_rates(asked.dropout, asked.input_dropout, len(net.layer_sizes) - 2)
-        asked.optimizer = optimizers.resolve(asked.optimizer, dtype)
+        asked.optimizer = rules.resolve(asked.optimizer, dtype)
         Regularisation.of(net.plan, 1, weight_decay=asked.weight_decay, **asked.penalties)
         self.shared.whole(net)
         self.m = self.shared.m if self.rows is None else len(self.rows)

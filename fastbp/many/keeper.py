@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from .. import optimizers
+from .. import rules
 from .._types import Arrays, Count, Number, Path
 from ..distributed.describe import describe
 from ..engine import checks
@@ -260,7 +260,7 @@ def _checked_every(every: Any) -> tuple[float, str]:
 
 def condition(job: Any, given: dict[str, Any], form: Any) -> list[int]:
     """sha256 of what a resumed training must have in common with the kept one."""
-    optimizer = optimizers.resolve(given["optimizer"], job.net.dtype)
+    optimizer = rules.resolve(given["optimizer"], job.net.dtype)
     said: dict[str, Any] = {name: describe(value) for name, value in given.items()
             if name not in ("metrics", "callbacks", "optimizer", "seed", "rows", "validation_rows")}
     said |= {

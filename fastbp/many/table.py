@@ -22,6 +22,17 @@ def table(nets: Sequence[Network], histories: Sequence[History]) -> Any:
         layer_sizes, activation, output, loss, dtype, n_parameters, epochs, examples, the last value of each column of
         the histories, seconds of all epochs, stopped and error.
 
+    Raises
+    ------
+    ImportError
+        pandas is not installed.
+    ValueError
+        There are more networks than histories, or fewer.
+
+    See Also
+    --------
+    train_many
+
     Examples
     --------
     >>> import fastbp

@@ -101,6 +101,10 @@ def train_many(
     DivergenceError, and whatever a callback or metric raises
         The message names the network. Other networks are as their last finished step left them.
 
+    See Also
+    --------
+    train, Ensemble, many.table
+
     Notes
     -----
     Ctrl-C arrives within 100 ms, unless a single step or callback takes longer. Every network is then as its last

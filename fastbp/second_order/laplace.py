@@ -58,6 +58,10 @@ class Laplace:
     log_evidence : float
         Logarithm of the probability of the targets (without label smoothing), by which networks can be compared.
 
+    See Also
+    --------
+    minimize : Its argument `bayesian` chooses the weight decay.
+
     Examples
     --------
     >>> import numpy as np, fastbp

@@ -37,7 +37,7 @@ class Kept:
 
     @property
     def network_(self) -> Network:
-        """A copy of the network behind coefs_ and intercepts_, with the loss of the fit."""
+        """A copy of the network behind ``coefs_`` and ``intercepts_``, with the loss of the fit."""
         if "coefs_" not in vars(self):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet: it has no network_")
         model = self._model_of_weights()

@@ -49,6 +49,10 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         Names of the columns; exists only if they have names.
     n_features_in_ : int
 
+    See Also
+    --------
+    TabularRegressor, TabularClassifier
+
     Notes
     -----
     The scaling and its soft limit are those of RealMLP (Holzmueller, Grinsztajn & Steinwart 2024, section 3);

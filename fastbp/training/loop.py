@@ -20,7 +20,27 @@ from .stretch import Room, Stretch, can_watch, possible, watch
 
 
 class DivergenceError(ArithmeticError):
-    """J or theta became infinite or NaN. theta is as before that epoch; `history` holds the epochs before."""
+    """J or theta became infinite or NaN. theta is as before that epoch; `history` holds the epochs before.
+
+    Attributes
+    ----------
+    history : History or None
+        The epochs before.
+
+    See Also
+    --------
+    train
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp
+    >>> net = fastbp.Network([1, 1], output="identity", seed=0)
+    >>> try:
+    ...     fastbp.train(net, [[1e100]], [1e100], optimizer=fastbp.SGD(1e100), epochs=9, seed=0)
+    ... except fastbp.DivergenceError:
+    ...     print(np.isfinite(net.theta).all())
+    True
+    """
 
     def __init__(self, message: str, history: History | None = None) -> None:
         super().__init__(message)

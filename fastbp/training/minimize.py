@@ -77,6 +77,19 @@ def minimize(
         x is the final theta (in float64), fun its J. Of lm also mu, val_J with validation_data, and alpha, beta, gamma,
         log_evidence and weight_decay with bayesian.
 
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the argument; nothing has changed.
+    RankError
+        Another rank has raised an exception.
+
+    See Also
+    --------
+    train : Batches, for larger data.
+    Laplace : Error bars of the result.
+    check_gradient
+
     Notes
     -----
     Nocedal and Wright, Numerical Optimization, algorithm 7.5, with the line search of Moré and Thuente (1994). Where J

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _epoch, _kernels, _stretch, optimizers, schedules
+from .. import _epoch, _kernels, _stretch, rules, schedules
 from .._backprop import Examples
 from .._types import Rows, Value
 from ..engine import checks, explain, sums, threads
@@ -63,11 +63,11 @@ class Twin:
     """
 
     def __init__(self, optimizer: Any, dtype: np.dtype[Any]) -> None:
-        own: Any = optimizers.resolve(optimizer, dtype)
+        own: Any = rules.resolve(optimizer, dtype)
         self.optimizer, self.name = own, compiled_rule(own) if type(own) in OURS else None
         if self.name is None:
             return
-        optimizers.check(own)
+        rules.check(own)
         rate, *others = own.settings()
         self.rate, self.slots = rate if callable(rate) else None, own.slots
         self.settings = np.array([0.0 if callable(rate) else rate, *others], np.float64)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _epoch, _kernels, optimizers
+from .. import _epoch, _kernels, rules
 from .._types import Rule
 from ..base import check_apart
 from ..engine import checks, factors, frozen
@@ -75,7 +75,7 @@ class CompiledRule:
         if made_of == self._made_of and self._state is state and self._rule.stays() and self.has_arrays_of(state):
             return self._rule
         if self._made_of is None or settings != self._made_of[1]:
-            optimizers.check(optimizer)
+            rules.check(optimizer)
         rate, *others = settings
         if missing := [slot for slot in optimizer.slots if slot not in state]:
             raise ValueError(f"{optimizer!r} needs {', '.join(missing)} in the state, but this training started "

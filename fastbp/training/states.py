@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import optimizers
+from .. import rules
 from .._types import Path, Rule
 from ..engine import checks
 from ..engine.regularisation import Regularisation
@@ -104,7 +104,7 @@ def _number(setting: Any) -> Any:
 def accepted(optimizer: Rule, numbers: dict[str, Any]) -> None:
     """Raise a FormatError if a rule of fastbp does not accept these settings."""
     try:
-        optimizers.check(optimizer, numbers)
+        rules.check(optimizer, numbers)
     except (ValueError, TypeError) as error:
         raise FormatError(f"optimizer: {error}") from None
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _epoch, optimizers
+from .. import _epoch, optimizers, rules
 from .._types import Count, Number, PerLayer, Rule, RuleName, Seed, Value
 from ..engine import checks, factors, frozen, memory, sums, threads
 from ..engine.data import Data
@@ -64,7 +64,7 @@ class Steps:
         learning_rate_factors: Any = None, input_scale: Any = None, **penalties: Any,
     ) -> None:
         self.net = checks.network(net)
-        self._optimizer: Any = optimizers.resolve(optimizer, net.dtype)
+        self._optimizer: Any = rules.resolve(optimizer, net.dtype)
         self._regularisation = Regularisation.of(net.plan, 1, **penalties)
         self.n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         rates, rng = checks.dropout_rates(dropout, input_dropout, len(net.layer_sizes) - 2), checks.generator(seed)
@@ -102,7 +102,7 @@ class Steps:
         """Continue with another optimizer. It starts its own state, and with dropout its own masks."""
         if value is self._optimizer:
             return
-        optimizer = optimizers.resolve(value, self.net.dtype)
+        optimizer = rules.resolve(value, self.net.dtype)
         kept, compiled = self._start(optimizer, self.kept), compiled_rule(optimizer)
         seed = np.random.default_rng([self.dropout_seed, int(self.taken[0])]).integers(2**63)
         self._optimizer, self.kept, self.compiled, self._stepper, self.lent = optimizer, kept, compiled, None, {}

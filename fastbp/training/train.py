@@ -141,6 +141,22 @@ def train(
     RuntimeWarning
         The training has diverged although all numbers are finite: J ends at more than 1000 times that of the first
         epoch. Of several ranks the first warns.
+
+    See Also
+    --------
+    Trainer : One step at a time.
+    train_many : Many networks at once.
+    minimize : All examples in each step, for small problems.
+
+    Examples
+    --------
+    >>> import fastbp
+    >>> X, y = fastbp.datasets.load_digits()
+    >>> net = fastbp.Network([64, 30, 10], activation="relu", output="softmax", seed=0)
+    >>> history = fastbp.train(net, X / 16, y, optimizer=fastbp.Adam(3e-3), epochs=20, validation_split=0.2,
+    ...                        callbacks=[fastbp.callbacks.EarlyStopping(patience=5)], seed=0)
+    >>> history.val_accuracy[-1] > 0.9
+    True
     """
     asked = Arguments(
         net, X, Y, optimizer=optimizer, epochs=epochs, batch_size=batch_size, weight_decay=weight_decay, lam=lam,

@@ -78,6 +78,10 @@ class Trainer:
     optimizer : Optimizer
         May be replaced between steps. A new optimizer starts with its own state.
 
+    See Also
+    --------
+    train : The whole loop in one call.
+
     Notes
     -----
     A step on a few rows takes a microsecond or two if X and Y are arrays, of any dtype. Lists are converted first.

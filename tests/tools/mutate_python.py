@@ -50,6 +50,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "lbfgs": ["test_full_batch.py", "test_lbfgs.py"],
     "network": ["test_network.py", "test_gradient.py", "test_checks.py", "test_files.py"],
     "optimizers": ["test_optimizers.py", "test_replaced.py", "test_rules.py", "test_settings.py"],
+    "rprop": ["test_optimizers.py", "test_replaced.py", "test_rules.py", "test_settings.py"],
+    "rules": ["test_optimizers.py", "test_replaced.py", "test_rules.py", "test_settings.py"],
     "plot": ["test_plot.py"],
     "schedules": ["test_schedules.py", "test_settings.py"],
     "show": ["test_network.py", "test_losses.py"],
