@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ..engine import sums, threads
 from ..engine.data import Data
-from ..many.quick import Look
 from ..many.workers import Workers
 from ..network import Network
 from ..optimizers import AdamW
+from ..training.quick import Look
 from ..training.steps import Steps
 from ..training.stretch import Room, Stretch
 
