@@ -234,7 +234,8 @@ def test_no_warning_of_threads():
 
 @pytest.mark.parametrize("kinds", [(np.random.Generator, np.random.Generator), (np.random.RandomState,) * 2,
                                    (lambda bits: bits, np.random.Generator),
-                                   (np.random.RandomState, np.random.Generator)], ids=str)
+                                   (np.random.RandomState, np.random.Generator)],
+                         ids=["generators", "states", "bits and generator", "state and generator"])
 def test_fault_171_generators_that_share_their_bits_are_one(kinds):
     bits = np.random.MT19937(0)
     with pytest.raises(ValueError, match="seed is one numpy Generator for networks 0 and 1"):

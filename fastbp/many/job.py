@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from .. import callbacks, rules
@@ -129,6 +130,11 @@ class Job(Start):
     def _forget(self) -> None:
         """Let go of all that the next stages make."""
         self.source = self.validation = self.data = None
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Whoever trains the network holds it."""
+        return self.net._turn
 
     @property
     def operations(self) -> float:

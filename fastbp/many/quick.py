@@ -3,6 +3,7 @@
 `job.Job` is the readable twin, and trains all others. The bits are the same.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,11 @@ class Quick:
         self.history = history
         if has_grown(history.J) and has_diverged(net, history.J, shared.part(net, self.rows)):
             self.warnings = (explain.has_diverged(history.J),)
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Whoever trains the network holds it."""
+        return self.net._turn
 
     @property
     def operations(self) -> float:

@@ -102,7 +102,7 @@ class Workers:
                 return
             self._begun(job)
             try:
-                with job.net._turn:
+                with job.turn:
                     job.train(room, look)
             except Stopped:
                 return

@@ -7,6 +7,7 @@ epoch. `Recipe` has the settings. All epochs and measures are compiled code with
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,6 +147,7 @@ class Training:
     """
 
     trained: Trained
+    turn = nullcontext()    # nobody else has the network
 
     def __init__(self, job: Job, data: Data, report: Callable[[int], None]) -> None:
         self.job, self._report = job, report
