@@ -156,7 +156,7 @@ def test_a_function_may_resize_what_it_is_given():
     inputs, targets, w = np.tile(X, (30, 1)), np.tile(Y, (30, 1)), np.ones(1200)
     nets = [fastbp.Network([3, 4, 2], loss=f, seed=0) for f in (mine, squared)]
     for net in nets:
-        fastbp.train(net, inputs, targets, epochs=2, batch_size=None)
+        fastbp.train(net, inputs, targets, epochs=2, batch_size=None, shuffle=False)
         fastbp.train(net, inputs, targets, epochs=2, batch_size=40, shuffle=False, sample_weight=w)
         fastbp.Trainer(net).step(X, Y)
         net.deltas(X, Y)

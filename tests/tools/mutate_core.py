@@ -34,6 +34,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/rows.h": ["core_edges", "gradient", "arrays", "training", "trainer", "checks"],
     "kernels/lend.h": ["calls", "arrays", "views", "entries_kept", "bool_bytes"],
     "kernels/team.h": ["core_edges", "processes", "large"],
+    "kernels/turn.h": ["races", "entries_ranges"],
     "kernels/thread.h": ["crew_kept", "processes"],
     "kernels/windows_only.h": ["crew_kept"],    # compiled by none of them
     "kernels/update.h": ["rules", "optimizers", "regularisation", "gradient", "trainer"],
@@ -63,6 +64,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
         "feed", "entries", "entries_kept", "permutation",
     ],
     "_few.pxd": ["calls", "core_edges"],
+    "_held_out.pxd": ["stretch_best", "stretch"],
     "_kernels.pyx": ["core_edges", "kernels", "package", "checks", "losses", "arrays", "entries", "own_compiled"],
     "_memory.pxd": ["entries_kept", "entries"],
     "_norms.pxd": ["each"],
@@ -75,6 +77,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "_rule.pxd": ["entries_kept", "core_edges", "rules", "optimizers", "regularisation", "trainer", "processes"],
     "_shuffle.pxd": ["permutation"],
     "_sources.pxd": ["prepared", "entries", "entries_kept", "core_edges", "arrays", "trainer", "large"],
+    "_turn.pxd": ["races", "entries_ranges", "stretch"],
     "_steps.pxd": ["core_edges", "trainer", "trainer_state", "rules", "training", "optimizers", "large", "processes"],
     "_stretch.pyx": ["stretch", "many"],
     "_taken.pxd": ["calls", "bool_bytes", "trainer", "entries_kept"],

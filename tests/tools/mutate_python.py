@@ -123,6 +123,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "training/minimize": ["test_minimize.py", *RANKS],
     "training/problem": ["test_minimize.py", "test_lm.py", "test_settings.py", *RANKS],
     "training/progress": ["test_progress.py", "test_optional_packages.py"],
+    "training/quick": ["test_quick.py", "test_many.py"],
     "training/ranks/__init__": NAMES,
     "training/ranks/batches": RANKS,
     "training/ranks/feed": RANKS,
@@ -133,6 +134,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "training/stretch": ["test_stretch.py", "test_many.py"],
     **{f"many/{name}": ["test_many.py", "test_many_errors.py", "test_many_kept.py"] for name in (
         "__init__", "job", "keeper", "progress", "quick", "ranks", "shared", "spread", "table", "train", "workers")},
+    **{f"many/{name}": ["test_many_resumed.py", "test_many_kept.py"] for name in ("kept", "together", "under_way")},
     "many/ensemble": ["test_ensemble.py"],
     "training/start": ["test_training.py", "test_feed.py", "test_loop.py", "test_checkpoint.py", *RANKS],
     "training/states": ["test_states.py", "test_trainer_file.py", "faults/test_forged_checkpoints.py",
@@ -189,7 +191,7 @@ EXPLAINED = {
         r"trainer\.batch_lam == 0 => batch_lam <= 0": "it is never negative",
     },
     "sklearn/model": {r"random_state\.randint\(2\*\*31 - 1\) => 2\*\* ?(30|32)|2\*\*31 - ?[02]|2\*\*31 \+": SEEDS},
-    "engine/data": {r"_few\[0\] != theta\.dtype => is not": "NumPy has one object for each dtype in native order"},
+    "engine/data": {r"few\[0\] != theta\.dtype => is not": "NumPy has one object for each dtype in native order"},
     "engine/plan": {r"sum\(sizes\) > 16 \* CACHED => ": "a threshold of speed: both ways give the same bits"},
     "plot": {
         r"reshape\(len\(X\), -1\) => ~1": "to NumPy any negative length is the one that is left",
