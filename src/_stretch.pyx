@@ -20,7 +20,7 @@ from _checked cimport (
 )
 from _held_out cimport evaluate, held_out_t, keep_best
 from _kernels cimport (
-    ROWS_F32, ROWS_F64, bind_kernels, examples_t, f32, f64, fastbp_first_nonfinite, rows_t, seconds,
+    ROWS_F32, ROWS_F64, bind_kernels, f32, f64, fastbp_first_nonfinite, rows_t, seconds,
 )
 from _memory cimport lend_ready
 from _rule cimport check_rule, rule_t
