@@ -8,6 +8,11 @@ from .workloads import TABLE
 
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 DTYPES = ("float32", "float64")
+SHORT = (   # the rows of README.md
+    "online 784-30-10", "online 4-8-3", "batch 32 784-128-10", "batch 2,000 784-256-128-10", "Adam 784-100-10",
+    "Adam 20-100-1 regression", "J and D 400-25-10", "predict 4-8-3", "predict 784-30-10", "J and D of (1, 4) 4-8-3",
+    "step, 64 rows of 10-32-32-1 tanh", "train 64-30-10, a call of 1 epoch",
+)
 
 
 def threaded():
@@ -21,12 +26,14 @@ def best(cell):
     return f"{peer['peer']} {shown(peer)}" if peer else ""
 
 
-def one_thread(report, isa):
+def one_thread(report, isa, names=None):
     """Return the table of one thread: the figure and its fraction of the roofline, the fastest peer, the ratio."""
     rows = [["work", "unit"]]
     for dtype in DTYPES:
         rows[0] += [dtype, "of its roofline", "next fastest", "ahead"]
     for workload in TABLE:
+        if names and workload.name not in names:
+            continue
         line, found = [workload.name], []
         for dtype in DTYPES:
             cell = cell_of(report["results"], workload.name, dtype, 1, isa)
@@ -90,12 +97,15 @@ def sections(report, level):
 
 
 def readme(report):
-    """Return the block of README.md."""
-    return "\n\n".join([provenance(report), *sections(report, "###")])
+    """Return the block of README.md: some rows of the first table."""
+    isa = next(iter(report["versions"]))
+    machine = report["machine"].partition(";")[0]
+    where = f"Measured on {report['date'][:10]}, {machine}; {heading(report, isa)}, one thread."
+    return "\n\n".join([where, one_thread(report, isa, SHORT)])
 
 
 def page(report):
-    """Return the block of docs/benchmark.md: the same tables, then every peer's figures."""
+    """Return the block of docs/benchmark.md: the tables of every run, then every peer's figures."""
     everything = text(report).replace("\n## ", "\n### ")
     return "\n\n".join([provenance(report), *sections(report, "##"), "## Every peer", everything])
 

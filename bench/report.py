@@ -185,11 +185,18 @@ def write_json(report, path):
     Path(path).write_text(json.dumps(report, indent=1))
 
 
+def _place(r):
+    """Return what a result is of."""
+    return tuple(r[key] for key in ("workload", "isa", "dtype", "peer", "threads"))
+
+
 def read_json(paths):
-    """Return what write_json has written. Several files are read as one run (one of AVX-512, one of AVX2)."""
+    """Return what write_json has written. Several files are read as one run (one of AVX-512, one of AVX2);
+    what is measured in two of them counts as in the later one."""
     first, *others = (json.loads(Path(path).read_text()) for path in paths)
     for other in others:
-        first["results"] += other["results"]
+        again = {_place(r) for r in other["results"]}
+        first["results"] = [r for r in first["results"] if _place(r) not in again] + other["results"]
         first["command"] += "; " + other["command"]
         for key in ("versions", "ceilings", "missing"):
             first[key] |= other[key]
