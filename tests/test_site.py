@@ -158,3 +158,13 @@ def test_the_examples_of_a_public_name_answer_as_shown(name, tmp_path, monkeypat
 
 
 CURVATURE = importlib.import_module("fastbp.curvature").Curvature
+
+
+def test_every_page_stands_in_a_table_of_contents():
+    listed = {"index"}
+    for page in DOCS.rglob("*.md"):
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            folder = page.parent.relative_to(DOCS)
+            listed |= {(folder / line).as_posix() for line in block.splitlines() if line and not line.startswith(":")}
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
+    assert {page for page in pages if not page.startswith("generated/")} <= listed
