@@ -104,7 +104,7 @@ def test_a_schedule_that_a_callback_put_there_has_to_be_there_again(path):
     expected = run(whole, callbacks=[at_epoch(2, change)])
     run(network(), callbacks=[at_epoch(2, change), stopped_at(3)], checkpoint=path)
     theta = resumed.theta.copy()
-    with pytest.raises(ValueError, match=r"had come to the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
+    with pytest.raises(ValueError, match=r"had reached the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
         run(resumed, callbacks=[at_epoch(2, change)], checkpoint=path, resume=True)
     assert (resumed.theta == theta).all()
     optimizer = fastbp.SGD(schedules.Exponential(0.1, 0.9), 0.9)
@@ -480,7 +480,7 @@ def test_a_divergence_writes_nothing(path, each_state_is_copied):
 def test_the_epoch_that_was_begun_counts(path):
     run(network(), callbacks=[AtBatch(10, pause)], checkpoint=path)
     assert checkpoint.read(path).key[:2] == (2, 24)
-    with pytest.raises(ValueError, match="has come to epoch 3; epochs is 2"):
+    with pytest.raises(ValueError, match="has reached epoch 3; epochs is 2"):
         run(network(), epochs=2, checkpoint=path, resume=True)
     assert len(run(network(), epochs=3, checkpoint=path, resume=True)) == 3
 

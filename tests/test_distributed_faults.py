@@ -207,7 +207,7 @@ def test_different_parts_start_values_and_kinds_of_Y_are_errors_on_all():
         (lambda comm: fastbp.train(network(), X, y, validation_data=(X, y), validation_split=0.1, epochs=1, comm=comm),
          "validation_data and validation_split exclude each other"),
         (lambda comm: fastbp.train(network(), lambda: [(X, y)], epochs=1, comm=Group(comm, parts=4)),
-         "chunks cannot be cut into several parts a rank"),
+         "chunks cannot be cut into several parts per rank"),
     ):
         for error in ranks(2, on_rank):
             assert isinstance(error, ValueError), error

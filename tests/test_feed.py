@@ -135,7 +135,7 @@ def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
     ([noisy(), (*noisy(), np.ones(60))], {}, ValueError, "chunk 1 must have"),
     ([(*noisy(), np.zeros(60))], {}, ValueError, "sample_weight of chunk 0"),
     (lambda: None, {}, TypeError, "X must return an iterator of chunks .* None"),
-    ([noisy()], {"metrics": ["mae"]}, ValueError, "metrics of chunks .* validation_data"),
+    ([noisy()], {"metrics": ["mae"]}, ValueError, "with chunks, metrics .* validation_data"),
 ])
 def test_bad_chunks_are_named(X, options, error, message):
     with pytest.raises(error, match=message):

@@ -223,7 +223,7 @@ def test_what_it_has_no_likelihood_for_is_named():
     net, X, Y = trained()
     biases = np.zeros(net.n_parameters, bool)
     net.views(biases)[1][:, 0] = True
-    with pytest.raises(ValueError, match="of which free leaves none"):
+    with pytest.raises(ValueError, match="but free leaves none"):
         Laplace(net, X, Y, weight_decay=None, free=biases)
 
 

@@ -181,7 +181,7 @@ TRAININGS = {
     "settings: .*ambiguous": lambda arrays, meta: meta["settings"]["dict"].update(
         clip_norm=float_array(arrays, "x", [1, 2])),
     "optimizer: .*learning_rate": lambda arrays, meta: meta["optimizer"]["settings"].update(learning_rate=-1.0),
-    "nothing is known of the arrays more": lambda arrays, meta: arrays.update(more=np.zeros(1)),
+    "these arrays belong to no value: more": lambda arrays, meta: arrays.update(more=np.zeros(1)),
     "state, 'm'": lambda arrays, meta: arrays.update({"state.m": np.zeros(3)}),
     "state, 't'": lambda arrays, meta: meta["state"]["dict"].update(t=-1),
     "network is .*logistic": lambda arrays, meta: meta["network"].update(activation=["logistic"]),
@@ -195,7 +195,7 @@ TRAININGS = {
     "stopped a string": lambda arrays, meta: meta["history"]["dict"].update(stopped=1),
 }
 TRAINERS = {
-    "nothing is known of the arrays extra": lambda arrays, meta: arrays.update(extra=np.zeros(1)),
+    "these arrays belong to no value: extra": lambda arrays, meta: arrays.update(extra=np.zeros(1)),
     "notes must be a dict": lambda arrays, meta: (arrays.pop("notes.order"), meta.update(notes=[1])),
     "settings: .*clip_value": lambda arrays, meta: meta["settings"]["dict"].update(clip_value=0),
     "state, 'dropout_t'": lambda arrays, meta: meta["state"]["dict"].update(dropout_t=1.5),

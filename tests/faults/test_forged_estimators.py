@@ -166,7 +166,7 @@ def test_fault_43_what_is_wrong_with_an_estimator_is_said_with_the_path(path, na
     ({"version": 2}, "version is 2; this version of fastbp reads 1"), ({"version": True}, "version is True"),
     ({"class": "LogisticRegression"}, "class is 'LogisticRegression'; accepted are MLPClassifier"),
     ({"class": "TabularPreparation"}, "parameters must have"), ({"networks": {}}, "networks must be a list"),
-    ({"networks": []}, "nothing is known of the arrays"), ({"more": 1}, "must have the fields class, kind, networks"),
+    ({"networks": []}, "these arrays belong to no value"), ({"more": 1}, "must have the fields class, kind, networks"),
 ])
 def test_fault_43_a_header_of_no_estimator_is_refused(path, changes, said):
     fastbp.save(path, ESTIMATORS["MLPClassifier"][0])

@@ -94,5 +94,6 @@ def test_fault_17_a_wrong_sum_anywhere_is_found(way, monkeypatch):
         monkeypatch.setattr(verify.Network, "predict", predict)
     else:
         monkeypatch.setattr(verify, "SGD", lambda rate: fastbp.SGD(rate * 1.01))
-    with pytest.raises(ArithmeticError, match=r"fastbp computes wrongly here: .* in a network \[.*eps from plain sums"):
+    wrong = r"fastbp computes wrong results here: .* in a network \[.*eps from plain sums"
+    with pytest.raises(ArithmeticError, match=wrong):
         fastbp.selftest()
