@@ -1,4 +1,4 @@
-"""fastbp: small and medium neural networks, trained fast and exactly on the CPU.
+"""Small and medium neural networks, trained fast and exactly on the CPU.
 
 A classifier and a regression:
 
@@ -9,23 +9,23 @@ A classifier and a regression:
     net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # the loss is squared_error
     history = fastbp.train(net, X, y, epochs=100, validation_split=0.1)
 
-Begin with `help(fastbp.Network)` and `help(fastbp.train)`. The public names:
+Begin with `help(fastbp.Network)` and `help(fastbp.train)`. The public names by purpose:
 
-| for | names |
+| purpose | names |
 |---|---|
-| the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
-| other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
-| second order | `minimize(method="lm")`, also with `bayesian=True`; `Laplace` (error bars) |
-| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
-| training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
-| many networks | `train_many`, `Ensemble`, `many` (tables) |
+| the network | `Network` (predict, evaluate, cost_and_gradient, and the textbook's theta, Theta, activations, deltas) |
+| training | `train`, `Trainer` (step by step), `minimize` (full batch), `History`, `DivergenceError` |
 | parts of training | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
-| scaling | `Standardise` |
+| many networks | `train_many`, `Ensemble`, `many` (tables) |
+| error bars, second order | `minimize(method="lm")`, also with `bayesian=True`; `Laplace` |
+| first derivatives, other losses | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
+| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
+| scaling of inputs | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
 | tables without preparation | `fastbp.tabular` (needs scikit-learn) |
 | plots | `fastbp.plot` (needs matplotlib) |
-| several processes | `distributed` |
+| several processes (MPI) | `distributed` |
 | checks of the arithmetic | `check_gradient`, `selftest`, `show_config` |
 | example data | `datasets` |
 """

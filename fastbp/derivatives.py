@@ -296,7 +296,7 @@ class Derivatives:
         if last < L:
             output = plan.activations[last - 2]
             if output not in outputs:
-                raise ValueError(f"layer last={last} has the activation {output!r}, which is no output (these are "
+                raise ValueError(f"layer last={last} has the activation {output!r}, which is not an output (these are "
                                  f"{', '.join(outputs)}); net.activations(X)[{last - 1}] are its values")
             state |= {"output": output, "loss": pair(output, None)[1], "loss_parameters": {}}
         init = state["init"]
@@ -320,7 +320,7 @@ class Derivatives:
         D is (n_parameters,), or (..., n_parameters) as `gradients` and `jacobian` return it.
         """
         if not isinstance(D, np.ndarray):
-            raise TypeError(f"D must be an ndarray, of which there can be views; got {type(D).__name__}")
+            raise TypeError(f"D must be an ndarray, since views of it are returned; got {type(D).__name__}")
         if D.ndim < 1 or D.shape[-1] != self._plan.n_parameters:
             raise ValueError(f"D must have shape (..., {self._plan.n_parameters}), flat like theta; got {D.shape}")
         bounds = zip(pairwise(self._plan.offsets), self._plan.shapes, strict=True)

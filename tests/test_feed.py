@@ -125,7 +125,7 @@ def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
 
 @pytest.mark.parametrize(("X", "options", "error", "message"), [
     (np.zeros((5, 6)), {}, TypeError, "iterable of chunks"),
-    (iter([]), {}, TypeError, "anew"),
+    (iter([]), {}, TypeError, "restarts"),
     ([], {}, ValueError, "no chunks"),
     ([3], {}, TypeError, "chunk 0 must be"),
     ([noisy()], {"batch_size": None}, ValueError, "batch_size"),

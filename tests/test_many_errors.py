@@ -222,7 +222,7 @@ def test_table():
     assert frame["val_accuracy"][0] == histories[0].val_accuracy[-1]
     assert frame["error"][1].startswith("DivergenceError: network 1")
     assert frame["error"].isna().tolist() == [True, False, True]
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="same length"):
         fastbp.many.table(nets, histories[:2])
 
 

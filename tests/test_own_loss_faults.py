@@ -288,7 +288,7 @@ def test_files_keep_its_importable_name(tmp_path):
         assert (alone.predict(X) == net.predict(X)).all()
         assert whole.cost(X, Y) == net.cost(X, Y)
         for call in (alone.cost, fastbp.Trainer(alone).step):
-            with pytest.raises(ValueError, match=r"loss .* of the file is not there; fastbp.load\(path, loss=f\)"):
+            with pytest.raises(ValueError, match=r"loss .* of the file is missing; pass it: fastbp.load\(path, loss=f\)"):
                 call(X, Y)
         fastbp.save(tmp_path / "again", alone)
         assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes()

@@ -243,7 +243,7 @@ class Group:
             abort = getattr(self.comm, "Abort", None)
             if error is not self._raised and self.size > 1 and callable(abort):
                 traceback.print_exc()
-                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
+                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told about this error",
                       file=sys.stderr, flush=True)
                 try:
                     time.sleep(HEARD)

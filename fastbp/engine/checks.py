@@ -332,7 +332,7 @@ def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
         raise ValueError("rates need an optimizer with a compiled rule")
     a = array(rates, "rates")
     if a.shape != (n,) or not (np.isfinite(a) & (a >= 0)).all():
-        raise ValueError(f"rates must be {n} finite numbers of at least 0, one a batch; got {rates!r}")
+        raise ValueError(f"rates must be {n} finite numbers of at least 0, one per batch; got {rates!r}")
     return np.require(a, dtype=np.float64, requirements=["C", "A"])
 
 

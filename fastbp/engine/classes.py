@@ -2,8 +2,8 @@
 
 h : (m, K) outputs;  Y : (m,) labels 0 .. K-1, or (m, K) targets, each low (no) or high (yes).
 
-Y names classes in one of three ways: "labels"; "one_hot", one high target a row; "binary", any number of high targets a
-row, or one column. An output or a target says yes if it is at least the middle of low and high.
+Y names classes in one of three ways: "labels"; "one_hot", one high target per row; "binary", any number of high targets
+per row, or one column. An output or a target says yes if it is at least the middle of low and high.
 """
 
 from collections.abc import Callable

@@ -40,8 +40,8 @@ def _height(plan: Plan, m: int, dtype: np.dtype[Any]) -> int:
 def check_loss(plan: Plan) -> None:
     """Raise a ValueError if the loss is the caller's own."""
     if plan.own is not None:
-        raise ValueError(f"loss is {plan.own}, of which only first derivatives are known; products with curvature need "
-                         f"one of {', '.join(_kernels.losses)}")
+        raise ValueError(f"loss is {plan.own}, whose second derivatives are unknown; curvature products need one of "
+                         f"{', '.join(_kernels.losses)}")
 
 
 def few(plan: Plan, dtype: DTypeLike) -> _curvature.Few:

@@ -110,7 +110,7 @@ def warn_if_equal_units(net: Net) -> None:
         if equal:
             explain.warn(
                 f"{equal} of the {len(units)} units of hidden layer {l} start equal to another one: they get the "
-                "same gradient and stay equal for ever. Start from small random values (init=...).",
+                "same gradient and stay equal forever. Start from small random values (init=...).",
                 UserWarning,
             )
             return

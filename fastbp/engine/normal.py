@@ -34,7 +34,7 @@ LONG = 1e9      # operations that would delay Ctrl-C too much in the calling thr
 def form(plan: Plan) -> int:
     """The form of the rows of S for this loss; a ValueError for a loss without curvature."""
     if plan.loss == "own":
-        raise ValueError("loss is one of your own, whose curvature nobody knows; Gauss-Newton methods take "
+        raise ValueError("loss is your own, and its curvature is unknown; Gauss-Newton methods take "
                          "squared_error, cross_entropy, poisson and huber")
     if plan.loss in FLAT:
         raise ValueError(f"loss {plan.loss!r} has no curvature (its second derivative is 0); Gauss-Newton methods take "

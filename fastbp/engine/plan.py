@@ -86,7 +86,7 @@ class Plan:
         if isinstance(activation, str):
             _named("activation", activation, _kernels.activations)  # checked even if no layer uses it
         elif not isinstance(activation, (list, tuple)):
-            raise TypeError(f"activation must be a name or a list of names, one a hidden layer; got {activation!r}")
+            raise TypeError(f"activation must be a name or a list of names, one per hidden layer; got {activation!r}")
         if len(names) != hidden:
             raise ValueError(f"activation has {len(names)} names; the network has {hidden} hidden layers")
         self.activations = tuple(_named("activation", name, _kernels.activations) for name in names)
@@ -135,7 +135,7 @@ class Plan:
             if mine != others:
                 raise ValueError(f"data was made by a network with {name} {others!r}; this one has {mine!r}")
         if self.own != other.own:
-            raise ValueError(f"data was made by a network with the loss {other.own!r} of its owner; this one has "
+            raise ValueError(f"data was made by a network with its own loss {other.own!r}; this one has "
                              f"another, {self.own!r}")
 
     @property

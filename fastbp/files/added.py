@@ -35,7 +35,7 @@ def _own_loss(value: Any, network: State, theta: Any) -> None:
     if not own.is_name(value):
         raise FormatError(f"own_loss must be the importable name of a function, module:name; it is {value!r:.60}")
     if network.get("loss") != "own":
-        raise FormatError(f"network, loss must be 'own' beside own_loss; it is {network.get('loss')!r:.60}")
+        raise FormatError(f"network, loss must be 'own' with own_loss; it is {network.get('loss')!r:.60}")
     parameters = network.get("loss_parameters")
     if not isinstance(parameters, dict) or not all(
         type(x) in (int, float) and math.isfinite(x) and abs(x) <= own.LARGEST for x in parameters.values()

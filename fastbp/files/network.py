@@ -125,7 +125,7 @@ def _with_loss(net: Network, loss: Loss) -> Network:
     """The network with this loss in place of the one that its file names."""
     given = own.of(loss)
     if given is None or net.plan.own is None:
-        raise ValueError("loss must be a function, for a file whose network has a loss of its owner's; got "
+        raise ValueError("loss must be a function, for a file whose network has your own loss; got "
                          f"{loss!r}, and the file has the loss {net.settings()['loss']!r}")
     given.check_dtype(net.dtype)
     twin = Network.__new__(Network)

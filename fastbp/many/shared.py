@@ -27,7 +27,7 @@ class Shared:
     def __init__(self, X: ArrayLike, Y: ArrayLike) -> None:
         self._X, self._Y = checks.array(X, "X"), checks.array(Y, "Y", labels=True)
         if self._X.ndim != 2:
-            raise ValueError(f"X must be 2-D, with one example a row; got shape {self._X.shape}")
+            raise ValueError(f"X must be 2-D, with one example per row; got shape {self._X.shape}")
         self.m = len(self._X)
         self._inputs: dict[Any, NDArray[Any]] = {}
         self._whole: dict[Any, Data] = {}

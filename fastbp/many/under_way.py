@@ -87,7 +87,7 @@ def from_arrays(arrays: Arrays, n: int) -> dict[int, State]:
     try:
         told = strict_json.parse(text.tobytes().decode(), "under_way", depth=DEPTH)
     except UnicodeDecodeError as error:
-        raise FormatError(f"under_way is no UTF-8 text: {error}") from None
+        raise FormatError(f"under_way is not UTF-8 text: {error}") from None
     states: dict[int, State] = {}
     for each in told if isinstance(told, list) else [None]:
         if not (isinstance(each, list) and len(each) == 3 and type(each[0]) is int and 0 <= each[0] < n

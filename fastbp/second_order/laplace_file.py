@@ -37,7 +37,7 @@ def unpack(arrays: Arrays, meta: State) -> tuple[Network, Mask | None, Posterior
         raise FormatError(f"the fields must be {', '.join(sorted(FIELDS))}; they are {', '.join(sorted(meta)):.200}")
     net = files.unpack({name: arrays.pop(name) for name in ("theta", "init") if name in arrays}, meta["network"])
     if arrays.keys() != {"free", "factor", "root"}:
-        raise FormatError(f"the arrays beside the network must be factor, free, root; they are "
+        raise FormatError(f"the arrays besides the network must be factor, free, root; they are "
                           f"{', '.join(sorted(arrays)):.200}")
     free, factor, root = arrays["free"], arrays["factor"], arrays["root"]
     if net.dtype != np.float64:
