@@ -498,7 +498,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         pass
 
     for settings, said in (({"callbacks": [Odd()]}, "callback.0.set is a set"),
-                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must have load_state"),
+                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must also have load_state"),
                            ({"optimizer": OddRule(0.1)}, "state.f"),
                            ({"seed": np.random.Generator(OddGenerator(1))}, "OddGenerator")):
         net = network()

@@ -61,7 +61,7 @@ def tasks():
 
 
 def hands():
-    """The hands that no call has"""
+    """The hands that no call is using"""
     pool = threads._pool and threads._pool()
     return pool._free if pool else []
 

@@ -136,7 +136,7 @@ class OwnLoss:
         """(the costs (m,), the slopes) of a batch; their values are not checked."""
         m, function = len(z), self.function
         if function is None:
-            raise ValueError(f"loss {self.name} of the file is missing; pass it: fastbp.load(path, loss=f)")
+            raise ValueError(f"loss {self.name} of the file is missing; use fastbp.load(path, loss=f)")
         result = function(z, Y, w)
         if type(result) is not tuple and not isinstance(result, (tuple, list)):
             raise TypeError(f"loss {self.told} must return a pair (costs, dcost_dz); it returned "
