@@ -1,4 +1,4 @@
-"""Files that are damaged, cut, forged or not ours: FormatError that says what and where, never anything else."""
+"""Files that are damaged, cut, forged or foreign raise a FormatError with place and reason, and no other error."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ LIMIT = container.MAX_HEADER
 
 
 def refused(data, path=None):
-    """The message with which a file of these bytes is refused; through the file system where a path is given"""
+    """The message with which a file of these bytes is refused; through the file system if a path is given"""
     if path is not None:
         path.write_bytes(data)
     with pytest.raises(ValueError) as raised:
@@ -44,12 +44,12 @@ def unpacked(data):
 
 
 def sealed(data):
-    """With the checksum that a forger would compute"""
+    """The bytes with the checksum that a forger would compute"""
     return data[:-32] + hashlib.sha256(data[:-32]).digest()
 
 
 def forged(text, data=bytes(12), length=None, pad=True):
-    """A file of this header and the data of its arrays, right in all the rest"""
+    """A file with this header and the data of its arrays, correct in every other way"""
     text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if pad:
         text += b" " * (-len(text) % 8)
@@ -57,7 +57,7 @@ def forged(text, data=bytes(12), length=None, pad=True):
 
 
 def header(metadata=None, **arrays):
-    """The header of a small network of 3 float32, with members exchanged"""
+    """The header of a small network of 3 float32, with some members replaced"""
     theta = {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}
     digest = {"dtype": "U8", "shape": [32], "data_offsets": [12, 44]}
     meta = {"fastbp_format": "1", "kind": '"network"', "version": "1", "network": json.dumps(NET)}
@@ -77,7 +77,7 @@ def with_meta(**changes):
 
 
 def test_the_forged_file_is_right_where_nothing_is_changed(tmp_path):
-    """Or all that follows would be refused for another reason"""
+    """Otherwise the files below would be refused for another reason"""
     for data in (forged(header()), with_settings(), with_meta()):
         (tmp_path / "a").write_bytes(data)
         assert repr(fastbp.load(tmp_path / "a")) == (
@@ -96,7 +96,7 @@ def test_fault_43_every_flipped_bit_is_found(quick_folder):
 
 
 def flipped(data):
-    """(place, bit, the data with that bit turned over), for every one"""
+    """(place, bit, the data with that bit flipped), for every bit"""
     for i, bit in itertools.product(range(len(data)), range(8)):
         changed = bytearray(data)
         changed[i] ^= 1 << bit
@@ -105,7 +105,7 @@ def flipped(data):
 
 @pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
 def test_fault_43_a_flipped_bit_of_each_byte_of_the_golden_files_is_found(file):
-    """Which bit is turned differs between neighbouring bytes, and between bytes eight apart"""
+    """The flipped bit differs between neighbouring bytes, and between bytes eight apart"""
     data = file.read_bytes()
     container.parse(io.BytesIO(data), len(data))
     for i, bit, changed in flipped(data):
@@ -155,7 +155,7 @@ def test_fault_43_every_value_of_every_byte_is_found():
 
 
 def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole_network():
-    """A forger's file: nothing but FormatError, and what loads works and is written again as it stands"""
+    """A forger's file raises only FormatError; a network that loads works, and is saved with the same bytes"""
     data, loaded = SMALL.read_bytes(), 0
     for i, _, changed in flipped(data):
         if i == len(data) - 32:
@@ -172,11 +172,11 @@ def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole
 
 
 def test_fault_43_what_millions_of_tries_of_a_fuzzer_have_kept_is_refused_or_whole():
-    """Each of these reached a line or branch that none before it had"""
+    """Each of these inputs reached a line or branch that no earlier one had"""
     kept = fuzz_container.corpus()
     assert len(kept) > 150
     for data in kept.values():
-        fuzz_container.one_input(data)      # raises whatever is no FormatError
+        fuzz_container.one_input(data)      # raises any error that is not a FormatError
 
 
 @pytest.mark.parametrize("reader", [container.parse, None], ids=["ours", "second"])
@@ -495,7 +495,7 @@ def test_fault_42_a_header_full_of_anything_takes_bounded_memory_and_time(name, 
 
 
 def test_fault_42_many_layers_of_one_unit_take_bounded_memory():
-    """The largest network that fits a header: what its layers need beside theta"""
+    """The largest network that fits a header: the memory of its layers in addition to theta"""
     net = {**NET, "layer_sizes": [1] * 60000, "activation": ["relu"] * 59998}
     meta = {"fastbp_format": "1", "network": json.dumps(net, separators=(",", ":"))}
     n = 4 * 2 * 59999
