@@ -42,7 +42,7 @@ def assert_within_ulps(ours, exact, ulps):
 
 
 def points(name, dtype):
-    """Both signs, from the smallest numbers to where the function ends or overflows"""
+    """Numbers of both signs, from the smallest to where the function saturates or overflows"""
     end = {"exp": 88, "expm1": 88, "sigmoid": 87, "tanh": 30, "log": 1e30, "log1p": 1e30}[name]
     x = np.concatenate([np.exp(RNG.uniform(-60, np.log(end), 20_000)), RNG.uniform(0, min(end, 88), 20_000)])
     x = np.concatenate([x, -x]) if name not in ("log", "log1p") else np.concatenate([x, 1 - np.exp(-x[x < 30])])
@@ -77,7 +77,7 @@ def test_softmax_is_good_to_four_units_in_the_last_place(K, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", EXACT)
 def test_a_lane_depends_on_its_own_value_alone(name, dtype):
-    """Any length, any place: the same bits"""
+    """The bits are the same for any length and any place"""
     x = np.abs(RNG.standard_normal(70)).astype(dtype)
     alone = np.concatenate([vector(name, x[i : i + 1].copy()) for i in range(70)])
     for n in range(1, 71):
@@ -109,7 +109,7 @@ def test_limits_of_the_logarithms(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["exp", "expm1", "sigmoid"])
 def test_results_end_where_the_dtype_does(name, dtype):
-    """Up to the last x whose result is a normal number, and 0 or infinity from the next on"""
+    """Results are right up to the last x with a normal result, and 0 or infinity from the next on"""
     info = np.finfo(dtype)
     low, high = (dtype(np.log(np.longdouble(end))) for end in (info.smallest_normal, info.max))
     inside = np.concatenate([np.linspace(low * dtype(0.9999), low * dtype(0.8), 1001, dtype=dtype),
@@ -151,7 +151,7 @@ def test_unknown_instruction_set_is_refused_at_import():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["exp", "sigmoid", "tanh"])
 def test_every_float32_is_within_two_ulp(name):
-    """All 2^32 of them against double precision: a few minutes each; results below the smallest normal may be 0"""
+    """All 2^32 float32 against double precision, a few minutes each; results below the smallest normal may be 0"""
     exact = {"exp": np.exp, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}[name]
     worst, step, out = 0.0, 2**24, np.empty(2**24, np.float32)
     with np.errstate(all="ignore"):

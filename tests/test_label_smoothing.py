@@ -1,4 +1,4 @@
-"""Label smoothing: the training's J and D are those of smoothed targets; evaluations are those of the targets."""
+"""Label smoothing: J and D in training are those of smoothed targets; evaluations use the targets themselves."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ def smoothed(Y, output, a):
 
 
 def setting(output, K, dtype=np.float64, a=0.1, m=30):
-    """A problem, its network with smoothing, its labels, the same as targets"""
+    """A problem, its network with smoothing, its labels, and the labels as targets"""
     p = problem((5, 9, K), "tanh", output, m=m, dtype=dtype)
     net = fastbp.Network(p.model.sizes, activation="tanh", output=output, dtype=dtype, init=p.theta, label_smoothing=a)
     labels = p.labels % 2 if K == 1 else p.labels
@@ -82,7 +82,7 @@ def test_a_cost_far_out_is_that_of_long_double(output, K):
 @pytest.mark.parametrize("optimizer", [lambda: fastbp.SGD(0.1), lambda: fastbp.AdamW(0.01)])
 @pytest.mark.parametrize(("output", "K"), PAIRS)
 def test_every_way_of_steps_has_it(output, K, optimizer, dtype):
-    """labels with smoothing are the smoothed targets without; batches of one, with sweeps too, and of many blocks"""
+    """Labels with smoothing equal smoothed targets without, in batches of one, by sweeps, and of many blocks"""
     p, net, labels, dense = setting(output, K, dtype, m=2_100)
     Y = smoothed(dense.astype(float), output, 0.1).astype(dtype)
     for size, m in ((1, 60), (7, 60), (60, 60), (2_048, 2_100)):

@@ -176,7 +176,7 @@ def test_evidence_chooses_a_decay_that_no_other_beats():
             assert Laplace(net, X, Y, weight_decay=c * factor).log_evidence <= chosen.log_evidence + 1e-3
 
 
-# ---------------------------------------------------------------- what it refuses
+# ---------------------------------------------------------------- refused arguments
 
 
 def test_priors_that_leave_the_posterior_improper_are_refused():

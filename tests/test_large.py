@@ -1,4 +1,4 @@
-"""Layers larger than a cache: their products are cut into pieces, and may be left undone for Ctrl-C."""
+"""Layers larger than a cache: their products are cut into pieces, and Ctrl-C may interrupt them."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""L-BFGS in compiled code: its iterates are SciPy's, its limits and messages too."""
+"""L-BFGS in compiled code: its iterates, limits and messages are SciPy's."""
 
 import signal
 import threading
@@ -62,20 +62,20 @@ def valley(x):
 
 
 def waves(x):
-    """Many hollows: steps that lower f too little, and slopes of both signs"""
+    """A function with many local minima: steps that lower f too little, and slopes of both signs"""
     k = np.arange(1, len(x) + 1)
     return float((np.sin(k * x) + 0.05 * x * x).sum()), k * np.cos(k * x) + 0.1 * x
 
 
 def kink(x):
-    """A slope that jumps: line searches fail"""
+    """The slope jumps, so line searches fail"""
     return float(np.abs(x).sum() + 0.1 * (x * x).sum()), np.sign(x) + 0.2 * x
 
 
 @pytest.mark.parametrize("f", [valley, waves, kink])
 @pytest.mark.parametrize("maxls", [20, 3])
 def test_foreign_functions_are_searched_like_scipys(f, maxls):
-    """All cases of the line search, and searches begun anew along -g"""
+    """All cases of the line search, and searches restarted along -g"""
     for seed in range(20):
         x0 = np.random.default_rng(seed).uniform(-3, 3, 5)
         theirs = []
@@ -124,7 +124,7 @@ def test_many_examples_are_searched_too():
 
 
 def test_a_step_into_what_is_not_finite_is_shortened():
-    """SciPy goes on with NaN there"""
+    """SciPy continues with NaN there"""
     p = problem((2, 3), output="exp", loss="poisson", m=20, dtype=np.float32)
     net = p.network()
     net.theta[:] = 0
@@ -150,7 +150,7 @@ def test_a_beginning_that_is_not_finite_is_the_end():
 
 
 def wall(x):
-    """Not finite from 1 on, and falling towards it"""
+    """A function that falls towards 1 and is not finite from there on"""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(-np.sqrt(1 - x[0]) * 0 - x[0]) if x[0] < 1 else np.nan, np.array([-1.0])
 
@@ -272,7 +272,7 @@ def test_a_network_that_is_attached_must_fit():
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 31, 511, 512, 513, 700])
 def test_vectors_of_every_length_go_the_way_of_scipy_and_come_back_whole(n):
-    """Short ones are summed by a loop over groups of 8, long ones by BLAS"""
+    """Short vectors are summed by a loop over groups of 8, long ones by BLAS"""
     rng = np.random.default_rng(n)
     scale, goal = rng.uniform(0.5, 20, n), rng.standard_normal(n)
 
@@ -298,7 +298,7 @@ def test_vectors_of_every_length_go_the_way_of_scipy_and_come_back_whole(n):
 
 
 def test_fault_191_a_search_whose_time_is_up_between_two_iterations_goes_on(monkeypatch):
-    """The pair of the iteration is kept by then, and the next one has not begun"""
+    """At that moment the pair of the iteration is kept, and the next iteration has not begun"""
     p = problem((3, 6, 4, 2), m=40)
     net, twin, advance = p.network(), p.network(), lbfgs.LBFGS.advance
 

@@ -1,4 +1,4 @@
-"""minimize(method="lm") on several ranks, and what it refuses."""
+"""minimize(method="lm") on several ranks, and the arguments it refuses."""
 
 import doctest
 from pathlib import Path
@@ -90,13 +90,13 @@ def test_sessions_of_the_page_for_matlab_answer_as_shown():
 @pytest.mark.skipif(not PAGE.is_file(), reason="no docs beside the tests")
 @pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
 def test_fault_79_sessions_of_the_pages_stand_between_fences(page):
-    """Elsewhere Markdown shows >>> as a quotation in a quotation in a quotation"""
+    """Outside code Markdown shows >>> as a triple quotation"""
     blocks = page.read_text(encoding="utf-8").split("```")
     assert not [line for text in blocks[::2] for line in text.splitlines() if line.startswith(">>> ")]
 
 
 def test_a_network_of_matlab_becomes_one_of_fastbp():
-    """Weights and mapminmax around them, by the lines of the page, against MATLAB's formula"""
+    """Weights with mapminmax, imported by the code of the page, against MATLAB's formula"""
     rng = np.random.default_rng(0)
     IW11, b1, LW21, b2 = (rng.standard_normal(shape) for shape in [(4, 3), (4, 1), (2, 4), (2, 1)])
     g, o, G, O = (rng.uniform(0.5, 2, (n, 1)) for n in (3, 3, 2, 2))
@@ -111,7 +111,7 @@ def test_a_network_of_matlab_becomes_one_of_fastbp():
     np.testing.assert_allclose(net.predict(X).T, expected, rtol=1e-12)
 
 
-# ---------------------------------------------------------------- what it refuses
+# ---------------------------------------------------------------- refused arguments
 
 
 @pytest.mark.parametrize(("settings", "error", "said"), [

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: certified values, published problems, every loss, what ends it."""
+"""Levenberg-Marquardt: certified values, published problems, every loss, every stop."""
 
 import time
 
@@ -67,7 +67,7 @@ def rmse(net, X, Y):
 
 
 class Clock:
-    """Stops a search after so many seconds"""
+    """Stops a search after this many seconds"""
 
     def __init__(self, seconds):
         self.end = time.perf_counter() + seconds
@@ -109,7 +109,7 @@ def test_a_smooth_function_is_fitted_to_four_digits_in_two_hundred_steps():
 @pytest.mark.parametrize(("output", "loss"), CURVED)
 @pytest.mark.parametrize("cholesky", [False, True])
 def test_it_reaches_the_minimum_of_every_loss_with_curvature(output, loss, cholesky, monkeypatch):
-    """Without a hidden layer; those that are convex have one minimum"""
+    """Without a hidden layer, convex losses have one minimum"""
     if cholesky:
         monkeypatch.setattr(lm, "SMALL", 0)
     p = problem((3, 3), (), output, loss, m=40)

@@ -1,4 +1,4 @@
-"""The loop around the steps: where it is left, and what is refused before it begins."""
+"""The loop around the steps: ways to leave it, and arguments that are refused before it begins."""
 
 
 import numpy as np

@@ -16,7 +16,7 @@ ROBUST = ["absolute_error", "huber", "quantile"]
 
 
 def constant(h, loss, dtype=np.float64, **parameters):
-    """A network without inputs to speak of: h(0) = h"""
+    """A network with the output h(0) = h"""
     h = np.atleast_1d(np.asarray(h, dtype))
     return fastbp.Network([1, len(h)], output="identity", loss=loss, dtype=dtype,
                           init=[np.column_stack([h, np.zeros_like(h)])], **parameters)
@@ -130,7 +130,7 @@ def test_repr_and_summary_show_the_parameter():
     assert "huber_delta 1.35" in net.summary()
 
 
-# ---------------------------------------------------------------- what the minimum is
+# ---------------------------------------------------------------- minima
 
 
 @pytest.mark.parametrize("q", [0.1, 0.25, 0.5, 0.9])
@@ -160,7 +160,7 @@ def test_huber_regression_of_the_stack_loss_data_has_the_published_coefficients(
 
 @pytest.mark.parametrize(("loss", "factor"), [("absolute_error", 1), ("quantile", 2)])
 def test_least_absolute_errors_of_the_stack_loss_data_are_the_published_ones(loss, factor):
-    """No parameters near the published ones are better, and D is one of the slopes at the minimum's kinks"""
+    """No parameters near the published ones are better, and D is a subgradient at the kinks of the minimum"""
     X, y, mean, scale = standardised()
     intercept, *slopes = LEAST_ABSOLUTE.coefficients
     slopes = np.array(slopes)
@@ -173,7 +173,7 @@ def test_least_absolute_errors_of_the_stack_loss_data_are_the_published_ones(los
 
 
 def test_scikit_learns_huber_regressor_stands_where_d_is_0():
-    """Its scale sigma makes epsilon sigma our delta"""
+    """With its scale sigma, epsilon sigma is our delta"""
     linear_model = pytest.importorskip("sklearn.linear_model")
     X, y, *_ = standardised()
     theirs = linear_model.HuberRegressor(epsilon=1.35, alpha=0, tol=1e-9, max_iter=10_000).fit(X, y)
@@ -195,7 +195,7 @@ def test_scikit_learns_quantile_regressor_stands_where_the_cost_is_least(q):
 
 
 def test_poisson_cost_is_scikit_learns_half_deviance_and_its_constant():
-    """Its loss module leaves out y log y - y, its MLPRegressor does not"""
+    """scikit-learn's loss module leaves out y log y - y, its MLPRegressor does not"""
     loss = pytest.importorskip("sklearn._loss.loss")
     p = problem((4, 5, 1), output="exp", loss="poisson", m=30)
     net = p.network()

@@ -1,4 +1,4 @@
-"""python -m fastbp: the main job, run as a newcomer runs it."""
+"""python -m fastbp: the main job, run as a newcomer would."""
 
 import os
 import re
@@ -15,7 +15,7 @@ ACCURACY = r"held-out accuracy: (\d+\.\d) %"
 
 
 def run(*arguments, cwd, code=None):
-    """stdout and stderr of python -m fastbp; nothing on the way may fail or warn"""
+    """stdout and stderr of python -m fastbp; nothing may fail or warn"""
     command = [sys.executable, "-W", "error", *(["-c", code] if code else ["-m", "fastbp"]), *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=100, cwd=cwd, env=os.environ | {"MPLBACKEND": "Agg"}

@@ -1,4 +1,4 @@
-"""`train_many`: the bits of lone trainings, whatever the networks, their settings and the number of threads."""
+"""`train_many` gives the same bits as `train` for each network, with any networks, settings and number of threads."""
 
 import copy
 
@@ -47,7 +47,7 @@ def unequal(n, seed=0):
 
 
 def lone(net, X, Y, **settings):
-    """`train` alone, on the rows"""
+    """`train` on the rows of one network"""
     settings["optimizer"] = copy.deepcopy(settings.get("optimizer", "adam"))
     rows, held = settings.pop("rows", None), settings.pop("validation_rows", None)
     if held is not None:
@@ -67,7 +67,7 @@ def same(history, other):
 
 
 def compare(nets, X, Y, n_threads, lists, **settings):
-    """train_many against one `train` after the other; lists: settings of each network."""
+    """Compare train_many with one `train` after the other; lists: settings of each network."""
     alone = [net.copy() for net in nets]
     one_by_one = [lone(net, X, Y, **settings, **{name: values[i] for name, values in lists.items()})
                   for i, net in enumerate(alone)]
@@ -184,7 +184,7 @@ def test_rules_in_python_train_too():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_losses_of_ones_own(library, dtype):
-    """In Python, and compiled; with and without weights."""
+    """Own losses in Python and compiled, with and without weights."""
     losses = [own_losses.log_cosh, test_own_compiled.squared(library, dtype), own_losses.asymmetric]
     nets = [fastbp.Network([6, 5, 4], output="identity", loss=loss, dtype=dtype, seed=0) for loss in losses]
     compare(nets, X, TARGETS, 2, {"sample_weight": [None, None, W], "rows": [None, np.arange(77), np.arange(30, 99)]},
@@ -226,7 +226,7 @@ def test_equal_units_are_said_before_anything_is_trained():
 
 
 def test_callbacks_that_serve_all():
-    """Each network has its own EarlyStopping; a function hears of all."""
+    """Each network has its own EarlyStopping; a function is called for all."""
     heard = []
     nets = small(4)
     stopping = EarlyStopping(patience=1, monitor="J", min_delta=0.05)
@@ -247,7 +247,7 @@ def test_a_callback_changes_the_rate_of_its_own_network_alone():
 @pytest.mark.parametrize("settings", [{}, {"sample_weight": W}, {"mean_weight": 2.0}],
                          ids=["plain", "weights", "mean weight"])
 def test_fault_170_lbfgs_follows_the_loss_of_its_own_network_over_its_own_rows(settings):
-    """Networks of equal size and other functions; rows in any order, and some of them twice"""
+    """Networks of equal size with different functions; rows in any order, some of them twice"""
     nets = [fastbp.Network([6, 5, 4], activation=name, output="softmax", seed=0) for name in ("tanh", "relu", "gelu")]
     nets.append(fastbp.Network([6, 7, 4], output="softmax", seed=0))
     draw = np.random.default_rng(0)

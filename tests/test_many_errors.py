@@ -152,7 +152,7 @@ def test_ctrl_c_arrives_soon_and_leaves_finished_steps(settings, n_threads):
 
 
 def test_an_interrupted_network_is_as_a_finished_step_left_it():
-    """An error in another network stops it; its theta is that of a lone training of so many steps."""
+    """An error in another network stops it; its theta is that of separate training with as many steps."""
     def late(training):
         if training.epoch == 3:
             raise RuntimeError("no more")
@@ -246,7 +246,7 @@ def test_fault_171_generators_that_share_their_bits_are_one(kinds):
 @pytest.mark.parametrize("settings", [{}, {"dropout": 0.1}, {"batch_size": None}, {"metrics": ("accuracy",)}],
                          ids=["quick", "dropout", "large", "metrics"])
 def test_ctrl_c_arrives_within_100_ms(settings):
-    """Half of the times at least: a busy machine may give the processor to somebody else"""
+    """At least half of the times: a busy machine may give the processor to another process"""
     many, took = (np.tile(X, (20, 1)), np.tile(LABELS, 20)), []
     for pause in np.linspace(0.05, 0.12, 9):
         nets = [fastbp.Network([6, 60, 60, 4], output="softmax", seed=i) for i in range(4)]

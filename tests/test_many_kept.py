@@ -1,4 +1,4 @@
-"""`train_many` with a checkpoint: killed, interrupted and resumed, and files that are no such file; on ranks."""
+"""`train_many` with a checkpoint: killed, interrupted and resumed, with foreign files, and on ranks."""
 
 import os
 import signal
@@ -163,7 +163,7 @@ def test_other_networks_are_refused(tmp_path):
 
 
 def forgeries(arrays, meta):
-    """Files that are whole, but no checkpoint of train_many."""
+    """Undamaged files that are not checkpoints of train_many."""
     yield arrays, meta | {"kind": "training"}
     yield arrays, meta | {"version": 2}
     yield arrays, meta | {"more": 1}

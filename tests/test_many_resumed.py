@@ -19,7 +19,7 @@ from fastbp.many import keeper
 from fastbp.many.kept import Kept, of_rank, read
 from fastbp.many.under_way import from_arrays, to_arrays
 
-BIG = {     # settings of a training: a stretch of compiled code, and the ways that have Python between the epochs
+BIG = {     # settings: a stretch of compiled code, and the ways with Python between the epochs
     "compiled": {}, "validation": {"validation_rows": np.arange(40)}, "in order": {"shuffle": False},
     "dropout": {"dropout": 0.2, "input_dropout": 0.1}, "weights": {"sample_weight": W},
     "callbacks": {"callbacks": [EarlyStopping(patience=200, monitor="J"), ReduceOnPlateau(patience=2, monitor="J")]},
@@ -45,19 +45,19 @@ def results(nets, histories):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """States are copied after every piece, and written with the next look"""
+    """States are copied after every piece, and written at the next look"""
     monkeypatch.setattr("fastbp.many.under_way.UnderWay.due", True)
     monkeypatch.setattr("fastbp.many.keeper.Checkpoint.is_long", lambda self, operations: True)
 
 
 class Killed(BaseException):
-    """As a kill: nothing more is written"""
+    """Acts like a kill: nothing more is written"""
 
 
 @pytest.mark.parametrize("name", BIG)
 @pytest.mark.parametrize("n", [3])
 def test_a_network_under_way_resumes_with_the_same_bits(tmp_path, at_once, monkeypatch, name, n):
-    """Killed after the n-th state, again and again, always in the midst of the training of a network"""
+    """Killed after the n-th state, again and again, always during the training of a network"""
     path, settings = tmp_path / "many.fastbp", {"epochs": 12, "seed": 3, "batch_size": 32, **BIG[name]}
     whole = small(2)
     expected = results(whole, fastbp.train_many(whole, X, LABELS, **settings))
@@ -95,7 +95,7 @@ def test_a_network_under_way_resumes_with_the_same_bits(tmp_path, at_once, monke
 
 
 def test_states_are_left_where_an_exception_comes(tmp_path, at_once):
-    """Ctrl-C and errors leave the last state of all networks under way; resumed in new networks they end alike"""
+    """Ctrl-C and errors keep the last state of all networks under way; resumed in new networks they end the same"""
     path = tmp_path / "many.fastbp"
 
     def settings(stop):
@@ -235,7 +235,7 @@ def stopping(n, at=None):
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (2, 3), (3, 1), (1, 2), (3, None), (None, 2)])
 @pytest.mark.parametrize("kind", [Threads, Segments])
 def test_ranks_keep_files_and_any_number_of_them_resumes(tmp_path, before, after, kind):
-    """None: without comm"""
+    """`before` or `after` None: a call without comm"""
     path, call = tmp_path / "many.fastbp", {"epochs": 3, "seed": 5, "validation_rows": np.arange(40)}
     whole = small(9)
     expected = results(whole, fastbp.train_many(whole, X, LABELS, **call))
@@ -269,7 +269,7 @@ def test_ranks_keep_files_and_any_number_of_them_resumes(tmp_path, before, after
 
 
 def test_states_go_from_rank_to_rank(tmp_path, at_once):
-    """A network that was under way on one rank resumes on whichever gets it"""
+    """A network that was under way on one rank resumes on any rank that gets it"""
     path, call = tmp_path / "many.fastbp", {"epochs": 12, "seed": 5}
     whole = small(4)
     expected = results(whole, fastbp.train_many(whole, X, LABELS, **call))
@@ -389,7 +389,7 @@ def test_fresh_seeds_on_ranks_are_those_of_the_files(tmp_path):
 
 
 def test_many_networks_on_ranks_killed_again_and_again(tmp_path):
-    """Unequal networks; all ranks are threads of a process that is killed"""
+    """Different networks; all ranks are threads of a process that is killed"""
     text = """
 import hashlib, sys
 sys.path.insert(0, {tests!r})

@@ -1,4 +1,4 @@
-"""mean_weight: weights of examples keep their effect in batches of every size (fault 64), held against the textbook."""
+"""mean_weight: weights of examples keep their effect in batches of every size (fault 64), as in the textbook."""
 
 import copy
 
@@ -30,7 +30,7 @@ class InPython(fastbp.optimizers.Optimizer):
 
 
 def weighted(dtype, m=40):
-    """A problem and weights of very different sizes, some of them 0, among these a whole batch of seven"""
+    """A problem with weights of very different sizes, some of them 0, including a whole batch of seven"""
     p = problem(SIZES, "tanh", "softmax", "cross_entropy", m=m, dtype=dtype)
     w = np.where(np.arange(m) % 5 == 0, 20.0, 1.0) * p.weights
     w[[1, 11]] = 0
@@ -38,7 +38,7 @@ def weighted(dtype, m=40):
     return p, w
 
 
-# ---------------------------------------------------------------- the steps, held against the textbook
+# ---------------------------------------------------------------- the steps, compared with the textbook
 
 WAYS = {        # the steps of each kind: (optimizer, the oracle's rule, batch sizes)
     "online": (lambda: fastbp.SGD(0.05), lambda: reference.SGD(0.05), (1,)),
@@ -159,7 +159,7 @@ def test_fault_64_rare_examples_of_large_weight_count_in_every_batch_size(batch_
 
 
 def test_fault_64_importance_weights_count_in_steps_of_one_example():
-    """Examples drawn more often than they are there, weighted down: the mean of y under the weights"""
+    """Oversampled examples get smaller weights: the mean of y under the weights is right"""
     rng, net = np.random.default_rng(0), fastbp.Network([1, 1], output="identity", loss="squared_error", seed=0)
     trainer, seen = fastbp.Trainer(net, fastbp.SGD(0.02), mean_weight=1), []
     for _ in range(20_000):
@@ -268,7 +268,7 @@ def test_fault_64_cuts_by_callbacks_and_windows_change_no_bit():
 
 
 def on_ranks(p, w, size, parts=None, rows=None, **settings):
-    """(theta, J, mean_weight) of a training on so many ranks, each with its rows"""
+    """(theta, J, mean_weight) of training on this many ranks, each with its rows"""
     def train(comm):
         own, seen = distributed.rows(len(p.X), comm) if rows is None else rows[comm.Get_rank()], []
         net = p.network()

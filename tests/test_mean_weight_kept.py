@@ -1,4 +1,4 @@
-"""mean_weight: what is refused, and what copies, files and checkpoints keep of it (fault 64)."""
+"""mean_weight: bad values are refused, and copies, files and checkpoints keep it (fault 64)."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from fastbp import distributed
 from fastbp.files import container
 from fastbp.training import checkpoint, start
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused values
 
 
 @pytest.mark.parametrize("bad", [0, -1.0, np.inf, np.nan, "1", True, [1.0], 10**400])
@@ -127,7 +127,7 @@ def test_fault_64_without_weights_and_in_a_full_batch_files_are_of_version_1(tmp
 
 @pytest.mark.parametrize("form", ["arrays", "chunks", "ranks"])
 def test_fault_64_a_checkpoint_of_version_1_goes_on_by_the_old_rule(tmp_path, monkeypatch, form):
-    """As an older fastbp wrote it: each batch divides by its own weights"""
+    """A file of an older fastbp, in which each batch divides by its own weights"""
     data, path = examples(weights=True), tmp_path / "t"
     if form == "chunks":
         columns = data["X"], data["Y"], data["sample_weight"]

@@ -1,4 +1,4 @@
-"""class_weight of the estimators counts in batches of every size, sample_weight as in scikit-learn (fault 64)."""
+"""class_weight of the estimators counts equally in batches of any size, sample_weight as in scikit-learn (fault 64)."""
 
 import pickle
 import warnings
@@ -31,7 +31,7 @@ def weights(estimator):
 
 
 def started(estimator):
-    """The network that its fit begins with"""
+    """The network at the start of the fit"""
     twin = clone(estimator).set_params(max_iter=1, learning_rate_init=1e-300, momentum=0.0, solver="sgd")
     return twin.fit(X, y)._model_of_weights().net
 
@@ -112,7 +112,7 @@ def test_fault_64_each_call_of_partial_fit_is_a_training(batch_size):
         going.partial_fit(X[rows], y[rows], sample_weight=S[rows])
         theta, _ = by_hand(net, rows, len(rows) if batch_size == "auto" else batch_size, S)
         np.testing.assert_allclose(going._model_of_weights().net.theta, theta, rtol=1e-11, atol=1e-14)
-    going.set_params(class_weight=None, batch_size=1)       # and nothing of it is left behind
+    going.set_params(class_weight=None, batch_size=1)       # and it leaves no trace
     plain = pickle.loads(pickle.dumps(going))
     for rows in (slice(66, 67), slice(67, 68), slice(68, 80)):
         for each in (going, plain):

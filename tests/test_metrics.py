@@ -1,4 +1,4 @@
-"""Metrics by name: against scikit-learn, weights respected, refused where they make no sense."""
+"""Metrics by name: they agree with scikit-learn, use weights, and are refused where they make no sense."""
 
 import numpy as np
 import pytest
@@ -67,7 +67,7 @@ def test_the_validations_cross_entropy_is_its_cost():
 
 
 def half(h, Y):
-    """A caller's own"""
+    """The caller's own metric"""
     return np.abs(h[:, 0]).mean() / 2
 
 
@@ -150,7 +150,7 @@ def test_examples_of_weight_0_do_not_count_whatever_their_outputs(metric):
 
 
 def test_fault_63_r2_of_one_example_is_no_number():
-    """As in scikit-learn; an example of weight 0 is none"""
+    """As in scikit-learn, but examples of weight 0 do not count"""
     assert np.isnan(metrics.r2([[0.5]], [1.0]))
     assert np.isnan(metrics.r2(REAL[:1], TRUE[:1]))
     assert np.isnan(metrics.r2(REAL[:5], TRUE[:5], np.eye(5)[2]))

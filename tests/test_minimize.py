@@ -28,7 +28,7 @@ def test_minimize_reaches_a_stationary_point(method, dtype):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_minimize_trains_a_hidden_layer_to_scipys_result(method):
-    """The same minimum as scipy.optimize.minimize on the textbook's J and D"""
+    """It finds the same minimum as scipy.optimize.minimize on the textbook's J and D"""
     p = problem((2, 4, 1), "tanh", m=12)
     net = p.network()
     result = fastbp.minimize(net, p.X, p.Y, method=method, lam=0.5, maxiter=8)

@@ -1,4 +1,4 @@
-"""The real thing: processes under mpiexec, that agree to the bit and end together."""
+"""Real processes under mpiexec, which agree to the bit and end together."""
 
 import os
 import re
@@ -18,8 +18,8 @@ MPIEXEC = shutil.which("mpiexec", path=os.pathsep.join([str(Path(sys.executable)
 if MPIEXEC is None:
     pytest.skip("there is no mpiexec (pip install 'fastbp[mpi]')", allow_module_level=True)
 HERE = Path(__file__).parent / "mpi"
-SAYING = ("-prepend-rank", "-print-all-exitcodes")  # of MPICH: which rank a line is of, and how each has ended
-ENDED = 10  # seconds after a fault within which all is over
+SAYING = ("-prepend-rank", "-print-all-exitcodes")  # MPICH: show the rank of each line, and how each rank has ended
+ENDED = 10  # seconds after a fault within which all processes end
 
 
 def start(n, script, *arguments, runner=("-m", "mpi4py"), saying=SAYING):
@@ -69,7 +69,7 @@ def test_the_command_learns_the_digits_on_two_processes(tmp_path):
 
 
 def ends(process, began, folder):
-    """What a run says that must end, and leave no process"""
+    """The output of a run that must end, and leave no process"""
     try:
         out, err = process.communicate(timeout=ENDED + 5)
     except subprocess.TimeoutExpired:
@@ -85,13 +85,13 @@ def ends(process, began, folder):
 
 
 def says(err, text):
-    """mpiexec puts the rank before each piece it reads, in the middle of a line too"""
+    """mpiexec puts the rank before each piece it reads, even in the middle of a line"""
     rank = re.match(r"\[\d\] ", text)
     return (rank is None or rank[0] in err) and (text[4:] if rank else text) in re.sub(r"\[\d\] ", "", err)
 
 
 def alive(pid):
-    """Does it run? A process that is dead but not yet collected by its parent does not."""
+    """Is the process running? A zombie, which its parent has not yet collected, is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,5 +1,5 @@
-"""The tools that test the tests follow the sources: every module and file has its tests, and each seeded bug, each
-explanation and each exception is of code that is there."""
+"""The tools that test the tests match the sources: every module and file has its tests, and each seeded bug,
+explanation and exception refers to existing code."""
 
 import importlib
 import re

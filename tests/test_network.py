@@ -1,4 +1,4 @@
-"""The network: its parameters and their views, its forward and backward quantities, its starting values."""
+"""The network: its parameters and their views, its forward and backward quantities, its start values."""
 
 import copy
 import itertools
@@ -225,7 +225,7 @@ def test_fault_31_predict_into_its_own_input_is_right():
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_fault_31_predict_into_memory_that_overlaps_its_input_is_right(shift):
-    """Row i of the result lies where row i + 1 or i - 1 of the input was, over many blocks"""
+    """Over many blocks, row i of the result is written where row i + 1 or i - 1 of the input was"""
     p = problem((4, 6, 4), m=2000)
     buffer = np.zeros((2002, 4))
     X, out = buffer[1:-1], buffer[1 + shift : 2001 + shift]

@@ -1,4 +1,4 @@
-"""Normal equations: B'B = J_z' H+ J_z, its gradient and its rows, against Jacobians of each example."""
+"""Normal equations: B'B = J_z' H+ J_z, the gradient and the rows, against Jacobians of each example."""
 
 import signal
 import threading

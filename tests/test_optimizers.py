@@ -54,7 +54,7 @@ def test_adam_has_the_papers_settings_by_default():
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize("rule", RULES)
 def test_one_optimizer_serves_many_trainings(rule, batch_size):
-    """It holds settings, no state: the second training is as if it were the first"""
+    """An optimizer holds settings, no state: a second run is equal to the first"""
     p = problem(m=20)
     shared, results = optimizer(rule), []
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_optimizer_shows_its_settings(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_python_form_of_the_rule_is_the_compiled_one(rule):
-    """init and update, called by hand as the interface says, walk the way of the compiled epoch"""
+    """init and update, called by hand, give the same steps as the compiled epoch"""
     p = problem((6, 9, 4), m=21)
     by_hand, compiled, rows = p.network(), p.network(), [slice(0, 8), slice(8, 16), slice(16, 21)]
     step, theta = optimizer(rule), by_hand.theta
@@ -91,7 +91,7 @@ def test_python_form_of_the_rule_is_the_compiled_one(rule):
 
 
 class Momentum:
-    """v := mu v - alpha D;  theta := theta + v, by a user who knows nothing but the interface"""
+    """v := mu v - alpha D;  theta := theta + v, by a user who only knows the interface"""
 
     def __init__(self):
         self.calls = []
@@ -146,7 +146,7 @@ def test_optimizer_of_a_user_trains_as_the_textbook(weighted, batch_size, dtype)
 
 @pytest.mark.parametrize("rule", [fastbp.SGD, fastbp.Adam])
 def test_update_of_a_subclass_is_the_one_that_is_called(rule):
-    """Clipping, the usual reason: not even a compiled rule may be run in its place"""
+    """An overridden update, usually for clipping: the compiled rule must not run in its place"""
     calls = []
 
     class Clipped(rule):

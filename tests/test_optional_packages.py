@@ -1,4 +1,4 @@
-"""What fastbp does without the packages that are not needed to run it: it says which one, or does without."""
+"""Without optional packages fastbp works, or names the missing package."""
 
 import io
 import subprocess

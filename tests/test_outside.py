@@ -1,4 +1,4 @@
-"""Losses from outside: z(L), D and dJ/dX of a G that a caller brings, against the textbook in long double."""
+"""Losses from outside: z(L), D and dJ/dX for the caller's G, against the textbook in long double."""
 
 import re
 from importlib.util import find_spec
@@ -133,7 +133,7 @@ def test_the_number_of_threads_and_the_way_of_a_call_change_no_bit(m, dtype, mon
 
 
 def test_backward_of_a_large_network():
-    """Whose blocks have 512 examples, and whose layers go by parts"""
+    """Blocks have 512 examples, and layers are computed in parts"""
     p = problem((30, 9000, 31, 2), "relu", "identity", "squared_error", m=9, dtype=np.float32)
     check(p, "z", 10)
 

@@ -1,5 +1,5 @@
-"""Steps of a Trainer along gradients from outside, against the steps along D of the same loss, and the forward pass
-with the masks of a step.
+"""Steps of a Trainer along gradients from outside, against steps along D of the same loss, and the forward pass with
+the masks of a step.
 """
 
 import copy
@@ -15,7 +15,7 @@ from fastbp.engine import outside
 
 
 def slopes_of(net, z, Y):
-    """dJ/dz(L) of the loss that the network has, without m"""
+    """dJ/dz(L) of the network's loss, not divided by m"""
     h = OUTPUTS[net.output][0](z)
     return h - Y if net.loss in ("cross_entropy", "poisson") or net.output == "identity" else None
 
@@ -123,7 +123,7 @@ def test_without_dropout_the_forward_pass_is_run_where_it_is_missing(m):
 
 @pytest.mark.parametrize("m", [3, 600])
 def test_the_pass_that_is_kept_is_that_of_X_as_it_was(m):
-    """Whoever writes into X between forward and step changes nothing"""
+    """Writing into X between forward and step changes nothing"""
     p = problem((5, 9, 4), "tanh", "softmax", m=m)
     G, results = given(p), []
     for change in (False, True):

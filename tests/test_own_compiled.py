@@ -1,4 +1,4 @@
-"""Compiled losses of a caller's own: scipy.LowLevelCallable, called for each example inside the compiled epoch."""
+"""The caller's own compiled losses: scipy.LowLevelCallable, called for each example inside the compiled epoch."""
 
 import copy
 import ctypes
@@ -204,7 +204,7 @@ def test_what_is_not_finite_is_a_divergence(library):
 
 
 def test_compiled_code_refuses_an_own_loss_that_it_cannot_call(library):
-    """whatever Python hands it: one in Python, of the other dtype, with targets of another dtype, with labels"""
+    """Wrong losses are refused: one in Python, of the other dtype, with targets of another dtype, with labels"""
     from fastbp import _backprop
     from fastbp.engine import sums
 

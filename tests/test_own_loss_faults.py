@@ -1,4 +1,4 @@
-"""What a loss of a caller's own may do wrong, and how files and pickles keep it."""
+"""Faults of the caller's own loss, and how files and pickles keep it."""
 
 import copy
 import pickle
@@ -25,13 +25,13 @@ class Losses:
 
 
 def at(a, where, value):
-    """a with this value at one place"""
+    """A copy of a with this value at one place"""
     a = a.copy()
     a[where] = value
     return a
 
 
-WRONG = {  # what is made of the right (costs, slopes), the type of the error and a part of its message
+WRONG = {  # a function that spoils the right (costs, slopes), the type of the error and a part of its message
     "nothing": (lambda c, s: None, TypeError, "must return a pair .costs, dcost_dz.; it returned NoneType"),
     "an array": (lambda c, s: s, TypeError, "it returned ndarray"),
     "three": (lambda c, s: (c, s, s), ValueError, "it returned 3 values"),
@@ -181,7 +181,7 @@ CHANGES = {     # calls during which theta must stay as it is; layers of the net
 @pytest.mark.parametrize("how", ["decay", "nan"])
 @pytest.mark.parametrize("call", CHANGES)
 def test_fault_54_a_function_that_changes_theta_is_named(call, how):
-    """Its slopes belong to another theta"""
+    """The slopes belong to another theta"""
     def mine(z, Y, w):
         answer = squared(z, Y, w)
         net.theta[:] = net.theta * 0.99 if how == "decay" else np.nan

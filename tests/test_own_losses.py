@@ -1,4 +1,4 @@
-"""Losses of a caller's own, functions in Python: against the built-in ones, and against the textbook in long double."""
+"""The caller's own losses in Python, against the built-in ones and against the textbook in long double."""
 
 import numpy as np
 import pytest
@@ -132,7 +132,7 @@ def test_the_function_sees_each_batch_as_it_was_passed():
 
 
 def test_weights_reach_the_function_in_the_units_of_the_caller():
-    """although a batch divides by mean_weight, and extreme weights are scaled by a power of two"""
+    """The loss gets the caller's weights, although a batch divides by mean_weight and extreme weights are scaled"""
     for unit in (1.0, 2.0**200):
         seen = []
 

@@ -1,4 +1,4 @@
-"""Losses of a caller's own on several ranks: each sees z, Y and w of all."""
+"""The caller's own losses on several ranks: each rank sees z, Y and w of all."""
 
 import numpy as np
 import pytest

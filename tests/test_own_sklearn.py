@@ -1,4 +1,4 @@
-"""Losses of a caller's own in the estimators."""
+"""The caller's own losses in the estimators."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Losses of a caller's own against PyTorch's autograd, where it is installed."""
+"""The caller's own losses against PyTorch's autograd, if it is installed."""
 
 import math
 
@@ -74,7 +74,7 @@ def test_foreign_losses_are_those_of_autograd_to_1e_12(name, seed):
 
 
 def test_a_step_along_a_gradient_under_dropout_is_that_of_autograd():
-    """with the masks of the step"""
+    """The same with the masks of the step"""
     from reference import mask_factors
 
     rng = np.random.default_rng(0)

@@ -97,9 +97,9 @@ def test_every_public_name_is_documented():
 
 
 def test_import_is_quick(monkeypatch, tmp_path):
-    """Under 50 ms of this process beyond scipy.linalg.cython_blas, with bytecode as an installation has it, which the
-    first import writes; one of five, since the machine may be busy"""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, it is not
+    """The import takes under 50 ms beyond scipy.linalg.cython_blas, with bytecode, which the first import writes; in at
+    least one of five tries, since the machine may be busy"""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # with coverage it is slower
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
     code = (

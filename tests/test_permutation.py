@@ -1,4 +1,4 @@
-"""The order of an epoch: numpy's own permutation, drawn in compiled code."""
+"""The order of an epoch: numpy's permutation, drawn in compiled code."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ GENERATORS = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random
 
 @pytest.mark.parametrize("bits", GENERATORS)
 def test_an_order_has_the_bits_of_numpys_permutation(bits):
-    """So has everything that is drawn afterwards"""
+    """Later draws are also the same"""
     for seed in range(5):
         own, numpys = (np.random.Generator(bits(seed)) for _ in range(2))
         for m in (*range(20), 255, 256, 257, 258, 512, 513, 1400, 65_536, 65_537):
@@ -42,7 +42,7 @@ def test_compiled_code_writes_into_nothing_else(order):
 
 
 def test_whoever_has_the_capsule_of_another_is_refused():
-    """It would outlive its owner"""
+    """The capsule would outlive its owner"""
     class Thief:
         bits = np.random.PCG64(0)
         capsule, lock = bits.capsule, bits.lock

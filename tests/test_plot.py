@@ -1,4 +1,4 @@
-"""Pictures: what is in the Axes is what the network says; bad input is refused."""
+"""Plots: the Axes show the network's values; bad input is refused."""
 
 import subprocess
 import sys
@@ -93,7 +93,7 @@ def test_decision_boundary_of_targets_shows_them_on_the_scale_of_the_level():
 
 
 def test_examples_have_the_colour_of_their_class():
-    ax = plot.decision_boundary(network(), X, np.where(Y == 1, 0, Y), points=10)     # nobody in class 1
+    ax = plot.decision_boundary(network(), X, np.where(Y == 1, 0, Y), points=10)     # no example in class 1
     points = {each.get_label(): each for each in ax.collections if each.get_label()[0] != "_"}
     assert points.keys() == {"0", "2"}
     for label, each in points.items():

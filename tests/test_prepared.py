@@ -1,4 +1,4 @@
-"""Data that a network has checked once: what is changed in it afterwards, and data of another network."""
+"""Data that a network has checked once: later changes in it, and data of another network."""
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_fault_54_data_of_another_network_are_refused_by_what_differs(name, m):
 
 
 def test_fault_54_data_of_another_dtype_are_refused():
-    """What float64 holds, float32 may not"""
+    """float32 may not hold values that float64 holds"""
     X, y = examples(20)
     X[0, 0] = 1e300
     net, single = network(), network(dtype=np.float32)
@@ -151,7 +151,7 @@ def test_fault_54_what_is_no_data_is_refused(data):
         network().evaluate_data(data)
 
 
-# ---------------------------------------------------------------- what a batch is divided by
+# ---------------------------------------------------------------- the divisor of a batch
 
 def test_a_batch_is_divided_by_its_counts_or_examples_and_by_its_weights_where_nothing_else_is_known():
     net, (X, y) = network(), examples(7)

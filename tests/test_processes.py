@@ -1,4 +1,4 @@
-"""Forked children, other start methods, trainings side by side, the caller's floating-point state."""
+"""Forked children, other start methods, several training runs at once, the caller's floating-point state."""
 
 import ctypes
 import multiprocessing
@@ -34,7 +34,7 @@ def trained(seed=0, epochs=2, batch_size=200, **options):
 
 
 def run_in_fork(function, seconds=20):
-    """The bytes, fewer than a pipe holds, that the function returns in a forked child that must end in time"""
+    """The bytes (fewer than a pipe holds) that the function returns in a forked child, which must end in time"""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -182,7 +182,7 @@ def test_fault_7_two_trainings_side_by_side_never_wait_for_each_other():
 @pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize("batch_size", [200, None])
 def test_fault_14_any_number_of_members_gives_the_same_bits_and_they_all_work(batch_size, apart):
-    """More members than cores too; threads, not the caller, do all the work of a crew apart"""
+    """Also with more members than cores; in a crew apart, threads do all the work, not the caller"""
     X, labels = problem()
     bits, jobs = set(), {}
     for n in (1, 2, 3, 4, 8):
@@ -266,7 +266,7 @@ print("finite and at a step", caught)
 @pytest.mark.skipif(not hasattr(__import__("signal"), "setitimer"), reason="this system has no interval timer")
 @pytest.mark.parametrize("batch_size", [200, 1000])
 def test_fault_9_interrupts_at_any_moment_never_hang_and_leave_the_last_finished_step(batch_size):
-    """theta, moments and step count are, to the bit, those of a training of exactly so many steps"""
+    """theta, moments and step count have the same bits as after training with exactly this number of steps"""
     command = [sys.executable, "-c", INTERRUPTED, str(batch_size)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Progress on a terminal and elsewhere."""
+"""Progress on a terminal and in other streams."""
 
 import io
 import re

@@ -1,5 +1,5 @@
 """`train` by a few compiled calls (fastbp/training/quick.py): bits, history, messages and warnings are those of the
-stages of a training, which train all that it does not know."""
+stages of `train`, which handle all other cases."""
 
 import warnings
 
@@ -19,7 +19,7 @@ BITS = (rng.random((70, 3)) < 0.5).astype(float)
 
 
 class Ways:
-    """Counts the trainings by the stages; `slow` sends all there."""
+    """Counts the runs by the stages; `slow` sends all there."""
 
     def __init__(self, monkeypatch):
         self._patch, self.stages = monkeypatch, 0
@@ -41,7 +41,7 @@ def ways(monkeypatch):
 
 
 def outcome(net, *data, seed=3, **given):
-    """All that a training leaves behind: theta, history or error, warnings, the state of a generator."""
+    """Everything that training leaves behind: theta, history or error, warnings, the state of a generator."""
     generator = np.random.default_rng(seed) if given.pop("own_generator", False) else None
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -129,7 +129,7 @@ def test_other_rows(x, ways):
 
 
 def test_one_example_in_a_batch_is_a_batch_of_one(ways):
-    """batch_size is that of the rows there are: the sweeps over one example take its steps."""
+    """batch_size is clipped to the number of rows: for one row, the sweeps over single examples take the steps."""
     net, other = maker()(), maker()()
     assert not both(ways, maker(), X[:1], LABELS[:1], epochs=3, optimizer="sgd")[1]
     fastbp.train_many([net], X, LABELS, rows=[0], epochs=3, optimizer="sgd", seed=3)
@@ -196,7 +196,7 @@ def test_networks_that_cannot_be_trained_are_told_by_the_stages(how, ways):
 @pytest.mark.parametrize("changed", [{"learning_rate": True}, {"learning_rate": -1.0}, {"momentum": 2.0},
                                      {"learning_rate": "a"}, {"nesterov": 3}])
 def test_settings_changed_behind_the_optimizers_back_are_looked_at(changed, ways):
-    """Also where an equal number has been accepted before."""
+    """Bad values are refused even if an equal number has been accepted before."""
     fastbp.train(maker()(), X, LABELS, epochs=1, optimizer=fastbp.SGD(1.0))
     rule = fastbp.SGD(1.0)
     vars(rule).update(changed)

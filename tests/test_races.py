@@ -1,4 +1,4 @@
-"""Several threads, with the GIL or without: what they share reads right; what is for one thread at a time says so."""
+"""Several threads, with or without the GIL: shared objects are read correctly; others refuse a second thread."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def network(seed=0, **settings):
 
 @pytest.fixture
 def _often():
-    """Threads change as often as they can, where there is a GIL"""
+    """Threads switch as often as possible, if there is a GIL"""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -32,7 +32,7 @@ def _often():
 
 
 def in_another_thread(work):
-    """What it returns, or the error that it raises"""
+    """The result of the call, or the error that it raises"""
     found = []
 
     def run():
@@ -68,7 +68,7 @@ def test_fault_190_the_finder_of_races_finds_nothing_for_ten_minutes():
 
 @pytest.mark.usefixtures("_often")
 def test_fault_190_evaluating_in_one_thread_leaves_the_cost_of_smoothed_labels_in_another():
-    """A conversion of many values lets other threads run, in the middle of a call"""
+    """A conversion of many values lets other threads run in the middle of a call"""
     net, ints = network(label_smoothing=0.3), RNG.integers(-2, 3, (90, 6))
     labels = RNG.integers(0, 3, 90)
     expected, right = net.cost(ints, labels), net.evaluate(ints, labels)
@@ -135,7 +135,7 @@ def test_fault_190_each_library_of_blas_is_found_once(monkeypatch):
 
 
 def test_fault_190_every_thread_can_hold_blas_to_one_thread():
-    """From threadpoolctl 3.7 on the first thread that sets the number controls it, and those of others do nothing"""
+    """Since threadpoolctl 3.7 the first thread that sets the number controls it, and calls of others do nothing"""
     def counts():
         with blas.single_thread(everywhere=True):
             return [library.get_num_threads() for library in blas.all_libraries()]
@@ -226,7 +226,7 @@ def test_fault_190_a_network_that_is_trained_is_refused_to_another_thread(name):
     assert isinstance(found[0], RuntimeError), found
     assert "one thread at a time" in str(found[0])
     assert net.theta.tobytes() == twin.theta.tobytes()
-    CHANGES[name](net)      # afterwards it is nobody's
+    CHANGES[name](net)      # afterwards no thread has it
     assert not isinstance(in_another_thread(lambda: CHANGES[name](net)), Exception)
 
 

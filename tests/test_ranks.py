@@ -1,4 +1,4 @@
-"""Trainings on several ranks: steps, hooks, checkpoints; ranks are threads with a communicator of four methods."""
+"""Training on several ranks: steps, hooks, checkpoints; ranks are threads with a communicator of four methods."""
 
 import logging
 
@@ -405,7 +405,7 @@ def test_a_callback_of_minimize_on_one_rank_stops_all(method):
 
 
 def trained(comm, path, *, parts=None, pause=None, **settings):
-    """What a training of 4 epochs leaves, paused after `pause` batches"""
+    """The file of 4 epochs of training, paused after `pause` batches"""
     X, y = digits(240)
     group = Group(comm, parts=parts)
     own, net = distributed.rows(240, group), network(comm.Get_rank())

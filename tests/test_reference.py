@@ -84,7 +84,7 @@ def test_oracle_has_the_published_gradient():
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
 @pytest.mark.parametrize("activation", NAMES)
 def test_oracle_gradient_is_slope_of_its_cost(activation, output, loss):
-    """In long double, central differences of step 1e-6 are good to about 1e-12"""
+    """In long double, central differences with step 1e-6 are accurate to about 1e-12"""
     p = problem((3, 4, 3, 2), activation, output, loss, m=4)
     theta, c, w = p.theta.astype(np.longdouble), np.longdouble(0.1), p.weights
     Y = p.model.targets(p.Y, np.longdouble)

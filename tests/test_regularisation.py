@@ -1,4 +1,4 @@
-"""Penalties and clipping: J and D are one thing, D is cut as asked, and bad settings are named."""
+"""Penalties and clipping: D is the derivative of J, D is clipped as requested, and bad settings are named."""
 
 import numpy as np
 import pytest
@@ -143,7 +143,7 @@ def test_settings_may_change_between_steps_and_bad_ones_are_refused():
 
 @pytest.mark.parametrize("scale", [1.0, 2.0**200])
 def test_batch_lam_is_divided_by_the_batchs_own_weight(scale):
-    """lam / m_b as scikit-learn has it, however large the weights"""
+    """lam / m_b as in scikit-learn, for weights of any size"""
     p = problem(m=20)
     by_batch = fastbp.Trainer(p.network(), fastbp.SGD(0.1), batch_lam=0.5 * scale)
     by_c = fastbp.Trainer(p.network(), fastbp.SGD(0.1))

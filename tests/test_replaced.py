@@ -1,4 +1,4 @@
-"""What a user may assign, replace, freeze or resize between two steps: each is taken up, or refused by name."""
+"""Things that a user may assign, replace, freeze or resize between two steps take effect, or are refused by name."""
 
 import copy
 
@@ -12,7 +12,7 @@ X, Y = RNG.random((64, 50)), np.arange(64) % 10
 
 
 class ScaledAdam(fastbp.Adam):
-    """A rule in Python, since it changes what the compiled one knows of"""
+    """A rule in Python, since it changes things that the compiled rule does not see"""
 
     def update(self, theta, D, state):
         super().update(theta, 0.5 * D, state)
@@ -204,7 +204,7 @@ def test_fault_54_a_frozen_network_can_still_be_asked():
     (lambda t: setattr(t, "optimizer", fastbp.SGD(0.1)), False),
 ])
 def test_the_compiled_rule_is_kept_from_epoch_to_epoch_while_nothing_has_changed(change, kept):
-    """None: it is refused, by the words of a new one"""
+    """kept None: it is refused, with the message of a new rule"""
     trainer = fastbp.Trainer(fastbp.Network([50, 8, 10], output="softmax", seed=0), fastbp.Adam(0.01))
     trainer.epoch(X, Y)
     before = trainer.steps.compiled_rule(1.0)
@@ -406,7 +406,7 @@ def test_fault_54_arrays_of_the_state_that_share_memory_are_refused(assign, pyth
 
 
 def test_every_change_of_an_optimizer_counts_in_the_next_quick_step():
-    """However it is made: an attribute of one's own, a property that reads something else, a float of another class"""
+    """However it is set: an instance attribute, a property that reads something else, a float of another class"""
     rates = [0.1]
 
     class Own(fastbp.SGD):

@@ -1,4 +1,4 @@
-"""Every update rule with every penalty and clipping: compiled as the textbook, as its Python twin, as torch."""
+"""Every update rule with every penalty and clipping agrees with the textbook, with its Python twin and with torch."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def trainer(p, rule, optimizer=None, c=0.0, **options):
 
 
 def in_python(optimizer):
-    """The same rule by its Python: a subclass that overrides update is never run compiled"""
+    """The same rule in Python: a subclass that overrides update is never run compiled"""
     cls = type("InPython", (type(optimizer),), {"update": lambda *args: super(cls, args[0]).update(*args[1:])})
     twin = object.__new__(cls)
     vars(twin).update(vars(optimizer))
@@ -129,7 +129,7 @@ def test_python_form_of_the_rule_is_the_compiled_one(rule, option, dtype):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("rule", RULES)
 def test_single_steps_are_those_of_whole_epochs(rule, option):
-    """The quick way into a step, the epoch, and the batch that is summed range by range: one rule"""
+    """The quick step, the epoch, and the batch that is summed range by range apply the same rule"""
     p = problem(SIZES, m=60)
     stepped, whole = (trainer(p, rule, **OPTIONS[option]) for _ in range(2))
     for _ in range(4):
@@ -168,7 +168,7 @@ def test_any_number_of_members_gives_the_same_bits(rule, option):
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("rule", RULES)
 def test_an_epoch_cut_into_calls_gives_the_same_bits(rule, option, batch_size, monkeypatch):
-    """A budget of nothing: every call returns after its first step (online: a few)"""
+    """With a budget of 0 every call returns after its first step (online: after a few)"""
     p, bits = problem((90, 90, 30, 3), m=40), []
     for slice_ in (10.0, 0.0):
         monkeypatch.setattr(threads, "SLICE", slice_)
@@ -274,7 +274,7 @@ def test_single_steps_follow_the_function_too(rule):
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize("twin", [lambda optimizer: optimizer, in_python], ids=["compiled", "python"])
 def test_batches_of_no_weight_are_no_steps(twin, batch_size):
-    """They count for nothing, so no learning rate is spent on them"""
+    """Batches of weight 0 have no step, so they use up no learning rate"""
     p = problem(m=24)
     w = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 4)
     weighted, present = (trainer(p, "sgd", twin(fastbp.SGD(falling))) for _ in range(2))
@@ -350,7 +350,7 @@ def test_adam_with_epsilon_hat_is_scikit_learns():
 
 
 def _torch_rules(torch):
-    """One group for weights, one for biases: torch decays whatever stands in a group"""
+    """One group for weights, one for biases: torch decays everything in a group"""
     o = torch.optim
 
     def groups(parameters, decay):
@@ -416,7 +416,7 @@ def test_a_hundred_steps_are_torchs(rule, clip):
 
 
 class Duck:
-    """theta := theta - 0.1 D, with the two methods that an optimizer must have and no more"""
+    """theta := theta - 0.1 D, with only the two methods that an optimizer must have"""
 
     def init(self, theta):
         return {}

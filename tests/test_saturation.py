@@ -1,4 +1,4 @@
-"""g' and delta keep their digits however far units saturate: against mpmath, z over [-100, 100], on every path."""
+"""g' and delta keep their digits for saturated units: against mpmath, z over [-100, 100], on every path."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def points(dtype):
 
 
 def deltas(net, y):
-    """delta(2), (s_2,), of the one example x = 1, on each path; the columns of Theta(1) are z and 0"""
+    """delta(2), (s_2,), of the example x = 1, on each path; the columns of Theta(1) are z and 0"""
     X, Y = np.ones((1, 1), net.dtype), np.atleast_2d(np.asarray(y, net.dtype))
     n, learnt = net.layer_sizes[1], net.copy()
     fastbp.Trainer(learnt, fastbp.SGD(1.0)).epoch(X, Y, batch_size=1)
@@ -181,7 +181,7 @@ def test_fault_58_delta_of_softmax_keeps_its_digits_however_clear_its_choice(K, 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 def test_fault_58_the_gradient_of_a_saturated_unit_is_within_the_promise(activation, dtype):
-    """The unit of the report: D of its weights to 1e-13 (float64), 3e-6 (float32)"""
+    """The reported unit: D of its weights is accurate to 1e-13 (float64), 3e-6 (float32)"""
     for z in (10, 20, 36, -36):
         net = fastbp.Network([1, 1, 1], activation=activation, output="identity", loss="squared_error", dtype=dtype,
                              init=[np.array([[z, 0.0]]), np.array([[0.5, 2.0]])])
@@ -228,7 +228,7 @@ def test_fault_59_a_poisson_cost_beyond_double_precision_is_infinite():
     ("squared_error", lambda e: e * e / 2), ("absolute_error", lambda e: e), ("quantile", lambda e: 0.5 * e),
     ("huber", lambda e: e - 0.5)])
 def test_fault_59_the_cost_of_a_difference_that_float32_cannot_hold_is_finite(loss, cost):
-    """h - y of numbers near its end, of opposite signs"""
+    """h - y for numbers near an end of the range, of opposite signs"""
     size = np.float32(3e38)
     net = with_logits(np.array([size]), "identity", loss)
     J = net.cost(np.ones((1, 1)), np.array([[-size]]))

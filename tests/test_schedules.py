@@ -1,4 +1,4 @@
-"""Schedules: by hand, against torch.optim.lr_scheduler, inside a training, refused where they are bad."""
+"""Schedules: by hand, against torch.optim.lr_scheduler, in training, and refused if bad."""
 
 import copy
 import inspect
@@ -32,7 +32,7 @@ C = math.sqrt(0.5)
         ("step", {0: 0.5, 2: 0.5, 3: 0.05, 5: 0.05, 6: 0.005}),
         ("exponential", {0: 0.5, 1: 0.45, 2: 0.405}),
         ("inverse", {0: 0.5, 3: 0.25, 99: 0.05}),
-        # rise by quarters, top at the end of the warm-up, an eighth of the half circle a step, least for ever after
+        # rise by quarters, top at the end of the warm-up, an eighth of the half circle a step, least forever after
         ("cosine", {0: 0.125, 1: 0.25, 3: 0.5, 4: 0.5, 6: 0.01 + 0.49 * (1 + C) / 2, 8: 0.255, 12: 0.01, 99: 0.01}),
         # falls of 3, 6 and 12 steps
         ("restarts", {0: 0.5, 1: 0.375, 2: 0.125, 3: 0.5, 5: 0.375, 6: 0.25, 7: 0.125, 9: 0.5, 15: 0.25, 21: 0.5}),
@@ -83,7 +83,7 @@ def test_rates_are_those_of_torch(name):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_step_of_a_training_takes_its_rate(name):
-    """Against constant rates set step by step"""
+    """A schedule equals constant rates set step by step"""
     p, schedule = problem(m=20), EXAMPLES[name]
     net, other = p.network(), p.network()
     fastbp.train(net, p.X, p.Y, optimizer=fastbp.SGD(schedule), epochs=3, batch_size=6, shuffle=False)

@@ -29,7 +29,7 @@ SETTINGS = ["weight_decay", "l1", "batch_lam", "clip_value", "clip_norm", "state
 
 
 class Play:
-    """A trainer and its network, and a bystander with an equal one"""
+    """A trainer and its network, and a second trainer with an equal one"""
 
     def __init__(self, choose):
         self.choose = choose

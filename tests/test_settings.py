@@ -1,4 +1,4 @@
-"""Unknown names and settings out of range are refused, with what was received and what is accepted."""
+"""Unknown names and settings out of range are refused; messages name the value and what is accepted."""
 
 import numpy as np
 import pytest

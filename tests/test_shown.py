@@ -1,4 +1,4 @@
-"""How things show themselves, and what is said about text where numbers belong."""
+"""Representations of objects, and messages about text in place of numbers."""
 
 import datetime
 import html.parser
@@ -51,7 +51,7 @@ def test_fault_79_bytes_as_labels_are_not_sent_to_estimators_that_refuse_them():
 
 @pytest.mark.parametrize("K", [1, 2])
 def test_fault_79_labels_that_are_digits_are_told_how_to_become_integers(K):
-    """Labels of floats would be refused at the second try"""
+    """Float labels would be refused at the second try"""
     model, codes = fastbp.Network([2, K], seed=0), np.array([0, 1, 1, 0])
     for odd in (codes.astype(str), codes.astype("S1"), codes.astype(object), codes.astype(str).astype(object)):
         assert said(lambda odd=odd: model.cost(X, odd)).endswith("but its values are numbers; pass Y.astype(int)")
@@ -130,7 +130,7 @@ def test_fault_79_without_scikit_learn_the_error_says_what_to_install():
 
 
 def test_fault_79_dir_and_help_show_what_is_public_and_where_to_begin():
-    optional = {"curvature", "plot", "sklearn", "tabular"}      # imported where they are asked for
+    optional = {"curvature", "plot", "sklearn", "tabular"}      # imported at first use
     assert {*dir(fastbp)} - {*optional, "__doc__", "__file__", "__name__", "__path__"} == {*fastbp.__all__}
     text = pydoc.render_doc(fastbp, renderer=pydoc.plaintext)
     assert "Begin with `help(fastbp.Network)`" in text

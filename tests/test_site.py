@@ -1,4 +1,4 @@
-"""The pages: their code runs and answers as shown, links lead somewhere, every public name has a page."""
+"""The pages: their code runs with the output shown, links resolve, every public name has a page."""
 
 import doctest
 import importlib
@@ -31,7 +31,7 @@ def name_of(path):
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_block_of_python_runs_and_sessions_answer_as_shown(page, tmp_path, monkeypatch):
-    """The blocks of a page are one program, but for those that say why they are not run"""
+    """The blocks of a page are one program, except those that say why they are not run"""
     blocks = [block for block in BLOCK.finditer(page.read_text(encoding="utf-8")) if block["kind"] == "python"]
     for package in NEEDS.get(page.name, ()) if blocks else ():
         pytest.importorskip(package)
@@ -42,7 +42,7 @@ def test_every_block_of_python_runs_and_sessions_answer_as_shown(page, tmp_path,
             note = block["note"] or ""
             needed = note.removeprefix("needs:").split() if note.startswith("needs:") else []
             if needed:
-                warnings.simplefilter("ignore")     # of packages that are not ours
+                warnings.simplefilter("ignore")     # from other packages
             if not note.startswith("not run") and all(map(find_spec, needed)):
                 run(block["code"], page, names)
 
@@ -67,7 +67,7 @@ def test_sessions_stand_in_blocks_and_blocks_that_are_not_run_say_why(page):
 
 
 def anchors(path):
-    """The anchors of a page, as GitHub and MyST make them of its headings"""
+    """The anchors of a page, as GitHub and MyST make them from its headings"""
     titles = re.findall(r"^#+ (.*)$", BLOCK.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -126,7 +126,7 @@ def sections(text):
 
 @pytest.mark.parametrize("name", names())
 def test_the_docstring_of_a_public_name_has_its_sections(name):
-    """Parameters and Returns where there are any, and See Also and Examples everywhere"""
+    """Parameters and Returns if there are any, and always See Also and Examples"""
     if name.startswith("fastbp.plot"):
         pytest.importorskip("matplotlib")
     value = of(name)

@@ -1,4 +1,4 @@
-"""What the estimators have beyond scikit-learn's: each addition by its effect."""
+"""The additions of the estimators to scikit-learn's: each is tested by its effect."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def weights(estimator):
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_class_weight_is_sample_weight(solver):
-    """Where a step sees all examples; in smaller batches it is more: test_mean_weight_sklearn.py"""
+    """They are equal if a step sees all examples; for smaller batches see test_mean_weight_sklearn.py"""
     by_class = MLPClassifier(
         9, solver=solver, class_weight={0: 1, 1: 5.0}, max_iter=10, random_state=0, batch_size=len(X_rare)
     )
@@ -177,7 +177,7 @@ def test_own_validation_data_give_loss_and_score_after_each_epoch(cls):
     estimator.fit(X, y, X_val=held[0], y_val=held[1], sample_weight_val=w)
     np.testing.assert_allclose(np.transpose([estimator.validation_loss_curve_, estimator.validation_scores_]), seen)
     blind = cls(hidden_layer_sizes=9, max_iter=4, random_state=0).fit(X, y)
-    np.testing.assert_array_equal(weights(blind), weights(estimator))       # looked at, not learnt from
+    np.testing.assert_array_equal(weights(blind), weights(estimator))       # measured, not trained on
     assert blind.validation_scores_ is None is blind.validation_loss_curve_
 
 
@@ -227,7 +227,7 @@ def test_validation_data_that_are_refused_leave_the_model_alone():
 
 
 def test_a_score_that_is_no_number_ends_no_training_that_does_not_stop_by_it():
-    """X_val is only looked at: where h is beyond all floating-point numbers its score is NaN, and that is all"""
+    """X_val is only measured: if h overflows, its score is NaN, and nothing else happens"""
     estimator = MLPRegressor(hidden_layer_sizes=9, activation="identity", max_iter=4, random_state=0)
     with np.errstate(all="ignore"):
         estimator.fit(X_reg, y_reg, X_val=np.full_like(X_reg, 1.7e308), y_val=y_reg)
@@ -337,7 +337,7 @@ def test_input_gradient_is_the_slope_of_the_outputs(case, hidden):
 
 @pytest.mark.parametrize("size", [1.0, 1e9])
 def test_input_gradient_keeps_its_digits_in_float32(size):
-    """however large h is"""
+    """Gradients are right however large h is"""
     double = MLPRegressor(hidden_layer_sizes=(7,), activation="tanh", max_iter=5, random_state=0).fit(X_reg, y_reg)
     double.coefs_[1][:] *= size
     double.intercepts_[1][:] = size

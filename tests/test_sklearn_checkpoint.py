@@ -1,4 +1,4 @@
-"""A long fit, killed and resumed, ends at the bits of one that was never stopped."""
+"""A long fit that is killed and resumed ends with the same bits as one that was never stopped."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ KEPT = ("n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_score
 
 
 class Killed(Exception):
-    """Stands for the end of a process"""
+    """Simulates the end of a process"""
 
 
 def killer(epoch):

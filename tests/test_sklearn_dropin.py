@@ -1,4 +1,4 @@
-"""The drop-in as people use it: subclasses, isinstance, the order of checks, warm starts."""
+"""The drop-in in typical uses: subclasses, isinstance, the order of checks, warm starts."""
 
 import pickle
 import re
@@ -32,7 +32,7 @@ def narrow(seen):
 
 
 def overriding(cls, name, method, way, monkeypatch):
-    """A class whose private method is another one, in each way that works with scikit-learn's"""
+    """A class with a replaced private method, in each way that works with scikit-learn's"""
     if way == "subclass":
         return type("Own", (cls,), {name: method})
     if way == "mixin":
@@ -149,7 +149,7 @@ def test_fault_68_two_ways_to_start_are_refused():
 
 
 def test_fault_68_what_subclasses_may_do_works():
-    """public methods, parameters, attributes and private names of their own; what scikit-learn's do not shadow"""
+    """Subclasses may add public methods, parameters, attributes and private names that scikit-learn does not use"""
 
     class Helpers:
         def _fit_stochastic(self):
@@ -297,7 +297,7 @@ def test_fault_72_a_single_row_is_no_way_around_it():
 
 
 def test_fault_72_weights_put_in_their_place_may_be_of_another_size():
-    """pruned: as in scikit-learn the weights decide, until hidden_layer_sizes is set to something else"""
+    """After pruning, as in scikit-learn, the weights decide the layers, until hidden_layer_sizes is changed"""
     ours, theirs, X, y = both("one target", warm_start=True, solver="sgd")
     for estimator in (ours, theirs):
         estimator.fit(X, y)

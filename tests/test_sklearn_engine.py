@@ -1,4 +1,4 @@
-"""Losses, dropout and clipping of the engine in the estimators, held against scikit-learn where it has the same."""
+"""Losses, dropout and clipping of the engine in the estimators, compared with scikit-learn where it has the same."""
 
 import pickle
 import sys
@@ -269,7 +269,7 @@ def test_an_adaptive_learning_rate_falls_to_a_fifth_until_it_is_too_small(capsys
 
 
 def test_weights_of_held_out_examples_alone_teach_nothing():
-    """and no division by their sum of 0"""
+    """There is no division by their sum of 0"""
     held = []
     e = MLPClassifier(5, random_state=0, early_stopping=True, max_iter=1, alpha=0,
                       scoring=lambda e, X, y, sample_weight=None: held.append(X) or 0.0)
@@ -305,7 +305,7 @@ def test_each_parameter_is_taken_up_to_its_bounds(parameter, wrong, right):
 
 
 def test_packed_loss_and_gradient_are_each_others_for_several_targets():
-    """the loss is a mean over the targets too, the gradient is not"""
+    """The loss is also a mean over the targets, the gradient is not"""
     Y = np.column_stack([y_reg, y_reg**2 / 4, -y_reg])
     e = regressor("squared_error", max_iter=1, alpha=0).fit(X_reg, Y)
     packed, step = weights(e), 1e-6 * np.random.RandomState(1).standard_normal(len(weights(e)))
@@ -318,7 +318,7 @@ def test_packed_loss_and_gradient_are_each_others_for_several_targets():
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_loss_is_the_mean_cost_and_the_penalty(solver, loss, weighted):
-    """loss_curve_ is that before each step: with all examples in one batch that of the epoch before"""
+    """loss_curve_ holds the loss before each step; with all examples in one batch, that after the previous epoch"""
     seen = []
     w = np.random.RandomState(0).randint(0, 3, 300) / 2 if weighted else np.ones(300)
 

@@ -1,4 +1,4 @@
-"""What the estimators do beyond equality with scikit-learn: where it is wrong, rows one at a time, weights as views."""
+"""The estimators beyond equality with scikit-learn: its errors, rows one at a time, weights as views."""
 
 import copy
 import io
@@ -333,7 +333,7 @@ def test_fault_9_lbfgs_interrupted_keeps_the_best_so_far():
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
 def test_filters_by_the_module_scikit_learn_go_on_to_work(solver):
-    """as its gallery and its users' scripts have them"""
+    """Calls as in scikit-learn's gallery and in users' scripts"""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")

@@ -1,4 +1,4 @@
-"""Fitted estimators leave Python: skl2onnx with scikit-learn's own converters, emlearn by what is public."""
+"""Fitted estimators outside Python: skl2onnx with scikit-learn's own converters, emlearn by public attributes."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ X_labels, y_labels = make_multilabel_classification(120, random_state=0)
 
 @pytest.fixture(scope="module")
 def to_onnx():
-    """As docs/from_scikit_learn.md has it"""
+    """The code of docs/from_scikit_learn.md"""
     skl2onnx = pytest.importorskip("skl2onnx")
     from skl2onnx.operator_converters import multilayer_perceptron as converters
     from skl2onnx.shape_calculators.linear_classifier import calculate_linear_classifier_output_shapes

@@ -1,4 +1,4 @@
-"""coefs_ and intercepts_ as others hold and replace them: lists, arrays set in callbacks, copies; what a fit leaves."""
+"""coefs_ and intercepts_ that users hold and replace: lists, arrays set in callbacks, copies; the result of a fit."""
 
 import copy
 
@@ -154,7 +154,7 @@ def test_fault_68_complex_and_text_weights_are_refused_by_name(name):
             estimator.predict(X_reg)
 
 
-# ---------------------------------------------------------------- 70, 72: beside it
+# ---------------------------------------------------------------- 70, 72: related cases
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -1,4 +1,4 @@
-"""What is read of an estimator: out_activation_ as it is set, private methods, types of losses, log-probabilities."""
+"""Attributes that are read from an estimator: out_activation_, private methods, types of losses, log-probabilities."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""What public code does to an estimator beside fit and predict: it freezes arrays, sets and calls private methods."""
+"""Other uses of an estimator in public code: it makes arrays read-only, sets and calls private methods."""
 
 import functools
 import io
@@ -72,7 +72,7 @@ def test_fault_54_steps_refuse_a_frozen_array_in_scikit_learns_words(case, layer
 
 
 def test_fault_54_what_makes_new_arrays_leaves_frozen_ones_as_they_are():
-    """a fit from the start, L-BFGS and _unpack put new arrays in their place, in scikit-learn too"""
+    """A fit from the start, L-BFGS and _unpack replace them by new arrays, as in scikit-learn"""
     for estimator in both("one target", solver="lbfgs", warm_start=True, max_iter=3)[:2]:
         n = weights(estimator.fit(X_reg, y_reg)).size
         for call in (lambda e, n: e.fit(X_reg, y_reg), lambda e, n: e._unpack(np.full(n, 0.5)),
@@ -120,7 +120,7 @@ def test_fault_61_ctrl_c_while_it_prints_is_no_broken_stream(monkeypatch):
         assert MLPRegressor(**SETTINGS, verbose=True).fit(X_reg, y_reg).n_iter_ == 1
 
 
-# ---------------------------------------------------------------- 63: scores that are no numbers
+# ---------------------------------------------------------------- 63: scores that are not numbers
 
 
 @pytest.mark.parametrize("value", ["a", "0.5", None, 1j, np.arange(2.0), [0.5], np.array(["x"]), (1.0,)])
@@ -140,7 +140,7 @@ def test_fault_63_every_kind_of_number_is_a_score(value):
     assert type(ours.validation_scores_[0]) is float
 
 
-# ---------------------------------------------------------------- 68: overridden, in whatever dress
+# ---------------------------------------------------------------- 68: overridden in any way
 
 
 def plain(method):
@@ -209,7 +209,7 @@ def test_fault_68_predictions_follow_what_is_put_in_their_place_after_fit(case, 
 
 
 def test_fault_68_probabilities_put_in_their_place_keep_their_values():
-    """also where 1 - p would lose its digits, and as one dimension"""
+    """The same where 1 - p would lose its digits, and in one dimension"""
     found = []
     for estimator in both("two classes")[:2]:
         estimator.fit(*CASES["two classes"][1:])

@@ -1,4 +1,4 @@
-"""The state that public code reads and sets: `_optimizer` and `_label_binarizer`, as scikit-learn's."""
+"""The state that public code reads and sets: `_optimizer` and `_label_binarizer` act like scikit-learn's."""
 
 import copy
 import pickle
@@ -98,7 +98,7 @@ def test_fault_71_a_rate_set_between_steps_counts_as_there(parameters, row):
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop", fastbp.optimizers.RMSprop(1e-3)])
 def test_fault_71_a_callback_may_set_the_rate(solver):
-    """a fit in which it does is that of as many calls of partial_fit"""
+    """Such a fit equals the same number of calls of partial_fit"""
     def halve(estimator):
         estimator._optimizer.learning_rate_init /= 2
         estimator._optimizer.learning_rate /= 2

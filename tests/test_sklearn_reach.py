@@ -1,4 +1,4 @@
-"""The estimators where scikit-learn's are used: searches, pipelines, calibration, inspection, processes, routing."""
+"""The estimators inside scikit-learn's tools: searches, pipelines, calibration, inspection, processes, routing."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Early stopping of the estimators: losses that R^2 does not measure, scores that are no numbers."""
+"""Early stopping of the estimators: losses that R^2 does not measure, scores that are not numbers."""
 
 import warnings
 
@@ -55,7 +55,7 @@ def test_fault_62_without_scoring_the_losses_that_are_added_are_the_score(loss):
 
 
 def test_fault_62_outliers_do_not_stop_an_absolute_error():
-    """a few targets of 1e3 among those held out: their squares would decide"""
+    """A few held-out targets are 1e3: their squares would decide"""
     far = y.copy()
     far[::97] += 1e3
     estimator = MLPRegressor("absolute_error", (20,), early_stopping=True, learning_rate_init=0.01, max_iter=200,
@@ -63,7 +63,7 @@ def test_fault_62_outliers_do_not_stop_an_absolute_error():
     assert np.median(np.abs(estimator.predict(X) - far)) < 0.8
 
 
-# ---------------------------------------------------------------- 63: scores that are no numbers
+# ---------------------------------------------------------------- 63: scores that are not numbers
 
 
 def constant(value):
@@ -74,7 +74,7 @@ def constant(value):
 
 
 def same_without_stopping(estimator, *data, **more):
-    """The weights of as many epochs that nothing is compared in"""
+    """The weights after as many epochs without comparison"""
     return clone(estimator).set_params(early_stopping=False, scoring=None).fit(*data, **more)
 
 
@@ -118,7 +118,7 @@ def test_fault_63_the_auc_of_one_class_and_r2_of_one_row():
     (MLPRegressor, {"scoring": "loss"}, "the loss 'squared_error'"),
 ])
 def test_fault_63_held_out_rows_beyond_all_numbers_are_no_divergence(cls, parameters, name):
-    """h of these rows overflows; the training itself is as ever"""
+    """h of these rows overflows, but training is not affected"""
     data = (X_iris, y_iris) if cls is MLPClassifier else (X, y)
     estimator = cls(**SHORT, **parameters, activation="identity")
     with pytest.warns(UserWarning, match=f"could not compare 12 of 12 epochs: {name}"), np.errstate(all="ignore"):
@@ -137,7 +137,7 @@ def test_fault_63_where_some_scores_are_numbers_the_best_of_them_counts():
 
 
 def test_fault_63_a_warm_start_keeps_its_own_training():
-    """the best score of an earlier fit is not compared with what cannot be"""
+    """The best score of an earlier fit is not compared with NaN"""
     estimator = MLPRegressor(**SHORT, warm_start=True).fit(X, y)
     before = weights(estimator)
     estimator.set_params(scoring=constant(np.nan))
@@ -147,7 +147,7 @@ def test_fault_63_a_warm_start_keeps_its_own_training():
 
 
 class FirstOnly:
-    """A score of the first epoch, NaN of the others"""
+    """A score for the first epoch, NaN for the others"""
 
     def __init__(self, first):
         self.first = first

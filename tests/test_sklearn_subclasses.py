@@ -1,4 +1,4 @@
-"""Subclasses as people write them: properties, pickling of their own, `_init_coef` that looks at the estimator."""
+"""Typical subclasses: properties, their own pickling, an `_init_coef` that reads the estimator."""
 
 import copy
 import io
@@ -67,7 +67,7 @@ def test_fault_68_a_parameter_that_a_subclass_makes_read_only_is_an_attribute_er
 
 @pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
 def test_every_parameter_is_the_attribute_of_its_name(cls):
-    """each argument lands in its own attribute"""
+    """Each argument is stored in its own attribute"""
     given = {name: object() for name in cls._get_param_names()}
     assert cls(**given).get_params(deep=False) == given
     assert vars(cls(**given)).items() >= given.items()
@@ -77,7 +77,7 @@ def test_every_parameter_is_the_attribute_of_its_name(cls):
 
 
 def over_dict(*names):
-    """__getstate__ and __setstate__ as people write them"""
+    """Typical __getstate__ and __setstate__"""
     methods = {
         "__getstate__": lambda self: self.__dict__.copy(),
         "__setstate__": lambda self, state: self.__dict__.update(state),
@@ -154,7 +154,7 @@ def test_fault_68_copies_over_dict_append_to_lists(cls):
 
 @pytest.mark.parametrize("make", [tuple, np.array, list])
 def test_fault_68_a_curve_that_is_no_list_becomes_one(make):
-    """of a pickle of an older fastbp, which a subclass has read by itself"""
+    """The state is from a pickle of an older fastbp, which a subclass has read by itself"""
     whole = MLPRegressor(**SETTINGS, early_stopping=True).fit(X_reg, y_reg)
     losses, scores = whole.loss_curve_, whole.validation_scores_
     whole.set_params(warm_start=True, max_iter=2)
@@ -176,7 +176,7 @@ def test_fault_68_a_plain_pickle_is_as_small_as_before_and_older_ones_load():
     assert type(copy.copy(whole).loss_curve_) is list
     over = GetsClassifier(**SETTINGS).fit(X_iris, y_iris)
     over.loss_curve_ = whole.loss_curve_ = []
-    assert len(pickle.dumps(over)) < len(pickle.dumps(whole)) + 500     # weights stand in it once
+    assert len(pickle.dumps(over)) < len(pickle.dumps(whole)) + 500     # it has the weights only once
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

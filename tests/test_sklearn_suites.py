@@ -1,4 +1,4 @@
-"""scikit-learn's own tests, from the installed package, with its two names bound to ours; its estimator checks."""
+"""scikit-learn's tests, from the installed package, with our two classes in place of its own; its estimator checks."""
 
 import importlib.util
 import json
@@ -93,8 +93,8 @@ def checks():
     return of
 
 
-# They hold a sum over repeated rows against one over weights to 1e-7: less than float32 can tell apart. Scikit-learn's
-# own class fails them in float32 too; test_sklearn_estimators.py has them with a tolerance.
+# They compare a sum over repeated rows with one over weights to 1e-7, less than float32 can resolve. Scikit-learn's own
+# class also fails them in float32; test_sklearn_estimators.py has them with a tolerance.
 SUMS = {"check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"}
 
 

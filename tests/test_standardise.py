@@ -16,7 +16,7 @@ from fastbp import Standardise
 
 
 def rows(m=9000, dtype=np.float64):
-    """More than two blocks; columns of quite different size, one constant at a number that sums inexactly"""
+    """More than two blocks; columns of very different sizes, one constant at a number that sums inexactly"""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((m, 5)) * [1, 1e-6, 1e6, 1, 3] + [0, 1, -1e7, 0, 40]
     X[:, 3] = 0.1
@@ -93,7 +93,7 @@ def test_files_and_pickles_of_a_folded_network_predict_the_same_bits(tmp_path):
 
 
 def test_what_a_dtype_cannot_hold_when_folded_is_a_warning_that_names_the_column():
-    """z of the folded network, against the same in float64: off by about what the warning says"""
+    """z of the folded network differs from that in float64 by about as much as the warning says"""
     net = fastbp.Network([3, 1], output="identity", loss="squared_error", dtype=np.float32, seed=0)
     X = np.random.default_rng(0).standard_normal((200, 3)) * [1, 1e-3, 1] + [5, 300, 1000]
     scaling = Standardise(X)
@@ -147,7 +147,7 @@ COLUMNS = {
 
 
 def moments(x, w):
-    """mean and scale, exact up to one rounding each"""
+    """Mean and scale, exact up to one rounding each"""
     x, w = [Fraction(float(value)) for value in x], [Fraction(float(value)) for value in w]
     mean = sum(a * b for a, b in zip(x, w, strict=True)) / sum(w)
     square = sum(b * (a - mean) ** 2 for a, b in zip(x, w, strict=True)) / sum(w)
@@ -212,7 +212,7 @@ def test_fault_66_targets_of_one_dimension_are_one_column():
 
 
 def test_fault_66_a_memory_map_is_read_block_by_block(tmp_path):
-    """Of 1e200: three passes, none of which holds more than a few blocks"""
+    """Columns of 1e200 take three passes, none of which holds more than a few blocks"""
     x = np.memmap(tmp_path / "x", np.float64, "w+", shape=(200_000, 4))
     x[:] = 1e200 * RNG.standard_normal((1, 4)) * np.linspace(1, 2, 200_000)[:, None]
     tracemalloc.start()

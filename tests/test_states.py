@@ -1,4 +1,4 @@
-"""Optimizers, their states and settings as files keep them: what comes back, and what is refused."""
+"""Optimizers, their states and settings in files: they come back exactly, and bad ones are refused."""
 
 
 import numpy as np
@@ -62,7 +62,7 @@ def test_another_setting_than_a_number_is_never_put_back_in_silence(tmp_path, ch
     assert not isinstance(caught.value, FormatError)
     assert str(tmp_path / "t") in str(caught.value)
     assert (second.net.theta == theta).all()
-    second.optimizer.__dict__ |= change     # with what it had come to it goes on
+    second.optimizer.__dict__ |= change     # with its last setting it resumes
     if "more" not in change:
         second.restore(tmp_path / "t")
 
@@ -116,7 +116,7 @@ def test_a_trainer_goes_on_with_its_own_class_and_rates_of_dropout_alone(tmp_pat
 
 
 def functions():
-    """Two of one name, at two places"""
+    """Two schedules with the same name in different places"""
     return lambda t: 0.1
 
 
@@ -125,7 +125,7 @@ def falling(t):
 
 
 class Rate:
-    """Without a repr of its own"""
+    """A schedule without its own repr"""
 
     def __call__(self, t):
         return 0.1

@@ -1,5 +1,5 @@
-"""Epochs that follow one another in compiled code (`src/_stretch.pyx`): the bits of the loop in Python, wherever they
-are cut, and arguments that cannot be taken."""
+"""Consecutive epochs in compiled code (`src/_stretch.pyx`) give the bits of the loop in Python, wherever they are cut;
+arguments that cannot be taken are refused."""
 
 import threading
 import time
@@ -27,7 +27,7 @@ WRITTEN = ("theta", "Delta", "work", "costs", "before", "order")
 
 
 class Run:
-    """A stretch with all that its run takes."""
+    """A stretch with all arguments of its run."""
 
     def __init__(self, dtype, epochs=EPOCHS, rule="nadam"):
         self.parts = p = Parts(dtype, rule)
@@ -99,7 +99,7 @@ def test_cuts_change_no_bit(dtype):
     calls = 0
     while cut(budget=0.0) < EPOCHS:
         calls += 1
-    assert calls == 5 * EPOCHS - 1      # a step each
+    assert calls == 5 * EPOCHS - 1      # one step each
     for epoch in range(1, EPOCHS + 1):
         assert stopped(last=epoch) == epoch
         assert stopped.own.J(epoch - 1) == whole.own.J()[epoch - 1 : epoch]

@@ -1,4 +1,4 @@
-"""Compiled epochs keep theta of the best epoch on held-out rows: as a loop in Python finds it."""
+"""Compiled epochs keep theta of the best epoch on held-out rows, the same as a loop in Python."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def stretch(net, data, held=HELD):
 
 
 def error(net, data, Y, w):
-    """Error rate, or squared error, of the rows held out"""
+    """Error rate, or squared error, of the held-out rows"""
     h = net.predict(data.X[HELD]).astype(np.float64)
     each = h.argmax(axis=1) != Y[HELD] if Y.ndim == 1 else ((h - Y[HELD]) ** 2).sum(axis=1)
     return np.average(each, weights=None if w is None else w[HELD])

@@ -1,4 +1,4 @@
-"""TabularClassifier and TabularRegressor: any table, any target; the same bits however they are fitted and asked."""
+"""TabularClassifier and TabularRegressor: any table, any target; the same bits however they fit and predict."""
 
 import contextlib
 import pickle
@@ -127,7 +127,7 @@ def test_columns_in_another_order_and_as_polars_give_the_same_bits():
     assert np.array_equal(same.predict_proba(X), clf.predict_proba(X))
 
 
-# ---------------------------------------------------------------- what it learns
+# ---------------------------------------------------------------- learning
 
 
 def test_it_learns_what_the_table_says():
@@ -241,7 +241,7 @@ def test_cv_sets_the_folds(cls):
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_groups_are_held_out_together(cls):
-    """A column that names the group, and a target that depends on it alone: unknown to who has not seen the group"""
+    """A column names the group, and the target depends only on it, so it is unknown for a held-out group"""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 10)
     effect = rng.normal(size=60)[groups]
@@ -254,7 +254,7 @@ def test_groups_are_held_out_together(cls):
         cls().fit(X, y, groups=groups[1:])
 
 
-# ---------------------------------------------------------------- on the way
+# ---------------------------------------------------------------- during a fit
 
 
 def test_progress_counts_all_epochs_and_a_broken_stream_ends_only_the_reports(capsys, monkeypatch):

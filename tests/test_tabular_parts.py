@@ -1,4 +1,4 @@
-"""Folds, temperature and intervals: what their formulas say, by hand and by brute force."""
+"""Folds, temperature and intervals agree with their formulas, by hand and by brute force."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""TabularPreparation: every kind of column, as people have it, becomes the features that its formulas say."""
+"""TabularPreparation: every kind of column becomes the features of its formulas."""
 
 import datetime
 import decimal
@@ -19,7 +19,7 @@ from fastbp.tabular import TabularPreparation  # noqa: E402
 
 
 def prepared(values, new=None, n_bins=0, **settings):
-    """The features of one column, of the training data or of new ones"""
+    """The features of one column, for the training data or for new data"""
     preparation = TabularPreparation(n_bins=n_bins, **settings)
     table = pd.DataFrame({"a": values})
     matrix = preparation.fit_transform(table)

@@ -1,4 +1,4 @@
-"""Trainer: a training step by step, and epochs over a given order of the examples."""
+"""Trainer: training step by step, and epochs over a given order of the examples."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ RULES = {
 @pytest.mark.parametrize("batch_size", [1, 4, None])
 @pytest.mark.parametrize("rule", RULES)
 def test_epoch_follows_a_given_order_of_the_examples(rule, batch_size, form):
-    """What the estimators need: these examples in this order, repeats and all; the optimizer's state goes on"""
+    """The estimators need these examples in this order, with repeats; the optimizer's state continues"""
     p = problem(m=20)
     net, order = p.network(), np.array([3, 3, 19, 0, 7, 1, 1, 12, 5])
     Y, w = p.labels if form == "labels" else p.Y, p.weights if form == "weights" else None
@@ -39,7 +39,7 @@ def test_epoch_follows_a_given_order_of_the_examples(rule, batch_size, form):
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
 @pytest.mark.parametrize("rule", RULES)
 def test_each_step_is_the_textbooks(rule, output, loss, dtype):
-    """Steps of one and of several examples, from slices of one array, and their J before the step"""
+    """Steps of one and of several examples, from slices of one array, return J before the step"""
     p = problem((6, 9, 4), "tanh", output, loss, m=40, dtype=dtype)
     net, textbook, theta = p.network(), RULES[rule][1](), p.theta.astype(np.longdouble)
     trainer = fastbp.Trainer(net, RULES[rule][0](), weight_decay=0.02)
@@ -67,7 +67,7 @@ def test_step_with_labels_is_the_step_with_their_rows(kind, output, loss):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_step_takes_every_layout_of_either_array(dtype, layout, which, K):
-    """The quick way in must see through strides as the slow one does"""
+    """The quick way must handle strides like the slow one"""
     p = problem((6, 5, K), m=8, dtype=dtype)
 
     def stepped(X, Y):
@@ -144,7 +144,7 @@ def test_bad_softmax_rows_are_refused_by_the_quick_step_too():
 @pytest.mark.parametrize("batch_size", [1, 60, 5000])
 @pytest.mark.parametrize("rule", [*RULES, "python"])
 def test_epoch_tells_cost_and_penalty_of_each_batch(rule, batch_size, weighted):
-    """What the estimators need for a mean of their own: as before each step, zeros where weights sum to 0"""
+    """The estimators need the costs before each step for their own mean; they are 0 where weights sum to 0"""
 
     class Plain(fastbp.SGD):
         def update(self, theta, D, state):

@@ -1,4 +1,4 @@
-"""Trainer.save and restore: the same steps from there on, all of it or nothing, and only for such a trainer."""
+"""Trainer.save and restore: the next steps are the same; a restore is complete or changes nothing."""
 
 
 import numpy as np
@@ -38,7 +38,7 @@ def test_a_trainer_restored_takes_the_steps_that_the_saved_one_would_have_taken(
 
 
 class Hesitant(fastbp.SGD):
-    """Once it is armed, an interrupt comes when its momentum is set"""
+    """Once it is armed, setting its momentum raises an interrupt"""
 
     armed = False
 

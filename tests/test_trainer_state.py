@@ -196,7 +196,7 @@ def test_network_and_optimizer_beside_their_trainer_are_still_its_own_in_a_pickl
 
 
 def test_fault_54_a_state_out_of_a_pickle_is_taken():
-    """NumPy leaves large arrays in the bytes of the pickle, which say of themselves that they are read-only"""
+    """NumPy leaves large arrays in the bytes of the pickle, which claim to be read-only"""
     nets = [fastbp.Network([3, 400, 2], seed=0) for _ in range(2)]
     first, second = (fastbp.Trainer(net, fastbp.Adam(0.01)) for net in nets)
     for each in (first, second):
@@ -207,7 +207,7 @@ def test_fault_54_a_state_out_of_a_pickle_is_taken():
 
 
 class Counting(Plain):
-    """A rule that keeps a count and an array in itself, which init begins anew"""
+    """A rule that keeps a count and an array as attributes, which init resets"""
 
     def init(self, theta):
         self.t, self.v = 0, np.zeros_like(theta)

@@ -1,4 +1,4 @@
-"""Training: batches, orders, seeds, penalties, weights, validation, history, and what a failed call leaves behind."""
+"""Training: batches, orders, seeds, penalties, weights, validation, history, and the state after a failed call."""
 
 import itertools
 import os
@@ -67,7 +67,7 @@ def test_every_size_trains_as_the_textbook(sizes, batch_size):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_online_steps_of_every_width_are_the_textbooks(width, dtype):
-    """One example a step, the fused loops' own ground: decay, momentum and weights with and without"""
+    """One example per step, where the fused loops run, with and without decay, momentum and weights"""
     name = NAMES[WIDTHS.index(width) % len(NAMES)]
     for sizes in ((width, 2), (width, 3, 2), (3, width, 2), (2, width, width, 3)):
         p = problem(sizes, name, m=6, dtype=dtype)
@@ -175,7 +175,7 @@ def test_fault_14_number_of_threads_does_not_change_the_bits(sizes, m, batch_siz
 
 
 def test_shuffling_visits_every_example_once_an_epoch_in_another_order():
-    """Online, a lone bias with identity: theta := (1 - alpha) theta + alpha y, so theta tells the order of the y"""
+    """Online, a single bias with identity: theta := (1 - alpha) theta + alpha y, so theta reveals the order of the y"""
     alpha, Y = 0.3, np.random.default_rng(1).standard_normal((5, 1))
     decay = alpha * (1 - alpha) ** np.arange(4, -1, -1)
     reachable = {order: decay @ Y[list(order), 0] for order in itertools.permutations(range(5))}
@@ -208,7 +208,7 @@ def test_training_does_not_touch_numpys_global_random_state():
 @pytest.mark.parametrize("batch_size", [1, 4])
 @pytest.mark.parametrize(("output", "loss"), CLASSES)
 def test_shuffled_labels_stay_with_their_inputs(output, loss, batch_size):
-    """The same seed, so the same order: labels train as their rows do, from inputs of either dtype"""
+    """The same seed gives the same order: labels train like one-hot rows, from inputs of either dtype"""
     p = problem((4, 6, 3), "tanh", output, loss, m=24)
     X = p.X.astype(np.float32)
     runs = []
@@ -225,7 +225,7 @@ def test_shuffled_labels_stay_with_their_inputs(output, loss, batch_size):
 
 @pytest.mark.parametrize("batch_size", [1, 32, None])
 def test_long_epochs_are_cut_into_calls_without_a_trace(batch_size):
-    """Compiled code comes back every 20 ms; these epochs take longer"""
+    """Compiled code returns every 20 ms; these epochs take longer"""
     p = problem((20, 50, 5), m=30_000 if batch_size != 1 else 4_000)
     net = p.network()
     fastbp.train(net, p.X, p.Y, optimizer=fastbp.SGD(0.1), epochs=1, batch_size=batch_size, shuffle=False)
@@ -343,7 +343,7 @@ def test_validation_does_not_change_the_training():
     assert trained(p, validation_data=(p.X[:5], p.Y[:5]))[0].tobytes() == trained(p)[0].tobytes()
 
 
-# ---------------------------------------------------------------- what belongs to the caller
+# ---------------------------------------------------------------- the caller's objects
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, None])
@@ -367,7 +367,7 @@ def test_a_refused_training_leaves_the_parameters():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_training_learns(batch_size, dtype):
-    """A circle in the plane: a network with a hidden layer gets nearly all of it right"""
+    """A circle in the plane: a network with a hidden layer classifies nearly all points right"""
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, size=(400, 2))
     labels = ((X**2).sum(axis=1) < 0.6).astype(int)

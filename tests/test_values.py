@@ -1,4 +1,4 @@
-"""Values and generators as files keep them: each comes back as it was, or is named before it is kept."""
+"""Values and generators in files: each comes back exactly, or is refused by name before it is written."""
 
 from collections import OrderedDict, namedtuple
 
@@ -17,7 +17,7 @@ def tmp_path(quick_folder):
 
 
 def there_and_back(tmp_path, value):
-    """The value out of a file"""
+    """The value from a file"""
     arrays = {}
     container.write(tmp_path / "v", arrays, {"value": values.encode(value, "value", arrays)})
     arrays, meta = container.read(tmp_path / "v")

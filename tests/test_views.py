@@ -9,7 +9,7 @@ M, INPUTS, K = 600, 4, 3
 
 
 def lost(shape, dtype=np.float64, columns=slice(None)):
-    """A view whose owner has given its memory back"""
+    """A view whose owner has released its memory"""
     owner = np.zeros((*shape[:-1], 2 * shape[-1]) if columns != slice(None) else shape, dtype)
     view = owner[..., columns] if columns != slice(None) else owner[:]
     owner.resize(0, refcheck=False)

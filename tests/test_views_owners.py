@@ -1,4 +1,4 @@
-"""Owners of memory that a view does not know: behind memoryviews and subclasses, exchanged, or gone within a call."""
+"""Owners of memory that a view does not show: behind memoryviews and subclasses, replaced, or freed during a call."""
 
 import ctypes
 import gc
@@ -73,7 +73,7 @@ OWNERS = [by_subclass, by_memoryview, by_memoryview_of_a_view, by_ctypes, by_rel
 
 
 def lost(owner, raw):
-    """A view with the values of raw (any,), whose memory is gone."""
+    """A view with the values of raw (any,), whose memory has been freed."""
     view, lose = owner(raw.ravel().astype(np.float64))
     view = view.reshape(raw.shape)
     lose()
@@ -158,7 +158,7 @@ def test_fault_54_memory_of_theta_that_is_given_back_is_not_used():
 
 
 def collected(call, act, threshold):
-    """The result of call(), or its ValueError; act() runs when the garbage collector first runs within."""
+    """The result of call(), or its ValueError; act() runs at the first garbage collection inside the call."""
     waiting = [act]
 
     def callback(phase, info):

@@ -1,4 +1,4 @@
-"""Weights of extreme size, and weights of 0 for some of the examples: the right value, or refused by name."""
+"""Weights of extreme size, and weights of 0 for some examples, give the right value or are refused by name."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Words of scikit-learn, Keras and PyTorch: accepted as names, explained as keywords; the first try at regression."""
+"""Words of scikit-learn, Keras and PyTorch are accepted as names and explained as keywords; a first regression."""
 
 import copy
 import inspect
