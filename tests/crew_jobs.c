@@ -12,7 +12,7 @@ enum { N = 4, JOBS = 1000 };
 typedef struct {
     crew_t crew;
     int value, meets;
-    int of_member[N];           /* what each has seen */
+    int of_member[N];           /* number of jobs that each has seen */
     long done[N];
 } case_t;
 
@@ -44,7 +44,7 @@ int main(void)
             c.value = i + 1;
             c.meets = meet;
             if (i % 200 == 0)
-                usleep(300);    /* all have gone to sleep */
+                usleep(300);    /* all members are asleep */
             crew_call(&c.crew, job, &c, n, meet, apart);
             if (!apart)
                 job(&c, 0);
@@ -52,7 +52,7 @@ int main(void)
                 late++;
             for (int k = 0; k < N; k++)
                 of_all += c.done[k] - before[k];
-            /* who has not begun when the caller is done need not */
+            /* members that have not begun when the caller is done are not needed */
             wrong += meet ? of_all != n * n : apart ? of_all != n : of_all < 1 || of_all > n;
             expected += of_all;
         }

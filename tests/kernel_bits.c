@@ -1,4 +1,4 @@
-/* One line for each instruction set of this processor: its name, and a hash of what its kernels compute. A set
+/* One line for each instruction set of this processor: its name, and a hash of its kernels' results. A set
  * has the same hash on every system and by every compiler, and NEON that of avx512: tools/wheels.py compares them. Linked
  * with all of src/kernels. */
 #include "system.h"

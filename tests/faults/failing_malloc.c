@@ -1,7 +1,7 @@
-/* Preloaded (glibc): lets chosen allocations of a window fail, as in a process that has no memory left.
+/* Preloaded (glibc): makes chosen allocations in a window fail, as in a process without memory.
  *
  * faults_from(first, last, least) opens the window: of the allocations of at least `least` bytes from now on, numbers
- * first .. last - 1 (from 1) return NULL with ENOMEM. faults_end() closes it and returns how many it saw. */
+ * first .. last - 1 (from 1) return NULL with ENOMEM. faults_end() closes it and returns their number. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>

@@ -2,11 +2,11 @@
 
     python tests/tools/c_coverage.py
 
-A copy of the tree is built with FASTBP_COVERAGE=1 in a temporary folder (--keep FOLDER: in this one; --report: from
-what ran there before) and its tests run for every instruction set of this processor, one after the other. A line is
-covered if one copy of it ran: a kernel is compiled twice an instruction set, a fused function twice a module. A branch
-is covered if it was taken in one copy; copies are told from other functions by their name without _f32 and _f64. Exit
-status 1 where something is left that EXCLUDED does not name.
+A copy of the tree is built with FASTBP_COVERAGE=1 in a temporary folder (--keep FOLDER: in this one; --report: report
+earlier runs there), and its tests run for every instruction set of this processor, one after the other. A line is
+covered if one copy of it ran: a kernel is compiled twice per instruction set, a fused function twice per module. A
+branch is covered if it was taken in one copy; copies have the same name without _f32 and _f64. Exit status 1 if
+something is left that EXCLUDED does not name.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import trees
 from sanitize import HERE, ISAS, available
 
 TIMELESS = "not ctrl_c_leaves_large and not import_is_quick"    # which take longer without optimisation
-# file -> regular expression of the source line -> why its branches or it itself cannot be reached
+# file -> regular expression of the source line -> why the line or its branches cannot be reached
 CLOSED = "the sets of names.h are closed: no other code comes here"
 SET_UP = "no statement: Cython's set-up of the module counts as this line where a builtin or a constant cannot be made"
 EXCLUDED = {
@@ -54,7 +54,7 @@ def run(tree, isas, tests):
 
 
 def functions(tree):
-    """What gcov says of each compiled file"""
+    """The report of gcov for each compiled file"""
     for notes in sorted(Path(tree).rglob("*.gcno")):
         command = ["gcov", "--json-format", "--stdout", "--branch-probabilities", notes]
         done = trees.run(tree, command, capture_output=True)
@@ -81,7 +81,7 @@ def collect(tree):
 
 
 def report(tree):
-    """Print what is not covered -> how many such places are not excluded"""
+    """Print the places that are not covered -> the number of those that are not excluded"""
     lines, branches = collect(tree)
     left = 0
     for name in sorted(lines):

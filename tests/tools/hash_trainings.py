@@ -1,12 +1,12 @@
-"""Hashes of several hundred small trainings, to show that a change of the package keeps every bit.
+"""Hashes of several hundred small training runs, to show that a change of the package keeps every bit.
 
     cd tests && python tools/hash_trainings.py --pickles FOLDER > before.txt    # FOLDER is empty: pickles are written
     cd tests && python tools/hash_trainings.py --pickles FOLDER > after.txt     # of another commit: they are loaded
     diff before.txt after.txt
 
-One line a training: a name, and the beginning of the sha256 of theta and of the history without its times. Lines are
+One line per run: a name, and the beginning of the sha256 of theta and of the history without its times. Lines are
 sorted and hold no time, path or message; the same machine, instruction set and versions give the same lines. Only the
-public interface of fastbp is called. Exit status 1 where a training has failed; its line then names the exception.
+public interface of fastbp is called. Exit status 1 if a run has failed; its line then names the exception.
 """
 
 import argparse
@@ -58,7 +58,7 @@ from fastbp.sklearn import MLPClassifier, MLPRegressor
 
 
 def of_golden(path):
-    """What a golden file holds, and what becomes of it; FormatError where it is none of fastbp.load's"""
+    """The contents of a golden file, and training from it; FormatError if fastbp.load does not read it"""
     try:
         net = fastbp.load(path)
     except fastbp.FormatError:
@@ -77,7 +77,7 @@ def of_golden(path):
 
 
 def of_corpus():
-    """What a fuzzer has found, put into files as in fuzz_container.py: networks, or FormatError"""
+    """The inputs found by a fuzzer, made into files as in fuzz_container.py: networks, or FormatError"""
     told, path = [], file()
     with zipfile.ZipFile(golden_files.GOLDEN / "corpus.zip") as archive:
         for name in archive.namelist():
@@ -119,7 +119,7 @@ def stepped(rule, dtype, **settings):
 
 
 def pickled():
-    """{name: how an object is made that is pickled}"""
+    """{name: function that makes an object to be pickled}"""
     stopping, plateau = EarlyStopping("J", 1, 1e-3), ReduceOnPlateau("J", 0, 0.5, 0.05)
     made = {f"schedule-{name}": lambda each=each: each for name, each in SCHEDULES.items()}
     made |= {f"optimizer-{name}": make for name, make in RULES.items()}
@@ -137,7 +137,7 @@ def pickled():
 
 
 def of_pickles(folder):
-    """(name, function, settings) of each object, written first where the folder is empty"""
+    """(name, function, settings) of each object, which is first written if the folder is empty"""
     if not any(folder.iterdir()):
         for name, make in pickled().items():
             (folder / f"{name}.pickle").write_bytes(pickle.dumps(make()))
@@ -150,7 +150,7 @@ def of_pickle(path):
 
 
 def gone_on(each):
-    """What an object does that was pickled, and may have been by another version"""
+    """The behaviour of a pickled object, possibly from another version"""
     learnt = (fastbp.Network, MLPClassifier, MLPRegressor)
     before = digest(each if isinstance(each, learnt) else getattr(each, "net", None))
     if isinstance(each, fastbp.Network):
@@ -238,7 +238,7 @@ def main():
     parser.add_argument("--pickles", type=Path, default=Path(FOLDER.name) / "pickles", help="written if it is empty")
     parser.add_argument("--only", default="", help="names that begin so")
     arguments = parser.parse_args()
-    print(fastbp.__file__, file=sys.stderr)     # is it the one that is meant?
+    print(fastbp.__file__, file=sys.stderr)     # is it the intended one?
     warnings.simplefilter("ignore")     # of fits that have not converged
     arguments.pickles.mkdir(parents=True, exist_ok=True)
     todo = [*cases(), *of_pickles(arguments.pickles)]

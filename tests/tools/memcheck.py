@@ -1,10 +1,10 @@
-"""A short run of the whole way in and out under valgrind's memcheck.
+"""A short run of all main calls under valgrind's memcheck.
 
-    python tests/tools/memcheck.py                  # exit status 1 where a report has one of our frames
+    python tests/tools/memcheck.py                  # exit status 1 if a report has one of our frames
 
 A copy of the tree is built with FASTBP_DEBUG=1 (valgrind then names lines) and run for AVX2 and for the baseline
-(valgrind 3.19 knows no AVX-512). Reports of CPython, NumPy and the loader alone are left out: a report counts if one of
-its frames is in a library of fastbp.
+(valgrind 3.19 does not support AVX-512). Reports that only concern CPython, NumPy and the loader are left out: a report
+counts if one of its frames is in a library of fastbp.
 """
 
 import argparse
@@ -63,7 +63,7 @@ OURS = re.compile(r"/fastbp/_\w+\.\S+\.so|\((?:" + "|".join(map(re.escape, FILES
 
 
 def run(tree, isa, program=SHORT):
-    """The reports of a program with one of our frames, one after the other"""
+    """The reports of a program that have one of our frames"""
     with tempfile.TemporaryDirectory() as logs:
         command = ["valgrind", "--error-limit=no", "--num-callers=40", "--track-origins=no", "--trace-children=yes",
                    f"--log-file={logs}/report.%p", sys.executable, "-c", program]

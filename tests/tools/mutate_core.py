@@ -3,9 +3,9 @@
     python tests/tools/mutate_core.py                           # a random sample of 150 mutants
     python tests/tools/mutate_core.py panels.h --sample 0       # all of this file
 
-Each mutant is one change in a copy of the tree, of which only what it concerns is built again, with -O1 and for the
-instruction set --isa (avx2), and which the tests of its file must notice. Prints the survivors and how many of how many
-were killed; exit status 1 where one survived that EXPLAINED does not name.
+Each mutant is one change in a copy of the tree, which the tests of its file must notice. Only the parts that it
+concerns are built again, with -O1 and for the instruction set --isa (avx2). Prints the survivors and the numbers of
+killed and of all mutants; exit status 1 if one survived that EXPLAINED does not name.
 """
 
 import argparse
@@ -85,7 +85,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
                     "factors", "diagonal"],
 }
 CPU = 150
-# pattern -> what takes its place
+# pattern -> replacements
 CHANGES = [(re.compile(pattern), new) for pattern, new in (
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "), (r" != ", " == "),
     (r" \+ ", " - "), (r" - ", " + "), (r" \* ", " + "), (r" /+ ", " * "), (r" % ", " * "), (r" \+= ", " -= "),
@@ -101,7 +101,7 @@ CHANGES = [(re.compile(pattern), new) for pattern, new in (
 )]
 OF_AVX512 = "lanes that avx512 alone has, whose tests see it (--isa avx512)"
 OF_BASELINE = "code of the baseline alone, whose tests see it (--isa baseline)"
-# file -> regular expression of the changed line -> why no test can tell
+# file -> regular expression of the changed line -> why no test can notice
 EXPLAINED = {
     "_checked.pxd": {
         r"total >= 16 \* CACHED": "of one size alone, and how many panels at once changes no bit",
@@ -143,7 +143,7 @@ EXPLAINED = {
 
 
 def code(source, name):
-    """Line by line what is neither comment, docstring nor a directive of the preprocessor other than #define"""
+    """The lines without comments, docstrings and preprocessor directives other than #define"""
     blank = lambda found: re.sub(r"[^\n]", " ", found[0])  # noqa: E731
     if name.endswith(".h"):
         source = re.sub(r"/\*.*?\*/", blank, source, flags=re.S)
@@ -154,7 +154,7 @@ def code(source, name):
 
 
 def mutants(name):
-    """[(line from 0, first, last column, what takes its place)]"""
+    """[(line from 0, first, last column, replacement)]"""
     found = []
     for number, line in enumerate(code((trees.ROOT / "src" / name).read_text(), name)):
         for pattern, new in CHANGES:
@@ -170,7 +170,7 @@ def passes(build, name):
     try:
         return trees.run(
             build.tree, command, {"FASTBP_ISA": build.isa}, timeout=600,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,    # a child that is left would hold a pipe open
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,    # a remaining child would hold a pipe open
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU)),
         ).returncode == 0
     except subprocess.TimeoutExpired:

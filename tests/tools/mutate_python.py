@@ -1,12 +1,12 @@
 """Mutation testing of the Python layer by the operators of cosmic-ray.
 
     pip install cosmic-ray
-    python tests/tools/mutate_python.py                         # a random sample of 25 mutants a module
+    python tests/tools/mutate_python.py                         # a random sample of 25 mutants per module
     python tests/tools/mutate_python.py engine/checks training/feed --sample 0      # all of these two
 
 Each mutant is one change in a copy of the tree, which the tests of its module must notice. Of the variants of an
 operator at one place (a + b as a - b, a * b, ...) one is drawn; --seed draws others. Prints the survivors and, for each
-module, how many of how many were killed; exit status 1 where one survived that EXPLAINED does not name.
+module, the numbers of killed and of all mutants; exit status 1 if one survived that EXPLAINED does not name.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 import trees
 
 RANKS = ["test_distributed.py", "test_ranks.py", "test_distributed_faults.py"]
-NAMES = ["test_package.py"]     # files that do nothing but import
+NAMES = ["test_package.py"]     # tests of files that only import
 MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice first
     "__init__": ["test_package.py"],
     "__main__": ["test_main.py"],
@@ -175,8 +175,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
         "preparation", "progress", "regressor", "training")},
     "tabular/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
 }
-# module -> regular expression of the mutated line, " => " and one of what becomes of it where that matters -> why no
-# test can tell
+# module -> regular expression of the mutated line, optionally with " => " and one of the result -> why no test can
+# notice
 SEEDS = "from how many seeds one is drawn: any number that is large does"
 EXPLAINED = {
     "engine/checks": {r"a\.ndim == 1 and K > 1 => ndim <= 1": "of 0 dimensions it was refused before"},
@@ -212,7 +212,7 @@ EXPLAINED = {
 
 
 def family(operator):
-    """The operator without what it puts in: variants of one change"""
+    """The operator without its replacement: a family of variants of one change"""
     return re.sub(r"_[A-Za-z]+$", "", operator) if operator.count("_") > 1 else operator
 
 
@@ -249,7 +249,7 @@ def change(before, after):
 
 
 def explanation(module, lines):
-    """Why no test can tell these lines that differ; None where that is not said"""
+    """The reason why no test can notice these differences; None without one"""
     before, after = ("\n".join(line[1:] for line in lines if line[0] == sign) for sign in "-+")
     for pattern, why in EXPLAINED.get(module, {}).items():
         line, _, became = pattern.partition(" => ")
@@ -259,7 +259,7 @@ def explanation(module, lines):
 
 
 def status(tree, command, seconds):
-    """Exit status of the command in the tree; None where it takes longer, and all that it started is ended"""
+    """Exit status of the command in the tree; None after the time limit, when it and its children are ended"""
     process = subprocess.Popen(
         command, cwd=tree, env=trees.environment(tree), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -275,7 +275,7 @@ def status(tree, command, seconds):
 
 
 def run(module, tree, sample, seed):
-    """Try a sample of the mutants of a module; the number of survivors that nothing explains"""
+    """Try a sample of the mutants of a module; returns the number of unexplained survivors"""
     path = Path(tree) / "fastbp" / f"{module}.py"
     source, places, made = mutants(path)
     dice = random.Random(f"{seed} {module}")

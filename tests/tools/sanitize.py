@@ -3,14 +3,13 @@
     python tests/tools/sanitize.py address,undefined
     python tests/tools/sanitize.py thread --isa avx2 -- tests/test_processes.py -k fault_14
 
-For each of them a copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: below this one,
-and used again) and its tests run for every instruction set of this processor. Two at once are two runs: beside libasan
-GCC's libubsan follows no log_path, and what it prints is lost among what pytest captures. Exit status 1 where a test
-fails or a sanitizer reports anything, in a child process too: reports go to files, whatever a test makes of its output.
+For each sanitizer a copy of the tree is built with FASTBP_SANITIZE in a temporary folder (--keep FOLDER: below this
+one, and used again), and its tests run for every instruction set of this processor. Two sanitizers are two runs: with
+libasan loaded, GCC's libubsan ignores log_path, and pytest captures its output. Exit status 1 if a test fails or a
+sanitizer reports anything, even in a child process: reports go to files, so no test can hide them.
 
-Python, NumPy and SciPy are not instrumented. Of their locks the thread sanitizer sees those of pthreads and semaphores,
-which are all that CPython 3.11 has; OpenBLAS, whose threads meet by other means, is held to one thread. Nothing is
-suppressed.
+Python, NumPy and SciPy are not instrumented. The thread sanitizer sees locks of pthreads and semaphores, the only kinds
+in CPython 3.11; OpenBLAS, whose threads meet by other means, is held to one thread. Nothing is suppressed.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from pathlib import Path
 import trees
 from trees import CORE, TOGETHER
 
-# of the others: instruction sets have their own turn here, and the sanitizers' memory would be counted too
+# for other runs: instruction sets have separate runs here, and the sanitizers' memory would be counted too
 HERE = "not every_instruction_set and not memory_map_is_read_where_it_lies"
 PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
 ISAS = ("avx512", "avx2", "baseline")
@@ -35,7 +34,7 @@ def environment(sanitizer, logs, first_only=False):
     if sanitizer == "thread":
         return {
             "LD_PRELOAD": trees.runtime("libtsan.so"), "OPENBLAS_NUM_THREADS": "1",
-            # CPython takes its locks in whatever order it likes, under the GIL
+            # CPython takes its locks in any order, under the GIL
             "TSAN_OPTIONS": f"{to}:exitcode=0:die_after_fork=0:history_size=5:detect_deadlocks=0"
                             f":halt_on_error={first_only:d}",
         }
@@ -45,24 +44,24 @@ def environment(sanitizer, logs, first_only=False):
             "UBSAN_OPTIONS": f"{to}:print_stacktrace=1:halt_on_error={first_only:d}",
         }
     return {
-        # leaks: CPython leaves at exit what it made at start
+        # leaks: at exit CPython leaves objects from its start
         "ASAN_OPTIONS": f"{to}:detect_leaks=0:detect_stack_use_after_return=1",
         "LD_PRELOAD": trees.runtime("libasan.so"), "PYTHONMALLOC": "malloc",
     }
 
 
 def reports(logs):
-    """What the sanitizers wrote"""
+    """The reports of the sanitizers"""
     return "\n".join(path.read_text(errors="replace") for path in sorted(Path(logs).glob("report*")))
 
 
 def summaries(text):
-    """The line of each report that says what it found"""
+    """The summary line of each report"""
     return re.findall(r"^(?:SUMMARY: .*|\S+: runtime error: .*)$", text, re.M)
 
 
 def built(folder, sanitizer):
-    """A copy of the tree in the folder, with what of it was built before"""
+    """A copy of the tree in the folder, with earlier build results"""
     tree = trees.copy(Path(folder) / sanitizer)
     trees.build(tree, FASTBP_SANITIZE=sanitizer)
     return tree

@@ -1,11 +1,11 @@
-"""Do the sanitizers find what they are for? Each bug below is planted alone in a copy of the tree, built, and run.
+"""Do the sanitizers find real bugs? Each bug below is planted by itself in a copy of the tree, built, and run.
 
     python tests/tools/seeded_bugs.py                     # all of them
     python tests/tools/seeded_bugs.py thread              # those for one tool: address, undefined, thread, memcheck
     python tests/tools/seeded_bugs.py --only "barrier"
 
-The tests named with a bug must make the tool report it, in the words named with it; and the tree without a bug must
-run them without a report. Exit status 1 where one is missed.
+The tests named with a bug must make the tool report it, in the words named with it; the tree without a bug must pass
+them without a report. Exit status 1 if a bug is missed.
 """
 
 import argparse
@@ -171,7 +171,7 @@ ISA = "avx2"
 
 
 def plant(bug, tree):
-    """Write the bug into the tree -> what puts it right again"""
+    """Write the bug into the tree -> a function that removes it"""
     path = Path(tree) / bug.file
     before = path.read_text()
     if before.count(bug.old) != 1:
@@ -181,7 +181,7 @@ def plant(bug, tree):
 
 
 def run(bug, tree):
-    """What the tool reports of the tree as it is"""
+    """The reports of the tool for the present tree"""
     if bug.tool == "memcheck":
         return memcheck.run(tree, ISA)
     command = ["-c", bug.tests] if isinstance(bug.tests, str) else [*sanitize.PYTEST, *bug.tests]
@@ -200,7 +200,7 @@ def main():
             how = {"FASTBP_DEBUG": "1"} if tool == "memcheck" else {"FASTBP_SANITIZE": tool}
             build = trees.Build(folder, ISA, **how)
             tree = build.tree
-            clean = {}      # by the tests that were run without a bug
+            clean = {}      # results by tests, without a bug
             for bug in bugs:
                 if str(bug.tests) not in clean:
                     clean[str(bug.tests)] = run(bug, tree)

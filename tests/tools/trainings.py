@@ -1,4 +1,4 @@
-"""Small trainings of every kind, by the public interface alone, and a hash of what each of them leaves behind."""
+"""Small training runs of every kind, only by the public interface, and a hash of the results of each."""
 
 import copy
 import hashlib
@@ -36,7 +36,7 @@ SCHEDULES = {
     "exponential": schedules.Exponential(0.05, 0.9), "inverse": schedules.InverseScaling(0.05),
     "cosine": schedules.Cosine(0.05, 9, 1e-3, 3, True, 2), "one_cycle": schedules.OneCycle(0.05, 30),
 }
-RULES = {       # made anew for each training: ReduceOnPlateau writes into them
+RULES = {       # made for each run: ReduceOnPlateau writes into them
     "sgd": lambda: SGD(0.1), "momentum": lambda: SGD(0.05, 0.9), "nesterov": lambda: SGD(0.05, 0.8, True),
     "adam": lambda: Adam(0.01), "adam-hat": lambda: Adam(0.01, epsilon_hat=True), "adamw": lambda: AdamW(0.01),
     "nadam": lambda: optimizers.Nadam(0.01), "rmsprop": lambda: RMSprop(0.005),
@@ -44,7 +44,7 @@ RULES = {       # made anew for each training: ReduceOnPlateau writes into them
     "rprop": lambda: optimizers.RPROP(0.01), "cosine": lambda: Adam(SCHEDULES["cosine"]),
     "step": lambda: SGD(SCHEDULES["step"], 0.5), "plain": communicators.Plain, "rule": lambda: golden_files.Rule(0.05),
 }
-SLOTS = [       # of each, one is drawn for a mixed training
+SLOTS = [       # one value of each is drawn for a mixed run
     [{}, {"l1": 1e-3}, {"weight_decay": 0.01}, {"weight_decay": [0.1, 0.0, 0.01], "l1": 1e-3}, {"lam": 0.5}],
     [{}, {}, {"clip_value": 0.02}, {"clip_norm": 0.1}, {"clip_value": 0.05, "clip_norm": 0.1}],
     [{}, {}, {"dropout": 0.3}, {"dropout": [0.2, 0.0]}, {"input_dropout": 0.2}, {"dropout": 0.5, "input_dropout": 0.1}],
@@ -99,7 +99,7 @@ class At:
 
 
 class Failure(Exception):
-    """What a callback raises"""
+    """An error raised by a callback"""
 
 
 def largest(h, Y):
@@ -115,7 +115,7 @@ def fail(training):
 
 
 def file(name="file"):
-    """A path where nothing is"""
+    """A path without a file"""
     return Path(tempfile.mkdtemp(dir=FOLDER.name)) / name
 
 
@@ -140,7 +140,7 @@ def given(source, output, rows, dtype):
 
 def train(group=None, more=(), dtype=np.float64, loss=LOSSES[0], activation="tanh", rule="adam", source="", calls="",
           measured=0, validation_data=0, **settings):
-    """A training from its own network on; what is left is passed to fastbp.train."""
+    """A training run with its own network; all other arguments are passed to fastbp.train."""
     net, rows = network(dtype, loss, activation), slice(None) if group is None else distributed.rows(M, group)
     if validation_data:
         held = X[::-1][rows] + 0.25, TARGETS[loss[0]][::-1][rows], W[rows] + 1
@@ -159,13 +159,13 @@ def train(group=None, more=(), dtype=np.float64, loss=LOSSES[0], activation="tan
     try:
         history = fastbp.train(net, **given(source, loss[0], rows, dtype), optimizer=optimizer, comm=group,
                                callbacks=[*callbacks, *more], **settings)
-    except fastbp.DivergenceError as error:     # of a resumed training theta is as it was in the file
+    except fastbp.DivergenceError as error:     # in resumed training theta is that of the file
         net, history = None if settings.get("resume") else net, error.history
     return net, history, [each.best for each in callbacks if hasattr(each, "best")]
 
 
 def interrupted(at, run=train, **settings):
-    """What a training is where it is left off, and what it becomes from there on"""
+    """A training run where it is paused, and after it is resumed"""
     path, every = file(), {"epoch": 1, "batch": (3, "batches"), "error": (2, "batches")}[at]
 
     def later(training):
@@ -176,12 +176,12 @@ def interrupted(at, run=train, **settings):
     try:
         first = run(more=more, checkpoint=path, checkpoint_every=every, **settings)
     except Failure:
-        first = None    # the file is of a step that the clock has a say in
+        first = None    # the step in the file depends on the clock
     return first, run(checkpoint=path, resume=True, **settings)
 
 
 def mixed(i, ranks=False):
-    """Settings of a training, drawn; ranks: such as several ranks take, of several parts too"""
+    """Random settings of a run; ranks: settings for several ranks, also with several parts"""
     draw, drawn = random.Random(i), {}
     for slot in SLOTS:
         drawn |= draw.choice(slot)
@@ -194,7 +194,7 @@ def mixed(i, ranks=False):
 
 
 def on_ranks(size, parts=None, work=train, kind=communicators.Threads, **settings):
-    """The same on every rank"""
+    """The same result on every rank"""
     results = communicators.all_of(
         size, lambda comm: work(distributed.Group(comm, parts), **copy.deepcopy(settings)), kind)
     assert len({digest(each) for each in results}) == 1, "the ranks differ"
@@ -206,7 +206,7 @@ def resumed_on_ranks(size, parts, at, **settings):
 
 
 def steps(group=None, dtype=np.float64, rule="adam", keep=None, **settings):
-    """A loop of steps and epochs, the trainer kept in some way in between"""
+    """A loop of steps and epochs, with the trainer saved in some way in between"""
     rows = slice(None) if group is None else distributed.rows(M, group)
     x, y, w = X[rows].astype(dtype), LABELS[rows], W[rows]
 
@@ -238,7 +238,7 @@ def minimum(group=None, dtype=np.float64, loss=LOSSES[0], weights=False, **setti
 
 
 def large(n_threads, rule, batch_size, **settings):
-    """Of a size that pays for a crew, in which several ranges of a batch are summed"""
+    """Training large enough for a crew, with several ranges per batch"""
     x, y = fastbp.datasets.load_digits()
     net = network(sizes=(64, 100, 50, 10))
     history = fastbp.train(net, x / 16, y, optimizer=RULES[rule](), batch_size=batch_size, epochs=10, seed=2,
@@ -247,7 +247,7 @@ def large(n_threads, rule, batch_size, **settings):
 
 
 def evaluated(dtype, loss, activation):
-    """All that a network tells without a training"""
+    """All results of a network without training"""
     net, y = network(dtype, loss, activation), TARGETS[loss[0]]
     h = net.predict(X)
     names = ("mse", "rmse", "mae", "r2", *["accuracy", "balanced_accuracy", "cross_entropy"] * (loss[0] == "softmax"))
@@ -264,7 +264,7 @@ def both(**settings):
 
 
 def fitted(kind, dtype=np.float64, way="fit", weights=False, **settings):
-    """An estimator, and what it tells"""
+    """An estimator and its results"""
     classes, x = kind is not MLPRegressor, X.astype(dtype)
     y = {"binary": LABELS == 1, "several": TARGETS["sigmoid"].astype(int), "classes": np.array(list("abc"))[LABELS],
          "one": TARGETS["identity"][:, 0], "poisson": TARGETS["exp"][:, 0], "outputs": TARGETS["identity"]}[

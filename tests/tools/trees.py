@@ -1,4 +1,4 @@
-"""Copies of this tree, each in a folder of its own and built its own way, and commands run in them."""
+"""Copies of this tree, each in its own folder and built in its own way, and commands run in them."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# all that call the compiled core directly
+# all tests that call the compiled core directly
 CORE = [
     f"test_{name}.py"
     for name in (
@@ -18,14 +18,14 @@ CORE = [
         "trainer_state", "training",
     )
 ]
-# the rest of what reaches it: rules, published values, refusals
+# other tests that reach it: rules, published values, refusals
 NAMED = [f"test_{name}.py" for name in ("checks", "package", "published", "rules", "settings")]
 # threads, forks, Ctrl-C
 TOGETHER = [f"test_{name}.py" for name in ("processes", "crew", "crew_kept", "entries_ranges")]
 
 
 def files():
-    """What git knows or would take in; everything but builds where there is no git"""
+    """The files that git tracks or would add; without git, everything except builds"""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if listed.returncode == 0:
@@ -44,7 +44,7 @@ def copy(folder):
 
 
 def arguments(parser):
-    """(what the parser makes of the command line, the arguments of pytest behind --, instead of the usual tests)"""
+    """(the parsed command line, the arguments of pytest after --, which replace the usual tests)"""
     parser.epilog = "Behind -- : arguments of pytest, instead of the tests of the compiled core."
     line = sys.argv[1:]
     at = line.index("--") if "--" in line else len(line)
@@ -52,7 +52,7 @@ def arguments(parser):
 
 
 def environment(tree):
-    """In which the tree's fastbp comes before any other"""
+    """The environment in which the tree's fastbp comes before any other"""
     return os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -65,7 +65,7 @@ def run(tree, command, more=None, **options):
 
 
 def build(tree, **more):
-    """The extensions of the tree, in place; what the compiler printed"""
+    """Build the extensions of the tree in place; returns the compiler's output"""
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     done = run(tree, command, more, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:
@@ -80,7 +80,7 @@ def runtime(name):
 
 
 def cimported(path):
-    """The module of a Cython file, and all that it cimports, and so on"""
+    """The module of a Cython file, and everything that it cimports, recursively"""
     found, todo = set(), [path]
     while todo:
         path = todo.pop()
@@ -92,8 +92,8 @@ def cimported(path):
 
 
 class Build:
-    """A copy of the tree, built once as `environment` says, of which only what a change concerns is built again: for
-    one instruction set, with further options of the compiler."""
+    """A copy of the tree, built once with `environment`. After a change only the parts that it concerns are built
+    again, for one instruction set, with further compiler options."""
 
     def __init__(self, folder, isa, options=(), **environment):
         self.tree, self.isa, self._options, self._environment = copy(folder), isa, options, environment
@@ -105,11 +105,11 @@ class Build:
         self._link = {Path(each[each.index("-o") + 1]).name.split(".")[0]: each for each in linked}
 
     def again(self, name):
-        """What a change of this file concerns, built again, and what the change before concerned; False where it does
-        not compile"""
+        """Rebuild the parts that a change of this file concerns, and those of the change before; returns False if it
+        does not compile"""
         concerned = self._concerned(name)
         todo, self._stale = self._stale | concerned, concerned
-        cython = [sys.executable, "setup.py", "-q", "--version"]    # which translates what has changed, and no more
+        cython = [sys.executable, "setup.py", "-q", "--version"]    # which only translates changed files
         if todo - {("_kernels", self.isa)} and self._fails(cython):
             return False
         for module, file in sorted(todo):
@@ -125,7 +125,7 @@ class Build:
         return run(self.tree, command, self._environment, capture_output=True).returncode != 0
 
     def _concerned(self, name):
-        """(module, C file) of a change of this file"""
+        """(module, C file) that a change of this file concerns"""
         if name.endswith(".py"):
             return set()
         # the .pxd files that include a header of src/kernels/; the kernels include the others
