@@ -35,7 +35,7 @@ def check_apart(theta: Floats, slots: Mapping[str, Floats]) -> None:
     """Raise a ValueError if two of theta and the slots share memory: a step writes into all of them."""
     for (name, a), (other, b) in combinations([("", theta), *slots.items()], 2):
         if np.may_share_memory(a, b):
-            raise ValueError(f"state[{other!r}] must have memory of its own; it shares that of "
+            raise ValueError(f"state[{other!r}] must have its own memory; it shares that of "
                              f"{f'state[{name!r}]' if name else 'net.theta'}")
 
 

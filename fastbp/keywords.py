@@ -138,7 +138,7 @@ HINTS: dict[str, Table] = {
         "threshold tol": "use min_delta",
         "min_lr": "use least",
         "n_iter_no_change": "use patience",
-        "verbose": "callbacks print nothing; history.stopped tells why the training ended",
+        "verbose": "callbacks print nothing; history.stopped says why training ended",
     }),
 }
 HINTS["rprop"] = HINTS["optimizers"]      # their modules

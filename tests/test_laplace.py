@@ -187,7 +187,7 @@ def test_priors_that_leave_the_posterior_improper_are_refused():
     assert np.isfinite(Laplace(net, X, Y, weight_decay=0.01, bias_precision=1.0).predict(X)[1]).all()
     with pytest.raises(ValueError, match="the posterior is improper"):
         Laplace(net, X[:3], Y[:3], weight_decay=0.0)
-    with pytest.raises(ValueError, match="nothing is left to tell the noise"):
+    with pytest.raises(ValueError, match="nothing is left to estimate the noise"):
         Laplace(net, X[:3], Y[:3] + 1, weight_decay=1e-12, bias_precision=1e-12)
 
 

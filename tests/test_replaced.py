@@ -369,7 +369,7 @@ def test_fault_54_a_count_changed_alone_is_refused_since_it_has_no_effect(name, 
     take(trainer, True, 4)
     state, theta = trainer.state, trainer.net.theta.copy()
     kept, state[name] = state[name], value
-    said = rf"^state\['{name}'\] cannot be changed alone; assign the whole dict"
+    said = rf"^state\['{name}'\] cannot be changed by itself; assign the whole dict"
     for call in (lambda: take(trainer, True, 1), lambda: take(trainer, False, 1), lambda: trainer.state):
         with pytest.raises(ValueError, match=said):
             call()
@@ -400,7 +400,7 @@ def test_fault_54_arrays_of_the_state_that_share_memory_are_refused(assign, pyth
             trainer.state.update(arrays)
         take(trainer, True, 1)
 
-    with pytest.raises(ValueError, match=r"state\['[mv]'\] must have memory of its own; it shares that of"):
+    with pytest.raises(ValueError, match=r"state\['[mv]'\] must have its own memory; it shares that of"):
         put(alias(trainer))
     np.testing.assert_array_equal(trainer.net.theta, theta)
 

@@ -217,7 +217,7 @@ class Group:
     def agree(self, call: str, settings: Mapping[str, object], digests: NDArray[np.float64] | None = None) -> None:
         """Raise a ValueError on every rank unless all make this call with these settings; names are the same on all.
 
-        digests: `own_digests` of all ranks, if they are gathered already. They stand last in a message and errors
+        digests: `own_digests` of all ranks, if they are gathered already. They come last in a message and errors
         first, so that a rank in another call mistakes neither for the other.
         """
         if digests is None:

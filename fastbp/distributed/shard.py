@@ -1,4 +1,4 @@
-"""One rank's rows of data that lie on all ranks."""
+"""One rank's rows of data that are distributed over all ranks."""
 
 import copy
 from collections.abc import Callable, Mapping

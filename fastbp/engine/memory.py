@@ -23,7 +23,7 @@ def fixed(n: int, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def fixed_copy(a: Array) -> Array:
-    """A copy of a flat array in fixed memory; the array itself, or what it is a view of, if that lies there."""
+    """A copy of a flat array in fixed memory; or the array itself, or its base, if that is already in such memory."""
     whole: Any = a.base if isinstance(a.base, np.ndarray) and a.base.nbytes == a.nbytes else a
     base = whole.base.obj if isinstance(whole.base, memoryview) else whole.base
     if isinstance(base, bytearray):

@@ -1,4 +1,4 @@
-"""A loss of a caller's own: a function of z(L), Y and weights, with its derivative.
+"""The caller's own loss: a function of z(L), Y and weights, with its derivative.
 
 In Python: f(z (m, K), Y, w (m,) or None) -> (costs (m,), dcost_dz (m, K)), both multiplied by w. It sees a whole batch.
 Compiled: double f(int K, const double *z, const double *y, double *delta, void *user) for one example; float z, y and
@@ -27,7 +27,7 @@ COMPILED = "double (int, const {0} *, const {0} *, {0} *, void *)"
 
 
 class OwnLoss:
-    """A loss of a caller's own.
+    """The caller's own loss.
 
     Parameters
     ----------

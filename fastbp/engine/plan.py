@@ -58,7 +58,7 @@ class Plan:
     activations : tuple of str
         One for each hidden layer.
     output, loss : str
-        loss is "own" for a loss of the caller's own.
+        loss is "own" for the caller's own loss.
     own : OwnLoss, or None
     loss_parameters : dict
         Name and value of the loss's own parameter; empty if it has none, or no label smoothing.

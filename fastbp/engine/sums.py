@@ -129,7 +129,7 @@ def in_ranges(
     cuts: NDArray[np.int64], run: int, Delta: Floats, crew: Crew | Alone, n: int, seats: int,
     go: Callable[[Places, Floats, Team, int, bool], bool],
 ) -> None:
-    """Work through ranges of examples by several members, each in a seat of its own; Delta may be empty.
+    """Work through ranges of examples by several members, each in its own seat; Delta may be empty.
 
     go(places, others, threads, members, apart) works for a moment in compiled code and returns True when all is done.
     others holds the Deltas of the other ranges and, if one is longer than `run` examples, of the run of each seat.
@@ -180,7 +180,7 @@ def predict(
 
 
 def row_predictor(plan: Plan, theta: Floats) -> Callable[[object, object], Floats | None]:
-    """predict(x, out): the compiled h(x) of one example; None if `checks` has to look at x and out first."""
+    """predict(x, out): the compiled h(x) of one example; None if `checks` must look at x and out first."""
     if plan.n_parameters > SMALL:
         return lambda x, out: None
     return _backprop.Predictor(plan.code, theta, height(plan, 1, theta.dtype), np.ndarray, np.empty).predict

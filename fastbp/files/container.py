@@ -318,7 +318,7 @@ def _check_arrays(header: dict[str, Any], size: int) -> dict[str, tuple[np.dtype
 
 def _check_array(name: str, entry: object) -> tuple[np.dtype[Any], tuple[int, ...], list[int]]:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise FormatError(f"array {name!r} must be described by dtype, shape and data_offsets alone")
+        raise FormatError(f"array {name!r} must be described only by dtype, shape and data_offsets")
     code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(code, str) or code not in DTYPES:
         raise FormatError(f"array {name!r} has dtype {code!r:.40}; accepted are {', '.join(DTYPES)}")

@@ -19,8 +19,8 @@ GAIN = (16 * np.finfo(np.float64).eps) ** 2     # smaller gains are rounding err
 QUIET = 60          # steps in a row whose gain is below the rounding of F
 MOST, TINY = 1e40, 1e-300   # mu
 
-SMALL_STEP, NO_GAIN = "the step lies below rounding", "the predicted gain lies below rounding"
-STUCK = "no step lowers J any more"
+SMALL_STEP, NO_GAIN = "the step is below rounding", "the predicted gain is below rounding"
+STUCK = "no step lowers J"
 
 
 class Search:

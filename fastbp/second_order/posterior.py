@@ -102,7 +102,7 @@ def fit(seen: Curvature, decay: Doubles, decays: NDArray[np.bool_], precision: D
         if seen.squared:
             if seen.N - gamma <= 1e-9 * seen.N:
                 raise ValueError(f"Y has {seen.N:g} targets, which {gamma:.4g} parameters fit exactly: nothing is left "
-                                 "to tell the noise; give more weight_decay, or more examples")
+                                 "to estimate the noise; give more weight_decay, or more examples")
             sigma2 = 2 * seen.E / (seen.N - gamma)
             if not sigma2 > 0:
                 raise ValueError("net fits Y exactly: the noise sigma^2 is 0, and there is no posterior")
@@ -119,7 +119,7 @@ def fit(seen: Curvature, decay: Doubles, decays: NDArray[np.bool_], precision: D
 
 
 def _matrix(seen: Curvature, prior: Doubles) -> Doubles:
-    """A + prior, plus a term that gives the direction of the shift a curvature of its own"""
+    """A + prior, plus a term that gives the direction of the shift some curvature"""
     H = seen.A + np.diag(prior)
     if seen.shift is not None:
         H += _weight(seen) * np.outer(seen.shift, seen.shift)

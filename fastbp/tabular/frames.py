@@ -125,7 +125,7 @@ def _check_names(names: Sequence[Any]) -> bool:
     seen: set[Any] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two columns are named {name!r}; each column needs a name of its own")
+            raise ValueError(f"two columns are named {name!r}; each column needs its own name")
         seen.add(name)
     return all(words)
 

@@ -130,7 +130,7 @@ def check_counts(state: Any, counts: dict[str, int]) -> None:
     for name, count in counts.items():
         value = state.get(name)
         if value is not count and not (isinstance(value, (int, np.integer)) and value == count):
-            raise ValueError(f"state[{name!r}] cannot be changed alone; assign the whole dict: trainer.state = "
+            raise ValueError(f"state[{name!r}] cannot be changed by itself; assign the whole dict: trainer.state = "
                              f"{{**trainer.state, {name!r}: ...}}")
 
 

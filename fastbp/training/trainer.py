@@ -85,9 +85,9 @@ class Trainer:
     Notes
     -----
     A step on a few rows takes a microsecond or two if X and Y are arrays, of any dtype. Lists are converted first.
-    Use a trainer in one thread at a time. Pickles and copies have a network, optimizer and state of their own, and
-    resume to the same bits. A network that is pickled or copied together with its trainer (in a tuple or dict) stays
-    the trainer's. Attributes you added are not copied.
+    Use a trainer in one thread at a time. Pickles and copies have their own network, optimizer and state, and resume to
+    the same bits. A network that is pickled or copied together with its trainer (in a tuple or dict) stays the
+    trainer's. Attributes you added are not copied.
 
     Examples
     --------
