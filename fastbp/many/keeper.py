@@ -209,7 +209,7 @@ def keeper(run: Any, path: Path | None, every: Every, resumes: bool | None, toge
 
 
 def _checked(run: Any, path: Path) -> Path:
-    """The absolute path; a ValueError unless all seeds are whole numbers or None."""
+    """The absolute path; a ValueError unless all seeds are whole numbers."""
     for i, each in enumerate(run.settings):
         try:
             each["seed"] = checks.count(each["seed"], "seed", low=0, most=2**64 - 1)
