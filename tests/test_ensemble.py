@@ -96,7 +96,7 @@ def test_a_file_keeps_every_bit(tmp_path):
 
 def test_losses_of_ones_own_have_no_place_in_the_file(tmp_path):
     net = fastbp.Network([5, 2], loss=lambda z, Y, w: (z[:, 0], np.ones_like(z)), seed=0)
-    with pytest.raises(ValueError, match=r"nets\[0\] has a loss of your own"):
+    with pytest.raises(ValueError, match=r"nets\[0\] has your own loss"):
         Ensemble([net]).save(tmp_path / "own.fastbp")
 
 

@@ -52,7 +52,7 @@ class Column:
             if found is not None:
                 return found
         example = f", such as {self.levels[0]!r:.60}" if self.levels else ""
-        raise ValueError(f"column {self.name!r} held {FORMS[kind]} in fit, but now holds {FORMS[self.kind]}{example}")
+        raise ValueError(f"column {self.name!r} held {FORMS[kind]} in fit; it now holds {FORMS[self.kind]}{example}")
 
 
 FORMS = {"number": "numbers", "category": "categories", "date": "dates"}
