@@ -1,9 +1,9 @@
-"""`python -m bench.callbacks`: what happens between two epochs of 10 ms, and what the built-in callbacks add to it.
+"""`python -m bench.callbacks`: the time between two epochs of 10 ms, and what the built-in callbacks add to it.
 
 60-100-10, tanh, softmax, Adam, batch 32, as many random examples as an epoch of 10 ms takes, one thread. Between two
-epochs are the copy of theta that a divergence goes back to, the look for NaN, the history and the callbacks: the wall
-time of `train` less `history.seconds`. Trainings without and with callbacks in turn; medians over the rounds. The data
-of a validation is no callback's cost, so J is watched.
+epochs come the copy of theta for a divergence, the check for NaN, the history and the callbacks: the wall time of
+`train` minus `history.seconds`. Runs without and with callbacks alternate; the table shows medians over the rounds.
+The callbacks watch J, since validation is not their cost.
 """
 
 import logging
@@ -26,14 +26,14 @@ def network():
 
 
 def callbacks():
-    """Return all the library has, none of which ends the training; the logger is off."""
+    """Return all callbacks of the library, with settings that never stop training; the logger is off."""
     quiet = logging.getLogger("fastbp.bench")
     quiet.setLevel(logging.WARNING)
     return [EarlyStopping("J", patience=10**6), ReduceOnPlateau("J", patience=10**6), Logging(quiet)]
 
 
 def measure(X, y, watching):
-    """Return the seconds an epoch takes, and those from one epoch to the next."""
+    """Return the seconds of an epoch, and those between two epochs."""
     net = network()
     started = time.perf_counter()
     history = fastbp.train(net, X, y, epochs=EPOCHS, batch_size=32, shuffle=False, callbacks=watching, seed=0,

@@ -1,4 +1,4 @@
-/* The ceiling of this machine: independent multiply-adds, and sweeps over memory. One thread; the caller takes the time. */
+/* The ceiling of this machine: independent multiply-adds, and sweeps over memory. One thread; the caller measures time. */
 
 #ifdef __AVX512F__
 #define WIDTH 64
@@ -7,7 +7,7 @@
 #else
 #define WIDTH 16
 #endif
-#define CHAINS 12 /* latency 4 to 5 cycles, 2 a cycle; with the two factors they fit in 16 registers */
+#define CHAINS 12 /* latency 4 to 5 cycles, 2 per cycle; with the two factors they fit in 16 registers */
 
 typedef float floats __attribute__((vector_size(WIDTH)));
 typedef double doubles __attribute__((vector_size(WIDTH)));

@@ -1,6 +1,6 @@
-"""The machine's ceiling in this run: multiply-adds a second, and bytes a second of the caches and of memory.
+"""The machine's ceiling in this run: multiply-adds per second, and bytes per second of the caches and of memory.
 
-A worker like the peers, on one core; it takes no turns. The C beside it is compiled with -O3 -march=native.
+It is a worker like the peers, on one core, but takes no turns. ceiling.c is compiled with -O3 -march=native.
 """
 
 import ctypes
@@ -12,16 +12,16 @@ import numpy as np
 from . import compiler
 
 LABELS = ("ceiling",)
-SIZES = {"L1": 32 * 2**10, "L2": 2**20, "L3": 16 * 2**20}  # bytes, if the system does not tell
+SIZES = {"L1": 32 * 2**10, "L2": 2**20, "L3": 16 * 2**20}  # bytes, if the system does not report them
 MEMORY = 64 * 2**20  # bytes at least, too large for any cache
 LEVELS = (*SIZES, "memory")
 ROUNDS = 100_000  # of 12 vectors: about 0.2 ms
 SHORTEST = 2e-3  # s
-SHORTEST_COPY = 32 * 2**20  # bytes a turn of a sweep moves
+SHORTEST_COPY = 32 * 2**20  # bytes that a turn of a sweep moves
 
 
 def version(_n_threads):
-    """Name the compiler, and the bytes of the vectors it makes."""
+    """Name the compiler, and the size of the vectors it makes."""
     return f"{compiler.version()} ({functions().width() * 8} bit vectors)"
 
 
@@ -33,7 +33,7 @@ def functions():
 
 
 def cache_sizes(folder=Path("/sys/devices/system/cpu/cpu0/cache")):
-    """Return the bytes of a core's L1 (data), L2 and L3, as Linux tells them."""
+    """Return the bytes of a core's L1 (data), L2 and L3, as Linux reports them."""
     sizes = dict(SIZES)
     for index in folder.glob("index*"):
         level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
@@ -53,7 +53,7 @@ def best(run, work, times=5):
 
 
 def flops(dtype, times=5):
-    """Return the operations a second of one core, a multiply-add counted as two."""
+    """Return the operations per second of one core; a multiply-add counts as two."""
     run = getattr(functions(), dtype)
     work = run(ctypes.c_long(ROUNDS))
     once = work / best(lambda: run(ctypes.c_long(ROUNDS)), work, 3)
@@ -62,7 +62,7 @@ def flops(dtype, times=5):
 
 
 def bandwidths():
-    """Return by level the bytes a second of one core: read and written in place ("update"), read alone ("read")."""
+    """Return by level the bytes per second of one core: read and written in place ("update"), or only read ("read")."""
     made, sizes = functions(), cache_sizes()
     found = {}
     for level in LEVELS:

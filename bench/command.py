@@ -14,7 +14,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="small sizes, a few rounds: what runs without --full too")
+    size.add_argument("--quick", action="store_true", help="small sizes, a few rounds (the default without --full)")
     size.add_argument("--full", action="store_true", help="full sizes, more rounds, all forms of the peers")
     add("--growth", action="store_true", help="only the growth figure: cost against m, width, depth and threads")
     add("--workloads", nargs="+", metavar="TEXT", help="only the workloads whose name contains one of these")
@@ -22,15 +22,15 @@ def arguments():
     add("--dtype", nargs="+", choices=("float32", "float64"), default=["float32", "float64"])
     add("--threads", nargs="+", type=int, default=[1, 2] if (os.cpu_count() or 1) > 1 else [1])
     add("--isa", nargs="+", choices=tuple(LIMITS), default=["native"],
-        help="native: the widest vectors there are; avx2: every library held to AVX2")  # fmt: skip
+        help="native: the widest vectors of this machine; avx2: every library held to AVX2")  # fmt: skip
     add("--rounds", type=int, help="turns of each peer (quick 3, full 9)")
     add("--budget", type=float, help="seconds of a peer's turns in a workload (quick 0.08; full 1, and three turns)")
-    add("--cpu-time", action="store_true", help="one thread: count CPU seconds (a machine that others use)")
+    add("--cpu-time", action="store_true", help="one thread: count CPU seconds (for a shared machine)")
     add("--mnist", metavar="PATH", help="mnist.npz (x_train, y_train); synthetic images of the same kind otherwise")
     add("--json", metavar="PATH", help="write everything measured")
     add("--picture", metavar="PATH", help="write a picture (matplotlib)")
     add("--write", action="store_true", help="write the tables into README.md and docs/benchmark.md")
-    add("--from", dest="source", nargs="+", metavar="PATH", help="measure nothing: take what --json has written")
+    add("--from", dest="source", nargs="+", metavar="PATH", help="measure nothing: use files that --json has written")
     settings = parser.parse_args()
     settings.rounds = settings.rounds or (9 if settings.full else 3)
     settings.budget = settings.budget or (1.0 if settings.full else 0.08)
@@ -50,7 +50,7 @@ def chosen(settings):
 
 
 def measured(settings):
-    """Run with one instruction set after the other; return all that was found."""
+    """Run with one instruction set after the other; return all results."""
     contests, workloads = [], chosen(settings)
     for isa in settings.isa:
         run = contest.Contest(settings, isa, lambda line: print(line, file=sys.stderr, flush=True))
@@ -59,7 +59,7 @@ def measured(settings):
         finally:
             run.close()
         contests.append(run)
-        if settings.json:  # what is measured is kept, whatever happens to the next
+        if settings.json:  # keep these results even if the next run fails
             report.write_json(report.summary(contests), settings.json)
     return report.summary(contests)
 

@@ -1,4 +1,4 @@
-"""C compiled on the fly by the system's compiler, for this very machine."""
+"""C compiled on the fly by the system's compiler, for this machine."""
 
 import ctypes
 import hashlib
@@ -20,12 +20,12 @@ def compiler():
 
 
 def version():
-    """Return the first line of what the compiler says about itself."""
+    """Return the first line of the compiler's version."""
     return subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
 def march():
-    """Return the flags for this machine's processor, or for AVX2 where the run is held to it."""
+    """Return the flags for this machine's processor, or for AVX2 if the run is held to it."""
     return PORTABLE_AVX2 if os.environ.get("FASTBP_ISA") == "avx2" else ("-march=native",)
 
 
@@ -52,7 +52,7 @@ def library(source, *flags):
 
 
 def cpu():
-    """Return what -march=native depends on: the folder may be shared by several machines."""
+    """Return the properties on which -march=native depends: several machines may share the folder."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted(path.stem for path in Path(__file__).parent.glob("peer_*.py"))
 OURS, STEPS = "fastbp", "fastbp steps"
 LONGEST_WARM_UP = {False: 1.0, True: 5.0}  # s, by --full; a shorter first run counts as warming up
-LEAST_TURNS = {False: 1, True: 3}  # whatever the budget
-REST = 0.02  # s: after a turn on several threads their pools still spin; nobody else is timed meanwhile
+LEAST_TURNS = {False: 1, True: 3}  # regardless of the budget
+REST = 0.02  # s: after a turn on several threads their pools still spin; no other peer is timed meanwhile
 
 
 class Worker:
@@ -43,7 +43,7 @@ class Worker:
             self.ask("hello")
 
     def send(self, do, **arguments):
-        """Send a request; that the worker has died is found out by receive."""
+        """Send a request; `receive` detects that the worker has died."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self.process.stdin.flush()
@@ -74,7 +74,7 @@ class Contestant:
         self.only = False  # is the first run the only turn?
 
     def first(self, longest):
-        """Warm up, and keep the figures that all must agree on. A run too long to be warming up is the only turn."""
+        """Warm up, and keep the figures on which all must agree. A run too long for a warm-up is the only turn."""
         reply = self.worker.ask("first", label=self.label)
         self.error = reply.get("error")
         if not self.error:
@@ -84,7 +84,7 @@ class Contestant:
                 self.turns.append(run)
 
     def turn(self):
-        """Be timed once."""
+        """Time one turn."""
         reply = self.worker.ask("turn", label=self.label)
         self.error = reply.get("error")
         if not self.error:
@@ -93,11 +93,11 @@ class Contestant:
             time.sleep(REST)
 
     def agrees(self, yardstick, dtype):
-        """Return whether it did the same work as the yardstick's figures."""
+        """Return whether its figures agree with the yardstick's: whether it did the same work."""
         return not self.figures or (self.same_loss and reference.agree(self.figures, yardstick, dtype))
 
     def done(self, budget, least):
-        """Return whether it has had its time, and its least number of turns."""
+        """Return whether it has used its budget and had its least number of turns."""
         wall = [turn[0] for turn in self.turns]
         return bool(self.error) or self.only or (len(wall) >= least and sum(wall) + wall[-1] > budget)
 
@@ -112,7 +112,7 @@ class Contest:
         self.gauge = self._start(["ceiling"], [1])  # no peer
 
     def _start(self, modules, numbers):
-        """Return the workers that answer; all are started before the first is waited for."""
+        """Return the workers that answer; all are started before any is waited for."""
         started = []
         for module in modules:
             try:
@@ -126,12 +126,12 @@ class Contest:
         return [worker for worker in started if self._greeted(worker)]
 
     def _asked_for(self, module):
-        """Return whether it needs an environment: only if the peers that are wanted include it."""
+        """Return whether its environment is needed: only if it is among the requested peers."""
         peers = self.settings.peers
         return not peers or module != interpreters.OLD_JAX or any("jax" in name.lower() for name in peers)
 
     def _greeted(self, worker):
-        """Ask which forms the worker has. False, and a line is printed, if its library is missing or none is wanted."""
+        """Ask which forms the worker has. False, with a line, if its library is missing or none is requested."""
         reply = worker.receive()
         if "ok" not in reply:
             self.missing[worker.module] = reply.get("missing") or reply["error"].strip().splitlines()[-1]
@@ -152,7 +152,7 @@ class Contest:
         return self.settings.full or label not in full_only
 
     def _labels(self, worker, workload):
-        """Return the forms that run; fastbp alone if no peer can, or if more threads are not expected to help."""
+        """Return the forms that run; only fastbp if no peer can, or if more threads are not expected to help."""
         growth = workload.group != "table"
         alone = workload.alone or growth or (worker.n_threads > 1 and workload.two_threads is None)
         if alone and not (growth and self.settings.peers):
@@ -210,7 +210,7 @@ class Contest:
         return contestants
 
     def record(self, workload, dtype, contestants):
-        """Keep the medians of a cell, and who disagrees about the loss."""
+        """Keep the medians of a cell, and which peers disagree about the loss."""
         running = [c for c in contestants if c.turns]
         figures = {c.label: c.figures for c in running if c.figures}
         yardstick = figures.get("NumPy") or next(iter(figures.values()), None)

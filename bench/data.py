@@ -7,7 +7,7 @@ import numpy as np
 
 
 def strokes(rng, side):
-    """Return one class prototype (side, side): a pen that wanders over the middle of the page, values 0..1."""
+    """Return one class prototype (side, side): a pen wanders over the middle of the page, values 0..1."""
     rows, columns = np.mgrid[:side, :side]
     page = np.zeros((side, side))
     position = rng.uniform(0.3, 0.7, 2) * side
@@ -23,7 +23,7 @@ def strokes(rng, side):
 
 
 def images(m, n, n_classes, rng):
-    """Return handwriting-like images: about four pixels of five are 0, shifted, noisy, 2 % of the labels wrong."""
+    """Return handwriting-like images: shifted, noisy, about four of five pixels are 0, 2 % of the labels are wrong."""
     side = round(n**0.5)
     prototypes = np.array([[strokes(rng, side) for _ in range(3)] for _ in range(n_classes)])
     shift = max(1, side // 14)

@@ -1,7 +1,7 @@
 """The environment of a fair run: nothing slows a library down, every library is held to its threads and vectors.
 
-All of this is read while a library is loaded. So `restart` comes before the first import of NumPy, and workers are
-processes of their own.
+Libraries read all of this when they are loaded. So `restart` comes before the first import of NumPy, and workers are
+separate processes.
 """
 
 import os
@@ -17,7 +17,7 @@ SLOWING = (
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 ONE_XLA_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-# Variables that hold every library to AVX2. NumPy warns of features it does not know; these are of several releases.
+# Variables that hold every library to AVX2. NumPy warns of unknown features; these are from several releases.
 AVX2 = {
     "FASTBP_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2", "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
@@ -42,7 +42,7 @@ def restart():
     names = slowing(os.environ)
     if not names:
         return
-    print(f"cleared from the environment, for it changes the speed of a peer: {', '.join(names)}",
+    print(f"cleared from the environment, since it changes the speed of a peer: {', '.join(names)}",
           file=sys.stderr, flush=True)  # fmt: skip
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], cleaned(os.environ))
 
@@ -50,7 +50,7 @@ def restart():
 def environment(n_threads, isa="native", not_understood=()):
     """Return a worker's environment: clean, n_threads for every library, no wider vectors than isa.
 
-    `not_understood` names limits at which the library of this worker would stop.
+    `not_understood` names limits that the library of this worker does not accept.
     """
     limits = {name: value for name, value in LIMITS[isa].items() if name not in not_understood}
     flags = [limits.get("XLA_FLAGS", ""), ONE_XLA_THREAD if n_threads == 1 else ""]
@@ -60,5 +60,5 @@ def environment(n_threads, isa="native", not_understood=()):
 
 
 def cores(n_threads):
-    """Return the last n_threads cores this process may use: those of a worker."""
+    """Return the last n_threads cores that this process may use: those of a worker."""
     return sorted(os.sched_getaffinity(0))[-n_threads:] if hasattr(os, "sched_getaffinity") else []

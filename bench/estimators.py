@@ -1,9 +1,9 @@
 """`python -m bench.estimators`: fastbp.sklearn against scikit-learn's own classes, fit against fit at equal settings.
 
-Each number of threads is a process of its own, told so before anything is imported. The two take turns, round after
+Each number of threads has its own process, which knows it before anything is imported. The two take turns, round after
 round; the table shows medians of the turns, and scikit-learn's divided by fastbp's. With --cpu-time (one thread) it
-counts CPU seconds, for a machine that others use. Cases without a figure of scikit-learn's are of fastbp alone: how
-searches scale, and whether threads inside jobs get in each other's way.
+counts CPU seconds, for a shared machine. Cases without a figure for scikit-learn concern only fastbp: how searches
+scale, and whether threads inside jobs get in each other's way.
 """
 
 import argparse
@@ -26,18 +26,18 @@ EPOCHS, LONG, SEARCH_EPOCHS, LONG_SEARCH, CALLS = 10, 100, 30, 300, 300
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: `run(module, n_threads)` prepares, and returns what is timed; seconds times `scale`."""
+    """One row of the table: `run(module, n_threads)` prepares and returns the timed function; seconds times `scale`."""
 
     name: str
     unit: str
     scale: float
     run: object
     threads: tuple = (1, 2)
-    alone: bool = False     # of fastbp alone
+    alone: bool = False     # only fastbp
 
 
 def examples(m, columns, classes, dtype):
-    """X (m, columns), and labels by the largest of `classes` random directions; for one a target instead of labels."""
+    """X (m, columns), and labels by the largest of `classes` random directions; for one class, a target instead."""
     rng = np.random.RandomState(0)
     X = rng.randn(m, columns).astype(dtype)
     Z = X @ rng.randn(columns, classes).astype(dtype) / columns**0.5
@@ -76,7 +76,7 @@ def one_row(method):
 
 
 def search(n_jobs, backend, n_threads, epochs=LONG_SEARCH):
-    """GridSearchCV over eight candidates, two folds; n_threads of each fit (fastbp alone has them)."""
+    """GridSearchCV over eight candidates, two folds; n_threads for each fit (only in fastbp)."""
     def prepare(module, _):
         from joblib import parallel_backend
         from sklearn.model_selection import GridSearchCV
@@ -123,7 +123,7 @@ CASES = [
 
 
 def measure(settings, n_threads):
-    """Run the cases of this number of threads, in this process; one line of JSON a case."""
+    """Run the cases of this number of threads in this process; one line of JSON per case."""
     import sklearn.neural_network
 
     import fastbp.sklearn
@@ -148,12 +148,12 @@ def measure(settings, n_threads):
 
 
 def chosen(case, settings):
-    """Is this one of the cases asked for?"""
+    """Is this one of the requested cases?"""
     return not settings.cases or any(text.lower() in case.name.lower() for text in settings.cases)
 
 
 def main():
-    """Start a process for each number of threads, print the table as it comes."""
+    """Start a process for each number of threads, and print the table row by row."""
     parser = argparse.ArgumentParser(prog="python -m bench.estimators", description=__doc__)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2] if (os.cpu_count() or 1) > 1 else [1])
     parser.add_argument("--rounds", type=int, default=5)

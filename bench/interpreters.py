@@ -1,4 +1,4 @@
-"""The Python a peer runs in: this one, or an environment of its own below build/bench, made when it is first wanted."""
+"""The Python for each peer: this one, or its own environment below build/bench, made when it is first needed."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ from .compiler import FOLDER
 # A second release of a library: its module, its environment, and what pip installs.
 OLD_JAX = "peer_jax_0_4"
 ENVIRONMENTS = {OLD_JAX: ("jax-0.4.31", ("jax==0.4.31", "jaxlib==0.4.31"))}
-NOT_UNDERSTOOD = {OLD_JAX: ("XLA_FLAGS",)}  # cannot be held to AVX2, and stops at the flag
+NOT_UNDERSTOOD = {OLD_JAX: ("XLA_FLAGS",)}  # cannot be held to AVX2, and fails at the flag
 SLOWEST_PIP = 600  # s
 
 

@@ -1,12 +1,12 @@
-"""`python -m bench.kann_mnist mnist.npz`: KANN's published case, whole trainings side by side.
+"""`python -m bench.kann_mnist mnist.npz`: KANN's published case, whole training runs compared.
 
 784-64-10, ReLU, sigmoid outputs with cross-entropy, batch 64, RMSprop (learning rate 0.001, decay 0.9), 20 epochs over
 the 60,000 images of MNIST in a new order each epoch, float32, one thread. Published by KANN's author (github.com/
 attractivechaos/kann, on CPUs of 2012 to 2014): 31.3 s KANN with SSE, 18.8 s KANN with OpenBLAS, 33.4 s TensorFlow.
-No workload of workloads.py, because these are whole trainings with their orders and accuracy, not epochs.
+It is not in workloads.py, because these are whole training runs with shuffling and accuracy, not epochs.
 
-Each peer trains in a process of its own on one core, peers in turn, `--rounds` times: the median is shown. Not counted:
-start-up, reading the data, compilation. Counted: shuffling. RMSprop adds epsilon (1e-8) beside the root everywhere.
+Each peer trains in its own process on one core, peers in turn, `--rounds` times: the median is shown. Not counted:
+start-up, reading the data, compilation. Counted: shuffling. RMSprop adds epsilon (1e-8) outside the root everywhere.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def fastbp_run(X, y, X_test, y_test, epochs):
 
 
 def torch_run(X, y, X_test, y_test, epochs):
-    """Modules and the fused form of torch.optim that RMSprop has: foreach."""
+    """Modules, and the foreach form of torch.optim's RMSprop, which has no fused one."""
     import torch
 
     torch.set_num_threads(1)
@@ -67,7 +67,7 @@ def torch_run(X, y, X_test, y_test, epochs):
 
 
 def jax_run(X, y, X_test, y_test, epochs):
-    """A jitted epoch: one scan over the batches that gathers each batch; the short last one is a step of its own."""
+    """A jitted epoch: one scan over the batches that gathers each batch; the shorter last one is a separate step."""
     import jax
     import jax.numpy as jnp
 
@@ -114,7 +114,7 @@ PEERS = {"fastbp": fastbp_run, "PyTorch": torch_run, "JAX": jax_run}
 
 
 def measure(peer, path, epochs):
-    """Return what one training in a process of its own tells, or None where the peer is not installed."""
+    """Return the result of one training run in its own process, or None if the peer is not installed."""
     command = [sys.executable, "-m", "bench.kann_mnist", path, "--peer", peer, "--epochs", str(epochs)]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, env=environment(1), capture_output=True, text=True)
     if done.returncode == 0:
@@ -124,7 +124,7 @@ def measure(peer, path, epochs):
 
 
 def main():
-    """Run the peers in turn and print the table; with --peer be one of them."""
+    """Run the peers in turn and print the table; with --peer, run one of them in this process."""
     parser = argparse.ArgumentParser(prog="python -m bench.kann_mnist", description=__doc__.splitlines()[0])
     parser.add_argument("mnist", help="mnist.npz (x_train, y_train, x_test, y_test)")
     parser.add_argument("--peer", choices=PEERS, help="train once in this process")

@@ -1,8 +1,8 @@
-"""Many networks at once: `fastbp.train_many` beside the ways there are elsewhere. `python -m bench.many`
+"""Many networks at once: `fastbp.train_many` compared with other libraries. `python -m bench.many`
 
 Each network 64-h-10 is trained for 20 epochs of 1,400 digits, batch 32, SGD with momentum, float32. Slow ways train
 some of the networks, or some of the epochs, and the time is multiplied; the table says so. A peer that is not installed
-is skipped, with a word.
+is skipped with a message.
 
     python -m bench.many [--networks 500] [--epochs 20]
 """
@@ -82,7 +82,7 @@ def scikit_learn(X, y, hidden, epochs, some=24):
                           max_iter=epochs, n_iter_no_change=epochs, random_state=0).fit(X, y)
 
     with joblib.Parallel(n_jobs=2) as parallel:
-        parallel(joblib.delayed(fit)(4) for _ in range(2))      # the processes are there
+        parallel(joblib.delayed(fit)(4) for _ in range(2))      # starts the processes
         chosen = hidden[:some]
         took = seconds(lambda: parallel(joblib.delayed(fit)(h) for h in chosen))
     return took * len(hidden) / len(chosen), f"{len(chosen)} networks, 2 processes"
@@ -114,7 +114,7 @@ def jax_vmap(X, y, hidden, epochs, some=2):
 
     @jax.jit
     def epoch(theta, v, order):
-        def one(carry, rows):       # rows (n, BATCH): each network has an order of its own
+        def one(carry, rows):       # rows (n, BATCH): each network has its own order
             return all_steps(*carry, masks, data[rows], labels[rows]), None
 
         return jax.lax.scan(one, (theta, v), order)[0]
@@ -139,7 +139,7 @@ def torch_func(X, y, hidden, epochs, some=20):
     import torch
 
     if len(set(hidden)) > 1:
-        raise ImportError("torch.func stacks equal networks alone")
+        raise ImportError("torch.func stacks only equal networks")
     n, h = len(hidden), hidden[0]
     torch.manual_seed(0)
     theta = tuple(0.1 * torch.randn(shape) for shape in [(n, 64, h), (n, h), (n, h, 10), (n, 10)])

@@ -1,9 +1,9 @@
-"""`python -m bench.memory`: the anonymous memory of a training on a file larger than memory may be.
+"""`python -m bench.memory`: the anonymous memory of training on a file that may be larger than memory.
 
-784-64-10, ReLU, softmax, Adam, batch 64, one epoch over random pixels, shuffled within windows of 20,000 (60 MB):
-the file memory-mapped, read as a stream of chunks, and read into memory, each in a process of its own that samples its
-RssAnon every 5 ms: what no file backs, so what the system cannot drop. Only the third may grow with the file, and theta
-must have the same bits in all three.
+784-64-10, ReLU, softmax, Adam, batch 64, one epoch over random pixels, shuffled within windows of 20,000 (60 MB). The
+file is memory-mapped, read as a stream of chunks, or read into memory, each in its own process, which samples its
+RssAnon every 5 ms: memory that no file backs, and that the system cannot drop. Only the third may grow with the file,
+and theta must have the same bits in all three.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def anonymous():
 
 
 def write(folder, gib):
-    """X.npy (m, 784) float32 and y.npy (m,) int64, of so many GiB"""
+    """X.npy (m, 784) float32 and y.npy (m,) int64, `gib` GiB in total"""
     m = int(gib * 2**30) // (4 * COLUMNS)
     rng = np.random.default_rng(0)
     X = np.lib.format.open_memmap(folder / "X.npy", mode="w+", dtype=np.float32, shape=(m, COLUMNS))
@@ -38,7 +38,7 @@ def write(folder, gib):
 
 
 def chunks(folder):
-    """(X, y) of some rows, read from the file one after the other"""
+    """(X, y) of some rows at a time, read from the file in order"""
     y = np.load(folder / "y.npy")
     with open(folder / "X.npy", "rb") as file:
         np.lib.format.read_magic(file)
@@ -49,7 +49,7 @@ def chunks(folder):
 
 
 def measure(form, folder):
-    """Train in this process; what it took"""
+    """Train in this process; returns memory, time and results"""
     import fastbp
 
     net = fastbp.Network([COLUMNS, 64, 10], activation="relu", output="softmax", dtype=np.float32, seed=0)
@@ -74,7 +74,7 @@ def measure(form, folder):
 
 
 def main():
-    """Write each file, train in the three forms, print the table, delete it; with --form be one of the processes."""
+    """Write each file, train in the three forms, print the table, delete it; with --form, be one of the processes."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.splitlines()[0])
     parser.add_argument("--gib", type=float, nargs="+", default=[0.5, 4.0], help="sizes of the file")
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="for the file, deleted afterwards")

@@ -1,8 +1,8 @@
-"""One process against two under mpiexec, a thread and a core each, in turn; and what of a step the Allreduce takes.
+"""One process against two under mpiexec, each with one thread and core, in turn; and the Allreduce's part of a step.
 
     python -m bench.mpi [--rounds 3] [--mnist mnist.npz]
 
-Needs `pip install '.[mpi]'`. A process alone runs the ordinary compiled epochs, without a communicator.
+Needs `pip install '.[mpi]'`. The single process runs the ordinary compiled epochs, without a communicator.
 """
 
 import argparse
@@ -22,12 +22,12 @@ SIZES = {"full batch": [784, 256, 128, 10], "Adam 784": [784, 100, 10], "Adam 20
 SHARES = [[20, 20, 1], [64, 30, 10], [784, 30, 10], [784, 100, 10], [784, 256, 128, 10], [784, 1000, 10],
           [1024, 1024, 1024, 10]]
 PROCESSES = [1, 2, 4, 8, 16, 64, 256, 1024]
-ALPHA, BETA = 20e-6, 25e9 / 8  # seconds until a message arrives, bytes a second, of TCP on a network of 25 Gbit/s
-EACH = 100  # examples a rank of a step, where the share is measured
+ALPHA, BETA = 20e-6, 25e9 / 8  # latency in seconds, bytes per second, of TCP on a network of 25 Gbit/s
+EACH = 100  # examples per rank and step, where the Allreduce's part is measured
 
 
 class Timed:
-    """A communicator that keeps how long its sums took, waiting for the others not counted."""
+    """A communicator that measures the time of its sums, without waiting for the others."""
 
     def __init__(self, comm):
         self._comm, self.seconds = comm, []
@@ -43,7 +43,7 @@ class Timed:
 
 
 def data(sizes, m, mnist=None):
-    """X (m, s_1) float32 and labels; of MNIST where it fits"""
+    """X (m, s_1) float32 and labels; from MNIST if it fits"""
     if mnist and sizes[0] == 784:
         with np.load(mnist) as arrays:
             images, labels = arrays["x_train"], arrays["y_train"]
@@ -133,7 +133,7 @@ def measure(comm, mnist):
 
 
 def share(comm, sizes):
-    """(sizes, parameters, seconds of a step, of them in Allreduce, the same step of one process alone)"""
+    """(sizes, parameters, seconds of a step, of these in Allreduce, seconds of the same step in a single process)"""
     import fastbp
 
     X, y = data(sizes, EACH)
@@ -148,7 +148,7 @@ def share(comm, sizes):
 
 
 def rank(mnist):
-    """What one process does; rank 0 prints its figures"""
+    """The work of one process; rank 0 prints its figures"""
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
@@ -170,8 +170,8 @@ def launched(n, mnist):
 
 
 def on_paper(one, parameters, overhead):
-    """Steps of one process a step of p takes: T(p) = T(1)/p + overhead + 2 log2(p) alpha + 2 (p-1)/p bytes / beta, the
-    bytes those of Delta and 64 a rank"""
+    """T(p) / T(1), with T(p) = T(1)/p + overhead + 2 log2(p) alpha + 2 (p-1)/p bytes / beta for a step of p processes,
+    where bytes is the size of Delta plus 64 per rank"""
     def seconds(p):
         count = 4 * parameters + 64 * p
         return one / p + (p > 1) * (overhead + 2 * math.log2(p) * ALPHA + 2 * (p - 1) / p * count / BETA)

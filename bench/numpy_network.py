@@ -7,7 +7,7 @@ from scipy.special import expit
 
 
 def sigmoid(z):
-    """z := 1 / (1 + e^-z); expit is one call, the four vector loops win from a few hundred values on."""
+    """z := 1 / (1 + e^-z); expit is one call, but the four vector loops are faster above a few hundred values."""
     if z.size < 300:
         expit(z, z)
     else:
@@ -87,7 +87,7 @@ class Network:
         return [np.column_stack([b, W]) for W, b in zip(self.W, self.b, strict=True)]
 
     def output_delta(self, y):
-        """delta(L) := a(L) - y, times g'(z(L)) where the loss asks for it."""
+        """delta(L) := a(L) - y, times g'(z(L)) if the loss needs it."""
         np.subtract(self.a[-1], y, self.delta[-1])
         if self.workload.loss == "squared_error":
             times_derivative(self.workload.output, self.delta[-1], self.a[-1], self.scratch[-1])

@@ -1,5 +1,5 @@
-/* Online SGD as one would write it by hand: plain loops, sizes known to the compiler. peer_c.py defines what is in capitals
-   and appends `epoch`, one call of these functions a layer. */
+/* Online SGD written by hand: plain loops, sizes known to the compiler. peer_c.py defines the names in capitals and
+   appends `epoch`, which calls these functions once per layer. */
 
 #include <math.h>
 

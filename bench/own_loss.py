@@ -1,6 +1,6 @@
-"""What a loss of one's own costs: the call of a function in Python for each batch, a compiled one for each example,
-steps along gradients from outside, the norms of each example's gradient, and a policy-gradient update beside PyTorch's
-eager one. Each figure with a limit says whether it holds; the exit status is 1 if one does not.
+"""The cost of your own loss: a Python function called for each batch, a compiled one for each example, steps along
+gradients from outside, the norms of each example's gradient, and a policy-gradient update compared with PyTorch's eager
+one. Each figure with a limit says whether it holds; the exit status is 1 if one does not.
 
     taskset -c 1 python -m bench.own_loss
 """
@@ -47,7 +47,7 @@ broken = []     # the figures beyond their limits
 
 
 def against(value, limit, what, unit="", least=False):
-    """Print a figure beside its limit, the most or the least that it may be."""
+    """Print a figure and its limit, the most or the least that it may be."""
     holds = value >= limit if least else value <= limit
     print(f"    {what}: {value:.2f}{unit}, at {'least' if least else 'most'} {limit:g}{unit}: "
           f"{'holds' if holds else 'DOES NOT HOLD'}", flush=True)
@@ -105,7 +105,7 @@ def overheads():
 
 
 def outside():
-    """Steps along gradients from outside beside `Trainer.step`, and the norms of all gradients beside one gradient."""
+    """Steps along gradients from outside against `Trainer.step`, and the norms of all gradients against a gradient."""
     rng = np.random.default_rng(0)
     for m in (1, 32):
         X, Y = rng.standard_normal((m, 20)), rng.standard_normal((m, 1))
@@ -134,7 +134,7 @@ def outside():
 
 def policy_gradient(z, Y, w):
     """Y has the columns action and advantage. With s = z(the other action) - z(action), log pi(action) is
-    -log(1 + e^s), and its derivative by s is -e^s / (1 + e^s)."""
+    -log(1 + e^s), and its derivative with respect to s is -e^s / (1 + e^s)."""
     sign, advantage = 1 - 2 * Y[:, 0], Y[:, 1]
     s = sign * (z[:, 1] - z[:, 0])
     costs = np.maximum(s, 0) + np.log1p(np.exp(-np.abs(s)))
@@ -172,7 +172,7 @@ def torch_updates(X, Y):
     }
 
 
-RATE = 1e-5     # so small that the policy stays one: an update on the same steps over and over would leave no chance
+RATE = 1e-5     # so small that the policy stays random although every update uses the same steps
 
 
 def reinforcement(m, dtype):
@@ -192,7 +192,7 @@ def reinforcement(m, dtype):
     theirs = torch_updates(X, Y)
     functions = [lambda: trainer.step(X, Y), lambda: policy_gradient(z, Y, None), passes, *theirs.values()]
     mine, loss, engine, *others = microseconds([lambda f=f: [f() for _ in range(100)] for f in functions], 100)
-    operations = 2 * m * (2 * 4 * 32 + 3 * 32 * 2)      # forward, Delta, and delta but for the first layer
+    operations = 2 * m * (2 * 4 * 32 + 3 * 32 * 2)      # forward, Delta, and delta except for the first layer
     told = "".join(f"; PyTorch, {name}: {value:.0f} us" for name, value in zip(theirs, others, strict=True))
     print(f"policy-gradient update of {m} steps, {dtype}: {mine:.1f} us (the loss in NumPy {loss:.1f}, both passes and "
           f"Adam {engine:.1f}: {operations / engine / 1000:.1f} GFLOP/s){told}")

@@ -16,7 +16,7 @@ SHORT = (   # the rows of README.md
 
 
 def threaded():
-    """Return the workloads in which more threads are expected to pay."""
+    """Return the workloads in which more threads are expected to pay off."""
     return [workload for workload in TABLE if workload.two_threads]
 
 
@@ -46,7 +46,7 @@ def one_thread(report, isa, names=None):
 
 
 def two_threads(report, isa):
-    """Return the table of two threads: against one of our own, and against the fastest peer with two."""
+    """Return the table of two threads: against fastbp with one, and against the fastest peer with two."""
     rows = [["work", "unit"]]
     for dtype in DTYPES:
         rows[0] += [f"{dtype}, 1 thread", "2 threads", "gain", "next fastest with 2", "ahead"]
@@ -71,7 +71,7 @@ def heading(report, isa):
 
 
 def provenance(report):
-    """Return where the figures come from, in a sentence."""
+    """Return the origin of the figures in a sentence."""
     peaks = []
     for isa, ceiling in report["ceilings"].items():
         flops = " and ".join(f"{ceiling['flops'][dtype] / 1e9:.0f} {dtype}" for dtype in ceiling["flops"])

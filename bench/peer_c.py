@@ -1,4 +1,4 @@
-"""Online training by plain C loops, -O3 -march=native -ffast-math, as one writes them in a careful hour."""
+"""Online training by plain C loops, carefully written, with -O3 -march=native -ffast-math."""
 
 import ctypes
 import itertools
@@ -19,7 +19,7 @@ def version(_n_threads):
 
 
 def epoch(workload):
-    """Return the C function of an epoch: the layers one by one, their sizes as numbers."""
+    """Return the C function of an epoch: layer by layer, with their sizes as numbers."""
     sizes, g = workload.layer_sizes, workload.functions
     pairs = list(itertools.pairwise(sizes))
     L, at, lines = len(pairs), 0, []
@@ -77,6 +77,6 @@ class Online:
 
 
 def prepare(problem, _label):
-    """Return the workload made ready; None if it is not online."""
+    """Return the prepared workload; None if it is not online."""
     known = set(problem.workload.functions) <= KNOWN
     return Online(problem) if problem.workload.online and known else None

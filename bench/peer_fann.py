@@ -1,7 +1,7 @@
 """FANN (Debian: libfann-dev) through ctypes: one call of fann_train_epoch, incremental; and fann_run row by row.
 
 FANN has no cross-entropy and no ReLU: its only loss is half the squared error. On the cross-entropy networks it does
-the same work with one multiplication more per output, so it runs there too, and the table marks its loss as different.
+the same work with one more multiplication per output, so it also runs there, and the table marks its loss as different.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ def version(_n_threads):
 
 
 def library(dtype):
-    """Return the library of the dtype with the types of what is called."""
+    """Return the library for the dtype, with the types of its functions."""
     fann = ctypes.CDLL(ctypes.util.find_library(NAMES[str(dtype)]))
     real = np.ctypeslib.as_ctypes_type(dtype)
     for name in ("fann_create_standard_array", "fann_copy", "fann_create_train_from_callback"):
@@ -107,7 +107,7 @@ class Train(Model):
 
 
 class Predict(Model):
-    """fann_run row by row: NumPy rows go in, an array that looks at FANN's own output buffer comes out."""
+    """fann_run row by row: it takes NumPy rows and returns an array that is a view of FANN's output buffer."""
 
     def __init__(self, problem):
         super().__init__(problem)
@@ -127,7 +127,7 @@ class Predict(Model):
 
 
 def prepare(problem, _label):
-    """Return the workload made ready; None for all but online training and predictions of a row, with sigmoids."""
+    """Return the prepared workload; None except for online training and predictions of a row, with sigmoids."""
     workload = problem.workload
     if workload.activation != "sigmoid":
         return None

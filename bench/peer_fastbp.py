@@ -1,10 +1,10 @@
 """fastbp: `train`, `Trainer.step`, `cost_and_gradient`, `evaluate`, `predict` and `minimize`.
 
-"fastbp steps" is what `train` is held against: the same steps in calls of `Trainer.epoch`, the trainer made before.
+"fastbp steps" is the yardstick for `train`: the same steps in calls of `Trainer.epoch`, with the trainer made before.
 """
 
 import numpy as np
-import scipy.optimize  # noqa: F401  else the first call of `minimize` loads it, in seconds
+import scipy.optimize  # noqa: F401  otherwise the first call of `minimize` loads it, which takes seconds
 
 import fastbp
 
@@ -18,7 +18,7 @@ def version(_n_threads):
 
 
 class Model:
-    """A network with the start weights, the targets as labels where there are classes."""
+    """A network with the start weights, and the targets as labels if there are classes."""
 
     def __init__(self, problem):
         workload = problem.workload
@@ -59,7 +59,7 @@ class Train(Model):
 
 
 class Steps(Model):
-    """The same steps, one call an epoch, by a trainer made before."""
+    """The same steps, one call per epoch, by a trainer made before."""
 
     def reset(self):
         """Take the start weights and a new trainer; draw the orders."""
@@ -100,7 +100,7 @@ class Gradient(Model):
         self.D = np.empty_like(self.start)
 
     def run(self):
-        """One evaluation, or one a call."""
+        """One evaluation, or one per call."""
         function, c, n = self.net.cost_and_gradient, self.workload.weight_decay, self.problem.n_threads
         for X, Y in self.calls:
             self.J, _ = function(X, Y, weight_decay=c, out=self.D, n_threads=n)
@@ -145,7 +145,7 @@ class Evaluate(Model):
 
 
 class Predict(Model):
-    """`predict`: a vector into a given array, a matrix into a new one; each is the quicker way."""
+    """`predict`: a vector into a given array, a matrix into a new one; each is the faster way."""
 
     def __init__(self, problem):
         super().__init__(problem)
@@ -185,7 +185,7 @@ KINDS = {
 
 
 def prepare(problem, label):
-    """Return the workload made ready, or its steps alone if they are asked for."""
+    """Return the prepared workload, or only its steps if they are requested."""
     if label == "fastbp steps":
         return Steps(problem) if problem.workload.beside_steps else None
     return KINDS[problem.workload.kind](problem)

@@ -1,7 +1,7 @@
-"""JAX: the whole epoch inside one jitted `lax.scan`, compiled ahead of the clock.
+"""JAX: the whole epoch inside one jitted `lax.scan`, compiled before the clock starts.
 
-Two layouts, since neither always wins: "JAX" multiplies W (s_{l+1}, s_l) by the example, "JAX x.W" is the usual
-x @ W with W (s_l, s_{l+1}).
+There are two layouts, since neither is always faster: "JAX" multiplies W (s_{l+1}, s_l) by the example, "JAX x.W" is
+the usual x @ W with W (s_l, s_{l+1}).
 """
 
 import jax
@@ -111,7 +111,7 @@ class Train(Model):
         return lax.scan(step, state, (X, Y), unroll=UNROLL_ONLINE if self.workload.online else 1)[0]
 
     def run(self):
-        """One epoch, waited for."""
+        """Run one epoch, and wait for it."""
         self.state = jax.block_until_ready(self.compiled(self.state, self.X, self.Y))
 
     def outcome(self):
@@ -120,7 +120,7 @@ class Train(Model):
 
 
 class Step(Train):
-    """One jitted step a call, with donated buffers. Only the last is waited for, so calls overlap with the work."""
+    """One jitted step per call, with donated buffers. Only the last is waited for, so calls overlap with the work."""
 
     def __init__(self, problem, label):
         Model.__init__(self, problem, label)
@@ -152,7 +152,7 @@ class Gradient(Model):
         """Nothing to do: theta does not change."""
 
     def run(self):
-        """Call by call, each waited for."""
+        """Call by call, waiting for each."""
         compiled, start = self.compiled, self.start
         for X, Y in self.calls:
             self.J, self.D = jax.block_until_ready(compiled(start, X, Y))
@@ -179,7 +179,7 @@ class Product(Model):
         """Nothing to do: theta does not change."""
 
     def run(self):
-        """One product, waited for."""
+        """Compute one product, and wait for it."""
         self.Hp = jax.block_until_ready(self.compiled(self.start, self.p, *self.data))
 
     def outcome(self):
@@ -188,7 +188,7 @@ class Product(Model):
 
 
 class Evaluate(Model):
-    """J and the accuracy in one jitted call, waited for."""
+    """J and the accuracy in one jitted call, which is waited for."""
 
     def __init__(self, problem, label):
         super().__init__(problem, label)
@@ -215,7 +215,7 @@ class Evaluate(Model):
 
 
 class Predict(Model):
-    """The jitted prediction call by call; a NumPy array goes in, the result is waited for."""
+    """The jitted prediction call by call; it takes a NumPy array, and the result is waited for."""
 
     def __init__(self, problem, label):
         super().__init__(problem, label)
@@ -249,7 +249,7 @@ class Minimize(Model):
         self.flat, self.data = np.asarray(flat), (X, Y)
 
     def objective(self, theta):
-        """Return J and D at theta, in float64 as SciPy wants them."""
+        """Return J and D at theta, in float64 as SciPy needs them."""
         J, D = self.compiled(jnp.asarray(theta.astype(self.flat.dtype)), *self.data)
         return float(J), np.asarray(D, np.float64)
 
@@ -272,5 +272,5 @@ KINDS = {
 
 
 def prepare(problem, label):
-    """Return the workload made ready."""
+    """Return the prepared workload."""
     return KINDS[problem.workload.kind](problem, label)

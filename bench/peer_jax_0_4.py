@@ -1,4 +1,4 @@
-"""JAX 0.4.31, in an environment of its own (interpreters.py): the last release with the older CPU runtime.
+"""JAX 0.4.31 in its own environment (interpreters.py): the last release with the older CPU runtime.
 
 That runtime is 3 to 4 times faster than that of JAX 0.10 on tiny networks, and half as fast on batches.
 """

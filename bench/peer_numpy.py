@@ -113,7 +113,7 @@ class Batches:
 
 
 class Gradient:
-    """J and D, in blocks that stay in the cache; D lies flat beside its views."""
+    """J and D, in blocks that stay in the cache; D is flat, with views."""
 
     def __init__(self, problem, _label):
         self.problem, self.workload = problem, problem.workload
@@ -159,7 +159,7 @@ class Gradient:
         return J
 
     def run(self):
-        """One evaluation, or one a call."""
+        """One evaluation, or one per call."""
         for X, Y in self.calls:
             self.J = self.evaluate(X, Y)
 
@@ -177,7 +177,7 @@ class Minimize(Gradient):
         self.net.set(self.problem.Theta)
 
     def objective(self, theta):
-        """Return J and D at theta, in float64 as SciPy wants them."""
+        """Return J and D at theta, in float64 as SciPy needs them."""
         self.net.theta[:] = theta
         J = self.evaluate(self.problem.X, self.problem.Y)
         return float(J), self.flat.astype(np.float64)
@@ -213,7 +213,7 @@ class Evaluate(Gradient):
 
 
 class Predict:
-    """One row or a few rows a call, into buffers of its own."""
+    """One row or a few rows per call, into its own buffers."""
 
     def __init__(self, problem, _label):
         self.inputs = problem.inputs(problem.X)
@@ -252,7 +252,7 @@ KINDS = {
 
 
 def prepare(problem, label):
-    """Return the workload made ready; a step of a batch is the same as one of an epoch."""
+    """Return the prepared workload; a step of a batch is the same as one of an epoch."""
     if problem.workload.kind == "product":
         return None
     return (Online if problem.workload.online else KINDS.get(problem.workload.kind, Batches))(problem, label)

@@ -58,5 +58,5 @@ class Predict:
 
 
 def prepare(problem, _label):
-    """Return the predictions made ready; None for the rest."""
+    """Return the prepared predictions; None for the rest."""
     return Predict(problem) if problem.workload.kind == "predict" else None

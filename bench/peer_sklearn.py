@@ -64,7 +64,7 @@ class Train(Estimator):
 
 
 class Step(Estimator):
-    """`partial_fit` of a batch a call."""
+    """`partial_fit` of one batch per call."""
 
     def run(self):
         """Step by step."""
@@ -103,7 +103,7 @@ class Gradient(Estimator):
         self.intercept_grads = [np.empty(n, problem.dtype) for _, n in pairs]
 
     def run(self):
-        """Forward, backward, of all examples or of a few a call."""
+        """Forward and backward, over all examples or a few per call."""
         for X, Y in self.calls:
             buffers = [X, *self.layers], self.deltas, self.coef_grads, self.intercept_grads
             self.J = self.model._backprop(X, Y, None, *buffers)[0]
@@ -135,7 +135,7 @@ KINDS = {"train": Train, "step": Step, "gradient": Gradient, "predict": Predict,
 
 
 def prepare(problem, label):
-    """Return the workload made ready; None for an evaluation, and for half squared error of sigmoids."""
+    """Return the prepared workload; None for an evaluation, and for half squared error of sigmoids."""
     workload = problem.workload
     if workload.loss == "squared_error" and workload.output == "sigmoid" and workload.kind == "train":
         return None

@@ -27,7 +27,7 @@ def version(n_threads):
 
 
 def prepare(problem, label):
-    """Return the workload made ready. Steps are compiled where it helps: for batches, and for J and D of a few rows."""
+    """Return the prepared workload. Steps are compiled where it helps: for batches, and for J and D of a few rows."""
     workload = problem.workload
     if label == "torch compile" and workload.kind == "gradient" and workload.rows:
         return torch_compiled.CompiledGradient(problem, label)

@@ -1,4 +1,4 @@
-"""The pictures: how far behind each peer is, and how the cost of fastbp grows. Needs matplotlib."""
+"""The pictures: each peer's time relative to fastbp, and how the cost of fastbp grows. Needs matplotlib."""
 
 import itertools
 from pathlib import Path
@@ -11,7 +11,7 @@ ROOFLINE = "roofline"
 
 
 def of(results, workload, dtype, threads):
-    """Return the results of a cell by peer, without the steps alone; `results` are of one instruction set."""
+    """Return the results of a cell by peer, without those of the steps; `results` are of one instruction set."""
     cell = cell_of(results, workload, dtype, threads, results[0]["isa"])
     return {peer: r for peer, r in cell.items() if peer != STEPS}
 
@@ -74,9 +74,9 @@ def threads_curve(axes, results):
 
 
 def write(report, path):
-    """Write PATH and, where the growth group ran, PATH with `-growth` before its ending; return the names.
+    """Write PATH and, if the growth group ran, PATH with `-growth` before its ending; return the names.
 
-    The pictures are of the first instruction set.
+    The pictures show the first instruction set.
     """
     import matplotlib
 

@@ -11,7 +11,7 @@ from .workloads import WORKLOADS, Workload
 
 @dataclass(frozen=True)
 class Problem:
-    """The workload, X (m, s_1), Y (m, K), the start weights Theta(l) (s_{l+1}, s_l + 1) and the threads allowed."""
+    """The workload, X (m, s_1), Y (m, K), the start weights Theta(l) (s_{l+1}, s_l + 1), and the number of threads."""
 
     workload: Workload
     X: np.ndarray
@@ -36,22 +36,22 @@ class Problem:
 
     @property
     def direction(self):
-        """p, in the shapes of Theta: the vector that H is multiplied by."""
+        """p, in the shapes of Theta: the vector that is multiplied by H."""
         rng = np.random.default_rng(2)
         return [rng.standard_normal(T.shape).astype(T.dtype) for T in self.Theta]
 
     def examples(self, *arrays):
-        """Return the rows of the arrays as tuples, one for each call; all in one where a call takes all."""
+        """Return the rows of the arrays as tuples, one for each call; a single tuple if one call takes all rows."""
         rows = self.workload.rows or self.m
         return [tuple(array[i : i + rows] for array in arrays) for i in range(0, self.m, rows)]
 
     def inputs(self, X):
-        """Return what each prediction is given: a matrix of `rows` rows, or a vector."""
+        """Return the input of each prediction: a matrix of `rows` rows, or a vector."""
         return [x for (x,) in self.examples(X)] if self.workload.rows else list(X)
 
 
 def start_weights(layer_sizes, seed=1):
-    """Return Theta, Glorot uniform, biases 0: the start that all peers share."""
+    """Return Theta, Glorot uniform with biases 0: the start weights of all peers."""
     rng = np.random.default_rng(seed)
     Theta = []
     for n_in, n_out in itertools.pairwise(layer_sizes):

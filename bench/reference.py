@@ -1,4 +1,4 @@
-"""What a run is judged by: a few float64 figures that every peer must agree on."""
+"""The check of a run: a few float64 figures on which every peer must agree."""
 
 import numpy as np
 
@@ -29,10 +29,10 @@ def cost(problem, Theta, rows=5_000):
 
 
 def figures(problem, outcome):
-    """Return what the peers are compared by.
+    """Return the figures by which the peers are compared.
 
-    After training J; of a gradient J, the length of D and its product with a fixed direction; of a product with the
-    Hessian these two of H p; of an evaluation J and the accuracy; of predictions h(x).
+    After training, J; for a gradient, J, the length of D and its product with a fixed direction; for a product with the
+    Hessian, the last two for H p; for an evaluation, J and the accuracy; for predictions, h(x).
     """
     kind = problem.workload.kind
     if kind in ("train", "step", "minimize"):
@@ -53,6 +53,6 @@ def lengths(parts):
 
 
 def agree(ours, theirs, dtype):
-    """Return whether two lists of figures say the same: one training, whatever the rounding; exactness is for tests."""
+    """Return whether two lists of figures agree up to the rounding of a training run; the tests check exactness."""
     ours, theirs = np.array(ours), np.array(theirs)
     return bool(np.all(np.abs(ours - theirs) <= TOLERANCE[dtype] * np.max(np.abs(theirs))))

@@ -22,7 +22,7 @@ def machine():
 
 
 def summary(contests):
-    """Return all that was measured, ready for JSON."""
+    """Return all measurements, ready for JSON."""
     return {
         "machine": machine(),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -41,23 +41,23 @@ def cell_of(results, workload, dtype, threads, isa="native"):
 
 
 def fastest_peer(cell):
-    """Return the fastest result that is not ours and did the same work; None without one."""
+    """Return the fastest result of a peer that did the same work; None without one."""
     peers = [r for name, r in cell.items() if name not in (OURS, STEPS) and r["agrees"]]
     return min(peers, key=lambda r: r["seconds"], default=None)
 
 
 def ratio(a, b):
-    """Return a's seconds per second of b, None where one is missing."""
+    """Return a's seconds divided by b's; None if one is missing."""
     return a["seconds"] / b["seconds"] if a and b else None
 
 
 def share(result):
-    """Return the roofline's seconds per second of a result, None without either."""
+    """Return the roofline's seconds divided by those of a result; None if one is missing."""
     return result["roofline_seconds"] / result["seconds"] if result and "roofline_seconds" in result else None
 
 
 def shown(result):
-    """Return a value with three digits, starred where the loss differs from the others'."""
+    """Return a value with three digits, with a star if the loss differs from the others'."""
     if result is None:
         return ""
     value = result["value"]
@@ -76,7 +76,7 @@ def percent(value):
 
 
 def verdict(value, wanted):
-    """Return what was wanted and whether it was reached."""
+    """Return the target and whether it was reached."""
     if wanted is None:
         return ""
     if value is None:
@@ -133,7 +133,7 @@ def beside_steps(results):
 
 
 def compile_times(results):
-    """Return the peers that took long to get ready, as one line."""
+    """Return the peers with a long preparation, as one line."""
     longest = {}
     for r in results:
         longest.setdefault(r["peer"], []).append(r["prepare_seconds"] + max(0, r["first_seconds"] - r["seconds"]))
@@ -142,13 +142,13 @@ def compile_times(results):
 
 
 def waiting(results):
-    """Return the fraction of time that single-threaded runs waited for their core: 0 on a quiet machine."""
+    """Return the fraction of time that single-threaded runs waited for their core; 0 on a quiet machine."""
     shares = [r["wall_seconds"] / r["cpu_seconds"] - 1 for r in results if r["threads"] == 1 and r["cpu_seconds"]]
     return statistics.median(shares) if shares else 0.0
 
 
 def ceiling_line(isa, ceiling):
-    """Return what one core of the machine can do, in a line."""
+    """Return the ceiling of one core of the machine as a line."""
     peaks = ", ".join(f"{dtype} {flops / 1e9:.0f}" for dtype, flops in ceiling["flops"].items())
     levels = ", ".join(f"{level} {rate['update'] / 1e9:.0f}" for level, rate in ceiling["bandwidths"].items())
     return f"Ceiling of one core, {isa}: multiply-adds, GFLOP/s: {peaks}; read and written in place, GB/s: {levels}"
@@ -186,13 +186,13 @@ def write_json(report, path):
 
 
 def _place(r):
-    """Return what a result is of."""
+    """Return the cell of a result."""
     return tuple(r[key] for key in ("workload", "isa", "dtype", "peer", "threads"))
 
 
 def read_json(paths):
-    """Return what write_json has written. Several files are read as one run (one of AVX-512, one of AVX2);
-    what is measured in two of them counts as in the later one."""
+    """Return the contents of files by write_json. Several files are read as one run (one of AVX-512, one of AVX2); if
+    two of them have the same cell, the later one counts."""
     first, *others = (json.loads(Path(path).read_text()) for path in paths)
     for other in others:
         again = {_place(r) for r in other["results"]}

@@ -1,9 +1,9 @@
-"""Searches and bagging over fastbp's estimators, in threads and beside scikit-learn: `python -m bench.searches`.
+"""Searches and bagging over fastbp's estimators, in threads, compared with scikit-learn: `python -m bench.searches`.
 
-A randomised search of 200 candidates x 5 folds on the digits, scaled: fastbp in two threads, and scikit-learn's
+A randomised search of 200 candidates x 5 folds on the scaled digits: fastbp in two threads, and scikit-learn's
 MLPClassifier in the same search (in two processes). Scores are compared candidate by candidate. scikit-learn runs some
-of the candidates, and its time is multiplied; with --whole all of them. Then a BaggingClassifier in one thread and in
-two, and what a fit in a search costs beside its epochs.
+of the candidates, and its time is multiplied; with --whole it runs all. Then a BaggingClassifier in one thread and in
+two, and the cost of a fit in a search in addition to its epochs.
 
     python -m bench.searches [--candidates 200] [--some 10 | --whole] [--only search bagging fit]
 """
@@ -50,7 +50,7 @@ def searches(candidates, some):
     import fastbp.sklearn
 
     X, y = digits()
-    search(fastbp.sklearn, 2, 2, "threading", X, y, 1)      # all is imported, threads are there
+    search(fastbp.sklearn, 2, 2, "threading", X, y, 1)      # imports everything, starts the threads
     rows = {}
     for jobs in (1, 2):
         took, ours = search(fastbp.sklearn, candidates, jobs, "threading", X, y)
@@ -87,7 +87,7 @@ def bagging(n=40):
 
 
 def fit(candidates=40):
-    """What a fit in a search costs: one epoch of few steps, less those steps."""
+    """The cost of a fit in a search: one epoch of few steps, minus the time of these steps."""
     import fastbp
     import fastbp.sklearn
 

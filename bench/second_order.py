@@ -1,4 +1,4 @@
-"""Second order beside its peers and beside what the arithmetic takes, on one thread: an iteration of
+"""Second-order methods compared with their peers and with their bare arithmetic, on one thread: an iteration of
 Levenberg-Marquardt (torch-levenberg-marquardt, pyrenn), L-BFGS (SciPy), products with the Hessian (torch.func).
 
     taskset -c 1 python -m bench.second_order
@@ -46,7 +46,7 @@ def regression(sizes, m):
 
 
 def torch_steps(net, X, Y, n):
-    """n steps of torch-levenberg-marquardt, by its fastest way to solve; None if it is not installed."""
+    """n steps of torch-levenberg-marquardt with its fastest solver; None if it is not installed."""
     try:
         import torch
         from torch_levenberg_marquardt.training import LevenbergMarquardtModule
@@ -87,7 +87,7 @@ def steps():
 
 
 def large_steps():
-    """An iteration with 1,000 parameters and more beside B'B and its Cholesky factor alone."""
+    """An iteration with 1,000 parameters and more, compared with only B'B and its Cholesky factor."""
     for sizes, m in (([20, 45, 1], 5_000), ([20, 90, 1], 5_000), ([30, 60, 2], 2_000)):
         net, X, Y = regression(sizes, m)
         P, n = net.n_parameters, 4
@@ -114,7 +114,7 @@ def large_steps():
 
 
 def lbfgs():
-    """200 iterations on 94 rows of 1-10-1, by SciPy and compiled."""
+    """200 iterations on 94 rows of 1-10-1, by SciPy and by compiled code."""
     net, X, Y = regression([1, 10, 1], 94)
     ends = {"maxiter": 200, "options": {"ftol": 0, "gtol": 0}}
     ours, scipys = milliseconds([
@@ -151,7 +151,7 @@ def torch_product(net, X, Y, V):
 
 
 def multiply_adds(sizes):
-    """Those of an example: of a gradient, of a product, and of one whose forward pass and delta are kept."""
+    """Multiply-adds per example: of a gradient, of a product, and of one whose forward pass and delta are kept."""
     products = [k * n for k, n in itertools.pairwise(sizes)]
     every, later = sum(products), sum(products[1:])
     gradient = 2 * every + later                    # forward, Delta; delta
@@ -160,7 +160,7 @@ def multiply_adds(sizes):
 
 
 def products():
-    """Products with the Hessian, kept and not, beside a gradient, by time and by multiply-adds."""
+    """Products with the Hessian, kept and not, relative to a gradient, by time and by multiply-adds."""
     for sizes, m in (([64, 30, 10], 1_797), ([784, 100, 10], 5_000), ([64, 64, 64, 64, 64], 2_000)):
         net, X, Y = regression(sizes, m)
         V = np.random.default_rng(1).standard_normal(net.n_parameters)

@@ -65,7 +65,7 @@ class ByHand:
             X = a
 
     def output_delta(self, Y):
-        """delta(L) := a(L) - y, times g'(z(L)) where the loss asks for it."""
+        """delta(L) := a(L) - y, times g'(z(L)) if the loss needs it."""
         torch.sub(self.a[-1], Y, out=self.delta[-1])
         if self.p.workload.loss == "squared_error":
             times_derivative(self.p.workload.output, self.delta[-1], self.a[-1])
@@ -170,7 +170,7 @@ class ByHandGradient(ByHand):
         return J
 
     def run(self):
-        """One evaluation, or one a call."""
+        """One evaluation, or one per call."""
         with torch.no_grad():
             for X, Y in self.calls:
                 self.J = self.evaluate(X, Y)
@@ -188,7 +188,7 @@ class ByHandMinimize(ByHandGradient):
         self.p.set(self.W, self.b)
 
     def objective(self, theta):
-        """Return J and D at theta, in float64 as SciPy wants them."""
+        """Return J and D at theta, in float64 as SciPy needs them."""
         self.flat.copy_(torch.from_numpy(theta))
         return self.evaluate(*self.calls[0]), self.flat_D.double().numpy()
 

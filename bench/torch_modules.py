@@ -9,7 +9,7 @@ ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class Problem:
-    """The problem as tensors; labels where softmax takes them."""
+    """The problem as tensors; labels for softmax."""
 
     def __init__(self, problem):
         self.workload, self.m = problem.workload, problem.m

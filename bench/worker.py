@@ -1,7 +1,7 @@
-"""One peer in a process of its own: told over a pipe what to prepare and when to run once, idle otherwise.
+"""One peer in its own process: a pipe tells it what to prepare and when to run once; otherwise it is idle.
 
 `python -m bench.worker MODULE N_THREADS CORE...`: requests and answers are lines of JSON. Cores and environment (set by
-contest.py) are fixed before the peer's library is imported, which is what makes the number of threads certain.
+contest.py) are fixed before the peer's library is imported, so the number of threads is certain.
 """
 
 import gc
@@ -15,7 +15,7 @@ import traceback
 
 from . import problem, reference
 
-SHORTEST_TURN = 0.01  # s: a shorter run is repeated until the turn has lasted so long, and its median counts
+SHORTEST_TURN = 0.01  # s: a shorter run is repeated until the turn has lasted this long, and its median counts
 
 
 class Worker:
@@ -28,7 +28,7 @@ class Worker:
         self._problem = None
 
     def hello(self):
-        """Say which forms the peer has and which version it is."""
+        """Return the forms and the version of the peer."""
         return {
             "labels": list(self._peer.LABELS),
             "full_only": list(getattr(self._peer, "FULL_ONLY", ())),
@@ -36,7 +36,7 @@ class Worker:
         }
 
     def prepare(self, path, name, labels):
-        """Read the problem, prepare each form of the peer; return the seconds that took, by label."""
+        """Read the problem, prepare each form of the peer; return the seconds this took, by label."""
         self._problem = problem.read(path, name, self._n_threads)
         seconds = {}
         for label in labels:
@@ -50,7 +50,7 @@ class Worker:
         return seconds
 
     def first(self, label):
-        """Run once to warm up; return its wall and CPU seconds and the figures all must agree on."""
+        """Run once to warm up; return its wall and CPU seconds and the figures on which all must agree."""
         seconds, prepared = self._once(label), self._prepared[label]
         figures = reference.figures(self._problem, prepared.outcome())
         return {"seconds": seconds, "figures": figures, "same_loss": getattr(prepared, "same_loss", True)}
@@ -91,7 +91,7 @@ def answer(request, worker, module, n_threads):
         return worker, {"ok": method(**{key: value for key, value in request.items() if key != "do"})}
     except ImportError as error:
         return worker, {"missing": str(error)}
-    except Exception:  # whatever a library raises is reported and the others go on
+    except Exception:  # any error of a library is reported, and the others continue
         return worker, {"error": traceback.format_exc(limit=4)}
 
 

@@ -1,19 +1,19 @@
-"""The workloads, as data: add one here and every peer, table and picture knows it.
+"""The workloads, as data: add one here, and every peer, table and picture includes it.
 
-`reach` is what fastbp must reach against the fastest peer of the same run (one thread), by dtype; `two_threads` the
-gain wanted from a second core. Where it is given, all peers run with several threads too; elsewhere fastbp alone does,
-to show that more threads do no harm.
+`reach` is the target for fastbp against the fastest peer of the same run (one thread), by dtype; `two_threads` the
+target gain from a second core. If it is given, all peers also run with several threads; otherwise only fastbp does, to
+show that more threads do no harm.
 """
 
 import itertools
 from dataclasses import dataclass, field
 
-NO_HARM = 0.95  # the least gain of a second core where none is expected
+NO_HARM = 0.95  # the least gain of a second core if none is expected
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How seconds are shown: `value = scale * seconds / count`, or its inverse where more is better.
+    """How seconds are shown: `value = scale * seconds / count`, or its inverse if more is better.
 
     `count` is that of the workload, so that the quick and the full size show the same unit.
     """
@@ -43,13 +43,13 @@ class Workload:
 
     `kind`:
       train      one call that trains `epochs` epochs
-      step       an update a call, from Python, `rows` examples each
-      gradient   J and D, a call on `rows` examples each, or on all m where rows is 0
+      step       one update per call, from Python, `rows` examples each
+      gradient   J and D, a call on `rows` examples each, or on all m if rows is 0
       product    the Hessian of J times a vector, one call on all examples
       evaluate   J and the accuracy, a call on `rows` examples each
-      predict    a call on a matrix of `rows` rows each, or on a vector where rows is 0
+      predict    a call on a matrix of `rows` rows each, or on a vector if rows is 0
       minimize   `iterations` of L-BFGS-B on all examples
-    `data` names a maker in data.py. `alone`: no peer has the same. `beside_steps`: fastbp's steps alone run too.
+    `data` names a maker in data.py. `alone`: no peer has the same. `beside_steps`: fastbp's steps are also run alone.
     `x` is the abscissa of a growth figure, `group` the figure.
     """
 
@@ -78,11 +78,11 @@ class Workload:
     x: float = 0.0
 
     def size(self, full):
-        """Return m: of the full run, or of the quick one."""
+        """Return m of the full or of the quick run."""
         return self.m if full or not self.quick_m else self.quick_m
 
     def count(self, m):
-        """Return what the unit counts: calls, iterations, epochs or examples."""
+        """Return the count for the unit: calls, iterations, epochs or examples."""
         if self.unit is PER_ITERATION:
             return self.iterations
         if self.unit is PER_EPOCH:
@@ -90,7 +90,7 @@ class Workload:
         return self.calls(m) if self.unit is PER_CALL else m
 
     def calls(self, m):
-        """Return the calls a run makes, each with its own rows; 1 where all examples go into one call."""
+        """Return the number of calls in a run, each with its own rows; 1 if all examples go into one call."""
         return m // max(1, self.rows) if self.rows or self.kind == "predict" else 1
 
     @property
@@ -120,7 +120,7 @@ def call(name, kind, rows):
 
 
 def control(name, kind):
-    """Return a workload of a control loop: 10-32-32-1, tanh, squared error, 64 rows a call."""
+    """Return a workload of a control loop: 10-32-32-1, tanh, squared error, 64 rows per call."""
     return Workload(
         f"{name}, 64 rows of 10-32-32-1 tanh", kind, (10, 32, 32, 1), "regression", 64 * 400, PER_CALL,
         quick_m=64 * 100, activation="tanh", output="identity", loss="squared_error", learning_rate=0.01,

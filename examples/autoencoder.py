@@ -1,4 +1,4 @@
-"""An autoencoder of handwritten digits: 64 pixels through 2 numbers and back. The encoder is taken out as a network."""
+"""An autoencoder of handwritten digits: 64 pixels to 2 numbers and back. The encoder is extracted as a network."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""How sure is a curve that was fitted to 60 noisy points? 200 networks, each on rows drawn with replacement.
+"""How certain is a curve fitted to 60 noisy points? 200 networks, each trained on rows drawn with replacement.
 
     python examples/bootstrap.py [picture.png]
 
-Needs matplotlib for the picture alone.
+Only the picture needs matplotlib.
 """
 
 import sys

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-LIMIT = 500     # steps of an episode
+LIMIT = 500     # most steps of an episode
 
 
 class CartPoles:
@@ -16,12 +16,12 @@ class CartPoles:
         self.reset(np.ones(n, bool))
 
     def reset(self, which):
-        """Begin these episodes anew"""
+        """Restart these episodes"""
         self.state[which] = self.rng.uniform(-0.05, 0.05, (which.sum(), 4))
         self.steps[which] = 0
 
     def step(self, action):
-        """Take an action each, with a reward of 1 -> (has the pole fallen, is the episode over)"""
+        """Take one action per cart, with a reward of 1 -> (has the pole fallen, is the episode over)"""
         x, v, angle, omega = self.state.T
         sin, cos = np.sin(angle), np.cos(angle)
         push = (np.where(action == 1, 10.0, -10.0) + 0.05 * omega**2 * sin) / 1.1

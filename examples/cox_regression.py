@@ -1,7 +1,7 @@
-"""Cox regression: the risk of an event over time, learnt from times that are partly censored.
+"""Cox regression: the risk of an event over time, learned from times that are partly censored.
 
-The loss is minus the partial log-likelihood, by Breslow: event i costs log(sum of e^z over all still at risk) - z_i.
-It couples all examples of a batch. Without a hidden layer this is the proportional-hazards model of textbooks.
+The loss is minus the partial log-likelihood of Breslow: event i costs log(sum of e^z over all still at risk) - z_i. It
+couples all examples of a batch. Without a hidden layer this is the textbook's proportional-hazards model.
 """
 
 import numpy as np
@@ -18,19 +18,19 @@ def partial_likelihood(z, Y, w):
     costs, slopes = np.empty(len(z)), np.empty_like(z)
     costs[order] = event * (z.max() + np.log(at_risk) - z[order, 0])
     first_tie = np.searchsorted(-time, -time, side="left")
-    later_events = np.cumsum((event / at_risk)[::-1])[::-1][first_tie]    # over the events in whose risk set it is
+    later_events = np.cumsum((event / at_risk)[::-1])[::-1][first_tie]    # events whose risk set has the example
     slopes[order, 0] = risk * later_events - event
     return costs, slopes
 
 
 def concordance(z, time, event):
-    """Of the pairs whose order is known, the share in which the higher risk came first"""
+    """The fraction of the pairs with known order in which the higher risk came first"""
     known = (time[:, None] < time[None, :]) & (event[:, None] == 1)
     return ((z[:, None] > z[None, :]) & known).sum() / known.sum()
 
 
 def patients(m, rng):
-    """Standardised measurements, and (time, event); the true log risk is x_0 - 0.5 x_1, beyond that x_2^2 / 2"""
+    """Standardised measurements, and (time, event); the true log risk is x_0 - 0.5 x_1 + x_2^2 / 2"""
     X = rng.standard_normal((m, 5))
     risk = X[:, 0] - 0.5 * X[:, 1] + 0.5 * X[:, 2] ** 2
     time, censored = rng.exponential(np.exp(-risk)), rng.exponential(2.0, m)

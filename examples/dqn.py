@@ -1,6 +1,6 @@
 """DQN: a network learns Q(state, action) of a cart-pole from a memory of steps (Mnih et al. 2015, van Hasselt 2016).
 
-    J = (1/m) sum huber(Q(s, a) - y),   y = r + 0.99 Q'(s', argmax Q(s', .)), r alone where the pole has fallen
+    J = (1/m) sum huber(Q(s, a) - y),   y = r + 0.99 Q'(s', argmax Q(s', .)), or y = r if the pole has fallen
 """
 
 import sys
@@ -23,7 +23,7 @@ SCALE = np.array([0.5, 0.5, 5.0, 0.5])      # of the states, to about [-1, 1]
 
 
 class Memory:
-    """The last `size` steps, one a row: state, action, fallen, next state"""
+    """The last `size` steps, one per row: state, action, fallen, next state"""
 
     def __init__(self, size):
         self.rows, self.n = np.empty((size, 10)), 0

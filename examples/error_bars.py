@@ -29,7 +29,7 @@ mean, std = of_y.inverse(mean), std * of_y.scale[0]
 inside = (np.abs(y - np.interp(x, grid, mean)) < 2 * of_y.scale[0] * laplace.predict(X, noise=True)[1][:, 0]).mean()
 print(f"{net.layer_sizes[1]} units; {100 * inside:.0f} % of the points within two standard deviations; "
       f"std {np.interp(-1.5, grid, std):.2f} among the points, {np.interp(0.25, grid, std):.2f} in the gap")
-ready = of_x.fold(net, targets=of_y)  # takes x and returns y as they are
+ready = of_x.fold(net, targets=of_y)  # takes raw x and returns raw y
 print(f"at x = -1.5: {ready.predict([-1.5])[0]:.2f}, in truth {20 + 5 * np.sin(-3):.2f}")
 
 if len(sys.argv) > 1:  # a file for the picture

@@ -13,7 +13,7 @@ direction = rng.standard_normal(inputs) / inputs**0.5
 
 
 def write(path):
-    """A .npy written piece by piece, as one that does not fit into memory is"""
+    """A .npy written piece by piece, as for a file that does not fit into memory"""
     X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(m, inputs))
     y = np.empty(m, np.int64)
     for first in range(0, m, 10_000):
@@ -25,7 +25,7 @@ def write(path):
 
 
 def anonymous():
-    """Memory of this process that is no file's, MB"""
+    """Memory of this process that no file backs, in MB"""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
 
@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
     print(f"file {X.nbytes / 2**20:.0f} MB, anonymous memory {anonymous() - before:+.1f} MB")
 
     def chunks():
-        """Anything that yields (X, y): a database, a CSV, a generator"""
+        """Anything that yields (X, y) will do: a database, a CSV, a generator"""
         for first in range(0, m, 2500):
             yield X[first : first + 2500], y[first : first + 2500]
 

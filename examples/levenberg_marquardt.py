@@ -1,4 +1,4 @@
-"""A smooth function of two variables fitted to six digits: Levenberg-Marquardt beside L-BFGS, in the same seconds."""
+"""A smooth function of two variables fitted to six digits: Levenberg-Marquardt against L-BFGS, with equal time."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ def rmse(net, theta=None):
 
 
 class Watch:
-    """Notes (seconds, rmse) now and then; ends the search at an rmse of 1e-6 or when the time is up"""
+    """Records (seconds, rmse) now and then; stops the search at an rmse of 1e-6 or when the time is up"""
 
     def __init__(self, net, seconds):
         self.net, self.seconds, self.began, self.course, self.n = net, seconds, time.perf_counter(), [], 0

@@ -1,8 +1,8 @@
-"""1,000 networks on the digits, of any size and learning rate, trained together and compared in a picture.
+"""1,000 networks of many sizes and learning rates, trained together on the digits and compared in a picture.
 
     python examples/many_networks.py [picture.png]
 
-Needs matplotlib for the picture alone.
+Only the picture needs matplotlib.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Online learning: each example is first predicted, then learnt, while the rule behind the data drifts."""
+"""Online learning: each example is first predicted, then learned, while the rule behind the data drifts."""
 
 import time
 
@@ -9,13 +9,13 @@ import fastbp
 rng = np.random.default_rng(0)
 m, inputs = 20_000, 8
 X = rng.standard_normal((m, inputs))
-angle = np.linspace(0, np.pi, m)  # the rule turns half round
+angle = np.linspace(0, np.pi, m)  # the rule makes half a turn
 w = np.cos(angle)[:, None] * rng.standard_normal(inputs) + np.sin(angle)[:, None] * rng.standard_normal(inputs)
 Y = ((X * w).sum(axis=1) > 0).astype(float)[:, None]
 
 net = fastbp.Network([inputs, 16, 1], activation="tanh", seed=0)
 frozen = net.copy()
-fastbp.train(frozen, X[:2000], Y[:2000], epochs=20, seed=0)  # learnt once, never again
+fastbp.train(frozen, X[:2000], Y[:2000], epochs=20, seed=0)  # trained once, never again
 
 trainer = fastbp.Trainer(net, fastbp.SGD(0.1))
 right = np.empty(m, bool)

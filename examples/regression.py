@@ -1,4 +1,4 @@
-"""Regression with outliers, by squared error and by Huber's loss. The learning rate falls on plateaus."""
+"""Regression with outliers, by squared error and by Huber's loss. The learning rate is reduced on plateaus."""
 
 import numpy as np
 

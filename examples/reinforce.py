@@ -1,4 +1,4 @@
-"""REINFORCE: a policy learns to balance a pole from the returns of its own episodes alone.
+"""REINFORCE: a policy learns to balance a pole only from the returns of its own episodes.
 
     J = -(1/m) sum advantage log pi(action | state),   dJ/dz = (1/m) advantage (pi - one_hot(action))
 """
@@ -20,7 +20,7 @@ def policy_gradient(z, Y, w):
 
 
 def episodes(net, n, rng):
-    """n episodes of the policy -> (states, actions, returns) of all their steps"""
+    """Run n episodes of the policy -> (states, actions, returns) of all their steps"""
     carts, alive, steps = CartPoles(n, rng), np.ones(n, bool), []
     while alive.any():
         state = carts.state.copy()

@@ -7,7 +7,7 @@ import scipy.optimize
 
 import fastbp
 
-warnings.filterwarnings("ignore", "minimize ended at its limit")  # each has so many iterations and no more
+warnings.filterwarnings("ignore", "minimize ended at its limit")  # the number of iterations is limited
 X, y = fastbp.datasets.load_digits()
 X = X / 16
 start = fastbp.Network([64, 20, 10], activation="tanh", output="softmax", seed=0)

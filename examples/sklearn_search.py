@@ -2,7 +2,7 @@
 
     python examples/sklearn_search.py
 
-The compiled steps hold no GIL, so threads do as well as processes and nothing is copied.
+The compiled steps release the GIL, so threads are as fast as processes, and nothing is copied.
 """
 
 import time

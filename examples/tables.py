@@ -1,8 +1,8 @@
-"""A table with missing values, words and dates: a model without tuning, intervals, and a file.
+"""A table with missing values, text and dates: a model without tuning, intervals, and a file.
 
     python examples/tables.py
 
-flats.csv: 600 flats and their rents, made by a formula and some noise.
+flats.csv holds 600 flats and their rents, made by a formula with some noise.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""XOR needs a hidden layer. The picture shows the decision boundary that the network has learnt."""
+"""XOR needs a hidden layer. The picture shows the decision boundary that the network has learned."""
 
 import sys
 

@@ -1,33 +1,33 @@
-"""fastbp: small and medium neural networks, trained fast and exactly on the CPU.
+"""Small and medium neural networks, trained fast and exactly on the CPU.
 
-To predict classes, and to predict numbers:
+A classifier and a regression:
 
     net = fastbp.Network([64, 100, 10], activation="relu", output="softmax")    # labels 0 .. 9
     history = fastbp.train(net, X, labels, optimizer=fastbp.Adam(1e-3), epochs=20)
     net.predict(X)
 
-    net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # squared_error belongs to it
+    net = fastbp.Network([5, 40, 1], activation="relu", output="identity")      # the loss is squared_error
     history = fastbp.train(net, X, y, epochs=100, validation_split=0.1)
 
-Begin with `help(fastbp.Network)` and `help(fastbp.train)`. All that is public:
+Begin with `help(fastbp.Network)` and `help(fastbp.train)`. The public names by purpose:
 
-| for | names |
+| purpose | names |
 |---|---|
-| the textbook's quantities | `Network` (theta, Theta, activations, deltas, accumulate, cost_and_gradient) |
-| other losses, first derivatives | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
-| second order | `minimize(method="lm")`, with `bayesian=True` too; `Laplace` (error bars) |
-| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
-| training | `train`, `minimize` (SciPy), `Trainer` (step by step), `History`, `DivergenceError` |
+| the network | `Network` (predict, evaluate, cost_and_gradient, and the textbook's theta, Theta, activations, deltas) |
+| training | `train`, `Trainer` (step by step), `minimize` (full batch), `History`, `DivergenceError` |
+| parts of training | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
 | many networks | `train_many`, `Ensemble`, `many` (tables) |
-| parts of a training | `SGD`, `Adam`, `AdamW`, `RMSprop`, `LBFGS`, `optimizers`, `schedules`, `callbacks`, `metrics` |
-| scaling | `Standardise` |
+| error bars, second order | `minimize(method="lm")`, also with `bayesian=True`; `Laplace` |
+| first derivatives, other losses | `Network` (forward, backward, jacobian, gradients), `Trainer.step(X, gradient=G)` |
+| second derivatives | `Network` (hessian_product, gauss_newton_product), `fastbp.curvature` (operators for SciPy) |
+| scaling of inputs | `Standardise` |
 | files | `save`, `load`, `FormatError` |
 | scikit-learn's interface | `fastbp.sklearn` (needs scikit-learn) |
 | tables without preparation | `fastbp.tabular` (needs scikit-learn) |
-| pictures | `fastbp.plot` (needs matplotlib) |
-| several processes | `distributed` |
-| is the arithmetic right? | `check_gradient`, `selftest`, `show_config` |
-| data to try | `datasets` |
+| plots | `fastbp.plot` (needs matplotlib) |
+| several processes (MPI) | `distributed` |
+| checks of the arithmetic | `check_gradient`, `selftest`, `show_config` |
+| example data | `datasets` |
 """
 
 try:
@@ -43,7 +43,7 @@ except ImportError as error:
 from . import callbacks, datasets, distributed, many, metrics, optimizers, schedules
 from .config import __version__, show_config
 from .evaluation import Evaluation
-from .files import estimator as _estimator  # noqa: F401  (save and load learn of estimators)
+from .files import estimator as _estimator  # noqa: F401  (save and load then know estimators)
 from .files.container import FormatError
 from .files.network import load, save
 from .gradient import GradientCheck, check_gradient
@@ -95,7 +95,7 @@ __all__ = [
 ]
 
 
-# need matplotlib, scikit-learn or scipy.sparse: imported where they are asked for
+# imported at first use: they need matplotlib, scikit-learn or scipy.sparse
 OPTIONAL = ("curvature", "plot", "sklearn", "tabular")
 
 
@@ -113,5 +113,5 @@ def __getattr__(name):
 
 
 def __dir__():
-    loaded = [name for name in OPTIONAL if name in globals()]     # help() and the like take all values of dir()
+    loaded = [name for name in OPTIONAL if name in globals()]     # help() reads every value of dir()
     return sorted([*__all__, *loaded, "__doc__", "__file__", "__name__", "__path__"])

@@ -31,7 +31,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
 
     def option(name: str, default: object, text: str, usual: object = None, **kind: Any) -> None:
-        """usual: the default in words, where the value itself does not tell it."""
+        """usual: the default in words, where the value itself does not show it."""
         parser.add_argument(name, default=default, help=f"{text} (default: {usual or default})", **kind)
 
     option("--layers", "100", "units of the hidden layers, '' for none", metavar="N,N")
@@ -39,9 +39,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     option("--optimizer", "adam", "update rule", choices=sorted(OPTIMIZERS))
     option("--learning-rate", None, "learning rate", usual="0.002 for adam, 0.05 for sgd, which has momentum 0.9",
            type=float)
-    option("--epochs", 200, "most passes over the training digits", type=int)
-    option("--patience", 10, "stop after more epochs in a row without improvement; keep the best weights", type=int)
-    option("--batch-size", 32, "examples of a step", type=int)
+    option("--epochs", 200, "maximum number of epochs", type=int)
+    option("--patience", 10, "stop after more than this many epochs without improvement; keep best weights", type=int)
+    option("--batch-size", 32, "examples per step", type=int)
     option("--weight-decay", 1e-4, "c: the penalty is (c/2) sum Theta^2", type=float)
     option("--dtype", "float32", "dtype of the network", choices=["float32", "float64"])
     option("--seed", 0, "seed for the split, the start values and shuffling", type=int)

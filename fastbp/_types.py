@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats: TypeAlias = NDArray[np.floating[Any]]  # float32 or float64, as the network
+Floats: TypeAlias = NDArray[np.floating[Any]]  # float32 or float64, like the network
 Doubles: TypeAlias = NDArray[np.float64]
 Number: TypeAlias = float | np.floating[Any] | np.integer[Any]
-PerLayer: TypeAlias = Number | Sequence[Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one a layer
+PerLayer: TypeAlias = Number | Sequence[Number] | NDArray[np.floating[Any] | np.integer[Any]]  # or one per layer
 Rate: TypeAlias = Number | Callable[[int], Number]  # or a function of the steps taken
 Free: TypeAlias = NDArray[np.bool_] | Sequence[int | np.integer[Any]]  # a mask like theta, or layer numbers
 Loss: TypeAlias = str | Callable[..., Any] | tuple[Any, ...]  # tuple: a scipy.LowLevelCallable
@@ -22,9 +22,9 @@ Start: TypeAlias = str | NDArray[Any] | list[Any] | tuple[Any, ...]  # the name 
 Path: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Every: TypeAlias = Count | tuple[Number, Literal["epochs", "batches", "seconds"]]  # when a checkpoint is due
 Examples: TypeAlias = tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike | None] | list[Any]
-RuleName: TypeAlias = str  # of optimizers.NAMED
+RuleName: TypeAlias = str  # a key of optimizers.NAMED
 State: TypeAlias = dict[str, Any]  # numbers, strings, None, arrays, and lists, tuples and dicts of them
-Arrays: TypeAlias = dict[str, NDArray[Any]]  # of a file
+Arrays: TypeAlias = dict[str, NDArray[Any]]  # the arrays of a file
 Rows: TypeAlias = NDArray[np.int64]  # indices of examples
 Classes: TypeAlias = Literal["labels", "one_hot", "binary"]  # how Y names classes: fastbp.engine.classes
 
@@ -78,7 +78,7 @@ class Layout(Protocol):
 
 
 class Sum(Protocol):
-    """J and D are a mean over this: `Data`, or the `Shard` of one rank."""
+    """J and D are means over these examples: `Data`, or the `Shard` of one rank."""
 
     @property
     def plan(self) -> Layout: ...
@@ -96,7 +96,7 @@ class Sum(Protocol):
 
 
 class Products(Protocol):
-    """Sums over examples of products with curvature at one theta."""
+    """Sums over the examples of curvature products at one theta."""
 
     def add(self, p: Floats, Delta: Floats) -> None: ...
 

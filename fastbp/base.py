@@ -1,4 +1,4 @@
-"""The bases of update rules and schedules, which hold settings alone, and the checks of a rule's state."""
+"""The base classes of optimizers and schedules, which hold only settings, and the checks of an optimizer's state."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -92,7 +92,7 @@ class Optimizer(Settings):
 
     Examples
     --------
-    A rule of your own defines `init` and `update`; any class with these two methods will do:
+    Your own rule defines `init` and `update`; any class with these two methods will do:
 
     >>> import numpy as np, fastbp
     >>> class SignDescent(fastbp.optimizers.Optimizer):
@@ -120,9 +120,9 @@ class Optimizer(Settings):
         return ()
 
     def init(self, theta: Floats) -> State:
-        """The state of one training: a dict of the step count t and arrays like theta.
+        """The state of one training run: a dict of the step count t and arrays like theta.
 
-        Other numbers that a rule keeps from step to step are a float64 array `scalars`. If the state has an entry
+        Other numbers that a rule keeps from step to step form a float64 array `scalars`. If the state has an entry
         `bias`, the trainer stores the indices of the biases in theta there.
         """
         return {"t": 0, **{slot: np.zeros(theta.shape, theta.dtype) for slot in self.slots}}

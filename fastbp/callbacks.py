@@ -1,9 +1,9 @@
-"""Callbacks: they watch a training and may change its course.
+"""Callbacks watch the training and may change its course.
 
 A callback is any object with one or more of the methods of `Callback`. Each method gets the running `Training`, with
 ``net``, ``trainer``, ``optimizer``, ``history``, ``epoch`` (epochs finished), ``epochs``, ``J`` (of the last epoch; in
 `on_batch_end` of the last batch) and ``stop(reason)``. A plain function is called as `on_epoch_end`. `on_batch_end`
-costs a crossing into compiled code a batch, so it is called only if a callback defines it. If a callback raises, theta
+costs one call of compiled code per batch, so it is called only if a callback defines it. If a callback raises, theta
 stays at the last finished step, and the exception reaches the caller of `train`.
 """
 
@@ -48,20 +48,20 @@ class Callback:
     """
 
     def __repr__(self) -> str:
-        """The settings, without the counts of a training."""
+        """The settings, without what was counted during training."""
         from inspect import signature
 
         names = [name for name in signature(type(self)).parameters if name in getattr(self, "__dict__", ())]
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def on_train_begin(self, training: Watched) -> None:
-        """Before the first epoch. Forget all other trainings here."""
+        """Called before the first epoch. Reset what was counted in earlier runs here."""
 
     def on_epoch_end(self, training: Watched) -> None:
-        """After each epoch and its measurements, which are in ``training.history``."""
+        """Called after each epoch; its measurements are in ``training.history``."""
 
     def on_train_end(self, training: Watched) -> None:
-        """After the last epoch, or after a stop; not after an exception."""
+        """Called after the last epoch or after a stop, but not after an exception."""
 
     def state(self) -> State:
         """The state for a checkpoint: a dict of numbers, strings, None, arrays, and lists, tuples and dicts of them.
@@ -101,7 +101,7 @@ class _Watcher(Callback):
         self.best, self.best_epoch, self.waited, self.unusable = self.sign * np.inf, 0, 0, 0
 
     def better(self, training: Watched) -> bool:
-        """Has the last epoch the best value? Else it counts as waited, unless the value is NaN or infinite."""
+        """Is the last epoch's value the best? If not, the epoch counts as waited, unless it is NaN or infinite."""
         if isinstance(self.monitor, str):
             value = training.history[self.monitor][-1]
         else:
@@ -116,7 +116,7 @@ class _Watcher(Callback):
         return False
 
     def warn(self, training: Watched, result: str) -> None:
-        """Warn if some values were NaN or infinite; result: the sentence about what that has led to."""
+        """Warn if some values were NaN or infinite; result: a sentence about the consequence."""
         unusable = self.unusable
         if isinstance(self.monitor, str):   # the count of a resumed training is what its file claims
             unusable = min(unusable, int((~np.isfinite(training.history[self.monitor])).sum()))
@@ -126,7 +126,7 @@ class _Watcher(Callback):
 
     def state(self) -> State:
         best = self.best if np.isfinite(self.best) else None
-        counted = {"unusable": self.unusable} if self.unusable else {}     # as files had it before they counted it
+        counted = {"unusable": self.unusable} if self.unusable else {}     # old files have no such entry
         return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited, **counted}
 
     def load_state(self, state: State) -> None:
@@ -139,8 +139,8 @@ class _Watcher(Callback):
 class EarlyStopping(_Watcher):
     """Stop when a value has not improved for more than `patience` epochs (Prechelt 1998).
 
-    A value that is NaN or infinite is neither better nor worse: its epoch does not count, and a warning names the value
-    at the end. If no value is finite, theta stays that of the last epoch.
+    A value that is NaN or infinite is neither better nor worse: its epoch does not count, and a warning at the end
+    names the value. If no value is finite, theta stays that of the last epoch.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class EarlyStopping(_Watcher):
         restores = self.restore_best and self.best_epoch
         if restores:
             np.copyto(training.net.theta, self.theta)
-        self.warn(training, f"theta is that of {'the best of the others' if restores else 'the last epoch'}.")
+        self.warn(training, f"theta is that of {'the best remaining epoch' if restores else 'the last epoch'}.")
 
     def state(self) -> State:
         return {**super().state(), "theta": self.theta.copy() if self.restore_best and self.best_epoch else None}
@@ -217,8 +217,8 @@ class EarlyStopping(_Watcher):
 class ReduceOnPlateau(_Watcher):
     """Multiply the learning rate by `factor` when a value has not improved for more than `patience` epochs.
 
-    torch's ReduceLROnPlateau with an absolute threshold. Epochs whose value is NaN or infinite do not count; a warning
-    names the value at the end.
+    Like torch's ReduceLROnPlateau with an absolute threshold. Epochs whose value is NaN or infinite do not count; a
+    warning at the end names the value.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ class ReduceOnPlateau(_Watcher):
 
     Notes
     -----
-    The optimizer's ``learning_rate`` must be a number, not a function of the step. The last one stays in the optimizer.
+    The optimizer's ``learning_rate`` must be a number, not a function of the step. The optimizer keeps the last rate.
 
     Examples
     --------
@@ -282,7 +282,7 @@ class ReduceOnPlateau(_Watcher):
             self.cooling, self.waited = self.cooldown, 0
 
     def on_train_end(self, training: Watched) -> None:
-        self.warn(training, "These epochs left the learning rate as it was.")
+        self.warn(training, "These epochs did not change the learning rate.")
 
     def state(self) -> State:
         return {**super().state(), "cooling": self.cooling}

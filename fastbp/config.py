@@ -21,7 +21,7 @@ def show_config() -> dict[str, str | int | None]:
     Returns
     -------
     dict
-        What is printed, by name.
+        The printed values by name.
 
     See Also
     --------

@@ -1,7 +1,7 @@
 """The Hessian and the Gauss-Newton matrix of J as linear operators, for SciPy's solvers.
 
 They are `scipy.sparse.linalg.LinearOperator`: ``cg``, ``eigsh`` and the like take them. The forward pass and delta at
-theta are kept, so that a product costs 0.8 to 1.2 gradients with one hidden layer, and up to 2 with many.
+theta are kept, so a product costs as much as 0.8 to 1.2 gradients with one hidden layer, and up to 2 with many.
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ __all__ = ["Curvature", "gauss_newton", "hessian"]
 
 
 class Curvature(LinearOperator):
-    """A symmetric matrix (n_parameters, n_parameters) of which only products are computed. Made by `hessian` and
-    `gauss_newton`.
+    """A symmetric matrix (n_parameters, n_parameters), of which only products with vectors are computed. `hessian` and
+    `gauss_newton` make it.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Curvature(LinearOperator):
     dtype : numpy.dtype
         That of theta.
     theta : ndarray (n_parameters,)
-        A copy, read-only: the place of the matrix.
+        The parameters at which the matrix is taken; a read-only copy.
 
     See Also
     --------
@@ -75,14 +75,14 @@ def hessian(
     lam: Number | None = None, l1: Number = 0.0, sample_weight: ArrayLike | None = None,
     n_threads: Count | None = None, comm: Comm | Group | None = None,
 ) -> Curvature:
-    """The second derivative of J by theta, as an operator.
+    """The second derivative of J with respect to theta, as an operator.
 
     Parameters
     ----------
     net : Network
         The operator keeps a copy of its theta: later changes of the network do not change it.
     X, Y, theta, weight_decay, lam, l1, sample_weight, n_threads, comm
-        As for `Network.hessian_product`. X and Y are read in place: leave them as they are.
+        As for `Network.hessian_product`. X and Y are read in place: do not change them.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def gauss_newton(
 
     Examples
     --------
-    A step of Gauss and Newton solves a linear problem at once:
+    One Gauss-Newton step solves a linear problem:
 
     >>> import numpy as np, fastbp
     >>> from scipy.sparse.linalg import cg

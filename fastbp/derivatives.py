@@ -1,4 +1,4 @@
-"""What a `Network` computes beside J and D: the textbook's quantities by layer, and derivatives of all kinds."""
+"""What else a `Network` computes: the textbook's quantities by layer, and derivatives of all kinds."""
 
 from itertools import pairwise
 from typing import Any, Literal, Self, overload
@@ -37,7 +37,7 @@ class Derivatives:
         return [rows.astype(self._dtype), *sums.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
-        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
+        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): dcost/dz(l) of each example."""
         layers = self._evaluator.deltas(X, Y, self._theta)
         if layers is not None:
             return layers
@@ -45,13 +45,13 @@ class Derivatives:
         return data.deltas(theta)
 
     def forward(self, X: ArrayLike, *, n_threads: Count | None = None) -> Floats:
-        """z(L) of each example: what the output function makes h of.
+        """z(L) of each example: the input of the output function, which returns h.
 
         Parameters
         ----------
         X : (m, s_1), or (s_1,) for one example
         n_threads : int, optional
-            At most this many threads; None decides by what was measured to help. Never changes a bit.
+            At most this many threads; None chooses automatically. The result is bit-identical for any number.
 
         Returns
         -------
@@ -81,7 +81,7 @@ class Derivatives:
         self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Flag = False, out: Floats | None = None,
         n_threads: Count | None = None,
     ) -> Any:
-        """D = dJ/dtheta of any J whose derivative by z(L) or h is given: backpropagation from G.
+        """D = dJ/dtheta for any J whose derivative with respect to z(L) or h is given: backpropagation from G.
 
         D(l) = sum_i delta(l+1) [1, a(l)]' with delta(L) = G. Nothing is divided by m, and no penalty is added.
 
@@ -97,7 +97,7 @@ class Derivatives:
         out : ndarray (n_parameters,), optional
             Receives D and is returned.
         n_threads : int, optional
-            At most this many threads; None decides by what was measured to help. Never changes a bit.
+            At most this many threads; None chooses automatically. The result is bit-identical for any number.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Derivatives:
 
         Examples
         --------
-        Half the squared error, as if fastbp did not know it:
+        Half the squared error, given by its derivative:
 
         >>> import numpy as np, fastbp
         >>> net = fastbp.Network([3, 5, 2], output="identity", seed=0)
@@ -149,17 +149,17 @@ class Derivatives:
         out : ndarray of the result's shape, optional
             Receives the result and is returned; of the network's dtype, C-contiguous.
         n_threads : int, optional
-            At most this many threads; None decides by what was measured to help. Never changes a bit.
+            At most this many threads; None chooses automatically. The result is bit-identical for any number.
 
         Returns
         -------
         ndarray (m, K, n_parameters), or (m, K, s_1) with wrt="X"
-            dh_k/dtheta, flat like theta (see `views`), or dh_k/dX. Without the first axis for one example.
+            dh_k/dtheta, flat like theta (see `views`), or dh_k/dX. For one example there is no first axis.
 
         Notes
         -----
-        It works block by block: beside the result a thread needs about 1 MB, more for large networks. Pass a part of
-        the rows at a time if the result itself is too large.
+        It works block by block: each thread needs about 1 MB in addition to the result, more for large networks. Pass
+        part of the rows at a time if the result itself is too large.
         """
         if not isinstance(wrt, str) or wrt not in ("theta", "X"):
             raise ValueError(f"wrt is {wrt!r}; accepted are 'theta' and 'X'")
@@ -174,9 +174,9 @@ class Derivatives:
     def gradients(
         self, X: ArrayLike, Y: ArrayLike, *, out: Floats | None = None, n_threads: Count | None = None,
     ) -> Floats:
-        """dcost_i/dtheta of each example i: without penalty, without weights, not divided by m.
+        """dcost_i/dtheta of each example i, without penalty or weights, not divided by m.
 
-        Their mean is D of `cost_and_gradient`. X, Y as there; out and n_threads as for `jacobian`.
+        Their mean is D of `cost_and_gradient`. X and Y are as there; out and n_threads as for `jacobian`.
 
         Returns
         -------
@@ -190,10 +190,10 @@ class Derivatives:
         return out
 
     def gradient_norms(self, X: ArrayLike, Y: ArrayLike, *, n_threads: Count | None = None) -> Floats:
-        """``|dcost_i/dtheta|`` of each example, (m,), without the gradients themselves.
+        """``|dcost_i/dtheta|`` of each example, (m,), without storing the gradients.
 
         It is the root of sum_l ``|delta(l+1)|^2 (1 + |a(l)|^2)`` and costs about as much as one gradient over all
-        examples. Squares are summed in float64. X, Y as for `cost_and_gradient`.
+        examples. Squares are summed in float64. X and Y are as for `cost_and_gradient`.
         """
         n_threads = None if n_threads is None else checks.count(n_threads, "n_threads")
         result = self._evaluator.gradient_norms(X, Y, self._theta)
@@ -211,9 +211,9 @@ class Derivatives:
         sample_weight: ArrayLike | None = None, out: Floats | None = None, n_threads: Count | None = None,
         comm: Comm | Group | None = None,
     ) -> Floats:
-        """H p: the product of the second derivative of J by theta with a vector, exact, without H itself.
+        """H p: the exact product of the Hessian of J with a vector, without forming H.
 
-        It is Pearlmutter's R-operator and costs about two gradients. For many products at one theta,
+        It uses Pearlmutter's R-operator and costs as much as about two gradients. For many products at one theta,
         `fastbp.curvature.hessian` is faster.
 
         Parameters
@@ -232,12 +232,12 @@ class Derivatives:
 
         Notes
         -----
-        Where g'' or the second derivative of a cost jumps or is missing, it counts as docs/math.md says: 0 for relu,
-        leaky_relu, absolute_error and quantile. A loss of your own is refused.
+        Where g'' or the second derivative of a cost jumps or does not exist, docs/math.md defines its value: 0 for
+        relu, leaky_relu, absolute_error and quantile. A loss of your own is refused.
 
         Examples
         --------
-        A difference of two gradients is about the same, with half of the digits:
+        A difference of two gradients gives about the same, with half as many correct digits:
 
         >>> import numpy as np, fastbp
         >>> net = fastbp.Network([3, 5, 2], activation="tanh", output="softmax", seed=0)
@@ -259,8 +259,8 @@ class Derivatives:
         """G p: the product of the Gauss-Newton matrix with a vector. G is positive semidefinite.
 
         G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i, and H+ is the second
-        derivative of its cost by z(L) without what can be negative (docs/math.md). Arguments and result as for
-        `hessian_product`; `fastbp.curvature.gauss_newton` is faster for many products at one theta.
+        derivative of its cost with respect to z(L), without terms that can be negative (docs/math.md). Arguments and
+        result are as for `hessian_product`. For many products at one theta, `fastbp.curvature.gauss_newton` is faster.
 
         Examples
         --------
@@ -279,13 +279,13 @@ class Derivatives:
     def layers(self, first: Count, last: Count) -> Self:
         """A network of the layers `first` to `last`, with its own copy of the parameters: an encoder, a head.
 
-        Its input is a(first), its output a(last). The function of layer `last` becomes the output, with the loss that
-        belongs to it; the last layer of all keeps its loss.
+        Its input is a(first), its output a(last). The activation of layer `last` becomes the output, with its default
+        loss; layer L keeps the loss of the network.
 
         Parameters
         ----------
         first, last : int
-            Numbers of layers of units, 1 for the inputs, up to L: 1 <= first < last <= L.
+            Layer numbers from 1 (the inputs) to L: 1 <= first < last <= L.
         """
         plan, (first, last) = self._plan, (checks.count(first, "first"), checks.count(last, "last"))
         L, state = len(plan.layer_sizes), self.__getstate__()
@@ -296,7 +296,7 @@ class Derivatives:
         if last < L:
             output = plan.activations[last - 2]
             if output not in outputs:
-                raise ValueError(f"layer last={last} has the activation {output!r}, which is no output (these are "
+                raise ValueError(f"layer last={last} has the activation {output!r}, which is not an output (these are "
                                  f"{', '.join(outputs)}); net.activations(X)[{last - 1}] are its values")
             state |= {"output": output, "loss": pair(output, None)[1], "loss_parameters": {}}
         init = state["init"]
@@ -315,12 +315,12 @@ class Derivatives:
         raise NotImplementedError
 
     def views(self, D: NDArray[Scalar]) -> tuple[NDArray[Scalar], ...]:
-        """Views of an array flat like theta, in the shapes of Theta: what D says of each Theta(l).
+        """Views of D, an array flat like theta, in the shapes of Theta: one for each Theta(l).
 
         D is (n_parameters,), or (..., n_parameters) as `gradients` and `jacobian` return it.
         """
         if not isinstance(D, np.ndarray):
-            raise TypeError(f"D must be an ndarray, of which there can be views; got {type(D).__name__}")
+            raise TypeError(f"D must be an ndarray, since views of it are returned; got {type(D).__name__}")
         if D.ndim < 1 or D.shape[-1] != self._plan.n_parameters:
             raise ValueError(f"D must have shape (..., {self._plan.n_parameters}), flat like theta; got {D.shape}")
         bounds = zip(pairwise(self._plan.offsets), self._plan.shapes, strict=True)
@@ -338,7 +338,7 @@ class Derivatives:
 
     @property
     def _few(self) -> _derivatives.Pass:
-        """The passes over a few examples, made when they are first asked for."""
+        """The passes over a few examples, made at first use."""
         if self._pass is None:
             self._pass = outside.few(self._plan, self._dtype)
         return self._pass
@@ -350,7 +350,7 @@ class Derivatives:
     ) -> Floats:
         """H p, or G p"""
         if comm is None and sample_weight is None and self._plan.own is None:
-            if self._products is None:      # made when it is first asked for
+            if self._products is None:      # made at first use
                 self._products = curvature.few(self._plan, self._dtype)
             at = self._theta if theta is None else theta
             result = self._products.product(X, Y, p, at, n_threads=n_threads, plus=gauss_newton, **penalties)
@@ -360,5 +360,5 @@ class Derivatives:
                                  n_threads=n_threads, comm=comm, **penalties)
 
     def _check_theta(self) -> Floats:
-        """theta, checked to be finite: its owner may have written anything through the views."""
+        """theta, checked to be finite: the caller may have written anything through the views."""
         return checks.own_parameters(self._theta, self._plan, self._dtype)

@@ -1,4 +1,4 @@
-"""The place, the examples and the penalties of an evaluation of J, checked; its result."""
+"""An evaluation of J: its theta, examples and penalties, checked, and its result."""
 
 import math
 from typing import Any, NamedTuple
@@ -44,9 +44,9 @@ def evaluation(
     net: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, group: Group | None, *,
     theta: ArrayLike | None = None, out: Any = None, call: str = "Network", **penalties: Any,
 ) -> tuple[Floats, Data | Shard, Regularisation]:
-    """(theta, data, penalties); of a group data is a Shard, and all ranks must have the same settings.
+    """(theta, data, penalties). For a group, data is a Shard, and all ranks must have the same settings.
 
-    theta: None takes that of the network. out: an array for D, or None. call: the function that all ranks must call.
+    theta: None takes that of the network. out: an array for D, or None. call: the name of the function for all ranks.
     penalties: weight_decay, lam, l1.
     """
     def place() -> Floats:
@@ -74,7 +74,7 @@ def curvature_product(
     net: Any, X: ArrayLike, Y: ArrayLike, p: ArrayLike, gauss_newton: bool, *, sample_weight: ArrayLike | None,
     out: Floats | None, n_threads: Count | None, comm: Comm | Group | None, **given: Any,
 ) -> Floats:
-    """H p, or G p, in out if there is one; given: theta, weight_decay, lam, l1."""
+    """H p, or G p, in out if given; given: theta, weight_decay, lam, l1."""
     group = as_group(comm)
     with guard(group):
         name = "gauss_newton_product" if gauss_newton else "hessian_product"
@@ -91,7 +91,7 @@ def curvature_product(
 
 
 def product_into(out: Floats | None, result: Floats, theta: Any) -> Floats:
-    """out := the result, if there is an array for it; a ValueError if it cannot be taken."""
+    """out := the result, if out is given; a ValueError if out cannot take it."""
     if out is None:
         return result
     checks.output_array(out, result.shape, result.dtype)
@@ -120,7 +120,7 @@ def cost_of(net: Any, data: Data | Shard) -> float:
 
 
 def _place(net: Any, theta: ArrayLike | None) -> Floats:
-    """theta if it is given, else that of the network, whose owner may have written anything through the views."""
+    """theta if given, else that of the network; the caller may have written anything through the views."""
     if theta is None:
         return checks.own_parameters(net.theta, net.plan, net.dtype)
     given = checks.array(theta, "theta").dtype.newbyteorder("=")

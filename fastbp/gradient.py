@@ -1,4 +1,4 @@
-"""Check D against differences of J."""
+"""The gradient check: D against differences of J."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -18,7 +18,7 @@ class GradientCheck(NamedTuple):
     Attributes
     ----------
     relative_difference : float
-        Below 1e-8 if D is right; larger near the kinks of relu and its like.
+        Below 1e-8 if D is right; larger near kinks such as that of relu.
     analytic, numeric : ndarray
         The derivatives that were compared.
 
@@ -56,7 +56,7 @@ def check_gradient(
     directions : int, optional
         Compare along this many random directions u of length 1 instead of along every coordinate.
     h : float
-        The step; 1e-5 suits float64. Its error is O(h^2), except at the kinks of relu, ``|Theta_ij|`` and the like.
+        The step; 1e-5 suits float64. The error is O(h^2), except near kinks such as those of relu and ``|Theta_ij|``.
     seed : int
         Seed of the random directions.
 
@@ -104,7 +104,7 @@ def check_gradient(
 def _compare(
     J: Callable[[Doubles], float], theta: Doubles, D: Doubles, U: Doubles | None, h: float,
 ) -> GradientCheck:
-    """Differences of J along the rows of U, made 1 long, or along every coordinate, beside those that D tells."""
+    """Differences of J along the rows of U, scaled to length 1, or along every coordinate, and their values from D."""
     along: Iterable[Doubles]
     if U is None:
         along, analytic = _unit_vectors(len(theta)), D

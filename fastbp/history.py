@@ -1,4 +1,4 @@
-"""The course of a training, one value an epoch."""
+"""The record of a training run, one value per epoch."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from . import html
 
 @dataclass
 class History:
-    """Lists of one entry an epoch; ``history["val_J"]`` is the list of that name.
+    """Lists with one entry per epoch; ``history["val_J"]`` is the list of that name.
 
     Attributes
     ----------
@@ -19,18 +19,18 @@ class History:
     val_accuracy : list of float or None
         Fraction of the validation data in the right class after the epoch; None without such data, or for regression.
     metrics : dict of str to list of float
-        Metrics after the epoch: of the training data by name, of the validation data by val_ and the name.
+        Metrics after the epoch: those of the training data by name, those of the validation data with the prefix val_.
     seconds : list of float
         Time of the epoch without validation.
     examples : int
         Examples in an epoch.
     stopped : str or None
-        The reason why a callback ended the training; None after all epochs.
+        The reason why a callback ended training; None after all epochs.
 
     See Also
     --------
-    train : It returns a history.
-    plot.learning_curve : Its picture.
+    train : Returns a history.
+    plot.learning_curve : Plots it.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class History:
 
     @property
     def error(self) -> Exception | None:
-        """The exception that ended the training of one network of `train_many`, where it is kept; else None."""
+        """The exception that ended the training of this network in ``train_many(on_error="keep")``; else None."""
         return self.__dict__.get("_error")
 
     @error.setter
@@ -87,7 +87,7 @@ class History:
         return self.examples / self.seconds[-1] if self.seconds[-1] else 0.0
 
     def latest(self) -> list[str]:
-        """The values of the last epoch as words, such as "J 0.12345"."""
+        """The values of the last epoch as text, such as "J 0.12345"."""
         parts = [f"J {self.J[-1]:.5f}"]
         if self.val_J:
             parts.append(f"val_J {self.val_J[-1]:.5f}")

@@ -5,14 +5,14 @@ from typing import Any
 
 from ._types import Course
 
-MOST = 12  # epochs shown in full; of more, the first and the last HALF
+MOST = 12  # epochs shown in full; if there are more, the first and the last HALF
 HALF = 5
 RIGHT = ' style="text-align: right"'
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table with a caption; all text is escaped."""
-    from html import escape  # where it is needed: it would slow down every import of fastbp
+    from html import escape  # imported here, since it would slow down every import of fastbp
 
     def row(cells: Sequence[object], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}{RIGHT}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
@@ -36,7 +36,7 @@ def network(net: Any) -> str:
 
 
 def history(course: Course) -> str:
-    """The lists of a history, an epoch a row; of many epochs the first and the last."""
+    """The lists of a history, one row per epoch; if there are many epochs, the first and the last."""
     n, columns = len(course), course.columns
     shown: list[int | None] = list(range(n)) if n <= MOST else [*range(HALF), None, *range(n - HALF, n)]
     rows = [
@@ -49,5 +49,5 @@ def history(course: Course) -> str:
 
 
 def _value(values: Sequence[Any], i: int) -> str:
-    """The value of an epoch; nothing where a list is shorter."""
+    """The value of an epoch; empty if the list is shorter."""
     return f"{values[i]:.5g}" if i < len(values) else ""

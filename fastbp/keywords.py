@@ -1,4 +1,4 @@
-"""Errors for keywords that a function does not have: the closest of its own, or what stands for a neighbour's word."""
+"""Errors for unknown keywords: they suggest the closest known one, or the equivalent of another library's keyword."""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
@@ -8,7 +8,7 @@ from .words import key
 
 F = TypeVar("F", bound=Callable[..., Any])
 Table = dict[str, str]
-ARGUMENTS: dict[str, tuple[str, ...]] = {}    # of each function that `explained` has decorated, by its name
+ARGUMENTS: dict[str, tuple[str, ...]] = {}    # arguments of each function that `explained` has decorated, by its name
 
 
 def _table(lines: Mapping[str, str]) -> Table:
@@ -16,45 +16,45 @@ def _table(lines: Mapping[str, str]) -> Table:
     return {key(word): hint for words, hint in lines.items() for word in words.split()}
 
 
-RATE = "give optimizer=fastbp.Adam(learning_rate)"
+RATE = "use optimizer=fastbp.Adam(learning_rate)"
 STEPS = {
     "lr learning_rate learning_rate_init eta step_size": RATE,
-    "momentum nesterov": "give optimizer=fastbp.SGD(learning_rate, momentum=0.9)",
+    "momentum nesterov": "use optimizer=fastbp.SGD(learning_rate, momentum=0.9)",
     "beta_1 beta_2 betas epsilon eps": "it belongs to the optimizer: fastbp.Adam(0.001, beta_1=0.9)",
-    "solver algorithm method optimiser opt": "give optimizer",
-    "scheduler lr_scheduler schedule lr_schedule": "give optimizer=fastbp.Adam(schedule), see fastbp.schedules",
-    "alpha l2 l2_reg reg_lambda lambda lambda_ regularization": "give weight_decay",
+    "solver algorithm method optimiser opt": "use optimizer",
+    "scheduler lr_scheduler schedule lr_schedule": "use optimizer=fastbp.Adam(schedule), see fastbp.schedules",
+    "alpha l2 l2_reg reg_lambda lambda lambda_ regularization": "use weight_decay",
     "loss criterion loss_fn objective output hidden_layer_sizes layer_sizes": "it belongs to fastbp.Network",
-    "random_state rng random_seed generator": "give seed",
-    "grad_clip max_norm max_grad_norm gradient_clip_val": "give clip_norm",
-    "n_jobs workers num_threads threads num_workers": "give n_threads",
-    "class_weight class_weights": "give sample_weight, a weight for each example",
-    "param_groups lr_mult lr_multipliers learning_rates layer_lr lr_factors": "give learning_rate_factors",
-    "freeze frozen trainable trainable_layers": "give free, the numbers of the layers to train",
+    "random_state rng random_seed generator": "use seed",
+    "grad_clip max_norm max_grad_norm gradient_clip_val": "use clip_norm",
+    "n_jobs workers num_threads threads num_workers": "use n_threads",
+    "class_weight class_weights": "use sample_weight, a weight for each example",
+    "param_groups lr_mult lr_multipliers learning_rates layer_lr lr_factors": "use learning_rate_factors",
+    "freeze frozen trainable trainable_layers": "use free, the numbers of the layers to train",
     "device gpu": "fastbp computes on the CPU",
 }
 HINTS: dict[str, Table] = {
     "train": _table({
         **STEPS,
         "verbose verbosity bar disp": "progress=True shows a bar",
-        "max_iter maxiter n_epochs nb_epoch num_epochs n_iter iterations": "give epochs",
-        "bs minibatch_size mini_batch_size": "give batch_size",
-        "eval_set val_data validation_set X_val test_data": "give validation_data=(X, Y)",
-        "y_val": "give validation_data=(X, Y)",
-        "validation_fraction val_split test_size": "give validation_split",
-        "early_stopping patience n_iter_no_change": "give callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
+        "max_iter maxiter n_epochs nb_epoch num_epochs n_iter iterations": "use epochs",
+        "bs minibatch_size mini_batch_size": "use batch_size",
+        "eval_set val_data validation_set X_val test_data": "use validation_data=(X, Y)",
+        "y_val": "use validation_data=(X, Y)",
+        "validation_fraction val_split test_size": "use validation_split",
+        "early_stopping patience n_iter_no_change": "use callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
         "x x_train data": "the examples are X",
         "y_train labels target targets": "the targets are Y",
     }),
     "train_many": _table({
         **STEPS,
         "network networks models estimators": "the networks are nets",
-        "validation_data validation_split eval_set val_data X_val test_size": "give validation_rows",
-        "indices index subset folds train_indices": "give rows",
-        "max_iter n_epochs num_epochs n_iter": "give epochs",
+        "validation_data validation_split eval_set val_data X_val test_size": "use validation_rows",
+        "indices index subset folds train_indices": "use rows",
+        "max_iter n_epochs num_epochs n_iter": "use epochs",
         "verbose bar disp": "progress=True shows a bar",
-        "errors error_score": 'give on_error="keep"',
-        "early_stopping patience n_iter_no_change": "give callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
+        "errors error_score": 'use on_error="keep"',
+        "early_stopping patience n_iter_no_change": "use callbacks=[fastbp.callbacks.EarlyStopping(patience=10)]",
         "window": "the examples are in memory, and are shuffled as a whole",
         "sync_every": "ranks share the networks, not the examples",
     }),
@@ -64,80 +64,80 @@ HINTS: dict[str, Table] = {
             "fastbp.train has epochs; a Trainer takes single steps",
         "batch_size order": "Trainer.epoch has it",
         "model network": "the network is net",
-        "lam": "give weight_decay, or batch_lam",
+        "lam": "use weight_decay, or batch_lam",
         "class_weight class_weights sample_weight": "Trainer.step has sample_weight, a weight for each example",
     }),
     "minimize": _table({
         "lr learning_rate learning_rate_init": "none is needed, each step searches along a line",
-        "epochs max_iter n_iter iterations n_epochs": "give maxiter",
-        "optimizer solver algorithm": "give method",
+        "epochs max_iter n_iter iterations n_epochs": "use maxiter",
+        "optimizer solver algorithm": "use method",
         "batch_size shuffle": "it takes all examples at once; fastbp.train takes batches",
-        "verbose disp progress": "give callback, or options of SciPy",
+        "verbose disp progress": "use callback, or options of SciPy",
         "seed random_state": "nothing is random here",
-        "callbacks": "give callback, a function",
+        "callbacks": "use callback, a function",
         "jac gradient": "it is D of the network",
-        "alpha l2 lambda lambda_": "give weight_decay",
-        "ftol gtol": "give tol, or options={'ftol': 1e-9}",
-        "n_jobs threads num_threads": "give n_threads",
+        "alpha l2 lambda lambda_": "use weight_decay",
+        "ftol gtol": "use tol, or options={'ftol': 1e-9}",
+        "n_jobs threads num_threads": "use n_threads",
     }),
     "Network": _table({
         "units hidden hidden_units hidden_layers hidden_layer_sizes hidden_sizes n_hidden sizes layers input_dim "
-        "input_size input_shape output_size n_inputs n_outputs": "give layer_sizes, such as Network([64, 100, 10])",
-        "hidden_activation activations activation_function nonlinearity act": "give activation",
-        "output_activation out_activation final_activation last_activation": "give output",
-        "criterion objective loss_fn loss_function": "give loss",
-        "kernel_initializer initializer weight_init weights_init weights theta Theta": "give init",
-        "random_state rng random_seed": "give seed",
+        "input_size input_shape output_size n_inputs n_outputs": "use layer_sizes, such as Network([64, 100, 10])",
+        "hidden_activation activations activation_function nonlinearity act": "use activation",
+        "output_activation out_activation final_activation last_activation": "use output",
+        "criterion objective loss_fn loss_function": "use loss",
+        "kernel_initializer initializer weight_init weights_init weights theta Theta": "use init",
+        "random_state rng random_seed": "use seed",
         "lr learning_rate learning_rate_init": f"fastbp.train has the optimizer: {RATE}",
         "solver": "fastbp.train has the optimizer",
         "alpha l2": "fastbp.train has weight_decay",
         "max_iter": "fastbp.train has epochs",
-        "delta": "give huber_delta",
-        "smoothing smooth": "give label_smoothing",
-        "tau q": "give quantile",
+        "delta": "use huber_delta",
+        "smoothing smooth": "use label_smoothing",
+        "tau q": "use quantile",
         "use_bias bias": "every layer has a bias",
         "device": "fastbp computes on the CPU",
-        "precision": "give dtype",
+        "precision": "use dtype",
     }),
     "optimizers": _table({
-        "lr rate eta step_size alpha": "give learning_rate",
-        "betas beta": "give beta_1 and beta_2",
-        "eps": "give epsilon",
-        "rho": "give decay",
-        "weight_decay l2": "give weight_decay of fastbp.train, or fastbp.AdamW",
+        "lr rate eta step_size alpha": "use learning_rate",
+        "betas beta": "use beta_1 and beta_2",
+        "eps": "use epsilon",
+        "rho": "use decay",
+        "weight_decay l2": "use weight_decay of fastbp.train, or fastbp.AdamW",
         "params parameters model": "fastbp.train brings optimizer and network together",
-        "initial_accumulator_value": "give initial",
-        "etas": "give eta_minus and eta_plus",
-        "clipnorm clip_norm": "give clip_norm of fastbp.train",
+        "initial_accumulator_value": "use initial",
+        "etas": "use eta_minus and eta_plus",
+        "clipnorm clip_norm": "use clip_norm of fastbp.train",
         "amsgrad foreach fused maximize decoupled": "there is no such form of it here",
     }),
     "lbfgs": _table({
         "lr learning_rate": "a line search finds each step",
-        "maxcor history_size m": "give memory",
-        "tol tolerance_grad pgtol": "give gtol",
-        "tolerance_change factr": "give ftol",
-        "max_eval max_ls line_search_fn": "give maxls",
+        "maxcor history_size m": "use memory",
+        "tol tolerance_grad pgtol": "use gtol",
+        "tolerance_change factr": "use ftol",
+        "max_eval max_ls line_search_fn": "use maxls",
         "max_iter maxiter": "fastbp.train has epochs: one is an iteration",
-        "weight_decay l2": "give weight_decay of fastbp.train",
+        "weight_decay l2": "use weight_decay of fastbp.train",
         "params parameters model": "fastbp.train brings optimizer and network together",
     }),
     "schedules": _table({
-        "lr initial_lr base_lr max_lr initial_learning_rate": "give learning_rate",
-        "gamma decay_rate": "give factor",
-        "step_size": "give every",
-        "decay_steps T_max T_0 total_steps max_steps": "give steps",
-        "eta_min min_lr": "give least",
-        "T_mult": "give growth",
-        "warmup_steps": "give warmup",
-        "pct_start": "give rise",
+        "lr initial_lr base_lr max_lr initial_learning_rate": "use learning_rate",
+        "gamma decay_rate": "use factor",
+        "step_size": "use every",
+        "decay_steps T_max T_0 total_steps max_steps": "use steps",
+        "eta_min min_lr": "use least",
+        "T_mult": "use growth",
+        "warmup_steps": "use warmup",
+        "pct_start": "use rise",
         "optimizer": "the optimizer takes the schedule as its learning_rate",
         "epochs": "a schedule counts steps, of which an epoch has ceil(m / batch_size)",
     }),
     "callbacks": _table({
-        "restore_best_weights": "give restore_best",
-        "threshold tol": "give min_delta",
-        "min_lr": "give least",
-        "n_iter_no_change": "give patience",
+        "restore_best_weights": "use restore_best",
+        "threshold tol": "use min_delta",
+        "min_lr": "use least",
+        "n_iter_no_change": "use patience",
         "verbose": "callbacks print nothing; history.stopped tells why the training ended",
     }),
 }
@@ -161,9 +161,9 @@ ATTRIBUTES = _table({
 
 
 def explained(function: F) -> F:
-    """A function or `__init__` whose unknown and missing keywords raise a TypeError with what to give instead.
+    """A function or `__init__` whose unknown and missing keywords raise a TypeError that says what to use instead.
 
-    The signature stays as it is. A good call costs two comparisons of sets.
+    The signature stays as it is. A correct call costs two comparisons of sets.
     """
     code = function.__code__
     names = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
@@ -192,23 +192,23 @@ def _wrong(
     name: str, names: tuple[str, ...], hints: Table, places: int, args: int, needed: Collection[str],
     given: Collection[str],
 ) -> str:
-    """What is wrong with the arguments of a call."""
+    """The message for a call with wrong arguments."""
     wrong = [f"{word!r}{_hint(name, names, hints, word)}" for word in given if word not in names]
     if wrong:
         return f"{name}() has no argument {', and no '.join(wrong)}"
     own = 1 if names[0] == "self" else 0
     if args > places:
         by_place, by_name = names[own:places], names[places:]
-        rest = f"; give the others by name: {', '.join(f'{each}=' for each in by_name[:3])} ..." if by_name else ""
+        rest = f"; pass the others by name: {', '.join(f'{each}=' for each in by_name[:3])} ..." if by_name else ""
         one = ", one list such as [64, 100, 10]," if name == "Network" else ""
-        return f"{name}() takes {', '.join(by_place)}{one} by place; got {args - own} arguments{rest}"
+        return f"{name}() takes {', '.join(by_place)}{one} by position; got {args - own} arguments{rest}"
     missing = [each for each in needed if each not in given]
     number = ", the number of times to go over the examples, such as epochs=20" if missing == ["epochs"] else ""
     return f"{name}() needs {', '.join(missing)}{number}"
 
 
 def _hint(name: str, names: tuple[str, ...], hints: Table, word: str) -> str:
-    """What to do instead of giving this argument, after a colon or semicolon; every word gets one."""
+    """What to use instead of this argument, after a colon or semicolon; every word gets a hint."""
     own = [each for each in names if each != "self"]
     hint = hints.get(key(word))
     if hint is not None:
@@ -216,7 +216,7 @@ def _hint(name: str, names: tuple[str, ...], hints: Table, word: str) -> str:
     for other in "train", "Network":
         if other != name and word in ARGUMENTS.get(other, ()):
             return f": it is an argument of fastbp.{other}"
-    from difflib import get_close_matches  # where it is needed: it would slow down every import of fastbp
+    from difflib import get_close_matches  # imported here, since it would slow down every import of fastbp
 
     by_key = {key(each): each for each in own}
     close = get_close_matches(key(word), by_key, n=1)

@@ -1,4 +1,4 @@
-"""The optimizer that needs all examples at once: L-BFGS. training/full_batch.py takes its steps."""
+"""L-BFGS, the optimizer that needs all examples at once. training/full_batch.py takes its steps."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .keywords import explained
 
 
 class LBFGS(Optimizer):
-    """theta := theta - step H D, with H of the last pairs of changes of theta and D, and a step that lowers J enough.
+    """theta := theta - step H D, where H comes from the last pairs of changes of theta and D, and step lowers J enough.
 
     It needs all examples in one batch: train(..., batch_size=None), where an epoch is an iteration. `minimize` with
     method="L-BFGS" is the same search in one call. Nocedal & Wright, Numerical Optimization, algorithm 7.5, with the
@@ -18,13 +18,13 @@ class LBFGS(Optimizer):
     Parameters
     ----------
     memory : int
-        How many pairs are kept.
+        Number of pairs that are kept.
     gtol : float
-        The training stops when ``max |D|`` is at most this.
+        Training stops when ``max |D|`` is at most this.
     ftol : float
-        It stops when an iteration lowers J by less than ftol max(``|J|``, 1).
+        Training stops when an iteration lowers J by less than ftol max(``|J|``, 1).
     maxls : int
-        Most J and D of one iteration.
+        Most evaluations of J and D per iteration.
 
     See Also
     --------

@@ -1,7 +1,7 @@
 """Metrics: functions of the outputs, the targets and the weights, which `train` measures by name.
 
 h : (m, K), as `Network.predict` returns it;  Y : (m, K), (m,) for K = 1, or (m,) labels;  sample_weight : (m,) or None.
-Arguments that do not fit raise a ValueError or TypeError that names one; outputs may be infinite or NaN.
+Arguments that do not fit raise a ValueError or TypeError that names the argument; outputs may be infinite or NaN.
 """
 
 import math
@@ -30,7 +30,7 @@ def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) ->
             raise ValueError(f"h must have shape (m, K), m and K at least 1, as predict returns it; got {h.shape}")
         h = h if h.dtype.kind == "f" else h.astype(np.float64)
         Y = checks.answers(Y, *h.shape)
-        if Y.dtype.kind in "bu":    # a difference of theirs would not be a number of theirs
+        if Y.dtype.kind in "bu":    # differences would not fit in the dtype
             Y = Y.astype(np.result_type(h, Y))
         given, _ = checks.weights(sample_weight, len(h), np.float64)
         w = None if given is None else given[:, 0]
@@ -46,8 +46,8 @@ def _metric(function: Callable[[Floats, NDArray[Any], Floats | None], float]) ->
 def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
     """Fraction of the examples in the right class.
 
-    For labels and for rows with one largest target each, the largest output decides. Else every output must be on the
-    side of the middle that its target is on (0 if a target is negative, else 1/2).
+    For labels and for rows with one largest target each, the largest output decides. Otherwise every output must be on
+    the same side of the middle as its target; the middle is 0 if any target is negative, else 1/2.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) ->
 
 @_metric
 def balanced_accuracy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """Recall, averaged over the classes: the fraction of the examples of a class that are in the right class.
+    """Recall averaged over the classes; recall is the fraction of a class's examples that are predicted as this class.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def mae(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> floa
 
 @_metric
 def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged, as scikit-learn's r2_score.
+    """1 - sum (h - y)^2 / sum (y - mean y)^2 of each output, averaged, like scikit-learn's r2_score.
 
     NaN for fewer than two examples. Unlike in scikit-learn, examples of weight 0 do not count.
 
@@ -270,7 +270,7 @@ def r2(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float
 
 @_metric
 def cross_entropy(h: Floats, Y: NDArray[Any], sample_weight: Floats | None = None) -> float:
-    """-log of the probability of the right answer, mean over the examples.
+    """Mean of -log of the probability of the right answer.
 
     Probabilities are clipped to [eps, 1 - eps], as in scikit-learn's log_loss. (J is computed from z(L), unclipped.)
 
@@ -343,7 +343,7 @@ def _unweighted(function: Callable[..., Any], name: str) -> Callable[..., float]
 
 
 def check_classes(functions: dict[str, Callable[..., float]], data: Data | None) -> None:
-    """A ValueError if a metric of classes is to be measured of data without classes."""
+    """Raise a ValueError if a metric needs classes and the data have none."""
     wanted = {"accuracy", "balanced_accuracy"} & functions.keys()
     if wanted and data is not None and data.classes is None:
         raise ValueError(f"metrics: {' and '.join(sorted(wanted))} need classes in Y: labels, or targets at the low "
@@ -364,7 +364,7 @@ def _targets(h: Floats, Y: NDArray[Any]) -> NDArray[Any]:
 
 
 def _one_of_many(h: Floats, Y: NDArray[Any]) -> bool:
-    """Has each row of the targets (m, K) one right answer, or a distribution over them?"""
+    """Does each row of the targets (m, K) have one right answer, or a distribution over the answers?"""
     return h.shape[1] > 1 and bool(np.allclose(Y.sum(axis=1), 1, atol=1e-4) and (Y >= 0).all())
 
 

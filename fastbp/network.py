@@ -1,4 +1,4 @@
-"""The network: its parameters by the textbook's names, and what can be computed from them."""
+"""The network: its parameters under the textbook's names, and everything computed from them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Never, Self, SupportsIndex
@@ -27,40 +27,40 @@ class Network(Derivatives):
     layer_sizes : list of int
         s_1 .. s_L without bias units; [s_1, s_L] has no hidden layer.
     activation : str or list of str
-        g of the hidden layers, one name or one a layer: sigmoid, tanh, relu (g'(0) = 0), identity,
+        g of the hidden layers, one name or one per layer: sigmoid, tanh, relu (g'(0) = 0), identity,
         leaky_relu (slope 0.01), elu (alpha 1), softplus, silu, gelu (erf form).
     output : str, optional
-        g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp. None: the one that belongs to the loss,
-        sigmoid for cross_entropy, exp for poisson, identity for the others; sigmoid without a loss.
+        g of the last layer: sigmoid, softmax (K >= 2), identity, tanh or exp. None chooses by the loss: sigmoid for
+        cross_entropy, exp for poisson, identity for the others; sigmoid if no loss is given.
     loss : str or function, optional
         cross_entropy (with sigmoid or softmax), squared_error (``1/2 |h - y|^2``; any output but exp),
-        poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None: the one
-        that belongs to the output, cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson
-        for exp. Or a loss of your own, with any output: a function f(z, Y, w) that returns the costs (m,) and their
-        derivatives by z (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
+        poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None chooses by
+        the output: cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson for exp. Or your
+        own loss, with any output: a function f(z, Y, w) that returns the costs (m,) and their derivatives with respect
+        to z (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
     huber_delta : float, optional
-        Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
+        For loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (default 1), e = h - y, and linear beyond.
     quantile : float, optional
-        Of loss="quantile": the output learns this quantile of y given x, in (0, 1); 0.5 is the median.
+        For loss="quantile": the output learns this quantile of y given x, in (0, 1); 0.5 is the median.
     label_smoothing : float
-        Of loss="cross_entropy", a in [0, 1): J and D take (1 - a) y + a/K in place of y, K = 2 with sigmoid. So do
-        training, `cost`, `cost_and_gradient` and `gradients`; `evaluate`, val_J and metrics take y itself.
+        For loss="cross_entropy", a in [0, 1): J and D use (1 - a) y + a/K in place of y, K = 2 with sigmoid. Training,
+        `cost`, `cost_and_gradient` and `gradients` use it; `evaluate`, val_J and metrics use y itself.
     dtype : numpy.float32 or numpy.float64
-        Of the parameters and of all arithmetic; costs are summed in float64.
+        The dtype of the parameters and of all arithmetic; costs are summed in float64.
     init : str, or start values
         glorot_uniform, he_normal (biases 0); normal (eps 0.01), uniform (eps 0.12), nguyen_widrow (biases drawn too);
-        or theta itself, flat (n_parameters,), or a list of Theta, one (s_{l+1}, s_l + 1) a layer.
+        or theta itself, flat (n_parameters,), or a list of Theta, one (s_{l+1}, s_l + 1) per layer.
     eps : float, optional
         Standard deviation of init="normal", half width of init="uniform".
     seed : int, numpy Generator or None
-        Of the random numbers; None draws fresh entropy.
+        Seed of the start values; None draws fresh entropy.
 
     Attributes
     ----------
     theta : ndarray (n_parameters,)
-        All parameters, ``concatenate([T.ravel() for T in Theta])``; assigning copies the values in.
+        All parameters, ``concatenate([T.ravel() for T in Theta])``. Assignment copies the values into it.
     Theta : tuple of ndarray
-        Views of theta, Theta[l - 1] the textbook's Theta(l) with shape (s_{l+1}, s_l + 1), bias in column 0.
+        Views of theta: Theta[l - 1] is the textbook's Theta(l) with shape (s_{l+1}, s_l + 1), bias in column 0.
 
     See Also
     --------
@@ -72,7 +72,7 @@ class Network(Derivatives):
     -----
     Formulas: Ng, Machine Learning, lectures 8-9 (forward propagation, backpropagation); see docs/math.md.
     Names may be spelled as in scikit-learn, Keras and PyTorch: logistic, linear, swish, ReLU, mse, mean_squared_error,
-    MSELoss, log_loss, BCE, mae, kaiming_normal and so on. Categorical_crossentropy alone implies softmax.
+    MSELoss, log_loss, BCE, mae, kaiming_normal and so on. categorical_crossentropy without an output implies softmax.
 
     Examples
     --------
@@ -109,12 +109,12 @@ class Network(Derivatives):
         self._dtype = theta.dtype
         self._Theta = plan.views(theta)
         self._predict_row = sums.row_predictor(plan, theta)
-        self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below asks it first
+        self._evaluator = sums.evaluator(plan, theta.dtype)     # every method below tries it first
         self._pass = self._products = None
-        self._turn = _kernels.Turn()    # of whoever changes theta
+        self._turn = _kernels.Turn()    # held by the thread that changes theta
 
     def initialize(self, seed: Seed = None) -> None:
-        """Draw the parameters anew by the network's `init` (or put its start values back)."""
+        """Draw new parameters by the network's `init`, or restore its start values."""
         rng = checks.generator(seed)
         with self._turn:
             self._writeable()[:] = initialize.draw(self._init, self._eps, self._plan, self.dtype, rng)
@@ -141,7 +141,7 @@ class Network(Derivatives):
 
     @property
     def plan(self) -> Plan:
-        """Layout and functions, as the layers below know them."""
+        """Layout and functions, as the engine uses them."""
         return self._plan
 
     @property
@@ -173,7 +173,7 @@ class Network(Derivatives):
 
     @property
     def loss_parameters(self) -> dict[str, float]:
-        """The parameter of the loss as {name: value}, such as {"huber_delta": 1.0}; empty where it has none."""
+        """The parameter of the loss as {name: value}, such as {"huber_delta": 1.0}; empty if it has none."""
         return dict(self._plan.loss_parameters)
 
     def copy(self, dtype: DTypeLike | None = None) -> Self:
@@ -183,7 +183,7 @@ class Network(Derivatives):
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state that pickle, copy and files keep; a ValueError if theta is not finite."""
+        """The state for pickle, copy and files; a ValueError if theta is not finite."""
         own = {} if self._plan.own is None else {"loss": self._plan.own}
         return self.settings() | own | {"init": self._init, "theta": self._check_theta()}
 
@@ -201,7 +201,7 @@ class Network(Derivatives):
         self._restore(state, np.array)
 
     def _restore(self, state: dict[str, Any], own: Callable[[Floats], Floats]) -> None:
-        """As `__setstate__`, keeping own(array) of theta and of start values: a copy, or the array itself."""
+        """Like `__setstate__`, but it keeps own(array) of theta and of start values: a copy, or the array itself."""
         checks.members(state, STATE, "the state of a Network")
         parameters = state["loss_parameters"]
         if not isinstance(parameters, dict) or not all(isinstance(name, str) for name in parameters):
@@ -263,8 +263,8 @@ class Network(Derivatives):
         Parameters
         ----------
         per_example : bool
-            True runs the textbook's loop, one example at a time (gemv and ger of BLAS). False sums the same by
-            blocks of examples (products of matrices). In float32 the rounding of the loop grows with m.
+            True runs the textbook's loop, one example at a time (gemv and ger of BLAS). False computes the same sums
+            in blocks of examples (matrix products). In float32 the rounding error of the loop grows with m.
 
         Returns
         -------
@@ -300,10 +300,10 @@ class Network(Derivatives):
         ----------
         X : (m, s_1)
         Y : (m, K); (m,) targets for K = 1; (m,) integer labels 0 .. K-1 for K > 1
-            Labels go with softmax, and with sigmoid or tanh outputs as their low and high values.
+            Labels need softmax, or sigmoid or tanh outputs, where they stand for low and high targets.
         theta : (n_parameters,), optional
-            Evaluate here, in theta's dtype (float32 or float64); net.theta stays as it is.
-        weight_decay : float, or one a Theta
+            Evaluate at this theta, in its dtype (float32 or float64); net.theta does not change.
+        weight_decay : float, or one per Theta
             c.
         lam : float, optional
             The course's lambda: c = lam / m.
@@ -313,20 +313,21 @@ class Network(Derivatives):
         out : ndarray (n_parameters,), optional
             Receives D and is returned.
         n_threads : int, optional
-            At most this many threads; None decides by what was measured to help. Never changes a bit.
+            At most this many threads; None chooses automatically. The result is bit-identical for any number.
         comm : communicator, or fastbp.distributed.Group, optional
-            Of mpi4py. X, Y and sample_weight are this rank's rows, possibly none (``X[:0]``). J and D are those of all
-            rows, the same bits on each rank; theta and the settings must be the same on all. See docs/distributed.md.
+            A communicator of mpi4py. X, Y and sample_weight are this rank's rows, possibly none (``X[:0]``). J and D
+            are those of all rows, with the same bits on each rank; theta and the settings must be the same on all. See
+            docs/distributed.md.
 
         Returns
         -------
         (float, ndarray)
-            J and D, flat like theta.
+            J, and D, which is flat like theta.
 
         Raises
         ------
         ValueError, TypeError
-            Naming the argument, before anything has changed.
+            The message names the argument. Nothing has changed.
         RankError
             Another rank has raised one of these.
         """
@@ -368,8 +369,8 @@ class Network(Derivatives):
 
         The cost is that of Y itself, without label smoothing.
 
-        Right is the largest output (labels, or one 1 a row), or every output on the right side of the middle of its
-        range (K = 1, or several labels an example). comm as for `cost_and_gradient`.
+        An example is right if its class has the largest output (labels, or one 1 per row), or if every output is on the
+        right side of the middle (K = 1, or several labels per example). comm is as for `cost_and_gradient`.
         """
         if comm is None and sample_weight is None:
             result = self._evaluator.evaluate(X, Y, self._theta)
@@ -395,5 +396,5 @@ class Network(Derivatives):
         return h
 
     def _writeable(self) -> Floats:
-        """theta, as it was made and not frozen"""
+        """theta with its original shape and dtype, and writeable"""
         return checks.output_array(self._theta, (self.n_parameters,), self.dtype, "net.theta")

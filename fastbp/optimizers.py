@@ -1,8 +1,8 @@
 """Update rules: they move theta against the gradient D.
 
-An optimizer holds settings, never state: `init(theta)` returns the state of one training as a dict, and
+An optimizer holds settings, never state: `init(theta)` returns the state of one training run as a dict, and
 `update(theta, D, state)` changes theta and the state in place. Any object with these two methods may be passed as
-`optimizer=`; it is called once a batch. The rules here also have a fused twin in compiled code (`compiled`), which
+`optimizer=`; it is called once per batch. The rules here also have a fused twin in compiled code (`compiled`), which
 runs whole epochs and is tested against the Python below.
 
 `learning_rate` is a number, or a function of the steps taken so far: t = 0 before the first step.
@@ -90,7 +90,7 @@ class Adam(Optimizer):
     beta_1, beta_2 : float
         Decay of the two moments, in [0, 1).
     epsilon : float
-        Added to the corrected root, as in the paper's algorithm 1 and torch.
+        Added to the root of vhat, as in the paper's algorithm 1 and torch.
     epsilon_hat : bool
         Add epsilon to the root of v itself: the paper's epsilon hat (end of section 2), as in scikit-learn and Keras:
         theta := theta - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon).
@@ -152,7 +152,7 @@ class AdamW(Adam):
     learning_rate, beta_1, beta_2, epsilon
         As for `Adam`.
     weight_decay : float
-        Unlike the `weight_decay` of `train`, it is no part of J and D.
+        Unlike the `weight_decay` of `train`, it is not part of J and D.
 
     See Also
     --------
@@ -210,7 +210,7 @@ class Nadam(Optimizer):
         Decay of the two moments, in [0, 1).
     epsilon : float
     momentum_decay : float
-        How fast mu grows from beta_1 / 2 to beta_1.
+        The speed at which mu grows from beta_1 / 2 to beta_1.
 
     See Also
     --------

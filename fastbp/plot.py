@@ -1,4 +1,4 @@
-"""Pictures of trainings and networks: each function draws into `ax`, or a new figure, and returns the Axes.
+"""Plots of training runs and networks: each function draws into `ax`, or a new figure, and returns the Axes.
 
 The module needs matplotlib (pip install 'fastbp[plot]'). It does not use pyplot: a notebook shows a new figure if the
 cell ends with the Axes, and ``ax.figure.savefig(path)`` saves it.
@@ -31,7 +31,7 @@ MANY = 10  # classes that a legend names
 
 
 class _Picture(Axes):
-    """Axes of a new figure, which a notebook shows as a whole, even without pyplot."""
+    """Axes of a new figure; a notebook shows the whole figure, even without pyplot."""
 
     def _repr_png_(self) -> bytes:
         figure: Any = self.figure
@@ -45,16 +45,16 @@ def _axes(ax: Axes | None, figsize: tuple[float, float]) -> Axes:
 
 
 def learning_curve(history: Course, ax: Axes | None = None, log: Flag = False) -> Axes:
-    """J and the cost of the validation data by epoch; accuracies and r2 have a second scale.
+    """J and the validation cost by epoch; accuracies and r2 have a second scale.
 
-    The legend is below the Axes and hides nothing; without a layout engine in the figure it is inside.
+    The legend is below the Axes and hides nothing; if the figure has no layout engine, it is inside.
 
     Parameters
     ----------
     history : History
     ax : matplotlib Axes, optional
     log : bool
-        Show the costs on a logarithmic scale; all must be above 0. Without it the scale is linear and begins at 0.
+        True shows the costs on a logarithmic scale; all must be above 0. False: the scale is linear and begins at 0.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def first_layer_images(
     shape : (height, width)
         The shape of an input image, height * width = s_1.
     columns : int, optional
-        Images in a row.
+        Number of images per row.
     ax : matplotlib Axes, optional
 
     Returns
@@ -179,13 +179,14 @@ def decision_boundary(
     Parameters
     ----------
     net : Network
-        s_1 = 2. The colour of one output is its level, and the boundary is a line at the middle of its range (or of the
-        range of y, if the output has none). The colour of several is that of the largest, paler where another is near.
+        s_1 = 2. With one output the colour shows its value, and the boundary is a line at the middle of its range (or
+        of the range of y, if the output has none). With several outputs the colour shows which is the largest, and is
+        paler where another is close.
     X : (m, 2)
-    y : (m,) classes; for one output also targets (m, 1), which have the colour of their level
+    y : (m,) classes; for one output also targets (m, 1), coloured by their value
     ax : matplotlib Axes, optional
     points : int
-        Points of the grid along each side.
+        Grid points along each side.
 
     Returns
     -------
@@ -251,7 +252,7 @@ def _examples(X: ArrayLike, y: ArrayLike, K: int) -> tuple[Doubles, NDArray[Any]
 
 
 def _place(u: Doubles, v: Doubles) -> dict[str, Any]:
-    """Where and how an image lies over the grid"""
+    """The placement of an image over the grid"""
     return {"origin": "lower", "extent": (u[0], u[-1], v[0], v[-1]), "aspect": "auto", "interpolation": "bilinear"}
 
 
@@ -311,7 +312,7 @@ def confusion_matrix(
     Returns
     -------
     Axes
-        The cells show counts; the colour is the fraction of the row.
+        The cells show counts; the colour shows the fraction of the row.
 
     Raises
     ------
@@ -334,7 +335,7 @@ def confusion_matrix(
     if y.shape != (len(h),) or y.dtype.kind not in "iub" or (y.size and not 0 <= y.min() <= y.max() < K):
         raise ValueError(f"y must be {len(h)} integers in 0 .. {K - 1}; got shape {y.shape} and dtype {y.dtype}")
     if names is not None and len(names) != K:
-        raise ValueError(f"names must have {K} entries, one a class; got {len(names)}")
+        raise ValueError(f"names must have {K} entries, one per class; got {len(names)}")
     said = classes.named(h, classes.middle(net.plan.lowest, net.plan.highest))
     counts = np.zeros((K, K), np.int64)
     np.add.at(counts, (y.astype(int), said), 1)

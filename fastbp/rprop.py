@@ -1,4 +1,4 @@
-"""The optimizer that looks at the signs of D alone: RPROP."""
+"""RPROP, the optimizer that uses only the signs of D."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class RPROP(Optimizer):
     learning_rate : float
         The first step of every parameter.
     eta_minus, eta_plus : float
-        In (0, 1], and at least 1.
+        eta_minus is in (0, 1], eta_plus at least 1.
     least, most : float
         Bounds of the steps.
 
@@ -72,4 +72,4 @@ class RPROP(Optimizer):
         return self.learning_rate, self.eta_minus, self.eta_plus, self.least, self.most
 
 
-RPROP.__module__ = "fastbp.optimizers"     # its documented place, which files name
+RPROP.__module__ = "fastbp.optimizers"     # its documented place, the name in files

@@ -1,4 +1,4 @@
-"""An optimizer from what the caller passes: a name or an instance."""
+"""The optimizer for what the caller passes: a name or an instance."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -16,7 +16,7 @@ from .optimizers import NAMED
 
 
 def check(optimizer: Rule, changes: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that is not accepted."""
+    """Raise the constructor's error if a rule of fastbp, with these changes, has a setting that it does not accept."""
     if type(optimizer) in (LBFGS, *NAMED.values()):
         settings = {**vars(optimizer), **changes}
         type(optimizer)(**{name: settings[name] for name in _names(type(optimizer)) if name in settings})

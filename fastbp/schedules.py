@@ -1,7 +1,7 @@
 """Learning rates as functions of the step: ``fastbp.Adam(schedules.Cosine(1e-3, steps=10_000))``.
 
-A schedule is called with t, the steps taken so far (0 before the first), and returns the rate of the next step. An
-optimizer takes any function of this kind. A step is a batch: an epoch has ceil(m / batch_size) of them.
+A schedule is called with t, the number of steps taken so far (0 before the first), and returns the rate of the next
+step. An optimizer takes any function of this kind. A step is a batch: an epoch has ceil(m / batch_size) of them.
 `callbacks.ReduceOnPlateau` follows a monitored value instead of t.
 """
 
@@ -24,7 +24,7 @@ class Schedule(Settings):
 
     Examples
     --------
-    A schedule of your own:
+    Your own schedule:
 
     >>> import fastbp
     >>> class Halving(fastbp.schedules.Schedule):
@@ -75,7 +75,7 @@ class Step(Schedule):
     ----------
     learning_rate : float
     every : int
-        Steps from one reduction to the next.
+        Number of steps between two reductions.
     factor : float
         In (0, 1].
 
@@ -140,7 +140,7 @@ class InverseScaling(Schedule):
     ----------
     learning_rate : float
     power : float
-        0.5 as scikit-learn's power_t; the theorem needs a power in (0.5, 1].
+        0.5, like scikit-learn's power_t; the theorem needs a power in (0.5, 1].
 
     See Also
     --------
@@ -167,7 +167,7 @@ class InverseScaling(Schedule):
 
 
 class Cosine(Schedule):
-    """rate(t) = least + (learning_rate - least) (1 + cos(pi t' / T)) / 2,  t' the steps since warm-up or restart.
+    """rate(t) = least + (learning_rate - least) (1 + cos(pi t' / T)) / 2,  t' = steps since the warm-up or restart.
 
     Loshchilov & Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, equation 5; torch's
     CosineAnnealingLR, and CosineAnnealingWarmRestarts with restarts. The warm-up is linear, learning_rate (t + 1) /
@@ -186,7 +186,7 @@ class Cosine(Schedule):
     restarts : bool
         Restart at learning_rate after T steps.
     growth : int
-        Each T is `growth` times the last.
+        Each T is `growth` times the previous one.
 
     See Also
     --------

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def line(net: Any) -> str:
-    """The call that makes a network like this one, but for its parameters; its repr."""
+    """The repr of a network: the call that makes one like it, except for the parameters."""
     hidden = f"activation={list(net.activation)!r}, " if net.activation else ""
     parameters = "".join(f"{name}={value:g}, " for name, value in net.loss_parameters.items())
     return (f"Network({list(net.layer_sizes)}, {hidden}output={net.output!r}, loss={loss(net)}, {parameters}"
@@ -17,7 +17,7 @@ def loss(net: Any) -> str:
 
 
 def table(net: Any) -> str:
-    """The layers of a network, one a line, and its loss and size below."""
+    """The layers of a network, one per line, followed by its loss and size."""
     lines = [f"{'layer':>5} {'units':>7}  {'function':<12} {'Theta':<14} {'parameters':>10}"]
     functions = ["input", *net.activation, net.output]
     for l, (units, function) in enumerate(zip(net.layer_sizes, functions, strict=True), 1):

@@ -1,4 +1,4 @@
-"""Inputs of mean 0 and standard deviation 1, by the moments of the training rows."""
+"""Inputs with mean 0 and standard deviation 1, scaled by the moments of the training rows."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,29 +11,29 @@ from ._types import Doubles
 from .engine import blas, checks
 from .network import Network
 
-LOST = 1e-3  # a larger rounding error, in scales of its column, is a warning
-ROWS = 4096  # of a block: a memory map is read block by block in each pass, never copied
+LOST = 1e-3  # a larger rounding error, relative to the column's scale, is a warning
+ROWS = 4096  # rows per block: a memory map is read block by block in each pass, never copied
 
 
 class Standardise:
     """x -> (x - mean) / scale, with mean and standard deviation of each column of X.
 
-    A network trained on `transform(X)` needs `transform` of all later inputs. `fold` puts the moments into Theta(1) of
-    a copy: it takes raw inputs, and files and pickles keep the moments. With ``targets=`` the copy returns raw targets
-    too. `unfold` it before you resume training, since steps on raw inputs would go astray.
+    A network trained on `transform(X)` needs `transform` of all later inputs. `fold` returns a copy with the moments in
+    Theta(1): it takes raw inputs, and files and pickles keep the moments. With ``targets=`` the copy also returns raw
+    targets. `unfold` it before you resume training, since training on raw inputs may diverge.
 
     Parameters
     ----------
     X : (m, n), or (m,)
-        The training rows; or the values of one column, such as the targets y of a regression. Of one column,
-        `transform` and `inverse` take values (m,) too, and return them as (m,).
+        The training rows, or the values of one column, such as the targets y of a regression. For one column,
+        `transform` and `inverse` also take values (m,), and return them as (m,).
     sample_weight : (m,), optional
         Weights of the rows in the moments.
 
     Attributes
     ----------
     mean, scale : ndarray (n,), float64, read-only
-        scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column. Right to rounding for every size of numbers.
+        scale^2 = sum w (x - mean)^2 / sum w; 1 for a constant column. Accurate to rounding for numbers of any size.
 
     See Also
     --------
@@ -57,8 +57,8 @@ class Standardise:
         rows = self._rows(X)
         given, _ = checks.weights(sample_weight, len(rows), np.float64)
         w = np.ones(len(rows)) if given is None else given[:, 0]
-        # relative to the first row that counts: the mean and the scale 0 of a constant column are exact, and the
-        # scale is that of the differences, however far the mean is from 0
+        # relative to the first row with weight: the mean and the scale 0 of a constant column are exact, and the scale
+        # is that of the differences, however far the mean is from 0
         first, total = rows[int((w > 0).argmax())].astype(np.float64), w.sum()
         exponent = np.zeros(len(first), np.int64)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"), blas.single_thread(everywhere=True):
@@ -139,10 +139,10 @@ class Standardise:
 
         targets : the Standardise of the targets that an identity output was trained on. The copy returns raw targets:
         row k of Theta(L-1) is multiplied by their scale_k, and their mean_k is added to the bias. Its cost is that of
-        raw targets; a huber_delta stays the number that it is.
+        raw targets; huber_delta does not change.
 
-        Predictions cost no more than before. A column whose mean is many times its scale loses digits, in float32 from
-        some thousands on: this is a warning. Fold a float64 copy then (``net.copy(np.float64)``).
+        Predictions take no longer than before. A column whose mean is many times its scale loses digits, in float32
+        from some thousand times on: this is a warning. Fold a float64 copy then (``net.copy(np.float64)``).
         """
         of_targets = self._of_targets(net, targets)
         ratio = np.abs(self.mean) / self.scale
@@ -161,8 +161,8 @@ class Standardise:
         return net if of_targets is None else _with(net, -1, of_targets._onto)
 
     def unfold(self, net: Network, targets: "Standardise | None" = None) -> Network:
-        """A copy of a folded network that takes `transform` of the inputs again, to resume its training; with
-        ``targets=`` it returns `transform` of the targets too."""
+        """A copy of a folded network that takes `transform` of the inputs again, to resume training; with ``targets=``
+        it also returns `transform` of the targets."""
         def unfolded(Theta: Doubles) -> None:
             Theta[:, 0] += Theta[:, 1:] @ self.mean
             Theta[:, 1:] *= self.scale
@@ -196,7 +196,7 @@ class Standardise:
         return targets
 
     def _own(self, net: Network) -> Network:
-        """The network, if its inputs are as many as the columns here"""
+        """The network, if it has one input for each column"""
         if checks.network(net).layer_sizes[0] != len(self.mean):
             raise ValueError(f"net has {net.layer_sizes[0]} inputs; these moments are of {len(self.mean)} columns")
         return net
@@ -211,7 +211,7 @@ def _in_units(x: Doubles, exponent: NDArray[np.int64]) -> Doubles:
 
 
 def _blocks(X: NDArray[Any], w: NDArray[Any]) -> Iterator[tuple[Doubles, NDArray[Any]]]:
-    """(rows, weights), ROWS at a time, in float64; without the rows of weight 0."""
+    """(rows, weights), ROWS at a time, in float64, without the rows of weight 0."""
     for i in range(0, len(X), ROWS):
         x, v = X[i : i + ROWS].astype(np.float64), w[i : i + ROWS]
         counts = v > 0

@@ -1,4 +1,4 @@
-"""Is the arithmetic right on this machine, with this BLAS? Compare products of all small sizes with plain sums."""
+"""The self-test: is the arithmetic right on this machine, with this BLAS? It compares products with plain sums."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from .network import Network
 from .optimizers import SGD
 from .training.trainer import Trainer
 
-TAIL = 67  # lengths 1 .. TAIL have every remainder by the sizes of vectors and tiles
+TAIL = 67  # lengths 1 .. TAIL cover every remainder modulo the sizes of vectors and tiles
 LARGE = (700, 500, 3)  # a layer larger than the second-level cache takes another path
-TOLERANCE = 1000  # eps; plain and compiled sums differ by about ten, a missing term makes thousands
+TOLERANCE = 1000  # in eps: plain and compiled sums differ by about ten, a missing term by thousands
 
 
 def selftest() -> dict[str, str | float]:
-    """Compare results of this machine with plain sums in double precision, in a second or less.
+    """Compare results of this machine with plain sums in double precision; it takes a second or less.
 
     The networks are float32 and float64, with 1 to 67 inputs, hidden units and examples; one is large. The results are
     predictions of many rows and of one, sums over the examples by blocks and one by one (gemv and ger of BLAS), and an
@@ -34,7 +34,7 @@ def selftest() -> dict[str, str | float]:
     Raises
     ------
     ArithmeticError
-        Results differ; the message names the operation, the difference and the network.
+        The results differ; the message names the operation, the difference and the network.
 
     See Also
     --------
@@ -59,7 +59,7 @@ def selftest() -> dict[str, str | float]:
                 difference = float(np.abs(got - expected).max() / np.abs(expected).max()) / eps
                 if not difference < TOLERANCE:      # NaN too
                     raise ArithmeticError(
-                        f"fastbp computes wrongly here: {what} of {m} examples in a network {list(layers)} of "
+                        f"fastbp computes wrong results here: {what} of {m} examples in a network {list(layers)} of "
                         f"{np.dtype(dtype).name} is {difference:g} eps from plain sums ({found}); please report it"
                     )
                 worst = max(worst, difference)
@@ -68,7 +68,7 @@ def selftest() -> dict[str, str | float]:
 
 
 def _results(layers: Sequence[int], m: int, dtype: DTypeLike) -> Iterator[tuple[str, NDArray[Any], Doubles]]:
-    """(operation, result here, result of plain sums) for a network without functions: products alone."""
+    """(operation, result here, result of plain sums) for a network without activations: products only."""
     rng = np.random.default_rng([m, *layers])
     net = Network(layers, activation="identity", output="identity", loss="squared_error", dtype=dtype, init="normal",
                   eps=0.5, seed=rng)
@@ -78,7 +78,7 @@ def _results(layers: Sequence[int], m: int, dtype: DTypeLike) -> Iterator[tuple[
     Delta = _backward(Theta, A, A[-1] - Y)
     yield "predict", net.predict(X), A[-1]
     yield "predict into an array", net.predict(X, out=np.empty_like(A[-1], net.dtype)), A[-1]
-    yield "predict of lists", net.predict(X.tolist()), A[-1]        # not by the prepared call
+    yield "predict of lists", net.predict(X.tolist()), A[-1]        # not the prepared call
     yield "predict of one", net.predict(X[0]), A[-1][0]
     for way, name in ((False, "accumulate"), (True, "accumulate one by one")):
         for got, expected in zip(net.accumulate(X, Y, per_example=way)[1], Delta, strict=True):

@@ -1,13 +1,13 @@
-"""The names of functions as other libraries spell them: "ReLU", "mean_squared_error", "MSELoss", "kaiming_normal".
+"""The names of functions in other libraries: "ReLU", "mean_squared_error", "MSELoss", "kaiming_normal".
 
-Case, underscores and hyphens do not count, nor does the word loss at the end of a loss.
+Case, underscores, hyphens and the word loss at the end of a loss are ignored.
 """
 
 from collections.abc import Iterable, Mapping
 
 FUNCTIONS = {"logistic": "sigmoid", "linear": "identity", "swish": "silu", "lrelu": "leaky_relu", "exponential": "exp"}
 
-# Names that imply one class an example: the output is softmax, if none is given.
+# Names that imply one class per example: the output is softmax, if none is given.
 ONE_CLASS = (
     "categorical_crossentropy", "categorical_cross_entropy", "sparse_categorical_crossentropy",
     "sparse_categorical_cross_entropy", "softmax_cross_entropy", "softmax_cross_entropy_with_logits",
@@ -76,6 +76,6 @@ def resolve(word: str, accepted: Iterable[str], others: Mapping[str, str] = {}) 
 
 
 def one_class(loss: str) -> bool:
-    """Does this name of a loss imply one class an example?"""
+    """Does this name of a loss imply one class per example?"""
     own = key(loss)
     return any(spelled in map(key, ONE_CLASS) for spelled in (own, own.removesuffix("loss")))

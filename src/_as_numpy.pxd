@@ -67,7 +67,7 @@ cdef inline double penalty_of(
 cdef inline void make_D(
     const plan_t *p, const floating *theta, double m, const double *c, double l1, floating *Delta
 ) noexcept nogil:
-    """D = Delta / m + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / m (j = 0), in place of Delta"""
+    """D = Delta / m + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / m (j = 0), written into Delta"""
     cdef Py_ssize_t l, i, j, n, k
     cdef const floating *Theta
     cdef floating *D

@@ -7,7 +7,7 @@ A network is one int64 matrix, the plan (fastbp/engine/plan.py writes it). Colum
     theta     start of this layer's incoming Theta in the flat theta
     a, z, delta, rows     starts of these in the workspace, in units per example
 
-A row and a column of scalars follow. A training with dropout adds the rows
+A row and a column of scalars follow. Training with dropout adds the rows
 
     drop      rate, the bits of a double
     fed       start of the next layer's input: a .* mask / (1 - p) if there is a rate, else a
@@ -103,7 +103,7 @@ cdef inline void load_targets(
     Py_ssize_t at
 ) noexcept nogil:
     """Load targets and weights of the m examples from `first` on; labels become low and high values of the output. An
-    own loss reads its targets where they lie."""
+    own loss reads its targets in place."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *y = work + B * p.y + at * K
     cdef floating *rows = work + B * p.rows[last] + at * K
@@ -222,7 +222,7 @@ cdef inline void learn_block(
     const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, bint add,
     floating *Delta, team_t *team, int member
 ) noexcept nogil:
-    """This member's rows of  Delta(l) := or += delta(l+1)' [1, A(l)],  over the m examples of the block."""
+    """This member's rows of  Delta(l) := (or +=) delta(l+1)' [1, A(l)],  over the m examples of the block."""
     cdef Py_ssize_t l, n, k, lda, i, j, end
     cdef const floating *A
     for l in range(p.L - 1, 0, -1):
@@ -250,10 +250,11 @@ cdef inline double accumulate_block(
     const plan_t *p, const floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t m,
     floating *work, Py_ssize_t B, bint add, floating *Delta, double *costs, team_t *team, int member
 ) noexcept nogil:
-    """Delta := or += the sum over the examples first .. first + m <= first + B  ->  the sum of their costs.
+    """Delta := (or +=) the sum over the examples first .. first + m <= first + B  ->  the sum of their costs.
 
-    The members divide the panels among them, meet, then divide the rows of Delta. One member computes each number, in
-    the same order whichever it is. costs has room for one number per panel. Before the next block they must meet again.
+    The members divide the panels among them, meet, then divide the rows of Delta. Each number is computed by a single
+    member, in the same order whichever it is. costs has room for one number per panel. Before the next block the
+    members must meet again.
     """
     cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
     cdef double cost = 0

@@ -1,8 +1,8 @@
 """The sums over examples that Python calls: predictions, and Delta with the costs.
 
-Each call works through the examples first .. last in blocks of B, with the GIL released, and returns the first
-example not done. It returns after about `budget` seconds at the latest, so that the caller can check for Ctrl-C.
-The examples before that one are complete. A call that resumes there gives the same bits as one uninterrupted call.
+Each call works through the examples first .. last in blocks of B, with the GIL released, and returns the first example
+that is not done; all examples before it are complete. It returns after about `budget` seconds at the latest, so that
+the caller can check for Ctrl-C. A call that resumes there gives the same bits as one uninterrupted call.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -148,11 +148,11 @@ cdef class Crew:
 
     @property
     def jobs(self):
-        """How many jobs each thread has done."""
+        """The number of jobs that each thread has done."""
         return [self.crew.workers[i].jobs for i in range(self.crew.n)]
 
     def want_stop(self):
-        """Ask the present call to end, or the next one: after a step, or inside a long one, which is then not taken."""
+        """Ask the present or the next call to end: after a step, or inside a long one, which is then not taken."""
         team_want_stop(&self.crew.team)
 
     def __dealloc__(self):
@@ -192,10 +192,10 @@ def predict(
 
 
 cdef class Predictor:
-    """h(x) of one example, with everything prepared: for callers to whom a microsecond counts.
+    """h(x) of one example, with everything prepared: for callers that need every microsecond.
 
-    It owns its workspace, at which one call works at a time; networks are small here. It takes only arrays that need
-    no conversion. Each call checks theta again; plan is copied.
+    It owns its workspace, which one call uses at a time. It is for small networks, and takes only arrays that need no
+    conversion. Each call checks theta again; plan is copied.
     """
 
     cdef bytes plan, room
@@ -242,7 +242,7 @@ cdef class Predictor:
     def predict(self, x, out):
         """h(x), (K,), written to out or, if out is None, to a new array. Returns None, and writes nothing, if x or out
         is not a contiguous row of the network's dtype, if out overlaps theta, if x or theta is not finite, or if
-        another thread is in here."""
+        another thread is inside this method."""
         cdef Py_buffer view, into
         cdef rows_t rows
         cdef Py_ssize_t n = self.p.s[0], K = self.p.s[self.p.L - 1]
@@ -288,7 +288,7 @@ cdef class Predictor:
 
 
 def layer(Py_ssize_t unit, work, Py_ssize_t B, out):
-    """out (m, s) := the values that lie in panels at this unit of the workspace of the last block."""
+    """out (m, s) := the values in panels at this unit of the workspace of the last block."""
     cdef core_t core
     cdef const Py_buffer *into
     cdef Py_ssize_t s
@@ -319,13 +319,13 @@ def accumulate(
     """Delta += sum over the examples of all ranges, in blocks of B  ->  True when it is complete.
 
     cuts (ranges + 1,): where the ranges begin and end. A range longer than run_of examples is summed run by run. sums
-    (ranges,), zeros at first, receives their costs. With an empty Delta only the costs are summed.
-    places (seats, 2): the last range of each seat and its next example, kept from call to call; (-1, 0) at first. A
+    (ranges,), initially zero, receives their costs. With an empty Delta only the costs are summed.
+    places (seats, 2): the last range of each seat and its next example, kept from call to call; initially (-1, 0). A
     seat is in one range at a time. With `meet` all members work in the one seat.
-    work, costs: a block, and a number for each of its panels, for every seat.
-    each, or empty: receives the costs of each panel, counted from example 0; cuts must then lie between panels.
-    others: room for the Deltas of ranges 1, 2, ..., and for one more for every seat if there are runs; each of them
-    takes `spaced(parameters)` values.
+    work, costs: for every seat a block, and a number for each of its panels.
+    each: receives the costs of each panel, counted from example 0, unless empty; cuts must then lie between panels.
+    others: room for the Deltas of ranges 1, 2, ..., and for one more per seat if there are runs; each of them takes
+    `spaced(parameters)` values.
     If the crew is asked to stop, Delta is not usable.
     """
     cdef core_t core

@@ -1,4 +1,4 @@
-"""Calls on a few examples, with everything prepared: for callers to whom a microsecond counts.
+"""Calls on a few examples, with everything prepared: for callers that need every microsecond.
 
 It is the fused twin of network.py with engine/data.py, sums.py and objective.py: the same sums in the same order.
 """
@@ -41,7 +41,7 @@ cdef enum:
 @final
 cdef class Evaluator:
     """The calls of a network on a few examples. Every method returns None, with nothing written, if the layers above
-    must check an argument first, if its result is not finite, or if another call is in here.
+    must check an argument first, if its result is not finite, or if another call is using this object.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
@@ -50,7 +50,7 @@ cdef class Evaluator:
     softmax : True if softmax is the output
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspace, which grows on demand, and at which one call works at a time.
+    It owns its workspace, which grows on demand, and which one call uses at a time.
     """
 
     cdef few_t few
@@ -90,8 +90,8 @@ cdef class Evaluator:
     cdef bint begin(
         self, arrays_t *held, X, Y, bint targets, theta, const void **at, examples_t *data
     ) except -1:
-        """at := theta, data := X and Y, the desk is the call's; False if they cannot be taken. theta comes last:
-        conversions run Python. `end` gives all back."""
+        """at := theta, data := X and Y, and the desk is taken; False if they cannot be taken. theta comes last, since
+        conversions run Python. `end` releases everything."""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or (targets and type(Y) is not self.array):
             return False
@@ -152,7 +152,7 @@ cdef class Evaluator:
         return 0
 
     cdef int copy_layer(self, Py_ssize_t unit, Py_ssize_t m, Py_ssize_t s, array) except -1:
-        """array (m, s) := the values that lie in panels at this unit of the workspace"""
+        """array (m, s) := the values in panels at this unit of the workspace"""
         cdef arrays_t held
         cdef void *into
         held.n = 0
@@ -258,7 +258,7 @@ cdef class Evaluator:
             self.end(&held)
 
     def evaluate(self, X, Y, theta):
-        """(cost, accuracy) of `Network.evaluate`; its cost knows no label smoothing"""
+        """(cost, accuracy) of `Network.evaluate`; the cost is without label smoothing"""
         cdef arrays_t held
         cdef examples_t data
         cdef const void *at

@@ -80,12 +80,12 @@ cdef inline void *values(arrays_t *held, object array, str name, char format, Py
 
 
 cdef inline void *room(arrays_t *held, object array, str name, char format, Py_ssize_t least) except? NULL:
-    """The start of a writable array with room for at least so many values."""
+    """The start of a writable array with room for at least this many values."""
     return take(held, array, name, format, least, MOST, 0, WRITE)
 
 
 cdef inline void *some(arrays_t *held, object array, str name, char format, Py_ssize_t least, int flags) except? NULL:
-    """NULL if the array is empty, else the start of at least so many values."""
+    """NULL if the array is empty, else the start of at least this many values."""
     cdef void *data = take(held, array, name, format, 0, MOST, 0, flags)
     if held.views[held.n - 1].shape[0] == 0:
         return NULL
@@ -124,7 +124,7 @@ cdef inline object refusal(
 # ---------------------------------------------------------------- the plan
 
 cdef inline bytes own_plan(object plan, plan_t *p):
-    """p := the checked network; its arrays lie in the returned copy, which nobody else can change."""
+    """p := the checked network; its arrays lie in the returned copy, which no other code can change."""
     cdef Py_buffer view
     cdef bytes own
     if get_buffer(<PyObject *>plan, &view, READ) < 0:
@@ -253,7 +253,7 @@ cdef struct held_t:             # an array of the caller; the object that keeps 
     Py_ssize_t n
     char format
     int flags
-    bint fixed                  # memory that nobody can move
+    bint fixed                  # memory that cannot be moved
 
 
 cdef inline int hold(held_t *own, object array, str name, char format, Py_ssize_t n, int flags) except -1:

@@ -37,7 +37,7 @@ cdef extern from *:
     """
     #define FASTBP_LOOK 0.01
     """
-    const double LOOK "FASTBP_LOOK"     # seconds between two looks for Ctrl-C by a caller who stays apart
+    const double LOOK "FASTBP_LOOK"     # seconds between two checks for Ctrl-C by a caller that stays apart
 
 
 cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *alone) except NULL:
@@ -55,16 +55,16 @@ cdef inline crew_t *crew_of(object crew, object cls, int n, bint apart, crew_t *
 
 
 cdef inline int hold_crew(crew_t *crew) except -1:
-    """Take the crew for a call; `crew_free` gives it back. Refuse one at work: another thread, or a signal handler,
-    uses a trainer that is in a call."""
+    """Take the crew for a call; `crew_free` gives it back. Refuse a crew at work: another thread, or a signal handler,
+    is using a trainer that is in a call."""
     if not crew_hold(crew):
         raise RuntimeError("these threads are at work in another call; one trainer is for one thread at a time")
     return 0
 
 
 cdef inline bint hears_signals() except -1:
-    """True in the main thread. Another one waits to the end: it might be ended when it asks for the GIL at exit, while
-    the members still read its arguments."""
+    """True in the main thread. Any other thread waits to the end: Python might end it when it asks for the GIL at exit,
+    while the members still read its arguments."""
     import threading
     return threading.get_ident() == threading.main_thread().ident
 
@@ -79,9 +79,9 @@ cdef inline int run_job(crew_t *crew, job_t job, void *arguments, int n, bint me
 
 
 cdef inline int do_job(crew_t *crew, job_t job, void *arguments, int n, bint meet, bint apart) except -1:
-    """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller who
-    stays apart looks for Ctrl-C: its exception wants a stop, and is raised once the job has ended. No bytecode runs
-    here but that of signal handlers."""
+    """job(arguments, member) by n members; returns when all are done, with the GIL released meanwhile. A caller that
+    stays apart checks for Ctrl-C: its exception asks for a stop, and is raised once the job has ended. No bytecode runs
+    here except that of signal handlers."""
     cdef bint done = False
     cdef double look = LOOK if apart and hears_signals() else 0
     struck = None

@@ -1,8 +1,8 @@
 """Products of the Hessian and of the Gauss-Newton matrix with a vector p: Pearlmutter's R-operator. See
 fastbp/engine/curvature.py.
 
-A call works through ranges of examples in blocks of B, whose workspaces _curved.pxd lays out. `Few` has
-everything prepared, for callers to whom a microsecond counts.
+A call works through ranges of examples in blocks of B; _curved.pxd has the layout of their workspaces. `Few` has
+everything prepared, for callers that need every microsecond.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -34,7 +34,7 @@ lend_ready()
 cdef int begin_curved(
     core_t *core, curved_t *how, sum_t *call, examples, plan, theta, cuts, places, work, Py_ssize_t B
 ) except -1:
-    """Take what both have in common; how.kept and how.plus are set."""
+    """Take the arguments that both functions share; how.kept and how.plus are set."""
     cdef Py_ssize_t blocks
     cdef sources_t *sources
     if type(examples) is not Examples:
@@ -69,11 +69,11 @@ def keep(
     plan, theta, examples, cuts, places, work, Py_ssize_t B, bint plus, double budget, crew=None, int n=1,
     bint apart=False,
 ):
-    """Keep of the examples of all ranges what depends on theta alone, in a workspace for each block  ->  True when it
-    is complete.
+    """Keep what depends on theta alone, for the examples of all ranges, in a workspace for each block  ->  True when
+    it is complete.
 
-    cuts, places: as for fastbp._backprop.accumulate. plus: for products with the Gauss-Newton matrix; they need no
-    targets of squared_error, but all have them
+    cuts, places: as for fastbp._backprop.accumulate. plus: for products with the Gauss-Newton matrix; with
+    squared_error they do not need the targets, which all examples have
     """
     cdef core_t core
     cdef curved_t how
@@ -95,9 +95,9 @@ def product(
 ):
     """Delta += the sum over the examples of all ranges of w H p  ->  True when it is complete.
 
-    kept: `keep` has been run on the same work; else this runs it, in a block for every seat. spare: a block for every
-    seat. plus: Gauss-Newton. cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a multiple of
-    B.
+    kept: `keep` has been run on the same work; otherwise this runs it, in a block for every seat. spare: a block for
+    every seat. plus: Gauss-Newton. cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a
+    multiple of B.
     """
     cdef core_t core
     cdef curved_t how
@@ -142,8 +142,8 @@ def finish(plan, p, Delta, c, double m):
 
 @final
 cdef class Few:
-    """Products with curvature over a few examples. `product` returns None, with nothing written, if the layers above
-    must check an argument first, or if another call is in here.
+    """Curvature products over a few examples. `product` returns None, with nothing written, if the layers above must
+    check an argument first, or if another call is using this object.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
@@ -151,7 +151,7 @@ cdef class Few:
     lowest, highest, rows_sum_to_1 : the limits of targets
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspaces, which grow on demand, and at which one call works at a time.
+    It owns its workspaces, which grow on demand, and which one call uses at a time.
     """
 
     cdef plan_t p
@@ -197,8 +197,8 @@ cdef class Few:
         return 0
 
     cdef bint take_all(self, arrays_t *held, X, Y, p, theta, const void **at, examples_t *data) except -1:
-        """at := theta, data := X and Y; False if they or p cannot be taken. p and theta come last: conversions run
-        Python."""
+        """at := theta, data := X and Y; False if they or p cannot be taken. p and theta come last, since conversions
+        run Python."""
         data.order, data.w.data, data.labels, data.Y.data = NULL, NULL, NULL, NULL
         if type(X) is not self.array or type(Y) is not self.array or type(p) is not self.array or (
             type(theta) is not self.array

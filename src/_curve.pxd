@@ -87,7 +87,7 @@ cdef inline void keep_curve(
     int output, int loss, double parameter, bint plus, Py_ssize_t m, Py_ssize_t K, const floating *z,
     const floating *y, const floating *w, floating *h, floating *q, floating *t
 ) noexcept nogil:
-    """h, q, t := what H, or H+ if plus, of the weighted costs is made of."""
+    """h, q, t := the ingredients of H, or of H+ if plus, of the weighted costs."""
     if floating is float:
         c32().keep_curve(output, loss, parameter, plus, m, K, z, y, w, h, q, t)
     else:

@@ -1,11 +1,11 @@
-"""The loops behind the functions of _curvature.pyx. Of each block a workspace keeps what depends on theta alone, in the
-layout of _backprop.pxd and behind it:
+"""The loops behind the functions of _curvature.pyx. A workspace of each block keeps what depends on theta alone, in the
+layout of _backprop.pxd, followed by:
 
-    a(1) .. a(L-1), delta(2) .. delta(L), w   as there; a by rows too where Delta is summed from rows
+    a(1) .. a(L-1), delta(2) .. delta(L), w   as there; a also by rows if Delta is summed from rows
     slope, second       g'(z) and u .* g''(z) of each hidden layer, u = (Theta' delta)[without bias]
-    q, t                of the output, see kernels/curvature.h; h lies in place of a(L)
+    q, t                of the output, see kernels/curvature.h; h is stored in place of a(L)
 
-`spare` has the layout of _backprop.pxd too, with R a for a, R delta for delta, R z(L) for delta(L), and behind it
+`spare` also has the layout of _backprop.pxd, with R a for a, R delta for delta, R z(L) for delta(L), followed by
 
     Rz                  of each hidden layer
 """
@@ -25,11 +25,11 @@ from _ranges cimport sum_t
 cdef struct curved_t:           # the further arguments
     const void *V               # p, laid out like theta
     void *spare                 # for each seat
-    Py_ssize_t base             # the example that block 0 of kept workspaces begins with
+    Py_ssize_t base             # the first example of block 0 of kept workspaces
     Py_ssize_t hidden           # units of all hidden layers
     Py_ssize_t kept_units       # values of an example in a workspace, and in a spare one
     Py_ssize_t spare_units
-    bint kept                   # each block has a workspace of its own, which `keep` has filled
+    bint kept                   # each block has its own workspace, which `keep` has filled
     bint plus                   # H+, and no second derivative of the hidden layers
 
 
@@ -93,7 +93,7 @@ cdef inline void keep_panels(
     const plan_t *p, const floating *theta, const curved_t *how, const examples_t *data, Py_ssize_t first,
     Py_ssize_t m, floating *work, Py_ssize_t B, Py_ssize_t at, team_t *team
 ) noexcept nogil:
-    """What depends on theta alone, of the m examples from `first` on, which begin at example `at` of the block."""
+    """What depends on theta alone, for the m examples from `first` on, which begin at example `at` of the block."""
     cdef Py_ssize_t last = p.L - 1, K = p.s[last]
     cdef floating *slope = work + B * p.units
     cdef floating *second = slope + B * how.hidden
@@ -220,7 +220,7 @@ cdef inline void run_block(
     floating *Delta,    # +=   the sum over the examples, unless NULL
     team_t *team
 ) noexcept nogil:
-    """Of the m examples from `first` on, some panels at a time; not usable if the team is asked to stop."""
+    """The m examples from `first` on, some panels at a time; the result is not usable if the team is asked to stop."""
     cdef Py_ssize_t chunk = 2 * lanes_of(work) * p.panels, at = 0, here
     while at < m:
         here = min(chunk, m - at)

@@ -1,7 +1,7 @@
-"""Passes whose delta(L) comes from outside: losses of a caller's own, derivatives by X and of each example.
+"""Passes whose delta(L) comes from outside: the caller's own losses, derivatives with respect to X and of each example.
 
 The functions work through ranges of examples in blocks of B, as `accumulate` of _backprop.pyx does. `Pass` has
-everything prepared, for callers to whom a microsecond counts.
+everything prepared, for callers that need every microsecond.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -46,8 +46,8 @@ def forward(
 ):
     """z[i - cuts[0]] := z(L) of the examples i of all ranges  ->  True when it is complete.
 
-    cuts, places: as for fastbp._backprop.accumulate. work: a block for every seat. kept: for each block of the
-    examples, and `backward` finds there what it needs.
+    cuts, places: as for fastbp._backprop.accumulate. work: a block for every seat; if kept, one for each block of the
+    examples, which `backward` uses.
     """
     cdef core_t core
     cdef pass_t how
@@ -73,8 +73,8 @@ def backward(
     when it is complete.
 
     of_h: G is dJ/dh. Delta may be empty. dX, (any, s_1) with row 0 of example cuts[0], receives dJ/dX unless it has no
-    rows. kept: `forward` has been run on the same work, which has a block for each of the examples; else this runs it.
-    cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a multiple of B.
+    rows. kept: `forward` has been run on the same work, which has a block for each block of the examples; otherwise
+    this runs it. cuts, places, run_of, others: as for fastbp._backprop.accumulate; run_of is a multiple of B.
     """
     cdef core_t core
     cdef pass_t how
@@ -104,26 +104,26 @@ def backward(
 @final
 cdef class Pass:
     """The passes of a network over a few examples. Every method returns None, with nothing written, if the layers above
-    must check an argument first, or if another call is in here.
+    must check an argument first, or if another call is using this object.
 
     plan, dtype : of the network; the plan is copied
     most : the largest number of examples in a call
     keeps : True keeps each forward pass for a backward pass through the same X at the same theta, seed and step
     array, empty : numpy.ndarray, numpy.empty
 
-    It owns its workspace, which grows on demand, and at which one call works at a time.
+    It owns its workspace, which grows on demand, and which one call uses at a time.
     """
 
     cdef plan_t p
     cdef team_t alone
     cdef desk_t desk
-    cdef object dtype, array, empty, last   # last: the X of the forward pass that is kept
+    cdef object dtype, array, empty, last   # last: the X of the kept forward pass
     cdef bytes plan, block, Xs, Gs, Deltas, thetas
     cdef void *work
     cdef void *X            # rows of the last call
     cdef void *G
     cdef void *Delta
-    cdef void *theta        # of the forward pass that is kept
+    cdef void *theta        # of the kept forward pass
     cdef Py_ssize_t B, m, most, size
     cdef bint keeps
     cdef bint row           # X of the last call was one row
@@ -183,7 +183,7 @@ cdef class Pass:
         leave(callers)
 
     cdef void go_back(self, floating *Delta, const void *theta, Py_ssize_t m, bint of_h, void *dX) noexcept nogil:
-        """The backward pass through them"""
+        """The backward pass through the rows of the last call"""
         cdef examples_t data
         cdef unsigned callers = enter()
         self.rows_of(&data, m)
@@ -228,7 +228,7 @@ cdef class Pass:
     def forward(self, X, theta, uint64_t seed=0, uint64_t step=0, Py_ssize_t first=0, Py_ssize_t last=0):
         """z(L) of the examples, (m, K), or (K,) for one row; seed and step choose the masks of dropout.
 
-        X may be a fastbp._backprop.Examples, of which first .. last are meant, here and in `step` and `backward`.
+        X may be a fastbp._backprop.Examples; then first .. last select the examples, also in `step` and `backward`.
         """
         cdef arrays_t held
         cdef const void *at
@@ -263,7 +263,7 @@ cdef class Pass:
             self.end(&held)
 
     cdef Py_ssize_t resume(self, arrays_t *held, X, theta, const void **at, uint64_t seed, uint64_t step) except -1:
-        """at := theta  ->  the number of examples of the forward pass that is kept, or 0 if it was another one"""
+        """at := theta  ->  the number of examples of the kept forward pass, or 0 if it was another one"""
         if not desk_take(&self.desk, held) or self.last is None or X is not self.last or seed != self.p.seed or (
             step != self.p.step or type(theta) is not self.array
             or not take_theta(held, theta, at, self.p.n, self.format)
@@ -275,8 +275,8 @@ cdef class Pass:
     cdef Py_ssize_t take_all(
         self, arrays_t *held, X, G, theta, const void **at, uint64_t seed, uint64_t step, bint *again
     ) except -1:
-        """at := theta, and G  ->  the number of examples, or 0 if they cannot be taken; again: no forward pass of them
-        is kept"""
+        """at := theta, and G  ->  the number of examples, or 0 if they cannot be taken; again: their forward pass is
+        not kept"""
         cdef rows_t rows
         cdef Py_ssize_t m = self.resume(held, X, theta, at, seed, step), K = self.p.s[self.p.L - 1]
         again[0] = m == 0
@@ -303,9 +303,9 @@ cdef class Pass:
             self.go_back(<double *>self.Delta, theta, m, of_h, dX)
 
     def backward(self, X, G, theta, bint of_h=False, bint inputs=False, out=None, uint64_t seed=0, uint64_t step=0):
-        """D, or (D, dJ/dX), for G = dJ/dz(L), or dJ/dh if of_h is True; G has the shape of what `forward` returns.
+        """D, or (D, dJ/dX), for G = dJ/dz(L), or dJ/dh if of_h is True; G has the shape of the result of `forward`.
 
-        With dropout there must be a forward pass that is kept.
+        With dropout there must be a kept forward pass.
         """
         cdef arrays_t held
         cdef const void *at
@@ -339,11 +339,11 @@ cdef class Pass:
         self, X, G, theta, rule, double rate, double m_b, uint64_t seed=0, uint64_t step=0, double divisor=1,
         str name="gradient", bint kept=False
     ):
-        """One step of the rule along D / divisor, penalties and clipping added as in a batch of weight m_b; returns
+        """Take one step of the rule along D / divisor, with penalties and clipping as in a batch of weight m_b; returns
         True.
 
         rule : fastbp._epoch.Rule; rate : the learning rate of the step, 0 for the rule's own; name : of G, for errors;
-        kept : True: only if the forward pass through X is kept
+        kept : True takes the step only if the forward pass through X is kept
         """
         cdef arrays_t held
         cdef const void *at

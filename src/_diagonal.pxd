@@ -1,7 +1,7 @@
 """A diagonal layer in front of the first: Theta(1) = [b, W diag(s)], s (s_1,).
 
-The network knows Theta(1) alone. A step turns its D into dJ/dW and dJ/ds, moves W, b and s by the rule, and writes
-Theta(1) anew.
+The network only has Theta(1). A step turns its D into dJ/dW and dJ/ds, moves W, b and s by the rule, and writes the new
+Theta(1).
 """
 
 from cython cimport floating
@@ -16,7 +16,7 @@ cdef struct diagonal_t:
     double *total           # (s_1,)
     void *D_s               # (s_1,)
     Py_ssize_t parts
-    double factor           # of the learning rate of s
+    double factor           # factor of the learning rate of s
 
 
 cdef inline void unfold(

@@ -1,7 +1,7 @@
 """First derivatives of each example: of its cost, their norms, and of h. See fastbp/engine/each.py.
 
 A call works through ranges of examples in blocks of B, as `accumulate` of _backprop.pyx does. `spare` is a second
-workspace of the same layout; a and delta lie there by rows.
+workspace of the same layout, which holds a and delta by rows.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)

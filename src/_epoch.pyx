@@ -1,7 +1,7 @@
 """The steps of an epoch in one call: batches in the given order, Delta, D, the update rule.
 
-This is the fused twin of training/kinds.py, which goes batch by batch with a rule in Python. Calls
-return at a step boundary. An epoch gives the same bits in any number of calls.
+This is the fused twin of training/kinds.py, which goes batch by batch with a rule in Python. Calls return at a step
+boundary. An epoch gives the same bits in any number of calls.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -52,7 +52,7 @@ cdef class Rule:
     free : bytes, one for each parameter, 0 where it keeps its bits; None: all are trained
     factors : bytes, factors of the learning rate of weights and biases of each Theta; None: all are 1
     diagonal : (W, s, the factor of its learning rate) if Theta(1) = [b, W diag(s)], see _diagonal.pxd
-    turn : fastbp._kernels.Turn of the network, which each call takes; None: the caller has seen to that
+    turn : fastbp._kernels.Turn of the network, which each call takes; None: the caller ensures exclusive use
 
     plan, settings and regularisation are copied; slots, scalars and taken are checked again before each use.
     """
@@ -89,9 +89,9 @@ def steps(
     0 .. last, or None for its m_b. The step count and the rule's state are up to date after each step, in case the
     caller is interrupted. Returns (total + the sum of m_b J_b, penalty included, over the batches done; weight + the
     sum of their m_b; the first batch not done; the steps done). It returns after about `budget` seconds at the latest,
-    or when the crew is asked to stop. theta is then as the last finished step left it.
-    n members of the crew (None: the caller) take each step together. With `apart` the caller is none of them, and looks
-    for Ctrl-C.
+    or when the crew is asked to stop. theta is then that of the last finished step.
+    n members of the crew (None: the caller) take each step together. With `apart` the caller is not one of them, and
+    checks for Ctrl-C.
     """
     cdef core_t core
     cdef epoch_t e
@@ -131,7 +131,7 @@ def steps(
 
 
 def step(plan, theta, double m_b, Rule rule not None, rates, Delta, divisor=None, crew=None, int n=1):
-    """One more step of the rule, D from Delta / divisor (None: / m_b)  ->  the penalty before it.
+    """Take one step of the rule, D from Delta / divisor (None: / m_b)  ->  the penalty before it.
 
     Delta holds the finished sum, and is overwritten. n members of the crew (None: the caller) take the step together.
     """
@@ -234,7 +234,7 @@ def permutation(bit_generator, order):
     if not isinstance(bit_generator, BitGenerator):     # a capsule may outlive any other object
         raise TypeError(f"bit_generator must be a numpy BitGenerator; got {type(bit_generator).__name__}")
     random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
-    if random.next_uint32 == NULL:      # of a subclass in Python, made for nothing
+    if random.next_uint32 == NULL:      # of a subclass in Python, without a generator
         raise ValueError(f"bit_generator draws no numbers; got {type(bit_generator).__name__}")
     held.n = 0
     try:
@@ -249,10 +249,10 @@ def permutation(bit_generator, order):
 
 
 cdef class Stepper:
-    """One training step, with everything prepared: for callers to whom a microsecond counts.
+    """One training step, with everything prepared: for callers that need every microsecond.
 
     It owns its buffers, which the turn of the rule's network guards. It takes the X (m, s_1) and Y that src/_taken.pxd
-    takes, at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied.
+    accepts, at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied.
     Each example has the weight w, and Delta is divided by the number of examples.
     """
 
@@ -308,7 +308,7 @@ cdef class Stepper:
         return stays(&self.theta) and stay(&self.rule.own)
 
     cdef inline bint has_turn(self, turn_t **turn) except -1:
-        """*turn := that of the network, taken; True"""
+        """*turn := the turn of the network, taken; returns True"""
         take_turn_short(self.rule.own.turn)
         turn[0] = self.rule.own.turn
         return True
@@ -365,8 +365,8 @@ cdef class Stepper:
         return cost / m_b + penalty_of(&self.rule.own)
 
     def apply(self, D, double m_b):
-        """One step along D, to which penalties and clipping are added as in every step of m_b examples; True. None,
-        with nothing done, if engine.checks must check D first."""
+        """Take one step along D, with penalties and clipping as in every step of m_b examples; returns True. None, with
+        nothing done, if engine.checks must check D first."""
         cdef arrays_t held
         cdef turn_t *turn = NULL
         cdef bint fine = False

@@ -1,4 +1,4 @@
-"""The sums over a few examples in one workspace, by the calling thread alone: J, D and h."""
+"""The sums over a few examples in one workspace, by the calling thread: J, D and h."""
 
 from cython cimport floating
 from libc.float cimport DBL_MAX

@@ -1,4 +1,4 @@
-"""What a training measures after each epoch on examples held out: cost, accuracy, theta of the best epoch."""
+"""The measures on held-out examples after each epoch: cost, accuracy, theta of the best epoch."""
 
 from cython cimport floating
 from libc.math cimport NAN
@@ -16,20 +16,20 @@ cdef struct held_out_t:
     void *h                     # (m, K)
     const int64_t *answers      # (m,) classes, or (m, K) yes or no; NULL: no accuracy
     bint binary
-    double middle               # of no and yes
+    double middle               # boundary between no and yes
     const double *w             # (m,) weights of the accuracy; NULL: all are 1
     double weight               # their sum
     double *J
     double *right
     void *best                  # theta after the best epoch; NULL: none is kept
-    bint by_accuracy            # the best is that of the highest accuracy, else that of the least cost
+    bint by_accuracy            # the best epoch has the highest accuracy, otherwise the lowest cost
     Py_ssize_t best_epoch       # from 1; 0: none yet
 
 
 cdef inline bint is_right(
     const floating *h, Py_ssize_t K, const int64_t *answer, bint binary, floating middle
 ) noexcept nogil:
-    """Has the output h (K,) the right class? The first largest output, or NaN, names it; or each says yes or no."""
+    """Does the output h (K,) name the right class? By its first largest value or NaN, or by each value's yes or no."""
     cdef Py_ssize_t k, best = 0
     if binary:
         for k in range(K):
@@ -45,7 +45,7 @@ cdef inline bint is_right(
 
 
 cdef inline double accuracy(const floating *theta, const held_out_t *held, few_t *few) noexcept nogil:
-    """The part of what is held out, by weight, that has the right class."""
+    """The fraction of the held-out examples, by weight, in the right class."""
     cdef floating *h = <floating *>held.h
     cdef Py_ssize_t i, K = few.p.s[few.p.L - 1]
     cdef double right = 0
@@ -58,7 +58,7 @@ cdef inline double accuracy(const floating *theta, const held_out_t *held, few_t
 
 
 cdef inline void evaluate(const floating *theta, const held_out_t *held, Py_ssize_t epoch) noexcept nogil:
-    """The cost and the accuracy of what is held out; where theta is kept by accuracy, that alone."""
+    """The cost and the accuracy of the held-out examples; only the accuracy if theta is kept by accuracy."""
     cdef few_t few = held.few
     cdef bint keeps = held.best != NULL
     held.J[epoch] = NAN
@@ -69,7 +69,7 @@ cdef inline void evaluate(const floating *theta, const held_out_t *held, Py_ssiz
 
 
 cdef inline void keep_best(const floating *theta, held_out_t *held, Py_ssize_t epoch) noexcept nogil:
-    """Keep theta if no epoch before was better; NaN is never best."""
+    """Keep theta if no earlier epoch was better; NaN is never best."""
     cdef const double *values = held.right if held.by_accuracy else held.J
     cdef double now = values[epoch], best
     if held.best_epoch == 0:

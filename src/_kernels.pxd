@@ -268,7 +268,7 @@ cdef inline void layer_Delta(
     Py_ssize_t m, Py_ssize_t n, Py_ssize_t i, Py_ssize_t j, Py_ssize_t k, const floating *delta, const floating *A,
     Py_ssize_t lda, int add, floating *Delta
 ) noexcept nogil:
-    """Rows i .. j of  Delta (n, k + 1) := or += delta' [1, A]; delta in panels (n), A by rows (m, k), lda apart.
+    """Rows i .. j of  Delta (n, k + 1) := (or +=) delta' [1, A]; delta in panels (n), A by rows (m, k), lda apart.
     add = 2: += without the bias column."""
     if floating is float:
         f32().layer_Delta(m, n, i, j, k, delta, A, lda, add, Delta)

@@ -1,5 +1,5 @@
-"""Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules,
-and lists for Python the closed sets: activations, outputs, losses, update rules."""
+"""Owns the C kernels: chooses the instruction set at import, hands it to the other compiled modules, and lists the
+closed sets for Python: activations, outputs, losses, update rules."""
 
 import os
 
@@ -96,7 +96,7 @@ while pair_list[i].output != NULL:
     i += 1
 
 
-cdef int forks = 0      # behind this process, while fastbp was there
+cdef int forks = 0      # number of forks that led to this process since fastbp was imported
 
 
 def _forked():
@@ -111,7 +111,8 @@ if hasattr(os, "register_at_fork"):
 
 @final
 cdef class Turn:
-    """Who changes the parameters of a network: one thread at a time, with `with`. A RuntimeError for any other."""
+    """The right to change the parameters of a network, for one thread at a time: used by `with`, which raises a
+    RuntimeError in any other thread."""
 
     cdef turn_t own
     cdef readonly object capsule    # of &own
@@ -132,7 +133,7 @@ cdef class Turn:
 
 
 def address(array):
-    """Where the memory of an array, or of a bytearray, begins."""
+    """The address of the memory of an array or a bytearray."""
     cdef Py_buffer view
     PyObject_GetBuffer(array, &view, PyBUF_STRIDED_RO)
     PyBuffer_Release(&view)

@@ -1,4 +1,4 @@
-"""L-BFGS in compiled code: `fastbp/training/lbfgs.py` decides where it ends."""
+"""L-BFGS in compiled code; `fastbp/training/lbfgs.py` decides when it ends."""
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
@@ -54,7 +54,7 @@ cdef class Search:
     ftol, gtol : float, see `scipy.optimize.minimize`, method L-BFGS-B
     maxls : int, most steps of a line search
 
-    Every method returns 0: f and g are wanted at x; 1: an iteration is done; 2: max |g| is gtol or less; 3: f has
+    Every method returns 0: f and g are needed at x; 1: an iteration is done; 2: max |g| is gtol or less; 3: f has
     hardly changed; 4: no step lowers f; 5: as 1, and the pair (s, y) is kept.
     """
 
@@ -66,7 +66,7 @@ cdef class Search:
     cdef void *theta
     cdef void *D
     cdef int64_t *places
-    cdef Py_ssize_t n           # values of x; the vectors of `s` have zeros behind them
+    cdef Py_ssize_t n           # values of x; the vectors of `s` are padded with zeros
     cdef double weight, l1, most
     cdef char format
     cdef int status
@@ -104,7 +104,7 @@ cdef class Search:
 
     @property
     def f0(self):
-        """f where the iteration began"""
+        """f at the start of the iteration"""
         return self.s.f0
 
     @property
@@ -125,8 +125,8 @@ cdef class Search:
         return self.s.gamma
 
     def read(self, str what, out):
-        """out := x, g or x0 (n,), x where the iteration began, or of the pairs, oldest first, S or Y (pairs n,) or rho
-        (pairs,)"""
+        """out := x, g or x0 (n,), where x0 is x at the start of the iteration; or, of the pairs, oldest first, S or Y
+        (pairs n,) or rho (pairs,)"""
         cdef arrays_t held
         cdef Py_ssize_t width = self.n, apart = self.s.n, k, at
         cdef Py_ssize_t rows = self.s.pairs, begin = self.s.next - self.s.pairs + self.s.memory
@@ -181,13 +181,13 @@ cdef class Search:
         return self.status
 
     def go_on(self):
-        """After 1 or 5: end, or begin the next iteration."""
+        """After 1 or 5: end, or start the next iteration."""
         if self.settle() == SETTLED:
             self.status = begin_step(&self.s)
         return self.status
 
     def load(self, S, Y, rho, double gamma, Py_ssize_t iterations):
-        """Before the first value: go on with these pairs, oldest first (pairs n,), (pairs n,), (pairs,)."""
+        """Before the first value: continue with these pairs, oldest first (pairs n,), (pairs n,), (pairs,)."""
         cdef arrays_t held
         cdef Py_ssize_t pairs = len(rho), n = self.n, k
         cdef const double *s
@@ -220,7 +220,7 @@ cdef class Search:
 
         plan : code of the network
         theta : (n_parameters,), copied; its dtype is the network's
-        places : (n,) int64, where in theta each x_i stands; None: x is theta
+        places : (n,) int64, the index of each x_i in theta; None: x is theta
         height : examples of a block
         weight, c, l1 : sum of the weights, decay of each Theta, l1
         most : a panel that costs more makes `run` ask the caller; then all examples must lie in one block
@@ -280,8 +280,8 @@ cdef class Search:
         self.examples, self.sources = examples, sources
 
     def run(self, double budget, Py_ssize_t iterations, Py_ssize_t evaluations):
-        """Go on with `attach`'s network for about `budget` seconds, until it asks for f and g, or an iteration ends
-        with as many iterations, or more evaluations, in all."""
+        """Continue with `attach`'s network for about `budget` seconds, until the caller must compute f and g, or until
+        an iteration ends with this many iterations, or more evaluations, in total."""
         cdef double J, end = seconds() + budget
         cdef int status
         cdef search_t *s = &self.s
@@ -325,7 +325,7 @@ cdef class Search:
                         <double *>self.theta, <double *>self.D)
 
     cdef bint is_dear(self) noexcept nogil:
-        """True if a panel costs more than `most`, or no number"""
+        """True if a panel costs more than `most`, or NaN"""
         cdef Py_ssize_t i, panel = f32().panel if self.format == b"f" else f64().panel
         if self.most == INFINITY:
             return False

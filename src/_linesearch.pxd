@@ -1,5 +1,5 @@
-"""The line search of Moré and Thuente (ACM Transactions on Mathematical Software 20, 1994), with the constants that
-SciPy's L-BFGS-B gives it: a step that lowers f enough and where the slope has become small enough."""
+"""The line search of Moré and Thuente (ACM Transactions on Mathematical Software 20, 1994), with the constants of
+SciPy's L-BFGS-B: it finds a step that lowers f enough and makes the slope small enough."""
 
 from libc.math cimport fabs, isfinite, sqrt
 
@@ -15,7 +15,7 @@ cdef extern from *:
     const double NARROW "FASTBP_NARROW"
     const double LONGEST "FASTBP_LONGEST"
 
-cdef struct point_t:        # of the line: how far along, f and its derivative there
+cdef struct point_t:        # a point of the line: step, f and its derivative there
     double step
     double f
     double slope
@@ -23,19 +23,19 @@ cdef struct point_t:        # of the line: how far along, f and its derivative t
 cdef struct line_t:
     double f0
     double slope0
-    point_t best            # least f so far
+    point_t best            # lowest f so far
     point_t other           # the other end of the interval that holds a minimum, once `bracketed`
-    double low              # where the next step may lie
+    double low              # bounds of the next step
     double high
     double longest          # step
     double width            # of the interval, now
     double width_before     # and before the last two steps
     bint bracketed
-    bint first_stage        # no step yet has lowered f enough with a slope upwards
+    bint first_stage        # no step so far has lowered f enough with a positive slope
 
 
 cdef inline void begin_line(line_t *line, double f, double slope, double step) noexcept nogil:
-    """Begin at f and slope < 0; `step` is tried first."""
+    """Start at f and slope < 0; `step` is tried first."""
     line.f0, line.slope0 = f, slope
     line.best.step, line.best.f, line.best.slope = 0, f, slope
     line.other = line.best
@@ -119,8 +119,8 @@ cdef inline double next_step(
 
 
 cdef inline bint goes_on(line_t *line, double f, double slope, double *step) noexcept nogil:
-    """Take f and the slope at `step`  ->  True if the search goes on: then step := the next one. Else both conditions
-    hold at `step`, or cannot be met any more."""
+    """Take f and the slope at `step`  ->  True if the search continues: then step := the next one. Otherwise both
+    conditions hold at `step`, or can no longer be met."""
     cdef double wanted = DECREASE * line.slope0, enough = line.f0 + step[0] * wanted
     cdef point_t at
     if not isfinite(f) or not isfinite(slope):      # too far. SciPy has no rule for it.

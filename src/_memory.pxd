@@ -59,7 +59,7 @@ cdef inline int is_there(PyObject *owner) except -1:
 
 cdef inline int shows(PyObject *owner, const Py_buffer *view, int flags) except -1:
     """True if the view still lies in its owner, and in the owner's owner, and so on. Each of them may be resized or
-    made read-only without the view being told."""
+    made read-only without the view noticing."""
     cdef const char *first
     cdef const char *last
     if owner == NULL:

@@ -1,14 +1,14 @@
 """Normal equations: B'B and g over the examples, where B'B = J_z' H+ J_z and g = dF/dtheta, all in float64; and the
 steps that follow from them. See fastbp/engine/normal.py.
 
-B has K rows for each example. Row k is the derivative of z(L) by theta, seen through row k of S with S'S = H+:
+B has K rows for each example: B = S J_z, where J_z is the derivative of z(L) with respect to theta and S'S = H+:
 
     SQUARED     half squared error      S = sqrt(w) dh/dz: B is the Jacobian of h, and g = B'r, r = sqrt(w) (h - y)
     ELEMENTWISE sigmoid + cross-entropy, exp + poisson      S = diag(sqrt(w h'(z)))
     SOFTMAX     softmax + cross-entropy     S = diag(sqrt(w h)) - sqrt(w h) h'
     HUBER       S = diag(sqrt(w)) where |e| <= huber_delta, else 0
 
-A block is filled output by output: m rows, then their product is added. B as a whole never exists.
+A block is filled output by output: m rows, whose product is then added. B is never stored as a whole.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -35,7 +35,7 @@ bind_kernels()
 lend_ready()
 
 cdef enum:
-    COSTS, NORMAL, ROWS     # what is made
+    COSTS, NORMAL, ROWS     # what is computed
 
 cdef enum:
     SQUARED, ELEMENTWISE, SOFTMAX, HUBER    # the rows of S
@@ -108,7 +108,7 @@ cdef void rows_of_block(
     const plan_t *p, const double *theta, Py_ssize_t m, double *work, Py_ssize_t B, double *spare, const normal_t *how,
     double *rows, team_t *team
 ) noexcept nogil:
-    """rows (m, n) := the derivative by the free parameters that delta(L) leads to, ld apart"""
+    """rows (m, n) := the derivatives with respect to the free parameters that follow from delta(L), ld apart"""
     cdef Py_ssize_t i, j
     cdef double *row
     go_back(p, theta, m, work, B, team)
@@ -125,7 +125,7 @@ cdef void add_block(
     const plan_t *p, const double *theta, Py_ssize_t m, double *work, Py_ssize_t B, double *spare, const normal_t *how,
     double *rows, double *A, double *g, team_t *team
 ) noexcept nogil:
-    """The sums over a block that has gone forward; NORMAL and ROWS."""
+    """The sums over a block after its forward pass; NORMAL and ROWS."""
     cdef Py_ssize_t k, i, K = p.s[p.L - 1]
     cdef double *r = spare + B * p.y
     rows_of_a(p, m, work, B, spare)
@@ -186,7 +186,7 @@ cdef void normal_part(
 
 
 cdef void add_part(void *given, int member) noexcept nogil:
-    """A += B'B of the other ranges, in their order; the member adds whatever values nobody has taken."""
+    """A += B'B of the other ranges, in their order; the member adds any values that no other has taken."""
     cdef const sum_t *call = <const sum_t *>given
     cdef const normal_t *how = <const normal_t *>call.how
     cdef Py_ssize_t n = how.n * how.n, i = crew_take(&call.crew.tasks) * <Py_ssize_t>TOGETHER, k
@@ -213,7 +213,7 @@ cdef int take_free(core_t *core, normal_t *how, free) except -1:
 
 
 cdef int take_sums(core_t *core, normal_t *how, const sum_t *call, spare, rows, A, others, sums) except -1:
-    """The arrays for what is summed up"""
+    """The arrays for the sums"""
     cdef Py_ssize_t K = core.p.s[core.p.L - 1], seats = call.seats, ranges = call.ranges
     how.A, how.others, how.spare, how.rows = NULL, NULL, NULL, NULL
     if core.B > MOST // how.ld // K // seats or how.ld > (<Py_ssize_t>1 << 30) or (
@@ -240,8 +240,8 @@ def add(
 ):
     """Add the sums over the examples of all ranges  ->  True when it is complete.
 
-    what : 0: the costs alone; 1: costs, g and B'B; 2: costs, g and rows := [B, r] of at most B examples in one range,
-    row k m + e of output k and example e
+    what : 0: only the costs; 1: costs, g and B'B; 2: costs, g and rows := [B, r] of at most B examples in one range,
+    with row k m + e for output k and example e
     cuts, places : as for fastbp._backprop.accumulate. work, spare : a block for every seat
     free : int64, the places of the free parameters, empty: all
     rows : B (n_parameters + 1) values for every seat, K times as many for 2
@@ -292,8 +292,8 @@ def add(
 def solve(A, diagonal, g, factor, x, Py_ssize_t n):
     """x := -(A + diag(diagonal))^-1 g  ->  True; False if that matrix is not positive definite to working precision.
 
-    A : (n n,), the half at and right of the diagonal counts; factor : (n n,), receives the Cholesky factor U there,
-    U'U = A + diag(diagonal)
+    A : (n n,), only the half at and right of the diagonal is used; factor : (n n,), receives the Cholesky factor U
+    there, U'U = A + diag(diagonal)
     """
     cdef arrays_t held
     cdef const double *a

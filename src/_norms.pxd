@@ -50,7 +50,7 @@ cdef inline bint norms_of_few(
     few_t *few, const floating *theta, const examples_t *data, Py_ssize_t m, double *room, floating *out
 ) noexcept nogil:
     """out (m,) := |dcost/dtheta| of each example, block by block  ->  False if a square leaves the range in which it
-    has all its digits; those of float32 have. room: a value for each example of a block"""
+    has all its digits; squares of float32 never do. room: a value for each example of a block"""
     cdef Py_ssize_t e, i = 0, rows
     cdef bint fine = True
     cdef floating *work = <floating *>few.work

@@ -1,7 +1,8 @@
-"""The forward pass of a block, and the backward pass from a delta(L) that is given: for losses outside of this core.
+"""The forward pass of a block, and the backward pass from a given delta(L): for losses outside this core.
 
-Between the two, the workspace of the block holds all that the second needs: a, g'(z) and fed of the hidden layers,
-z(L), and a(1) as rows unless it is read where it lies. A backward pass overwrites g'(z): one pass back for one forward.
+Between the two, the workspace of the block holds everything that the second needs: a, g'(z) and fed of the hidden
+layers, z(L), and a(1) as rows unless it is read in place. A backward pass overwrites g'(z), so each needs its own
+forward pass.
 """
 
 from cython cimport floating
@@ -32,7 +33,7 @@ cdef inline void backward_block(
     const plan_t *p, const floating *theta, const examples_t *data, Py_ssize_t first, Py_ssize_t m,
     const floating *G,  # IN   (m, K), dJ/dz(L), or dJ/dh
     bint of_h,
-    floating *work,     # IN   what forward_block has left;  OUT  delta(L) .. delta(2)
+    floating *work,     # IN   the result of forward_block;  OUT  delta(L) .. delta(2)
     Py_ssize_t B,
     floating *Delta,    # +=   the sum over the m examples of delta(l+1) [1, a(l)]', unless NULL
     floating *dX,       # OUT  (m, s_1), dJ/dX, unless NULL
@@ -61,7 +62,7 @@ cdef inline void backward_block(
 
 cdef struct pass_t:             # the further arguments of passes through ranges
     Py_ssize_t base             # the example that row 0 of z, G, dX and block 0 of kept workspaces belong to
-    bint kept                   # each block has a workspace of its own, B * units apart; else each seat has one
+    bint kept                   # each block has its own workspace, B * units apart; otherwise each seat has one
     bint of_h                   # G is dJ/dh
     void *z
     const void *G
@@ -71,7 +72,7 @@ cdef struct pass_t:             # the further arguments of passes through ranges
 cdef inline int begin_pass(
     core_t *core, pass_t *how, sum_t *call, sources_t *sources, plan, theta, cuts, places, work, Py_ssize_t B
 ) except -1:
-    """Take what forward and backward have in common; how.kept is set."""
+    """Take the arguments that forward and backward share; how.kept is set."""
     cdef Py_ssize_t size, blocks
     begin(core, plan, theta, "theta", READ)
     take_places(&core.held, call, cuts, places)
@@ -121,7 +122,7 @@ cdef inline void forward_part(
 cdef inline void D_of(
     floating *Delta, const sum_t *call, const pass_t *how, Py_ssize_t seat, Py_ssize_t first, Py_ssize_t m
 ) noexcept nogil:
-    """Delta += the sum over the examples; dX := theirs."""
+    """Delta += the sum over the examples; dX := dJ/dX of the examples."""
     cdef const core_t *core = call.core
     cdef const plan_t *p = &core.p
     cdef Py_ssize_t row = first - how.base

@@ -1,5 +1,5 @@
 """The loops over examples in blocks of B, until the time is up or the crew is asked to stop: those of _backprop.pyx,
-and the ranges, which _curvature.pyx, _derivatives.pyx and _each.pyx work through as well.
+and those over ranges, which _curvature.pyx, _derivatives.pyx and _each.pyx use as well.
 """
 
 from cython cimport floating
@@ -14,7 +14,7 @@ from _sources cimport sources_t
 
 cdef enum:
     TOGETHER = 4096     # values that one member adds at once
-    APART = 16          # the Deltas of ranges begin at multiples of so many values
+    APART = 16          # the Deltas of ranges begin at multiples of this many values
 
 
 cdef struct prediction_t:       # a call of `predict`
@@ -89,7 +89,7 @@ cdef struct sum_t:              # a call that goes through ranges of examples, f
 
 
 cdef inline int take_places(arrays_t *held, sum_t *call, cuts, places) except -1:
-    """The ranges, and where `accumulate` has got to in them."""
+    """The ranges, and the progress of `accumulate` in them."""
     cdef Py_ssize_t i, k, at
     call.cuts = <const int64_t *>take(held, cuts, "cuts", b"q", 2, MOST, 0, READ)
     call.ranges = held.views[held.n - 1].shape[0] - 1
@@ -106,8 +106,8 @@ cdef inline int take_places(arrays_t *held, sum_t *call, cuts, places) except -1
 
 
 cdef inline Py_ssize_t whole_blocks(const sum_t *call) except -1:
-    """The number of blocks of B of all examples, for workspaces that are kept of each. A ValueError unless all that is
-    to be done begins with one."""
+    """The number of blocks of B of all examples, for workspaces that are kept for each. Raises a ValueError unless
+    everything left to do begins with a block."""
     cdef Py_ssize_t i, base = call.cuts[0]
     for i in range(call.ranges):
         between_blocks(call, call.cuts[i])
@@ -144,7 +144,7 @@ cdef inline int take_Delta(core_t *core, sum_t *call, Delta, others) except -1:
 
 
 cdef inline bint run_ranges(sum_t *call, int n, bint meet, bint apart, double budget) except -1:
-    """Go on for about `budget` seconds, n members or with `meet` all together  ->  True when all is done."""
+    """Continue for about `budget` seconds, with n members or, with `meet`, all together  ->  True when all is done."""
     hold_crew(call.crew)
     try:
         call.end = seconds() + budget
@@ -161,7 +161,7 @@ cdef inline bint run_ranges(sum_t *call, int n, bint meet, bint apart, double bu
 
 
 cdef inline Py_ssize_t begun(const sum_t *call) noexcept:
-    """How many ranges have been begun: they are dealt in their order."""
+    """The number of ranges that have been begun: they are dealt in their order."""
     cdef Py_ssize_t i, n = 0
     for i in range(call.seats):
         n = max(n, call.places[2 * i] + 1)
@@ -178,14 +178,14 @@ cdef inline bint complete(const sum_t *call) noexcept:
 
 
 cdef inline floating *Delta_of(const sum_t *call, Py_ssize_t k, floating *_) noexcept nogil:
-    """The sum of range k; NULL for costs alone."""
+    """The sum of range k; NULL if only costs are summed."""
     if k == 0 or call.Delta == NULL:
         return <floating *>call.Delta
     return <floating *>call.others + (k - 1) * call.stride
 
 
 cdef inline bint has_runs(const sum_t *call, Py_ssize_t k) noexcept nogil:
-    """Is the range longer than a run? Then its runs are summed one by one, so that rounding errors stay small."""
+    """Is the range longer than a run? If so, its runs are summed one by one, so that rounding errors stay small."""
     return call.Delta != NULL and call.cuts[k + 1] - call.cuts[k] > call.run
 
 
@@ -222,7 +222,7 @@ cdef inline void sum_block(
 
 
 cdef inline void sum_seat(floating *_, const sum_t *call, Py_ssize_t seat) noexcept nogil:
-    """The ranges that this seat gets, one after the other; it may stay inside one, where the next call resumes."""
+    """The ranges that this seat gets, one after the other; it may stop inside one, where the next call resumes."""
     cdef Py_ssize_t n = call.core.p.n, k, at, last
     cdef floating *Delta
     cdef floating *into
@@ -330,7 +330,7 @@ cdef inline void sum_part_together(void *given, int member) noexcept nogil:
 
 
 cdef inline void add_others(floating *Delta, const sum_t *call) noexcept nogil:
-    """Delta += the sums of the other ranges, in their order; the member adds whatever values nobody has taken."""
+    """Delta += the sums of the other ranges, in their order; the member adds any values that no other has taken."""
     cdef Py_ssize_t n = call.core.p.n, i = crew_take(&call.crew.tasks) * <Py_ssize_t>TOGETHER, k
     while i < n:
         for k in range(1, call.ranges):

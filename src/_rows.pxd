@@ -1,6 +1,6 @@
 """Derivatives of each example as rows, flat like theta, from a delta(L) in the workspace of its block.
 
-`spare` is a second workspace of the same layout; a and delta lie there by rows.
+`spare` is a second workspace of the same layout, which holds a and delta by rows.
 """
 
 from cython cimport floating

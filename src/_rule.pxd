@@ -41,7 +41,7 @@ cdef struct rule_t:
     held_t W
     held_t s
     held_t taken
-    turn_t *turn        # of the network; NULL: the caller sees to it that one thread trains it
+    turn_t *turn        # of the network; NULL: the caller ensures that only one thread trains it
     int n_slots
     int n_scalars
     char format         # of the slots; 0 if there are none
@@ -207,7 +207,7 @@ cdef inline object look_again(const rule_t *own):
 
 
 cdef inline void last_step(rule_t *own, step_t *step) noexcept nogil:
-    """step := the start of the next step: t and the scalars of the last one."""
+    """step := the start of the next step: t and the scalars after the last one."""
     cdef Py_ssize_t i
     step.rule, step.settings, step.t = own.told.rule, own.settings, <double>(<int64_t *>own.taken.data)[0]
     for i in range(own.n_scalars):

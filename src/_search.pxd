@@ -2,7 +2,7 @@
 Optimization, algorithms 7.4 and 7.5). Its iterates are those of L-BFGS-B without bounds (Byrd, Lu, Nocedal and Zhu,
 1995).
 
-The caller computes f and g at x and tells them; `told` says what comes next.
+The caller computes f and g at x and passes them to `told`, which returns what comes next.
 """
 
 from libc.float cimport DBL_EPSILON
@@ -25,7 +25,7 @@ cdef extern from *:
     """
     #define FASTBP_SHORT 512
 
-    /* x'y of whole groups of 8 numbers: the compiler keeps 8 sums in vectors */
+    /* x'y over whole groups of 8 numbers: the compiler keeps 8 sums in vectors */
     static inline double fastbp_dot(ptrdiff_t n, const double *x, const double *y)
     {
         double s[8] = {0};
@@ -43,22 +43,22 @@ cdef extern from *:
                 y[i + j] += alpha * x[i + j];
     }
     """
-    const Py_ssize_t SHORT "FASTBP_SHORT"   # numbers up to which a loop is quicker than a call of BLAS
+    const Py_ssize_t SHORT "FASTBP_SHORT"   # numbers up to which a loop is faster than a call of BLAS
     double fastbp_dot(Py_ssize_t n, const double *x, const double *y) noexcept nogil
     void fastbp_add(Py_ssize_t n, double alpha, const double *x, double *y) noexcept nogil
 
 cdef struct search_t:
-    Py_ssize_t n            # numbers of a vector, with zeros behind: a multiple of 8
+    Py_ssize_t n            # numbers of a vector, padded with zeros to a multiple of 8
     Py_ssize_t memory       # most pairs
     Py_ssize_t maxls        # most steps of a line search
     double ftol
     double gtol
-    double *x               # (n,): where f and g are wanted, or were computed last
+    double *x               # (n,): where f and g are needed, or were computed last
     double *g
-    double *x0              # (n,): where the iteration began
+    double *x0              # (n,): x at the start of the iteration
     double *g0
     double *d               # (n,): the direction
-    double *S               # (memory, n): changes of x, pair after pair round and round
+    double *S               # (memory, n): changes of x, a ring buffer of the pairs
     double *Y               # (memory, n): changes of g
     double *rho             # (memory,): 1 / s'y
     double *alpha           # (memory,)
@@ -68,7 +68,7 @@ cdef struct search_t:
     double f
     double f0
     double slope            # g'd now
-    double slope0           # and where the iteration began
+    double slope0           # g'd at the start of the iteration
     double step
     Py_ssize_t steps        # of this line search
     Py_ssize_t iterations
@@ -141,7 +141,7 @@ cdef inline void keep_pair(search_t *own) noexcept nogil:
 
 
 cdef inline void go_back(search_t *own) noexcept nogil:
-    """x, f and g := those where the iteration began"""
+    """x, f and g := those at the start of the iteration"""
     memcpy(own.x, own.x0, own.n * sizeof(double))
     memcpy(own.g, own.g0, own.n * sizeof(double))
     own.f = own.f0
@@ -154,7 +154,7 @@ cdef inline void move(search_t *own) noexcept nogil:
 
 
 cdef inline int begin_step(search_t *own) noexcept nogil:
-    """Begin an iteration at x, f, g."""
+    """Start an iteration at x, f, g."""
     cdef double length
     memcpy(own.x0, own.x, own.n * sizeof(double))
     memcpy(own.g0, own.g, own.n * sizeof(double))
@@ -176,7 +176,7 @@ cdef inline int begin_step(search_t *own) noexcept nogil:
 
 
 cdef inline int told(search_t *own, double f) noexcept nogil:
-    """Go on with f and g at x."""
+    """Continue with f and g at x."""
     own.f = f
     own.evaluations += 1
     if own.evaluations == 1:
@@ -192,7 +192,7 @@ cdef inline int told(search_t *own, double f) noexcept nogil:
         go_back(own)
         if own.pairs == 0:
             return ABNORMAL
-        own.pairs = 0               # once more, along -g
+        own.pairs = 0               # try again, along -g
         return begin_step(own)
     move(own)
     return WANTS

@@ -14,8 +14,8 @@ cdef enum:
 cdef inline void shuffle(bitgen_t *random, int64_t *at, Py_ssize_t m) noexcept nogil:
     """Fisher & Yates: swap at[i] with one of at[0 .. i], for i = m - 1 .. 1.
 
-    A place has as many random bits as i, and is drawn again if it is above i. No branch depends on that: a processor
-    could not predict it.
+    An index is drawn with as many random bits as i has, and drawn again if it is above i. No branch depends on that,
+    since a processor could not predict it.
     """
     cdef uint32_t places[DRAWN]
     cdef uint32_t i = <uint32_t>m - 1 if m else 0, mask = i, k, n

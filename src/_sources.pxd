@@ -13,7 +13,7 @@ from _memory cimport PyObject, get_buffer, owner_of, refused, shows
 cdef enum:
     SOURCES = 5                 # X, Y, labels, w, order
 
-cdef struct sources_t:          # the inside of an Examples
+cdef struct sources_t:          # the contents of an Examples
     examples_t data
     Py_ssize_t m                # number of examples: indices in the order, or rows if there is no order
     Py_buffer views[SOURCES]    # held, and checked again by `ready`
@@ -22,7 +22,7 @@ cdef struct sources_t:          # the inside of an Examples
 
 
 cdef inline sources_t *sources_of(object examples, object cls) except NULL:
-    """The inside of a fastbp._backprop.Examples, which is `cls`."""
+    """The contents of a fastbp._backprop.Examples, which is `cls`."""
     if type(examples) is not cls:
         raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
     return <sources_t *>PyCapsule_GetPointer(examples.capsule, "fastbp.examples")
@@ -86,7 +86,7 @@ cdef inline int ready(const sources_t *sources, Py_ssize_t first, Py_ssize_t las
 
 
 cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) except -1:
-    """Raise an error unless the labels of the first m examples are 0 .. K - 1. Their owner may have changed them."""
+    """Raise an error unless the labels of the first m examples are 0 .. K - 1. The caller may have changed them."""
     cdef const int64_t *labels = own.data.labels
     cdef const int64_t *order = own.data.order
     cdef Py_ssize_t i, row
@@ -103,7 +103,7 @@ cdef inline int check_labels(const sources_t *own, Py_ssize_t m, Py_ssize_t K) e
 
 
 cdef inline int fit(const sources_t *sources, const plan_t *p, bint targets, char format=0) except -1:
-    """Raise an error unless the examples fit the network, in this format, and have the targets that are needed."""
+    """Raise an error unless the examples fit the network, in this format, and have the necessary targets."""
     cdef Py_ssize_t K = p.s[p.L - 1]
     cdef int type = ROWS_F32 if format == b"f" else ROWS_F64
     if sources.views[0].shape[1] != p.s[0]:

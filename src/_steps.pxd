@@ -73,7 +73,7 @@ cdef inline void run_steps(floating *theta, core_t *core, epoch_t *e, rule_t *ru
             team_meet(all)
             if all.cut:
                 break
-        if at < end_at:     # leave inside a step: theta is as the last step left it
+        if at < end_at:     # leave inside a step: theta is that of the last finished step
             break
         next_step(&step, e.rates, e.done, theta)
         divisor = m_b if e.divisors == NULL else e.divisors[e.batch]
@@ -99,13 +99,13 @@ cdef struct steps_t:            # a call of `steps`, for all members
     const core_t *core
     const epoch_t *e
     rule_t *rule
-    double total, weight        # OUT: where member 0 has ended
+    double total, weight        # OUT: the sums of member 0
     Py_ssize_t batch, done
 
 
 cdef inline void part_of_steps(void *given, int member) noexcept nogil:
     cdef steps_t *call = <steps_t *>given
-    cdef core_t core = call.core[0]     # the plan tells the masks of the step: each member has its own
+    cdef core_t core = call.core[0]     # the plan holds the step of the masks, so each member has its own copy
     cdef epoch_t e = call.e[0]
     e.member = member
     if core.format == b"f":
@@ -135,7 +135,7 @@ cdef inline void take_step(
     next_step(&now, rate, 0, theta)
     learn(p, &rule.told, &now, m_b, divisor, Delta, theta, team, member)
     leave(callers)
-    team_meet(team)             # all have read where the last step left the rule
+    team_meet(team)             # all have read the rule's state after the last step
     if member == 0:
         finish_step(rule, &now)
 

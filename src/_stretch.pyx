@@ -1,7 +1,7 @@
-"""The epochs of one training, one after the other, with no Python between them: the order of the examples, the steps,
-J, whether J and theta are finite, cost and accuracy of the examples held out, theta of the best epoch on them.
+"""Consecutive epochs without Python in between: the order of the examples, the steps, J, the check that J and theta are
+finite, cost and accuracy of the held-out examples, theta of the best epoch on them.
 
-It gives the bits of training/loop.py, where nothing in Python is asked for between two epochs.
+The bits are those of training/loop.py. It can be used if nothing between two epochs needs Python.
 """
 
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
@@ -53,7 +53,7 @@ cdef struct stretch_t:
     const double *rates         # NULL: the rule's own
     Py_ssize_t n_rates
     int64_t first_rate          # the step of rates[0]
-    void *before                # theta before the present epoch
+    void *before                # theta at the start of the present epoch
     held_out_t *held            # NULL: nothing is held out
 
 
@@ -122,8 +122,8 @@ cdef class Stretch:
     cdef team_t alone
     cdef held_out_t held
     cdef object kept            # owns the memory of J and seconds
-    cdef tuple watched          # what is held out, as `watch` was given it
-    cdef object best            # theta of the best epoch, as `keep` was given it
+    cdef tuple watched          # the held-out examples, as passed to `watch`
+    cdef object best            # theta of the best epoch, as passed to `keep`
     cdef desk_t desk            # of `run`
     cdef readonly Py_ssize_t epochs
 
@@ -148,7 +148,7 @@ cdef class Stretch:
 
     @property
     def diverged(self):
-        """True if J or theta was not finite after an epoch. theta is as it was before."""
+        """True if J or theta was not finite after an epoch. theta is restored to its values before that epoch."""
         return self.own.diverged
 
     def J(self, Py_ssize_t first=0):
@@ -163,16 +163,16 @@ cdef class Stretch:
 
     @property
     def watches(self):
-        """True if it evaluates what is held out."""
+        """True if it evaluates held-out examples."""
         return self.watched is not None
 
     def held_J(self, Py_ssize_t first=0):
-        """The mean cost of what is held out after the finished epochs from `first` on."""
+        """The mean cost of the held-out examples after the finished epochs from `first` on."""
         cdef Py_ssize_t i
         return [self.held.J[i] for i in range(max(first, 0), self.own.epoch)]
 
     def held_accuracy(self, Py_ssize_t first=0):
-        """Its accuracy."""
+        """The accuracy on the held-out examples after the finished epochs from `first` on."""
         cdef Py_ssize_t i
         return [self.held.right[i] for i in range(max(first, 0), self.own.epoch)]
 
@@ -182,8 +182,8 @@ cdef class Stretch:
         return self.held.best_epoch
 
     def keep(self, best, bint by_accuracy):
-        """Keep theta of the best epoch in best (n,): the least mean cost of what is held out or, if by_accuracy, the
-        highest accuracy; the latest of several. With by_accuracy held_J is NaN, which saves time."""
+        """Keep theta of the best epoch in best (n,): the one with the lowest mean cost of the held-out examples or, if
+        by_accuracy, the highest accuracy; the latest of several. With by_accuracy held_J is NaN, which saves time."""
         if self.watched is None or (by_accuracy and self.watched[5] is None):
             raise ValueError("nothing is held out, or it has no answers")
         if self.own.epoch:
@@ -193,9 +193,9 @@ cdef class Stretch:
     def watch(
         self, plan, examples, Py_ssize_t m, work, Py_ssize_t B, panels, h, answers, bint binary, double middle, w=None,
     ):
-        """Evaluate these m examples after each epoch, block by block of B. plan is that of the network, without masks.
-        work and panels may be those of the steps. h (m, K) or more: room for outputs. answers: the classes (m,) int64;
-        if binary 0 or 1 (m K,), yes where an output is at least `middle`; None for no accuracy. w (m,): weights of the
+        """Evaluate these m examples after each epoch, in blocks of B. plan is that of the network, without masks. work
+        and panels may be those of the steps. h (m, K) or more: room for outputs. answers: the classes (m,) int64; if
+        binary, 0 or 1 (m K,), yes where an output is at least `middle`; None for no accuracy. w (m,): weights of the
         answers, those of the examples."""
         if type(examples) is not Examples:
             raise TypeError(f"examples must be fastbp._backprop.Examples; got {type(examples).__name__}")
@@ -208,7 +208,7 @@ cdef class Stretch:
         self.held.m, self.held.few.B, self.held.binary, self.held.middle = m, B, binary, middle
 
     cdef object look(self, core_t *core, char format, Py_ssize_t n):
-        """self.held := what is held out, as it is now; returns the owner of its plan."""
+        """self.held := the held-out examples, taken again; returns the owner of the plan."""
         cdef held_out_t *held = &self.held
         cdef sources_t *sources
         plan, examples, work, into, h, answers, w = self.watched
@@ -236,7 +236,7 @@ cdef class Stretch:
         return own
 
     def want_stop(self):
-        """Ask another thread that runs this to return after its present step, or inside a long one, which is then not
+        """Ask the thread that runs this to return after its present step, or inside a long one, which is then not
         taken."""
         team_want_stop(&self.alone)
 
@@ -253,9 +253,9 @@ cdef class Stretch:
 
         theta and the rule's state are up to date after each step. rates: learning rates from step `first_rate` on, at
         least those of one epoch, or empty for the rule's own. It returns at the end of an epoch if there are too few.
-        before (n,): receives theta before each epoch. divisors: as in `_epoch.steps`, for all batches of an epoch.
-        bit_generator shuffles `rows` (m,), or 0 .. m - 1 if that is None, into `order` (m,), the one of the examples;
-        None leaves the examples as they are. Each call must have the same arguments.
+        before (n,): receives theta at the start of each epoch. divisors: as in `_epoch.steps`, for all batches of an
+        epoch. bit_generator shuffles `rows` (m,), or 0 .. m - 1 if that is None, into `order` (m,), the order of the
+        examples; None keeps their order. Each call must have the same arguments.
         """
         cdef core_t core, watched
         cdef arrays_t more
@@ -315,12 +315,12 @@ cdef class Stretch:
         return c.epoch
 
     cdef int shuffled(self, bit_generator, order, rows, const sources_t *sources, arrays_t *more) except -1:
-        """Take what the order of an epoch is drawn from."""
+        """Take the arguments that determine the order of an epoch."""
         cdef stretch_t *c = &self.own
         if not isinstance(bit_generator, BitGenerator):     # a capsule may outlive any other object
             raise TypeError(f"bit_generator must be a numpy BitGenerator; got {type(bit_generator).__name__}")
         c.random = <bitgen_t *>PyCapsule_GetPointer(bit_generator.capsule, "BitGenerator")
-        if c.random.next_uint32 == NULL:      # of a subclass in Python, made for nothing
+        if c.random.next_uint32 == NULL:      # of a subclass in Python, without a generator
             raise ValueError(f"bit_generator draws no numbers; got {type(bit_generator).__name__}")
         c.order = <int64_t *>values(more, order, "order", b"q", self.e.m, WRITE)
         if sources.data.order != c.order:

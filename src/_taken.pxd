@@ -1,4 +1,4 @@
-"""X and Y of one call, for callers to whom a microsecond counts: read in place, or converted once.
+"""X and Y of one call, for callers that need every microsecond: read in place, or converted once.
 
 Arguments that cannot be taken here go through fastbp/engine/checks.py, which converts them or raises the error.
 """
@@ -19,7 +19,7 @@ cdef extern from *:
     bint in_python "FASTBP_IN_PYTHON"(object) noexcept      # is its class written in Python?
 
 cdef enum:
-    OWN = -2                    # K of the targets of a compiled loss of the caller's own
+    OWN = -2                    # K of the targets of the caller's own compiled loss
     NO_TARGETS = -1
 
 cdef struct takes_t:            # the inputs and targets that a network takes
@@ -118,7 +118,7 @@ cdef inline bint take_rows(
 
 
 cdef inline bint copied(object a, object dtype, Py_buffer *view) except -1:
-    """view := a C-contiguous copy in this dtype; the view alone holds it. False if the object is no array."""
+    """view := a C-contiguous copy in this dtype, which only the view holds. False if the object is not an array."""
     convert = getattr(a, "astype", None)
     if convert is None:
         return False
@@ -175,8 +175,8 @@ cdef inline bint take_targets(
 
 
 cdef inline bint take_own(arrays_t *held, object a, rows_t *rows, Py_ssize_t m, char format) except -1:
-    """rows := the targets (m, any) or (m,) of a compiled loss of the caller's own, in this format. The buffer is held
-    or not as in `take_rows`."""
+    """rows := the targets (m, any) or (m,) of the caller's own compiled loss, in this format. The buffer is held or not
+    as in `take_rows`."""
     cdef Py_buffer *view = &held.views[held.n]
     if not got(a, view, PyBUF_FORMAT | PyBUF_STRIDED_RO):
         return False
@@ -193,7 +193,7 @@ cdef inline bint take_own(arrays_t *held, object a, rows_t *rows, Py_ssize_t m, 
 
 cdef inline int lie(const arrays_t *held, int i, object a, const rows_t *rows, Py_ssize_t n) except -1:
     """True if the rows of n values, taken as buffer i, still lie in a, or in a copy that the buffer holds. Python code
-    may have run since: that of another thread during a conversion, or of a callback of the garbage collector."""
+    may have run since: in another thread during a conversion, or in a callback of the garbage collector."""
     cdef const char *first = <const char *>rows.data
     cdef const char *last = first + n * (8 if rows.type == ROWS_F64 else 4 if rows.type == ROWS_F32 else 1)
     if not is_lent(&held.views[i]):
@@ -230,7 +230,7 @@ cdef inline bint can_be_reached(const rows_t *Y, const takes_t *takes) noexcept:
 
 
 cdef inline bint is_float(object value) noexcept:
-    """True for a float and numpy.float64. A subclass written in Python may have a `__float__` of its own."""
+    """True for a float and numpy.float64. A subclass written in Python may have its own `__float__`."""
     return isinstance(value, float) and not in_python(value)
 
 
@@ -267,7 +267,7 @@ cdef inline bint take_theta(
 cdef inline void *take_out(
     arrays_t *held, object out, int ndim, Py_ssize_t m, Py_ssize_t n, char format
 ) except? NULL:
-    """Where the memory of a caller's array begins: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
+    """The start of a caller's array: (n,), or (m, n) if ndim is 2. NULL if it cannot be taken."""
     cdef Py_buffer *view = &held.views[held.n]
     if not got(out, view, WRITE):
         return NULL

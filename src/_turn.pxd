@@ -1,4 +1,4 @@
-"""What one thread at a time uses: a workspace, the parameters of a network that is trained."""
+"""Things that only one thread at a time may use: a workspace, the parameters of a network in training."""
 
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
@@ -20,19 +20,20 @@ cdef extern from "turn.h":
 
 
 cdef inline turn_t *turn_of(object turn) except? NULL:
-    """The inside of a fastbp._kernels.Turn; NULL for None."""
+    """The contents of a fastbp._kernels.Turn; NULL for None."""
     return NULL if turn is None else <turn_t *>PyCapsule_GetPointer(turn.capsule, "fastbp.turn")
 
 
 cdef inline int take_turn(turn_t *turn) except -1:
-    """A RuntimeError if it is another thread's. Without one (NULL) the caller sees to it that nobody else trains."""
+    """Raise a RuntimeError if another thread has the turn. Without a turn (NULL) the caller ensures that no other
+    thread trains."""
     if turn != NULL and not turn_take(turn):
         refuse_turn()
     return 0
 
 
 cdef inline int take_turn_short(turn_t *turn) except -1:
-    """The same for a moment in which no Python runs."""
+    """The same for a moment in which no Python code runs."""
     if turn != NULL and not turn_take_short(turn):
         refuse_turn()
     return 0

@@ -23,12 +23,12 @@ cdef struct told_t:             # the settings of steps; a Rule owns its arrays
     void *slot_3
     double l1, batch_lam, clip_value, clip_norm
     const double *c             # one for each Theta
-    bint penalised, fused       # there is a penalty; the update makes D itself, from decay only
-    Py_ssize_t groups           # number of groups of so many units
+    bint penalised, fused       # there is a penalty; the update computes D itself, since there is only decay
+    Py_ssize_t groups           # number of groups of UNITS units
     const char *free            # one for each parameter: 0 where it keeps its bits; NULL if all are trained
     const char *layers          # one for each Theta: FROZEN, FREE or MIXED
     const double *factors       # of the learning rate: weights, biases of each Theta; NULL if all are 1
-    void *before                # n values of theta from before a step, where there is a MIXED layer
+    void *before                # n values of theta before a step, if there is a MIXED layer
     double *penalties           # one for each group
     double *squares             # one for each group, and that of s
     diagonal_t diagonal
@@ -62,7 +62,7 @@ cdef inline void learn(
     floating *theta, team_t *team, int member
 ) noexcept nogil:
     """This member's rows of every Theta: D from Delta / divisor, and the step of the rule along D. Each group of UNITS
-    units writes its term of the penalty, from before the step."""
+    units writes its term of the penalty before the step."""
     cdef Py_ssize_t l, i, j, u, rows, at, columns, group = 0
     cdef double c, factor = 1, scale = 1 / divisor, lam = told.batch_lam * (1 / m_b)
     cdef bint folded = told.diagonal.W != NULL, makes_D
@@ -120,7 +120,7 @@ cdef inline void make_slopes(
     const plan_t *p, const told_t *told, Py_ssize_t rows, Py_ssize_t u, double scale, double c,
     const floating *Theta, floating *Delta
 ) noexcept nogil:
-    """dJ/dW in place of Delta, and dJ/ds, of the rows from u on of Theta(1) = [b, W diag(s)]."""
+    """Delta := dJ/dW, and dJ/ds, for the rows from u on of Theta(1) = [b, W diag(s)]."""
     cdef Py_ssize_t n = p.s[0]
     cdef floating *slopes = <floating *>told.diagonal.slopes + u // UNITS * n
     if told.l1 != 0 or told.free != NULL:
@@ -152,7 +152,7 @@ cdef inline void update_rows(
     const plan_t *p, const told_t *told, const step_t *step, Py_ssize_t l, Py_ssize_t i, Py_ssize_t j, double scale,
     double c, const floating *Delta, floating *theta
 ) noexcept nogil:
-    """Apply the rule to the rows i .. j of the Theta that leads to layer l, or of what Theta(1) is made of."""
+    """Apply the rule to the rows i .. j of the Theta that leads to layer l, or to the factors of Theta(1)."""
     cdef step_t own
     cdef bint folded = told.diagonal.W != NULL and l == 1
     cdef Py_ssize_t columns = p.s[l - 1] + 1, at = p.theta[l] + i * columns, size = (j - i) * columns
@@ -189,7 +189,7 @@ cdef inline void leave_out(Py_ssize_t n, const char *free, floating *D) noexcept
 
 
 cdef inline void put_back(Py_ssize_t n, const char *free, const floating *before, floating *theta) noexcept nogil:
-    """theta := before where the parameters are frozen, whatever the rule has done: to the bit"""
+    """theta := before where the parameters are frozen, whatever the rule has done"""
     cdef Py_ssize_t i
     for i in range(n):
         if not free[i]:

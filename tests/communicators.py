@@ -1,4 +1,4 @@
-"""Communicators for tests, of one rank and of several threads of this process, and what those tests share."""
+"""Communicators for tests, with one rank or with several threads of this process, and helpers of these tests."""
 
 import itertools
 import threading
@@ -8,7 +8,7 @@ import numpy as np
 import fastbp
 from fastbp.distributed.group import RankError
 
-TIMEOUT = 20  # seconds after which a rank that waits for another is a failure
+TIMEOUT = 20  # seconds after which a rank that waits for another fails
 
 
 class Serial:
@@ -29,7 +29,7 @@ class Serial:
 
 
 class Threads:
-    """A rank of several, each a thread; with the four methods that must do."""
+    """A rank of several, each a thread; it has only the four required methods."""
 
     def __init__(self, rank, shared):
         self.rank, self.shared, self.calls = rank, shared, 0
@@ -62,7 +62,7 @@ class Threads:
         self.shared.barrier.abort()
 
     def _meet(self, value):
-        """What all ranks have brought"""
+        """The contributions of all ranks"""
         self.calls += 1
         self.shared.places[self.rank] = value
         self.shared.barrier.wait(TIMEOUT)
@@ -72,7 +72,7 @@ class Threads:
 
 
 class Segments(Threads):
-    """With Alltoall and Allgather too"""
+    """The same, with Alltoall and Allgather"""
 
     def Alltoall(self, mine, received):
         arrays = self._meet(mine)
@@ -93,7 +93,7 @@ class _Shared:
 
 
 def ranks(size, function, kind=Threads):
-    """[function(comm) of each rank], an exception in place of a result; a rank that leaves alone lets others wait"""
+    """[function(comm) of each rank], exceptions in place of results; a rank that ends early leaves others waiting"""
     shared, results = _Shared(size), [None] * size
 
     def run(rank):
@@ -111,7 +111,7 @@ def ranks(size, function, kind=Threads):
 
 
 def all_of(size, function, kind=Threads):
-    """The same where no rank may fail"""
+    """The same, but no rank may fail"""
     results = ranks(size, function, kind)
     for result in results:
         if isinstance(result, BaseException):
@@ -120,7 +120,7 @@ def all_of(size, function, kind=Threads):
 
 
 class Plain(fastbp.optimizers.Optimizer):
-    """A rule in Python alone"""
+    """A rule that exists only in Python"""
 
     def __init__(self, rate=0.2):
         self.learning_rate = rate
@@ -144,13 +144,13 @@ def network(seed=0, dtype=np.float64, sizes=(64, 12, 10), **settings):
 
 
 def same(results):
-    """Is each of these tuples of numbers and arrays the first one, to the bit?"""
+    """Do all these tuples of numbers and arrays have the same bits?"""
     first = results[0]
     return all(np.array_equal(a, b) for other in results[1:] for a, b in zip(first, other, strict=True))
 
 
 def told(results, error, text, failed=1):
-    """The failed rank has its own error, the others a RankError that names it"""
+    """The failed rank raises its own error, the others raise a RankError that names it"""
     for rank, result in enumerate(results):
         if rank == failed:
             assert isinstance(result, error), result

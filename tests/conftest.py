@@ -1,4 +1,4 @@
-"""Settings of the whole suite; what tests share stands in helpers.py, published.py and reference.py."""
+"""Settings of the whole suite; shared helpers are in helpers.py, published.py and reference.py."""
 
 import os
 import shutil
@@ -22,10 +22,10 @@ else:
     hypothesis.settings.register_profile("fastbp", deadline=None, max_examples=60, derandomize=True, database=None)
     hypothesis.settings.load_profile("fastbp")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # in the background of a shell; children would inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:   # a shell's background job; children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-if threading.gettrace():    # coverage.py follows the threads that `threading` starts; crews are bare ones
+if threading.gettrace():    # coverage.py follows only threads started by `threading`, which crews are not
     _start = threads.start_new_thread
 
     def _traced(function, *arguments):
@@ -34,13 +34,13 @@ if threading.gettrace():    # coverage.py follows the threads that `threading` s
 
     threads.start_new_thread = lambda function, arguments: _start(_traced, (function, *arguments))
 
-if "asan" in os.environ.get("LD_PRELOAD", ""):      # a buffer ends where it ends, with no room left by its alignment
+if "asan" in os.environ.get("LD_PRELOAD", ""):      # no room after the end of a buffer, so that overruns are detected
     sums.aligned = np.empty
 
 
 @pytest.fixture
 def quick_folder(tmp_path):
-    """A folder in memory where the system has one: thousands of files, and fsync at no cost"""
+    """A folder in memory, if the system has one, for thousands of files and free fsync"""
     try:
         folder = tempfile.TemporaryDirectory(dir="/dev/shm", prefix="fastbp-")
     except OSError:

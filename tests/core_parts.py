@@ -1,4 +1,4 @@
-"""What the compiled core is given, made by hand: for the tests that call its entries without the layers above."""
+"""Arguments of the compiled core, made by hand, for tests that call its entries without the layers above."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ NO_RATES = np.empty(0)
 
 
 class Parts:
-    """A small network with all that the core is given of it"""
+    """A small network with all its arguments for the core"""
 
     def __init__(self, dtype, rule="nadam"):
         rng = np.random.default_rng(0)

@@ -1,11 +1,11 @@
-"""Bytes of every kind into the reader of files: FormatError or a network that works, and nothing else.
+"""A fuzzer for the reader of files: any bytes give a FormatError or a working network, and nothing else.
 
     python -m venv fuzz && fuzz/bin/pip install atheris -e .
     fuzz/bin/python tests/fuzz_container.py -max_total_time=300 found/
     fuzz/bin/python tests/fuzz_container.py --keep found/       # as tests/golden/corpus.zip, which the tests read
 
-An input is a file as it stands, one that gets its checksum, or header and data that get length, padding and checksum,
-so that the fuzzer also comes to what lies behind those. The golden files are put into the corpus in each of the forms.
+An input is an unchanged file, a file that gets its checksum, or header and data that get length, padding and checksum,
+so that the fuzzer also reaches the checks behind these. The corpus has the golden files in each of these forms.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ AS_IT_STANDS, SEALED, FRAMED = b"a", b"s", b"f"
 
 
 def file_of(data):
-    """The bytes of the file that an input stands for"""
+    """The bytes of the file for an input"""
     form, data = data[:1], data[1:]
     if form == FRAMED:
         text, _, data = data.partition(b"\n")
@@ -75,7 +75,7 @@ def one_input(data):
 
 
 def corpus():
-    """{name: input} of those that were kept"""
+    """{name: input} of the kept corpus"""
     with zipfile.ZipFile(CORPUS) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 

@@ -1,4 +1,4 @@
-"""What the files in tests/golden hold: written by the first code of their version, never written again."""
+"""The contents of the files in tests/golden: written by the first code of their version, never written again."""
 
 import functools
 from pathlib import Path
@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def exact(n, dtype=np.float64):
-    """n values that every machine makes alike: eighths around 0, no two alike, then extremes of the dtype"""
+    """n values that are the same on every machine: distinct eighths around 0, then extremes of the dtype"""
     values = ((np.arange(n) * 5) % n - n // 2).astype(dtype) / dtype(8)
     values[-4:] = [-0.0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max, -np.finfo(dtype).tiny]
     return values
@@ -78,12 +78,12 @@ Y = np.arange(24) % 2
 
 
 def eighths(n, dtype):
-    """The same without the extremes: what a step can be taken from"""
+    """The same without the extremes, so that steps are possible"""
     return exact(n + 4, dtype)[:n]
 
 
 class Counting(fastbp.callbacks.Callback):
-    """A callback with one value of each kind; a training that goes on adds to it"""
+    """A callback with one value of each kind; resumed training adds to it"""
 
     def on_train_begin(self, training):
         self.values = {"epochs": 0}
@@ -108,7 +108,7 @@ COUNTED = {
 
 
 class Golden:
-    """Puts a training into a state that every machine makes alike, two epochs and a batch of eight on, and leaves it"""
+    """Sets a training state that is the same on every machine, after two epochs and a batch of eight, and pauses"""
 
     def on_train_begin(self, training):
         trainer, history = training.trainer, training.history
@@ -145,7 +145,7 @@ W = np.arange(24) % 5 / 4       # zeros among them; their mean over all rows is 
 
 
 class Golden2:
-    """Bring a training with weights one epoch and two batches further, into a state that every machine makes alike"""
+    """Advance training with weights by one epoch and two batches, to a state that is the same on every machine"""
 
     def on_train_begin(self, training):
         trainer, history = training.trainer, training.history
@@ -174,7 +174,7 @@ def trainer2(rate=0.25, mean_weight=1.0):
 
 
 def stepped2():
-    """The trainer whose file is trainer2_float32.fastbp, in a state that every machine makes alike"""
+    """The trainer whose file is trainer2_float32.fastbp, in a state that is the same on every machine"""
     made = trainer2(0.125, 2.5)
     n = made.net.n_parameters
     made.net.theta = eighths(n, np.float32)
@@ -206,7 +206,7 @@ def trainer_free():
 
 
 def stepped_free():
-    """The trainer whose file is free2_float32.fastbp, in a state that every machine makes alike"""
+    """The trainer whose file is free2_float32.fastbp, in a state that is the same on every machine"""
     made = trainer_free()
     n = made.net.n_parameters
     made.net.theta = eighths(n, np.float32)
@@ -215,7 +215,7 @@ def stepped_free():
 
 
 class GoldenOwn:
-    """Bring a training one epoch and a batch further, into a state that every machine makes alike"""
+    """Advance training by one epoch and a batch, to a state that is the same on every machine"""
 
     def on_train_begin(self, training):
         trainer, history = training.trainer, training.history
@@ -228,7 +228,7 @@ class GoldenOwn:
 
 
 def train_own(path, *callbacks, **settings):
-    """The training with a loss of its own whose checkpoint is own_loss_free2_float64.fastbp"""
+    """The training with its own loss whose checkpoint is own_loss_free2_float64.fastbp"""
     net = fastbp.Network([4, 3, 2], activation="tanh", loss=functools.partial(scaled, factor=2), seed=0)
     history = fastbp.train(
         net, X, Y, optimizer=fastbp.SGD(0.125, momentum=0.5), epochs=3, batch_size=8, seed=7, free=FREE,
@@ -266,7 +266,7 @@ def trainer(rate=0.5):
 
 
 def stepped():
-    """The trainer whose file is trainer_float64.fastbp, in a state that every machine makes alike"""
+    """The trainer whose file is trainer_float64.fastbp, in a state that is the same on every machine"""
     made = trainer()
     n = made.net.n_parameters
     made.net.theta = eighths(n, np.float64)

@@ -1,4 +1,4 @@
-"""What several test files share: the tolerances, a maker of random problems, and the lists to run over."""
+"""Helpers of several test files: the tolerances, random problems, and the lists to run over."""
 
 import itertools
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ DTYPES = [np.float32, np.float64]
 NAMES = list(ACTIVATIONS)
 WIDTHS = [*range(1, 18), 31, 33, 64, 65, 100]
 KINKED = {"relu", "leaky_relu", "elu"}
-PARAMETER = {"huber": 0.7, "quantile": 0.8}  # of these losses in the tests: not the usual value, not exact in binary
+PARAMETER = {"huber": 0.7, "quantile": 0.8}  # of these losses in the tests: not the default, not exact in binary
 # the |h - y| at which delta, or its derivative, jumps
 KINKS = {"absolute_error": 0.0, "quantile": 0.0, "huber": PARAMETER["huber"]}
 CLASSES = [pair for pair in PAIRS if pair[0] in ("sigmoid", "softmax", "tanh")]  # integer labels are allowed
@@ -29,7 +29,7 @@ def tolerance(dtype, kind="oracle"):
 
 
 def distance(actual, expected):
-    """|actual - expected| / |expected|, over all entries together, in long double"""
+    """|actual - expected| / |expected|, norms over all entries, in long double"""
     actual, expected = (np.asarray(each, dtype=np.longdouble) for each in (actual, expected))
     assert actual.shape == expected.shape, f"{actual.shape} is not {expected.shape}"
     assert np.isfinite(actual).all(), "not finite"
@@ -39,7 +39,7 @@ def distance(actual, expected):
 
 @contextmanager
 def untouched_global_random_state():
-    """Old programs share np.random; nobody else may move it"""
+    """Old programs share np.random, so its state must not change"""
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].tobytes()  # noqa: NPY002
     yield
@@ -67,7 +67,7 @@ def random_targets(rng, model, m):
 
 @dataclass
 class Problem:
-    """A network of the textbook with parameters, m examples and their targets; all arrays are read-only."""
+    """A textbook network with parameters, m examples and their targets; all arrays are read-only."""
 
     model: Textbook
     theta: np.ndarray
@@ -98,7 +98,7 @@ class Problem:
         return self.model.cost_and_gradient(theta.astype(np.longdouble), self.X, self.Y if Y is None else Y, c, w)
 
     def copies(self):
-        """X, Y and theta's bytes, to see afterwards that nobody wrote into them"""
+        """The bytes of X, Y and theta, to check afterwards that nothing was written into them"""
         return [each.tobytes() for each in (self.X, self.Y, self.labels, self.weights, self.theta)]
 
 

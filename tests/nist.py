@@ -1,4 +1,4 @@
-"""Four problems of NIST's StRD for nonlinear regression that are networks: data, starts, certified values."""
+"""Four nonlinear regression problems of NIST's StRD that are networks: data, starts, certified values."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ def _row(text):
 
 @dataclass
 class Nist:
-    """x and y as published; Theta of a start; the free parameters; the certified values found in a theta."""
+    """x and y as published, Theta of a start, the free parameters, and the certified values in terms of theta."""
 
     x: np.ndarray
     y: np.ndarray
@@ -31,7 +31,7 @@ class Nist:
                               init=self.Theta(start))
 
     def digits(self, result):
-        """The fewest right digits of a value, and those of the sum of squares"""
+        """The fewest correct digits of a value, and the correct digits of the sum of squares"""
         values = np.array(self.values(result.x))
         if len(values) == 5 and values[3] > values[4]:      # the two units of MGH17 are swapped
             values = values[[0, 2, 1, 4, 3]]

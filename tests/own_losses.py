@@ -5,7 +5,7 @@ from reference import COSTS, OUTPUTS, PARAMETERS, erf, log_softmax, output_delta
 
 
 def weighed(costs, slopes, w):
-    """Both multiplied by the weights, if there are any"""
+    """Costs and derivatives, both multiplied by the weights if there are any"""
     return (costs, slopes) if w is None else (w * costs, w[:, None] * slopes)
 
 
@@ -46,7 +46,7 @@ def asymmetric(z, Y, w):
 
 
 def focal(z, Y, w):
-    """-(1 - p)^2 log p, p the probability of the right one of two classes"""
+    """-(1 - p)^2 log p, where p is the probability of the right one of two classes"""
     sign = 2 * like(z, Y) - 1
     p, q, log_p = sigmoid(sign * z), sigmoid(-sign * z), -softplus(-sign * z)
     return weighed((-q * q * log_p).sum(axis=1), sign * (2 * p * q * q * log_p - q**3), w)
@@ -84,7 +84,7 @@ def student_nll(z, Y, w):
 
 
 def crps(z, Y, w):
-    """Of a normal distribution, z = (mean, log standard deviation)"""
+    """The loss of a normal distribution, z = (mean, log standard deviation)"""
     sigma = np.exp(z[:, 1])
     r, root = (Y - z[:, 0]) / sigma, np.sqrt(pi(z.dtype))
     inside, twice_phi = erf(r / np.sqrt(z.dtype.type(2))), np.sqrt(z.dtype.type(2)) * np.exp(-r * r / 2) / root

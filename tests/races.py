@@ -1,11 +1,10 @@
-"""A finder of races: threads that call everything that reads, on shared objects, and compare every bit.
+"""A finder of races: threads call every reading function on shared objects, and compare every bit.
 
-    python races.py SECONDS [SEED]      # prints what it has done; exit status 1 if a result was wrong
+    python races.py SECONDS [SEED]      # prints the number of rounds; exit status 1 if a result was wrong
 
-A round makes a network with examples twice. What one of them returns alone is expected of the other, which four threads
-call in an order of their own. All that is made when it is first asked for is thus made by several threads at once.
-Trainings of networks of their own go on beside them. In other rounds the threads share what is for one thread at a
-time.
+A round makes a network with examples twice. The results of one of them in a single thread are expected from the other,
+which four threads call, each in its own order. So objects that are made at first use are made by several threads at
+once. Other networks are trained meanwhile. In other rounds the threads share objects that are for one thread at a time.
 """
 
 import copy
@@ -28,7 +27,7 @@ REFUSED = "one thread at a time"
 
 
 def bits(value):
-    """All bits of a result, whatever it is"""
+    """All bits of a result of any kind"""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (list, tuple)):
@@ -37,7 +36,7 @@ def bits(value):
 
 
 class World:
-    """A network, examples of it, and all that reads them, drawn by a seed."""
+    """A network, examples, and all functions that read them, drawn by a seed."""
 
     def __init__(self, seed, folder):
         draw = random.Random(seed)
@@ -120,7 +119,7 @@ class World:
         return fastbp.load(path).theta
 
     def trained(self):
-        """A network of its own, the examples of all"""
+        """A separate network on the shared examples"""
         net = self.net.copy()
         history = fastbp.train(net, self.X, self.Y, optimizer="adam", epochs=2, batch_size=16, seed=1,
                                sample_weight=self.w)
@@ -141,7 +140,7 @@ class World:
 
 
 def together(works):
-    """Call each function in a thread of its own, all from the same moment on; what they raised"""
+    """Call each function in its own thread, all from the same moment on; returns the errors"""
     barrier, raised = threading.Barrier(len(works)), []
 
     def run(work):
@@ -160,7 +159,7 @@ def together(works):
 
 
 def shared_reads(seed, folder, until, repeats=6):
-    """(what was wrong, the number of calls) of a round in which threads read"""
+    """(faults, the number of calls) of a round in which threads read"""
     alone, shared = World(seed, folder), World(seed, folder)
     expected, dear = {}, ("trained", "stepped", "minimised", "saved", "check")
     for name, call in alone.reads().items():
@@ -187,7 +186,7 @@ def shared_reads(seed, folder, until, repeats=6):
 
 
 def shared_changes(seed, folder, repeats=30):
-    """The same of a round in which threads train one network: each call is refused, or one of a sequence"""
+    """(faults, the number of calls) of a round in which threads train one network; calls are refused or take turns"""
     world, twin = World(seed, folder), World(seed, folder)
     kind = seed % 3
     X, Y = world.X[:50], world.Y[:50]
@@ -228,7 +227,7 @@ def shared_changes(seed, folder, repeats=30):
 
 
 def find(seconds, seed=0):
-    """(what was wrong, rounds, calls) of about so many seconds"""
+    """(faults, rounds, calls) of about this many seconds"""
     until, wrong, rounds, calls = time.monotonic() + seconds, [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         while time.monotonic() < until or rounds < 2:

@@ -1,4 +1,4 @@
-"""Backpropagation as the textbook writes it, in plain NumPy: the oracle of the tests.
+"""The textbook's backpropagation in plain NumPy: the oracle of the tests.
 
 One example is one row of X. With l = 1 .. L and Theta(l) of shape (s_{l+1}, s_l + 1), column 0 the bias:
 
@@ -8,7 +8,7 @@ One example is one row of X. With l = 1 .. L and Theta(l) of shape (s_{l+1}, s_l
     D(l) = Delta(l) / m + c Theta(l), the bias column without c Theta                 D
     J = sum of the costs / m + c/2 sum of Theta(l)_ij^2 over j >= 1                   J
 
-Everything runs in the dtype of theta; np.longdouble makes it the judge of float64. Nothing here imports fastbp.
+Everything runs in the dtype of theta; np.longdouble makes it the reference for float64. Nothing here imports fastbp.
 """
 
 import itertools
@@ -41,7 +41,7 @@ def softplus(z):
 
 
 def erf(x):
-    """2/sqrt(pi) e^-x^2 sum_n 2^n x^(2n+1) / (1 3 5 .. (2n+1)): all terms of one sign, good in any precision"""
+    """2/sqrt(pi) e^-x^2 sum_n 2^n x^(2n+1) / (1 3 5 .. (2n+1)): all terms have the same sign, good in any precision"""
     x = np.clip(x, -7, 7)
     term = total = x
     for n in range(1, 200):
@@ -86,7 +86,7 @@ def softmax(z):
 
 
 def log_softmax(z):
-    """z_k - M - log(1 + sum over the others of e^(z_j - M)): the largest one itself never enters log1p"""
+    """z_k - M - log(1 + sum over the others of e^(z_j - M)): the largest one never enters log1p"""
     shifted = z - z.max(axis=1, keepdims=True)
     e = np.exp(shifted)
     e[np.arange(len(z)), z.argmax(axis=1)] = 0
@@ -244,7 +244,7 @@ class Textbook:
         return [part.reshape(shape) for part, shape in zip(np.split(theta, ends[:-1]), shapes, strict=False)]
 
     def targets(self, Y, dtype):
-        """Y as a matrix (m, K): labels become the low and the high value of the output"""
+        """Y as a matrix (m, K): labels become low and high values of the output"""
         Y, K = np.asarray(Y), self.sizes[-1]
         if Y.ndim == 2 or K == 1:
             return Y.astype(dtype).reshape(len(Y), K)
@@ -252,7 +252,7 @@ class Textbook:
         return np.where(np.arange(K) == Y[:, None], 1, low).astype(dtype)
 
     def forward(self, theta, X, factors=None):
-        """[z(2), ..., z(L)] and [a(1), ..., a(L)]; factors: of dropout, those of a(l) on its way to z(l+1)"""
+        """[z(2), ..., z(L)] and [a(1), ..., a(L)]; factors: those of dropout for a(l) in z(l+1)"""
         z, a = [], [X.astype(theta.dtype)]
         names = [ACTIVATIONS[name][0] for name in self.hidden] + [OUTPUTS[self.output][0]]
         for l, (T, g) in enumerate(zip(self.Theta(theta), names, strict=False)):
@@ -284,8 +284,8 @@ class Textbook:
         return w @ cost, [(w[:, None] * d).T @ with_bias(a_l) for d, a_l in zip(delta, a, strict=False)]
 
     def cost_and_gradient(self, theta, X, Y, c=0, w=None, factors=None, mean_weight=None):
-        """J and D = dJ/dtheta, flat like theta; m is the sum of the weights, but D of a batch may be Delta / (n
-        mean_weight), n its number of examples"""
+        """J and D = dJ/dtheta, flat like theta; m is the sum of the weights, but D of a batch of n examples may be
+        Delta / (n mean_weight)"""
         m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
         total, Delta = self.accumulate(theta, X, Y, w, factors)
         divisor = m if mean_weight is None else len(X) * theta.dtype.type(mean_weight)
@@ -339,8 +339,8 @@ def train(model, theta, X, Y, rule, *, epochs, batch_size=None, c=0.0, w=None, o
           mean_weight=None):
     """theta after the epochs, and per epoch the mean of the batches' J, weighted by their examples.
 
-    order: the examples of one epoch in their sequence, or None for 0 .. m-1. A batch divides by its own size, or by
-    its number of examples times mean_weight. If all its weights are 0, it is no step.
+    order: the order of the examples in one epoch, or None for 0 .. m-1. A batch divides by its own size, or by its
+    number of examples times mean_weight. If all its weights are 0, there is no step.
     dropout: the rates of a(1) .. a(L-1) and the seed of the masks.
     """
     order = np.arange(len(X)) if order is None else np.asarray(order)

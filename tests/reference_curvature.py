@@ -1,9 +1,9 @@
-"""The oracle of products with curvature: D of the textbook at theta + i h p, in complex long double.
+"""The oracle of curvature products: D of the textbook at theta + i h p, in complex long double.
 
 D is analytic in theta away from kinks, so that Im D / h is H p without a difference: its error is h^2. The functions
-here are those of reference.py, written so that they take complex numbers; they know nothing of g'' or of second
-derivatives of costs. Gauss-Newton products come from the Jacobian of z(L), by complex steps too, and from an H+ of its
-own. Nothing here imports fastbp.
+here are those of reference.py, written for complex numbers; they contain neither g'' nor second derivatives of costs.
+Gauss-Newton products come from the Jacobian of z(L), also by complex steps, and from an independent H+. Nothing here
+imports fastbp.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ STEP = np.longdouble(1e-40)
 
 
 def sigmoid(z):
-    """1 / (1 + e^-z), from e^-|z| as the real part decides"""
+    """1 / (1 + e^-z), from e^-|z|; the real part decides the branch"""
     positive = z.real >= 0
     e = np.exp(np.where(positive, -z, z))
     return np.where(positive, 1, e) / (1 + e)
@@ -34,7 +34,7 @@ def normal(z):
 
 
 def softplus(z):
-    """The imaginary parts are so small that log(1 + e^z) = z.imag s(z) beside that of the real part"""
+    """The imaginary parts are so small that log(1 + e^z) has the imaginary part z.imag s(z)"""
     return np.maximum(z.real, 0) + np.log1p(np.exp(-np.abs(z.real))) + 1j * z.imag * sigmoid(z.real)
 
 
@@ -47,7 +47,7 @@ def tanh(z):
 
 
 def elu(z):
-    """Of z whose imaginary part is tiny"""
+    """For z with a tiny imaginary part"""
     left = np.minimum(z.real, 0)
     return np.where(z.real > 0, z, np.expm1(left) + 1j * z.imag * np.exp(left))
 

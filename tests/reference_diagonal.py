@@ -1,6 +1,6 @@
-"""A diagonal layer in front of the first line by line in NumPy, the oracle of test_diagonal.py.
+"""A diagonal layer in front of the first, line by line in NumPy: the oracle of test_diagonal.py.
 
-Theta(1) = [b, W diag(s)]. Parameters that are not free stay as they start. The parameters that move are
+Theta(1) = [b, W diag(s)]. Parameters that are not free keep their start values. The trained parameters are
 phi = [theta with W in place of Theta(1), s]. Nothing here imports fastbp.
 """
 
@@ -9,7 +9,7 @@ import reference_rules as oracle
 
 
 class Model:
-    """The textbook's network seen as a function of phi"""
+    """The textbook's network as a function of phi"""
 
     def __init__(self, model, theta, free=None):
         self.start, self.free = theta, np.ones(len(theta), bool) if free is None else free
@@ -40,7 +40,7 @@ class Model:
         return J, slopes
 
     def train(self, X, Y, rule, factors, *, epochs, batch_size=None, w=None, **penalties):
-        """theta after the epochs over the examples as they lie; phi moves by `factors` times the step of the rule"""
+        """theta after epochs over the unshuffled examples; phi moves by `factors` times the step of the rule"""
         for _ in range(epochs):
             for first in range(0, len(X), batch_size or len(X)):
                 rows = slice(first, first + (batch_size or len(X)))

@@ -1,6 +1,6 @@
 """Update rules, penalties and clipping line by line in plain NumPy, in the dtype of theta: the oracle of test_rules.py.
 
-A rule holds one training. step(theta, D) returns the next theta; weights is 0 where theta holds a bias, 1 elsewhere.
+A rule holds the state of one training run. step(theta, D) returns the next theta; weights is 0 for biases, 1 elsewhere.
 Nothing here imports fastbp.
 """
 
@@ -20,7 +20,7 @@ class Rule:
         return self.move(theta, D, alpha, weights)
 
     def kept(self, name, theta, value=0):
-        """What was kept under this name; at first the value everywhere"""
+        """The array kept under this name; initially the value everywhere"""
         return vars(self).setdefault(name, np.full_like(theta, value))
 
 
@@ -70,7 +70,7 @@ class Adagrad(Rule):
 
 
 class RPROP(Rule):
-    """iRprop- as Igel and Huesken print it, one parameter after the other"""
+    """iRprop- as printed by Igel and Huesken, one parameter after the other"""
 
     def move(self, theta, D, alpha, _):
         theta, D, last, size = theta.copy(), D.copy(), self.kept("last", theta), self.kept("size", theta, alpha)
@@ -98,7 +98,7 @@ def weights_of(model):
 def cost_and_gradient(
     model, theta, X, Y, w=None, *, c=0.0, l1=0.0, batch_lam=0.0, clip_value=None, clip_norm=None, mean_weight=None,
 ):
-    """J and D with every penalty, D clipped; c is one number or one a Theta; m of batch_lam / m is the sum of w"""
+    """J and D with every penalty, D clipped; c is one number or one per Theta; m of batch_lam / m is the sum of w"""
     J, D = model.cost_and_gradient(theta, X, Y, 0, w, mean_weight=mean_weight)
     m = len(X) if w is None else np.sum(np.asarray(w).astype(theta.dtype))
     off = weights_of(model)
@@ -115,7 +115,7 @@ def cost_and_gradient(
 
 
 def train(model, theta, X, Y, rule, *, epochs, batch_size=None, w=None, **penalties):
-    """theta after the epochs over the examples as they lie, and per epoch the mean of the batches' J"""
+    """theta after epochs over the unshuffled examples, and the mean of the batches' J for each epoch"""
     history, off = [], weights_of(model)
     for _ in range(epochs):
         total = n = 0

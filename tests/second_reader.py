@@ -1,4 +1,4 @@
-"""A reader of fastbp's files written from docs/file_format.md alone: no NumPy, nothing of fastbp."""
+"""A reader of fastbp's files written only from docs/file_format.md, without NumPy or fastbp."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}\Z")
 
 
 class RefusedError(Exception):
-    """The file departs from the page."""
+    """The file does not follow the page."""
 
 
 def need(condition, what):

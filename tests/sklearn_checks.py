@@ -1,4 +1,4 @@
-"""check_estimator over classes and solvers, as JSON: run by test_sklearn_suites.py in a process of its own.
+"""check_estimator over classes and solvers, as JSON: test_sklearn_suites.py runs it in a separate process.
 
 python sklearn_checks.py fastbp|sklearn float64|float32 [max_iter] -> {"MLPRegressor sgd": {check: [status, exception]}}
 """
@@ -19,7 +19,7 @@ from fastbp.sklearn import inputs
 
 
 def single():
-    """Every X of a fit in float32 once it is checked: the same checks on float32 arithmetic."""
+    """Convert every checked X of a fit to float32: the same checks with float32 arithmetic."""
     checked = inputs.checked
 
     def in_single(estimator, X, *y, **how):

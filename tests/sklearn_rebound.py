@@ -1,4 +1,4 @@
-"""A pytest plugin: `from sklearn.neural_network import MLPClassifier` gives fastbp's, in a process of its own."""
+"""A pytest plugin for a separate process, where `from sklearn.neural_network import MLPClassifier` gives fastbp's."""
 
 import sklearn.neural_network
 

@@ -1,4 +1,4 @@
-"""A table of every kind of column, and estimators fitted to it."""
+"""A table with every kind of column, and estimators fitted to it."""
 
 import functools
 
@@ -14,7 +14,7 @@ ESTIMATORS = [TabularClassifier, TabularRegressor]
 
 
 def table(m=300, seed=0):
-    """A table of every kind of column, and a number that depends on them"""
+    """A table with every kind of column, and a number that depends on them"""
     rng = np.random.default_rng(seed)
     df = pd.DataFrame({
         "x": rng.normal(size=m), "u": rng.random(m), "town": rng.choice(["a", "b", "c"], m),

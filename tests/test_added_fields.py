@@ -1,4 +1,4 @@
-"""The optional fields of version 2 of files, and the way to add one."""
+"""The optional fields of version 2 of files, and how to add one."""
 
 import functools
 import pickle
@@ -80,7 +80,7 @@ def test_two_fields_and_mean_weight_go_together(path):
     assert (twin.mean_weight, twin.net.theta.tolist()) == (0.5, network().theta.tolist())
 
 
-# ---------------------------------------------------------------- a loss of the caller's own, and its parameters
+# ---------------------------------------------------------------- the caller's own loss, and its parameters
 
 
 def test_parameters_of_a_partial_are_kept(path):
@@ -164,7 +164,7 @@ def test_a_checkpoint_whose_conditions_have_another_mask_is_refused(path):
         fastbp.train(network(), X, Y, epochs=2, free=FREE, checkpoint=path, resume=True)
 
 
-# ---------------------------------------------------------------- files that depart
+# ---------------------------------------------------------------- files that break the rules
 
 
 WRONG = {
@@ -201,8 +201,8 @@ def test_fault_44_a_mask_that_does_not_fit_is_refused(path, wrong):
     ({"version": 1}, "the fields must be .*; they are added"),
     ({"added": ...}, "the fields must be added, .*version is 2"),
     ({"mean_weight": 2.0}, "the fields must be "),
-    ({"network": {"loss": "squared_error"}}, "network, loss must be 'own' beside own_loss"),
-    ({"network": {"loss": "golden_files:scaled"}}, "network, loss must be 'own' beside own_loss"),
+    ({"network": {"loss": "squared_error"}}, "network, loss must be 'own' with own_loss"),
+    ({"network": {"loss": "golden_files:scaled"}}, "network, loss must be 'own' with own_loss"),
     ({"network": {"loss_parameters": {"factor": "x"}}}, "loss_parameters must be numbers by name"),
     ({"network": {"loss_parameters": {"factor": True}}}, "loss_parameters must be numbers by name"),
     ({"network": {"loss_parameters": {"factor": 2**60}}}, "loss_parameters must be numbers by name"),
@@ -225,11 +225,11 @@ def test_fault_44_the_loss_own_without_a_name_is_refused(path):
         fastbp.load(path)
 
 
-# ---------------------------------------------------------------- the way to add a field
+# ---------------------------------------------------------------- adding a field
 
 
 def test_a_line_in_FIELDS_and_a_writer_add_a_field(path, monkeypatch):
-    """Two that are to come: a number of the network, and an array of the steps"""
+    """Two future fields: a number of the network, and an array of the steps"""
     def smoothing(value, network, theta):
         if type(value) is not float or not 0 < value < 1:
             raise fastbp.FormatError("label_smoothing must be a number between 0 and 1")
@@ -336,11 +336,11 @@ print(net.theta.tobytes().hex(), history.J)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 @pytest.mark.parametrize("field", [*added.FIELDS, "factors", "input_scale", "label_smoothing", "lbfgs"])
 def test_killed_and_resumed_it_ends_with_the_same_bits(tmp_path, field):
-    """Each added field, and what files of the same wave keep without one"""
+    """Each added field, and the settings that files keep without one"""
     def go(path, at):
         command = [sys.executable, "-c", PROGRAM, str(path), str(at), field]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False,
-                              cwd=Path(__file__).parent)        # the loss is there
+                              cwd=Path(__file__).parent)        # the folder of the loss
 
     expected = go(tmp_path / "whole", 0).stdout
     for at in (20, 7, 3):

@@ -1,4 +1,4 @@
-"""Arrays of every kind simply work: the bits of plain ones, and nothing is written into them."""
+"""Arrays of every kind simply work: they give the bits of plain ones, and nothing is written into them."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ KINDS = ["f2", "f4", "f8", "g", "?", "i1", "u1", "i4", "i8", "u8", ">i2"]
 
 
 def results(net, X, Y, w, theta):
-    """Everything that one set of arrays yields, as bytes"""
+    """All results for one set of arrays, as bytes"""
     J, D = net.cost_and_gradient(X, Y, sample_weight=w, weight_decay=0.5)
     total, Delta = net.accumulate(X, Y, per_example=True)
     trained = net.copy()

@@ -1,4 +1,4 @@
-"""Bayesian regularisation: BayesianRidge's numbers, noisy sines, what the result holds."""
+"""Bayesian regularisation: BayesianRidge's numbers, noisy sines, the fields of the result."""
 
 import math
 
@@ -125,13 +125,13 @@ def sines(seed):
 
 
 def off(net):
-    """Distance from the sine itself"""
+    """Distance from the sine without noise"""
     x = np.linspace(-1, 1, 401)[:, None]
     return float(np.sqrt(np.mean((net.predict(x)[:, 0] - np.sin(2 * np.pi * x[:, 0])) ** 2)))
 
 
 def stopped_early(x, y, rng, seed):
-    """The iterate of L-BFGS that is best on 8 points that are held out"""
+    """The iterate of L-BFGS that is best on 8 held-out points"""
     net = fastbp.Network([1, 20, 1], activation="tanh", output="identity", seed=seed)
     held = np.isin(np.arange(41), rng.permutation(41)[:8])
     best = [np.inf, net.theta.copy()]

@@ -1,4 +1,4 @@
-"""The benchmark: it counts right, clears what slows a peer down, and all its peers do the same work."""
+"""The benchmark counts correctly, clears variables that slow a peer down, and all its peers do the same work."""
 
 import dataclasses
 import functools
@@ -70,22 +70,22 @@ def test_operations_of_a_case_are_those_of_the_textbooks_loops(kind, sizes):
 
 
 def test_operations_of_a_product_with_the_hessian_are_its_products_of_matrices():
-    """Theta and p meet a; Theta meets R a, delta and R delta, p meets delta; R delta meets a, delta meets R a"""
+    """Products: Theta and p with a; Theta with R a, delta and R delta; p with delta; R delta with a; delta with R a"""
     for sizes in ((3, 4, 5, 2), (6, 2)):
         first, rest = sizes[0] * sizes[1], counted(sizes[1:], False)
         assert roofline.multiply_adds(case("product", sizes=sizes)) == 3 * first + 8 * rest
 
 
 @pytest.mark.parametrize(("workload", "sweeps"), [
-    (case("train", batch_size=1), 12),                  # theta met once an example
+    (case("train", batch_size=1), 12),                  # theta is read once per example
     (case("train", batch_size=1, epochs=3), 36),
-    (case("train", batch_size=4), 3),                   # once a batch
+    (case("train", batch_size=4), 3),                   # once per batch
     (case("train", batch_size=5), 3),                   # the last one short
     (case("step", batch_size=4, rows=4), 3),
-    (case("gradient"), 1),                              # once a call
+    (case("gradient"), 1),                              # once per call
     (case("gradient", rows=1), 12),
     (case("product"), 1),
-    (case("minimize", iterations=7), 8),                # once an evaluation, that of the start too
+    (case("minimize", iterations=7), 8),                # once per evaluation, including the first
     (case("evaluate", rows=6), 2),
     (case("predict"), 12),
     (case("predict", rows=4), 3),
@@ -208,7 +208,7 @@ def examples(name, m):
 
 
 def small(workload, dtype):
-    """The workload's problem with a few examples"""
+    """The problem of the workload with a few examples"""
     batch_size = min(workload.batch_size, 64)
     m = 2 * max(workload.rows, batch_size, 20)
     workload = dataclasses.replace(workload, m=m, quick_m=0, batch_size=batch_size, epochs=min(workload.epochs, 2))

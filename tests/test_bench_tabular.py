@@ -1,4 +1,4 @@
-"""`python -m bench.tabular`: it counts rightly and names what it could not measure."""
+"""`python -m bench.tabular` counts correctly and names what it could not measure."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""No BLAS runs threads of its own while ours work: they would spin beside us (a part of fault 76)."""
+"""No BLAS runs its own threads while ours work: they would spin next to ours (part of fault 76)."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ X, Y = np.random.default_rng(0).normal(size=(6, 4)), np.arange(6) % 3
 
 @pytest.fixture
 def several_threads():
-    """Every BLAS with 2 threads; afterwards as before"""
+    """Every BLAS has 2 threads inside the block, and as many as before afterwards"""
     before = [library.get_num_threads() for library in blas.all_libraries()]
     for library in blas.all_libraries():
         library.set_num_threads(2)

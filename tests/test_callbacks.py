@@ -1,4 +1,4 @@
-"""Callbacks: the protocol, early stopping, plateaus, logging, and what they cost."""
+"""Callbacks: the protocol, early stopping, plateaus, logging, and their cost."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from fastbp.callbacks import Callback, EarlyStopping, Logging, ReduceOnPlateau
 
 
 class Recorder:
-    """Every call with what it saw"""
+    """Every call with the values it saw"""
 
     def __init__(self):
         self.seen = []
@@ -68,7 +68,7 @@ def test_a_call_a_batch_gives_the_same_bits(batch_size, optimizer, weighted, dty
 
 @pytest.mark.parametrize("rows", [8 * 512, 8 * 512 + 1])
 def test_a_short_last_batch_is_cut_as_in_the_whole_epoch(rows):
-    """More than eight blocks a batch are summed range by range; the shorter batch behind them too"""
+    """Batches of more than eight blocks are summed range by range, and so is the shorter last batch"""
     p = problem((5, 9, 3), m=2 * (8 * 512 + 1) + 8 * 512)
     plain, history = train(p, batch_size=8 * 512 + 1, epochs=1)
     cut, other = train(p, batch_size=8 * 512 + 1, epochs=1, callbacks=[Recorder()])
@@ -170,7 +170,7 @@ def test_a_callback_used_twice_begins_anew():
 
 @pytest.mark.parametrize("make", [lambda m: EarlyStopping(m, patience=2), lambda m: ReduceOnPlateau(m, patience=1)])
 def test_a_callback_goes_on_from_its_state(make):
-    """Four epochs, then the rest in a new training with what was kept: as in one"""
+    """Four epochs, then the rest in a new run with the kept state, are equal to a single run"""
     values = [5, 4, 3, 3.5, 3.4, 3.3, 2.9, 2.8]
     p, whole, kept = problem(m=20), make(curve(values)), {}
 
@@ -195,7 +195,7 @@ def test_a_callback_goes_on_from_its_state(make):
     assert len(history) == (2 if isinstance(whole, EarlyStopping) else 4)
 
 
-# ---------------------------------------------------------------- values that are no numbers
+# ---------------------------------------------------------------- values that are not numbers
 
 NAN, INF = np.nan, np.inf
 
@@ -235,7 +235,7 @@ def test_fault_63_a_plateau_is_not_made_of_what_is_no_number():
 
 @pytest.mark.parametrize(("monitor", "metrics"), [("val_r2", ["r2"]), ("val_auc", None)])
 def test_fault_63_measures_that_are_never_numbers_are_named_and_the_last_weights_stay(monitor, metrics):
-    """R^2 of one row; a caller's own of one class"""
+    """R^2 of one row; the caller's own metric of one class"""
     def auc(h, Y):
         return np.nan
 
@@ -343,7 +343,7 @@ def test_epochs_and_the_stop_are_logged(caplog):
 
 
 def test_epoch_callbacks_cost_under_a_hundredth_of_ten_milliseconds():
-    """What all built-in ones take together, between two epochs of a network of 10,000 parameters: the best of many"""
+    """The time of all built-in callbacks together between two epochs, with 10,000 parameters: the best of many"""
     p = problem((60, 120, 10), m=40)
     spent = []
 

@@ -1,5 +1,5 @@
-"""Calls on a few examples: the prepared way (src/_calls.pyx) and the way through the layers give the same bits, and
-what the prepared way cannot take is named by the other.
+"""Calls on a few examples: the prepared way (src/_calls.pyx) and the way through the layers give the same bits. The
+latter names arguments that the former cannot take.
 """
 
 import itertools
@@ -27,7 +27,7 @@ PENALTIES = [{}, {"weight_decay": 0.01}, {"lam": 0.3}, {"l1": 0.02}, {"weight_de
 
 
 class Absent:
-    """No evaluator"""
+    """An evaluator that takes nothing"""
 
     def __getattr__(self, name):
         return lambda *_: None
@@ -51,7 +51,7 @@ def both(net, call):
 
 
 def targets(rng, net, m, kind):
-    """Y of a kind, or None where the network has no such"""
+    """Y of a kind, or None if the network has no targets of this kind"""
     K, low, high = net.layer_sizes[-1], max(net.plan.lowest, -1), net.plan.highest
     if kind in ("int64", "int32", "uint8", "bool"):     # labels, or for K = 1 no and yes
         if high != 1:
@@ -87,7 +87,7 @@ def calls(net, X, Y, penalties, theta=None):
 
 
 def raw(net, X, Y, **options):
-    """What the evaluator itself makes of them: None where it does not take them"""
+    """The result of the evaluator itself; None if it does not take the arguments"""
     given = {"theta": net.theta, "weight_decay": 0.0, "lam": None, "l1": 0.0, "out": None, "n_threads": None} | options
     return net._evaluator.cost_and_gradient(X, Y, *given.values())
 
@@ -116,7 +116,7 @@ def test_fault_75_the_prepared_calls_give_the_bits_of_the_others(pair, m, dtype)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("labels", ["int64", "int32", "uint8", "int8", "uint64", "bool"])
 def test_fault_75_no_dtype_and_no_kind_of_label_falls_off_the_fast_way(labels, kind, dtype):
-    """Nor does a row alone"""
+    """The same for a single row"""
     rng = np.random.default_rng(0)
     for K in (1, 2):
         net = fastbp.Network([4, 8, K], dtype=dtype, seed=0)
@@ -385,11 +385,11 @@ def test_data_checked_before_give_the_same_bits(weights, dtype, monkeypatch):
     assert found[0] == found[1]
 
 
-# ---------------------------------------------------------------- numbers of a class of one's own
+# ---------------------------------------------------------------- numbers of the caller's own class
 
 
 class Half(float):
-    """0.5 to `float`, whatever it holds"""
+    """A number that `float` converts to 0.5, whatever it holds"""
 
     def __float__(self):
         return 0.5

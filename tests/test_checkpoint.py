@@ -1,4 +1,4 @@
-"""A training stopped anywhere and resumed ends with the bits of one that was never stopped."""
+"""Training that is stopped anywhere and resumed ends with the same bits as training that was never stopped."""
 
 import itertools
 import shutil
@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "scheduled": lambda: fastbp.Adam(schedules.Cosine(0.02, steps=15, warmup=3)),
     "python": lambda: Damped(0.05),
 }
-M, EPOCHS, BATCH = 50, 5, 15    # four batches an epoch, the last of five examples
+M, EPOCHS, BATCH = 50, 5, 15    # four batches per epoch, the last of five examples
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def tmp_path(quick_folder):
 
 
 class Damped(fastbp.optimizers.Optimizer):
-    """theta := theta - rate mean of the D so far: keeps a number, a list, an array and a dict of its own"""
+    """theta := theta - rate mean of the D so far; its state has a number, a list, an array and a dict"""
 
     def __init__(self, rate):
         self.rate_ = rate
@@ -50,7 +50,7 @@ class Damped(fastbp.optimizers.Optimizer):
 
 
 class Falling(callbacks.Callback):
-    """After each batch a learning rate that remembers all J so far"""
+    """Sets, after each batch, a learning rate that depends on all J so far"""
 
     def __init__(self):
         self.total = 0.0
@@ -93,7 +93,7 @@ def same(net, history, other, other_history):
 
 
 def stop_everywhere(tmp_path, every_file, dtype=np.float64, data=None, units="batches", **settings):
-    """Holds a training resumed from each batch boundary against one that was never stopped"""
+    """Compares training resumed from each batch boundary with training that was never stopped"""
     whole, kept = network(dtype), network(dtype)
     expected = run(whole, data, **settings)
     path = tmp_path / "training.fastbp"
@@ -148,7 +148,7 @@ def test_resumed_with_whatever_else_may_be_set_it_ends_with_the_same_bits(tmp_pa
         for file in list(every_file):
             rng.bit_generator.state = state
             same(resumed, run(resumed, checkpoint=file, resume=True, **settings), whole, expected)
-            assert rng.random() == after    # the caller's generator too has moved as far
+            assert rng.random() == after    # the caller's generator has advanced equally far
         return
     stop_everywhere(tmp_path, every_file, **settings)
 
@@ -156,7 +156,7 @@ def test_resumed_with_whatever_else_may_be_set_it_ends_with_the_same_bits(tmp_pa
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_resumed_with_weights_some_of_them_zero_it_ends_with_the_same_bits(tmp_path, every_file, shuffle):
     data = examples(weights=True)
-    data["sample_weight"][15:30] = 0    # a batch without a step, in the order as they lie
+    data["sample_weight"][15:30] = 0    # a batch without a step, unshuffled
     stop_everywhere(tmp_path, every_file, data=data, shuffle=shuffle)
 
 
@@ -211,7 +211,7 @@ def test_a_pause_in_any_batch_writes_what_the_next_training_goes_on_from(tmp_pat
     expected = run(whole)
     history = run(first, checkpoint=path, checkpoint_every=100, callbacks=[pausing()])
     assert history.stopped == "enough for today"
-    assert len(history) == (at - 1) // 4    # of an epoch left off nothing is said
+    assert len(history) == (at - 1) // 4    # an unfinished epoch is not in the history
     assert (fastbp.load(path).theta == first.theta).all()
     same(second, run(second, checkpoint=path, resume=True), whole, expected)
 
@@ -376,7 +376,7 @@ def test_fault_77_half_an_epoch_is_not_overwritten_either(tmp_path):
 
 
 def test_fault_77_a_file_without_a_step_is_begun_again(tmp_path, monkeypatch):
-    """As a training leaves it that was killed before its first step"""
+    """The file of training that was killed before its first step"""
     path, net, twin = tmp_path / "t", network(), network()
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint.Checkpoint, "rescue", lambda *_: None)
@@ -498,7 +498,7 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         pass
 
     for settings, said in (({"callbacks": [Odd()]}, "callback.0.set is a set"),
-                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must have load_state"),
+                           ({"callbacks": [Forgetful()]}, "Forgetful has state.* must also have load_state"),
                            ({"optimizer": OddRule(0.1)}, "state.f"),
                            ({"seed": np.random.Generator(OddGenerator(1))}, "OddGenerator")):
         net = network()
@@ -506,4 +506,4 @@ def test_what_cannot_be_kept_is_named_before_the_first_step(tmp_path):
         with pytest.raises((TypeError, ValueError), match=said):
             run(net, checkpoint=tmp_path / "t", **settings)
         assert (net.theta == theta).all()
-        run(net, **{name: value for name, value in settings.items() if name != "optimizer"})    # no file: no matter
+        run(net, **{name: value for name, value in settings.items() if name != "optimizer"})    # allowed without a file

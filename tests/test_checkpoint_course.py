@@ -1,4 +1,4 @@
-"""What callbacks, signals and disks do to a training that is kept: no state is lost, none goes on other than it was."""
+"""Callbacks, signals and disk errors in training with a checkpoint: no state is lost, and resuming changes nothing."""
 
 import itertools
 import os
@@ -47,7 +47,7 @@ def same(net, history, other, other_history):
 
 
 def stopped_at(epoch):
-    """A callback that leaves the training off after this epoch"""
+    """A callback that pauses training after this epoch"""
     def pause(training):
         if training.epoch == epoch:
             training.pause("for now")
@@ -55,7 +55,7 @@ def stopped_at(epoch):
     return pause
 
 
-# ---------------------------------------------------------------- what callbacks change
+# ---------------------------------------------------------------- changes by callbacks
 
 
 def at_epoch(n, change):
@@ -83,7 +83,7 @@ def test_penalties_and_clipping_that_a_callback_changed_stay_changed(path, setti
 
 
 class Begins:
-    """Sets the learning rate where it begins"""
+    """Sets the learning rate at the start"""
 
     def on_train_begin(self, training):
         training.optimizer.learning_rate = 0.02
@@ -104,7 +104,7 @@ def test_a_schedule_that_a_callback_put_there_has_to_be_there_again(path):
     expected = run(whole, callbacks=[at_epoch(2, change)])
     run(network(), callbacks=[at_epoch(2, change), stopped_at(3)], checkpoint=path)
     theta = resumed.theta.copy()
-    with pytest.raises(ValueError, match=r"had come to the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
+    with pytest.raises(ValueError, match=r"had reached the optimizer's learning_rate 'Exponential.* it is 0.1 now"):
         run(resumed, callbacks=[at_epoch(2, change)], checkpoint=path, resume=True)
     assert (resumed.theta == theta).all()
     optimizer = fastbp.SGD(schedules.Exponential(0.1, 0.9), 0.9)
@@ -177,7 +177,7 @@ def test_a_state_that_a_callback_refuses_is_named_with_it_and_theta_stays(path):
 
 
 class AtBatch:
-    """Does something after a batch, and is quiet in a training that goes on"""
+    """Does something after a batch, but nothing in resumed training"""
 
     def __init__(self, at, *actions):
         self.calls, self.actions, self.at = itertools.count(1), actions, at
@@ -364,7 +364,7 @@ def test_ctrl_c_in_a_function_of_the_callers_loses_no_finished_batch(path, each_
 
 
 def test_a_stop_in_a_batch_is_none_before_its_epoch_has_ended(path, each_state_is_copied):
-    """Killed in between, it stops in that batch again"""
+    """If it is killed in between, it stops in that batch again"""
     class Stops:
         def on_batch_end(self, training):
             if training.trainer.state["t"] == 6:
@@ -413,7 +413,7 @@ def test_batches_are_counted_on_from_epoch_to_epoch(path, monkeypatch):
 
 
 class Clock:
-    """Time that goes by as it is looked at, and as states are copied"""
+    """A clock that advances when it is read, and when states are copied"""
 
     def __init__(self, monkeypatch, look, copy):
         self.now, self.copies, take = 1e6, 0, checkpoint.states.of_steps
@@ -480,7 +480,7 @@ def test_a_divergence_writes_nothing(path, each_state_is_copied):
 def test_the_epoch_that_was_begun_counts(path):
     run(network(), callbacks=[AtBatch(10, pause)], checkpoint=path)
     assert checkpoint.read(path).key[:2] == (2, 24)
-    with pytest.raises(ValueError, match="has come to epoch 3; epochs is 2"):
+    with pytest.raises(ValueError, match="has reached epoch 3; epochs is 2"):
         run(network(), epochs=2, checkpoint=path, resume=True)
     assert len(run(network(), epochs=3, checkpoint=path, resume=True)) == 3
 

@@ -1,4 +1,4 @@
-"""Bad input: refused with the argument, what was received and what is accepted, and nothing changed."""
+"""Bad input is refused with a message that names the argument, the value and what is accepted; nothing has changed."""
 
 import re
 
@@ -47,7 +47,7 @@ def with_cell(array, index, value):
 
 
 def refused(action, *patterns, kinds=REFUSED):
-    """The action raises, and its message has all the patterns"""
+    """The action raises an error whose message matches all the patterns"""
     with pytest.raises(kinds) as caught:
         action()
     matches(str(caught.value), *patterns)
@@ -260,7 +260,7 @@ def test_fault_37_bad_sample_weight_is_refused(function, weights, pattern):
 @pytest.mark.parametrize("function", ["cost", "cost_and_gradient"])
 @pytest.mark.parametrize(("dtype", "weight"), [(np.float32, 1e-50), (np.float32, 1e200), (np.float64, 1e308)])
 def test_weights_that_vanish_or_overflow_in_the_networks_dtype_are_refused(dtype, weight, function):
-    """1e-50 is 0 in float32; the sum of 40 times 1e308 is infinite in float64: no silent 0 or NaN"""
+    """1e-50 is 0 in float32, and 40 times 1e308 is infinite in float64: there is no silent 0 or NaN"""
     p = problem(SIZES, m=M, dtype=dtype)
     refused(
         lambda: GRADIENT[function](p.network(), sample_weight=np.full(M, weight)), "sample_weight", kinds=ValueError

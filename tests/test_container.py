@@ -1,4 +1,4 @@
-"""The container of files: arrays and values of every kind come back, and what it cannot hold is refused."""
+"""The container of files returns arrays and values of every kind, and refuses what it cannot hold."""
 
 import io
 import json

@@ -1,5 +1,4 @@
-"""What the compiled core does where Python seldom leads it: work to be left undone, labels that their owner has
-changed, arrays that it must hand back."""
+"""Rare paths of the compiled core: interrupted work, labels changed by the caller, arrays that it must release."""
 
 import inspect
 import subprocess
@@ -99,7 +98,7 @@ def test_a_sum_asked_to_stop_is_not_said_to_be_complete_and_the_next_call_comple
 @pytest.mark.parametrize("sizes", [(40, 24, 3), LARGE])
 @pytest.mark.parametrize("changed", [-1, "K", 2**40, -(2**62)])
 def test_labels_that_their_owner_changed_after_the_check_are_of_no_class(changed, sizes, dtype):
-    """An example without an answer: h against 0 in every class"""
+    """An example without an answer: h is compared with 0 in every class"""
     K = sizes[-1]
     labels = np.arange(96) % K
     net, trainer, rule, examples, work = core(sizes, dtype=dtype, labels=labels)
@@ -168,7 +167,7 @@ def test_a_row_is_not_predicted_into_what_is_read_only(dtype):
     with pytest.raises(ValueError, match="out"):
         net.predict(row, out=out)
     assert (out == 7).all()
-    row.resize(5, refcheck=False)       # nobody holds its buffer
+    row.resize(5, refcheck=False)       # no buffer is held
 
 
 def test_what_is_no_buffer_is_refused_by_name_and_the_other_array_is_handed_back():
@@ -213,7 +212,7 @@ def test_a_call_whose_arguments_do_not_fit_is_refused(function):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 7, 31, 64, 150])
 def test_the_first_value_that_is_not_finite_is_found_wherever_it_lies(n, dtype):
-    """In each vector of four and in the tail; all values up to the limit are fine"""
+    """A bad value is found in each vector of four and in the tail; all values up to the limit are fine"""
     largest = float(np.finfo(dtype).max)
     for columns in (n, n + 3):      # without and with gaps between the rows
         X = np.full((2, columns), largest, dtype)[:, :n]
@@ -285,7 +284,7 @@ print("done")
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the C library for mprotect")
 def test_nothing_behind_an_array_is_read_or_written():
-    """The page after X, Y, labels, weights, theta, D, predictions and each workspace may not be touched"""
+    """The page after X, Y, labels, weights, theta, D, predictions and each workspace must not be touched"""
     done = subprocess.run([sys.executable, "-c", NOTHING_BEHIND], cwd=Path(__file__).parents[1], capture_output=True,
                           text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
@@ -293,7 +292,7 @@ def test_nothing_behind_an_array_is_read_or_written():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_quick_ways_take_all_that_needs_no_conversion(dtype):
-    """None would send the call the long way round, to the same answer"""
+    """None would only send the call the slow way, to the same answer"""
     p = problem(dtype=dtype, m=8)
     net, row = p.network(), p.X[3]
     assert net._predict_row(row, None) is not None
@@ -371,7 +370,7 @@ def test_a_part_of_theta_is_no_place_for_predictions():
 
 @pytest.mark.parametrize("scale", [1e300, 1e-300])
 def test_sums_by_weights_that_float32_does_not_hold_are_the_textbooks(scale):
-    """In units of their mean inside; the sums themselves in float64"""
+    """Inside, weights are in units of their mean; the sums are float64"""
     p = problem(m=9)
     net = p.network()
     cost, Delta = net.accumulate(p.X, p.Y, sample_weight=p.weights * scale)

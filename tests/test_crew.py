@@ -1,4 +1,4 @@
-"""Who works in step, one or a crew: the faster is found, and looking for it costs next to nothing."""
+"""One thread or a crew takes the steps: the faster is found, and the search for it costs almost nothing."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ from fastbp.engine import sums, threads
 
 
 def simulated(steps, seconds_of, call=1e9, alone=threads.ALONE_FIRST):
-    """Seconds that so many steps take, cut as the choice wants it; seconds_of(n, time) of one step, `call` of them an
-    epoch."""
+    """Seconds of these steps, cut as the choice decides; seconds_of(n, time) is the time of one step, and an epoch has
+    `call` of them."""
     choice, now, left = threads.Choice(2, alone), 0.0, steps
     while left:
         n, budget = choice.next()
@@ -46,7 +46,7 @@ def test_a_faster_crew_is_found_at_once(seconds):
 
 
 def test_the_other_one_is_taken_when_it_has_become_the_faster():
-    """another job takes the second core for the second half"""
+    """Another job takes the second core during the second half"""
     took = simulated(500_000, lambda n, time: 2e-5 / 1.6 if n == 2 and time < 3 else 2e-5 * (n == 1 or 5))
     best = 3 + (500_000 - 3 / (2e-5 / 1.6)) * 2e-5
     assert took <= 1.07 * best

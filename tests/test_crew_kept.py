@@ -1,4 +1,4 @@
-"""Crews live on between calls: who owns them, what they cost meanwhile, and when they end."""
+"""Crews live on between calls: their owner, their cost in between, and their end."""
 
 import contextlib
 import copy
@@ -40,8 +40,8 @@ def D(n_threads=2):
 
 @pytest.fixture(autouse=True)
 def _four_processors(monkeypatch):
-    """On fewer too; and a pool of their own"""
-    with threads.Crew(2):       # the thread sanitizer starts one of its own with the first
+    """Two processors even on fewer, and a separate pool"""
+    with threads.Crew(2):       # the thread sanitizer starts its own thread with the first
         pass
     monkeypatch.setattr(threads, "cores", lambda: 4)
     monkeypatch.setattr(threads, "_pool", None)
@@ -61,7 +61,7 @@ def tasks():
 
 
 def hands():
-    """The hands that no call has"""
+    """The hands that no call is using"""
     pool = threads._pool and threads._pool()
     return pool._free if pool else []
 

@@ -22,7 +22,7 @@ def vector(p, seed=1):
 
 
 def check(p, V=None, Y=None, w=None, limit=1):
-    """Both products, with decay, to 1e-12 in float64; the tolerance of float32 is that of D"""
+    """Both products, with decay, agree to 1e-12 in float64; the tolerance of float32 is that of D"""
     net, V, Y = p.network(), vector(p) if V is None else V, p.Y if Y is None else Y
     bound = 1e-12 if p.theta.dtype == np.float64 else limit * tolerance(np.float32)
     for name, exact in (("hessian_product", hessian_product), ("gauss_newton_product", gauss_newton_product)):
@@ -51,7 +51,7 @@ def test_products_are_exact_for_every_shape_and_number_of_examples(sizes, dtype)
 
 @pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 10))])
 def test_products_of_500_random_networks(part):
-    """Over all activations, outputs and losses"""
+    """All activations, outputs and losses"""
     for seed in range(50 * part, 50 * part + 50):
         p = random_problem(seed)
         check(p, w=None if seed % 3 else p.weights, limit=3)
@@ -66,7 +66,7 @@ def test_labels_are_targets(output, dtype):
 
 
 def test_products_of_a_large_network():
-    """Whose layers go by parts, and whose blocks have 512 examples"""
+    """The layers are computed in parts, and blocks have 512 examples"""
     check(problem((3, 2**17, 3), "tanh", "softmax", m=5, dtype=np.float32), limit=10)
     check(problem((520, 530, 3), "tanh", "identity", "squared_error", m=40))
 
@@ -99,13 +99,13 @@ def test_products_at_another_theta():
     assert (net.theta == before).all()
 
 
-# ---------------------------------------------------------------- what they are
+# ---------------------------------------------------------------- properties
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_both_matrices_are_symmetric_to_4_eps(pair, dtype):
-    """u'Hv = v'Hu beside the sum of the sizes of the terms"""
+    """u'Hv = v'Hu, relative to the sum of the sizes of the terms"""
     for name in NAMES:
         p = problem((6, 9, 8, 3), name, *pair, m=50, dtype=dtype)
         net, u, v = p.network(), vector(p, 2), vector(p, 3)
@@ -138,7 +138,7 @@ def test_without_a_hidden_layer_both_are_the_same_but_for_squares_of_bent_output
 
 
 def bent(name, z, dtype):
-    """g''(z) of the compiled core: the second derivative by the bias of one unit, with an error e of 2^40"""
+    """g''(z) of the compiled core: the second derivative for the bias of one unit, with an error e of 2^40"""
     net = fastbp.Network([1, 1, 1], activation=name, output="identity", init=[[[z, 0.0]], [[0.0, 1.0]]], dtype=dtype)
     y = net.predict(np.zeros((1, 1))) - dtype(2.0**40)
     return float(net.hessian_product(np.zeros((1, 1)), y, np.array([1.0, 0, 0, 0]))[0]) / 2.0**40
@@ -237,7 +237,7 @@ def all_products(net, p, V):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_poisoned_workspace_changes_no_bit(dtype, monkeypatch):
-    """Nothing is read before it has been written"""
+    """No memory is read before it has been written"""
     aligned = sums.aligned
 
     def poisoned(n, dtype):
@@ -285,7 +285,7 @@ def test_what_numpy_can_convert_is_taken_and_out_receives_the_product(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_few_examples_of_any_dtype_and_layout_have_the_bits_of_weights_of_1(dtype):
-    """In one call of compiled code, and block by block"""
+    """By one call of compiled code, and block by block"""
     p = problem((5, 9, 4), "tanh", "softmax", m=40, dtype=dtype)
     net, V, X, labels = p.network(), vector(p), np.round(4 * np.abs(p.X)), p.labels
     for product in (net.hessian_product, net.gauss_newton_product):
@@ -369,7 +369,7 @@ def test_a_plan_with_dropout_or_an_own_loss_and_other_examples_are_refused():
 @pytest.mark.parametrize("m", [30, 20_000])
 @pytest.mark.parametrize(("output", "K"), [("softmax", 4), ("sigmoid", 1), ("sigmoid", 3)])
 def test_label_smoothing_counts_as_in_D(output, K, m, dtype):
-    """Products are those of smoothed targets, and differences of D"""
+    """Products are those of smoothed targets, and equal differences of D"""
     p, net, labels, dense = smooth_setting(output, K, dtype, 0.3, m)
     V, plain = vector(p), p.network()
     for name in ("hessian_product", "gauss_newton_product"):

@@ -1,4 +1,4 @@
-"""fastbp.curvature, the methods of minimize that take products with curvature, and products over several ranks."""
+"""fastbp.curvature, the methods of minimize that use curvature products, and products over several ranks."""
 
 import numpy as np
 import pytest
@@ -178,12 +178,12 @@ def test_bad_curvatures_are_named_and_nothing_has_changed(settings, said):
 
 
 def squared(z, Y, w):
-    """The squared error, as if fastbp did not know it"""
+    """The squared error as the caller's own loss"""
     return ((z - Y) ** 2).sum(axis=1) / 2, z - Y
 
 
 def test_a_loss_of_the_callers_own_is_refused_by_name_and_nothing_has_changed():
-    """Its second derivatives are not known"""
+    """Second derivatives of an own loss are unknown"""
     p = problem((4, 6, 3), "tanh", "identity", "squared_error", m=8)
     net, V = fastbp.Network(p.model.sizes, activation="tanh", loss=squared, init=p.theta), direction(p)
     out, w = np.full_like(V, 7), np.ones(8)
@@ -194,7 +194,7 @@ def test_a_loss_of_the_callers_own_is_refused_by_name_and_nothing_has_changed():
         *(lambda method=method: fastbp.minimize(net, p.X, p.Y, method=method)
           for method in ("Newton-CG", "trust-ncg", "trust-krylov")),
     ):
-        with pytest.raises(ValueError, match=r"loss is .*squared.*only first derivatives.*cross_entropy"):
+        with pytest.raises(ValueError, match=r"loss is .*squared.*second derivatives are unknown.*cross_entropy"):
             call()
     assert (out == 7).all()
     assert (net.theta == p.theta).all()

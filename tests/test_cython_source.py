@@ -1,5 +1,5 @@
-"""What Cython makes of src/*.pyx: no performance hints, and no Python in the loops that run without the GIL. And what
-src/ says a second time agrees with fastbp/."""
+"""Cython compiles src/*.pyx without performance hints, and without Python in the loops that run without the GIL.
+Constants that src/ repeats agree with fastbp/."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ CALLER = """
 cdef void caller(few_t *few, const double *theta, const examples_t *data, double *D) noexcept:
     objective(few, theta, data, 1, 1, 0, D, D)
     outputs(few, theta, data, 1, D)
-"""     # Cython leaves out functions that nobody calls
+"""     # Cython leaves out unused functions
 
 
 def nogil_lines(source):
@@ -56,7 +56,7 @@ def test_the_largest_layer_is_the_same_in_the_core_as_in_the_plan():
 
 
 def test_a_large_network_is_the_same_in_the_core_as_in_the_plan():
-    """By layers of exactly CACHED weights, and one more; and by all layers of 16 CACHED together"""
+    """Layers of exactly CACHED weights and of one more, and networks with 16 CACHED weights in all layers together"""
     source = (SOURCE / "_checked.pxd").read_text()
     assert constant("_backprop.pxd", "CACHED") == plan.CACHED == 2**18
     core, = re.findall(r"if p\.s\[l\] \* p\.s\[l - 1\] > CACHED or total > (\d+) \* CACHED:", source)
@@ -84,7 +84,7 @@ def test_loops_without_the_gil_hold_no_python(path, tmp_path):
     inside = nogil_lines(path.read_text())
     assert len(scores) > 20
     assert {number: scores[number] for number in inside if scores.get(number)} == {}
-    if path.stem not in ("_kernels", "_calls", "_curvature"):   # these only call such loops
+    if path.stem not in ("_kernels", "_calls", "_curvature"):   # these have no such loops, they only call them
         assert len(inside) > 20
 
 

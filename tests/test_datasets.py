@@ -1,4 +1,4 @@
-"""The digits that come with fastbp."""
+"""The digits in the package."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""input_scale: a diagonal layer in front of the first, trained by every rule and in every way of taking steps."""
+"""input_scale: a diagonal layer in front of the first, trained by every rule and every way to take steps."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""input_scale: what is kept, resumed, changed by others or refused."""
+"""input_scale: it is kept and resumed, follows changes of theta, and bad values are refused."""
 
 import copy
 import pickle
@@ -82,7 +82,7 @@ def test_the_best_epoch_is_that_of_theta(make):
 
 @pytest.mark.parametrize("make", BOTH)
 def test_steps_follow_a_theta_that_others_have_changed(make):
-    """W := Theta(1) / s where it has moved; s and all else are as they were"""
+    """W := Theta(1) / s where theta has changed; s and everything else do not change"""
     p = problem(SIZES, m=24)
     for quick in (True, False):
         going = trainer(p, "adamw", make())

@@ -57,7 +57,7 @@ def test_parts_that_are_no_number_on_one_rank_are_raised_on_all():
 
 
 class Elsewhere(Serial):
-    """Not of this process"""
+    """A communicator without this process"""
 
     def __init__(self, rank, size):
         self.place = rank, size

@@ -1,4 +1,4 @@
-"""What goes wrong on one rank of several: it is heard on all, nobody waits for ever, and nothing is half done."""
+"""Faults on one rank of several: all ranks learn of them, no rank waits forever, and nothing is left half done."""
 
 import threading
 
@@ -84,7 +84,7 @@ def test_fault_52_an_exception_inside_a_training_on_one_rank_is_raised_on_all(wh
 @pytest.mark.parametrize("watched", [False, True])
 @pytest.mark.parametrize("step", [1, 2, 3, 6])
 def test_fault_52_an_update_that_fails_on_one_rank_is_raised_on_all_after_whichever_step(rule, watched, step):
-    X, y = digits(90)       # 3 steps an epoch
+    X, y = digits(90)       # 3 steps per epoch
 
     class Failing(Plain):
         def update(self, theta, D, state):
@@ -207,7 +207,7 @@ def test_different_parts_start_values_and_kinds_of_Y_are_errors_on_all():
         (lambda comm: fastbp.train(network(), X, y, validation_data=(X, y), validation_split=0.1, epochs=1, comm=comm),
          "validation_data and validation_split exclude each other"),
         (lambda comm: fastbp.train(network(), lambda: [(X, y)], epochs=1, comm=Group(comm, parts=4)),
-         "chunks cannot be cut into several parts a rank"),
+         "chunks cannot be cut into several parts per rank"),
     ):
         for error in ranks(2, on_rank):
             assert isinstance(error, ValueError), error
@@ -231,7 +231,7 @@ def test_a_shard_tells_the_examples_and_the_weight_of_all_ranks():
 
 
 def test_accuracy_is_counted_alike_on_all_ranks_whatever_the_targets_of_each_are():
-    """0.5 on one rank only: that is no classification"""
+    """A target of 0.5 on one rank means that this is not a classification"""
     X, Y = np.ones((4, 2)), np.array([[0.0], [1.0], [0.5], [1.0]])
     net = fastbp.Network([2, 1], seed=0)
 
@@ -281,7 +281,7 @@ def test_an_error_that_the_others_cannot_be_told_of_aborts_them():
 
 
 def test_a_rank_whose_memory_ends_within_scipy_ends_all(monkeypatch):
-    """The others wait for its share of J and D"""
+    """The others wait for its part of J and D"""
     X, y = digits(60)
     scipy_minimize = scipy.optimize.minimize
 

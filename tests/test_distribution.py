@@ -1,5 +1,4 @@
-"""What goes to others: the sdist is complete, its description leads nowhere that is not there, each file of a wheel's
-tools is short and named where it is missing."""
+"""Distribution: the sdist is complete, its description has no dead links, and missing tools for wheels are named."""
 
 import re
 import runpy
@@ -32,7 +31,7 @@ def test_fault_80_all_that_git_has_is_in_the_sdist():
 
 
 def test_fault_80_the_description_at_an_index_has_no_link_to_a_file(monkeypatch):
-    """Without [project.urls] Source; with it the links go there"""
+    """Without [project.urls] Source there are no links to files; with it they lead there"""
     setuptools = pytest.importorskip("setuptools")
     pytest.importorskip("Cython")
     seen = {}

@@ -1,4 +1,4 @@
-"""A training that diverges although all its numbers stay finite says so at the end."""
+"""Training that diverges although all numbers stay finite ends with a warning."""
 
 import communicators
 import numpy as np
@@ -67,7 +67,7 @@ def test_fault_67_the_best_weights_restored_are_no_divergence():
 @pytest.mark.parametrize("optimizer", [fastbp.SGD(1e-5), fastbp.SGD(0.5), fastbp.Adam(0.1), "rmsprop", "rprop"])
 @pytest.mark.parametrize("start", ["solution", "zeros", "drawn"])
 def test_fault_67_what_trembles_around_a_solution_has_not_diverged(start, optimizer):
-    """J rises from 1e-30 by any factor: warnings are errors here"""
+    """J rises from 1e-30 by any factor without a warning, which would be an error here"""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((100, 3))
     net = linear()

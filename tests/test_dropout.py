@@ -1,4 +1,4 @@
-"""Dropout: its masks to the bit and as random numbers, its gradient, and every way to train with it."""
+"""Dropout: the bits and the randomness of its masks, its gradient, and every way to train with it."""
 
 import copy
 import math
@@ -24,7 +24,7 @@ def over(plan, theta, data, Delta):
 
 
 def sums(p, rates, seed=5, step=3, theta=None, Y=None, w=None):
-    """cost and Delta of one batch under the masks of this step: what each step of a training asks for"""
+    """Cost and Delta of one batch with the masks of this step, as each training step computes them"""
     net = p.network()
     plan = net.plan.dropping(rates)
     plan.set_masks(seed, step)
@@ -35,7 +35,7 @@ def sums(p, rates, seed=5, step=3, theta=None, Y=None, w=None):
 
 
 def kept(rate, units, m, seed, step, dtype):
-    """(m, units): what is left of a(2) in a network in which all of it is 1"""
+    """(m, units): the values of a(2) after dropout in a network in which all of them are 1"""
     net = fastbp.Network([1, units, units], activation="identity", output="identity", loss="squared_error", dtype=dtype,
                          init=[np.tile([1.0, 0.0], (units, 1)), np.hstack([np.zeros((units, 1)), np.eye(units)])])
     plan = net.plan.dropping([0.0, rate])
@@ -62,7 +62,7 @@ def test_masks_are_the_oracles_to_the_bit(m, units, dtype):
 
 
 def test_absorb_is_splitmix64():
-    """The first numbers of the published generator from seed 1234567"""
+    """The first numbers of the published generator for seed 1234567"""
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
     assert [int(reference.absorb(1234567, i)) for i in range(4)] == expected
 
@@ -75,7 +75,7 @@ def normal(count, expected, variance):
 @pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.9])
 @pytest.mark.parametrize("along", ["examples", "units", "steps", "layers", "seeds"])
 def test_rate_is_right_along_every_direction(along, rate):
-    """4 million draws as a table: what is dropped in each row and each column, by chi-square"""
+    """4 million draws as a table: the number dropped in each row and each column, by chi-square"""
     columns, below = 2000, int(rate * 2**32)
     rows = {
         "examples": lambda: draws(1, 0, 1, np.arange(2000), columns),
@@ -108,7 +108,7 @@ NEIGHBOURS = {
 
 @pytest.mark.parametrize("neighbours", NEIGHBOURS)
 def test_masks_of_neighbours_are_uncorrelated(neighbours):
-    """Each bit of 4 million pairs of draws"""
+    """Tests each bit of 4 million pairs of draws"""
     def table(seed=0, step=0, layer=0, examples=0, shift=0):
         return draws(11 + seed, 3 + step, 1 + layer, np.arange(2000) + examples, 2001)[:, shift : 2000 + shift]
 
@@ -118,7 +118,7 @@ def test_masks_of_neighbours_are_uncorrelated(neighbours):
         assert abs(normal((differ >> bit & 1).sum(), differ.size / 2, differ.size / 4)) < 5
     a, b = one / 2**32 - 0.5, other / 2**32 - 0.5
     assert abs((a * b).mean() * 12 * math.sqrt(a.size)) < 5
-    for mask in (one < 2**30, one < 2**28):  # what both drop
+    for mask in (one < 2**30, one < 2**28):  # dropped by both
         share = mask.mean()
         both = (mask & (other < (2**30 if share > 0.2 else 2**28))).sum()
         assert abs(normal(both, mask.size * share**2, mask.size * share**2)) < 5
@@ -198,7 +198,7 @@ def test_gradient_under_a_fixed_mask_is_the_slope_of_the_cost_under_it(activatio
 
 
 def test_mean_over_the_masks_of_a_linear_network_is_the_network_itself():
-    """E mask / (1 - p) = 1: the inverted form needs nothing at the time of prediction"""
+    """E mask / (1 - p) = 1: the inverted form needs no correction in predictions"""
     p = problem((4, 6, 2), "identity", "identity", "squared_error", m=1)
     J = [p.model.forward(p.theta, p.X, mask_factors((4, 6), (0.3, 0.4), 0, t, 1, float))[1][-1] for t in range(4000)]
     scatter = np.std(J, axis=0) / math.sqrt(len(J))
@@ -209,7 +209,7 @@ def test_mean_over_the_masks_of_a_linear_network_is_the_network_itself():
 
 
 class Plain:
-    """theta := theta - 0.05 D, by a user: no compiled steps, no t in its state"""
+    """theta := theta - 0.05 D, a user's rule without compiled steps or t in its state"""
 
     def init(self, theta):
         return {}
@@ -226,7 +226,7 @@ RULES = {
 
 
 def trained(p, rule, batch_size, rates=RATES, seed=9, w=None, epochs=3, **options):
-    """theta and J of a Trainer's epochs, and those of the textbook with the masks of the same seed"""
+    """theta and J of a Trainer's epochs, and those of the textbook with masks of the same seed"""
     net = p.network()
     trainer = fastbp.Trainer(net, RULES[rule][0](), dropout=rates[1:], input_dropout=rates[0], seed=seed, **options)
     J = [trainer.epoch(p.X, p.Y, batch_size=batch_size, sample_weight=w) for _ in range(epochs)]
@@ -251,7 +251,7 @@ def test_training_with_dropout_is_the_textbooks(rule, batch_size, dtype):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("m", [5000, 9000])
 def test_batches_of_many_blocks_are_masked_as_one(rule, m):
-    """Sums by ranges (over 4096 examples), second batches that begin in the middle of a block"""
+    """Sums by ranges (over 4096 examples), and second batches that begin in the middle of a block"""
     p = problem((6, 9, 7, 3), "tanh", m=m)
     theta, J, seed = trained(p, rule, 4990, epochs=2)
     expected, history = reference.train(
@@ -349,7 +349,7 @@ def test_same_seed_gives_the_same_bits_and_another_seed_others():
 @pytest.mark.parametrize("none", [{}, {"dropout": 0}, {"dropout": [0.0, 0.0], "input_dropout": 0.0}])
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_a_rate_of_0_is_training_without_dropout(batch_size, none):
-    """To the bit, with the same order of the examples, and nothing of it in the state"""
+    """The bits are the same, the order of the examples too, and the state has nothing of dropout"""
     p = problem(SIZES, "tanh", m=50)
     nets = [p.network(), p.network()]
     for net, options in zip(nets, ({}, none), strict=True):
@@ -381,7 +381,7 @@ def test_training_without_dropout_needs_no_memory_for_it():
     X, Y = np.ones((3000, 20)), np.ones((3000, 5))
     tracemalloc.start()
     fastbp.train(net, X, Y, epochs=1, dropout=0.5, seed=0)
-    assert tracemalloc.get_traced_memory()[1] < 8 * 3000 * 1000  # of which a mask for all examples would be a part
+    assert tracemalloc.get_traced_memory()[1] < 8 * 3000 * 1000  # a mask for all examples would exceed this
     tracemalloc.stop()
 
 

@@ -16,14 +16,14 @@ HEIGHTS = [0, 1, 2, 5, 15, 16, 17, 33, 64, 65, 130]
 
 
 def rows_of(p, i):
-    """The problem with its example i alone"""
+    """The problem with only its example i"""
     one = copy.copy(p)
     one.X, one.Y, one.labels = p.X[i : i + 1], p.Y[i : i + 1], p.labels[i : i + 1]
     return one
 
 
 def check_jacobians(p, limit=5):
-    """Against the textbook in long double, and to the rounding against backward with unit G"""
+    """Agrees with the textbook in long double, and up to rounding with backward for unit G"""
     net, K, bound = p.network(), p.model.sizes[-1], limit * tolerance(p.theta.dtype)
     by_theta, by_X = net.jacobian(p.X), net.jacobian(p.X, wrt="X")
     assert by_theta.shape == (len(p.X), K, net.n_parameters)
@@ -37,7 +37,7 @@ def check_jacobians(p, limit=5):
             assert distance(by_theta[i, k], D) < bound
             D, slopes[i, k] = net.backward(p.X[i : i + 1], G, wrt="h", inputs=True)
             assert distance(by_theta[i, k], D) < bound
-    assert distance(by_X, expected) < bound         # over all: one number alone may be the rest of large ones
+    assert distance(by_X, expected) < bound         # over all: one number may be a small difference of large ones
     assert distance(by_X, slopes) < bound
 
 
@@ -117,7 +117,7 @@ def test_derivatives_of_a_large_network():
 
 
 def test_norms_of_any_size():
-    """Whose squares are no float64: saturated units, and huge inputs"""
+    """Norms whose squares leave the range of float64: saturated units, and huge inputs"""
     net = fastbp.Network([1, 1], init=np.array([0.0, 1.0]))
     X = np.array([[-400.0], [-700.0], [0.0], [3.0], [-1.0]])
     norms, D = net.gradient_norms(X, np.array([0, 0, 0, 1, 0])), net.gradients(X, np.array([0, 0, 0, 1, 0]))
@@ -130,7 +130,7 @@ def test_norms_of_any_size():
 
 
 def test_many_norms_of_any_size(monkeypatch):
-    """Some at a time"""
+    """The gradients are computed some at a time"""
     monkeypatch.setattr(each, "SOME", 20)
     net = fastbp.Network([2, 3, 1], activation="tanh", seed=0)
     X = np.random.default_rng(0).standard_normal((50, 2))
@@ -260,7 +260,7 @@ def test_layers_out_of_range_are_named(bad):
 
 
 def test_the_blocks_are_what_memory_is_needed_for(monkeypatch):
-    """Nothing but the result grows with m"""
+    """Only the result grows with m"""
     made = []
     aligned = sums.aligned
     monkeypatch.setattr(sums, "aligned", lambda n, dtype: made.append(n * dtype.itemsize) or aligned(n, dtype))
@@ -277,7 +277,7 @@ def test_the_blocks_are_what_memory_is_needed_for(monkeypatch):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("m", [1, 7, 64, 65, 200, 1300])
 def test_prepared_norms_have_the_bits_of_the_others(dtype, m):
-    """Lists take the way of many examples"""
+    """Lists take the same way as many examples"""
     p = problem((5, 7, 3), m=m, dtype=dtype)
     net = p.network()
     for Y in (p.Y, p.labels % 3 if net.layer_sizes[-1] > 1 else p.Y):

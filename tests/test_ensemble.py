@@ -45,7 +45,7 @@ def test_one_network_has_no_spread():
 
 
 def test_the_spread_does_not_cancel():
-    """A mean of 1e8 with differences of 1: the squares of the outputs would have lost them."""
+    """A mean of 1e8 with differences of 1, which squares of the outputs would lose."""
     init = [np.array([1e8 + i, 0.0]) for i in (-1.0, 0.0, 1.0)]
     nets = [fastbp.Network([1, 1], output="identity", init=each) for each in init]
     assert Ensemble(nets).predict(np.ones((3, 1))).spread == pytest.approx(np.sqrt(2 / 3))

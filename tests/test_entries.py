@@ -1,7 +1,7 @@
-"""Every function and class of the compiled core, with every array that it takes damaged in every way: an error that
-names what was wrong, never a crash, and nothing has changed. The same for arrays that are kept between two calls.
+"""Every function and class of the compiled core, with every array damaged in every way: an error names the fault, there
+is no crash, and nothing has changed. The same holds for arrays that are kept between two calls.
 
-The Python layers check before; here they are left out.
+The checks of the Python layers are left out here.
 """
 
 import inspect
@@ -15,8 +15,8 @@ import fastbp
 from fastbp import _backprop, _calls, _curvature, _derivatives, _each, _epoch, _kernels, _lbfgs, _normal
 from fastbp.engine import curvature
 
-# The entries: (call, the arrays it takes); call(parts, arrays). What is written to ends in "!", what may be longer than
-# need be in "+", what may be shorter in "-", what may be empty in "?". All other arguments are good ones.
+# The entries: (call, the arrays it takes); call(parts, arrays). Marks: "!" written to, "+" may be longer, "-" may be
+# shorter, "?" may be empty. All other arguments are good.
 ENTRIES = {
     "_kernels.first_nonfinite": (lambda p, X: _kernels.first_nonfinite(X, np.inf), ""),
     "_kernels.first_outside": (lambda p, labels: _kernels.first_outside(labels, 3), ""),
@@ -154,7 +154,7 @@ def other_dtype(a):
     return a.astype({"float64": "f4", "float32": "f8", "int64": "i4"}[a.dtype.name])
 
 
-DAMAGE = {      # name: (makes it, the mark of arguments that it does not damage)
+DAMAGE = {      # name: (function that damages, the mark of arguments that it does not damage)
     "too short": (lambda a: a[:-1].copy(), "-"),
     "too long": (lambda a: np.concatenate([a, a[:1]]), "+"),
     "empty": (lambda a: a[:0].copy(), "?"),
@@ -175,7 +175,7 @@ DAMAGE = {      # name: (makes it, the mark of arguments that it does not damage
     "a list": (lambda a: a.tolist(), ""),
     "bytes": (lambda a: a.tobytes(), ""),
 }
-# What is fine although it is damage elsewhere: rows may lie apart, an order may have any length, one value has no gaps.
+# Fine here although they are damage elsewhere: rows may be apart, an order may have any length, one value has no gaps.
 SHORTER, GAPS = {"too short", "other columns"}, {"gaps", "backwards"}
 FINE = {
     ("_backprop.Examples", "X"): {*SHORTER, "too long", "other dtype"},     # too few for Y, but that is Y's fault
@@ -223,7 +223,7 @@ def test_fault_54_every_array_of_every_entry_is_checked_where_its_pointer_is_tak
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("entry", [entry for entry, (_, names) in ENTRIES.items() if names])
 def test_good_arrays_are_taken(entry, dtype):
-    """So that the test above damages what would do"""
+    """Undamaged arguments work, so the test above damages good ones"""
     parts = Parts(dtype, "sgd" if entry == "_epoch.online_steps" else "nadam")
     call, names = ENTRIES[entry]
     call(parts, *(good(parts, each.rstrip("!+?-")) for each in names.split()))
@@ -349,7 +349,7 @@ def test_numbers_that_lead_outside_are_refused(bad):
 
 
 def test_whoever_has_the_capsule_of_another_is_refused():
-    """It would outlive its owner"""
+    """The capsule would outlive its owner"""
     parts = Parts(np.float64)
 
     class Thief:
@@ -413,7 +413,7 @@ def test_an_order_that_leads_outside_is_refused_and_one_changed_later_is_harmles
 @pytest.mark.parametrize("value", [-1, 0, 1, 10**6, 2**31, 2**62, -(2**63)])
 @pytest.mark.parametrize("dropout", [(), (0.5, 0.5)])
 def test_a_plan_whose_cells_were_changed_is_refused_or_harmless(dropout, value):
-    """Most of them; another activation is another network"""
+    """Most wrong codes are refused; another activation is just another network"""
     refused = 0
     parts = Parts(np.float64)
     code = (parts.net.plan.dropping(dropout) if dropout else parts.net.plan).code

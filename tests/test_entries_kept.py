@@ -1,5 +1,5 @@
-"""What the compiled core keeps between two calls: rules with their arrays, theta, examples. Whatever their owner does
-to them meanwhile is found by the next call, and named.
+"""Objects that the compiled core keeps between two calls: rules with their arrays, theta, examples. The next call finds
+and names any change that the caller has made to them.
 """
 
 import warnings
@@ -75,7 +75,7 @@ def resize(n):
 
 
 def there_and_back(a):
-    """Its old memory is given to somebody else meanwhile"""
+    """The old memory is given to another object meanwhile"""
     n = a.size
     a.resize(200_000, refcheck=False)
     a.resize(n, refcheck=False)
@@ -142,7 +142,7 @@ def test_fault_54_memory_that_has_moved_is_refused_although_the_size_is_the_same
 @pytest.mark.parametrize("damage", ["longer", "shorter", "empty", "frozen"])
 @pytest.mark.parametrize("what", ["theta", "m", "v", "scalars"])
 def test_fault_54_views_of_an_array_that_is_resized_or_frozen_are_refused_by_name(what, damage):
-    """NumPy does not tell its views"""
+    """NumPy does not notify views"""
     parts = Parts(np.float64)
     array, name = held(parts)[what]
     view = array[:]
@@ -224,7 +224,7 @@ def test_fault_54_examples_changed_between_two_calls_are_refused(what, damage):
 
 
 def test_what_is_copied_may_be_changed_without_a_trace():
-    """The plan, settings and penalties"""
+    """The plan, settings and penalties are copied"""
     parts, twin = Parts(np.float64), Parts(np.float64)
     stepper, other, predictor = parts.stepper(), twin.stepper(), parts.predictor()
     for array in (parts.plan, parts.settings, parts.regularisation):
@@ -242,7 +242,7 @@ def test_predictions_are_not_written_into_theta():
 
 
 def test_steps_are_counted_in_memory_that_nobody_can_move():
-    """Then it is not looked at again at each step"""
+    """Such memory is not checked again at each step"""
     parts = Parts(np.float64)
     parts.taken = np.frombuffer(bytearray(8), np.int64)
     stepper = parts.stepper()

@@ -1,4 +1,4 @@
-"""The entries of the compiled core that go through ranges of examples: where these lie, who works, when they stop."""
+"""The entries of the compiled core that go through ranges of examples: any ranges, any members, any time to stop."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ FREE = np.empty(0, np.int64)    # all
 
 
 class Through:
-    """Calls of an entry for the examples of a small network, and what they have written"""
+    """Calls of an entry for the examples of a small network, and their results"""
 
     def __init__(self, name, kept=False):
         self.name, self.kept, self.parts = name, kept, Parts(np.float64)
@@ -200,7 +200,7 @@ def test_members_that_meet_agree_whether_to_stop_whenever_that_is_asked_for():
 
 
 def test_fault_7_threads_that_are_at_work_are_refused_to_another_call():
-    """Such as one trainer in two threads: an error instead of members that wait for ever, or work twice in one place"""
+    """A crew in two calls, as of one trainer in two threads, is an error, so no member waits forever or works twice"""
     parts, crew, refused, right = Parts(np.float64), _backprop.Crew(1), [], []
     examples = _backprop.Examples(np.tile(parts.X, (500, 1)), np.tile(parts.Y, (500, 1)))
     m = 500 * M

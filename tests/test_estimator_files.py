@@ -1,4 +1,4 @@
-"""Whole estimators in files, and estimators around networks: the same predictions, the same bits, no pickle."""
+"""Whole estimators in files, and estimators made from networks: the same predictions, the same bits, no pickle."""
 
 import warnings
 

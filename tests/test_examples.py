@@ -1,4 +1,4 @@
-"""Every program in examples/ runs, in seconds, and says what it promises."""
+"""Every program in examples/ runs within seconds and prints what it promises."""
 
 import importlib
 import os
@@ -36,7 +36,7 @@ SAYS = {
 NEEDS = {"mnist_nielsen.py": None, "cartpole.py": None}  # data, minutes; a part of others
 PICTURES = ("xor.py", "digits.py", "many_networks.py", "bootstrap.py", "error_bars.py", "sklearn_learning_curves.py",
             "autoencoder.py")
-OWN = ("reinforce.py", "dqn.py", "cartpole.py", "cox_regression.py", "autoencoder.py")     # losses of one's own
+OWN = ("reinforce.py", "dqn.py", "cartpole.py", "cox_regression.py", "autoencoder.py")     # own losses
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no examples/ beside the tests")
 

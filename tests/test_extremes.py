@@ -1,4 +1,4 @@
-"""Logits of any size: costs come from z(L), finite and to the last digits, and delta(L) is a - y exactly."""
+"""Logits of any size: costs come from z(L), are finite and right to the last digits, and delta(L) is exactly a - y."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import fastbp
 
 
 def with_logits(z, output, loss, dtype):
-    """A network of one input and no hidden layer whose z for x = 0 are these, so that its D's bias column is a - y"""
+    """A network with one input and no hidden layer that has these z for x = 0, so the bias column of D is a - y"""
     z = np.asarray(z, dtype)
     Theta = np.column_stack([z, np.zeros_like(z)])
     return fastbp.Network([1, len(z)], output=output, loss=loss, dtype=dtype, init=[Theta])
@@ -54,7 +54,7 @@ def test_squared_error_is_finite_for_extreme_logits(output, dtype):
     ("dtype", "size"), [(np.float32, 1e4), (np.float32, 1e30), (np.float64, 1e4), (np.float64, 1e150)]
 )
 def test_squared_error_of_large_differences_does_not_overflow(dtype, size):
-    """The costs are sums of doubles, in float32 networks too"""
+    """The costs are sums of doubles, even in float32 networks"""
     net = with_logits([size, -size, 0], "identity", "squared_error", dtype)
     J, D = net.cost_and_gradient(np.zeros((1, 1)), [[0, 0, 1.0]])
     assert pytest.approx(float(np.dtype(dtype).type(size)) ** 2, rel=1e-6) == J
@@ -63,7 +63,7 @@ def test_squared_error_of_large_differences_does_not_overflow(dtype, size):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_fault_24_small_costs_keep_their_digits(dtype):
-    """-log h for logits so clear that h rounds to 1"""
+    """-log h for logits so large that h rounds to 1"""
     for gap in (20.0, 40.0, 60.0):
         exact = pytest.approx(np.log1p(np.exp(-gap)), rel=4 * float(np.finfo(dtype).eps), abs=0)
         X = np.zeros((1, 1))

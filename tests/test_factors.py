@@ -81,7 +81,7 @@ def test_factors_of_1_give_the_bits_of_none(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_parameter_whose_factor_is_1_moves_bit_by_bit_as_without(rule):
-    """The second layer's D is the same in the first step, whatever the first layer's factors"""
+    """The second layer's D in the first step does not depend on the first layer's factors"""
     p = problem(SIZES, m=40, dtype=np.float32)
     for optimizer in (RULES[rule][0], lambda: in_python(RULES[rule][0]())):
         with_, without = trainer(p, rule, [0.5, 1, 1], optimizer(), 0.01), trainer(p, rule, None, optimizer(), 0.01)
@@ -160,7 +160,7 @@ def test_frozen_parameters_keep_their_bits_and_a_factor_of_0_moves_nothing():
 
 
 class Own:
-    """A rule of the caller's, which keeps its state in no dict"""
+    """The caller's own rule, whose state is not a dict"""
 
     def init(self, theta):
         return [0]
@@ -232,7 +232,7 @@ def test_a_training_resumes_with_the_same_factors_alone(tmp_path):
 
 
 def test_a_rule_that_leaves_compiled_code_goes_on_in_python():
-    """What a rule keeps does not hold the factors: its Python form resumes from it"""
+    """The state of a rule does not contain the factors, so its Python form can resume from it"""
     for rule in ("momentum", "nesterov", "rmsprop, momentum", "adamw"):
         p = problem(SIZES, m=24)
         one, two = trainer(p, rule, "pairs"), trainer(p, rule, "pairs")

@@ -1,4 +1,4 @@
-"""Where the examples of an epoch come from: what is held out, windows, chunks, memory maps."""
+"""The examples of an epoch: held-out data, windows, chunks, memory maps."""
 
 import itertools
 import tracemalloc
@@ -48,7 +48,7 @@ def test_chunks_of_any_size_give_the_bits_of_the_array(sizes, form):
     assert cuts[-1] == 200
     buffer = np.empty_like(X)
 
-    def chunks():   # each written over the one before, as readers of files do
+    def chunks():   # each overwrites the one before, as file readers do
         for a, b in itertools.pairwise(cuts):
             buffer[: b - a] = X[a:b]
             yield buffer[: b - a], y[a:b]
@@ -64,7 +64,7 @@ def test_chunks_of_any_size_give_the_bits_of_the_array(sizes, form):
 
 
 def test_chunks_of_several_dtypes_lose_nothing():
-    """A window of pixels as uint8, then float32, then float64"""
+    """A window of pixels is uint8, then float32, then float64"""
     X, y = digits(90)
     X = np.round(X * 16)
     X[60:] += 1e-9
@@ -111,7 +111,7 @@ def test_metrics_of_the_rows_that_are_trained_on_copy_no_rows():
 @pytest.mark.parametrize("rows", [None, np.arange(0, 200_000, 2)])
 @pytest.mark.parametrize("window", [64, 10_000, 70_000, None])
 def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
-    """However many the examples, the order of at most 2^16 of them, or of one window, is held"""
+    """For any number of examples, memory holds the order of at most 2^16 of them, or of one window"""
     data = Data(fastbp.Network([1, 1], seed=0).plan, np.float64, np.zeros((200_000, 1)), np.zeros(200_000))
     feed = feeds.Arrays(data, 64, True, window, rows)
     pieces = [order for _, order in feed.pieces(np.random.default_rng(3))]
@@ -125,7 +125,7 @@ def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
 
 @pytest.mark.parametrize(("X", "options", "error", "message"), [
     (np.zeros((5, 6)), {}, TypeError, "iterable of chunks"),
-    (iter([]), {}, TypeError, "anew"),
+    (iter([]), {}, TypeError, "restarts"),
     ([], {}, ValueError, "no chunks"),
     ([3], {}, TypeError, "chunk 0 must be"),
     ([noisy()], {"batch_size": None}, ValueError, "batch_size"),
@@ -135,7 +135,7 @@ def test_the_order_of_windows_is_drawn_as_they_come(window, rows):
     ([noisy(), (*noisy(), np.ones(60))], {}, ValueError, "chunk 1 must have"),
     ([(*noisy(), np.zeros(60))], {}, ValueError, "sample_weight of chunk 0"),
     (lambda: None, {}, TypeError, "X must return an iterator of chunks .* None"),
-    ([noisy()], {"metrics": ["mae"]}, ValueError, "metrics of chunks .* validation_data"),
+    ([noisy()], {"metrics": ["mae"]}, ValueError, "with chunks, metrics .* validation_data"),
 ])
 def test_bad_chunks_are_named(X, options, error, message):
     with pytest.raises(error, match=message):
@@ -149,7 +149,7 @@ def test_chunks_are_measured_on_the_validation_data():
 
 
 def test_a_window_whose_weights_are_all_zero_teaches_nothing():
-    """Two windows, the first of weight 0: the epoch is that of the second alone, in its order"""
+    """Two windows, the first with weight 0: the epoch consists of the second, in its order"""
     X, y = noisy()
     w = np.repeat([0.0, 1.0], [30, len(X) - 30])
     chunks, one = [(X, y, w)], fastbp.Network([6, 1], seed=1)

@@ -21,7 +21,7 @@ from fastbp.files import container
 
 
 def state(net):
-    """All that makes a network, bit by bit"""
+    """Everything that makes up a network, bit by bit"""
     init = net.__getstate__()["init"]
     start = init if isinstance(init, str) else (init.dtype, init.tobytes())
     return net.settings(), start, net.theta.dtype, net.theta.tobytes(), type(net)
@@ -145,7 +145,7 @@ def test_fault_50_golden_values_are_read_and_written_again_byte_for_byte(path):
 
 
 def test_golden_files_are_those_that_were_released():
-    """The digest at their end, so that none is written anew by accident"""
+    """The digests at their ends, so that none is overwritten by accident"""
     released = {
         "all_activations_float64.fastbp": "d9e8bff17d4e0d67",
         "deep_float64.fastbp": "8fabb62f039f585a",
@@ -166,7 +166,7 @@ def test_golden_files_are_those_that_were_released():
 
 
 def by_hand(data):
-    """The network's outputs for x = (1, -2, ...) from the file alone: the second reader and sums of Python floats"""
+    """The network's outputs for x = (1, -2, ...) only from the file, by the second reader and sums of Python floats"""
     arrays, meta = second_reader.read(data)
     net, theta, a = meta["network"], iter(arrays["theta"][2]), None
     g = {"sigmoid": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "identity": float}
@@ -293,7 +293,7 @@ def test_fault_41_a_state_of_other_keys_is_refused(bad):
 
 
 def test_fault_41_a_crafted_pickle_cannot_set_attributes():
-    """BUILD would put `_theta` of one element beside a plan of 784-30-10; it goes through the checks instead"""
+    """BUILD would combine a `_theta` of one element with a plan of 784-30-10; instead the state is checked"""
     class Crafted:
         def __reduce__(self):
             return fastbp.Network.__new__, (fastbp.Network,), {"_theta": np.zeros(1), "_plan": None}

@@ -1,5 +1,5 @@
-"""Frozen parameters: what is not free keeps its bits, whatever the rule, the decay and the way of the steps; the rest
-moves as if they were constants.
+"""Frozen parameters keep their bits with every rule, decay and way to take steps; the others move as if the frozen ones
+were constants.
 """
 
 import copy
@@ -31,7 +31,7 @@ SIZES = (5, 9, 7, 4)
 
 
 def masks(net):
-    """Some of a few layers, all of some, one parameter, all but one"""
+    """Masks: some parameters of a few layers, all of some layers, one parameter, all but one"""
     rng, n = np.random.default_rng(0), net.n_parameters
     one, but_one = np.zeros(n, bool), np.ones(n, bool)
     one[17], but_one[-1] = True, False
@@ -74,7 +74,7 @@ def test_what_is_not_free_keeps_its_bits_under_momentum_and_decay(rule, settings
                          ids=str)
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_what_is_free_moves_as_it_does_alone(rule, settings):
-    """Rules treat each parameter by itself: the free ones move as those of a training whose frozen ones are put back"""
+    """Rules treat each parameter by itself: free ones move as in training whose frozen ones are restored each step"""
     for name in masks(network()[1]):
         p, net = network()
         free, start = masks(net)[name], net.theta.copy()
@@ -99,7 +99,7 @@ def test_the_norm_that_is_clipped_is_that_of_the_free_parameters():
 
 
 class Rule:
-    """Plain descent as somebody else would write it"""
+    """Plain descent as a user would write it"""
 
     def init(self, theta):
         return {}
@@ -226,7 +226,7 @@ def test_the_core_takes_a_byte_for_each_parameter_alone(bad):
                     parts.taken, bad)
 
 
-# ---------------------------------------------------------------- what is kept
+# ---------------------------------------------------------------- files and pickles
 
 
 @pytest.mark.parametrize("name", ["some", "the last layer"])

@@ -1,4 +1,4 @@
-"""fastbp.LBFGS in a training: an epoch is an iteration of minimize(method="L-BFGS"), resumed to the bit."""
+"""fastbp.LBFGS in `train`: an epoch is an iteration of minimize(method="L-BFGS"), and resuming gives the same bits."""
 
 import copy
 import pickle
@@ -113,7 +113,7 @@ def test_a_training_resumes_at_every_epoch(tmp_path):
 
 
 def test_other_examples_and_a_moved_theta_are_noticed():
-    """The search begins anew there, with its pairs"""
+    """The search restarts there, with its pairs"""
     p, other = problem((3, 6, 2), m=50), problem((3, 6, 2), m=50, seed=1)
     trainer = fastbp.Trainer(p.network(), fastbp.LBFGS())
     for _ in range(5):

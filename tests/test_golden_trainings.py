@@ -1,4 +1,4 @@
-"""Checkpoints and trainers' files of each version: what they hold is read, and trainings go on from it."""
+"""Checkpoints and trainer files of each version: their contents are read, and training resumes from them."""
 
 import shutil
 
@@ -166,7 +166,7 @@ def test_a_second_reader_finds_the_same_in_golden_files_of_version_2():
 
 
 def value_of(kept, arrays):
-    """A value from the specification alone, arrays as (dtype, shape, items)"""
+    """A value decoded only by the specification, arrays as (dtype, shape, items)"""
     if isinstance(kept, list):
         return [value_of(item, arrays) for item in kept]
     if not isinstance(kept, dict):

@@ -1,4 +1,4 @@
-"""J and D: against the long double textbook, against slopes, and against what the sums promise."""
+"""J and D against the long double textbook, against slopes, and against the promises for the sums."""
 
 import tracemalloc
 
@@ -14,7 +14,7 @@ EXAMPLES = [1, 2, 3, 7, 8, 9, 31, 64, 65, 257, 1000]
 
 
 def assert_equals_textbook(p, Y=None, w=None):
-    """Every way to the sums gives J and D of the long double textbook"""
+    """Every way to compute the sums gives J and D of the long double textbook"""
     net, Y = p.network(), p.Y if Y is None else Y
     tol = tolerance(net.dtype)
     J, D = p.exact(Y, C, w)
@@ -144,7 +144,7 @@ def test_check_gradient_returns_difference_analytic_and_numeric(output, loss, dt
     assert net.theta.tobytes() == p.theta.tobytes()
 
 
-# ---------------------------------------------------------------- what the sums promise
+# ---------------------------------------------------------------- promises for the sums
 
 
 @pytest.mark.parametrize("per_example", [False, True])
@@ -283,7 +283,7 @@ def test_fault_25_means_over_a_million_equal_examples_are_those_of_one(dtype):
 
 
 def test_fault_25_float32_sums_over_thousands_of_blocks_keep_their_digits():
-    """Blocks are added in runs, and the runs' sums: one by one they would lose a digit (8.6e-6 here)"""
+    """Blocks are added in runs, then the sums of the runs; one by one they would lose a digit (8.6e-6 here)"""
     x, m = np.random.default_rng(0).standard_normal((1, 784)).astype(np.float32), 600_000
     net = fastbp.Network([784, 4, 3], output="softmax", dtype=np.float32, seed=0)
     J, D = net.copy(dtype=np.float64).cost_and_gradient(x.astype(np.float64), [1])
@@ -295,7 +295,7 @@ def test_fault_25_float32_sums_over_thousands_of_blocks_keep_their_digits():
 @pytest.mark.parametrize("kind", DTYPES)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_memory_of_a_full_batch_gradient_does_not_grow_with_the_examples(dtype, kind):
-    """X is read where it lies, and converted block by block"""
+    """X is read in place, and converted block by block"""
     net = fastbp.Network([20, 30, 10], output="softmax", dtype=dtype, seed=0)
     X, labels = np.ones((200_000, 20), kind), np.zeros(200_000, np.int64)
     net.cost_and_gradient(X[:10], labels[:10])
@@ -314,7 +314,7 @@ def test_labels_are_never_written_out_as_one_hot_rows():
     net.cost_and_gradient(X, labels)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8000 * 1000  # of 8 bytes each; each thread has a block of 5,000 numbers an example
+    assert peak < 8000 * 1000  # of 8 bytes each; each thread has a block of 5,000 numbers per example
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,4 +1,4 @@
-"""docs/guarantees.md: each promise names tests that are there."""
+"""docs/guarantees.md: each promise names existing tests."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ PROMISES = [
 
 
 def missing(text):
-    """Those of the tests named in a text that are nowhere"""
+    """The tests named in a text that do not exist"""
     named = re.findall(r"([\w/]+\.py)::(test_\w+)", text)
     return [f"{file}::{name}" for file, name in named
             if not (HERE / file).exists() or not re.search(rf"^def {name}\(", (HERE / file).read_text(), re.MULTILINE)]

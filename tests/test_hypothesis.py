@@ -1,4 +1,4 @@
-"""Any shape and any values: hypothesis looks for a network on which fastbp and the textbook differ."""
+"""Any shape and any values: hypothesis searches for a network on which fastbp and the textbook differ."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Starting values: the schemes and their statistics, seeds, given values, and the warning where units start equal."""
+"""Start values: the schemes and their statistics, seeds, given values, and the warning about equal units."""
 
 import numpy as np
 import pytest

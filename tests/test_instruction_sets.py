@@ -1,5 +1,5 @@
-"""A build has the instruction sets of its architecture, finds those of the processor, and leaves the caller's floating-
-point state as it was."""
+"""A build has the instruction sets of its architecture, finds those of the processor, and does not change the caller's
+floating-point state."""
 
 import ctypes
 import os
@@ -29,7 +29,7 @@ MODES = {"x86_64": (0x800, 0x400, 0xC00), "aarch64": (0x400000, 0x800000, 0xC000
 
 
 def of_this_processor():
-    """From the system, not from the processor itself"""
+    """The processor's flags as the system reports them"""
     if not X86:
         return ("baseline",)
     line = next(line for line in CPUINFO.read_text().splitlines() if line.startswith("flags"))
@@ -42,7 +42,7 @@ def test_a_build_has_every_instruction_set_of_its_architecture():
 
 @pytest.mark.skipif(X86 and not CPUINFO.is_file(), reason="this system does not list what its processor has")
 def test_every_instruction_set_of_this_processor_is_found():
-    """`__builtin_cpu_supports` is always 0 in some builds of clang: these would have baseline alone, without a word"""
+    """`__builtin_cpu_supports` is always 0 in some builds of clang, which would silently use only baseline"""
     assert _kernels.available == of_this_processor()
     assert "__builtin_cpu_supports(" not in (ROOT / "src" / "kernels" / "dispatch.c").read_text()
 
@@ -84,7 +84,7 @@ def test_the_same_are_found_by_every_compiler(compiler, tmp_path):
                                                      ("max,-avx2", "baseline"), ("max,-fma", "baseline"),
                                                      ("max,-xsave", "baseline")])
 def test_what_another_processor_lacks_is_not_used(processor, expected, tmp_path):
-    """qemu 7.2 and later computes AVX2, not AVX-512"""
+    """qemu 7.2 and later emulates AVX2, but not AVX-512"""
     compiler = [(sysconfig.get_config_var("CC") or "cc").split()[0], "-static"]
     done = subprocess.run(["qemu-x86_64-static", "-cpu", processor, compiled(compiler, tmp_path)], capture_output=True,
                           text=True, check=True)
@@ -98,7 +98,7 @@ X, y = np.random.default_rng(0).standard_normal((50, 7)), np.arange(50) % 3
 
 
 def trainers():
-    """Of both dtypes; made by NumPy, in the state that the caller has"""
+    """Arguments of both dtypes, made by NumPy in the caller's floating-point state"""
     return [
         fastbp.Trainer(fastbp.Network([7, 9, 3], activation="sigmoid", output="softmax", seed=0, dtype=dtype),
                        fastbp.Adam(0.1), weight_decay=0.1) for dtype in (np.float32, np.float64)
@@ -106,7 +106,7 @@ def trainers():
 
 
 def results(trainers):
-    """Bits of the calls whose arithmetic is compiled to the end"""
+    """Bits of the calls whose arithmetic is completely compiled"""
     found = []
     for trainer in trainers:
         net = trainer.net

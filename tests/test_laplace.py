@@ -223,7 +223,7 @@ def test_what_it_has_no_likelihood_for_is_named():
     net, X, Y = trained()
     biases = np.zeros(net.n_parameters, bool)
     net.views(biases)[1][:, 0] = True
-    with pytest.raises(ValueError, match="of which free leaves none"):
+    with pytest.raises(ValueError, match="but free leaves none"):
         Laplace(net, X, Y, weight_decay=None, free=biases)
 
 
@@ -304,8 +304,8 @@ def _set(where, name, value):
 
 
 FORGERIES = {
-    "an array is missing": (lambda arrays, meta: arrays.pop("root"), "the arrays beside the network must be"),
-    "an array is too many": (_set("array", "more", np.zeros(1)), "the arrays beside the network must be"),
+    "an array is missing": (lambda arrays, meta: arrays.pop("root"), "the arrays besides the network must be"),
+    "an array is too many": (_set("array", "more", np.zeros(1)), "the arrays besides the network must be"),
     "free is too short": (_set("array", "free", np.ones(3, bool)), "array 'free' must be bool"),
     "free is no mask": (_set("array", "free", np.ones(15)), "array 'free' must be bool"),
     "nothing is free": (lambda arrays, meta: arrays.update(

@@ -71,9 +71,9 @@ def test_the_same_network_twice():
 
 
 def test_unknown_keywords_are_explained():
-    with pytest.raises(TypeError, match=r"train_many\(\) has no argument 'validation_data': give validation_rows"):
+    with pytest.raises(TypeError, match=r"train_many\(\) has no argument 'validation_data': use validation_rows"):
         fastbp.train_many(small(1), X, LABELS, epochs=1, validation_data=(X, LABELS))
-    with pytest.raises(TypeError, match=r"train_many\(\) has no argument 'lr': give optimizer"):
+    with pytest.raises(TypeError, match=r"train_many\(\) has no argument 'lr': use optimizer"):
         fastbp.train_many(small(1), X, LABELS, epochs=1, lr=1)
 
 
@@ -222,7 +222,7 @@ def test_table():
     assert frame["val_accuracy"][0] == histories[0].val_accuracy[-1]
     assert frame["error"][1].startswith("DivergenceError: network 1")
     assert frame["error"].isna().tolist() == [True, False, True]
-    with pytest.raises(ValueError, match="as many"):
+    with pytest.raises(ValueError, match="same length"):
         fastbp.many.table(nets, histories[:2])
 
 

@@ -119,7 +119,7 @@ def test_a_loss_of_ones_own_is_refused_by_name_before_anything_has_changed():
     p = problem((3, 4, 2), output="identity", loss="squared_error", m=20)
     net = fastbp.Network([3, 4, 2], output="identity", loss=own, seed=0)
     before = net.theta.copy()
-    with pytest.raises(ValueError, match="loss is one of your own, whose curvature nobody knows"):
+    with pytest.raises(ValueError, match="loss is your own, and its curvature is unknown"):
         fastbp.minimize(net, p.X, p.Y, method="lm")
     with pytest.raises(ValueError, match="net has the loss 'own'; Laplace takes"):
         fastbp.Laplace(net, p.X, p.Y, weight_decay=1.0)

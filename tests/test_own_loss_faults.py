@@ -288,7 +288,7 @@ def test_files_keep_its_importable_name(tmp_path):
         assert (alone.predict(X) == net.predict(X)).all()
         assert whole.cost(X, Y) == net.cost(X, Y)
         for call in (alone.cost, fastbp.Trainer(alone).step):
-            with pytest.raises(ValueError, match=r"loss .* of the file is not there; fastbp.load\(path, loss=f\)"):
+            with pytest.raises(ValueError, match=r"loss .* of the file is missing; use fastbp.load\(path, loss=f\)"):
                 call(X, Y)
         fastbp.save(tmp_path / "again", alone)
         assert (tmp_path / "again").read_bytes() == (tmp_path / "net").read_bytes()
@@ -299,7 +299,7 @@ def test_load_refuses_a_loss_that_does_not_fit(tmp_path):
     fastbp.save(tmp_path / "own", fastbp.Network([3, 2], loss=squared, seed=0))
     fastbp.save(tmp_path / "other", fastbp.Network([3, 2], seed=0))
     for name, loss in (("own", "squared_error"), ("own", 3), ("other", squared)):
-        with pytest.raises(ValueError, match="loss must be a function, for a file whose network has a loss"):
+        with pytest.raises(ValueError, match="loss must be a function, for a file whose network has your own loss"):
             fastbp.load(tmp_path / name, loss=loss)
 
 
@@ -339,7 +339,7 @@ def test_data_of_another_loss_is_refused():
     nets = [fastbp.Network([2, 1], loss=loss, output="identity", seed=0) for loss in (squared, squared, Losses.inner)]
     data = nets[0].data(np.eye(2), np.ones((2, 1)))
     assert nets[1].evaluate_data(data).cost == nets[0].evaluate_data(data).cost
-    with pytest.raises(ValueError, match=r"data was made by a network with the loss .*squared of its owner; .*inner"):
+    with pytest.raises(ValueError, match=r"data was made by a network with its own loss .*squared; .*inner"):
         nets[2].evaluate_data(data)
     with pytest.raises(ValueError, match="data was made by a network with loss 'own'"):
         fastbp.Network([2, 1], output="identity").evaluate_data(data)

@@ -104,7 +104,7 @@ def test_a_finished_fit_is_read_and_may_be_made_longer(tmp_path):
     whole = clone(estimator).set_params(max_iter=9).fit(X_reg, y_reg)
     np.testing.assert_array_equal(longer.coefs_[0], whole.coefs_[0])
     assert longer.loss_curve_ == whole.loss_curve_
-    with pytest.raises(ValueError, match="has come to epoch 9; max_iter is 4"):
+    with pytest.raises(ValueError, match="has reached epoch 9; max_iter is 4"):
         clone(estimator).fit(X_reg, y_reg, checkpoint=path, resume=True)
     stopped = MLPRegressor(hidden_layer_sizes=9, max_iter=50, tol=1e9, n_iter_no_change=2, random_state=0)
     n = clone(stopped).fit(X_reg, y_reg, checkpoint=path, resume=False).n_iter_

@@ -130,7 +130,7 @@ def test_fault_63_where_some_scores_are_numbers_the_best_of_them_counts():
     values = iter([-np.inf, 0.25, np.nan, 0.75, 0.5, np.inf, *[np.nan] * 100])
     seen = []
     estimator = MLPRegressor(**SHORT, scoring=lambda *_: next(values), callbacks=lambda e: seen.append(weights(e)))
-    with pytest.warns(UserWarning, match=r"could not compare 9 of 12 epochs: .*those of the best of the others"):
+    with pytest.warns(UserWarning, match=r"could not compare 9 of 12 epochs: .*those of the best remaining epoch"):
         estimator.fit(X, y)
     assert estimator.best_validation_score_ == 0.75
     np.testing.assert_array_equal(weights(estimator), seen[3])
@@ -170,7 +170,7 @@ def test_fault_63_a_resumed_fit_ends_with_the_same_weights(first, length, tmp_pa
             raise Killed
 
     estimator = MLPRegressor(**SHORT, scoring=FirstOnly(first), curve_length=length)
-    kept = "of the last epoch" if np.isnan(first) else "of the best of the others"
+    kept = "of the last epoch" if np.isnan(first) else "of the best remaining epoch"
     with pytest.warns(UserWarning, match=f"could not compare 1[12] of 12 epochs: .*{kept}"):
         whole = clone(estimator).fit(X, y)
     with pytest.raises(Killed):

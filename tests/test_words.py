@@ -176,11 +176,11 @@ def net():
 
 
 @pytest.mark.parametrize(("given", "hint"), [
-    ({"learning_rate": 0.1}, "give optimizer=fastbp.Adam(learning_rate)"), ({"lr": 0.1}, "fastbp.Adam"),
+    ({"learning_rate": 0.1}, "use optimizer=fastbp.Adam(learning_rate)"), ({"lr": 0.1}, "fastbp.Adam"),
     ({"verbose": 1}, "progress=True"), ({"validation_date": (X, Y)}, "did you mean 'validation_data'?"),
-    ({"batchsize": 3}, "did you mean 'batch_size'?"), ({"max_iter": 3}, "give epochs"),
+    ({"batchsize": 3}, "did you mean 'batch_size'?"), ({"max_iter": 3}, "use epochs"),
     ({"early_stopping": True}, "EarlyStopping"), ({"activation": "relu"}, "an argument of fastbp.Network"),
-    ({"loss": "mse"}, "fastbp.Network"), ({"random_state": 0}, "give seed"), ({"class_weight": {}}, "sample_weight"),
+    ({"loss": "mse"}, "fastbp.Network"), ({"random_state": 0}, "use seed"), ({"class_weight": {}}, "sample_weight"),
     ({"wholly_unknown": 0}, "it has net, X, Y, optimizer"), ({"x": X}, "the examples are X"),
 ])
 def test_fault_78_keywords_of_train_that_there_are_not_say_what_to_give(given, hint):
@@ -194,17 +194,17 @@ def test_fault_78_keywords_of_train_that_there_are_not_say_what_to_give(given, h
 
 def test_fault_78_several_wrong_keywords_are_told_at_once():
     text = said(lambda: fastbp.train(net(), X, Y, lr=0.1, verbose=1))
-    assert text == ("train() has no argument 'lr': give optimizer=fastbp.Adam(learning_rate), "
+    assert text == ("train() has no argument 'lr': use optimizer=fastbp.Adam(learning_rate), "
                     "and no 'verbose': progress=True shows a bar")
 
 
 def test_fault_78_missing_epochs_and_arguments_by_place_are_explained():
     assert said(lambda: fastbp.train(net(), X, Y)).startswith("train() needs epochs, the number of times")
-    assert "train() takes net, X, Y by place; got 4 arguments; give the others by name: optimizer=, epochs=" in said(
+    assert "train() takes net, X, Y by position; got 4 arguments; pass the others by name: optimizer=, epochs=" in said(
         lambda: fastbp.train(net(), X, Y, 20))
-    assert "Network() takes layer_sizes, one list such as [64, 100, 10], by place; got 3" in said(
+    assert "Network() takes layer_sizes, one list such as [64, 100, 10], by position; got 3" in said(
         lambda: fastbp.Network(64, 100, 10))
-    assert said(lambda: schedules.Constant(0.1, 2)) == "Constant() takes learning_rate by place; got 2 arguments"
+    assert said(lambda: schedules.Constant(0.1, 2)) == "Constant() takes learning_rate by position; got 2 arguments"
     assert "missing 1 required positional argument" in said(lambda: schedules.Constant())
     needs = keywords.explained(two_by_name)
     assert needs(a=1, b=2) == 3
@@ -219,9 +219,9 @@ two_by_name.__qualname__, two_by_name.__module__ = "Two", "fastbp.optimizers"
 
 
 @pytest.mark.parametrize(("given", "hint"), [
-    ({"units": 3}, "give layer_sizes"), ({"hidden": 3}, "give layer_sizes"), ({"lr": 0.1}, "fastbp.train"),
-    ({"random_state": 0}, "give seed"), ({"activatoin": "relu"}, "did you mean 'activation'?"),
-    ({"dropout": 0.5}, "an argument of fastbp.train"), ({"kernel_initializer": "he"}, "give init"),
+    ({"units": 3}, "use layer_sizes"), ({"hidden": 3}, "use layer_sizes"), ({"lr": 0.1}, "fastbp.train"),
+    ({"random_state": 0}, "use seed"), ({"activatoin": "relu"}, "did you mean 'activation'?"),
+    ({"dropout": 0.5}, "an argument of fastbp.train"), ({"kernel_initializer": "he"}, "use init"),
     ({"nonsense": 0}, "it has layer_sizes, activation"),
 ])
 def test_fault_78_keywords_of_a_network_that_there_are_not_say_what_to_give(given, hint):
@@ -229,17 +229,17 @@ def test_fault_78_keywords_of_a_network_that_there_are_not_say_what_to_give(give
 
 
 @pytest.mark.parametrize(("call", "hint"), [
-    (lambda: fastbp.Trainer(net(), lr=0.1), "Trainer() has no argument 'lr': give optimizer=fastbp.Adam("),
+    (lambda: fastbp.Trainer(net(), lr=0.1), "Trainer() has no argument 'lr': use optimizer=fastbp.Adam("),
     (lambda: fastbp.Trainer(net(), epochs=3), "fastbp.train has epochs"),
-    (lambda: fastbp.minimize(net(), X, Y, max_iter=3), "minimize() has no argument 'max_iter': give maxiter"),
+    (lambda: fastbp.minimize(net(), X, Y, max_iter=3), "minimize() has no argument 'max_iter': use maxiter"),
     (lambda: fastbp.minimize(net(), X, Y, weight_deca=3), "did you mean 'weight_decay'?"),
-    (lambda: fastbp.Adam(lr=0.1), "Adam() has no argument 'lr': give learning_rate"),
-    (lambda: fastbp.AdamW(betas=(0.9, 0.99)), "give beta_1 and beta_2"),
-    (lambda: fastbp.SGD(0.1, weight_decay=0.1), "give weight_decay of fastbp.train"),
-    (lambda: fastbp.RMSprop(rho=0.1), "give decay"),
-    (lambda: schedules.Cosine(0.1, T_max=3), "give steps"),
-    (lambda: callbacks.EarlyStopping(restore_best_weights=True), "give restore_best"),
-    (lambda: callbacks.ReduceOnPlateau(min_lr=0.1), "give least"),
+    (lambda: fastbp.Adam(lr=0.1), "Adam() has no argument 'lr': use learning_rate"),
+    (lambda: fastbp.AdamW(betas=(0.9, 0.99)), "use beta_1 and beta_2"),
+    (lambda: fastbp.SGD(0.1, weight_decay=0.1), "use weight_decay of fastbp.train"),
+    (lambda: fastbp.RMSprop(rho=0.1), "use decay"),
+    (lambda: schedules.Cosine(0.1, T_max=3), "use steps"),
+    (lambda: callbacks.EarlyStopping(restore_best_weights=True), "use restore_best"),
+    (lambda: callbacks.ReduceOnPlateau(min_lr=0.1), "use least"),
 ])
 def test_fault_78_keywords_of_trainers_optimizers_schedules_and_callbacks_too(call, hint):
     assert hint in said(call)
@@ -283,14 +283,14 @@ def test_signatures_stay_as_they_are_written(function):
 
 
 def test_every_hint_is_found_and_names_what_there_is():
-    """`give x` names an argument; a hint for another spelling of an argument names that one"""
+    """`use x` names an argument; a hint for another spelling of an argument names that one"""
     for name, table in keywords.HINTS.items():
         known = keywords.ARGUMENTS.get(name)
         for word, hint in table.items():
             assert word == words.key(word)
             if known:
                 assert {words.key(each): each for each in known}.get(word, "") in hint, (name, word)
-                given = hint.removeprefix("give ").split()[0].split("=")[0].strip(",") if "give " in hint[:5] else None
+                given = hint.removeprefix("use ").split()[0].split("=")[0].strip(",") if "use " in hint[:5] else None
                 assert given is None or given in known, (name, word, hint)
     assert not {words.key(each) for each in dir(net()) if not each.startswith("_")} & keywords.ATTRIBUTES.keys()
 

@@ -1,4 +1,4 @@
-"""The targets of tools/wheels.py that are not of this machine."""
+"""The targets of tools/wheels.py for other machines."""
 
 import os
 import re
@@ -14,7 +14,7 @@ BITS, JOBS = (str(HERE / "tests" / name) for name in ("kernel_bits.c", "crew_job
 ZIG = [sys.executable, "-m", "ziglang", "cc"]
 WINE = ("/usr/lib/wine/wine64", "/usr/bin/wine64", "/usr/bin/wine")
 
-# arm64's Python 3.11 and what it loads, as Debian 12 names them
+# Debian 12's packages of arm64's Python 3.11 and its libraries
 DEBS = [
     "libc6", "libc-bin", "libgcc-s1", "libstdc++6", "zlib1g", "libssl3", "libffi8", "libbz2-1.0", "liblzma5",
     "libsqlite3-0", "libexpat1", "libuuid1", "libcrypt1", "libreadline8", "libtinfo6", "libncursesw6", "libdb5.3",
@@ -27,7 +27,7 @@ CORE = [f"test_{name}.py" for name in (
 
 
 def arm64(steps: Steps) -> list[Outcome]:
-    """manylinux_2_17 aarch64 for Python 3.11: the cross compiler of Debian, arm64's Python under qemu."""
+    """manylinux_2_17 aarch64 for Python 3.11, by Debian's cross compiler, tested with arm64's Python under qemu."""
     steps.need("aarch64-linux-gnu-gcc", "qemu-aarch64-static", "auditwheel", "patchelf", "apt-get", "dpkg-deb")
     if sys.version_info[:2] != (3, 11):
         raise SystemExit("arm64: start it with Python 3.11, the one of Debian 12's arm64")
@@ -50,7 +50,7 @@ def arm64(steps: Steps) -> list[Outcome]:
     packages = steps.root / "packages"
     for each in [*packages.glob("*.whl"), wheel]:
         steps.run(sys.executable, "-m", "zipfile", "-e", each, site)
-    own = steps.fresh("bin") / "python"     # children are started by it too
+    own = steps.fresh("bin") / "python"     # it also starts child processes
     system = steps.root / "system"
     own.write_text(f'#!/bin/sh\nexec qemu-aarch64-static -L "{system}" "{system}/usr/bin/python3.11" "$@"\n')
     own.chmod(0o755)
@@ -92,7 +92,7 @@ def _arm64_system(steps: Steps) -> None:
 
 
 def musl(steps: Steps) -> list[Outcome]:
-    """musllinux_1_2 x86-64 by zig. There is no Python of musl here to import it."""
+    """musllinux_1_2 x86-64 by zig. It is not imported, since there is no Python for musl here."""
     steps.need("ziglang", "auditwheel", "patchelf")
     raw, target = steps.fresh("raw"), "x86_64-linux-musl"
     compiler = " ".join([*ZIG, "-target", target])
@@ -100,7 +100,7 @@ def musl(steps: Steps) -> list[Outcome]:
               LDSHARED=f"{compiler} -shared", SETUPTOOLS_EXT_SUFFIX=f".cpython-3{sys.version_info[1]}-{target}.so")
     wheel, opened = next(raw.glob("*.whl")), steps.fresh("opened")
     steps.run(sys.executable, "-m", "wheel", "unpack", "-d", opened, wheel)
-    for library in opened.rglob("*.so"):    # zig names musl's libc as no system does
+    for library in opened.rglob("*.so"):    # zig gives musl's libc a name that no system has
         steps.run("patchelf", "--replace-needed", "libc.so", "libc.musl-x86_64.so.1", library)
     wheel.unlink()
     steps.run(sys.executable, "-m", "wheel", "pack", "-d", raw, next(opened.iterdir()))
@@ -140,7 +140,7 @@ def macos(steps: Steps) -> list[Outcome]:
 def _same_bits(
     steps: Steps, what: str, compiler: list[str], runner: list[str] | None, libraries: Sequence[str] = (),
 ) -> Outcome:
-    """Do the kernels compute what those of this machine do, bit for bit? NEON has the bits of avx512."""
+    """Do the kernels have the same bits as those of this machine? NEON has the bits of avx512."""
     place = steps.fresh("bits")
     steps.run(*compiler, *FLAGS, BITS, *KERNELS, "-o", place / "bits.exe", *_last(compiler, libraries))
     if runner is None:

@@ -5,8 +5,9 @@
     python tools/free_threaded.py FOLDER races SECONDS  # the finder of races, tests/races.py
     python tools/free_threaded.py FOLDER scaling        # two threads over predict and train of separate networks
 
-Debian's package client fetches the source (python3.13 of trixie) without a change of the system's own lists; a compiler
-and the headers of zlib, libffi and OpenSSL must be there. All else stays in FOLDER. `build` goes on where it was left.
+Debian's package client fetches the source (python3.13 of trixie) without changing the system's own lists; a compiler
+and the headers of zlib, libffi and OpenSSL must be installed. All other files stay in FOLDER. An interrupted `build`
+can be resumed.
 """
 
 import os
@@ -64,7 +65,7 @@ for name, work in WORK.items():
 
 
 def run(*command, cwd=None, log=None, **environment):
-    """Run it, with its output in a log if there is one; end if it fails."""
+    """Run a command, with its output in a log if given; exit if it fails."""
     with open(log or os.devnull, "w") as file:
         done = subprocess.run([str(each) for each in command], cwd=cwd, env={**os.environ, **environment}, check=False,
                               stdout=file if log else None, stderr=subprocess.STDOUT if log else None)
@@ -90,7 +91,7 @@ def fetch(folder):
 
 
 def build(folder):
-    """The interpreter, the packages, and fastbp as it stands here"""
+    """The interpreter, the packages, and this fastbp"""
     python, source = folder / "python" / "bin" / "python3.13t", fetch(folder)
     if not python.exists():
         run("./configure", "-q", "--disable-gil", f"--prefix={folder / 'python'}", "--with-ensurepip=install",

@@ -1,5 +1,5 @@
-"""Is the installed fastbp whole? It must have every instruction set of its architecture; those of this processor must
-pass the selftest. Needs nothing but fastbp."""
+"""Is the installed fastbp complete? It must have every instruction set of its architecture; those of this processor
+must pass the selftest. It needs only fastbp."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ print(report["instruction set"], round(report["float32"], 1), round(report["floa
 
 
 def main() -> None:
-    """The command: a line for each instruction set, with the largest differences of both dtypes in their eps."""
+    """Print a line for each instruction set, with the largest differences of both dtypes in units of eps."""
     assert "site-packages" in fastbp.__file__, f"this is not an installed fastbp: {fastbp.__file__}"
     assert fastbp._kernels.built == EXPECTED, f"the build has {fastbp._kernels.built}; it must have {EXPECTED}"
     for name in EXPECTED:

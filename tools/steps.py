@@ -1,4 +1,4 @@
-"""What the targets of tools/wheels.py share: programs and folders."""
+"""Programs and folders shared by the targets of tools/wheels.py."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ INSTALLED = HERE / "tools" / "installed.py"
 
 @dataclass
 class Outcome:
-    """What became of a target: run, or only built."""
+    """The outcome of a target: run, or only built."""
 
     what: str
     state: str
@@ -32,29 +32,29 @@ class Outcome:
 
 
 def glibc_flags(machine: str) -> str:
-    """Threads by names that every glibc has: manylinux_2_17, whatever glibc is here."""
+    """Use thread functions by symbols that every glibc has: manylinux_2_17, whichever glibc is here."""
     return f'-DFASTBP_GLIBC=\\"{"GLIBC_2.2.5" if machine == "x86_64" else "GLIBC_2.17"}\\"'
 
 
 class Steps:
-    """Runs programs in folders of its own.
+    """Runs programs in its own folders.
 
     Parameters
     ----------
     work : pathlib.Path
-        Temporary.
+        A temporary folder.
     out : pathlib.Path
-        Where wheels go.
+        The folder for wheels.
     root : pathlib.Path or None
-        Where the system of another architecture is kept.
+        The folder for the system of another architecture.
     core : bool
-        Run the core of the tests where a target can.
+        Run the core of the tests on targets that can.
     """
 
     def __init__(self, work: Path, out: Path, root: Path | None, core: bool) -> None:
         self.work, self.out, self.core = work, out, core
         self.root = (root or work / "root").resolve()
-        self.built: Path | None = None     # where a wheel of linux is that was built before
+        self.built: Path | None = None     # the folder of a linux wheel that was built before
         self._count = 0
         self.out.mkdir(parents=True, exist_ok=True)
 
@@ -78,13 +78,13 @@ class Steps:
         return place
 
     def tree(self) -> Path:
-        """A copy of the sources, so that nothing of another build is in it."""
+        """A copy of the sources, without files of other builds."""
         place = self.fresh("tree") / "fastbp"
         shutil.copytree(HERE, place, ignore=LEFT_OUT)
         return place
 
     def run(self, *command: object, cwd: Path | None = None, accept: tuple[int, ...] = (0,), **variables: str) -> str:
-        """What the program prints; exits with its last lines if it fails."""
+        """Run a program and return its output; exits with its last lines if it fails."""
         words = [str(word) for word in command]
         print("$", *words, file=sys.stderr, flush=True)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
@@ -95,7 +95,7 @@ class Steps:
         return done.stdout
 
     def repaired(self, wheel: Path, tag: str) -> Path:
-        """The wheel in `out`, with this tag: auditwheel refuses if it asks for more than the tag grants."""
+        """The wheel in `out`, with this tag: auditwheel refuses if it needs more than the tag grants."""
         place = self.fresh("repaired")
         self.run("auditwheel", "repair", "--plat", tag, "--only-plat", "-w", place, wheel)
         found = next(place.glob("*.whl"))

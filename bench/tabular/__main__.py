@@ -1,4 +1,4 @@
-"""`python -m bench.tabular`: every set, peer and seed in a process of its own, one thread; a table, and a picture."""
+"""`python -m bench.tabular`: every set, peer and seed in its own process, one thread; a table, and a picture."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ def arguments():
     add("--data", nargs="+", metavar="NAME", default=list(data.SETS), help=f"of {', '.join(data.SETS)}")
     add("--peers", nargs="+", metavar="NAME", default=list(peers.PEERS), help=f"of {', '.join(peers.PEERS)}")
     add("--seeds", nargs="+", type=int, default=[0, 1, 2], help="of the splits and of the peers")
-    add("--json", metavar="PATH", help="keep everything measured; what the file holds already is not measured again")
+    add("--json", metavar="PATH", help="keep all results; results that the file already has are not measured again")
     add("--picture", metavar="PATH", help="write a picture (matplotlib)")
     settings = parser.parse_args()
     for given, known in ((settings.data, data.SETS), (settings.peers, peers.PEERS)):
@@ -30,7 +30,7 @@ def arguments():
 
 
 def measured(name, peer, seed):
-    """Return what a process of its own finds for this set, peer and seed."""
+    """Return the result of a separate process for this set, peer and seed."""
     command = [sys.executable, "-W", "ignore", "-m", "bench.tabular.worker", name, peer, str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | ONE_THREAD, check=False)
     lines = done.stdout.strip().splitlines()
@@ -41,7 +41,7 @@ def measured(name, peer, seed):
 
 
 def written(path, results):
-    """Replace the file as a whole, so that a run that is cut off leaves what it had."""
+    """Overwrite the file atomically, so that an interrupted run leaves the earlier results."""
     new = path.with_name(path.name + ".new")
     new.write_text(json.dumps(results, indent=0))
     new.replace(path)

@@ -1,4 +1,4 @@
-"""The data: eight tables that pip brings, as their packages have them; a set whose package is missing is named."""
+"""The data: eight unchanged tables from packages of PyPI; an error names the package if it is missing."""
 
 import io
 from importlib.util import find_spec
@@ -57,7 +57,7 @@ SETS = {
 
 
 def load(name):
-    """Return (X, y, classes?) of a set: a DataFrame as it is, labels as strings or numbers."""
+    """Return (X, y, classes?) of a set: the unchanged DataFrame, labels as strings or numbers."""
     package, function, classes = SETS[name]
     try:
         X, y = function()

@@ -1,10 +1,10 @@
-"""The peers, each at its defaults: what each needs done to a DataFrame is done for it, and counted."""
+"""The peers, each with its defaults: the preparation that each needs for a DataFrame is done for it, and timed."""
 
 import numpy as np
 
 
 def _words(X):
-    """The columns that hold no numbers."""
+    """The columns without numbers."""
     return [name for name in X if X[name].dtype.kind not in "iufb"]
 
 
@@ -132,7 +132,7 @@ def _fastbp(X, y, seed, classes):
 
 
 class Answers:
-    """The predictions of an estimator of fastbp.tabular, and what else it tells."""
+    """The predictions of an estimator of fastbp.tabular, and its further results."""
 
     def __init__(self, model, classes):
         self.model, self.classes = model, classes
@@ -141,7 +141,7 @@ class Answers:
         return self.model.predict_proba(new) if self.classes else self.model.predict(new)
 
     def told(self, X, y):
-        """Return the score of the held-out rows, that of the test rows, and how many an interval of 90 % covers."""
+        """Return the scores of held-out rows and of test rows, and the fraction that a 90 % interval covers."""
         found = {"validation_score": self.model.validation_score_, "score": self.model.score(X, y)}
         if not self.classes:
             low, high = self.model.predict_interval(X, 0.9).T

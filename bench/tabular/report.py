@@ -1,4 +1,4 @@
-"""What was measured as lines, as a table and as a picture."""
+"""The results as lines, as a table and as a picture."""
 
 import math
 from collections import defaultdict
@@ -7,7 +7,7 @@ OURS = "fastbp"
 
 
 def line(result):
-    """Return a result in a line."""
+    """Return a result as a line."""
     head = f"{result['set']:9s} {result['peer']:11s} seed {result['seed']}"
     if "failed" in result:
         return f"{head}  {result['failed']}"
@@ -16,7 +16,7 @@ def line(result):
 
 
 def by_cell(results):
-    """Return {(set, seed): {peer: result}} of what did not fail."""
+    """Return {(set, seed): {peer: result}} of the successful results."""
     cells = defaultdict(dict)
     for result in results:
         if "failed" not in result:
@@ -25,13 +25,13 @@ def by_cell(results):
 
 
 def geometric(ratios):
-    """Return the geometric mean; nan of nothing."""
+    """Return the geometric mean; nan for no values."""
     ratios = list(ratios)
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
 
 
 def ratios(results, peer, what):
-    """Return ours over the peer's, for each set: the geometric mean over the seeds that both have."""
+    """Return fastbp's value over the peer's for each set: the geometric mean over the seeds that both have."""
     found = defaultdict(list)
     for (name, _), cell in by_cell(results).items():
         if OURS in cell and peer in cell and cell[peer].get(what) and cell[OURS].get(what):
@@ -40,19 +40,19 @@ def ratios(results, peer, what):
 
 
 def means(results, name, peer, what):
-    """Return the mean of a peer on a set over the seeds; None without any."""
+    """Return the mean of a peer on a set over the seeds; None without results."""
     values = [r[what] for r in results if "failed" not in r and (r["set"], r["peer"]) == (name, peer)]
     return sum(values) / len(values) if values and values[0] is not None else None
 
 
 def in_order(results, what):
-    """Return the sets or the peers in the order in which they came, ours first."""
+    """Return the sets or the peers in the order in which they came, fastbp first."""
     found = list(dict.fromkeys(r[what] for r in results))
     return sorted(found, key=lambda each: each != OURS)
 
 
 def text(results):
-    """Return the tables: geometric means against each peer, the error on each set, what our estimators tell."""
+    """Return the tables: geometric means against each peer, the error on each set, fastbp's own estimates."""
     peers, sets = in_order(results, "peer"), in_order(results, "set")
     lines = ["| fastbp over | sets | error | log loss | CPU | better on | worst set |", "|---|---|---|---|---|---|---|"]
     for peer in peers:
@@ -77,7 +77,7 @@ def text(results):
 
 
 def told(results):
-    """Return what fastbp's estimators say of themselves beside what is so."""
+    """Return fastbp's own estimates of its accuracy and coverage, against the test rows."""
     ours = [r for r in results if r["peer"] == OURS and "score" in r]
     if not ours:
         return []
@@ -96,7 +96,7 @@ def failures(results):
 
 
 def picture(results, path):
-    """Draw each peer's error as a multiple of fastbp's, a row a set; the last row holds the geometric means."""
+    """Draw each peer's error as a multiple of fastbp's, one row per set; the last row holds the geometric means."""
     from matplotlib.figure import Figure
 
     peers = [peer for peer in in_order(results, "peer") if peer != OURS]

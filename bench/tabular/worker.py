@@ -1,4 +1,4 @@
-"""`python -m bench.tabular.worker SET PEER SEED`: one fit; the last line it prints is what it found, as JSON."""
+"""`python -m bench.tabular.worker SET PEER SEED`: one fit; the last line it prints is the result as JSON."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from . import data, peers
 
 
 def pinned():
-    """Keep to one processor, whatever a library thinks of threads."""
+    """Stay on one processor, regardless of the threads of a library."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
@@ -31,7 +31,7 @@ def found(name, peer, seed):
 
 
 def fit_warm(peer, fit, classes):
-    """Import what the peer needs before the clock runs: a fit of a few rows."""
+    """Import everything the peer needs before the clock starts, by a fit of a few rows."""
     import pandas as pd
 
     rows = np.arange(200)

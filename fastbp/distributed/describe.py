@@ -32,5 +32,5 @@ def describe(value: object, depth: int = DEPTH) -> str:
 
 
 def digest(value: object) -> int:
-    """A whole number below 2^48; different descriptions have the same one only by chance."""
+    """A whole number below 2^48; different descriptions share one only by chance."""
     return int.from_bytes(hashlib.blake2b(describe(value).encode(), digest_size=6).digest())

@@ -64,7 +64,7 @@ class Group:
     parts : int, optional
         Makes results independent of the number of ranks: 1, 2 and 4 ranks with parts=4 give the same bits. The rows
         are cut into this many parts, and each rank holds equally many of them. Sums over the parts are added pair by
-        pair in one fixed order. It must be the number of ranks times a power of two. None: one part a rank, and the
+        pair in one fixed order. It must be the number of ranks times a power of two. None: one part per rank, and the
         communicator's own order of addition.
 
     Attributes
@@ -121,7 +121,7 @@ class Group:
         return self.exchange(mine)
 
     def exchange(self, mine: Array) -> Array:
-        """Sum over the ranks arrays that are zero but where this rank writes; as integers, so that no bit changes."""
+        """The sum over the ranks of arrays, each zero except where its rank writes; as integers, so no bit changes."""
         total = np.empty_like(mine)
         self.comm.Allreduce(mine.view(f"i{mine.itemsize}"), total.view(f"i{mine.itemsize}"))
         return total
@@ -145,7 +145,7 @@ class Group:
         sizes = self.gather(error is not None, 0 if error is not None else len(mine))
         self.settle(sizes[:, 0], error)
         ends = np.cumsum(sizes[:, 1]).astype(int)
-        if not sizes[:, 1].all():   # a rank without rows cannot know their form
+        if not sizes[:, 1].all():   # a rank without rows cannot know their shape
             form = self.tell(int(sizes[:, 1].argmax()), " ".join(map(str, (mine.dtype.str, *mine.shape[1:]))))
             dtype, *columns = form.split()
             mine = mine if len(mine) else np.empty((0, *map(int, columns)), dtype)
@@ -191,13 +191,13 @@ class Group:
         return {name: bool(told[:, i].any()) for i, name in enumerate(flags)}
 
     def unchanged(self, theta: NDArray[Any]) -> None:
-        """ValueError on every rank if the last callbacks changed theta on some ranks only."""
+        """Raise a ValueError on every rank if the last callbacks changed theta on some ranks only."""
         if len(set(self.gather(digest(theta))[:, 0])) > 1:
             raise self.alike(ValueError("theta differs between the ranks: a callback that changes it must be given on "
                                         "all of them"))
 
     def settle(self, failed: NDArray[Any], error: BaseException | None) -> None:
-        """Raise on all ranks if one failed; each has told so in a collective call."""
+        """Raise on all ranks if one failed, as a collective call has told all of them."""
         failed = np.flatnonzero(failed)
         if not len(failed):
             return
@@ -210,12 +210,12 @@ class Group:
         raise self.alike(error)
 
     def alike(self, error: BaseException) -> BaseException:
-        """Note that every rank is about to raise this error; returns it."""
+        """Mark this error as one that every rank raises; returns it."""
         self._raised = error
         return error
 
     def agree(self, call: str, settings: Mapping[str, object], digests: NDArray[np.float64] | None = None) -> None:
-        """ValueError on every rank unless all make this call with these settings; the names are the same on all.
+        """Raise a ValueError on every rank unless all make this call with these settings; names are the same on all.
 
         digests: `own_digests` of all ranks, if they are gathered already. They stand last in a message and errors
         first, so that a rank in another call mistakes neither for the other.
@@ -235,15 +235,15 @@ class Group:
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Guard all that the ranks do together. An error that some do not know of would leave them waiting for ever:
-        it is printed, and the communicator aborts if it can."""
+        """Guard everything that the ranks do together. An error that some ranks do not know about would leave them
+        waiting forever, so it is printed, and the communicator aborts if it can."""
         try:
             yield
         except BaseException as error:
             abort = getattr(self.comm, "Abort", None)
             if error is not self._raised and self.size > 1 and callable(abort):
                 traceback.print_exc()
-                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told of this error",
+                print(f"fastbp: rank {self.rank} of {self.size} ends all: the others cannot be told about this error",
                       file=sys.stderr, flush=True)
                 try:
                     time.sleep(HEARD)
@@ -273,14 +273,14 @@ def guard(group: Group | None) -> AbstractContextManager[None]:
 
 
 def rows(m: int, comm: Comm | Group) -> slice:
-    """The slice of m examples that this rank takes: equally many up to one row, in the order of the ranks.
+    """The slice of m examples that this rank takes, in the order of the ranks; the sizes differ by at most one row.
 
     With `Group(comm, parts)` the parts do not depend on the number of ranks.
 
     Parameters
     ----------
     m : int
-        The examples of all ranks.
+        The number of examples on all ranks together.
     comm : communicator, or Group
 
     Returns

@@ -28,7 +28,7 @@ class Share(NamedTuple):
 
 
 class Together:
-    """The examples that all ranks bring to one call of the loss; all ranks make it together.
+    """The examples that all ranks bring to one call of the loss. All ranks construct it together.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ KINDS = (None, "binary", "one_hot", "labels")
 
 
 class Shard:
-    """One rank's rows of the examples, cut into its parts; all ranks make it together.
+    """One rank's rows of the examples, cut into its parts. All ranks construct it together.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Shard:
     scale : float
         Always 1.
     classes : "labels", "one_hot", "binary" or None
-        Of all ranks, as for `Data`.
+        As for `Data`, over all ranks.
     labels, w : True or None
         True if the examples have labels, or if any rank has weights.
     """
@@ -108,7 +108,7 @@ class Shard:
     def products(
         self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
     ) -> "ShardProducts":
-        """As of `Data`, over all ranks, which must all ask for it."""
+        """As for `Data`, over all ranks, which must all call it."""
         return ShardProducts(self, theta, gauss_newton, n_threads, keep)
 
     @property
@@ -130,12 +130,12 @@ class Shard:
         return right / self.weight
 
     def together(self, values: Callable[[Data, None], NDArray[Any]]) -> NDArray[Any]:
-        """Concatenate values(data, None), one row an example, over all parts of all ranks."""
+        """Concatenate values(data, None), one row per example, over all parts of all ranks."""
         return self.group.concatenate(lambda: np.concatenate([values(data, None) for data in self.parts]))
 
 
 class ShardProducts:
-    """Sums over all ranks of products with curvature at one theta."""
+    """Sums over all ranks of curvature products at one theta."""
 
     def __init__(self, shard: Shard, theta: Floats, gauss_newton: bool, n_threads: Count | None, keep: bool) -> None:
         n_threads = shard.group.threads(n_threads)
@@ -161,7 +161,7 @@ class ShardProducts:
 
 
 def kind(data: Data) -> int:
-    """The index of the data's classes in KINDS; len(KINDS) without examples."""
+    """The index of the data's classes in KINDS; len(KINDS) if there are no examples."""
     return KINDS.index(data.classes) if data.m else len(KINDS)
 
 

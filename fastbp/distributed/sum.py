@@ -17,11 +17,11 @@ from .._types import Doubles, Floats
 from .group import Group, attempt, pair_by_pair
 
 MORE, FAILED = 1, 2  # flags of a rank: it has more batches; it raised an error
-SAMPLE = 64  # the fingerprint looks at about so many values of theta
+SAMPLE = 64  # the fingerprint reads about this many values of theta
 
 
 class Part(NamedTuple):
-    """The numbers that one part brings to a step, beside its Delta; more: has it more batches?"""
+    """The numbers that one part brings to a step in addition to its Delta; more: does it have more batches?"""
 
     cost: float = 0.0
     weight: float = 0.0
@@ -53,7 +53,7 @@ class Sum:
         self.group, self.n, self._count = group, n, 4 + extra
         self._width = self._count * (8 // np.dtype(dtype).itemsize) ** 2    # values that hold a rank's numbers
         used = n + group.size * self._width
-        self._own = np.zeros(-(-used // group.size) * group.size, dtype)    # in equal segments, one a rank
+        self._own = np.zeros(-(-used // group.size) * group.size, dtype)    # in equal segments, one per rank
         self._all = self._own if group.size == 1 else np.empty_like(self._own)
         self._in_order = group.fixed and group.size > 1
         self._received = np.empty((group.size if self._in_order else 0, len(self._own) // group.size), dtype)
@@ -63,7 +63,7 @@ class Sum:
     def __call__(
         self, theta: Floats, part: Callable[[int, Floats], Part], extra: Callable[[], Any] = lambda: (),
     ) -> tuple[float, float, bool]:
-        """Sum over all parts, in a section; returns (cost, weight, has any part more batches?).
+        """Sum over all parts, in a section; returns (cost, weight, does any part have more batches?).
 
         part(i, Delta) writes Delta (n,) of this rank's part i and returns its Part. extra() is called after them.
         """

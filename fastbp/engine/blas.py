@@ -1,6 +1,6 @@
-"""Hold BLAS to one thread while ours work: more threads change its bits, slow small work down, and spin afterwards.
+"""Hold BLAS to one thread while ours work: more threads change its bits, slow down small work, and spin afterwards.
 
-Each library has one count for the process: the first to enter saves the number of threads and sets 1, the last to leave
+Each library has one count per process: the first to enter saves the number of threads and sets 1, the last to leave
 restores it. (Two overlapping threadpoolctl limits would leave the library at one thread for good.)
 """
 
@@ -35,7 +35,7 @@ def all_libraries() -> list[Library]:
     global _loaded
     with _lock:
         if _loaded is None:
-            ours = {library.filepath: library for library in libraries()}       # one controller a library
+            ours = {library.filepath: library for library in libraries()}       # one controller per library
             _loaded = [ours.get(library.filepath, library) for library in _scan()]
         return _loaded
 
@@ -47,8 +47,8 @@ def _scan() -> list[Library]:
 
 
 def _set(library: Library, threads: int) -> None:
-    """Set its number of threads. From threadpoolctl 3.7 on the first thread to do so controls OpenBLAS, and the calls
-    of all others do nothing; here they take turns by the lock."""
+    """Set its number of threads. Since threadpoolctl 3.7 the first thread that does so controls OpenBLAS, and the calls
+    of all others do nothing; here the lock makes them take turns."""
     release = getattr(library, "clear_controlling_thread", lambda force: None)
     release(force=True)
     library.set_num_threads(threads)

@@ -34,7 +34,7 @@ READ_AS_IS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8))
 
 
 def array(value: ArrayLike, name: str, labels: bool = False) -> NDArray[Any]:
-    """value as an ndarray of real numbers, of any dtype and layout; labels: it may be meant as labels."""
+    """value as an ndarray of real numbers, of any dtype and layout; labels: it may hold labels."""
     a = dense(value, name, "an array of numbers")
     if a.dtype.kind not in "biuf":
         raise TypeError(explain.no_numbers(value, a, name, labels))
@@ -72,7 +72,7 @@ def readable(a: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) -> None:
-    """No NaN, no infinity, no value too large for dtype; the error names the first one."""
+    """Refuse NaN, infinity and values too large for dtype; the error names the first one."""
     if a.dtype.kind != "f":
         return
     flat = _kernels.first_nonfinite(a, LARGEST_32 if dtype == np.float32 else LARGEST)
@@ -86,7 +86,7 @@ def finite(a: NDArray[Any], dtype: DTypeLike, name: str, one_row: bool = False) 
 def inputs(
     X: ArrayLike, columns: int, dtype: DTypeLike, name: str = "X", empty: bool = False,
 ) -> tuple[NDArray[Any], bool]:
-    """Examples, one a row: (m, columns), or (columns,) for one; at least one row unless `empty`.
+    """Examples, one per row: (m, columns), or (columns,) for one; at least one row unless `empty`.
 
     Returns the readable 2-D array and whether it was 1-D.
     """
@@ -192,8 +192,8 @@ def weights(
 ) -> tuple[Floats | None, float]:
     """Weights of the examples (m,), finite, none negative, not all zero unless `empty`.
 
-    Returns the readable (m, 1) array, or None, and the power of two that it has to be multiplied with. Extreme weights
-    are scaled to about 1: everything but the plain sums depends on their ratios alone.
+    Returns the readable (m, 1) array, or None, and the power of two by which it must be multiplied. Extreme weights are
+    scaled to about 1: everything except the plain sums depends only on their ratios.
     """
     if sample_weight is None:
         return None, 1.0
@@ -216,7 +216,7 @@ def weights(
 
 def scaled(w: Floats) -> tuple[Floats, float]:
     """(w with its largest in [1, 2), the power of two it was divided by); (w, 1) if it is not extreme."""
-    exponent = math.frexp(float(w.max()))[1] - 1    # 2^exponent is a float; of the largest numbers 2^(exponent + 1) not
+    exponent = math.frexp(float(w.max()))[1] - 1    # 2^exponent is a float; 2^(exponent + 1) may overflow
     if -60 <= exponent < 59:
         return w, 1.0
     with np.errstate(under="ignore"):
@@ -243,7 +243,7 @@ def network(net: Value) -> Value:
 
 
 def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "theta") -> Floats:
-    """Flat parameters (n_parameters,), finite, in dtype, contiguous; copied only if they are not so already."""
+    """Flat parameters (n_parameters,), finite, in dtype, contiguous; copied only if necessary."""
     a = array(theta, name)
     if a.shape != (plan.n_parameters,):
         raise ValueError(f"{name} must have shape ({plan.n_parameters},); got {a.shape}")
@@ -254,7 +254,7 @@ def parameters(theta: ArrayLike, plan: Layout, dtype: DTypeLike, name: str = "th
 
 
 def own_parameters(theta: Any, plan: Layout, dtype: DTypeLike) -> Floats:
-    """A network's own parameters, finite. Their owner may have given them another dtype, shape or values."""
+    """A network's own parameters, finite. The caller may have changed their dtype, shape or values."""
     if theta.dtype != dtype or theta.shape != (plan.n_parameters,):
         raise ValueError(f"net.theta must keep its shape ({plan.n_parameters},) and dtype {np.dtype(dtype).name}; "
                          f"it has shape {theta.shape} and dtype {theta.dtype} now")
@@ -332,12 +332,12 @@ def given_rates(rates: ArrayLike, n: int, rule: str | None) -> Doubles:
         raise ValueError("rates need an optimizer with a compiled rule")
     a = array(rates, "rates")
     if a.shape != (n,) or not (np.isfinite(a) & (a >= 0)).all():
-        raise ValueError(f"rates must be {n} finite numbers of at least 0, one a batch; got {rates!r}")
+        raise ValueError(f"rates must be {n} finite numbers of at least 0, one per batch; got {rates!r}")
     return np.require(a, dtype=np.float64, requirements=["C", "A"])
 
 
 def order_of_examples(order: ArrayLike, m: int, name: str = "order") -> NDArray[np.int64]:
-    """Indices of examples, each in 0 .. m - 1, as contiguous int64."""
+    """Indices of examples, each from 0 to m - 1, as contiguous int64."""
     a = array(order, name)
     if a.dtype.kind not in "iu" or a.ndim != 1:
         raise ValueError(f"{name} must be a 1-D array of integers; got shape {a.shape} and dtype {a.dtype}")
@@ -365,9 +365,9 @@ def dropout_rates(dropout: PerLayer, input_dropout: Number, hidden: int) -> tupl
 
 
 def masks(state: Mapping[str, Any]) -> tuple[int, int]:
-    """Seed of the masks and their step count, from the state of a training with dropout."""
+    """Seed and step count of the masks, from the state of training with dropout."""
     for name in ("dropout_seed", "dropout_t"):
         if name not in dictionary(state, "state"):
-            raise ValueError(f"state has no {name!r}, which a training with dropout needs to resume")
+            raise ValueError(f"state has no {name!r}, which training with dropout needs to resume")
     seed = count(state["dropout_seed"], "state['dropout_seed']", low=0)
     return seed, count(state["dropout_t"], "state['dropout_t']", low=0, most=MOST_STEPS)

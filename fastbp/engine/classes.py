@@ -2,8 +2,8 @@
 
 h : (m, K) outputs;  Y : (m,) labels 0 .. K-1, or (m, K) targets, each low (no) or high (yes).
 
-Y names classes in one of three ways: "labels"; "one_hot", one high target a row; "binary", any number of high targets a
-row, or one column. An output or a target says yes if it is at least the middle of low and high.
+Y names classes in one of three ways: "labels"; "one_hot", one high target per row; "binary", any number of high targets
+per row, or one column. An output or a target says yes if it is at least the middle of low and high.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def kind(Y: NDArray[Any], low: float, high: float) -> Classes | None:
 
 
 def of_own(Y: NDArray[Any], plan: Layout) -> Classes | None:
-    """How Y, of a loss of the caller's own, names classes of an output that has them; None if it does not."""
+    """How Y names classes with the caller's own loss, for an output that has classes; None if it does not."""
     K = plan.layer_sizes[-1]
     if plan.output not in ("sigmoid", "softmax", "tanh") or Y.dtype.kind not in "biuf" or not Y.size:
         return None
@@ -39,7 +39,7 @@ def of_own(Y: NDArray[Any], plan: Layout) -> Classes | None:
 
 
 def one_hot(Y: NDArray[Any], high: float) -> bool:
-    """Has each row of the targets (m, K), K > 1, one high value?"""
+    """Does each row of the targets (m, K), K > 1, have exactly one high value?"""
     return Y.shape[1] > 1 and bool((np.equal(Y, high).sum(axis=1) == 1).all())
 
 

@@ -6,8 +6,8 @@
     H p = (1/M) sum w (R delta(l+1) [1, a]' + delta(l+1) [0, R a(l)]') + c p[j >= 1]
     G p = (1/M) backward(w H+ R z(L)) + c p[j >= 1]
 
-V is p in the shapes of Theta, M the sum of the weights w. H_L is the second derivative of a cost by z(L), H+ that
-without what can be negative. What depends on theta alone can be kept from product to product.
+V is p in the shapes of Theta, M the sum of the weights w. H_L is the second derivative of a cost with respect to z(L),
+H+ the same without terms that can be negative. What depends on theta alone can be kept from product to product.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ KEPT = 2**28    # most bytes of the workspaces that are kept between two product
 
 
 def _units(plan: Plan) -> tuple[int, int]:
-    """Values of an example in a workspace and in a spare one: src/_curved.pxd lays them out."""
+    """Values per example in a workspace and in a spare one; src/_curved.pxd has their layout."""
     hidden = sum(plan.layer_sizes[1:-1])
     return plan.units + 2 * hidden + 2 * plan.layer_sizes[-1], plan.units + hidden
 
@@ -38,15 +38,15 @@ def _height(plan: Plan, m: int, dtype: np.dtype[Any]) -> int:
 
 
 def check_loss(plan: Plan) -> None:
-    """A ValueError if the loss is the caller's own."""
+    """Raise a ValueError if the loss is the caller's own."""
     if plan.own is not None:
-        raise ValueError(f"loss is {plan.own}, of which only first derivatives are known; products with curvature need "
-                         f"one of {', '.join(_kernels.losses)}")
+        raise ValueError(f"loss is {plan.own}, whose second derivatives are unknown; curvature products need one of "
+                         f"{', '.join(_kernels.losses)}")
 
 
 def few(plan: Plan, dtype: DTypeLike) -> _curvature.Few:
-    """Products over a few examples in compiled code, with the bits of those below. It returns None if `checks` has to
-    look at the arguments first, as for more examples than a single range has."""
+    """Products over a few examples in compiled code, with the same bits as those below. They return None if `checks`
+    must look at the arguments first, or if the examples exceed a single range."""
     dtype = np.dtype(dtype)
     full = _height(plan, sums.MANY, dtype)
     most = min(int(sums.FEW / 2 / sums.operations(plan, 1)), (2 * sums.BLOCKS - 1) * full)
@@ -63,9 +63,9 @@ class BlockProducts:
     ----------
     plan : Plan
     theta : (n_parameters,)
-        It must stay as it is.
+        It must not change.
     make : callable
-        Returns the examples; labels are looked at again.
+        Returns the examples; labels are checked again.
     m : int
     gauss_newton : bool
     keep : bool

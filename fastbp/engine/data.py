@@ -47,9 +47,9 @@ class Data:
     dense: NDArray[Any] | Any  # None if there are labels
     dtype: np.dtype[Any] | None = None  # of the network that checked them; None if they had been checked before
     counts: Doubles | None = None
-    _other: Self | None = None  # what in_units_of has made of it
-    _made = False               # by in_units_of
-    _plain: Self | None = None  # what plain has made of it
+    _other: Self | None = None  # the last result of in_units_of
+    _made = False               # made by in_units_of
+    _plain: Self | None = None  # the last result of plain
 
     def __init__(
         self, plan: Plan, dtype: DTypeLike, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None,
@@ -100,7 +100,7 @@ class Data:
         return self.dense if self.labels is None else self.labels
 
     def examples(self, order: NDArray[np.int64] | None = None) -> Examples:
-        """The compiled core's view of the data, in the given order of indices; labels are looked at again."""
+        """The compiled core's view of the data, in the given order of indices; labels are checked again."""
         dense = None if self.outside else self.dense
         return Examples(self.X, dense, self.labels, self.w, order, self.plan.layer_sizes[-1])
 
@@ -110,7 +110,7 @@ class Data:
         return self.plan.own is not None and self.plan.own.dtype is None
 
     def refuse_own(self, what: str) -> None:
-        """A ValueError if the loss is a function in Python: it knows whole batches, not examples."""
+        """Raise a ValueError if the loss is a function in Python: it takes whole batches, not single examples."""
         if self.outside:
             raise ValueError(f"{what} needs the cost of each example; loss is {self.plan.own}, a function of a whole "
                              "batch. A LowLevelCallable is called for each example")
@@ -128,7 +128,7 @@ class Data:
         return None if self.w is None else self.w[:, 0] * self.w.dtype.type(self.scale)
 
     def in_units_of(self, unit: float, dtype: DTypeLike) -> Self:
-        """The same examples with weights w / unit, without weights if all are 1 then. Kept for the next call.
+        """The same examples with weights w / unit, or without weights if all become 1. Kept for the next call.
 
         An example without a weight has w = 1.
         """
@@ -160,8 +160,8 @@ class Data:
         return other
 
     def divisors(self, order: NDArray[np.int64] | None, m: int, size: int) -> Doubles | None:
-        """What Delta of each batch of `size` of the m examples in `order` is divided by: the number of its examples or
-        the sum of their counts. None: that is the sum of their weights too."""
+        """The divisor of Delta for each batch of `size` of the m examples in `order`: the number of its examples or
+        the sum of their counts. None: it equals the sum of their weights."""
         if self.counts is None and self.w is None:
             return None
         first = np.arange(0, m, size)
@@ -219,7 +219,7 @@ class Data:
     def products(
         self, theta: Floats, gauss_newton: bool, n_threads: Count | None = None, keep: bool = False,
     ) -> BlockProducts:
-        """Sums over the examples of w H p, or of w G p, at theta; `curvature.product` makes products of them."""
+        """Sums over the examples of w H p, or of w G p, at theta; `curvature.product` turns them into products."""
         return BlockProducts(self.plan, theta, self.examples, self.m, gauss_newton, n_threads, keep)
 
     @cached_property

@@ -1,6 +1,6 @@
 """First derivatives of each example: dcost/dtheta, its norm, and the Jacobians of h.
 
-Block by block: beside the result a thread needs two workspaces, about a megabyte for networks that are not large.
+Work goes block by block: each thread needs two workspaces beyond the result, about 1 MB unless the network is large.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from . import sums, threads
 from .data import Data
 from .plan import Plan
 
-GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # as src/_each.pyx counts them
+GRADIENTS, NORMS, BY_THETA, BY_X = range(4)     # numbered as in src/_each.pyx
 LEAST, MOST = 1e-280, 1e280     # squares in between have all their digits
-SOME = 2**18    # values of gradients that are made at a time where there is no room for all
+SOME = 2**18    # gradient values computed at a time if all together take too much memory
 
 
 def _run(
@@ -59,8 +59,8 @@ def jacobian(
 
 
 def norms(plan: Plan, theta: Floats, data: Data, n_threads: Count | None = None) -> Doubles:
-    """``|dcost_i/dtheta|`` (m,). Where squares leave the range of float64, the gradients themselves are made, some at a
-    time; those of float32 never do."""
+    """``|dcost_i/dtheta|`` (m,). Where squares leave the range of float64, the gradients themselves are computed, some
+    at a time; squares of float32 never leave it."""
     squares = np.empty(data.m)
     _run(plan, theta, data.examples(), data.m, NORMS, squares, n_threads)
     with np.errstate(invalid="ignore"):

@@ -1,5 +1,5 @@
-"""Messages for data that is refused: text in X, labels that are words, targets out of reach. Warnings that point at
-the caller's line."""
+"""Messages for refused data (text in X, labels that are words, targets out of reach), and warnings that point at the
+caller's line."""
 
 import sys
 import warnings
@@ -31,7 +31,7 @@ def _is_outside(module: str) -> bool:
 
 
 def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> str:
-    """The message for an array, made of value, whose dtype is not real; labels: it may be meant as labels."""
+    """The message for an array, made from value, whose dtype is not real; labels: it may hold labels."""
     begin = f"{name} must hold real numbers; got dtype {a.dtype}"
     if a.dtype.kind not in "OUST":
         return begin
@@ -53,13 +53,13 @@ def no_numbers(value: Any, a: NDArray[Any], name: str, labels: bool = False) -> 
 
 
 def _as_numbers(value: Any, a: NDArray[Any], name: str, labels: bool) -> str:
-    """What makes numbers of it: its own method if it has one, else NumPy; integers of what may be labels."""
+    """The expression that converts it to numbers: its own method if it has one, else NumPy; labels become integers."""
     kind = "int" if labels and a.ndim == 1 and _are_whole(a) else "float"
     return f"{name}.astype({kind})" if hasattr(value, "astype") else f"np.asarray({name}, {kind})"
 
 
 def _are_whole(a: NDArray[Any]) -> bool:
-    """Are all integers, as in "3"? Those of "3.0" and 3.0 may be targets."""
+    """Are all integers, as in "3"? "3.0" and 3.0 may be targets."""
     if any(isinstance(cell, (float, np.floating)) for cell in a.flat):
         return False
     try:
@@ -78,7 +78,7 @@ def _are_numbers(a: NDArray[Any]) -> bool:
 
 
 def _column(value: Any, at: tuple[int, ...]) -> Any:
-    """The name of the column of a data frame that a cell is in; None if there are no names."""
+    """The name of a cell's column in a data frame; None if there are no names."""
     try:
         return list(value.columns)[at[1]]
     except (AttributeError, IndexError, TypeError):
@@ -86,7 +86,7 @@ def _column(value: Any, at: tuple[int, ...]) -> Any:
 
 
 def out_of_reach(a: NDArray[Any], plan: Layout) -> str:
-    """Which network the targets (m, K) need, whose output cannot reach them."""
+    """Advice for targets (m, K) that the output cannot reach: the network they need."""
     regression = "for regression make the network with output='identity', loss='squared_error'"
     classes = len(np.unique(a[:1000])) if a.shape[1] == 1 else 0
     if classes < 2 or classes > 100 or a.min() < 0 or (a != np.floor(a)).any():
@@ -96,6 +96,6 @@ def out_of_reach(a: NDArray[Any], plan: Layout) -> str:
 
 
 def has_diverged(J: list[float]) -> str:
-    """That J of the epochs has risen far."""
+    """The message that J has risen far."""
     return (f"the training has diverged: J rose from {J[0]:.3g} in the first epoch to {J[-1]:.3g} in the last; a "
             "smaller learning_rate or inputs scaled to about [-1, 1] may help")

@@ -68,7 +68,7 @@ def each(own: Doubles, plan: Plan, dtype: np.dtype[Any]) -> NDArray[Any]:
 def followed(
     factors: NDArray[Any] | None, n: int, more: int, factor: float, dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """These factors of n parameters (None: 1), then one factor for some more parameters."""
+    """These factors of n parameters (None: 1), followed by one factor for further parameters."""
     own = np.ones(n + more, dtype)
     own[:n] = 1 if factors is None else factors
     own[n:] = factor
@@ -77,7 +77,7 @@ def followed(
 
 @contextmanager
 def scaling(theta: NDArray[Any], factors: NDArray[Any] | None) -> Iterator[None]:
-    """What moves theta within moves each parameter by its factor times as much."""
+    """Inside the block, every change of a parameter is multiplied by its factor."""
     before = None if factors is None else theta.copy()
     yield
     if before is not None:

@@ -1,4 +1,4 @@
-"""Parameters that a training leaves alone."""
+"""Parameters that are not trained."""
 
 import hashlib
 from collections.abc import Iterator
@@ -62,7 +62,7 @@ def told(own: Mask | None, plan: Plan) -> Any:
 
 @contextmanager
 def leaving(theta: NDArray[Any], free: Mask | None) -> Iterator[None]:
-    """Whatever is done to theta within, the parameters that are not free keep their bits."""
+    """Inside the block, parameters that are not free keep their bits, whatever is done to theta."""
     before = None if free is None else theta.copy()
     try:
         yield

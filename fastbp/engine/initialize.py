@@ -97,7 +97,7 @@ def _spread(Theta: NDArray[Any], steep: bool, halves: bool, rng: np.random.Gener
 
 
 def warn_if_equal_units(net: Net) -> None:
-    """Warn if two hidden units have the same weights in and out: their gradients stay the same for ever."""
+    """Warn if two hidden units have the same weights in and out: their gradients stay equal forever."""
     for l, (before, after) in enumerate(zip(net.Theta, net.Theta[1:], strict=False), 2):
         if len(before) < 2 or _kernels.units_differ(before, after):
             continue
@@ -110,7 +110,7 @@ def warn_if_equal_units(net: Net) -> None:
         if equal:
             explain.warn(
                 f"{equal} of the {len(units)} units of hidden layer {l} start equal to another one: they get the "
-                "same gradient and stay equal for ever. Start from small random values (init=...).",
+                "same gradient and stay equal forever. Start from small random values (init=...).",
                 UserWarning,
             )
             return

@@ -1,4 +1,4 @@
-"""Memory that stays where it is: compiled code and the views of theta point into it for as long as a network lives."""
+"""Memory that is never moved: compiled code and the views of theta point into it for as long as a network lives."""
 
 import math
 import os
@@ -34,7 +34,7 @@ def fixed_copy(a: Array) -> Array:
 
 
 def machine() -> float:
-    """Bytes of memory of the machine, or of the smallest control group around this process; infinite if none tells."""
+    """Bytes of memory of the machine, or of the smallest control group around this process; infinite if unknown."""
     sizes = [math.inf]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:   # pragma: no branch  (Windows has none)
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,7 +1,8 @@
-"""Normal equations over examples: F = sum w cost, g = dF/dtheta and B'B = J_z' H+ J_z, by the free parameters.
+"""Normal equations over examples: F = sum w cost, g = dF/dtheta and B'B = J_z' H+ J_z, for the free parameters.
 
-H+ is the positive semidefinite part of the second derivative of the cost by z(L). For half the squared error B is the
-Jacobian of h, and g = B'r with r = h - y. All is float64, for float32 networks too. docs/math.md has the formulas.
+H+ is the positive semidefinite part of the second derivative of the cost with respect to z(L). For half the squared
+error B is the Jacobian of h, and g = B'r with r = h - y. Everything is float64, also for float32 networks.
+docs/math.md has the formulas.
 """
 
 from typing import Any
@@ -17,23 +18,23 @@ from .data import Data
 from .frozen import Mask
 from .plan import Plan
 
-COSTS, NORMAL, ROWS = range(3)  # as src/_normal.pyx counts them
+COSTS, NORMAL, ROWS = range(3)  # numbered as in src/_normal.pyx
 FORMS = {   # (output, loss): the rows of S there; any other output with squared_error: 0
     ("sigmoid", "cross_entropy"): 1, ("exp", "poisson"): 1, ("softmax", "cross_entropy"): 2, ("identity", "huber"): 3,
 }
 FLAT = ("absolute_error", "quantile")   # losses without curvature
-CHECKED = 4096  # free parameters from which the memory of the machine is looked at
+CHECKED = 4096  # free parameters from which the memory of the machine is checked
 NONE = np.empty(0)
-RANGES = 8      # the most ranges of a sum; each has a B'B of its own
+RANGES = 8      # most ranges of a sum; each has its own B'B
 LEAST = 2048    # rows of B that make up a range: then zeroing and adding its B'B costs little
 MEMORY = 2**26  # numbers in the B'B of all ranges together
 LONG = 1e9      # operations that would delay Ctrl-C too much in the calling thread
 
 
 def form(plan: Plan) -> int:
-    """Which rows of S the loss has; a ValueError for a loss without curvature."""
+    """The form of the rows of S for this loss; a ValueError for a loss without curvature."""
     if plan.loss == "own":
-        raise ValueError("loss is one of your own, whose curvature nobody knows; Gauss-Newton methods take "
+        raise ValueError("loss is your own, and its curvature is unknown; Gauss-Newton methods take "
                          "squared_error, cross_entropy, poisson and huber")
     if plan.loss in FLAT:
         raise ValueError(f"loss {plan.loss!r} has no curvature (its second derivative is 0); Gauss-Newton methods take "
@@ -42,7 +43,7 @@ def form(plan: Plan) -> int:
 
 
 def check_memory(n: int, matrices: int, what: str, instead: str) -> None:
-    """A ValueError if so many matrices of n^2 numbers are more than the machine has."""
+    """Raise a ValueError if this many matrices of n^2 numbers exceed the memory of the machine."""
     if n < CHECKED:
         return
     needed, there = 8.0 * matrices * n * n, memory.machine()
@@ -53,7 +54,7 @@ def check_memory(n: int, matrices: int, what: str, instead: str) -> None:
 
 
 def places(free: Mask | None) -> NDArray[np.int64]:
-    """The places of the free parameters in theta; empty: all are free."""
+    """The indices of the free parameters in theta; empty if all are free."""
     return np.empty(0, np.int64) if free is None else np.flatnonzero(free).astype(np.int64)
 
 
@@ -65,7 +66,7 @@ class NormalEquations:
     data : Data
     free : mask or None
     n_threads : int, optional
-        At most so many; never changes a bit.
+        At most this many; the result is bit-identical for any number.
 
     Attributes
     ----------
@@ -120,7 +121,7 @@ class NormalEquations:
         return self._room
 
     def triangle(self, theta: Doubles) -> tuple[Doubles, Doubles]:
-        """((1 + n,) as `add`; R (any, n + 1) of the QR decomposition of [B, r]); r is 0 but for half squared error."""
+        """((1 + n,) as `add`; R (any, n + 1) of the QR decomposition of [B, r]); r is 0 unless half squared error."""
         total, R = np.zeros(1 + self.n), np.empty((0, self.n + 1))
         for rows in self.blocks(theta, total):
             R = triangle(np.vstack([R, rows]))

@@ -36,14 +36,14 @@ def cost_and_gradient(
 def _few(
     theta: Floats, data: Sum, regularisation: Regularisation, n_threads: Count | None, gradient: bool,
 ) -> Any:
-    """J, or (J, D), of a few examples in one call of compiled code; None if the ways above have to find it."""
+    """J, or (J, D), of a few examples in one call of compiled code; None if the functions above must compute it."""
     if n_threads is not None:
         checks.count(n_threads, "n_threads")
     return data.few(theta, regularisation.c, regularisation.l1, gradient) if regularisation.in_J else None
 
 
 def predict(plan: Plan, theta: Floats, dtype: np.dtype[Any], X: ArrayLike, out: Floats | None) -> Floats:
-    """h(x) of each example, (m, K) or (K,), in out if there is one; all arguments are checked."""
+    """h(x) of each example, (m, K) or (K,), in out if given; all arguments are checked."""
     rows, one_row = checks.inputs(X, plan.layer_sizes[0], dtype, empty=True)
     checks.own_parameters(theta, plan, dtype)
     K = plan.layer_sizes[-1]

@@ -1,4 +1,4 @@
-"""Passes whose delta(L) comes from outside: z(L) of examples, D and dJ/dX for a G = dJ/dz(L) that a caller brings."""
+"""Passes whose delta(L) comes from outside: z(L) of examples, D and dJ/dX for G = dJ/dz(L) given by the caller."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ KEPT = 2**26    # most bytes of the workspaces that are kept between a forward a
 
 
 def few(plan: Plan, dtype: DTypeLike, keeps: bool = False) -> _derivatives.Pass:
-    """The passes over a few examples in compiled code, with the bits of those below. It returns None if `checks` has to
-    look at the arguments first, as for more examples than one block has."""
+    """The passes over a few examples in compiled code, with the same bits as those below. They return None if `checks`
+    must look at the arguments first, or if the examples exceed one block."""
     dtype = np.dtype(dtype)
     full = sums.height(plan, sums.MANY, dtype)
     most = min(full, max(sums.LOWEST, int(FEW / sums.operations(plan, 1)))) if plan.n_parameters <= sums.SMALL else 0
@@ -32,7 +32,7 @@ def room(plan: Plan, m: int, dtype: DTypeLike) -> Floats | None:
 
 
 def _works(plan: Plan, height: int, dtype: DTypeLike, crew: threads.Crew, n: int, kept: Floats | None) -> Floats:
-    """A workspace of each of n members, or those that are kept."""
+    """A workspace for each of n members, or the kept ones."""
     return crew.room("work", n * height * plan.units, np.dtype(dtype), sums.aligned) if kept is None else kept
 
 
@@ -42,7 +42,7 @@ def forward(
 ) -> Floats:
     """z(L) (m, K) of the examples from `first` on.
 
-    kept : `room` for them, where the pass stays for `backward`
+    kept : `room` for them, which keeps the pass for `backward`
     """
     z, none = np.empty((m, plan.layer_sizes[-1]), theta.dtype), np.empty(0, theta.dtype)
     operations, height = sums.operations(plan, m) / 3, sums.height(plan, max(m, 1), theta.dtype)
@@ -79,7 +79,7 @@ def backward(
 
     of_h : G is dJ/dh
     Delta : (n_parameters,), or empty
-    kept : what `forward` was given; None runs the forward pass here. One backward pass uses it up.
+    kept : as given to `forward`; None runs the forward pass here. One backward pass uses it up.
     """
     rows = np.empty((0, plan.layer_sizes[0]), theta.dtype) if dX is None else dX
     height = sums.height(plan, max(m, 1), theta.dtype)

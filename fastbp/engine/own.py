@@ -19,7 +19,7 @@ from .._types import Floats
 from . import checks
 
 LARGEST = 2.0**53   # a parameter in a file
-WHOLE, SOME = 2**14, 2**10   # theta is compared whole up to so many values, else so many of them
+WHOLE, SOME = 2**14, 2**10   # theta is compared whole up to WHOLE values, else SOME of its values
 MOVED = "loss has changed theta of its network, or the optimizer, while it was called"
 LAST = "<locals>", "<lambda>"   # in names that cannot be imported
 DTYPES: dict[str, np.dtype[np.floating[Any]]] = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
@@ -32,11 +32,11 @@ class OwnLoss:
     Parameters
     ----------
     function : callable, scipy.LowLevelCallable, or None
-        None: a file has named a loss that is not there.
+        None: a file names a loss that cannot be found.
     name : str, optional
         The importable name, module:name; None finds it, if there is one.
     parameters : dict, optional
-        Numbers that the function of this name is called with; None finds them, for a functools.partial.
+        Numbers passed to the function of this name; None reads them from a functools.partial.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class OwnLoss:
         return self.name
 
     def with_parameters(self, kept: Mapping[str, float]) -> "OwnLoss":
-        """The loss with the parameters of a file; a ValueError if it has others."""
+        """The loss with the parameters of a file; a ValueError if they differ."""
         if self.parameters == kept:
             return self
         if self.parameters or self.dtype is not None:
@@ -110,15 +110,15 @@ class OwnLoss:
         return OwnLoss(functools.partial(self.function, **kept))
 
     def check_dtype(self, dtype: DTypeLike) -> None:
-        """A ValueError if the compiled function is for another dtype."""
+        """Raise a ValueError if the compiled function is for another dtype."""
         if self.dtype is not None and self.dtype != dtype:
             raise ValueError(f"loss is compiled for {self.dtype.name}, but this is computed in {np.dtype(dtype).name}")
 
     def __call__(
         self, z: Floats, Y: NDArray[Any], w: Floats | None,
     ) -> tuple[float, Any]:
-        """(the sum of the costs, the slopes) of a batch; z, Y and w are the function's to change. The slopes are as the
-        function has returned them; `slopes` checks them."""
+        """(the sum of the costs, the slopes) of a batch. The function may change z, Y and w. The slopes are as the
+        function returned them; `slopes` checks them."""
         costs, slopes = self.costs(z, Y, w)
         return self.total(costs), slopes
 
@@ -133,10 +133,10 @@ class OwnLoss:
         return total, self.slopes(slopes, m, K, theta.dtype)
 
     def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
-        """(the costs (m,), the slopes) of a batch; their values are not looked at."""
+        """(the costs (m,), the slopes) of a batch; their values are not checked."""
         m, function = len(z), self.function
         if function is None:
-            raise ValueError(f"loss {self.name} of the file is not there; fastbp.load(path, loss=f) gives it back")
+            raise ValueError(f"loss {self.name} of the file is missing; use fastbp.load(path, loss=f)")
         result = function(z, Y, w)
         if type(result) is not tuple and not isinstance(result, (tuple, list)):
             raise TypeError(f"loss {self.told} must return a pair (costs, dcost_dz); it returned "
@@ -192,7 +192,7 @@ class OwnLoss:
         return a
 
     def _complain(self, a: NDArray[Any], what: str, dtype: DTypeLike) -> None:
-        """A ValueError if a value is NaN, infinite or too large."""
+        """Raise a ValueError if a value is NaN, infinite or too large."""
         try:
             checks.finite(a, dtype, what)
         except ValueError as error:
@@ -200,7 +200,7 @@ class OwnLoss:
 
 
 def of(loss: Any) -> OwnLoss | None:
-    """The own loss that an argument means; None for the name of a built-in one."""
+    """The own loss for an argument; None for the name of a built-in one."""
     if isinstance(loss, OwnLoss):
         return loss
     if isinstance(loss, type) or not (callable(loss) or _is_low_level(loss)):
@@ -209,7 +209,7 @@ def of(loss: Any) -> OwnLoss | None:
 
 
 def seen(theta: Floats) -> bytes:
-    """The values of theta by which a change is noticed."""
+    """The values of theta that are compared to detect a change."""
     return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
 
 
@@ -242,7 +242,7 @@ def _is_low_level(function: Any) -> bool:
 
 
 def _dtype_of(signature: str) -> np.dtype[np.floating[Any]]:
-    """The dtype of a signature; `const` does not count, ctypes has none."""
+    """The dtype of a signature; `const` is ignored, since ctypes has none."""
     plain = signature.replace("const", "").replace(" ", "")
     for name, dtype in DTYPES.items():
         if plain == COMPILED.format(name).replace("const", "").replace(" ", ""):
@@ -258,14 +258,14 @@ def _parameters_of(function: Any) -> dict[str, float]:
 
 
 def _is_parameter(value: Any) -> bool:
-    """Is it a number that a file keeps exactly?"""
+    """Is it a number that a file can store exactly?"""
     plain = value.item() if isinstance(value, (np.integer, np.floating)) else value
     return type(plain) in (int, float) and math.isfinite(plain) and abs(plain) <= LARGEST
 
 
 def _importable(function: Any) -> str | None:
-    """module:name, by which the function, or that of a functools.partial with numbers by name, can be found; None if
-    there is none."""
+    """module:name of the function, or of the function in a functools.partial with numbers by name; None if it cannot
+    be imported."""
     if isinstance(function, functools.partial):
         plain = not function.args and all(map(_is_parameter, function.keywords.values()))
         return _importable(function.func) if plain else None

@@ -23,7 +23,7 @@ WORKSPACE = 512 * 1024  # bytes of a, z, delta of one block: they stay in the se
 
 
 def _named(name: str, value: Any, accepted: Collection[str]) -> str:
-    """A name from a closed set; it may be spelled as elsewhere."""
+    """A name from a closed set; other libraries' spellings are accepted."""
     if not isinstance(value, str):
         or_function = ", or a function f(z, Y, w)" if name == "loss" else ""
         raise TypeError(f"{name} must be a string, one of {', '.join(accepted)}{or_function}; got {value!r}")
@@ -34,7 +34,8 @@ def _named(name: str, value: Any, accepted: Collection[str]) -> str:
 
 
 def pair(output: str | None, loss: Any) -> tuple[str, Any]:
-    """(output, loss) of a network; where one is None, the other decides, and sigmoid + cross_entropy where both are."""
+    """(output, loss) of a network. If one is None, the other decides; if both are, they are sigmoid and cross_entropy.
+    """
     if own.of(loss) is not None:
         return "identity" if output is None else output, loss
     if loss is None:
@@ -66,7 +67,7 @@ class Plan:
     offsets : list of int
         Where each begins in theta; the last entry is the number of parameters.
     dropout : tuple of float
-        Rates of a(1) .. a(L-1) in the plan of a training with dropout (`dropping`), else empty.
+        Rates of a(1) .. a(L-1) in the plan of training with dropout (`dropping`), else empty.
     code : ndarray of int64, (8, L + 1), with dropout (10, L + 1)
         The same for the compiled core; src/_backprop.pxd describes its rows.
     units : int
@@ -85,7 +86,7 @@ class Plan:
         if isinstance(activation, str):
             _named("activation", activation, _kernels.activations)  # checked even if no layer uses it
         elif not isinstance(activation, (list, tuple)):
-            raise TypeError(f"activation must be a name or a list of names, one a hidden layer; got {activation!r}")
+            raise TypeError(f"activation must be a name or a list of names, one per hidden layer; got {activation!r}")
         if len(names) != hidden:
             raise ValueError(f"activation has {len(names)} names; the network has {hidden} hidden layers")
         self.activations = tuple(_named("activation", name, _kernels.activations) for name in names)
@@ -108,7 +109,7 @@ class Plan:
         self._encode(())
 
     def dropping(self, rates: Sequence[float]) -> Self:
-        """The same network for a training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
+        """The same network for training with dropout: rates of a(1) .. a(L-1), each in [0, 1)."""
         plan = copy.copy(self)
         plan._encode(rates)
         return plan
@@ -128,18 +129,18 @@ class Plan:
         self.code[2:5, -1] = seed, step, first
 
     def check_same(self, other: "Plan") -> None:
-        """Raise a ValueError that names the difference if both describe different networks; dropout does not count."""
+        """Raise a ValueError that names the difference if they describe different networks; dropout is ignored."""
         for name in ("layer_sizes", "activations", "output", "loss", "loss_parameters"):
             mine, others = getattr(self, name), getattr(other, name)
             if mine != others:
                 raise ValueError(f"data was made by a network with {name} {others!r}; this one has {mine!r}")
         if self.own != other.own:
-            raise ValueError(f"data was made by a network with the loss {other.own!r} of its owner; this one has "
+            raise ValueError(f"data was made by a network with its own loss {other.own!r}; this one has "
                              f"another, {self.own!r}")
 
     @property
     def large(self) -> bool:
-        """Has a layer more weights than the second-level cache holds, or have all layers 16 times as many?"""
+        """Does a layer have more weights than the second-level cache holds, or all layers together 16 times as many?"""
         sizes = [rows * (columns - 1) for rows, columns in self.shapes]
         return max(sizes) > CACHED or sum(sizes) > 16 * CACHED
 
@@ -182,7 +183,7 @@ class Plan:
         self.units = at
 
     def _loss_code(self) -> int:
-        """The number of the loss for the compiled core; behind the built-in ones come those of a caller's own."""
+        """The number of the loss for the compiled core; the caller's own losses come after the built-in ones."""
         if self.own is None:
             code: int = _kernels.losses[self.loss][0]
             return code
@@ -192,7 +193,8 @@ class Plan:
 
     def block(self, m: int, itemsize: int, panel: int, units: int | None = None) -> int:
         """Examples of a block, a multiple of a panel: as many as the workspace holds in cache, between 64 and 512; 512
-        if the network is `large`, whose Delta is not in cache either. units: values of an example, if not `units`."""
+        for a `large` network, whose Delta is not in cache either. units: values per example, by default `self.units`.
+        """
         units = self.units if units is None else units
         fits = max(512 if self.large else 64, min(512, WORKSPACE // (units * itemsize) // 64 * 64))
         return min(fits, -(-m // panel) * panel)
@@ -206,7 +208,7 @@ class Plan:
 
 
 def _of_own(loss: OwnLoss, given: Mapping[str, Number | None]) -> dict[str, float]:
-    """The parameters of a caller's own loss; those that are given must be the same."""
+    """The parameters of the caller's own loss; any that are given must be equal to them."""
     if any(value is not None for value in given.values()) and given != loss.parameters:
         _parameters("own", {name: value for name, value in given.items() if value != loss.parameters.get(name)})
     return dict(loss.parameters)

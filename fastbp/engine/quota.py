@@ -10,13 +10,13 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path; no controllers in version 2
-RENEWED = 1.0  # seconds after which it is read again: somebody may change the limit of a container that runs
+RENEWED = 1.0  # seconds after which it is read again: the limit of a running container may change
 
 _known = -math.inf, math.inf    # when it was read, what it was
 
 
 def processors() -> float:
-    """`smallest`, as it was at most a second ago."""
+    """`smallest`, at most one second old."""
     global _known
     now = time.monotonic()
     if now >= _known[0] + RENEWED:
@@ -25,7 +25,7 @@ def processors() -> float:
 
 
 def smallest() -> float:
-    """The smallest quota of the process's groups and of those around them; infinite if none has one."""
+    """The smallest quota of the process's groups and their parents; infinite if none has one."""
     return min((quota(folder) for folder in folders("cpu")), default=math.inf)
 
 
@@ -41,7 +41,7 @@ def quota(folder: Path) -> float:
 
 
 def folders(controller: str) -> Iterator[Path]:
-    """The groups that share out what this controller has, from the process's own up to the root."""
+    """The groups of this controller, from the process's own up to the root."""
     try:
         lines = OWN.read_text().splitlines()
     except (OSError, ValueError):

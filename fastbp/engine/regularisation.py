@@ -26,7 +26,7 @@ class Regularisation:
         One for each Theta.
     l1 : float
     batch_lam : float
-        In a batch of weight m_b every c_l is larger by batch_lam / m_b.
+        A batch of weight m_b adds batch_lam / m_b to every c_l.
     clip_value, clip_norm : float
         Infinite if nothing is clipped. The norm is that of all layers together, after clip_value.
     """
@@ -70,7 +70,7 @@ class Regularisation:
         return [c + self.batch_lam / m for c in self.c]
 
     def check_batches(self, m_b: Any, scale: float = 1.0) -> None:
-        """A ValueError if weights make batch_lam / m_b too large for a batch; m_b is in units of scale."""
+        """Raise a ValueError if weights make batch_lam / m_b too large for a batch; m_b is in units of scale."""
         if not self.batch_lam:
             return
         m_b = np.asarray(m_b, np.float64)
@@ -96,10 +96,10 @@ class Regularisation:
         self, plan: Layout, theta: Floats, Delta: Floats, m: float, scale: float = 1.0, divisor: float | None = None,
         free: NDArray[np.bool_] | None = None,
     ) -> Floats:
-        """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), in place of Delta.
+        """D = Delta / n + c_l Theta + l1 sign(Theta) (j >= 1);  D = Delta / n (j = 0), written into Delta.
 
-        `clip` comes after it. D is 0 where theta is not free. n is the divisor, m if it is None. Weights of examples,
-        and so m and the divisor, are in units of scale.
+        `clip` comes after it. D is 0 where theta is not free. n is the divisor; None: m. Weights of examples, and so m
+        and the divisor, are in units of scale.
         """
         Delta /= m if divisor is None else divisor
         for c, D, Theta in zip(self.coefficients(m * scale), plan.views(Delta), plan.views(theta), strict=True):

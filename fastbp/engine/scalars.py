@@ -1,4 +1,4 @@
-"""Checks of numbers, flags, dicts and seeds. `checks` offers them beside its own."""
+"""Checks of numbers, flags, dicts and seeds. `checks` re-exports them."""
 
 import math
 from numbers import Integral, Real
@@ -38,7 +38,7 @@ def value(result: Any, name: str) -> float:
 
 
 def count(value: Any, name: str, *, low: int = 1, most: int = MOST) -> int:
-    """A whole number from `low` to `most`, which is below a power of two, as int; compiled code can hold it."""
+    """A whole number from `low` to `most`, as int; `most` is one less than a power of two."""
     if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral)):
         raise TypeError(f"{name} must be a whole number of at least {low}; got {value!r}")
     n = int(value)
@@ -86,5 +86,5 @@ def generator(seed: Seed) -> np.random.Generator:
 
 
 def limit(value: object, name: str) -> float:
-    """A positive number, infinity for None."""
+    """A positive number; infinity for None."""
     return math.inf if value is None else number(value, name, open_low=True)

@@ -1,6 +1,6 @@
 """The sums over examples: costs, Delta, predictions.
 
-The members of a crew take the ranges; a range is summed block by block.
+The members of a crew take the ranges. Each range is summed block by block.
 """
 
 import time
@@ -19,17 +19,17 @@ from .plan import Plan
 from .threads import Alone, Crew
 
 SMALL = 2**18  # parameters up to which one row is predicted without giving up the GIL
-FEW = 1e7  # floating-point operations up to which a call neither gives up the GIL nor gains by a second thread
-RANGES = 8  # the most ranges of a sum; each has a Delta of its own
-LOWEST = 64  # examples: the full height of a block is at least so many
+FEW = 1e7  # floating-point operations up to which a call keeps the GIL and gains nothing from a second thread
+RANGES = 8  # most ranges of a sum; each has its own Delta
+LOWEST = 64  # examples: the full height of a block is at least this many
 BLOCKS = 4  # the fewest blocks of a range, if there are several
 MANY = 2**40  # examples: more than any block has
 RANGE_MEMORY = 2**22  # parameters in the Deltas of all ranges together
-EVEN = 1.15  # places for ranges over ranges: at more, members work on each block together
-RUN = 64  # blocks that are added one by one; then the sums of such runs are added, so that rounding errors stay small
+EVEN = 1.15  # places for ranges / ranges: above this, members work on each block together
+RUN = 64  # blocks added one by one; then the sums of such runs are added, so that rounding errors stay small
 NO_COSTS = np.empty(0)
-# In the annotations of functions that are made at every call: Python evaluates these each time, which takes 20 us, and
-# CPython 3.11 crashes in `|` where memory is out.
+# For the annotations of functions that are made at every call: Python evaluates these each time, which takes 20 us, and
+# CPython 3.11 crashes in `|` when memory runs out.
 Places: TypeAlias = NDArray[np.int64]
 Team: TypeAlias = _backprop.Crew | None
 
@@ -70,12 +70,12 @@ def operations(plan: Plan, m: int) -> float:
 
 
 def _long(plan: Plan, m: int) -> bool:
-    """Would Ctrl-C have to wait for a block of examples? Then another thread computes it and can be stopped."""
+    """Would Ctrl-C have to wait for a block of examples? If so, another thread computes it and can be stopped."""
     return plan.large and operations(plan, m) >= threads.LONG
 
 
 def ranges(plan: Plan, first: int, last: int, height: int) -> NDArray[np.int64]:
-    """Where the examples first .. last are cut into ranges of whole blocks; their number depends on the sizes alone."""
+    """Where the examples first .. last are cut into ranges of whole blocks; their number depends only on the sizes."""
     blocks = -(-(last - first) // height)
     n = max(1, min(RANGES, blocks // BLOCKS, RANGE_MEMORY // plan.n_parameters))
     return np.array([min(last, first + height * (blocks * i // n)) for i in range(n + 1)])
@@ -85,7 +85,7 @@ def accumulate(
     plan: Plan, theta: Floats, examples: Examples, m: int, Delta: Floats, n_threads: Count | None = None,
     each: Doubles = NO_COSTS,
 ) -> float:
-    """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: costs alone.
+    """Delta += the sum over the m examples; returns the sum of their costs. Delta of length 0: only costs.
 
     each : (panels,), receives the costs of each panel of examples.
     """
@@ -129,10 +129,10 @@ def in_ranges(
     cuts: NDArray[np.int64], run: int, Delta: Floats, crew: Crew | Alone, n: int, seats: int,
     go: Callable[[Places, Floats, Team, int, bool], bool],
 ) -> None:
-    """Work through ranges of examples, by n members in so many seats; Delta may be empty.
+    """Work through ranges of examples by several members, each in a seat of its own; Delta may be empty.
 
-    go(places, others, threads, members, apart) goes on for a moment in compiled code; True when all is done. others is
-    the room for the Deltas of the other ranges and, if one is longer than `run` examples, of the run of each seat.
+    go(places, others, threads, members, apart) works for a moment in compiled code and returns True when all is done.
+    others holds the Deltas of the other ranges and, if one is longer than `run` examples, of the run of each seat.
     """
     places, others = np.array([[-1, 0]] * seats), 0
     if len(Delta):
@@ -145,7 +145,7 @@ def in_ranges(
 
 
 def _choice(plan: Plan, R: int, n: int, operations: float) -> threads.Choice | None:
-    """Who sums: all members each block together, or (1) each its own ranges. None if these are as many as needed."""
+    """Do all members sum each block together, or does each (1) sum its own ranges? None: there are enough ranges."""
     if n == 1 or operations < threads.SHARED_SUM or -(-R // n) * n <= EVEN * R:
         return None
     return plan.kept.choice("sum", n, operations)
@@ -192,12 +192,12 @@ def are_few(plan: Plan, m: int) -> bool:
 
 
 def evaluator(plan: Plan, dtype: DTypeLike) -> _calls.Evaluator:
-    """J, D and h of a few examples in compiled code, with the bits of the sums above. It returns None if `checks` has
-    to look at the arguments first, as for more examples than a single range of `accumulate_range` has."""
+    """J, D and h of a few examples in compiled code, with the same bits as the sums above. It returns None if `checks`
+    must look at the arguments first, or if the examples exceed a single range of `accumulate_range`."""
     dtype = np.dtype(dtype)
     full = height(plan, MANY, dtype)
     most = min(int(FEW / operations(plan, 1)), (2 * BLOCKS - 1) * full) if are_few(plan, 1) else 0
-    # an own loss has targets of its own: none are in this range
+    # an own loss takes other targets: none are in this range
     lowest, highest = (plan.lowest, plan.highest) if plan.own is None else (np.inf, -np.inf)
     return _calls.Evaluator(
         plan.code, dtype, most, full, lowest, highest,
@@ -228,7 +228,7 @@ def trace_back(
 ) -> list[Floats]:
     """[delta(2), ..., delta(L)], each (m, s_l).
 
-    run(first, last, work) leaves them in the workspace; None: by the loss of the plan.
+    run(first, last, work) leaves them in the workspace; None uses the loss of the plan.
     """
     layers = [np.empty((m, s), theta.dtype) for s in plan.layer_sizes[1:]]
     Delta, work, room = np.zeros_like(theta), Workspace(plan, m, theta.dtype), np.empty(0, theta.dtype)

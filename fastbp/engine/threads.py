@@ -1,9 +1,9 @@
 """The work is done by the calling thread, or by a crew of threads.
 
 The number of threads never changes a bit. Crews live on between calls: their threads spin for a moment, then sleep. A
-call borrows one for itself: two trainings that shared one, each waiting for its own members, would wait for ever. Only
-the calling thread runs Python and receives signals. It works as a member, in compiled calls of about 20 ms, so that
-Ctrl-C can never cut a job between two members.
+call borrows one for itself: two calls that shared one, each waiting for its own members, would wait forever. Only the
+calling thread runs Python and receives signals. It works as a member, in compiled calls of about 20 ms, so that Ctrl-C
+can never cut a job between two members.
 """
 
 import os
@@ -23,8 +23,8 @@ from . import checks, quota
 Result = TypeVar("Result", bound=tuple[Any, ...])
 Make = Callable[[int, np.dtype[Any]], NDArray[Any]]
 
-# Floating-point operations from which a second thread pays, measured on two cores: of a step; of all steps of a call;
-# of a sum over examples.
+# Floating-point operations from which a second thread pays off, measured on two cores: of a step; of all steps of a
+# call; of a sum over examples.
 SHARED = 2e6
 SHARED_CALL = 2e7
 SHARED_SUM = 2e7
@@ -33,13 +33,13 @@ SLICE = 0.02  # seconds of compiled code between two looks for Ctrl-C
 # Seconds that the calling thread works before the members of a crew meet at barriers for the first time. A step of
 # members that wait for a processor takes milliseconds, and threads of BLAS spin on one for 20 ms after their product.
 ALONE_FIRST = 0.005
-TRIAL, LEAST = 0.005, 0.0005  # seconds of a trial of the other number of members, at most and at least
+TRIAL, LEAST = 0.005, 0.0005  # most and least seconds of a trial of the other number of members
 SETTLE = 0.0002  # seconds in which a crew comes together before its first trial
-TERM = 1.0  # seconds that the faster number then works, at most
-TRIALS = 0.05  # part of all working time for trials: the loss if the other is always slower
-CREWS = 4  # crews that are kept between calls, at most
-KEPT = 2**24  # bytes of an array that is kept between calls, at most
-CHOICES = 8  # kinds of work of which is kept who was the faster
+TERM = 1.0  # most seconds that the faster number then works
+TRIALS = 0.05  # fraction of the working time for trials: it is lost if the other number is always slower
+CREWS = 4  # most crews that are kept between calls
+KEPT = 2**24  # most bytes of an array that is kept between calls
+CHOICES = 8  # kinds of work for which the faster number of members is remembered
 
 
 def cores() -> int:
@@ -49,7 +49,7 @@ def cores() -> int:
 
 
 def members(n_threads: Count | None, operations: float, least: float = SHARED) -> int:
-    """The number of threads for so many floating-point operations, at most n_threads."""
+    """The number of threads for this many floating-point operations, at most n_threads."""
     limit = None if n_threads is None else checks.count(n_threads, "n_threads")
     if operations < least or limit == 1:
         return 1
@@ -57,7 +57,7 @@ def members(n_threads: Count | None, operations: float, least: float = SHARED) -
 
 
 def _allowed() -> set[int]:
-    """The processors that the calling thread may run on; empty if the system does not tell."""
+    """The processors that the calling thread may run on; empty if unknown."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 
 
@@ -65,21 +65,21 @@ class Choice:
     """The number of members that work in step: n, or one.
 
     Members that meet at barriers wait for the slowest. On small steps, or on a busy machine, they can be slower than
-    one alone. So both numbers are tried now and then, and the faster works.
+    one alone. So both numbers are tried now and then, and the faster one works.
 
     Parameters
     ----------
     n : int
     alone : float
-        Seconds that one works before n are tried.
+        Seconds for which one works before n are tried.
     """
 
     def __init__(self, n: int, alone: float) -> None:
         self.now, self.other = (1, n) if alone > 0 else (n, 1)
         self._worked, self._due = 0.0, alone if alone > 0 else TRIAL
         self._steps, self._seconds = 0.0, 0.0   # of `now`, since the last trial
-        self._settled = 0.0     # seconds that the other has had to come together
-        self._rest, self._rate = 0.0, 0.0   # no trial before `rest`; steps a second of the other in the last trial
+        self._settled = 0.0     # seconds for which the other number has come together
+        self._rest, self._rate = 0.0, 0.0   # no trial before `rest`; steps per second of the other in its last trial
         self._learning = threading.Lock()
 
     @property
@@ -96,7 +96,7 @@ class Choice:
         return self.other, max(LEAST, min(TRIAL, TRIALS * self._worked))
 
     def took(self, n: int, steps: float, seconds: float) -> None:
-        """Learn that n members took so many seconds for so many steps, unless another thread is learning."""
+        """Record the time that n members took for these steps, unless another thread is recording."""
         if self._learning.acquire(blocking=False):      # in a forked child it may stay locked
             try:
                 self._learn(n, steps, seconds)
@@ -123,7 +123,7 @@ class Choice:
 
 
 class Hands:
-    """Threads with the arrays in which they work; one call has them at a time."""
+    """Threads with the arrays in which they work; one call uses them at a time."""
 
     def __init__(self) -> None:
         self.threads = _backprop.Crew()
@@ -152,7 +152,8 @@ class Hands:
 
 
 class Pool:
-    """The hands that no call has. The networks that have used one own it together: it goes with the last of them."""
+    """The hands that no call is using. The networks that have used the pool own it; it is freed with the last of them.
+    """
 
     def __init__(self) -> None:
         self._free: list[Hands] = []
@@ -188,7 +189,7 @@ if hasattr(os, "register_at_fork"):     # pragma: no branch  (systems that canno
 
 
 class Kept:
-    """What the calls of a network keep between them: the pool, and which number of members was the faster."""
+    """What is kept between the calls of a network: the pool, and which number of members was faster."""
 
     def __init__(self) -> None:
         self._pool: Pool | None = None
@@ -200,7 +201,7 @@ class Kept:
         global _pool
         found = None if _pool is None else _pool()
         if found is None:
-            with _making:       # several threads must not make one each
+            with _making:       # only one thread may make it
                 found = None if _pool is None else _pool()
                 if found is None:
                     found = Pool()
@@ -209,14 +210,14 @@ class Kept:
         return found
 
     def choice(self, work: str, n: int, operations: float) -> Choice:
-        """Who does this work of so many operations together, n or one."""
+        """The choice between n members and one for this work of so many operations."""
         if len(self._choices) > CHOICES:
             self._choices.clear()
         alone = 0.0 if operations >= SHARED_SUM else ALONE_FIRST
         return self._choices.setdefault((work, n, operations), Choice(n, alone))
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
-        """A copy begins with nothing."""
+        """A copy starts empty."""
         return type(self), ()
 
 
@@ -228,11 +229,11 @@ class Crew:
     n : int
         Members; fewer if the system grants no more threads.
     apart : bool
-        Keep the calling thread out of the work, free to receive Ctrl-C, even with one member: for long steps.
+        For long steps: keep the calling thread out of the work, free to receive Ctrl-C, even with one member.
     choice : Choice, optional
-        Decides whether all members or one take steps together; its own if there is none.
+        Decides whether all members or only one take steps; None makes a new one.
     kept : Kept, optional
-        Where the threads come from and go to; without it they begin and end with the crew.
+        The owner of the threads; without it they start and end with the crew.
     """
 
     def __init__(self, n: int = 1, apart: bool = False, choice: Choice | None = None, kept: Kept | None = None) -> None:
@@ -275,7 +276,7 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """From now on the calling thread is alone."""
+        """From now on the calling thread works alone."""
         hands, self._hands, self.n, self.apart = self._hands, Hands(), 1, False
         if self._pool is not None:
             self._pool.put_back(hands)
@@ -298,14 +299,14 @@ class Alone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to give back."""
+        """There is nothing to return."""
 
 
 ALONE = Alone()
 
 
 def crew(kept: Kept, n_threads: Count | None, operations: float, steps: float) -> Crew:
-    """The crew for steps of so many floating-point operations each."""
+    """The crew for steps of this many floating-point operations each."""
     n = members(n_threads, operations)
     if operations * steps < SHARED_CALL:
         n = 1

@@ -1,8 +1,8 @@
 """The optional fields of version 2 of fastbp's kinds of files, by name.
 
-A file holds those that it needs, under the key `added`; one that needs none is written as version 1. A reader refuses
-names that it does not know. A new field takes a line in FIELDS here, its writer (`of_network`, or the argument `added`
-of `files.network.kind`), its reader, a row in docs/file_format.md, and a case in tests/test_added_fields.py.
+A file holds those that it needs under the key `added`; one that needs none is written as version 1. A reader refuses
+unknown names. A new field takes a line in FIELDS here, its writer (`of_network`, or the argument `added` of
+`files.network.kind`), its reader, a row in docs/file_format.md, and a case in tests/test_added_fields.py.
 """
 
 import math
@@ -24,7 +24,7 @@ STEPS = ("trainer", "training")
 class Field(NamedTuple):
     """A field: the kinds of files that may have it, and the check of a value that was read.
 
-    check(value, network, theta) raises a FormatError; network are the settings in the file, theta its array.
+    check(value, network, theta) may raise a FormatError; network holds the settings in the file, theta is its array.
     """
 
     kinds: tuple[str, ...]
@@ -35,7 +35,7 @@ def _own_loss(value: Any, network: State, theta: Any) -> None:
     if not own.is_name(value):
         raise FormatError(f"own_loss must be the importable name of a function, module:name; it is {value!r:.60}")
     if network.get("loss") != "own":
-        raise FormatError(f"network, loss must be 'own' beside own_loss; it is {network.get('loss')!r:.60}")
+        raise FormatError(f"network, loss must be 'own' with own_loss; it is {network.get('loss')!r:.60}")
     parameters = network.get("loss_parameters")
     if not isinstance(parameters, dict) or not all(
         type(x) in (int, float) and math.isfinite(x) and abs(x) <= own.LARGEST for x in parameters.values()
@@ -56,12 +56,12 @@ FIELDS: dict[str, Field] = {
 
 
 def of_network(net: Network) -> dict[str, Any]:
-    """The fields that the network needs in each kind of file; None: it does not need it."""
+    """The fields that the network needs in each kind of file; None for fields that it does not need."""
     return {"own_loss": None if net.plan.own is None else net.plan.own.kept}
 
 
 def encode(fields: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Those that are not None, as JSON; their arrays go into `arrays`."""
+    """The fields that are not None, as JSON; their arrays go into `arrays`."""
     return {name: values.encode(value, f"added.{name}", arrays) for name, value in fields.items() if value is not None}
 
 

@@ -53,13 +53,14 @@ def replace(path: Path, chunks: Iterable[bytes]) -> None:
 
     A symbolic link stays: the file that it points to is replaced. The new file keeps the mode of the old one and, if
     permitted, its owner; hard links still point to the old file. Any failure, even an exception in `chunks`, leaves the
-    old file unchanged and removes the temporary one (.fastbp-*.tmp; a killed process may leave one behind). Only if the
-    last fsync fails, that of the folder, the new file is in place; it may not survive a power cut.
+    old file unchanged and removes the temporary one (.fastbp-*.tmp; a killed process may leave one behind). There is
+    one exception: if the last fsync, that of the folder, fails, the new file is in place but may not survive a power
+    cut.
 
     Raises
     ------
     OSError
-        As the system reports it; also if path is not a regular file.
+        As the system reports it, or if path is not a regular file.
     """
     target = _target(os.fspath(path))
     place, name = os.path.split(target)
@@ -103,7 +104,7 @@ def _replace(folder: Place, name: str | bytes, target: str | bytes, chunks: Iter
 
 
 def _write(folder: Place, temporary: str, old: os.stat_result | None, chunks: Iterable[bytes]) -> None:
-    """Create the temporary file, synced and closed, with the mode of the old one, or by the umask."""
+    """Create the temporary file, synced and closed, with the mode of the old one or, without one, of the umask."""
     file = folder.create(temporary, 0o666 if old is None else 0o600)
     try:
         for chunk in chunks:
@@ -117,11 +118,11 @@ def _write(folder: Place, temporary: str, old: os.stat_result | None, chunks: It
         with contextlib.suppress(OSError):
             os.close(file)
         raise
-    os.close(file)  # it may be the first call that reports a full disk
+    os.close(file)  # may be the first call to report a full disk
 
 
 def _some(file: int, rest: memoryview) -> int:
-    """Write some of the bytes; their number, 0 only after a signal."""
+    """Write some of the bytes; returns their number, which is 0 only after a signal."""
     try:
         written = os.write(file, rest)
     except InterruptedError:

@@ -1,7 +1,7 @@
 """The byte format of fastbp's files: named arrays and named JSON values under one checksum.
 
-docs/file_format.md specifies it. A file is a safetensors file: the length of a JSON header, the header, the bytes of
-the arrays without a gap; the last array is the SHA-256 of all bytes before it. Reading executes nothing, and compares
+docs/file_format.md specifies it. A file is a safetensors file: the length of a JSON header, the header, then the bytes
+of the arrays without gaps; the last array is the SHA-256 of all bytes before it. Reading executes nothing, and compares
 the header with the size of the file before it allocates arrays. A damaged file is refused.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from .._types import Arrays, Path, Readable, State
 from ..engine import memory
 from . import atomic, folder, strict_json
-from .strict_json import FormatError as FormatError  # also read from here
+from .strict_json import FormatError as FormatError  # also imported from here
 
 VERSION = 1
 MAX_HEADER = 2**20  # bytes
@@ -39,7 +39,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 
 
 def write(path: Path, arrays: Arrays, meta: State) -> None:
-    """Write arrays and values into a file that replaces `path` atomically, see `files.atomic.replace`.
+    """Write arrays and values into a file that replaces `path` atomically; see `files.atomic.replace`.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ def write(path: Path, arrays: Arrays, meta: State) -> None:
         kept bit by bit. A name has at most 100 letters, digits and ``_ . -``, the first a letter or ``_``.
     meta : dict of str to value
         None, bool, int (up to 600 digits), finite float, str, and lists, tuples (read as lists) and dicts of them, at
-        most 16 deep. The header, with the names and shapes of the arrays, is below 1 MiB. Names as above.
+        most 16 deep. The header, with the names and shapes of the arrays, is below 1 MiB. Names follow the rule above.
 
     Raises
     ------
     ValueError, TypeError
-        Naming the entry, before anything has been written.
+        The message names the entry. Nothing has been written.
     OSError
         From the file system; the old file is unchanged.
 
@@ -86,14 +86,14 @@ def read(path: Path, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
     Returns
     -------
     (dict of str to ndarray, dict of str to value)
-        The arrays, fresh, in native byte order, ordered by falling size of their items; meta as it was given.
+        New arrays in native byte order, those with the largest items first; meta as it was given.
 
     Raises
     ------
     FormatError
         The file is damaged, or has another format or version.
     OSError
-        The file cannot be opened or read, or is no regular file.
+        The file cannot be opened or read, or is not a regular file.
 
     See Also
     --------
@@ -191,7 +191,7 @@ def _header(arrays: Arrays, meta: dict[str, str]) -> bytes:
 
 
 def _chunks(header: bytes, arrays: Arrays) -> Iterator[bytes]:
-    """The bytes of the file. Each chunk is a copy, so that the hashed bytes are the written ones even if somebody
+    """The bytes of the file. Each chunk is a copy, so that the hashed bytes are the written ones even if another thread
     changes the array meanwhile."""
     digest = _Sha256(header)
     yield header
@@ -208,7 +208,7 @@ def _chunks(header: bytes, arrays: Arrays) -> Iterator[bytes]:
 
 
 def parse(file: Readable, size: int, fixed: Sequence[str] = ()) -> tuple[Arrays, State]:
-    """The same of an open file of `size` bytes, an object with readinto."""
+    """`read` for an open file of `size` bytes, an object with readinto."""
     digest, length = _Sha256(), bytearray(8)
     if size < 8:
         raise FormatError(f"the file of {size} bytes ends within the length of the header, bytes 0 to 7")
@@ -242,7 +242,7 @@ def parse(file: Readable, size: int, fixed: Sequence[str] = ()) -> tuple[Arrays,
 
 
 class _Sha256:
-    """The checksum. If OpenSSL has no memory, hashlib raises a ValueError, which would pass for a damaged file."""
+    """The checksum. If OpenSSL has no memory, hashlib raises a ValueError, which would look like a damaged file."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._hash = self._of_openssl(hashlib.sha256, data)
@@ -295,19 +295,19 @@ def _check_metadata(metadata: object) -> dict[str, str]:
 
 
 def _check_arrays(header: dict[str, Any], size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """(dtype, shape) of each array but the digest: in order, without gap or overlap, to the end of the file."""
+    """(dtype, shape) of each array except the digest: in order, without gap or overlap, to the end of the file."""
     described: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
     at = 0
     for name, entry in header.items():
         if not NAME.fullmatch(name) or name == MARK:
             raise FormatError(f"an array has the name {name!r:.200}, which is not accepted")
         if DIGEST in described:
-            raise FormatError(f"array {name!r} stands behind {DIGEST}, which must be the last")
+            raise FormatError(f"array {name!r} comes after {DIGEST}, which must be the last")
         dtype, shape, (begin, end) = _check_array(name, entry)
         if begin != at:
             raise FormatError(f"array {name!r} begins at {begin} of the data; the one before it ends at {at}")
         if end > size:
-            raise FormatError(f"array {name!r} ends at {end} of the data, of which there are {max(size, 0)} bytes")
+            raise FormatError(f"array {name!r} ends at {end} of the data, which have {max(size, 0)} bytes")
         described[name], at = (dtype, shape), end
     if described.pop(DIGEST, None) != (np.dtype(np.uint8), (32,)):
         raise FormatError(f"the last array must be {DIGEST}, U8 of shape [32]")

@@ -1,7 +1,7 @@
-"""Whole estimators in files: parameters, what was fitted, and networks. Reading executes nothing of the file.
+"""Whole estimators in files: parameters, fitted values and networks. Reading executes nothing of the file.
 
 An estimator that files can hold has `_kept()`, which returns its fitted values and its networks, and `_take(kept,
-networks)`, which becomes them after checking all of it. `files.container` writes the bytes.
+networks)`, which checks all of these and then takes them over. `files.container` writes the bytes.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ OBJECTS: dict[str, Callable[..., Any]] = {
 
 
 def is_estimator(model: object) -> bool:
-    """Has fastbp a file for this object?"""
+    """Can a file of fastbp hold this object?"""
     cls = type(model)
     return cls.__name__ in MODULES and cls.__module__.startswith(f"{MODULES[cls.__name__]}.")
 
@@ -104,7 +104,7 @@ def _described(arrays: Arrays) -> Any:
 
 
 def _parameter(value: Any, name: str, arrays: Arrays) -> Any:
-    """A parameter as JSON; optimizers and schedules of fastbp by class and settings, dicts by any key as pairs."""
+    """A parameter as JSON. Optimizers and schedules of fastbp become class and settings; dicts become pairs."""
     cls = type(value)
     word = f"{cls.__module__}.{cls.__qualname__}"
     if isinstance(value, Settings) and OBJECTS.get(word) is cls:
@@ -148,7 +148,7 @@ def _object(value: Any, arrays: Arrays) -> Any:
         raise FormatError(f"parameters: {error!s:.200}") from None
 
 
-# ---------------------------------------------------------------- checks for those who take kept values
+# ---------------------------------------------------------------- checks of kept values
 
 
 def of_type(kept: dict[str, Any], name: str, *types: type) -> Any:
@@ -204,7 +204,7 @@ def of_labels(labels: NDArray[Any]) -> dict[str, Any]:
 
 
 def to_labels(kept: Any, where: str) -> NDArray[Any]:
-    """The labels: at least one, sorted, none twice."""
+    """The labels: at least one, sorted, without repetition."""
     fields(kept, {"dtype", "labels"}, where)
     name, given = kept["dtype"], kept["labels"]
     if not isinstance(given, list) or not given:
@@ -240,7 +240,7 @@ def names_of(estimator: Any) -> list[str] | None:
 
 
 def dtype_of(networks: list[Network]) -> Any:
-    """The dtype of the networks, all alike."""
+    """The common dtype of the networks."""
     found = {net.dtype for net in networks}
     if len(found) > 1:
         raise FormatError("the networks have different dtypes")

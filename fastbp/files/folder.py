@@ -1,4 +1,4 @@
-"""The folder in which a file is replaced: by its descriptor on POSIX, by its name on Windows, which cannot open one."""
+"""The folder in which a file is replaced: by descriptor on POSIX, by name on Windows, which cannot open folders."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ BINARY = getattr(os, "O_BINARY", 0)  # on Windows; else newlines would be transl
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 READ = os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0)  # else the open of a FIFO would wait for a writer
 
-_flush_disk: Callable[[int], Any] | None = None  # macOS: its fsync leaves the bytes in the memory of the disk
+_flush_disk: Callable[[int], Any] | None = None  # macOS: fsync leaves the bytes in the disk's own memory
 if sys.platform == "darwin":    # pragma: no cover
     import fcntl
 
@@ -42,7 +42,7 @@ def sync(file: int) -> None:
 
 
 class Folder:
-    """A folder by its descriptor: it stays the same if somebody renames it meanwhile."""
+    """A folder by its descriptor, which stays valid if the folder is renamed."""
 
     def __init__(self, place: str | bytes) -> None:
         self._descriptor = os.open(place or os.curdir, os.O_RDONLY | os.O_DIRECTORY)
@@ -58,7 +58,7 @@ class Folder:
         os.fchmod(file, stat.S_IMODE(old.st_mode) & 0o777)
 
     def replace(self, old: str, new: str | bytes) -> None:
-        """Rename the file `old`, in the place of `new`."""
+        """Rename the file `old` to `new`, replacing it."""
         os.replace(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
     def remove(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Folder:
         os.unlink(name, dir_fd=self._descriptor)
 
     def sync(self) -> None:
-        """Let the names survive a power cut, where the file system can."""
+        """Make the names survive a power cut, if the file system can."""
         try:
             sync(self._descriptor)
         except OSError as error:
@@ -74,12 +74,12 @@ class Folder:
                 raise
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self._descriptor)
 
 
 class NamedFolder:
-    """A folder by its name, for Windows: files have no mode and owner there, and the move itself reaches the disk."""
+    """A folder by its name, for Windows: files there have no mode or owner, and the move itself reaches the disk."""
 
     def __init__(self, place: str | bytes) -> None:
         self._place = os.fsdecode(place)
@@ -89,10 +89,10 @@ class NamedFolder:
         return os.open(os.path.join(self._place, name), NEW, mode)
 
     def keep(self, file: int, old: os.stat_result) -> None:
-        """Nothing: see above."""
+        """Do nothing: see above."""
 
     def replace(self, old: str, new: str | bytes) -> None:
-        """Rename the file `old`, in the place of `new`."""
+        """Rename the file `old` to `new`, replacing it."""
         _move(os.path.join(self._place, old), os.path.join(self._place, os.fsdecode(new)))
 
     def remove(self, name: str) -> None:
@@ -100,10 +100,10 @@ class NamedFolder:
         os.unlink(os.path.join(self._place, name))
 
     def sync(self) -> None:
-        """Nothing: see above."""
+        """Do nothing: see above."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def folder(place: str | bytes) -> Folder | NamedFolder:

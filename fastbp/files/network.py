@@ -1,4 +1,4 @@
-"""Save and load a network, alone or with the state of its training. `files.container` writes the bytes."""
+"""Save and load a network, alone or with its training state. `files.container` writes the bytes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from ..network import STATE, Network
 from . import added, container
 from .strict_json import FormatError
 
-# The kinds of files: the fields of version 1 beside kind, version and network, and those that version 2 adds.
+# The kinds of files: the fields of version 1 in addition to kind, version and network, and those that version 2 adds.
 # Version 2 also has `added`, if it needs any of the fields of added.py.
 KINDS: dict[str, tuple[set[str], set[str]]] = {
     "network": (set(), set()),
@@ -20,7 +20,7 @@ KINDS: dict[str, tuple[set[str], set[str]]] = {
                  {"mean_weight"}),
 }
 SETTINGS = STATE - {"theta"}
-# Kinds of files that hold more than networks: (whose they are, to a file, from a file).
+# Kinds of files that hold more than networks: (is it such an object?, to a file, from a file).
 OTHERS: dict[
     str, tuple[Callable[[Any], bool], Callable[[Any], tuple[Arrays, State]], Callable[[Arrays, State], Any]]
 ] = {}
@@ -29,8 +29,8 @@ OTHERS: dict[
 def save(path: Path, net: Any) -> None:
     """Write a network into a file that replaces `path` atomically: a reader sees the old file or the new one.
 
-    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. Of a fitted estimator of
-    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need, of a
+    The file keeps the network bit by bit: layer sizes, functions, dtype, init, theta. For a fitted estimator of
+    `fastbp.sklearn` or `fastbp.tabular` it keeps the parameters and everything that predictions need, for a
     `fastbp.Laplace` everything.
 
     Parameters
@@ -42,8 +42,8 @@ def save(path: Path, net: Any) -> None:
     Raises
     ------
     ValueError, TypeError
-        Naming the argument, before anything has been written. A theta that is not finite is an error too: it must not
-        replace a network that works.
+        The message names the argument. Nothing has been written. A theta that is not finite is an error too: it must
+        not replace a network that works.
     OSError
         As the system reports it (no such folder, no space left, not a regular file, ...); an old file is unchanged.
 
@@ -74,7 +74,7 @@ def save(path: Path, net: Any) -> None:
 
 
 def load(path: Path, *, loss: Loss | None = None) -> Any:
-    """The network, estimator or Laplace in a file of `save`, of `Trainer.save` or of a training's checkpoint.
+    """The network, estimator or Laplace in a file of `save` or `Trainer.save`, or in a checkpoint.
 
     Reading executes nothing.
 
@@ -82,7 +82,7 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
     ----------
     path : str, bytes or os.PathLike
     loss : function, optional
-        The loss of the network, if it is one of your own: files keep its importable name and its parameters (those of a
+        The loss of the network, if it is your own: files keep its importable name and its parameters (those of a
         functools.partial), not the function. Without it the network predicts, but has no cost.
 
     Returns
@@ -93,9 +93,9 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
     ------
     FormatError
         A ValueError: the file is damaged (any changed or missing byte is found), has a newer version, or holds no
-        network. The message tells the place and the reason.
+        network. The message gives the place and the reason.
     OSError
-        The file cannot be opened or read, or is no regular file.
+        The file cannot be opened or read, or is not a regular file.
 
     See Also
     --------
@@ -125,7 +125,7 @@ def _with_loss(net: Network, loss: Loss) -> Network:
     """The network with this loss in place of the one that its file names."""
     given = own.of(loss)
     if given is None or net.plan.own is None:
-        raise ValueError("loss must be a function, for a file whose network has a loss of its owner's; got "
+        raise ValueError("loss must be a function, for a file whose network has your own loss; got "
                          f"{loss!r}, and the file has the loss {net.settings()['loss']!r}")
     given.check_dtype(net.dtype)
     twin = Network.__new__(Network)
@@ -136,10 +136,10 @@ def _with_loss(net: Network, loss: Loss) -> Network:
 def kind(
     name: str, net: Network, arrays: Arrays, fields: Mapping[str, Any] | None = None, **second: Any,
 ) -> dict[str, Any]:
-    """The fields kind and version of a file of this kind, and those that version 2 has beside them.
+    """The fields kind and version of a file of this kind, and the further fields of version 2.
 
-    second: the fields that version 2 always has. fields: those of added.py, by name, whose arrays go into `arrays`. A
-    file in which all of these are None is one of version 1, without them.
+    second: the fields that version 2 always has. fields: those of added.py, by name, whose arrays go into `arrays`. If
+    all of these are None, the file is of version 1, without them.
     """
     more = added.encode({**added.of_network(net), **(fields or {})}, arrays)
     if not more and all(value is None for value in second.values()):
@@ -148,9 +148,9 @@ def kind(
 
 
 def checked(meta: State, *kinds: str) -> None:
-    """A FormatError unless the file is of one of these kinds, of a known version, with the fields of its kind.
+    """Raise a FormatError unless the file has one of these kinds, a known version, and the fields of its kind.
 
-    Fields of version 2 that are not there become None.
+    Missing fields of version 2 become None.
     """
     if meta.get("kind") not in kinds:
         raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {', '.join(map(repr, kinds))}")
@@ -187,12 +187,12 @@ def _own(arrays: Arrays) -> Arrays:
 def pack(net: Network) -> tuple[Arrays, State]:
     """(arrays, settings) of a network for a file: theta, and init if it holds start values; the rest as JSON."""
     settings, state = net.settings(), net.__getstate__()
-    settings["loss"] = net.plan.loss    # "own" for one of the caller's, whose name is an added field
+    settings["loss"] = net.plan.loss    # "own" for the caller's own, whose name is an added field
     return {name: state[name] for name in ("theta", "init") if not isinstance(state[name], str)}, settings
 
 
 def unpack(arrays: Arrays, settings: Any, fields: Mapping[str, Any] | None = None) -> Network:
-    """The network of exactly these arrays, which it keeps, settings and added fields; a FormatError if they do not fit.
+    """The network of exactly these arrays (not copied), settings and added fields; a FormatError if they do not fit.
     """
     if not isinstance(settings, dict) or settings.keys() != SETTINGS:
         found = ", ".join(sorted(settings)) if isinstance(settings, dict) else repr(settings)

@@ -13,7 +13,7 @@ ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[^][{}"]++', re.DOTALL)  # 
 
 
 class FormatError(ValueError):
-    """A file is damaged, or this version of fastbp cannot read it; the message tells the place and the reason.
+    """A file is damaged, or this version of fastbp cannot read it; the message gives the place and the reason.
 
     See Also
     --------
@@ -36,7 +36,7 @@ def check(value: object, where: str, depth: int = 0) -> None:
     """Raise a ValueError or TypeError that names the first part of `value` that a file cannot hold."""
     if isinstance(value, str):
         if not is_unicode(value):
-            raise ValueError(f"{where} is no Unicode text: {value!r}")
+            raise ValueError(f"{where} is not Unicode text: {value!r}")
     elif isinstance(value, int):
         if not -10**MAX_DIGITS < value < 10**MAX_DIGITS:
             raise ValueError(f"{where} is a number of more than {MAX_DIGITS} digits")
@@ -85,7 +85,7 @@ def parse(source: str, where: str, *, depth: int = MAX_DEPTH, start: int = 0, fr
         )
     except json.JSONDecodeError as error:
         at = start + len(source[:error.pos].encode(errors="surrogatepass"))
-        raise FormatError(f"{where} is no JSON at byte {at}: {error.msg}") from None
+        raise FormatError(f"{where} is not JSON at byte {at}: {error.msg}") from None
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
     parts = [value]
@@ -96,7 +96,7 @@ def parse(source: str, where: str, *, depth: int = MAX_DEPTH, start: int = 0, fr
         elif isinstance(part, list):
             parts += part
         elif isinstance(part, str) and not is_unicode(part):
-            raise FormatError(f"{where} holds {part!r:.40}, which is no Unicode text")
+            raise FormatError(f"{where} holds {part!r:.40}, which is not Unicode text")
     return value
 
 
@@ -104,7 +104,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
-            raise FormatError(f"{name!r:.200} stands there twice")
+            raise FormatError(f"{name!r:.200} occurs twice")
         members[name] = value
     return members
 
@@ -118,9 +118,9 @@ def _whole(digits: str) -> int:
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise FormatError(f"{digits[:40]} is no finite number")
+        raise FormatError(f"{digits[:40]} is not a finite number")
     return value
 
 
 def _no_number(literal: str) -> NoReturn:
-    raise FormatError(f"{literal[:40]} is no number that is accepted here")
+    raise FormatError(f"{literal[:40]} is not accepted as a number here")

@@ -17,10 +17,10 @@ LONG = 100  # a list of this many numbers or more becomes an array, since the he
 
 
 def encode(value: Any, name: str, arrays: Arrays, depth: int = 0) -> Any:
-    """JSON that `decode` turns into value again, exactly; copies of its arrays go into `arrays`, named after `name`.
+    """JSON from which `decode` restores value exactly; copies of its arrays go into `arrays`, named after `name`.
 
-    Values are None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts (by strings) of these. Each
-    keeps its type, since steps in Python may depend on it. docs/file_format.md describes the JSON.
+    Values are None, numbers, strings, arrays, NumPy's scalars, and lists, tuples and dicts of these, with strings as
+    keys. Each keeps its type, since steps in Python may depend on it. docs/file_format.md describes the JSON.
     """
     kind = type(value)
     if kind in (np.ndarray, np.memmap):
@@ -47,7 +47,7 @@ def encode(value: Any, name: str, arrays: Arrays, depth: int = 0) -> Any:
 
 
 def _put(array: Any, name: str, arrays: Arrays) -> str:
-    """Put a copy into `arrays`; its name there"""
+    """Put a copy into `arrays`; returns its name there"""
     key = name if NAME.fullmatch(name) and name not in arrays else f"array.{len(arrays)}"
     arrays[key] = np.array(array, order="C")
     return key
@@ -87,8 +87,8 @@ def decode(value: Any, arrays: Arrays) -> Any:
             return tuple(decode(item, arrays) for item in content)
         if kind == "dict" and isinstance(content, dict):
             return {key: decode(item, arrays) for key, item in content.items()}
-    raise FormatError(f"{value!r:.200} stands for no value; if it names an array, that is missing, of another kind or "
-                      "used twice")
+    raise FormatError(f"{value!r:.200} stands for no value; if it names an array, that array is missing, of another "
+                      "kind or used twice")
 
 
 # form: (does an array have this form?, the value of the array)
@@ -110,7 +110,7 @@ def fields(value: Any, names: Iterable[str], where: str) -> dict[str, Any]:
 
 
 def of_kind(meta: dict[str, Any], kind: str) -> None:
-    """A FormatError unless the file is of this kind, which has one version."""
+    """Raise a FormatError unless the file is of this kind, which has one version."""
     if meta.get("kind") != kind:
         raise FormatError(f"kind is {meta.get('kind')!r:.60}; accepted are {kind!r}")
     if type(meta.get("version")) is not int or meta["version"] != 1:
@@ -118,9 +118,9 @@ def of_kind(meta: dict[str, Any], kind: str) -> None:
 
 
 def nothing_left(arrays: Arrays) -> None:
-    """A FormatError if a file has arrays that are no part of a value."""
+    """Raise a FormatError if arrays are left that belong to no value."""
     if arrays:
-        raise FormatError(f"nothing is known of the arrays {', '.join(sorted(arrays)):.200}")
+        raise FormatError(f"these arrays belong to no value: {', '.join(sorted(arrays)):.200}")
 
 
 # ---------------------------------------------------------------- generators

@@ -1,4 +1,4 @@
-"""Many networks at once: `train_many`, tables of what came out, and `Ensemble`.
+"""Many networks at once: `train_many`, tables of the results, and `Ensemble`.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of what they predict, and its spread."""
+"""Several networks as one: the mean and spread of their predictions."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ from ..network import Network
 
 KIND = "ensemble"
 ARRAYS = ("theta32", "theta64", "init32", "init64", "kind")
-BLOCK = 2**19   # bytes of X that all networks read before the next ones
+BLOCK = 2**19   # bytes of X that all networks read before the next block
 
 
 class Prediction(NamedTuple):
@@ -48,7 +48,7 @@ class Ensemble:
     Parameters
     ----------
     nets : list of Network
-        At least one; they may differ in all but the sizes of their first and last layers. They are not copied.
+        At least one. They may differ in everything but the sizes of the first and last layers. They are not copied.
 
     See Also
     --------
@@ -137,8 +137,8 @@ class Ensemble:
         which = []
         for i, net in enumerate(self.nets):
             if net.plan.own is not None:
-                raise ValueError(f"nets[{i}] has a loss of your own, {net.plan.own}, which this file cannot keep; save "
-                                 "the network alone with fastbp.save")
+                raise ValueError(f"nets[{i}] has your own loss {net.plan.own}, which this file cannot keep; save the "
+                                 "network by itself with fastbp.save")
             arrays, settings = files.pack(net)
             for name, a in arrays.items():
                 parts[f"{name}{8 * a.itemsize}"].append(a)

@@ -29,16 +29,16 @@ from .shared import Shared
 from .under_way import State, UnderWay
 
 PENALTIES = ("l1", "clip_value", "clip_norm")
-PIECE = 2e8     # floating-point operations between two looks whether to stop
+PIECE = 2e8     # floating-point operations between two checks for a stop
 WATCHERS = (callbacks.EarlyStopping, callbacks.ReduceOnPlateau)    # they have a state
 
 
 class Stopped(BaseException):
-    """The training of a network is to end, since another one has failed or Ctrl-C has come."""
+    """Training must end, since another network has failed or Ctrl-C was pressed."""
 
 
 class Job(Start):
-    """The training of one network: the stages of `Start`, of which `check` comes before any network is trained.
+    """The training of one network by the stages of `Start`; the stage `check` runs before any network is trained.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class Job(Start):
     net : Network
     rows, validation_rows : indices, or None
     history : History or None
-        What `train` returns, once it has.
+        The result of `train`, once it has finished.
     error : Exception or None
     start : (n_parameters,), or None
-        theta before the training, where it is kept.
+        theta before training, if it is kept.
     warnings : tuple of str
     every : float or None
-        Seconds between two copies of the state of the training; None: there are none.
+        Seconds between two copies of the training state; None: no copies.
     state : (arrays, fields) or None
         The last copy.
     kept : Kept or None
@@ -91,7 +91,7 @@ class Job(Start):
         return self
 
     def check(self) -> None:
-        """Check all arguments, as the stages of `train` do. Nothing has changed."""
+        """Check all arguments, as the stages of `train` do, without changing anything."""
         super().check()
         asked, net, dtype = self.asked, self.net, self.net.dtype
         checks.own_parameters(net.theta, net.plan, dtype)
@@ -111,7 +111,7 @@ class Job(Start):
         warn_if_equal_units(net)
 
     def own(self, several: Collection[int]) -> None:
-        """Copy what serves several networks and changes during a training; `several` has the id of each."""
+        """Copy objects that several networks share and that training changes; `several` has the id of each."""
         asked = self.asked
         if asked.callbacks and id(asked.optimizer) in several:
             asked.optimizer = copy.copy(asked.optimizer)    # a callback may change its learning rate
@@ -119,33 +119,33 @@ class Job(Start):
                            for each in asked.callbacks]
 
     def _check_metrics(self) -> None:
-        """The metrics must suit the examples."""
+        """Check that the metrics suit the examples."""
         if self.asked.functions:
             check_classes(self.asked.functions, self.shared.whole(self.net))
 
     def outcome(self) -> History:
-        """The history; of a network that failed that of its finished epochs, with the error."""
+        """The history; for a network that failed, that of its finished epochs, with the error."""
         return outcome(self)
 
     def _forget(self) -> None:
-        """Let go of all that the next stages make."""
+        """Drop everything that the next stages make."""
         self.source = self.validation = self.data = None
 
     @property
     def turn(self) -> AbstractContextManager[object]:
-        """Whoever trains the network holds it."""
+        """The lock that is held while the network is trained."""
         return self.net._turn
 
     @property
     def operations(self) -> float:
-        """About how many floating-point operations the training has."""
+        """The approximate number of floating-point operations."""
         size = self.m if self.asked.batch_size is None else min(self.asked.batch_size, self.m)
         return estimate(self.net, self.m, size, self.asked.epochs)
 
     # ------------------------------------------------------------ the training
 
     def train(self, room: Room, look: Look) -> None:
-        """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
+        """Train the network in this room; look(stretch) is called now and then, and may raise an exception."""
         self._room, self._look = room, look
         try:
             self.prepare()
@@ -164,14 +164,14 @@ class Job(Start):
         self.make()
 
     def leave(self) -> None:
-        """Let go of all that `prepare` has made."""
+        """Drop everything that `prepare` has made."""
         self._forget()
         self.keeper, self._room, self._look = Keeper(), Room(), _no_look
         for name in ("training", "hooks"):
             self.__dict__.pop(name, None)
 
     def keep(self, state: State) -> None:
-        """The state of the training has been copied."""
+        """Keep this copy of the training state."""
         self.state = state
 
     def make(self) -> None:
@@ -181,7 +181,7 @@ class Job(Start):
             self.keeper.conditions = self.conditions
 
     def resume(self, kept: Kept, state: State) -> None:
-        """Be about to resume from this state; a ValueError if it is of another training."""
+        """Prepare to resume from this state; a ValueError if it belongs to another training run."""
         self.kept, self.state = kept, state
         try:
             self.prepare()
@@ -210,7 +210,7 @@ class Job(Start):
         return Pieces(show, Callbacks(self.asked.callbacks), self.keeper, self)
 
     def admit(self) -> None:
-        """All has been checked, but for the state to resume from."""
+        """Check the state to resume from; everything else has been checked."""
         if self.kept is not None:
             self.kept.check(self.training, self.conditions)
 
@@ -232,14 +232,14 @@ class Job(Start):
 
 
 class OneOfMany(Training):
-    """A training that is looked at between its pieces."""
+    """A training run that is looked at between its pieces."""
 
     look: Look
     keeper: Any
     resumes: bool
 
     def stretch(self) -> Stretch | None:
-        """One that resumes has no stretch: that would begin with the first epoch."""
+        """None when resuming: a stretch would begin with the first epoch."""
         return None if self.resumes else super().stretch()
 
     def follow(self, stretch: Stretch, last: int) -> None:
@@ -256,7 +256,7 @@ class OneOfMany(Training):
 
 
 class Pieces(Hooks):
-    """The hooks of a training whose pieces are short."""
+    """Hooks that keep the pieces short."""
 
     def __init__(self, show: Any, callbacks: Callbacks, keeper: Keeper, job: Job) -> None:
         super().__init__(show, callbacks, keeper)
@@ -268,9 +268,9 @@ class Pieces(Hooks):
 
     @property
     def are_idle(self) -> bool:
-        """A state that is kept can be copied between two epochs of a stretch."""
+        """True even with a checkpoint: the state can be copied between two epochs of a stretch."""
         return not any(self.callbacks.has.values())
 
 
 def _no_look(_: Any) -> None:
-    """Nobody looks."""
+    """Do nothing."""

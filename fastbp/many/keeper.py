@@ -1,5 +1,5 @@
-"""The checkpoint of many trainings: one file with all finished networks, the start values of the others, and how far
-long trainings have come. Each rank has a file of its own until all are done."""
+"""The checkpoint of `train_many`: one file with all finished networks, the start values of the others, and the states
+of long training runs. Each rank has its own file until all networks are finished."""
 
 import hashlib
 import os
@@ -27,15 +27,15 @@ from .together import Alone
 
 Every: TypeAlias = Count | tuple[Number, Literal["networks", "seconds"]]
 
-SECONDS = 60.0      # between two copies of a training under way, where checkpoint_every counts networks
-SLOWEST = 2e9       # floating-point operations a second: the slowest machine
+SECONDS = 60.0      # between two copies of a training state, if checkpoint_every counts networks
+SLOWEST = 2e9       # floating-point operations per second of the slowest machine
 
 
 class Keeper:
     """No checkpoint."""
 
     def is_long(self, operations: float) -> bool:
-        """Is a training of so many floating-point operations so long that its state is kept under way?"""
+        """Do this many floating-point operations take so long that the state is kept during training?"""
         return False
 
     def begin(self, jobs: Sequence[Any]) -> None: ...
@@ -52,16 +52,16 @@ class Keeper:
 
 
 class Checkpoint(Keeper):
-    """The file of many trainings, written atomically every so many networks or seconds by the calling thread.
+    """The file of `train_many`, written atomically by the calling thread after some number of networks or seconds.
 
-    Memory holds the start values of the networks under way, and a copy of the state of each whose training is long.
+    Memory holds the start values of the networks under way, and a copy of the state of each that trains for long.
 
     Parameters
     ----------
     together : Alone
         The ranks.
     files : Files, optional
-        The trainings to be resumed.
+        The training runs to be resumed.
     """
 
     def __init__(self, run: Any, path: Path, every: float, unit: str, together: Alone, files: Files | None) -> None:
@@ -70,7 +70,7 @@ class Checkpoint(Keeper):
         self.seconds = every if unit == "seconds" else SECONDS
         self._lock = Lock()     # while it is held, no network begins or ends
         self._ended, self._due, self._written = 0, 0, time.monotonic()
-        self._states: dict[int, Any] = {}       # of the networks under way, as they were last written
+        self._states: dict[int, Any] = {}       # of the networks under way, as last written
 
     def is_long(self, operations: float) -> bool:
         return operations > SLOWEST * self.seconds
@@ -86,12 +86,12 @@ class Checkpoint(Keeper):
         self.files = None
         together.section(self.write)
         for path in names(self.path, together.rank, together.size):
-            if path != self.own:    # all it holds is in the new files
+            if path != self.own:    # its contents are in the new files
                 with suppress(FileNotFoundError):
                     os.remove(path)
 
     def _watch(self) -> None:
-        """Let those whose state can be kept under way keep it."""
+        """Let each job whose state can be kept during training keep it."""
         for job in self.jobs:
             if isinstance(job, Job):
                 try:
@@ -107,7 +107,7 @@ class Checkpoint(Keeper):
             self.files.into(self.jobs)
 
     def _call(self) -> str:
-        """sha256 of all that decides the results: the start values are those of the networks now."""
+        """sha256 of everything that decides the results; the start values are the networks' present ones."""
         said = hashlib.sha256(self.conditions.tobytes())
         for job in self.jobs:
             said.update(job.net.theta.tobytes())
@@ -132,7 +132,7 @@ class Checkpoint(Keeper):
             self.write()
 
     def _has_moved(self) -> bool:
-        """Has a network under way another state than the file?"""
+        """Does a network under way have another state than the file?"""
         return any(self._states.get(i) is not state for i, state in states_of(self.jobs).items())
 
     def end(self) -> None:
@@ -141,7 +141,7 @@ class Checkpoint(Keeper):
             self.write()
 
     def close(self) -> None:
-        """All ranks have all results: the file of rank 0 keeps them, the others go."""
+        """All ranks have all results: the file of rank 0 keeps them, the other files are removed."""
         together = self.together
         if together.size > 1:
             together.section(lambda: None if together.rank else self.write())
@@ -191,7 +191,7 @@ def packed(jobs: Sequence[Any]) -> tuple[Arrays, dict[str, Any]]:
 
 
 def keeper(run: Any, path: Path | None, every: Every, resumes: bool | None, together: Alone | None = None) -> Keeper:
-    """The checkpoint of a run, or none; the ranks make this call together."""
+    """The checkpoint of a run, or none; all ranks make this call together."""
     number, unit = _checked_every(every)
     if path is None:
         if resumes:
@@ -209,7 +209,7 @@ def keeper(run: Any, path: Path | None, every: Every, resumes: bool | None, toge
 
 
 def _checked(run: Any, path: Path) -> Path:
-    """The absolute path; all seeds are whole numbers."""
+    """The absolute path; a ValueError unless all seeds are whole numbers or None."""
     for i, each in enumerate(run.settings):
         try:
             each["seed"] = checks.count(each["seed"], "seed", low=0, most=2**64 - 1)
@@ -234,7 +234,7 @@ def _found(path: Path, resumes: bool | None, together: Alone) -> list[Any]:
 
 
 def _resumed(files: Sequence[Kept], resumes: bool | None) -> Files | None:
-    """The files to resume from, or None; a ValueError if that is to be said."""
+    """The files to resume from, or None; a ValueError if `resumes` must be given."""
     if not files:
         return None
     if resumes:
@@ -259,7 +259,7 @@ def _checked_every(every: Any) -> tuple[float, str]:
 
 
 def condition(job: Any, given: dict[str, Any], form: Any) -> list[int]:
-    """sha256 of what a resumed training must have in common with the kept one."""
+    """sha256 of what a resumed training run must have in common with the kept one."""
     optimizer = rules.resolve(given["optimizer"], job.net.dtype)
     said: dict[str, Any] = {name: describe(value) for name, value in given.items()
             if name not in ("metrics", "callbacks", "optimizer", "seed", "rows", "validation_rows")}

@@ -1,4 +1,4 @@
-"""The files of many trainings, and how a call resumes from them."""
+"""The files of `train_many`, and how a call resumes from them."""
 
 import copy
 import os
@@ -23,16 +23,16 @@ COLUMNS = ("J", "seconds", "val_J", "val_accuracy")
 
 
 class Kept:
-    """The trainings of a file, checked as far as possible without those that resume from it.
+    """The training runs in a file, checked as far as possible without the call that resumes from it.
 
     Attributes
     ----------
     n : int
         Networks.
     call : str
-        Tells calls apart: equal in the files of all ranks.
+        Identifies the call: equal in the files of all ranks.
     under_way : dict
-        {number of a network: (its training, the same as arrays and fields)}.
+        {number of a network: (its training run, the same as arrays and fields)}.
     """
 
     def __init__(self, path: Path, arrays: Arrays, meta: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ class Kept:
                               if not own["finished"][i]}
 
     def _stopped(self, found: Any) -> dict[int, str]:
-        """Why networks were stopped, by their number."""
+        """The reasons why networks were stopped, by their number."""
         if not isinstance(found, list) or not all(
             isinstance(each, list) and len(each) == 2 and type(each[0]) is int and 0 <= each[0] < self.n
             and isinstance(each[1], str) for each in found
@@ -64,7 +64,7 @@ class Kept:
         return dict(found)
 
     def _check_form(self) -> None:
-        """Dtypes and shapes of all arrays, and that the numbers are as many as the columns say."""
+        """Check dtypes and shapes of all arrays, and that the columns account for all numbers."""
         if not isinstance(self.metrics, list) or not all(isinstance(name, str) for name in self.metrics):
             raise FormatError("metrics must be a list of names")
         n, a = self.n, self.arrays
@@ -102,7 +102,7 @@ class Kept:
         return int(self.arrays["finished"].sum())
 
     def check(self, jobs: Sequence[Any], conditions: NDArray[np.uint8]) -> None:
-        """Raise a ValueError unless these are the trainings of the file."""
+        """Raise a ValueError unless these are the training runs of the file."""
         with states.of_another(self.path, "call of train_many"):
             states.same("the number of networks", len(jobs), self.n)
             for job, now, then in zip(jobs, conditions, self.arrays["conditions"], strict=True):
@@ -126,13 +126,13 @@ class Kept:
 
 
 def _training(path: Path, state: under_way.State) -> trainings.Kept:
-    """The training of which this is the state; that stays as it is."""
+    """The training run with this state, which stays unchanged."""
     arrays, meta = state
     return trainings.Kept(path, dict(arrays), copy.deepcopy(meta))
 
 
 class Files:
-    """What the files of a call hold together: one of each rank, or one alone."""
+    """What the files of a call hold together: one file per rank, or a single file."""
 
     def __init__(self, files: Sequence[Kept]) -> None:
         self.files, first = files, files[0]
@@ -144,17 +144,17 @@ class Files:
 
     @property
     def finished(self) -> int:
-        """The number of networks that are finished in some file."""
+        """The number of networks that are finished in at least one file."""
         return int(np.any([each.arrays["finished"] for each in self.files], axis=0).sum())
 
     def check(self, jobs: Sequence[Any], conditions: NDArray[np.uint8]) -> None:
-        """Raise a ValueError unless these are the trainings of the files."""
+        """Raise a ValueError unless these are the training runs of the files."""
         for each in self.files:
             each.check(jobs, conditions)
 
     def into(self, jobs: Sequence[Any]) -> None:
-        """Put what is kept into the networks, the histories of finished ones into their jobs, and what those under way
-        resume from."""
+        """Put the kept values into the networks and the jobs: histories of finished networks, states of those under
+        way."""
         resumed: dict[int, tuple[trainings.Kept, under_way.State]] = {}
         for file in self.files:
             for i, (kept, state) in file.under_way.items():
@@ -181,7 +181,7 @@ def of_rank(path: Path, rank: int) -> Path:
 
 
 def names(path: Path, rank: int, size: int) -> list[Path]:
-    """The files that this rank of so many reads: those of ranks r, r + size, ..., whatever there were of them."""
+    """The files that this rank reads: those of ranks r, r + size, ..., however many ranks wrote them."""
     folder, name = os.path.split(atomic.checked(path))
     dot = b".rank" if isinstance(name, bytes) else ".rank"
     numbers = {0}

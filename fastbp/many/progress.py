@@ -1,4 +1,4 @@
-"""The progress of many trainings: a bar of tqdm on a terminal, plain lines elsewhere."""
+"""The progress of `train_many`: a tqdm bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ EVERY = 1.0     # seconds between two lines
 
 
 class Report:
-    """Counts the networks that are done, and shows nothing."""
+    """Counts the finished networks, and shows nothing."""
 
     def __init__(self, done: int) -> None:
         self._before, self._ended = done, list[int]()
@@ -22,13 +22,13 @@ class Report:
         return self._before + len(self._ended)
 
     def ended(self, job: Any) -> None:
-        self._ended.append(job.i)       # in one piece, whatever thread it is
+        self._ended.append(job.i)       # atomic, in any thread
 
     def tick(self) -> None: ...
 
 
 class Lines(Report):
-    """Lines of text, one a second at most, by the calling thread."""
+    """Lines of text, at most one per second, by the calling thread."""
 
     def __init__(self, total: int, done: int) -> None:
         super().__init__(done)
@@ -45,7 +45,7 @@ class Lines(Report):
 
 
 class Bar(Report):
-    """A bar of tqdm."""
+    """A tqdm bar."""
 
     def __init__(self, shown: Any, done: int) -> None:
         super().__init__(done)
@@ -61,7 +61,7 @@ class Bar(Report):
 
 @contextmanager
 def shown(total: int, done: int, progress: bool) -> Iterator[Report]:
-    """A report on so many networks, of which `done` are finished."""
+    """A report on `total` networks, of which `done` are finished."""
     if not progress:
         yield Report(done)
         return

@@ -1,6 +1,6 @@
-"""The training of one network of which nothing in Python is asked for: `training.quick` on shared examples.
+"""The training of one network that needs nothing in Python: `training.quick` on shared examples.
 
-`job.Job` is the readable twin, and trains all others. The bits are the same.
+`job.Job` is the readable twin, and trains all other networks. The bits are the same.
 """
 
 from contextlib import AbstractContextManager
@@ -21,7 +21,7 @@ from .shared import Shared
 
 
 class Memo:
-    """Settings that have been checked once, for many networks."""
+    """Settings that are checked once for many networks."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
@@ -97,7 +97,7 @@ class Quick:
 
     @property
     def turn(self) -> AbstractContextManager[object]:
-        """Whoever trains the network holds it."""
+        """The lock that is held while the network is trained."""
         return self.net._turn
 
     @property
@@ -110,16 +110,16 @@ class Quick:
         return outcome(self)
 
 
-A_STEP = 1e5    # floating-point operations that a step costs beside its examples
+A_STEP = 1e5    # floating-point operations that a step costs in addition to its examples
 
 
 def estimate(net: Network, m: int, size: int, epochs: int) -> float:
-    """About how many floating-point operations a training has."""
+    """The approximate number of floating-point operations of training."""
     return float(epochs * (sums.operations(net.plan, m) + A_STEP * (m / size)))
 
 
 def outcome(job: Any) -> History:
-    """The history of a job; of a network that failed that of its finished epochs, with the error."""
+    """The history of a job; for a network that failed, that of its finished epochs, with the error."""
     if job.error is None:
         return job.history
     history = getattr(job.error, "history", None)

@@ -1,4 +1,4 @@
-"""Many networks on several ranks: each trains a share of them, and all get all results."""
+"""Many networks on several ranks: each rank trains some of them, and all ranks get all results."""
 
 import pickle
 from typing import Any
@@ -58,8 +58,8 @@ def _start_alike(group: Group, nets: list[Network]) -> None:
 
 
 def shared_out(costs: list[float], n: int) -> list[list[int]]:
-    """The networks of each of n ranks, so that all have about equally much to do: the dearest first, each to the rank
-    that has the least."""
+    """The networks of each of n ranks, so that all ranks have about the same work: the largest first, each to the rank
+    with the least work."""
     shares: list[list[int]] = [[] for _ in range(n)]
     loads = [0.0] * n
     for i in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
@@ -83,7 +83,7 @@ def _share_results(together: Ranks, jobs: list[Any], mine: list[Any]) -> None:
 
 def _put(job: Any, history: History | None, error: Exception | None, warnings: list[str], theta: Floats) -> None:
     if error is not None:
-        job.start = job.net.theta.copy()    # a checkpoint begins it anew
+        job.start = job.net.theta.copy()    # a checkpoint restarts it
     job.history, job.error, job.warnings = history, error, warnings
     job.net.theta[:] = theta
 

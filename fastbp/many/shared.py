@@ -27,7 +27,7 @@ class Shared:
     def __init__(self, X: ArrayLike, Y: ArrayLike) -> None:
         self._X, self._Y = checks.array(X, "X"), checks.array(Y, "Y", labels=True)
         if self._X.ndim != 2:
-            raise ValueError(f"X must be 2-D, with one example a row; got shape {self._X.shape}")
+            raise ValueError(f"X must be 2-D, with one example per row; got shape {self._X.shape}")
         self.m = len(self._X)
         self._inputs: dict[Any, NDArray[Any]] = {}
         self._whole: dict[Any, Data] = {}
@@ -36,11 +36,11 @@ class Shared:
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """Shapes and dtypes, to tell examples apart."""
+        """Shapes and dtypes, which identify the examples."""
         return self._X.shape, self._X.dtype.str, self._Y.shape, self._Y.dtype.str
 
     def whole(self, net: Network) -> Data:
-        """All examples without weights, checked for a network like this one; its plan may be that of another."""
+        """All examples without weights, checked for a network like this one; `plan` may be that of another network."""
         plan = net.plan
         key = net.dtype, plan.layer_sizes[0], plan.layer_sizes[-1], plan.output, plan.loss, plan.own
         data = self._whole.get(key)
@@ -52,12 +52,11 @@ class Shared:
         return data
 
     def data(self, net: Network, rows: Rows | None, sample_weight: Any) -> Data:
-        """The examples of a network, of which it takes the rows (None: all). Weights are the network's own, the arrays
-        are those of all."""
+        """The examples `rows` (None: all) for a network. The weights are its own; the arrays are shared by all."""
         whole = self.whole(net)
         data = Data.of(net.plan, whole.X, whole.dense, whole.labels, None)
         if sample_weight is None:
-            data.classes = whole.classes    # once for all
+            data.classes = whole.classes    # computed once
         else:
             self._weigh(data, net, rows, checks.array(sample_weight, "sample_weight"))
         return data
@@ -87,7 +86,7 @@ class Shared:
         return Data(net.plan, net.dtype, whole.X[at], Y, w)
 
     def validation(self, net: Network, rows: Rows) -> Data:
-        """X[rows], Y[rows] to validate with; the last few are kept, since folds are those of many networks."""
+        """X[rows], Y[rows] to validate with; the last few are kept, since many networks share a fold."""
         whole = self.whole(net)
         key = id(rows), id(whole)
         with self._lock:
@@ -100,12 +99,12 @@ class Shared:
             else:
                 self._held.move_to_end(key)
         data = Data.of(net.plan, kept[1].X, kept[1].dense, kept[1].labels, None)
-        data.classes = kept[1].classes      # once for all
+        data.classes = kept[1].classes      # computed once
         return data
 
 
 def checked_rows(value: Any, m: int, name: str) -> Rows | None:
-    """Indices of examples, int64; None for None. A boolean mask of all examples stands for the indices where it is
+    """Indices of examples, int64; None for None. A boolean mask of all examples stands for the indices at which it is
     True."""
     if value is None:
         return None

@@ -6,12 +6,12 @@ from typing import Any
 
 
 def each(value: Any, n: int, name: str) -> list[Any]:
-    """The value for each of n networks: those of a list, or n times the value; a tuple is one value."""
+    """The value for each of n networks: the items of a list, or the same value n times; a tuple is one value."""
     if not isinstance(value, list):
         return [value] * n
     if len(value) != n:
-        raise ValueError(f"{name} is a list of {len(value)}: a list has one value for each of the {n} networks; a "
-                         "sequence that is meant for all of them is a tuple")
+        raise ValueError(f"{name} is a list of {len(value)}: a list has one value for each of the {n} networks; pass "
+                         "a sequence that is meant for all of them as a tuple")
     return value
 
 

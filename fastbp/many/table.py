@@ -1,4 +1,4 @@
-"""Networks and what their trainings came to, as a table."""
+"""Networks and their training results as a table."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from ..network import Network
 
 
 def table(nets: Sequence[Network], histories: Sequence[History]) -> Any:
-    """A pandas DataFrame with a row for each network, as `train_many` has trained it. Needs pandas.
+    """A pandas DataFrame with a row for each network that `train_many` has trained. Needs pandas.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def table(nets: Sequence[Network], histories: Sequence[History]) -> Any:
     except ImportError as error:
         raise ImportError("table needs pandas (pip install pandas)") from error
     if len(nets) != len(histories):
-        raise ValueError(f"nets and histories must be as many; got {len(nets)} and {len(histories)}")
+        raise ValueError(f"nets and histories must have the same length; got {len(nets)} and {len(histories)}")
     return pandas.DataFrame([_row(net, history) for net, history in zip(nets, histories, strict=True)])
 
 

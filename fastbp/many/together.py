@@ -1,4 +1,4 @@
-"""What the ranks of a call tell each other; a process alone has nobody to tell."""
+"""What the ranks of a call exchange; a single process exchanges nothing."""
 
 import io
 import pickle

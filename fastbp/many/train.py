@@ -43,42 +43,43 @@ def train_many(
     """Train many networks, each as `train` would, with the same bits: on shared examples, side by side in threads.
 
     Each setting of `train` is one value for all networks, or a list of one value for each. A sequence that is meant for
-    every network is a tuple: weight_decay by Theta, dropout by layer, layer numbers of `free`, learning_rate_factors
-    by Theta.
+    every network is a tuple: weight_decay per Theta, dropout per layer, layer numbers of `free`, learning_rate_factors
+    per Theta.
 
     Parameters
     ----------
     nets : list of Network
         They may differ in everything: layers, functions, losses, dtype. Their theta are changed in place.
     X, Y
-        The examples of all networks, as for `train`. They are checked once and never copied for a network.
+        The examples of all networks, as for `train`. They are checked once, and not copied for each network.
     rows : (any,) int, or a list of such arrays, optional
-        The examples that a network is trained on: indices, in any order and number (bootstrap), or a mask of all. It
-        ends with the bits of ``train(net, X[rows], Y[rows], ...)``. One array serves all networks; None takes all
-        examples.
+        The examples that a network is trained on: indices, in any order and number (bootstrap), or a mask of all. The
+        result has the same bits as ``train(net, X[rows], Y[rows], ...)``. One array serves all networks; None takes
+        all examples.
     validation_rows : the same, optional
         The examples that a network is evaluated on after each epoch: history.val_J and val_accuracy.
     on_error : "raise" or "keep"
-        "raise": the first exception ends all trainings. "keep": the other networks are trained, and `history.error` is
-        the exception of a network that failed.
+        "raise": the first exception ends the whole call. "keep": the other networks are trained, and `history.error`
+        is the exception of a network that failed.
     n_threads : int, optional
-        At most this many networks are trained side by side; None takes all processors. Never changes a bit.
+        At most this many networks are trained side by side; None uses all processors. The result is bit-identical for
+        any number.
     progress : bool
-        Show how many networks are done.
+        Show the number of finished networks.
     checkpoint : str, bytes or os.PathLike, optional
         The finished networks and their histories are written atomically to this file every `checkpoint_every`, at the
-        end and after an exception; of a network whose training takes longer than that also its present state. Seeds
-        must be whole numbers or None. With `comm` rank r > 0 writes to the same name with ".rank<r>", which goes when
-        all are done.
+        end and after an exception. If a network takes longer than that, its present state is written too. Seeds must
+        be whole numbers or None. With `comm`, rank r > 0 writes to the same name with ".rank<r>" appended; these files
+        are removed when all networks are finished.
     checkpoint_every : int, or (number, "networks" or "seconds")
-        A number of networks counts as 60 seconds for the states of those under way.
+        If it is a number of networks, the states of those under way are written every 60 seconds.
     resume : bool, optional
-        True resumes from `checkpoint` if the file is there: finished networks become those of the file, all others are
+        True resumes from `checkpoint` if the file exists: finished networks become those of the file, all others are
         trained from the states or start values in the file. The bits are those of a call that was never stopped, on
-        any number of ranks that see the files. False overwrites the file. None begins, unless the file has a network
-        that is finished or under way: then it is a ValueError.
+        any number of ranks that see the files. False overwrites the file. None starts a new call, but raises a
+        ValueError if the file has a network that is finished or under way.
     comm : communicator, or fastbp.distributed.Group, optional
-        Each rank calls `train_many` with the same arguments and trains a share of the networks. All ranks get all
+        Each rank calls `train_many` with the same arguments and trains some of the networks. All ranks get all
         results. Start values and fresh seeds are those of rank 0.
     optimizer, epochs, batch_size, weight_decay, lam, l1, clip_value, clip_norm, dropout, input_dropout, shuffle, seed,
     mean_weight, free, learning_rate_factors, input_scale
@@ -99,7 +100,7 @@ def train_many(
     ValueError, TypeError
         The message names the argument, and the network by its index and repr. No network has changed.
     DivergenceError, and whatever a callback or metric raises
-        The message names the network. Other networks are as their last finished step left them.
+        The message names the network. The other networks keep the result of their last finished step.
 
     See Also
     --------
@@ -107,8 +108,8 @@ def train_many(
 
     Notes
     -----
-    Ctrl-C arrives within 100 ms, unless a single step or callback takes longer. Every network is then as its last
-    finished step left it. A numpy Generator as seed may serve one network only.
+    Ctrl-C takes effect within 100 ms, unless a single step or callback takes longer. Every network then keeps the
+    result of its last finished step. A numpy Generator as seed may serve only one network.
 
     Examples
     --------
@@ -138,7 +139,7 @@ def train_many(
 
 
 def _networks(nets: Any) -> list[Network]:
-    """The networks as a list, each once."""
+    """The networks as a list without repetition."""
     if not isinstance(nets, (list, tuple)):
         raise TypeError(f"nets must be a list of fastbp.Network; got {type(nets).__name__}")
     places: dict[int, int] = {}
@@ -190,7 +191,7 @@ class Run:
         self._own()
 
     def _own(self) -> None:
-        """Give each network its own of what changes during a training."""
+        """Give each network its own copy of everything that training changes."""
         full = [job for job in self.jobs if isinstance(job, Job)]
         times = Counter(id(each) for job in full for each in (job.asked.optimizer, *job.asked.callbacks))
         several = {each for each, n in times.items() if n > 1}
@@ -198,7 +199,7 @@ class Run:
             job.own(several)
 
     def complete(self, keeper: Keeper) -> list[History]:
-        """Check all, resume, train what is to be trained, and return all histories."""
+        """Check everything, resume, train the unfinished networks, and return all histories."""
         self.check(keeper)
         keeper.begin(self.jobs)
         waiting = [job for job in self.jobs if job.history is None]
@@ -207,8 +208,8 @@ class Run:
         return self.histories()
 
     def train(self, jobs: list[Job | Quick], keeper: Keeper, total: int) -> None:
-        """Train these networks, of so many in all; raise the first error unless errors are kept. The checkpoint has the
-        last state then."""
+        """Train these networks, of `total` in all. Raise the first error unless errors are kept; the checkpoint then
+        has the last state."""
         try:
             self._train(jobs, keeper, total)
         finally:
@@ -232,7 +233,7 @@ class Run:
             Workers(jobs, self.n_threads, self.keeps, keeper.begun, ended, tick).run()
 
     def warn(self) -> None:
-        """The warnings of all trainings."""
+        """Issue the warnings of all networks."""
         for job in self.jobs:
             for message in job.warnings:
                 explain.warn(f"network {job.i}, {job.net!r}: {message}", RuntimeWarning)
@@ -243,7 +244,7 @@ class Run:
 
 
 def _is_long(keeper: Keeper, net: Network, m: int, given: dict[str, Any]) -> bool:
-    """Is the state of this training kept under way? Then it has the stages of `train`."""
+    """Is the state kept during this training? If so, it goes through the stages of `train`."""
     epochs, size = given["epochs"], given["batch_size"]
     if not isinstance(epochs, Integral) or not isinstance(size, Integral) or size < 1:
         return False    # not for `quick`
@@ -251,7 +252,7 @@ def _is_long(keeper: Keeper, net: Network, m: int, given: dict[str, Any]) -> boo
 
 
 class Known:
-    """Values that were checked before, each by the object that was given."""
+    """Values that were checked before, by the object that was passed."""
 
     def __init__(self, check: Callable[[Any, str], Any]) -> None:
         self._check, self._known = check, dict[tuple[int, str], Any]()
@@ -264,8 +265,8 @@ class Known:
 
 
 def _generators_apart(seeds: list[Any]) -> None:
-    """A numpy Generator may be the seed of one network: what a second one draws would depend on the first. Another
-    Generator with the same bits is the same."""
+    """Refuse a numpy Generator as seed of two networks: the draws of the second would depend on the first. Two
+    Generators with one bit generator count as the same."""
     seen: dict[int, int] = {}
     for i, seed in enumerate(seeds):
         bits = getattr(seed, "_bit_generator" if isinstance(seed, np.random.RandomState) else "bit_generator", seed)

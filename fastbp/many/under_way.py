@@ -1,4 +1,4 @@
-"""The state of a long training, copied every so many seconds: the file of many trainings holds the last copy."""
+"""The state of a long training run, copied at intervals; the file of `train_many` holds the last copy."""
 
 import time
 from collections.abc import Callable
@@ -28,9 +28,9 @@ class UnderWay(Checkpoint):
     every : float
         Seconds between two copies.
     rng : numpy Generator
-        The training begins with it.
+        The generator at the start of training.
     kept : Kept, optional
-        The training to be resumed.
+        The training run to be resumed.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class UnderWay(Checkpoint):
 
     @property
     def due(self) -> bool:
-        """Is it time for a copy? Copies take two percent of the time at most."""
+        """Is it time for a copy? Copies take at most two percent of the time."""
         return time.monotonic() - self._written >= max(self.every, self._pause)
 
     def after_batches(self, training: Training, batches: int) -> None:
@@ -80,14 +80,14 @@ def to_arrays(states: dict[int, State]) -> Arrays:
 
 
 def from_arrays(arrays: Arrays, n: int) -> dict[int, State]:
-    """The states of networks 0 .. n - 1, whose arrays are removed."""
+    """The states of networks 0 .. n - 1; their arrays are removed from `arrays`."""
     text: NDArray[Any] = arrays.pop("under_way")
     if text.dtype != np.uint8 or text.ndim != 1:
         raise FormatError("array 'under_way' must be a JSON text in bytes")
     try:
         told = strict_json.parse(text.tobytes().decode(), "under_way", depth=DEPTH)
     except UnicodeDecodeError as error:
-        raise FormatError(f"under_way is no UTF-8 text: {error}") from None
+        raise FormatError(f"under_way is not UTF-8 text: {error}") from None
     states: dict[int, State] = {}
     for each in told if isinstance(told, list) else [None]:
         if not (isinstance(each, list) and len(each) == 3 and type(each[0]) is int and 0 <= each[0] < n

@@ -1,4 +1,4 @@
-"""Threads that take the trainings of many networks from one queue. Each makes compiled calls without the GIL."""
+"""Threads that take networks to train from one queue. Each makes compiled calls without the GIL."""
 
 import time
 from _thread import start_new_thread
@@ -15,15 +15,15 @@ WAIT = 0.05     # seconds between two reports of the calling thread while others
 
 
 class Workers:
-    """The calling thread and n - 1 others, which train networks until none is left.
+    """The calling thread and n - 1 others, which train networks until all are done.
 
     Parameters
     ----------
     jobs : list of Job
-        The dearest come first, so that all workers end at about the same time.
+        The longest come first, so that all workers end at about the same time.
     n : int
     keeps : bool
-        Does an error leave the other networks alone? Else all stop.
+        Do the other networks continue after an error? Otherwise all stop.
     begun, ended : callable
         Called with each job before and after its training, in the thread that trains it.
     tick : callable
@@ -38,7 +38,7 @@ class Workers:
         self._n, self._keeps, self._begun, self._ended, self._tick = min(n, len(jobs)), keeps, begun, ended, tick
         self.stopping = False
         self._under_way: list[Stretch | None] = [None] * max(1, self._n)
-        self._failure: BaseException | None = None      # of a worker, outside of any training
+        self._failure: BaseException | None = None      # of a worker, outside training
 
     def run(self) -> None:
         """Train all networks. Ctrl-C and errors of this thread stop the others before they are raised."""
@@ -79,7 +79,7 @@ class Workers:
         return running
 
     def stop(self) -> None:
-        """Ask all workers to end; networks are then as their last finished step left them."""
+        """Ask all workers to end; networks then keep the result of their last finished step."""
         self.stopping = True
         for stretch in list(self._under_way):
             if stretch is not None:
@@ -116,7 +116,7 @@ class Workers:
 
 
 def _wait(ended: Lock) -> None:
-    """Wait until another thread has ended, whatever happens here meanwhile."""
+    """Wait until another thread has ended, even if this one is interrupted meanwhile."""
     while True:
         try:
             ended.acquire()
@@ -126,7 +126,7 @@ def _wait(ended: Lock) -> None:
 
 
 class Clock:
-    """True once so many seconds have passed since it last was."""
+    """Called, it returns True if `seconds` have passed since it last did."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self._last = seconds, time.monotonic()

@@ -1,12 +1,12 @@
-"""Bayesian regularisation: the weight decay that the evidence prefers (MacKay 1992; Foresee and Hagan 1997).
+"""Bayesian regularisation: the weight decay that maximises the evidence (MacKay 1992; Foresee and Hagan 1997).
 
 F = beta E_D + alpha E_W, E_D = sum e^2, E_W = the sum of the squares of the parameters that decay. After a search,
-gamma of them are well determined, and
+gamma of the parameters are well determined, and
 
     gamma = P - 2 alpha tr(I_pen H^-1),   H = 2 beta B'B + 2 alpha I_pen
     alpha = (gamma - u) / (2 E_W),   beta = (N - gamma) / (2 E_D)
 
-with P free parameters, u of them without decay, and N = m K targets. The search minimises F / (2 beta), whose decay is
+for P free parameters, u of them without decay, and N = m K targets. The search minimises F / (2 beta), whose decay is
 lam = alpha / beta.
 """
 
@@ -22,13 +22,13 @@ from .lm import Search
 
 FIRST_DECAY, FIRST_STEPS = 1e-3, 30     # c and the steps before the first update: with gamma = P at the start and
 #                                         N < P all weights would collapse to 0
-STEPS = 15      # at most so many between two updates
+STEPS = 15      # most steps between two updates
 SETTLED = 1e-6  # largest relative gain of a step after which an update is due
-NEARER = 0.1    # the part of the last change of alpha and beta to which theta is settled before the next: else the two
-#                 would chase each other for ever. F is quadratic in what is missing of theta.
-TOL = 1e-6      # relative change of alpha and beta that ends it
-LEAST = 1e-13   # lam, relative to the largest squared norm of a column of B: data without noise ask for none
-SINGULAR = 1e-7     # least part of a column that is left beside the others where its parameter is determined
+NEARER = 0.1    # fraction of the last change of alpha and beta to which theta settles before the next change: otherwise
+#                 the two would chase each other forever. F is quadratic in the error of theta.
+TOL = 1e-6      # relative change of alpha and beta that ends the search
+LEAST = 1e-13   # lam, relative to the largest squared norm of a column of B: noise-free data lead to 0
+SINGULAR = 1e-7     # least fraction of a column that is independent of the others if its parameter is determined
 CONVERGED = "alpha and beta have converged"
 
 
@@ -54,7 +54,7 @@ class Bayesian:
     K : int
         Outputs.
     tol : float, optional
-        Relative change of alpha and beta that ends it.
+        Relative change of alpha and beta that ends the search.
     """
 
     def __init__(self, search: Search, decays: NDArray[np.bool_], m: float, scale: float, K: int, tol: float | None,
@@ -72,7 +72,7 @@ class Bayesian:
         return self.lam / self._m
 
     def step(self) -> str | None:
-        """One step, and an update where it is due; returns None, or why there is none left to take."""
+        """Take one step, and an update if it is due; returns None, or why no step is left."""
         F = self.search.equations.F
         reason = self.search.step()
         self._steps += 1
@@ -98,7 +98,7 @@ class Bayesian:
         return np.where(self._decays, self.lam, 0.0)
 
     def evidence(self) -> Evidence:
-        """That of the last point and decay."""
+        """The evidence at the last point and decay."""
         equations, x = self.search.equations, self.search.x
         return evidence(equations, x, self._decays, self.lam, self._N, self._scale)
 
@@ -123,7 +123,7 @@ def evidence(
 
 
 def _determined(U: Doubles, flat: NDArray[np.bool_]) -> bool:
-    """Do the examples determine the parameters without decay? A direction of these alone that changes nothing leaves
-    nothing of the last column that it has."""
+    """Do the examples determine the parameters without decay? If some direction of these has no effect, the last column
+    in it depends on the others."""
     pivots, norms = np.abs(np.diagonal(U))[flat], np.sqrt(np.square(U[:, flat]).sum(axis=0))
     return bool((pivots > SINGULAR * norms).all())

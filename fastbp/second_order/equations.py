@@ -24,7 +24,7 @@ class Sums(Protocol):
 
 
 class Equations:
-    """What both ways of solving share.
+    """The base of both ways of solving.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Equations:
     theta : (n_parameters,)
         Holds the parameters that are not free.
     decay : (n,)
-        m c of each free parameter, 0 where none.
+        m c of each free parameter; 0 without decay.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Equations:
         self._x = self.g = self._own_g = self._own_diagonal = np.empty(0)
 
     def whole(self, x: Doubles) -> Doubles:
-        """theta with these free parameters; the next call overwrites it"""
+        """theta with these free parameters; the next call overwrites the array"""
         if self.n == len(self._theta):
             return x
         self._theta[self.sums.places] = x
@@ -61,7 +61,7 @@ class Equations:
         return self.sums.costs(self.whole(x)) + 0.5 * float(self.decay @ (x * x))
 
     def form(self, x: Doubles) -> None:
-        """Take the sums at x."""
+        """Compute the sums at x."""
         self._x, total = x, self._take(self.whole(x))
         self.E, self._own_g = float(total[0]), total[1:]
         self.set_decay(self.decay)
@@ -111,7 +111,8 @@ class Cholesky(Equations):
 
 
 class Triangle(Equations):
-    """Solve by the QR decomposition of [B; sqrt(decay); sqrt(damping)]: B'B, which squares the condition, never is."""
+    """Solve by the QR decomposition of [B; sqrt(decay); sqrt(damping)], without B'B, which would square the condition.
+    """
 
     def _take(self, theta: Doubles) -> Doubles:
         total, self._R = self.sums.triangle(theta)
@@ -157,7 +158,7 @@ def _solve(U: Doubles, b: Any, transposed: bool = False) -> Any:
     """U^-1 b, or U'^-1 b"""
     from scipy.linalg.lapack import dtrtrs
 
-    x, _ = dtrtrs(U.T, b, lower=1, trans=0 if transposed else 1)     # U.T lies there in Fortran's order
+    x, _ = dtrtrs(U.T, b, lower=1, trans=0 if transposed else 1)     # U.T is in Fortran order
     return x
 
 

@@ -19,31 +19,31 @@ from . import laplace_file, posterior
 from .laplace_file import LOSSES
 from .posterior import Curvature
 
-AT_ONCE = 2**22     # numbers of a Jacobian that are made together
+AT_ONCE = 2**22     # numbers of a Jacobian that are computed at a time
 
 
 class Laplace:
     """The posterior of a trained network: theta ~ Normal(theta of the network, H^-1).
 
-    H = (B'B + m c I_pen) / sigma^2 with the Gauss-Newton curvature B'B at the examples that it was trained on. For half
-    the squared error sigma^2 = rss / (N - gamma), gamma = tr((B'B + m c I_pen)^-1 B'B); for other losses it is 1.
-    All is float64. It takes n^2 numbers of memory and n^3 operations for n free parameters.
+    H = (B'B + m c I_pen) / sigma^2 with the Gauss-Newton curvature B'B of the training examples. For half the squared
+    error sigma^2 = rss / (N - gamma), gamma = tr((B'B + m c I_pen)^-1 B'B); for other losses it is 1. Everything is
+    float64. It takes n^2 numbers of memory and n^3 operations for n free parameters.
 
     Parameters
     ----------
     net : Network
-        Trained, with loss squared_error, cross_entropy or poisson. It is copied.
+        A trained network with loss squared_error, cross_entropy or poisson. It is copied.
     X, Y, sample_weight
-        The examples of its training.
-    weight_decay : float, or one a Theta, or None
-        The one of its training. None: one number for all layers is chosen by the evidence, at this theta.
+        The training examples.
+    weight_decay : float, or one per Theta, or None
+        The weight decay in training. None: the evidence chooses one number for all layers, at this theta.
     last_layer : bool
         Only Theta(L-1) is uncertain: much cheaper for large networks.
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are uncertain: a mask like theta, or numbers l of Theta(l).
     bias_precision : float, optional
-        1 / variance of a normal prior of the biases. None: a flat prior, unless the examples do not determine them
-        (a ValueError). After ``minimize(..., bayesian=True)`` give ``2 * result.alpha``.
+        1 / variance of a normal prior of the biases. None: a flat prior; if the examples do not determine the biases,
+        this is a ValueError. After ``minimize(..., bayesian=True)`` pass ``2 * result.alpha``.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Laplace:
     weight_decay : tuple of float
         c of each Theta.
     log_evidence : float
-        Logarithm of the probability of the targets (without label smoothing), by which networks can be compared.
+        Logarithm of the probability of the targets (without label smoothing), for comparing networks.
 
     See Also
     --------
@@ -71,7 +71,7 @@ class Laplace:
     >>> result = fastbp.minimize(net, x, y, method="lm", bayesian=True, maxiter=500)
     >>> laplace = fastbp.Laplace(net, x, y, weight_decay=result.weight_decay, bias_precision=2 * result.alpha)
     >>> mean, std = laplace.predict([[0.0], [3.0]])
-    >>> bool(std[1, 0] > 5 * std[0, 0])     # far from the examples it knows that it does not know
+    >>> bool(std[1, 0] > 5 * std[0, 0])     # far from the examples the error bars are large
     True
     """
 
@@ -97,7 +97,7 @@ class Laplace:
         every = np.zeros(plan.n_parameters) if c is None else np.repeat(c, np.diff(plan.offsets))
         decays, every = decays[at], every[at]
         if c is None and not decays.any():
-            raise ValueError("weight_decay=None chooses the decay of weights, of which free leaves none")
+            raise ValueError("weight_decay=None chooses the decay of the weights, but free leaves none")
         m = data.weight * data.scale
         precision = np.where(decays, 0.0, bias_precision or 0.0)
         with blas.single_thread(everywhere=True), np.errstate(all="ignore"):
@@ -125,7 +125,7 @@ class Laplace:
                          self.net.loss == "squared_error", self._shift(n) if flat else None)
 
     def _shift(self, n: int) -> Doubles | None:
-        """The direction common to all output biases of a softmax, if all of them are free"""
+        """The common direction of all output biases of a softmax, if all of them are free"""
         plan = self.net.plan
         biases = np.zeros(plan.n_parameters)
         plan.views(biases)[-1][:, 0] = 1 / math.sqrt(plan.layer_sizes[-1])
@@ -144,13 +144,13 @@ class Laplace:
         cross_entropy   probabilities, of z / sqrt(1 + pi std^2 / 8)        of z, before the output
         =============== =================================================== ==========================
 
-        For softmax z stands for z minus its mean over the outputs: what is common to them has no effect.
+        For softmax, z stands for z minus its mean over the outputs: a common shift has no effect.
 
         Parameters
         ----------
         X : (m, s_1), or (s_1,)
         noise : bool
-            Add the noise of new targets: sigma^2 to the variance, for poisson h. Not for cross_entropy.
+            Add the noise of new targets to the variance: sigma^2, or h for poisson. Not for cross_entropy.
         n_threads : int, optional
         """
         loss, output = self.net.loss, self.net.output
@@ -178,7 +178,7 @@ class Laplace:
         Returns
         -------
         ndarray (n, m, K), or (n, K) for one example
-            Outputs h, without noise; for cross_entropy probabilities.
+            Outputs h without noise; for cross_entropy, probabilities.
         """
         rows, one_row = checks.inputs(X, self.net.layer_sizes[0], np.float64, empty=True)
         n, rng = checks.count(n, "n"), checks.generator(seed)
@@ -209,7 +209,7 @@ class Laplace:
         return self._centred(self.net.forward(rows), 1)
 
     def _jacobians(self, rows: NDArray[Any], n_threads: Count | None) -> Any:
-        """(slice, dh/dtheta or dz/dtheta of these rows by the free parameters, (rows K, n)), some at a time"""
+        """(slice, dh/dtheta or dz/dtheta of these rows for the free parameters, (rows K, n)), some at a time"""
         P, K = self.net.n_parameters, self._K
         size = max(1, AT_ONCE // (P * K))
         for first in range(0, len(rows), size):
@@ -226,7 +226,7 @@ class Laplace:
 
     @classmethod
     def load(cls, path: Path) -> "Laplace":
-        """The Laplace in a file of `save`. A FormatError where it is damaged or of another kind."""
+        """The Laplace in a file of `save`; a FormatError if the file is damaged or of another kind."""
         arrays, meta = container.read(path, ("theta",))
         with container.located(path):
             return cls._unpack(arrays, meta)

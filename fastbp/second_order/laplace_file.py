@@ -1,4 +1,4 @@
-"""A Laplace in a file: its network, the posterior's factor, and the numbers beside."""
+"""A Laplace in a file: its network, the posterior's factor, and its numbers."""
 
 import math
 from typing import Any
@@ -31,13 +31,13 @@ def pack(net: Network, free: Mask | None, posterior: Posterior, weight_decay: tu
 
 
 def unpack(arrays: Arrays, meta: State) -> tuple[Network, Mask | None, Posterior, tuple[Any, ...]]:
-    """(net, free, posterior, weight_decay); a FormatError if the file holds no such thing."""
+    """(net, free, posterior, weight_decay); a FormatError if the file does not hold these."""
     of_kind(meta, KIND)
     if meta.keys() != FIELDS:
         raise FormatError(f"the fields must be {', '.join(sorted(FIELDS))}; they are {', '.join(sorted(meta)):.200}")
     net = files.unpack({name: arrays.pop(name) for name in ("theta", "init") if name in arrays}, meta["network"])
     if arrays.keys() != {"free", "factor", "root"}:
-        raise FormatError(f"the arrays beside the network must be factor, free, root; they are "
+        raise FormatError(f"the arrays besides the network must be factor, free, root; they are "
                           f"{', '.join(sorted(arrays)):.200}")
     free, factor, root = arrays["free"], arrays["factor"], arrays["root"]
     if net.dtype != np.float64:

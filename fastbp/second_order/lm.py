@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt: damped Gauss-Newton steps, the damping led by the ratio of the gain to the predicted one.
+"""Levenberg-Marquardt: damped Gauss-Newton steps. The ratio of the gain to the predicted gain sets the damping.
 
 Each step solves (B'B + decay + mu D) p = -g, where D holds the largest squared norms of the columns so far. mu follows
 Nielsen (1999): mu max(1/3, 1 - (2 rho - 1)^3) after a step, mu nu after a failure, nu doubled each time.
@@ -11,11 +11,11 @@ import numpy as np
 from .._types import Doubles
 from .equations import Cholesky, Equations, Sums, Triangle
 
-SMALL = 48          # free parameters up to which QR is as quick as is needed
-LARGEST_QR = 1500   # free parameters up to which QR finishes what Cholesky has begun
-START = 100.0       # mu of the first step, where columns are scaled; smaller ones lose BoxBOD of NIST
+SMALL = 48          # free parameters up to which QR is fast enough
+LARGEST_QR = 1500   # free parameters up to which QR finishes a search begun with Cholesky
+START = 100.0       # mu of the first step with scaled columns; smaller values fail on NIST's BoxBOD
 ROUNDING = 1e-13    # of F, relative
-GAIN = (16 * np.finfo(np.float64).eps) ** 2     # gains below are rounding errors of the gradient
+GAIN = (16 * np.finfo(np.float64).eps) ** 2     # smaller gains are rounding errors of the gradient
 QUIET = 60          # steps in a row whose gain is below the rounding of F
 MOST, TINY = 1e40, 1e-300   # mu
 
@@ -32,7 +32,7 @@ class Search:
         The last accepted point; the equations are those at x.
     mu : float
     nit, nfev, njev : int
-        Accepted steps; points at which F alone was taken; points at which the equations were.
+        Accepted steps; points at which only F was computed; points at which the equations were.
     """
 
     def __init__(self, sums: Sums, theta: Doubles, x: Doubles, decay: Doubles, mu: float = START, scaled: bool = True,
@@ -45,7 +45,7 @@ class Search:
         self._form(x)
 
     def step(self) -> str | None:
-        """Take one step; returns None, or why there is none left to take."""
+        """Take one step; returns None, or why no step is left."""
         reason = self._step()
         if reason is None or isinstance(self.equations, Triangle) or self._sums.n > LARGEST_QR:
             return reason
@@ -55,7 +55,7 @@ class Search:
         return self._step()
 
     def set_decay(self, decay: Doubles) -> None:
-        """Another penalty from here on."""
+        """Use another penalty from here on."""
         self.equations.set_decay(decay)
         self._quiet = 0
 
@@ -83,7 +83,7 @@ class Search:
             F, self.nfev = equations.cost(x), self.nfev + 1
             if predicted > ROUNDING * equations.F:
                 rho, self._quiet = (equations.F - F) / predicted, 0
-            else:   # F cannot tell
+            else:   # the gain is below the rounding of F
                 rho, self._quiet = float(F <= equations.F * (1 + ROUNDING)), self._quiet + 1
             if self._quiet > QUIET:
                 return NO_GAIN
@@ -96,6 +96,6 @@ class Search:
                 return STUCK
 
     def _fail(self) -> bool:
-        """Raise mu after a failure; is it beyond all measure?"""
+        """Raise mu after a failure; returns True if it exceeds MOST."""
         self.mu, self._nu = self.mu * self._nu, self._nu * 2
         return not (self.mu < MOST and math.isfinite(self._nu))

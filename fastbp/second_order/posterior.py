@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from .._types import Doubles
 from .equations import inverse
 
-CONDITION = 1e14    # of H, scaled to a unit diagonal, from which it is refused
-ROUNDS = 1000       # of the updates of alpha and beta, and of sigma^2
-SETTLED = 1e-13     # their relative change that ends them
+CONDITION = 1e14    # condition of H, scaled to a unit diagonal, from which H is refused
+ROUNDS = 1000       # most updates of alpha and beta, and of sigma^2
+SETTLED = 1e-13     # relative change that ends the updates
 
 
 @dataclass
 class Curvature:
-    """What the examples say.
+    """The sums over the examples.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Posterior:
         The square roots of the diagonal of H.
     sigma2, gamma, log_evidence : float
     c : float or None
-        The weight decay, where the evidence has chosen it.
+        The weight decay, if the evidence has chosen it.
     """
 
     U: Doubles
@@ -70,7 +70,7 @@ class Posterior:
         from scipy.linalg.blas import dtrsm
 
         scaled = J / self.root
-        found = dtrsm(1.0, self.U.T, scaled.T, lower=1)     # U' y = J'; .T lies there in Fortran's order
+        found = dtrsm(1.0, self.U.T, scaled.T, lower=1)     # U' y = J'; .T is in Fortran order
         return found.T
 
     def draw(self, normal: Doubles) -> Doubles:
@@ -83,9 +83,9 @@ class Posterior:
 def fit(seen: Curvature, decay: Doubles, decays: NDArray[np.bool_], precision: Doubles, chosen: bool) -> Posterior:
     """The posterior with a prior of precision m c / sigma^2 for each parameter that decays.
 
-    decay (n,) : m c of each parameter, 0 where none; ignored if chosen
-    decays (n,) : where it counts
-    precision (n,) : that of a further prior, whose unit is not sigma^2
+    decay (n,) : m c of each parameter, 0 without decay; ignored if chosen
+    decays (n,) : the parameters that decay
+    precision (n,) : precision of a further prior, not in units of sigma^2
     chosen : the evidence chooses one c
     """
     if chosen:
@@ -119,7 +119,7 @@ def fit(seen: Curvature, decay: Doubles, decays: NDArray[np.bool_], precision: D
 
 
 def _matrix(seen: Curvature, prior: Doubles) -> Doubles:
-    """A + prior, and the projection: with it the direction of the shift has a curvature of its own"""
+    """A + prior, plus a term that gives the direction of the shift a curvature of its own"""
     H = seen.A + np.diag(prior)
     if seen.shift is not None:
         H += _weight(seen) * np.outer(seen.shift, seen.shift)
@@ -127,13 +127,13 @@ def _matrix(seen: Curvature, prior: Doubles) -> Doubles:
 
 
 def _weight(seen: Curvature) -> float:
-    """The curvature that the shift is given: that of its parameters. It cancels out of all results."""
+    """The curvature for the shift: that of its parameters. It cancels out of all results."""
     assert seen.shift is not None
     return float(np.diagonal(seen.A)[seen.shift != 0].mean()) or 1.0
 
 
 def check(seen: Curvature, prior: Doubles) -> None:
-    """A ValueError where the condition says that some direction is undetermined."""
+    """Raise a ValueError if the condition shows that some direction is undetermined."""
     H = _matrix(seen, prior)
     d = np.diagonal(H)
     if not np.isfinite(H).all():

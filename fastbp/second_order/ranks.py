@@ -46,7 +46,7 @@ class RankEquations:
         A += self._all.Delta[1 + n :]
 
     def triangle(self, theta: Doubles) -> tuple[Doubles, Doubles]:
-        """(total, R) as `NormalEquations.triangle`, of the R of all parts in their order"""
+        """(total, R) like `NormalEquations.triangle`, from the R of all parts in their order"""
         def own() -> Doubles:
             found = [part.triangle(theta) for part in self._parts]
             tops = [np.vstack([np.append(total, 0.0)[np.newaxis], *_square(R)]) for total, R in found]

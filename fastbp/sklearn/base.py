@@ -123,7 +123,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return model
 
     def _writable_model(self):
-        """The model behind coefs_ and intercepts_; a copy of it if one of these is frozen."""
+        """The model behind coefs_ and intercepts_; a copy of it if one of their arrays is read-only."""
         model = self._model_of_weights()
         if not model.is_writable():
             model = model.thawed()
@@ -131,7 +131,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return model
 
     def _hold(self, model):
-        """Put the model's arrays into coefs_ and intercepts_; the lists of the model before stay the same objects."""
+        """Put the model's arrays into coefs_ and intercepts_; existing lists stay the same objects."""
         before = getattr(vars(self).get("_fastbp_model"), "lists", (None, None))
         for name, views, own in zip(("coefs_", "intercepts_"), (model.coefs, model.intercepts), before, strict=True):
             held: Any = getattr(self, name, None)
@@ -142,7 +142,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         self._fastbp_model, model.lists = model, (self.coefs_, self.intercepts_)
 
     def _train_on(self, model):
-        """Train on with arrays that a callback has put into coefs_ or intercepts_."""
+        """Continue training with arrays that a callback has put into coefs_ or intercepts_."""
         if not model.is_of(self.coefs_, self.intercepts_, model.functions):
             model.take(self.coefs_, self.intercepts_)
             self._hold(model)
@@ -262,7 +262,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         model = self._model_of_weights()
         if stochastic and not model.is_writable():
             raise ValueError(messages.READ_ONLY)
-        model = self._writable_model()      # L-BFGS replaces frozen arrays by new ones, as scikit-learn does
+        model = self._writable_model()      # L-BFGS replaces read-only arrays by new ones, as scikit-learn does
         if stochastic:
             run = fitting.stochastic(self, model, X, y, target, w, score_w, incremental, validation, checkpoint)
         else:
@@ -286,7 +286,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return hidden
 
     def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
-        """`fit`, with the arguments that scikit-learn's lacks."""
+        """`fit`, with the arguments that scikit-learn's fit lacks."""
         overrides.check(self)
         if (validation[0] is None) != (validation[1] is None):
             raise ValueError("X_val and y_val go together; got only one of them")
@@ -297,7 +297,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
-        """Check X_val, y_val and sample_weight_val; return what `Validation` takes."""
+        """Check X_val, y_val and sample_weight_val; return the arguments of `Validation`."""
         X, y, target = self._validate_input(X, y, incremental=True, reset=False, held_out=True)
         w = inputs.weights(w, X)
         return X, y, target, w
@@ -312,7 +312,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         return _epoch_of(self, X, y, sample_weight, *classes)
 
     def _announce(self, y, classes):
-        """Set the classes, which the first call of partial_fit names."""
+        """Set the classes, given to the first call of partial_fit."""
 
     def _outputs(self, X, of="outputs"):
         """h (m, K) of an unchecked X; of="logits": z(L)."""

@@ -1,4 +1,4 @@
-"""Callbacks of a fit: plain callables, called after each epoch, and scikit-learn's own (from 1.9 on)."""
+"""Callbacks of a fit: plain callables, called after each epoch, and scikit-learn's own (1.9 or newer)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

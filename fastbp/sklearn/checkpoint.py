@@ -16,12 +16,12 @@ COUNTS = ("n_iter_", "t_", "_no_improvement_count")
 LOSSES = ("loss_", "best_loss_", "loss_curve_")     # np.float64, as in scikit-learn
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 FIELDS = ("estimator", "parameters", "data", "numbers", "curves", "best_theta", "draws", "order", "held", "stopped")
-# parameters that a resumed fit may change
+# parameters that may differ in a resumed fit
 FREE = ("max_iter", "verbose", "n_threads", "callbacks", "curve_length")
 
 
 class Checkpoint:
-    """The file of a fit, written every so many epochs or seconds.
+    """The file of a fit, written at intervals of epochs or seconds.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class Checkpoint:
         self.every, self.unit = checked_every(every, UNITS)
 
     def begin(self, estimator, data, order, held, kept):
-        """Write the start of a new fit, so that anything that cannot be saved raises before the first step.
+        """Write the start of a new fit, so that errors of saving come before the first step.
 
-        data: what `describe` returns; held: indices of the held-out examples, or None.
+        data: the result of `describe`; held: indices of the held-out examples, or None.
         """
         self._data, self._held, self._written = data, held, (estimator.n_iter_, time.monotonic())
         if kept is None:
@@ -67,7 +67,7 @@ class Checkpoint:
         self._written = e.n_iter_, time.monotonic()
 
     def read(self, estimator, data):
-        """The fit in the file, None without a file; raises ValueError if it is not this fit on `data`."""
+        """The fit in the file, or None without a file; raises ValueError if it is not this fit on `data`."""
         if self.resume is None:
             self._refuse_to_lose()
         if not self.resume:
@@ -148,7 +148,7 @@ class Kept:
         if notes["draws"]["bit_generator"] != e._random_state.get_state(legacy=False)["bit_generator"]:
             raise FormatError("draws are of another generator than random_state")
         if numbers["n_iter_"] > e.max_iter:
-            raise ValueError(f"the checkpoint has come to epoch {numbers['n_iter_']}; max_iter is {e.max_iter}")
+            raise ValueError(f"the checkpoint has reached epoch {numbers['n_iter_']}; max_iter is {e.max_iter}")
 
     def _check_order(self, order, held, m, shuffles, holds_out):
         """Check that the arrays this fit needs are there and hold each example once."""
@@ -173,13 +173,13 @@ class Kept:
 
 
 def describe(X, y, w, validation):
-    """The description of the data; that of a resumed fit must be the same."""
+    """The description of the data; a resumed fit must have the same."""
     return {"examples": X.shape[0], "features": X.shape[1], "targets": list(y.shape[1:]), "weights": w is not None,
             "validation": None if validation is None else validation[0].shape[0]}
 
 
 def _parameters(estimator):
-    """The parameters that decide the bits, as JSON: numbers as they are, others by their repr."""
+    """The parameters that affect the bits, as JSON: numbers as they are, others by their repr."""
     parameters = {name: value for name, value in estimator.get_params(deep=False).items() if name not in FREE}
     own_loss = own.of(parameters["loss"])
     if own_loss is not None:

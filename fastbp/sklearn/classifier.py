@@ -76,8 +76,8 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
     max_fun : int, default=15000
         For lbfgs: maximum number of evaluations of loss and gradient.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class, times sample_weight; "balanced" is n_samples / (n_classes count of the class). It counts
-        the same in batches of every size; sample_weight fades in small ones, as in scikit-learn.
+        Weight of each class, times sample_weight; "balanced" is n_samples / (n_classes * count of the class). It counts
+        the same in batches of every size; sample_weight counts less in small ones, as in scikit-learn.
     init : str or (coefs, intercepts), default="auto"
         Start weights: "auto" as scikit-learn draws them; "glorot_uniform", "he_normal" (biases 0), "normal", "uniform"
         as `fastbp.Network` does; or your own arrays, in the shapes of coefs_ and intercepts_.
@@ -87,20 +87,21 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         Each is called with the estimator after each epoch; the fit stops if one returns True. scikit-learn's own
         callbacks go to `set_callbacks` (scikit-learn 1.9 on).
     dropout : float, or sequence of float, default=0.0
-        Rate p of the hidden layers, one number or one per layer, in [0, 1). In each step an a of an example becomes 0
-        with probability p, else a / (1 - p). loss_curve_ is measured with dropout, predictions and scores without.
-        Not with lbfgs.
+        Rate p of the hidden layers, one number or one per layer, in [0, 1). In each step an activation a of an example
+        becomes 0 with probability p, else a / (1 - p). loss_curve_ is measured with dropout, predictions and scores
+        without. Not with lbfgs.
     clip_norm : float, default=None
         The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     n_threads : int, default=None
-        Maximum number of threads; None uses as many as help, and one inside jobs of joblib. It never changes a bit.
+        Maximum number of threads; None chooses automatically, and takes one inside jobs of joblib. The result is
+        bit-identical for any number.
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
     loss : "log_loss" or function, default="log_loss"
-        "log_loss" is the cross-entropy. A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md: Y holds
-        the numbers of the classes (m,), or 0 and 1 in a column for two classes and for each of several labels. Early
-        stopping goes by minus the loss then, unless scoring says otherwise.
+        "log_loss" is the cross-entropy. A function f(z, Y, w) is your own loss, see docs/your_own_loss.md: Y holds the
+        numbers of the classes (m,), or 0 and 1 in a column for two classes and for each of several labels. Early
+        stopping then uses minus the loss as its score, unless scoring is given.
 
     Attributes
     ----------
@@ -186,7 +187,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         self.scoring, self.callbacks, self.dropout, self.clip_norm = scoring, callbacks, dropout, clip_norm
         self.n_threads, self.curve_length = n_threads, curve_length
 
-        BaseMLP.__init__(self, loss)        # in scikit-learn an attribute and no parameter
+        BaseMLP.__init__(self, loss)        # in scikit-learn an attribute, not a parameter
 
     def _validate_input(self, X, y, incremental, reset, held_out=False):
         X, y = inputs.checked(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=reset)
@@ -263,13 +264,13 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         X_val, y_val, sample_weight_val : optional
             Your own validation examples; nothing is held out of X then.
         checkpoint : str, bytes or os.PathLike, optional
-            Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, and at
-            the end. Not with lbfgs.
+            Everything needed to resume is written atomically to this file: at the start, every `checkpoint_every`, and
+            at the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
             How often the checkpoint is written.
         resume : bool, optional
             True resumes from `checkpoint` if the file exists, to the same bits as a fit that was never stopped;
-            max_iter is the total. A file of other parameters or of data of another shape is refused. False overwrites
+            max_iter is the total. A file with other parameters or another shape of data is refused. False overwrites
             the file. None does so too, but raises ValueError if the file holds a finished epoch or no fit.
 
         Returns
@@ -280,8 +281,8 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If the input cannot be used, or if the weights are no longer finite: they keep the values they had before
-            that epoch.
+            If the input cannot be used, or if the weights become non-finite: they keep the values from before that
+            epoch.
         """
         given = X_val, y_val, sample_weight_val
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
@@ -312,7 +313,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         try:
             return self._partial_fit(X, y, sample_weight, classes)
         except Exception:
-            if not hasattr(self, "coefs_"):     # the first call was refused: its classes do not count
+            if not hasattr(self, "coefs_"):     # the first call was refused: forget its classes
                 for name in {"classes_", "_label_binarizer"} & vars(self).keys():
                     delattr(self, name)
             raise
@@ -328,7 +329,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels from classes_; for several labels 0 and 1.
+            Labels from classes_; 0 and 1 for several labels.
         """
         return self._predict(X)
 

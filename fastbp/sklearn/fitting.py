@@ -1,4 +1,4 @@
-"""fit with the stochastic solvers: epochs, validation, early stopping."""
+"""`fit` with the stochastic solvers: epochs, validation, early stopping."""
 
 import math
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ class Validation:
     Attributes
     ----------
     finite, unusable : int
-        How many scores of this fit were finite numbers, and how many were not.
+        The number of scores of this fit that were finite, and of those that were not.
     diverged : bool
-        Is neither the score nor the loss of the training a number?
+        Are both the score and the training loss non-finite?
     """
 
     def __init__(self, estimator, model, X, y, target, w):
@@ -104,7 +104,7 @@ class Validation:
             self.model.net.theta[:] = best
             return
         total = self.finite + self.unusable
-        kept = "of the best of the others" if self.finite else "of the last epoch"
+        kept = "of the best remaining epoch" if self.finite else "of the last epoch"
         if self.finite:
             self.model.net.theta[:] = best
         else:
@@ -142,8 +142,8 @@ def split(estimator, y, target, m, stratify):
 def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, keeper=NOTHING):
     """Return a function that runs epochs until loss or score stop improving, one if incremental; all is checked.
 
-    w are the weights of the training, score_w those of them that count in a validation score; given is a
-    (X, y, target, w) for validation, or None; keeper a Checkpoint.
+    w: the training weights; score_w: the weights in a validation score; given: (X, y, target, w) for validation, or
+    None; keeper: a Checkpoint.
     """
     e, net = estimator, model.net
     going_on = incremental and hasattr(e, "_optimizer")
@@ -178,12 +178,12 @@ def stochastic(estimator, model, X, y, target, w, score_w, incremental, given, k
 
 
 def by_class(w, score_w, rows, batch_size):
-    """(mean_weight, counts) where class_weight is in the weights w of the training: its factors count over all of it.
+    """(mean_weight, counts) for training weights w that contain class_weight.
 
-    D of a batch is the sum of w delta over mean_weight, the mean of w over the rows to train on (None: all), and over
-    the number of its examples, in which each counts as its sample_weight score_w over the mean of these. So a factor
-    counts the same in every batch, and sample_weight is what it is to scikit-learn. (None, None) where a batch has all
-    rows: it divides by its own w, which is the same number.
+    D of a batch is the sum of w delta, divided by mean_weight, the mean of w over the training rows (None: all), and by
+    the number of its examples, each counted as its sample_weight score_w over the mean of these. So a class factor
+    counts the same in every batch, and sample_weight acts as in scikit-learn. (None, None) if a batch has all rows: it
+    divides by its own w, which gives the same number.
     """
     rows = slice(None) if rows is None else rows
     mean_weight = mean(w[rows])
@@ -201,7 +201,7 @@ def mean(w):
 
 @dataclass
 class Course:
-    """A fit from its first epoch on."""
+    """A fit under way."""
 
     estimator: Any
     model: Model
@@ -232,7 +232,7 @@ def _run(course):
 
 
 def _ready(e, model, validates):
-    """Start the curves and best values that this fit needs, unless an earlier one has left them."""
+    """Start the curves and best values that this fit needs, unless an earlier fit has left them."""
     if not hasattr(e, "loss_curve_"):       # after a fit with lbfgs, which has none
         e._start_curves()
     if (validates or e.early_stopping) and getattr(e, "validation_scores_", None) is None:
@@ -257,11 +257,11 @@ def _epochs(course, report):
     theta, optimizer, divisor = model.net.theta, e._optimizer, e._loss_divisor()
     before = memoryview(optimizer.before)
     while e.n_iter_ < course.epochs:
-        if e.shuffle:       # the order of sklearn.utils.shuffle, which draws the places and takes what is there
+        if e.shuffle:       # the order of sklearn.utils.shuffle, which permutes the indices
             e._random_state.shuffle(course.order)
-        if not model.is_writable():     # a callback has frozen an array
+        if not model.is_writable():     # a callback has made an array read-only
             raise ValueError(messages.READ_ONLY)
-        before[:] = memoryview(theta)       # NumPy would let go of the GIL, and fits in other threads wait for it
+        before[:] = memoryview(theta)       # NumPy would release the GIL and wait for it while other threads fit
         loss = optimizer.epoch(course.training, course.batch_size, course.order, divisor)
         diverged = not model.is_finite()
         if diverged:
@@ -326,8 +326,8 @@ def _append(e, curve, value):
 def _validate(e, model, validation):
     """Append loss and score of the validation set to the curves; update the best weights and `diverged`.
 
-    A score that is not finite counts neither as progress nor as lack of it. The training has diverged only if its own
-    loss is not finite either.
+    A score that is not finite counts neither as progress nor as lack of it. Training has diverged only if its own loss
+    is not finite either.
     """
     loss = validation.loss()
     score = validation.score(loss)
@@ -349,7 +349,7 @@ def _validate(e, model, validation):
 
 
 def _give_up(e, validation):
-    """End a fit whose weights became non-finite. The last finite ones are back; the optimizer's moments are lost."""
+    """End a fit whose weights became non-finite. The last finite ones are restored, but not the optimizer's moments."""
     if not e.early_stopping:
         del e._optimizer
         raise ValueError(f"{messages.NON_FINITE} Training diverged in epoch {e.n_iter_}; coefs_ and intercepts_ are "

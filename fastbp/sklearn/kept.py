@@ -1,4 +1,4 @@
-"""MLPClassifier and MLPRegressor as values and a network, for `fastbp.save`; and estimators around a given network."""
+"""MLPClassifier and MLPRegressor as values and a network, for `fastbp.save`, and estimators made from a network."""
 
 import math
 from typing import Any, Self
@@ -56,7 +56,7 @@ class Kept:
         return self
 
     def _kept(self) -> tuple[dict[str, Any], list[Network]]:
-        """What files keep beside the parameters: values, and the network of coefs_ and intercepts_."""
+        """The fitted state for files: values, and the network of coefs_ and intercepts_."""
         check_is_fitted(self)
         known = vars(self)
         values: dict[str, Any] = {
@@ -70,7 +70,7 @@ class Kept:
         return values, [self._model_of_weights().net]
 
     def _take(self, values: Any, networks: list[Network]) -> None:
-        """Become what a file has kept."""
+        """Take over the fitted state from a file."""
         own = {"classes", "target"} if hasattr(self, "_announce_classes") else set()
         fields(values, {"names", "n_features", "out_activation", "counts", "numbers", "curves"} | own,
                type(self).__name__)
@@ -90,7 +90,7 @@ class Kept:
             raise FormatError(f"the network is {net!r:.200}; the parameters ask for {found!r:.200}")
 
     def _take_course(self, values: dict[str, Any]) -> None:
-        """Counts, numbers and curves of the fit."""
+        """Take over counts, numbers and curves of the fit."""
         lists = [of_type(values, name, list) for name in ("counts", "numbers", "curves")]
         for given, names, is_good in zip(lists, (COUNTS, NUMBERS, CURVES), (_is_count, _is_number, _is_curve),
                                          strict=True):
@@ -125,7 +125,7 @@ def settings_of(net: Network) -> dict[str, Any]:
 
 
 def begin(estimator: Any, net: Network, output: str) -> Any:
-    """The estimator around a network, as if it had been fitted with no epoch."""
+    """The estimator with this network, as if fitted for 0 epochs."""
     estimator.n_features_in_, estimator.out_activation_ = net.layer_sizes[0], output
     estimator.n_iter_ = estimator.t_ = 0
     estimator.loss_ = math.inf
@@ -135,7 +135,7 @@ def begin(estimator: Any, net: Network, output: str) -> Any:
 
 
 class KeptClassifier(Kept):
-    """The same of the classifier, whose classes have names."""
+    """The same for the classifier, whose classes have names."""
 
     @classmethod
     def from_network(cls, net: Network, classes: ArrayLike, **parameters: Any) -> Self:
@@ -144,11 +144,11 @@ class KeptClassifier(Kept):
         Parameters
         ----------
         net : Network
-            With the loss cross_entropy: softmax; or sigmoid, one output for two classes, or one for each label.
+            With the loss cross_entropy and softmax, or sigmoid with one output for two classes or one for each label.
         classes : array-like of shape (n_classes,)
             Name of each class, in the order of the outputs; for one sigmoid output the classes of 0 and 1.
         **parameters : dict
-            Of the constructor, for further training.
+            Parameters of the constructor, for further training.
 
         Returns
         -------
@@ -178,7 +178,7 @@ class KeptClassifier(Kept):
 
 
 class KeptRegressor(Kept):
-    """The same of the regressor."""
+    """The same for the regressor."""
 
     @classmethod
     def from_network(cls, net: Network, **parameters: Any) -> Self:
@@ -189,7 +189,7 @@ class KeptRegressor(Kept):
         net : Network
             With identity outputs, or exp for the loss poisson.
         **parameters : dict
-            Of the constructor, for further training.
+            Parameters of the constructor, for further training.
 
         Returns
         -------

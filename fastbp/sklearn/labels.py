@@ -8,11 +8,11 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-FEW = 8     # so many classes are found faster one by one
+FEW = 8     # up to this many classes are found faster one by one
 
 
 def class_factors(class_weight, y, classes):
-    """The factor (m,) of each example by its class, as in scikit-learn; but y may lack some of `classes`.
+    """The factor (m,) of each example by its class, as in scikit-learn, but y may lack some of `classes`.
 
     For several labels y is (m, K) and class_weight has an entry for each column; their factors are multiplied.
     """
@@ -24,7 +24,7 @@ def class_factors(class_weight, y, classes):
         classes, codes = np.unique(np.concatenate([classes, y]), return_inverse=True)
         return compute_class_weight(class_weight, classes=classes, y=y)[codes[-len(y) :]]
     if isinstance(class_weight, dict) or len(class_weight) != y.shape[1]:
-        return compute_sample_weight(class_weight, y)       # its error says what is needed
+        return compute_sample_weight(class_weight, y)       # its errors are clear
     columns = [class_factors(each, column, [0, 1]) for each, column in zip(class_weight, y.T, strict=True)]
     return np.prod(columns, axis=0, dtype=np.float64)
 
@@ -38,7 +38,7 @@ def _target(code, dtype):
 
 
 def has_one_class(estimator):
-    """Does the binarizer know a single class? False without a binarizer: scikit-learn's probabilities need none."""
+    """Does the binarizer have a single class? False without a binarizer: scikit-learn's probabilities need none."""
     binarizer = vars(estimator).get("_label_binarizer")
     return binarizer is not None and len(binarizer.classes_) == 1
 

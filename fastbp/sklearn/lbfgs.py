@@ -1,4 +1,4 @@
-"""fit by L-BFGS on all examples, with scikit-learn's options and messages."""
+"""`fit` by L-BFGS on all examples, with scikit-learn's options and messages."""
 
 from functools import partial
 
@@ -67,13 +67,13 @@ class Objective:
         return search
 
     def _most(self, data):
-        """What a panel costs at most, if no example of it is clipped."""
+        """The most that a panel can cost if none of its examples is clipped."""
         return -np.log(self.wrong) * (1.0 if data.w is None else float(data.w[data.w > 0].min()))
 
     def _clipped(self, theta, data, cost, each):
         """The sum of the costs as scikit-learn counts it: -log p of the right class, with p at least eps.
 
-        Its line search sees -log(eps) for an example that costs more, and the digits that a sigmoid's 1 - p has lost.
+        Its line search sees -log(eps) for an example that costs more, and the rounding error of a sigmoid's 1 - p.
         Only panels whose costs sum to at least one such example are computed again.
         """
         panels = np.flatnonzero(~(each <= self._most(data)))
@@ -96,7 +96,7 @@ class Objective:
 def full_batch(estimator, model, X, y, target, w):
     """Return a function that sets theta to SciPy's minimum; all arguments are checked.
 
-    Like scikit-learn, it computes in float64 for every dtype of the network.
+    Like scikit-learn's, it computes in float64 for every dtype of the network.
     """
     e, net = estimator, model.net
     e._coef_indptr, e._intercept_indptr = packed_spans(model)

@@ -10,18 +10,18 @@ NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
 READ_ONLY = (
-    "output array is read-only: an array of coefs_ or intercepts_ is frozen; setflags(write=True) lets steps change it"
+    "output array is read-only: call setflags(write=True) on the arrays of coefs_ and intercepts_ to train further"
 )
 
 
 def say(line):
-    """Print a line of a verbose fit. A broken stream ends the reports, never the training."""
+    """Print a line of a verbose fit. A broken stream ends the reports, never the fit."""
     with suppress(Exception):
         print(line)
 
 
 def warn(message, category=UserWarning):
-    """Warn from the frame of scikit-learn that the call came through: filters by the module "sklearn" still work."""
+    """Warn from a frame of scikit-learn if the call came through one, so that filters by the module "sklearn" work."""
     explain.warn(message, category, among=lambda module: module.startswith("sklearn."))
 
 

@@ -54,12 +54,12 @@ class Model:
             self._predict_row = lambda x, out: None
 
     def __reduce__(self):
-        """Pickles and copies are models of their own, with a copy of the weights."""
+        """Pickles and copies are independent models with a copy of the weights."""
         return Model.of, (self.coefs, self.intercepts, self.functions)
 
     @classmethod
     def of(cls, coefs, intercepts, functions):
-        """A new model with a copy of these weights. Frozen arrays are frozen in the copy, too."""
+        """A new model with a copy of these weights. Read-only arrays are read-only in the copy, too."""
         frozen = [_is_frozen(a) for a in [*coefs, *intercepts]]
         coefs, intercepts = [np.asarray(W) for W in coefs], [np.asarray(b) for b in intercepts]
         layer_sizes = [coefs[0].shape[0]] if coefs and coefs[0].ndim == 2 else []
@@ -88,7 +88,7 @@ class Model:
         )
 
     def take(self, coefs, intercepts):
-        """Set the weights to those of these arrays, of the same shapes; what is frozen is frozen here, too."""
+        """Set the weights to those of these arrays, of the same shapes; read-only arrays become read-only here, too."""
         other = Model.of(coefs, intercepts, self.functions)
         if other.net.layer_sizes != self.net.layer_sizes:
             raise ValueError(f"coefs_ and intercepts_ have layers of {other.net.layer_sizes} units, but this training "
@@ -99,7 +99,7 @@ class Model:
             view.flags.writeable = a.flags.writeable
 
     def is_writable(self):
-        """Is every array writable? `setflags(write=False)` freezes one."""
+        """Is every array writable? `setflags(write=False)` makes one read-only."""
         return not [a for a in self._arrays if not a.flags.writeable]
 
     def thawed(self):
@@ -160,19 +160,19 @@ class Model:
 
 
 def _go_together(output, loss):
-    """Can a network have this output and loss? A loss of its owner's goes with any."""
+    """Can a network have this output and loss? The caller's own loss goes with any output."""
     if own.of(loss) is not None:
         return output in _kernels.outputs
     return (output, words.LOSSES.get(loss, loss)) in _kernels.pairs
 
 
 def _is_frozen(a):
-    """Has a user frozen this array? A read-only memory map, as joblib makes it, does not count."""
+    """Has a user made this array read-only? Read-only memory maps, as joblib makes them, do not count."""
     return isinstance(a, np.ndarray) and not a.flags.writeable and not isinstance(a, np.memmap)
 
 
 def functions_of(activation):
-    """The name of g, or a tuple of the names by layer: both can be compared."""
+    """The name of g, or a tuple of the names by layer; both can be compared."""
     return activation if isinstance(activation, str) else tuple(activation)
 
 
@@ -204,15 +204,15 @@ def _pair(init, model):
 
 
 def packed_spans(model):
-    """Where the arrays stand in scikit-learn's packed vector: (start, end, shape) of coefs, (start, end) of intercepts.
-    """
+    """The places of the arrays in scikit-learn's packed vector: (start, end, shape) of coefs, (start, end) of
+    intercepts."""
     ends = np.cumsum([0, *(a.size for a in model.coefs + model.intercepts)]).tolist()
     spans, L = list(pairwise(ends)), len(model.coefs)
     return [(*span, W.shape) for span, W in zip(spans[:L], model.coefs, strict=True)], spans[L:]
 
 
 def packed_places(model):
-    """Places in theta of scikit-learn's packed vector: all coefs row by row, then all intercepts.
+    """Indices into theta of scikit-learn's packed vector: all coefs row by row, then all intercepts.
 
     packed = theta[places];  theta[places] = packed
     """

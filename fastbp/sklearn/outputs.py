@@ -49,7 +49,7 @@ def apply(output, z):
 
 def slope(output, z, h, dz):
     """dh_k/dx_j (m, K, n) from z, h (m, K) and dz_k/dx_j (m, K, n)"""
-    if named(output) == "softmax":      # the largest one's dz cancels in dh/dx, and would leave its rounding
+    if named(output) == "softmax":      # the largest dz cancels in dh/dx, but would leave its rounding error
         dz = dz - np.take_along_axis(dz, z.argmax(axis=1)[:, None, None], axis=1)
         return h[:, :, None] * (dz - np.einsum("mk,mkj->mj", h, dz)[:, None])
     return SLOPES[named(output)](z, h)[:, :, None] * dz

@@ -1,4 +1,4 @@
-"""Private methods of scikit-learn in subclasses: `_init_coef` may be overridden, the others are refused by name."""
+"""Private methods of scikit-learn in subclasses: `_init_coef` may be overridden; any other one raises an error."""
 
 import numpy as np
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
@@ -83,7 +83,7 @@ def _refuse(cls, base, name):
     instead = INSTEAD.get(name, "fastbp.Network and fastbp.Trainer let you write your own training")
     raise TypeError(f"{cls.__name__} overrides {name}, a private method of scikit-learn that fit of fastbp's "
                     f"{base.__name__} does not call. Instead: {instead}. "
-                    "Of the private methods only _init_coef may be overridden.")
+                    "_init_coef is the only private method that may be overridden.")
 
 
 def is_overridden(estimator, name):

@@ -29,7 +29,7 @@ class PrivateMethods:
     def _init_coef(self, fan_in, fan_out, dtype):
         """Start values of a layer: U(-r, r), r = sqrt(6 / (fan_in + fan_out)), 2 in place of 6 for the sigmoid.
 
-        Subclasses may override this private method alone. (Glorot & Bengio 2010.)
+        This is the only private method that subclasses may override. (Glorot & Bengio 2010.)
         """
         names = self.activation
         if not isinstance(names, str):      # one per layer; the output layer is drawn as the last hidden one
@@ -74,7 +74,7 @@ class PrivateMethods:
         return lbfgs.packed_loss_and_gradient(self, model, packed_coef_inter, X, self._target_of(y), sample_weight)
 
     def _backprop(self, X, y, sample_weight, activations, deltas, coef_grads, intercept_grads):
-        """Loss and gradients by coefs_ and intercepts_; fills the four lists."""
+        """Loss and gradients with respect to coefs_ and intercepts_; fills the four lists."""
         self._check_output()
         model = self._model_of_weights()
         self._forward_pass(activations)

@@ -1,6 +1,6 @@
-"""partial_fit of one row in microseconds: nothing is checked twice, nothing converted.
+"""`partial_fit` of one row in microseconds: nothing is checked twice, nothing is converted.
 
-Anything but a plain array of the right dtype and width takes the long way, through scikit-learn's checks.
+Anything but a plain array of the right dtype and width takes the slow path, through scikit-learn's checks.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from .stochastic import Stochastic
 
 
 def partial_fit(estimator, X, y):
-    """Take one step on X (1, n_features) and y (1,) or (1, K); False if it needs the long way: nothing is done then."""
+    """Take one step on X (1, n_features) and y (1,) or (1, K). False, with nothing done, if it needs the slow path."""
     e = estimator
     known = vars(e)
     model, optimizer = known.get("_fastbp_model"), known.get("_optimizer")

@@ -16,7 +16,7 @@ from . import fitting, inputs, overrides
 from .base import BaseMLP
 from .kept import KeptRegressor
 
-LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as the installed scikit-learn has it
+LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as in the installed scikit-learn
 
 
 class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
@@ -29,8 +29,8 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     loss : {"squared_error", "poisson", "absolute_error", "huber", "quantile"} or function, default="squared_error"
         In this order: 1/2 (h - y)^2; half the Poisson deviance, for y >= 0; |h - y|; the Huber loss with `huber_delta`;
         the pinball loss max(q (y - h), (q - 1) (y - h)) with q = `quantile`. h = exp(z) for "poisson", else h = z.
-        A function f(z, Y, w) is a loss of your own, see docs/your_own_loss.md; Y has a column for each output. Early
-        stopping goes by minus the loss then, unless scoring says otherwise.
+        A function f(z, Y, w) is your own loss, see docs/your_own_loss.md; Y has a column for each output. Early
+        stopping then uses minus the loss as its score, unless scoring is given.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer; ``()`` for none.
     activation : str, or list of str, default="relu"
@@ -87,9 +87,9 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         Each is called with the estimator after each epoch; the fit stops if one returns True. scikit-learn's own
         callbacks go to `set_callbacks` (scikit-learn 1.9 on).
     dropout : float, or sequence of float, default=0.0
-        Rate p of the hidden layers, one number or one per layer, in [0, 1). In each step an a of an example becomes 0
-        with probability p, else a / (1 - p). loss_curve_ is measured with dropout, predictions and scores without.
-        Not with lbfgs.
+        Rate p of the hidden layers, one number or one per layer, in [0, 1). In each step an activation a of an example
+        becomes 0 with probability p, else a / (1 - p). loss_curve_ is measured with dropout, predictions and scores
+        without. Not with lbfgs.
     clip_norm : float, default=None
         The gradient of a step, penalty included, is scaled so that its norm is at most this. Not with lbfgs.
     huber_delta : float, default=1.0
@@ -97,7 +97,8 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     quantile : float, default=0.5
         For loss="quantile": the quantile of y given x to learn, in (0, 1).
     n_threads : int, default=None
-        Maximum number of threads; None uses as many as help, and one inside jobs of joblib. It never changes a bit.
+        Maximum number of threads; None chooses automatically, and takes one inside jobs of joblib. The result is
+        bit-identical for any number.
     curve_length : int, default=None
         Keep only this many of the newest entries of loss_curve_, validation_scores_ and validation_loss_curve_, for
         endless `partial_fit`; None keeps all, as scikit-learn does.
@@ -138,8 +139,8 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
     Notes
     -----
     The parameters up to max_fun have scikit-learn's defaults and meanings; the others are additions. With the same
-    random_state the weights are those of scikit-learn up to rounding. As there, the reported squared error is a mean
-    over the outputs too, while the steps follow the gradient of the sum over them.
+    random_state the weights are those of scikit-learn up to rounding. As there, the reported squared error is also a
+    mean over the outputs, while the steps follow the gradient of the sum over them.
 
     Examples
     --------
@@ -234,13 +235,13 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         X_val, y_val, sample_weight_val : optional
             Your own validation examples; nothing is held out of X then.
         checkpoint : str, bytes or os.PathLike, optional
-            Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, and at
-            the end. Not with lbfgs.
+            Everything needed to resume is written atomically to this file: at the start, every `checkpoint_every`, and
+            at the end. Not with lbfgs.
         checkpoint_every : int, or (number, "epochs" or "seconds")
             How often the checkpoint is written.
         resume : bool, optional
             True resumes from `checkpoint` if the file exists, to the same bits as a fit that was never stopped;
-            max_iter is the total. A file of other parameters or of data of another shape is refused. False overwrites
+            max_iter is the total. A file with other parameters or another shape of data is refused. False overwrites
             the file. None does so too, but raises ValueError if the file holds a finished epoch or no fit.
 
         Returns
@@ -251,8 +252,8 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If the input cannot be used, or if the weights are no longer finite: they keep the values they had before
-            that epoch.
+            If the input cannot be used, or if the weights become non-finite: they keep the values from before that
+            epoch.
         """
         given = X_val, y_val, sample_weight_val
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)

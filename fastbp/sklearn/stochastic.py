@@ -16,11 +16,11 @@ from ..schedules import InverseScaling
 from ..training.trainer import Trainer
 from . import messages
 
-SMALLEST = math.ulp(0)  # the least learning rate: it must be above 0
+SMALLEST = math.ulp(0)  # the smallest learning rate above 0
 
 
 def rule(estimator):
-    """The update rule that the estimator's parameters ask for."""
+    """The update rule for the estimator's parameters."""
     e = estimator
     if not isinstance(e.solver, str):
         return copy.deepcopy(e.solver)
@@ -32,18 +32,18 @@ def rule(estimator):
 
 
 def own(estimator, net):
-    """The estimator's optimizer, for this network; TypeError if another object stands in its place."""
+    """The estimator's optimizer, for this network; a TypeError if another object has replaced it."""
     optimizer = estimator._optimizer
     if not isinstance(optimizer, Stochastic):
         raise TypeError(
             f"_optimizer must be the object that a fit with solver={estimator.solver!r} made; got {optimizer!r:.200}. "
-            "Pass an optimizer of your own as solver=, or delete _optimizer to begin with a new one"
+            "Pass your own optimizer as solver=, or delete _optimizer to start with a new one"
         )
     return optimizer.on(net)
 
 
 def _read(solver, name, of):
-    """A read-only property `name`, computed by `of`, that the optimizer of this solver alone has."""
+    """A read-only property `name`, computed by `of`, that only the optimizer of this solver has."""
     def get(self):
         if self.solver != solver:
             raise AttributeError(f"the optimizer of solver={self.solver!r} has no {name}")
@@ -61,11 +61,11 @@ class Stochastic:
         sgd: the rate of the next step. adam: the factor of the last step, corrections included, as in scikit-learn.
         It may be set; adam computes it again in each step, from learning_rate_init.
     learning_rate_init : float
-        It may be set. It holds from adam's next step, or from the next epoch of "invscaling".
+        It may be set. It takes effect in adam's next step, or in the next epoch of "invscaling".
     t, ms, vs, beta_1, beta_2, epsilon
-        Of adam; read-only. ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
+        For adam; read-only. ms and vs are copies, in the order and the shapes of coefs_ + intercepts_.
     velocities, momentum, nesterov, lr_schedule
-        Of sgd; read-only. velocities exist only with momentum.
+        For sgd; read-only. velocities exist only with momentum.
     """
 
     t = _read("adam", "t", lambda self: self.state["t"])
@@ -98,7 +98,7 @@ class Stochastic:
         self.before = np.empty_like(net.theta)
 
     def on(self, net):
-        """This rule for this network: self if it has the network already, else a copy. Other layers get a new state."""
+        """This rule for this network: self if it has this network, else a copy. Other layers get a new state."""
         if self.trainer is not None and self.trainer.net is net:
             return self
         twin = copy.copy(self)
@@ -152,7 +152,7 @@ class Stochastic:
     def learning_rate_init(self, value):
         value = checks.number(value, "learning_rate_init")
         if self.solver == "adam":
-            self._rate_set = self.t, self.learning_rate     # that of the last step, until the next
+            self._rate_set = self.t, self.learning_rate     # the rate of the last step, until the next step
             self.rule.learning_rate = max(value, SMALLEST)
         vars(self)["learning_rate_init"] = value
 
@@ -175,7 +175,7 @@ class Stochastic:
             self.rule.learning_rate = max(InverseScaling(self.learning_rate_init, self.power_t)(t), SMALLEST)
 
     def trigger_stopping(self, message, verbose):
-        """For lack of progress: return True to stop, or divide the learning rate by 5."""
+        """Called for lack of progress: return True to stop, or divide the learning rate by 5."""
         if self.schedule != "adaptive":
             ending = " Stopping."
         elif self.rule.learning_rate <= 1e-6:
@@ -203,9 +203,9 @@ class Stochastic:
     def epoch(self, training, batch_size, order, divisor):
         """The steps of one epoch; returns the mean of the batches' losses, each counted by its number of examples.
 
-        A batch's c is alpha / m_b, m_b its number of examples or their weight. Its loss is the mean cost over
-        `divisor` (scikit-learn's squared error is a mean over the outputs too, its gradient is not), and the penalty.
-        With class_weight its costs are divided by what D is divided by.
+        A batch's c is alpha / m_b, where m_b is its number of examples or their weight. Its loss is the mean cost over
+        `divisor` (scikit-learn's squared error is also a mean over the outputs, its gradient is not) plus the penalty.
+        With class_weight the costs have the same divisor as D.
         """
         trainer, total = self.trainer, 0.0
         for part, order_of in training.parts(batch_size, order):
@@ -223,7 +223,7 @@ class Stochastic:
         return total / (training.m if order is None else len(order))
 
     def _shares(self, data, batch_size, order):
-        """The weight of each batch over what its D is divided by; 1 but with class_weight."""
+        """The weight of each batch over the divisor of its D; 1 without class_weight."""
         m = data.m if order is None else len(order)
         divisors = None if self.trainer.mean_weight is None else data.divisors(order, m, batch_size)
         if divisors is None:
@@ -233,13 +233,13 @@ class Stochastic:
         return weights / np.where(divisors > 0, divisors, 1)
 
     def crew(self, n_threads, rows, batches):
-        """The threads for this many batches of this many rows, to be lent to the trainer in a with block."""
+        """The threads for this many batches of this many rows, lent to the trainer in a with block."""
         plan = self.trainer.net.plan
         return threads.crew(plan.kept, n_threads, sums.operations(plan, rows), batches)
 
 
 def allowed_threads(n_threads):
-    """n_threads, or what joblib leaves: one beside other jobs of this process, else what it granted its worker."""
+    """n_threads, or as many as joblib leaves: one if this process runs other jobs, else those granted to its worker."""
     if n_threads is not None:
         return int(n_threads)
     parallel = sys.modules.get("joblib.parallel")

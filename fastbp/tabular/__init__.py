@@ -5,7 +5,7 @@
 `TabularPreparation` turns the table into a matrix; an ensemble of networks is trained on it. docs/tables.md says more.
 """
 
-from .. import sklearn as _sklearn  # noqa: F401  (its import says what is missing)
+from .. import sklearn as _sklearn  # noqa: F401  (its error says what is missing)
 from .classifier import TabularClassifier
 from .preparation import TabularPreparation
 from .regressor import TabularRegressor

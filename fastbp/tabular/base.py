@@ -44,11 +44,11 @@ class BaseTabular(BaseEstimator):
     }
 
     def _targets(self, y: Any) -> NDArray[Any]:
-        """Check y, set what is known of it, and return it as `Task` takes it."""
+        """Check y, set the attributes that describe it, and return it in the form for `Task`."""
         raise NotImplementedError
 
     def _weights(self, y: NDArray[Any], sample_weight: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """The weights of the training."""
+        """The training weights."""
         return sample_weight
 
     def _judge(self, held: list[tuple[Rows, Matrix]], task: Task) -> None:
@@ -64,7 +64,7 @@ class BaseTabular(BaseEstimator):
         check_consistent_length(np.empty(m), targets)
         w = None if sample_weight is None else np.asarray(
             _check_sample_weight(sample_weight, targets, dtype=np.float64, ensure_non_negative=True))
-        if w is not None and not w.any():       # an older scikit-learn does not look
+        if w is not None and not w.any():       # an older scikit-learn does not check this
             raise ValueError("Sample weights must contain at least one non-zero number.")
         w = self._weights(targets, w)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
@@ -103,7 +103,7 @@ class BaseTabular(BaseEstimator):
         raise NotImplementedError
 
     def _keep(self, task: Task, trained: list[Trained], splits: list[tuple[Rows, Rows]]) -> None:
-        """Keep the networks, and judge them on the rows that each has held out."""
+        """Keep the networks, and evaluate each on its held-out rows."""
         self.networks_ = [each.net for each in trained]
         self.best_epochs_ = [each.epoch for each in trained]
         held = [(held_out, net.forward(task.X[held_out]))
@@ -120,7 +120,7 @@ class BaseTabular(BaseEstimator):
         return self.preparation_.matrix(self.preparation_.columns_of(X, type(self).__name__))
 
     def _kept(self) -> tuple[dict[str, Any], list[Network]]:
-        """What files keep beside the parameters: values, and the networks."""
+        """The fitted state for files: values, and the networks."""
         check_is_fitted(self)
         return {
             "preparation": [self.preparation_.n_bins, self.preparation_.max_levels, self.preparation_._kept()[0]],
@@ -128,11 +128,11 @@ class BaseTabular(BaseEstimator):
         }, self.networks_
 
     def _own_kept(self) -> dict[str, Any]:
-        """What this class of estimators keeps."""
+        """The values that only this class keeps."""
         raise NotImplementedError
 
     def _take(self, values: Any, networks: list[Network]) -> None:
-        """Become what a file has kept."""
+        """Take over the fitted state from a file."""
         own = dict(values)
         bins, levels, columns = own.pop("preparation")
         preparation = TabularPreparation(bins, levels)
@@ -148,7 +148,7 @@ class BaseTabular(BaseEstimator):
         self._take_own(own, kept.features(preparation.columns_))
 
     def _take_own(self, values: dict[str, Any], d: int) -> None:
-        """Take what `_own_kept` has kept; the networks must have d inputs."""
+        """Take over the values of `_own_kept`; the networks must have d inputs."""
         raise NotImplementedError
 
     def __sklearn_tags__(self) -> Any:
@@ -156,14 +156,14 @@ class BaseTabular(BaseEstimator):
 
 
 def _never_empty(X: Matrix) -> Matrix:
-    """A network needs an input: 0, if all columns are constant."""
+    """X, or a column of 0 if all columns are constant: a network needs an input."""
     return X if X.shape[1] else np.zeros((len(X), 1), np.float32)
 
 
 def mean_of_held_out(
     held: Sequence[tuple[Rows, Matrix]], m: int, of: Callable[[Matrix], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """of(z) (m, K) of each row, the mean over the networks that have held it out; NaN where none has."""
+    """of(z) (m, K) of each row, the mean over the networks that have held it out; NaN for rows never held out."""
     total: Any = None
     count = np.zeros((m, 1))
     for rows, z in held:

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: one temperature for all logits, from held-out rows."""
+"""Calibrated probabilities: one temperature for all logits, from held-out rows."""
 
 import math
 

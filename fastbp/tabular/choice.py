@@ -1,4 +1,4 @@
-"""Whether the piecewise-linear features help, as the held-out rows say: the first networks are trained both ways."""
+"""Do the piecewise-linear features help on held-out rows? The first networks are trained with and without them."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ def ensemble(
     task: Task, preparation: TabularPreparation, splits: Sequence[Split], seeds: Sequence[np.random.SeedSequence],
     epochs: Sequence[int], *, n_threads: int | None, shown: bool,
 ) -> tuple[Task, list[Trained]]:
-    """Train all networks; without the piecewise-linear features if these have not helped the first ones.
+    """Train all networks, without the piecewise-linear features if these have not helped the first ones.
 
-    The preparation then makes none any more, and the task that is returned has no such columns.
+    In that case the preparation no longer makes them, and the returned task has no such columns.
     """
     bins, n = preparation.is_bin_, len(splits)
     tried = min(FIRST, n)
@@ -41,7 +41,7 @@ def ensemble(
 
 
 def _mean_cost(task: Task, trained: Sequence[Trained], splits: Sequence[Split]) -> float:
-    """The mean cost of these networks on the rows that they have held out: a Brier score, or a squared error."""
+    """The mean cost of these networks on their held-out rows: a Brier score or a squared error."""
     costs = [task.cost(each.net.predict(task.X[held_out]), held_out)
              for each, (_, held_out) in zip(trained, splits, strict=False)]
     return float(np.mean(costs))

@@ -22,13 +22,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classify the rows of a table, by an ensemble of networks that needs no tuning.
 
     `fit` takes a DataFrame as it is: numbers, categories, strings, booleans, dates, missing and infinite values. See
-    `TabularPreparation` for what becomes of a column. Each network holds out a fold of the rows, ends with its best
-    epoch on them, and their probabilities are averaged.
+    `TabularPreparation` for the features made of each column. Each network holds out a fold of the rows and keeps the
+    weights of its best epoch on them; the probabilities of all networks are averaged.
 
     Parameters
     ----------
     n_estimators : int, default=8
-        Networks. Each takes the same time; 4 have nearly the accuracy of 8.
+        Number of networks. Each takes the same time; 4 are nearly as accurate as 8.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, times sample_weight.
     epochs : int, default=None
@@ -36,28 +36,28 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, the start values, the order of the rows and dropout.
     n_threads : int, default=None
-        Maximum number of networks that are trained at a time; None: as many as there are cores, and one inside jobs of
-        joblib. It never changes a bit.
+        Maximum number of networks that are trained at a time; None: as many as there are cores, but one inside jobs of
+        joblib. The result is bit-identical for any number.
     progress : bool, default=False
-        Show a bar (tqdm, on a terminal), or lines.
+        Show a bar (tqdm, on a terminal) or lines.
 
     Attributes
     ----------
     classes_ : ndarray
         The labels, sorted.
     preparation_ : TabularPreparation
-        What each column has become.
+        The features made of each column.
     networks_ : list of Network
-        With the softmax of the classes; empty if there is one class only.
+        With the softmax of the classes; empty if there is only one class.
     best_epochs_ : list of int
-        The epoch that each network ended with.
+        The epoch whose weights each network has.
     temperature_ : float
-        Logits are divided by it: the probabilities of held-out rows are then as likely as can be.
+        Logits are divided by it; it maximises the likelihood of held-out rows.
     validation_probabilities_ : ndarray of shape (n_samples, n_classes)
-        Of each training row, by the networks that have held it out; NaN where none has.
+        Predictions for each training row by the networks that have held it out; NaN for rows never held out.
     validation_score_ : float
-        Their accuracy. It comes without another fit and is a little too good, since the epochs are chosen by it; a
-        little too bad, since one network predicts each row and not all of them.
+        The accuracy of these predictions. It needs no further fit. It is a little too high because it also chose the
+        epochs, and a little too low because one network predicts each row instead of all.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Names of the columns; exists only if they have names.
@@ -68,7 +68,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     Notes
     -----
-    Settings: docs/tables.md. A row has the same bits in whatever batch it is predicted.
+    Settings: docs/tables.md. The prediction of a row has the same bits in any batch.
 
     Examples
     --------
@@ -103,12 +103,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
             The table.
         y : array-like of shape (n_samples,)
-            Labels: strings, numbers or booleans. Of several targets scikit-learn's MultiOutputClassifier makes one
-            classifier each.
+            Labels: strings, numbers or booleans. For several targets use scikit-learn's MultiOutputClassifier, which
+            fits one classifier for each.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, 0 or more. A row of weight 0 counts as absent.
         groups : array-like of shape (n_samples,), optional
-            Rows of a group belong together: they are held out together.
+            Rows of a group are always held out together.
         cv : int, splitter or iterable of (rows, held-out rows), optional
             The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. A network is
             trained for each split, and again as long as n_estimators allows.
@@ -188,7 +188,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Parameters
         ----------
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
-            Columns are found by name if they have names; their order is free.
+            Columns are found by name if they have names; they may come in any order.
 
         Returns
         -------

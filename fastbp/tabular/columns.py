@@ -1,4 +1,4 @@
-"""What a column of the training data becomes: features of a network, from statistics that a fit keeps."""
+"""How a column of the training data becomes features of a network, by statistics that the fit keeps."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from .frames import Column
 
 DAY = 86400.0
 YEAR = 365.2425 * DAY
-FAR = 1e6       # |z| beyond which nothing changes; infinities stand here
+FAR = 1e6       # |z| beyond which nothing changes; infinities are set to it
 Doubles = NDArray[np.float64]
 
 
 @dataclass
 class Constant:
-    """A column that tells nothing: a single value, or none; it has no features."""
+    """A column without information: it has at most one distinct value, and no features."""
 
     name: str
     kind: str
@@ -29,7 +29,7 @@ class Constant:
         return []
 
     def write(self, column: Column, rows: slice, out: NDArray[np.float32]) -> None:
-        """Nothing."""
+        """Write nothing."""
 
     def __str__(self) -> str:
         return "constant, left out"
@@ -49,7 +49,7 @@ class Number:
     edges : (bins + 1,)
         e_i in units of z; fewer than three: no bins.
     missing : bool
-        Did the training data lack values? Then a feature is 1 where the value is missing.
+        Did the training data lack values? If so, a further feature is 1 where the value is missing.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Number:
         if half and bins > 1:
             known = np.sort(values[~np.isnan(values)])
             at = np.ceil(np.linspace(0, 1, bins + 1) * len(known)).astype(np.int64) - 1
-            edges = np.unique(number.z(known[np.maximum(at, 0)]))       # quantiles that are values of the data
+            edges = np.unique(number.z(known[np.maximum(at, 0)]))       # quantiles that occur in the data
             number.edges = edges if len(edges) > 2 else np.empty(0)
         return number
 
@@ -119,7 +119,7 @@ class Number:
 
 
 def _quantiles(values: Doubles) -> Doubles:
-    """Least, quartiles and largest of sorted values, linear between two neighbours, without overflow."""
+    """Smallest, quartiles and largest of sorted values, linear between two neighbours, without overflow."""
     at = np.array([0, 0.25, 0.5, 0.75, 1]) * (len(values) - 1)
     below = np.floor(at).astype(np.int64)
     part = at - below
@@ -165,7 +165,7 @@ class Category:
         """out (m, features) of these rows."""
         places = {level: i for i, level in enumerate(self.levels)}
         into = np.array([*(places.get(level, -1) for level in column.levels), places.get(None, -1)], np.int64)
-        at = into[column.values[rows].astype(np.int64)]       # -1 takes the last, that of missing values
+        at = into[column.values[rows].astype(np.int64)]       # -1 takes the last feature, that of missing values
         if self.is_pair:
             out[:, 0] = np.array([-1, 1, 0], np.float32)[at]
             return
@@ -187,8 +187,8 @@ def _order(level: Any) -> tuple[str, Any]:
 
 @dataclass
 class Date:
-    """The time as a number; where the training data span it, also the weekday, and sine and cosine of the place in the
-    year and in the day."""
+    """The time as a number; if the training data span them, also the weekday, and sine and cosine of the time of year
+    and of the time of day."""
 
     name: str
     time: Number
@@ -243,7 +243,7 @@ Fitted = Constant | Number | Category | Date
 
 
 def fit(column: Column, bins: int, levels: int) -> Fitted:
-    """What a column of the training data becomes."""
+    """The fitted form of a column of the training data."""
     found: Fitted | None
     if column.kind == "category":
         found = Category.of(column.name, column.values, column.levels, levels)
@@ -255,6 +255,6 @@ def fit(column: Column, bins: int, levels: int) -> Fitted:
 
 
 def places(fitted: Sequence[Fitted]) -> list[slice]:
-    """Where the features of each column stand in the matrix."""
+    """The places of each column's features in the matrix."""
     ends = np.cumsum([0, *(len(each.features) for each in fitted)]).tolist()
     return [slice(*ends_) for ends_ in pairwise(ends)]

@@ -1,4 +1,4 @@
-"""Which rows each network is trained on, and which it is measured on."""
+"""The rows that each network is trained on, and those it is measured on."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,14 +25,15 @@ def splits(
     m : int
         Rows.
     n_estimators : int
-        Networks. Network k holds out fold k of n_estimators, of 8 if that is 1; above 8 the rows are cut anew for
-        every 8. If there are fewer rows, or groups, there are fewer folds. A single row is never held out.
+        Number of networks. Network k holds out fold k of n_estimators, or of 8 if n_estimators is 1; above 8, every 8
+        networks get new folds. If there are fewer rows or groups, there are fewer folds. A single row is never held
+        out.
     labels : (m,), optional
         Each class is spread over all folds.
     groups : (m,), optional
         Rows of a group are in the same fold.
     cv : int, splitter or iterable of (rows, held-out rows), optional
-        The folds; a network for each, and again as long as n_estimators allows.
+        The folds: one network for each, and repeated if n_estimators is larger.
     """
     codes = None if groups is None else _checked_groups(groups, m)
     if cv is not None:
@@ -54,7 +55,7 @@ def splits(
 
 
 def _checked_groups(groups: Any, m: int) -> NDArray[np.int64]:
-    """A number for the group of each row."""
+    """The group of each row as a number."""
     a = np.asarray(groups)
     check_consistent_length(a, np.empty(m))
     if a.ndim != 1:
@@ -79,7 +80,7 @@ def _shuffled(m: int, n: int, rng: np.random.Generator, labels: NDArray[np.int64
 
 
 def _grouped(codes: NDArray[np.int64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The fold of each row: groups at random, the largest first, each into the fold that has the fewest rows."""
+    """The fold of each row: groups in random order, but the largest first, each into the fold with the fewest rows."""
     sizes = np.bincount(codes)
     order = rng.permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]

@@ -40,19 +40,19 @@ class Column:
     levels: Sequence[Any] = ()
 
     def as_kind(self, kind: str) -> "Column":
-        """The column in the form that it had in the training data; an error that names it if that is impossible."""
+        """The column in the form that it had in the training data; if that is impossible, an error that names it."""
         if kind == self.kind:
             return self
         if kind == "category" and self.kind == "number":
             return _of_distinct(self.name, self.values)
         if (self.values == -1).all() if self.kind == "category" else np.isnan(self.values).all():
-            return Column(self.name, kind, np.full(len(self.values), np.nan))       # nothing but missing values
+            return Column(self.name, kind, np.full(len(self.values), np.nan))       # only missing values
         if self.kind == "category":
             found = _of_words(self, kind)
             if found is not None:
                 return found
         example = f", such as {self.levels[0]!r:.60}" if self.levels else ""
-        raise ValueError(f"column {self.name!r} held {FORMS[kind]} in fit; it now holds {FORMS[self.kind]}{example}")
+        raise ValueError(f"column {self.name!r} held {FORMS[kind]} in fit, but now holds {FORMS[self.kind]}{example}")
 
 
 FORMS = {"number": "numbers", "category": "categories", "date": "dates"}
@@ -270,7 +270,7 @@ def _by_levels(name: str, codes: NDArray[np.int64], levels: list[Any]) -> Column
 
 
 def _is_number(level: Any) -> bool:
-    """Decimal is no numbers.Real, but has its float."""
+    """Is it a number? Decimal is not a numbers.Real, but converts to float."""
     return (isinstance(level, NUMBERS) or type(level).__name__ == "Decimal") and not isinstance(level, (bool, np.bool_))
 
 

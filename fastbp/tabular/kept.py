@@ -1,4 +1,4 @@
-"""Columns, preparations and ensembles as values for files, and back; what a file says is checked before it is taken."""
+"""Columns, preparations and ensembles as values for files, and back; the values of a file are checked first."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def _category(name: str, kept: dict[str, Any]) -> Category:
 
 
 def check_networks(networks: list[Network], d: int, K: int, output: str) -> None:
-    """A FormatError unless each network has d inputs (at least one) and K outputs of this function."""
+    """Raise a FormatError unless each network has d inputs (at least one) and K outputs of this function."""
     for k, net in enumerate(networks):
         if (net.layer_sizes[0], net.layer_sizes[-1], net.output) != (max(d, 1), K, output) or net.dtype != np.float32:
             raise FormatError(f"network {k} is {net!r:.200}; it must have {max(d, 1)} inputs and {K} outputs "

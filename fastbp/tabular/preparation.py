@@ -1,4 +1,4 @@
-"""TabularPreparation: from a table as people have it to a matrix of float32."""
+"""TabularPreparation: from a table of any kind to a float32 matrix."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from . import columns, frames, kept
 from .columns import Fitted
 from .frames import Column
 
-MOST = 2**13    # features that bins may make, and levels too: then each column gets fewer
+MOST = 2**13    # most features from bins, and most from levels: above it each column gets fewer
 ROWS = 2**13    # rows that are written at a time, so that temporary arrays stay in cache
 
 
@@ -26,25 +26,25 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
     """Turn a table into the inputs of a network: numbers, categories, booleans, dates, missing values.
 
     - A number x becomes z = (x - median) / (q75 - q25), then z / sqrt(1 + (z/3)^2), so that outliers and infinities end
-      at 3. Beside it stand piecewise-linear features: 2 clip((z - e_i) / (e_{i+1} - e_i), 0, 1) - 1 for the bins
-      between the quantiles e_i of z. A missing number becomes the median, and a further feature says so.
-    - A category becomes a 0/1 feature a level; two levels share one feature, -1 and 1. "missing" is a level of its own.
-    - A date becomes the time as a number, the weekday, and its place in the year and in the day.
+      at 3. Piecewise-linear features are added: 2 clip((z - e_i) / (e_{i+1} - e_i), 0, 1) - 1 for the bins between the
+      quantiles e_i of z. A missing number becomes the median, and a further feature marks it.
+    - A category becomes one 0/1 feature per level; two levels share one feature, -1 and 1. Missing values are a level.
+    - A date becomes the time as a number, the weekday, the time of year and the time of day.
     - A column whose values do not differ is left out.
 
-    Nothing is learned from y. Levels, missing and infinite values that fit has not seen are accepted.
+    Nothing is learned from y. Levels, missing and infinite values that `fit` has not seen are accepted.
 
     Parameters
     ----------
     n_bins : int, default=16
-        Bins of a number; 0 or 1 for none. Fewer if there are so many columns that the bins make 8192 features.
+        Bins per number; 0 or 1 for none. There are fewer if the bins of all columns would make over 8192 features.
     max_levels : int, default=200
-        If a category has more levels, the most frequent count; all others are as unseen.
+        If a category has more levels, the most frequent are used; all others count as unseen.
 
     Attributes
     ----------
     columns_ : list
-        What each column became, with its statistics: printed, a line a column.
+        The fitted form of each column, with its statistics; `summary` describes them.
     feature_names_in_ : ndarray of str
         Names of the columns; exists only if they have names.
     n_features_in_ : int
@@ -115,7 +115,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         y : ignored
             Nothing is learned from y.
         **fit_params : dict
-            None are known.
+            Not used; any argument is an error.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         return self.learn(found, named)
 
     def learn(self, found: list[Column], named: bool, matrix: bool = True) -> Any:
-        """`fit_transform` of columns that have been read; without matrix=True only the fit."""
+        """`fit_transform` of columns that have been read; matrix=False only fits."""
         kinds = [column.kind for column in found]
         bins = min(self.n_bins, MOST // max(1, len(kinds) - kinds.count("category")))
         levels = min(self.max_levels, max(8, MOST // max(1, kinds.count("category"))))
@@ -147,7 +147,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
-            Columns are found by name if the training data had names; their order is free.
+            Columns are found by name if the training data had names; they may come in any order.
 
         Returns
         -------
@@ -158,7 +158,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         return self.matrix(self.columns_of(X))
 
     def columns_of(self, X: Any, whose: str | None = None) -> list[Column]:
-        """The columns of X in the order of the training data; errors name `whose` table it is."""
+        """The columns of X in the order of the training data; errors name the estimator `whose`."""
         whose = whose or type(self).__name__
         found, named = frames.read(X)
         own = getattr(self, "feature_names_in_", None)
@@ -220,7 +220,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
 
     @property
     def is_bin_(self) -> NDArray[np.bool_]:
-        """Which features are piecewise-linear, one flag each."""
+        """Is each feature piecewise-linear? One flag per feature."""
         flags = [getattr(each, "is_bin", [False] * len(each.features)) for each in self.columns_]
         return np.array([flag for each in flags for flag in each], bool)
 
@@ -233,7 +233,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         return self
 
     def summary(self) -> str:
-        """What each column became, a line a column.
+        """A description of each column's features, one line per column.
 
         Returns
         -------
@@ -245,12 +245,12 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         return "\n".join(f"{each.name:<{width}}  {each}" for each in self.columns_)
 
     def _kept(self) -> tuple[dict[str, Any], list[Any]]:
-        """What files keep beside the parameters."""
+        """The fitted state for files."""
         check_is_fitted(self)
         return {"columns": [kept.of_column(each) for each in self.columns_], "names": names_of(self)}, []
 
     def _take(self, values: Any, networks: list[Any]) -> None:
-        """Become what a file has kept."""
+        """Take over the fitted state from a file."""
         fields(values, {"columns", "names"}, "preparation")
         found = of_type(values, "columns", list)
         if not found or networks:
@@ -266,7 +266,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
 
 
 def permissive(tags: Any) -> Any:
-    """Tags that tell of missing values, strings and categories, which are welcome."""
+    """Tags that declare missing values, strings and categories as accepted."""
     tags.input_tags.allow_nan = True
     tags.input_tags.string = tags.input_tags.categorical = True
     tags.input_tags.sparse = False

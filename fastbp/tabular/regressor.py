@@ -17,7 +17,7 @@ from . import intervals, kept
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
 
-LARGEST = 1e150     # of a target, whose square is finite
+LARGEST = 1e150     # largest target: its square is finite
 DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 
@@ -25,38 +25,39 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     """Predict numbers from the rows of a table, by an ensemble of networks that needs no tuning.
 
     `fit` takes a DataFrame as it is: numbers, categories, strings, booleans, dates, missing and infinite values. See
-    `TabularPreparation` for what becomes of a column. Each network holds out a fold of the rows and ends with its best
-    epoch on them; their predictions are averaged. No prediction leaves the range of the training targets.
+    `TabularPreparation` for the features made of each column. Each network holds out a fold of the rows and keeps the
+    weights of its best epoch on them; the predictions of all networks are averaged. No prediction leaves the range of
+    the training targets.
 
     Parameters
     ----------
     n_estimators : int, default=8
-        Networks. Each takes the same time; 4 have nearly the accuracy of 8.
+        Number of networks. Each takes the same time; 4 are nearly as accurate as 8.
     epochs : int, default=None
         Epochs of each network; None: 60, falling to 30 between 5000 and 10,000 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, the start values, the order of the rows and dropout.
     n_threads : int, default=None
-        Maximum number of networks that are trained at a time; None: as many as there are cores, and one inside jobs of
-        joblib. It never changes a bit.
+        Maximum number of networks that are trained at a time; None: as many as there are cores, but one inside jobs of
+        joblib. The result is bit-identical for any number.
     progress : bool, default=False
-        Show a bar (tqdm, on a terminal), or lines.
+        Show a bar (tqdm, on a terminal) or lines.
 
     Attributes
     ----------
     preparation_ : TabularPreparation
-        What each column has become.
+        The features made of each column.
     networks_ : list of Network
         They predict the standardised targets.
     best_epochs_ : list of int
-        The epoch that each network ended with.
+        The epoch whose weights each network has.
     target_mean_, target_scale_, target_low_, target_high_ : ndarray of shape (n_outputs,)
         Mean, standard deviation and range of the training targets.
     validation_predictions_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Of each training row, by the networks that have held it out; NaN where none has.
+        Predictions for each training row by the networks that have held it out; NaN for rows never held out.
     validation_score_ : float
-        Their R^2. It comes without another fit and is a little too good, since the epochs are chosen by it; a little
-        too bad, since one network predicts each row and not all of them.
+        R^2 of these predictions. It needs no further fit. It is a little too high because it also chose the epochs, and
+        a little too low because one network predicts each row instead of all.
     n_outputs_ : int
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -68,7 +69,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     Notes
     -----
-    Settings: docs/tables.md. A row has the same bits in whatever batch it is predicted.
+    Settings: docs/tables.md. The prediction of a row has the same bits in any batch.
 
     Examples
     --------
@@ -103,7 +104,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, 0 or more. A row of weight 0 counts as absent.
         groups : array-like of shape (n_samples,), optional
-            Rows of a group belong together: they are held out together.
+            Rows of a group are always held out together.
         cv : int, splitter or iterable of (rows, held-out rows), optional
             The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. A network is
             trained for each split, and again as long as n_estimators allows.
@@ -191,7 +192,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Parameters
         ----------
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
-            Columns are found by name if they have names; their order is free.
+            Columns are found by name if they have names; they may come in any order.
 
         Returns
         -------
@@ -217,14 +218,15 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Returns
         -------
         ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
-            Lower and upper ends, each output by itself; infinite if there are too few training rows for the coverage.
+            Lower and upper ends, for each output separately; infinite if there are too few training rows for the
+            coverage.
 
         Notes
         -----
         The interval of cross-validation: the mean of all networks, plus and minus the ceil(coverage (n + 1))-th
-        smallest of the n residuals of held-out rows. A row is held out by one network of eight, which errs a little
-        more than the mean of all, so intervals are a little wide: on three tables 90 % were asked and 91 % covered.
-        CV+ (Barber et al. 2021), which has a bound for the worst case, covered 93 %. No such bound is known here. The
+        smallest of the n residuals of held-out rows. A row is held out by one network of eight, whose error is a little
+        larger than that of the mean of all, so intervals are a little wide: on three tables, intervals for 90 % covered
+        91 %. CV+ (Barber et al. 2021), which has a worst-case bound, covered 93 %. No such bound is known here. The
         networks choose their best epoch on the held-out rows, which makes residuals a little small. Intervals are
         equally wide for all rows.
         """
@@ -241,7 +243,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
 
 def _numbers(y: Any) -> NDArray[Any]:
-    """The targets as float64; dates and text are errors that say so."""
+    """The targets as float64; dates and text raise an error that names them."""
     a = np.asarray(y)
     dates = a.dtype.kind in "mM" or (a.dtype.kind == "O" and any(isinstance(v, DATES) for v in a.ravel().tolist()))
     if dates:

@@ -1,7 +1,7 @@
 """The training of one network of an ensemble, and of all of them over the cores.
 
 A network is trained on its rows and measured on held-out rows after each epoch; it ends with the parameters of its best
-epoch. `Recipe` has the settings. All epochs and measures are compiled code without the GIL, in threads as those of
+epoch. `Recipe` has the settings. All epochs and measures are compiled code without the GIL, in threads like those of
 `train_many`.
 """
 
@@ -30,7 +30,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of every training; none depends on the data but for their number."""
+    """The training settings; they depend on the data only through the number of rows."""
 
     hidden: tuple[int, ...] = (128, 128)
     activation: str = "silu"
@@ -40,14 +40,14 @@ class Recipe:
     beta_2: float = 0.99
     weight_decay: float = 0.02
     warmup: float = 0.05
-    """Part of the steps in which the rate rises."""
+    """Fraction of the steps in which the rate rises."""
     input_scale: float = 6.0
     """Factor of the learning rate of a diagonal layer in front of the first."""
     smoothing: float = 0.1
-    """Of the labels in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
+    """Label smoothing in training: 1 - smoothing + smoothing / K for the class, smoothing / K for the others."""
 
     def epochs(self, m: int) -> int:
-        """Epochs for m training rows: 60, as many steps as 5000 rows have, at least 30."""
+        """Epochs for m training rows: 60 up to 5000 rows, then as many steps as for 5000 rows, but at least 30."""
         return max(30, min(60, round(60 * 5000 / m)))
 
     def rate(self, steps: int) -> Callable[[int], float]:
@@ -60,13 +60,13 @@ class Recipe:
 
 
 def optimizer_of(recipe: Recipe, steps: int) -> AdamW:
-    """The optimizer of a training of so many steps."""
+    """The optimizer for this many steps."""
     return AdamW(recipe.rate(steps), beta_2=recipe.beta_2, weight_decay=recipe.weight_decay)
 
 
 @dataclass
 class Task:
-    """What all networks of an ensemble learn.
+    """The examples that all networks of an ensemble learn from.
 
     Parameters
     ----------
@@ -130,11 +130,11 @@ class Trained:
 
 
 class Training:
-    """The training of one network, as `Workers` of fastbp.many take it: all epochs in compiled code.
+    """The training of one network, a job for `Workers` of fastbp.many: all epochs in compiled code.
 
-    The network is trained on its rows of the data, and measured on the held-out rows after each epoch. It ends as it
-    was after its best epoch: that of the least error rate, or squared error; the latest of several. Without held-out
-    rows it is the last one.
+    The network is trained on its rows of the data, and measured on the held-out rows after each epoch. It ends with the
+    parameters of its best epoch: the one with the lowest error rate or squared error; the latest of several. Without
+    held-out rows it is the last epoch.
 
     Attributes
     ----------
@@ -143,11 +143,11 @@ class Training:
     error : Exception, or None
         Why it failed.
     operations : float
-        About how many floating-point operations it takes.
+        The approximate number of floating-point operations.
     """
 
     trained: Trained
-    turn = nullcontext()    # nobody else has the network
+    turn = nullcontext()    # no other thread has the network
 
     def __init__(self, job: Job, data: Data, report: Callable[[int], None]) -> None:
         self.job, self._report = job, report
@@ -157,7 +157,7 @@ class Training:
         self.operations = job.epochs * sums.operations(data.plan, len(job.rows))
 
     def train(self, room: Room, look: Look) -> None:
-        """Train the network in this room; look(stretch) is called every now and then, and may raise an exception."""
+        """Train the network in this room; look(stretch) is called now and then, and may raise an exception."""
         job, task, recipe = self.job, self.job.task, self.job.task.recipe
         rng = np.random.default_rng(job.seed)
         net = task.network(int(rng.integers(2**31)))
@@ -182,7 +182,7 @@ class Training:
 
 
 def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[int], None]) -> list[Trained]:
-    """Train these networks, several at a time; how many changes no bit.
+    """Train these networks, several at a time; their number changes no bit.
 
     report(n) is called after each n epochs of a network, in any thread. An exception here, such as Ctrl-C, ends all.
     """
@@ -198,4 +198,4 @@ def train_all(jobs: Sequence[Job], *, n_threads: int | None, report: Callable[[i
 
 
 def _nothing(training: Training) -> None:
-    """What is done before and after a training."""
+    """Do nothing before and after training."""

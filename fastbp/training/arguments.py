@@ -1,4 +1,4 @@
-"""The arguments of `train` as one object, which the stages of a training read."""
+"""The arguments of `train` as one object, which the stages of training read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ..network import Network
 
 @dataclass
 class Arguments:
-    """The arguments of `train`, described there; `check` comes first."""
+    """The arguments of `train`, described there; call `check` first."""
 
     net: Network
     X: Any

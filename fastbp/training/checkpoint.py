@@ -1,4 +1,4 @@
-"""Checkpoints of a training: when its state is copied, and when the copy is written."""
+"""Checkpoints of `train`: when the state is copied, and when the copy is written."""
 
 import time
 from typing import Any
@@ -21,14 +21,14 @@ from .loop import DivergenceError, Position, Training
 UNITS = ("epochs", "batches", "seconds")
 PAIRS = {"batches": "(500, 'batches')", "seconds": "(30, 'seconds')"}     # examples of checkpoint_every
 Key = tuple[int, int, str | None]  # tells states apart: epochs, examples, why it stopped
-LEAST, TIMES = 0.02, 50  # seconds between two copies of the state: at least these, and so many times those of a copy
+LEAST, TIMES = 0.02, 50  # seconds between two copies of the state: at least LEAST, and TIMES the duration of a copy
 
 
 class Checkpoint(Keeper):
-    """The file of a training, written atomically every so many epochs, batches or seconds.
+    """The checkpoint file of a training run, written atomically at intervals of epochs, batches or seconds.
 
     In between, memory holds a copy of the state. Its age is at most about 20 ms, or 50 times what copying takes. After
-    an exception (Ctrl-C, a callback, a full memory) the last copy is written.
+    an exception (Ctrl-C, a callback, out of memory) the last copy is written.
 
     Parameters
     ----------
@@ -36,26 +36,26 @@ class Checkpoint(Keeper):
     every : int or float
     unit : "epochs", "batches" or "seconds"
     rng : numpy Generator
-        The training begins with it.
+        The generator at the start of training.
     kept : Kept, optional
-        The training in the file, to be resumed.
+        The training run in the file, to be resumed.
 
     Attributes
     ----------
     conditions : dict
-        What must be the same in a training that resumes from the file.
+        Everything that must be the same when training resumes from the file.
     """
 
     def __init__(self, path: Path, every: float, unit: str, rng: np.random.Generator, kept: Kept | None) -> None:
         self.path, self.every, self.unit, self.kept = path, every, unit, kept
         self._generator = values.of_generator(rng)
         self._copy: tuple[dict[str, NDArray[Any]], dict[str, Any], Key] | None = None
-        self._key: Key | None = None    # of the state in the file
+        self._key: Key | None = None    # key of the state in the file
         self._copied, self._pause, self._written, self._since = 0.0, LEAST, 0.0, 0
-        self._batches = 1       # of a piece, unless the unit is batches
+        self._batches = 1       # batches in a piece, unless the unit is batches
 
     def begin(self, training: Training) -> None:
-        """Resume, or write the first checkpoint: errors of keeping and writing come before the first step."""
+        """Resume, or write the first checkpoint, so that errors of copying and writing come before the first step."""
         self.resume(training)
         self.before_epoch(training)
         if self.kept is None:
@@ -63,7 +63,7 @@ class Checkpoint(Keeper):
             self._write(training)
 
     def resume(self, training: Training) -> None:
-        """Put the kept state into the training, if there is one."""
+        """Restore the kept state, if there is one."""
         if self.kept is not None:
             self._generator, self.conditions = self.kept.generator, self.kept.conditions
             self._key, self._written = self.kept.key, time.monotonic()      # into() may stop the kept history
@@ -76,12 +76,12 @@ class Checkpoint(Keeper):
 
     @property
     def batches(self) -> int:
-        """How many batches a piece has."""
+        """The number of batches in a piece."""
         return max(1, int(self.every) - self._since) if self.unit == "batches" else self._batches
 
     def after_batches(self, training: Training, batches: int) -> None:
         """Copy the state after a piece of an epoch, and write it, if due."""
-        if training.history.stopped is not None:    # the epoch ends here: `end` writes that
+        if training.history.stopped is not None:    # the epoch ends here: `end` writes the state
             return
         now = time.monotonic()
         self._since += batches
@@ -117,7 +117,7 @@ class Checkpoint(Keeper):
             error.add_note(f"and the checkpoint could not be written: {other}")
 
     def _due(self, now: float) -> bool:
-        """Is it time to write, in batches or seconds?"""
+        """Is it time to write, by batches or seconds?"""
         if self.unit == "seconds":
             return now - self._written >= self.every
         return self.unit == "batches" and self._since >= self.every
@@ -155,7 +155,7 @@ class Checkpoint(Keeper):
 def keeper(
     path: Path | None, every: Every, resume: Flag | None, rng: np.random.Generator,
 ) -> tuple[Keeper, Kept | None]:
-    """(the checkpoint, the training in its file if it is to be resumed)."""
+    """(the checkpoint, the training run to be resumed from its file, or None)."""
     resumes, number, unit = check(path, every, resume)
     if path is None:
         return Keeper(), None
@@ -180,13 +180,13 @@ def refuse_to_lose(path: Path) -> None:
 
 
 def would_be_lost(path: Path, what: str, epochs: int) -> ValueError:
-    """The error for a file that holds finished steps of a training or a fit, where `resume` was not given."""
+    """The error for a file that holds finished steps of a training run or a fit if `resume` was not given."""
     return ValueError(f"checkpoint: {container.shown(path)} holds a {what} of {epochs} finished epochs; "
                       "resume=True resumes it, resume=False overwrites it")
 
 
 def check(path: Path | None, every: Every, resume: Flag | None) -> tuple[bool | None, float, str]:
-    """(resume, number, unit): a checkpoint is due every so many units."""
+    """(resume, number, unit): a checkpoint is due every `number` units."""
     resumes = None if resume is None else checks.flag(resume, "resume")
     number, unit = checked_every(every)
     if path is None and resumes:
@@ -227,16 +227,16 @@ def _plain(position: Position) -> dict[str, Any]:
 
 
 def check_callbacks(callbacks: list[Any]) -> None:
-    """Raise a TypeError if one of these callbacks has a state, and nothing to resume from it."""
+    """Raise a TypeError if one of these callbacks has a state but cannot resume from it."""
     for each in keeping(callbacks):
         own = getattr(type(each), "load_state", Callback.load_state)
         if own is Callback.load_state and "load_state" not in getattr(each, "__dict__", {}):
-            raise TypeError(f"{type(each).__name__} has state(), which checkpoints keep, and so must have "
+            raise TypeError(f"{type(each).__name__} has state(), which checkpoints keep, so it must also have "
                             "load_state(state) to resume from it")
 
 
 def conditions(training: Training, asked: Arguments, batch_size: int, data: Any) -> dict[str, Any]:
-    """What a resumed training must have in common with the kept one, as JSON; data: None for chunks."""
+    """Everything that a resumed training run must have in common with the kept one, as JSON; data: None for chunks."""
     trainer, feed, validation = training.trainer, training.feed, training.validation
     check_callbacks(training.callbacks)
     return {

@@ -1,4 +1,4 @@
-"""Products with curvature for the methods of SciPy that ask for them."""
+"""Curvature products for the methods of SciPy that use them."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +17,7 @@ CURVATURES = ("hessian", "gauss_newton")
 
 
 def check(kind: Any, method: str, plan: Plan) -> str | None:
-    """The curvature of this method; None if it takes none."""
+    """The curvature for this method; None if it uses none."""
     if kind is not None and (not isinstance(kind, str) or kind not in CURVATURES):
         raise ValueError(f"curvature is {kind!r:.100}; accepted are {', '.join(CURVATURES)}")
     if method in METHODS:
@@ -29,15 +29,14 @@ def check(kind: Any, method: str, plan: Plan) -> str | None:
 
 
 def quiet(kind: str | None) -> AbstractContextManager[Any]:
-    """No warnings of NumPy if there are products with curvature: SciPy's trust-krylov reads memory that nobody has
-    written, and multiplies what it finds there."""
+    """Silence NumPy's warnings for methods with curvature: SciPy's trust-krylov computes with uninitialised memory."""
     return nullcontext() if kind is None else np.errstate(all="ignore")
 
 
 class Curvature:
-    """hessp(x, p) of SciPy: the product at x, of the free parameters. The forward pass of the last x is kept.
+    """hessp(x, p) of SciPy: the product at x, for the free parameters. The forward pass of the last x is kept.
 
-    whole: makes theta of x
+    whole: makes theta from x
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Curvature:
 
     def __call__(self, x: Doubles, p: Doubles) -> Doubles:
         if self._products is None or not np.array_equal(x, self._x):    # type: ignore[arg-type]
-            self._products = None       # its memory first
+            self._products = None       # free its memory first
             theta = np.array(self._whole(x), self._dtype)
             self._products = self._data.products(theta, self._kind == "gauss_newton", self._n_threads, True)
             self._x = x.copy()

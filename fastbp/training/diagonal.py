@@ -1,6 +1,6 @@
 """A diagonal layer in front of the first, in training: Theta(1) = [b, W diag(s)].
 
-The network knows Theta(1) alone: it predicts and is measured and saved as any other. W and s are part of the
+The network only has Theta(1): it predicts, and is measured and saved, like any other. W and s are part of the
 optimizer's state, as `input_weights` (like Theta(1), flat, b in column 0) and `input_scale` (s_1,).
 """
 
@@ -18,12 +18,12 @@ WEIGHTS, SCALE = NAMES = "input_weights", "input_scale"
 
 
 class Diagonal:
-    """The diagonal layer of a training. An optimizer sees the parameters as one array: theta with W, then s.
+    """The diagonal layer. An optimizer sees the parameters as one array: theta with W, then s.
 
     Attributes
     ----------
     factor : float
-        Of the learning rate of s.
+        Factor of the learning rate of s.
     inputs : int
         s_1.
     """
@@ -37,7 +37,7 @@ class Diagonal:
             raise ValueError("input_scale needs weights of Theta(1) that are trained; free has none of them")
 
     def start(self, optimizer: Rule, theta: NDArray[Any], kept: Any = None) -> dict[str, Any]:
-        """A new state of the optimizer, with W and s of the state `kept`, or with W = Theta(1) and s = 1."""
+        """A new state of the optimizer, with W and s from the state `kept`, or with W = Theta(1) and s = 1."""
         state = optimizer.init(np.concatenate([theta, np.ones(self.inputs, theta.dtype)]))
         if type(state) is not dict:
             raise TypeError("input_scale needs an optimizer whose state is a dict, which holds s too; "
@@ -50,7 +50,7 @@ class Diagonal:
         return state
 
     def biases(self, bias: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-        """The indices of all that does not decay: the biases of theta (n,), and s."""
+        """The indices of all parameters that do not decay: the biases of theta (n,), and s."""
         return np.concatenate([bias, np.arange(n, n + self.inputs)])
 
     def check(self, state: Any, theta: NDArray[Any]) -> None:
@@ -72,7 +72,7 @@ class Diagonal:
         return Theta
 
     def follow(self, theta: NDArray[Any], state: dict[str, Any]) -> None:
-        """If somebody else has changed Theta(1): W := Theta(1) / s there, with s as it is (1 where that fails)."""
+        """Where the caller has changed Theta(1): W := Theta(1) / s with the present s, or s := 1 where that fails."""
         self.check(state, theta)
         Theta, W, s = theta[: self.size].reshape(self.shape), state[WEIGHTS].reshape(self.shape), state[SCALE]
         moved = self.product(state) != Theta
@@ -92,7 +92,7 @@ class Diagonal:
         return np.concatenate([state[WEIGHTS], theta[self.size :], state[SCALE]])
 
     def slopes(self, D: NDArray[Any], state: dict[str, Any]) -> NDArray[Any]:
-        """dJ by these parameters from D = dJ/dtheta."""
+        """The derivative of J with respect to these parameters, from D = dJ/dtheta."""
         W, s = state[WEIGHTS].reshape(self.shape)[:, 1:], state[SCALE]
         D_1 = D[: self.size].reshape(self.shape)[:, 1:]
         of_s = np.sum(D_1.astype(np.float64) * W, axis=0).astype(D.dtype)

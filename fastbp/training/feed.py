@@ -19,11 +19,11 @@ from .arguments import Arguments
 Columns = tuple[Any, ...]  # X, dense targets, labels, weights: arrays or None
 
 WINDOW = 8192  # examples in a window of chunks by default
-PIECE = 2**16  # the order is drawn for so many examples at a time, or for one window if that is larger
+PIECE = 2**16  # the order is drawn for this many examples at a time, or for one window if that is larger
 
 
 class Arrays:
-    """The examples `rows` of data (None: all), shuffled as a whole or within windows of so many.
+    """The examples `rows` of data (None: all), shuffled as a whole or within windows.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Arrays:
     weight : float
         Sum of their weights.
     lowest, highest : float
-        The least of their weights, and the largest.
+        The smallest and the largest weight.
     mean_weight : float or None
-        Of all examples; None without weights, or if all of them are 0.
+        The mean weight of all examples; None without weights, or if all of them are 0.
     """
 
     def __init__(
@@ -73,14 +73,15 @@ class Arrays:
 
 
 class Stream:
-    """Chunks (X, Y) or (X, Y, sample_weight) from an iterable, or from a function that returns one, anew each epoch.
+    """Chunks (X, Y) or (X, Y, sample_weight), in each epoch from the same iterable or from a function that returns one.
 
-    They are cut and joined into windows. A window within one chunk is a view, any other a copy, so that a source may
-    write its next chunk over the last. Memory holds one window and one chunk. The shard of a rank may have no chunks.
+    They are cut and joined into windows. A window within one chunk is a view, any other is a copy, so that a source may
+    overwrite its last chunk with the next. Memory holds one window and one chunk. The shard of a rank may have no
+    chunks.
     """
 
     m = weight = None
-    lowest = highest = mean_weight = 1.0    # a mean is known to nobody
+    lowest = highest = mean_weight = 1.0    # the mean is unknown
 
     def __init__(
         self, net: Network, source: Iterable[Any] | Callable[[], Iterable[Any]], batch_size: int, shuffle: bool,
@@ -100,7 +101,7 @@ class Stream:
             raise ValueError("sample_weight of chunk 0 and of all others is 0" if examples else "X yields no examples")
 
     def _windows(self) -> Iterator[Columns]:
-        """The windows (X, dense, labels, w), each written over the one before; the last may be shorter."""
+        """The windows (X, dense, labels, w), each overwriting the one before; the last may be shorter."""
         held: Columns = (None,) * 4
         filled = 0
         for chunk in self._chunks():
@@ -129,7 +130,7 @@ class Stream:
         dtype = like.dtype if held is None else np.promote_types(held.dtype, like.dtype)
         if held is not None and len(held) >= n and held.dtype == dtype:
             return held
-        length = self.window    # halved: growing from half, never more than one window is written to
+        length = self.window    # halved, so that growing never writes to more than one window
         while length > n and (length + 1) // 2 >= n:
             length = (length + 1) // 2
         room: NDArray[Any] = np.empty((length, *like.shape[1:]), dtype)
@@ -158,8 +159,8 @@ class Stream:
             kind = present
             yield columns
         if i < 0 and not self.shard:
-            raise ValueError("X yields no chunks; it must be iterable anew each epoch: pass a function that returns an "
-                             "iterator, or an object with __iter__")
+            raise ValueError("X yields no chunks; it must be iterable in every epoch: pass a function that returns "
+                             "an iterator, or an object with __iter__")
 
 
 def permutation(rng: np.random.Generator, m: int) -> NDArray[np.int64]:
@@ -174,11 +175,11 @@ def permutation(rng: np.random.Generator, m: int) -> NDArray[np.int64]:
 def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None) -> Stream:
     """A feed of chunks; arguments that need all examples at once are refused.
 
-    batch_size: a window holds a multiple of it; None: the one asked for.
+    batch_size: a window holds a multiple of it; None: that of the arguments.
     """
     X = asked.X
     if not callable(X) and (not hasattr(X, "__iter__") or isinstance(X, np.ndarray) or iter(X) is X):
-        raise TypeError("without Y, X must be an iterable of chunks (X, Y) that starts anew each epoch, or a function "
+        raise TypeError("without Y, X must be an iterable of chunks (X, Y) that restarts in each epoch, or a function "
                         f"that returns an iterator of them; got {type(X).__name__}")
     if asked.batch_size is None:
         raise ValueError("batch_size must be a number where X yields chunks; got None")
@@ -195,8 +196,8 @@ def stream(asked: Arguments, shard: bool = False, batch_size: int | None = None)
 def split(
     net: Network, data: Data, fraction: float, rng: np.random.Generator, shard: bool = False,
 ) -> tuple[Data, NDArray[np.int64]]:
-    """(the examples held out for validation, the indices of the others); shard: of one of several ranks, whose weights
-    may all be 0."""
+    """(the examples held out for validation, the indices of the others); shard: data of one of several ranks, whose
+    weights may all be 0."""
     order, kept = rng.permutation(data.m), round(fraction * data.m)
     if not 0 < kept < data.m:
         raise ValueError(f"validation_split {fraction:g} of {data.m} examples leaves nothing to "
@@ -211,7 +212,7 @@ def split(
 
 
 def check_split(trains: bool, validates: bool) -> None:
-    """A ValueError if validation_split leaves no weight to train on, or to validate with."""
+    """Raise a ValueError if validation_split leaves no weight to train on, or to validate with."""
     if not (trains and validates):
         raise ValueError("validation_split leaves only examples whose sample_weight is 0 to "
                          f"{'validate with' if trains else 'train on'}")

@@ -1,4 +1,4 @@
-"""L-BFGS as the optimizer of a training: a step is an iteration on all examples, with as many J and D as it needs."""
+"""L-BFGS as the optimizer of `train`: a step is an iteration on all examples, with as many J and D as it needs."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ ENDS = {    # what the history says
 
 
 def rows_of(data: Data, times: NDArray[np.int64]) -> Data:
-    """The examples as they follow one another in the data, each so many times."""
+    """The examples in the order of the data, each repeated `times` times."""
     if (times == 1).all():
         return data
     order = np.repeat(np.arange(data.m), times)
@@ -33,13 +33,13 @@ def rows_of(data: Data, times: NDArray[np.int64]) -> Data:
 
 
 class FullBatch:
-    """The search behind the steps of an `LBFGS`. It goes on while examples, penalties, settings and theta stay;
-    else it begins anew at theta, with the pairs that it has.
+    """The search behind the steps of an `LBFGS`. It continues while examples, penalties, settings and theta are the
+    same; otherwise it restarts at theta, with the pairs that it has.
 
     Attributes
     ----------
     ended : str or None
-        Why no further step changes theta.
+        The reason why no further step changes theta.
     """
 
     def __init__(self, steps: Any) -> None:
@@ -48,19 +48,19 @@ class FullBatch:
         self._search: lbfgs.LBFGS | None = None
         self._of: tuple[Any, ...] = ()      # settings, penalties
         self._data: Data | None = None
-        self._times = np.empty(0, np.int64)     # how often each example counts
+        self._times = np.empty(0, np.int64)     # number of times that each example counts
         self._weight = 0.0
         self._theta: Floats = steps.theta[:0]
 
     def take(self, data: Data, order: NDArray[np.int64] | None, whole: bool) -> tuple[float, float]:
-        """A step on these examples, which must be the whole epoch; returns m J and m, J before it."""
+        """Take a step on these examples, which must be the whole epoch; returns m J and m, with J before the step."""
         steps = self.steps
         if not whole:
             raise ValueError("LBFGS needs all examples in one batch; leave out batch_size, and pass arrays, not chunks")
         if steps.dropout:
             raise ValueError("LBFGS needs the same J at every theta; dropout changes it from step to step")
         if not steps.regularisation.in_J:
-            raise ValueError("LBFGS follows J: clip_value, clip_norm and batch_lam are none of it; leave them out")
+            raise ValueError("LBFGS minimises J, without clip_value, clip_norm and batch_lam; leave them out")
         if steps.factors is not None or steps.diagonal is not None:
             raise ValueError("LBFGS has no learning rate; leave out learning_rate_factors and input_scale")
         times = np.ones(data.m, np.int64) if order is None else np.bincount(order, minlength=data.m)
@@ -103,7 +103,7 @@ class FullBatch:
         self._theta = theta.copy()
 
     def _iterate(self, search: lbfgs.LBFGS) -> float:
-        """One iteration; returns J before it."""
+        """Run one iteration; returns J before it."""
         if self.ended:
             return search.search.f
         core, done = search.search, search.search.iterations
@@ -125,7 +125,7 @@ class FullBatch:
         return J
 
     def export(self) -> None:
-        """Write the search into the optimizer's state, if there is one that has come to a step."""
+        """Write the search into the optimizer's state, if it has taken a step."""
         if self._search is None or not self._search.search.iterations:
             return
         core, state = self._search.search, self.steps.kept
@@ -136,7 +136,7 @@ class FullBatch:
 
 
 def check_state(steps: Any, state: Any) -> None:
-    """An error that names the first entry of an LBFGS's state that is not as `FullBatch` makes it."""
+    """Raise an error that names the first entry of an LBFGS's state that is not as `FullBatch` makes it."""
     if not isinstance(steps.optimizer, LBFGS):
         return
     n, memory = steps.theta.size if steps.free is None else int(steps.free.sum()), steps.optimizer.memory

@@ -15,7 +15,7 @@ class Keeper:
 
     @property
     def batches(self) -> int | None:
-        """How many batches run between two calls of after_batches; None: any number."""
+        """The number of batches between two calls of after_batches; None: any number."""
         return None
 
     def begin(self, training: Any) -> None: ...
@@ -32,13 +32,13 @@ class Keeper:
 
 
 class Callbacks:
-    """The callbacks of a training.
+    """The callbacks of `train`.
 
     Parameters
     ----------
     callbacks : list
     has : dict of bool, optional
-        Which events have a callback; None looks among these callbacks.
+        Does each event have a callback? None looks among these callbacks.
     """
 
     def __init__(self, callbacks: list[Any], has: Mapping[str, bool] | None = None) -> None:
@@ -46,11 +46,11 @@ class Callbacks:
         self.has = {name: self.any_has(name) for name in EVENTS} if has is None else has
 
     def any_has(self, name: str) -> bool:
-        """Has one of these callbacks this method?"""
+        """Does one of these callbacks have this method?"""
         return any(callable(getattr(each, name, None)) for each in self._callbacks)
 
     def call(self, name: str, training: Any) -> None:
-        """Call this method of all callbacks that have it."""
+        """Call this method on all callbacks that have it."""
         if self.has[name]:
             for callback in self._callbacks:
                 method = getattr(callback, name, None)
@@ -64,7 +64,7 @@ class Hooks:
     Parameters
     ----------
     show : callable
-        Returns for a training a context manager, which yields the `Report` that shows it.
+        Takes a Training and returns a context manager that yields its `Report`.
     callbacks : Callbacks
     keeper : Keeper
         The checkpoint, or none.
@@ -83,7 +83,7 @@ class Hooks:
 
     @property
     def batches(self) -> int | None:
-        """How many batches run between two calls of after_batches; None: any number."""
+        """The number of batches between two calls of after_batches; None: any number."""
         return 1 if self.watched else self.keeper.batches
 
     @property
@@ -126,7 +126,7 @@ class Hooks:
 
     @contextmanager
     def around(self, training: Any) -> Iterator[None]:
-        """Show all epochs; however they end, the checkpoint holds their last state."""
+        """Show progress around all epochs; however they end, the checkpoint holds the last state."""
         with self._show(training) as self.report:
             try:
                 yield

@@ -1,4 +1,4 @@
-"""A training as a checkpoint keeps it, and how a training resumes from it."""
+"""A training run in a checkpoint, and how training resumes from it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,12 +18,12 @@ from .loop import Position, Training
 
 
 class Kept:
-    """A training read from a file, checked as far as possible without the training that will resume it.
+    """A training run read from a file, checked as far as possible without the one that will resume it.
 
     Attributes
     ----------
     generator : dict
-        State of the generator that the training began with.
+        State of the generator at the start of training.
     free : (n_parameters,) bool or None
         The parameters that are trained; None: all.
     mean_weight : float or None
@@ -58,11 +58,11 @@ class Kept:
 
     @property
     def key(self) -> tuple[int, int, str | None]:
-        """Tells states apart: epochs, examples, why it stopped."""
+        """Identifies the state: epochs, examples, why training stopped."""
         return len(self.history), self.position.examples, self.history.stopped
 
     def rewound(self) -> np.random.Generator:
-        """A generator in the state that the kept training began with."""
+        """A generator in the state at the start of the kept training run."""
         return values.to_generator(self.generator)
 
     def check(self, training: Training, now: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Kept:
                 states.same(name, now.get(name), self.conditions.get(name))
         epoch = len(self.history) + bool(self.position.examples)
         if epoch > training.epochs:
-            raise ValueError(f"{container.shown(self.path)} has come to epoch {epoch}; epochs is {training.epochs}")
+            raise ValueError(f"{container.shown(self.path)} has reached epoch {epoch}; epochs is {training.epochs}")
         self._fit = states.fit(
             training.trainer.steps, self.path, "training", self.net, self.last, self.state, self.settings,
             self.mean_weight,
@@ -87,7 +87,7 @@ class Kept:
                 raise FormatError("callbacks are not as many as its conditions say")
 
     def into(self, training: Training) -> None:
-        """Put the kept state into `training`, which has begun; theta last."""
+        """Restore the kept state in `training`, which has begun; theta last."""
         kept = () if looks_on(training) else self.callbacks
         with container.located(self.path):
             for i, (callback, state) in enumerate(zip(keeping(training.callbacks), kept, strict=True)):
@@ -107,7 +107,7 @@ class Kept:
 
 
 def read(path: Path) -> Kept | None:
-    """The training of a file; None if there is no such file."""
+    """The training run in a file; None if there is no such file."""
     try:
         arrays, meta = container.read(path, ("theta",))
     except FileNotFoundError:

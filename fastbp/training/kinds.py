@@ -1,4 +1,4 @@
-"""The ways to take steps: in compiled code, by sweeps over one example, by ranges of a batch, in Python.
+"""The ways to take steps: in compiled code, by sweeps over single examples, by ranges of a batch, in Python.
 
 Each takes the steps of `Batches` and returns the sums of m_b J and of m_b, over these batches and those before.
 """
@@ -16,11 +16,11 @@ from ..engine.data import Data
 from ..engine.plan import Plan
 
 LARGE = 8  # a batch of more blocks is summed range by range
-ONLINE = 2**23  # most parameters for the sweeps over one example
+ONLINE = 2**23  # most parameters for the sweeps over single examples
 
 
 class Batches(NamedTuple):
-    """The examples of one call, how batches cut them, and the sums so far."""
+    """The examples of one call, their division into batches, and the sums so far."""
 
     examples: Examples
     m: int
@@ -29,11 +29,11 @@ class Batches(NamedTuple):
     rates: NDArray[np.float64]
     """Learning rates of the steps; empty if the rule has its own."""
     scale: float
-    """Weights of examples are in units of it."""
+    """The unit of the examples' weights."""
     each: NDArray[np.float64]
     """(batches, 2) or empty: receives the mean cost and the penalty of each batch."""
     divisors: NDArray[np.float64] | None
-    """(batches,): what Delta of each batch is divided by; None: its m_b."""
+    """(batches,): the divisor of Delta for each batch; None: its m_b."""
     total: float
     weight: float
     """Sums of m_b J and of m_b over the batches before these."""
@@ -65,7 +65,7 @@ def is_large(plan: Plan, batch_size: int, dtype: DTypeLike) -> bool:
 
 
 def is_online(steps: Any, batch_size: int) -> bool:
-    """Do the fused sweeps know these steps? They copy theta once a call, which does not pay for the largest."""
+    """Can the fused sweeps take these steps? They copy theta once per call, too costly for the largest networks."""
     return bool(
         batch_size == 1 and steps.compiled == "sgd" and not steps.optimizer.slots and steps.regularisation.decay_alone
         and not steps.dropout and steps.free is None and steps.factors is None and steps.diagonal is None
@@ -74,7 +74,7 @@ def is_online(steps: Any, batch_size: int) -> bool:
 
 
 def way(steps: Any, batch_size: int, each: NDArray[np.float64]) -> Way:
-    """The way of these steps. batch_size decides: a short piece goes the way of a whole one."""
+    """The way to take these steps. batch_size decides, so a short piece goes the same way as a full one."""
     if steps.compiled is None:
         return python
     if is_online(steps, batch_size) and not len(each):
@@ -83,7 +83,7 @@ def way(steps: Any, batch_size: int, each: NDArray[np.float64]) -> Way:
 
 
 def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
-    """All steps in compiled code, which returns to Python at least every 20 ms."""
+    """Take all steps in compiled code, which returns to Python at least every 20 ms."""
     examples, m, size, rates, scale, each, divisors, total, weight = batches
     code, theta, rule, before = steps.plan.code, steps.theta, steps.compiled_rule(scale), int(steps.taken[0])
     work = steps.workspace(size)
@@ -99,7 +99,7 @@ def compiled(steps: Any, batches: Batches) -> tuple[float, float]:
 
 
 def online(steps: Any, batches: Batches) -> tuple[float, float]:
-    """Plain SGD with one example a step, by fused sweeps."""
+    """Plain SGD with one example per step, by fused sweeps."""
     examples, m, _, rates, scale, _, divisors, total, weight = batches
     plan, rule, before = steps.net.plan, steps.compiled_rule(scale), int(steps.taken[0])
     work = sums.Workspace(plan, 1, steps.theta.dtype)
@@ -128,7 +128,7 @@ def large(steps: Any, batches: Batches) -> tuple[float, float]:
 
 
 def python(steps: Any, batches: Batches) -> tuple[float, float]:
-    """The update rule in Python, one crossing a batch."""
+    """The update rule in Python, called once per batch."""
     return _accumulated(steps, batches, lambda m_b, divisor: steps.learn(m_b, batches.scale, divisor))
 
 

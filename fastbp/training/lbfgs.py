@@ -1,4 +1,4 @@
-"""L-BFGS on J of all examples in compiled code, with the interface of `scipy.optimize.minimize`."""
+"""L-BFGS on J of all examples in compiled code, with an interface like `scipy.optimize.minimize`."""
 
 import inspect
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def options(given: dict[str, Any] | None, tol: float | None) -> dict[str, Any]:
 
 
 class LBFGS:
-    """A search for the x of least f, from `start`.
+    """A search for the x with the smallest f, from `start`.
 
     start : (n,) float64, copied
     value : f and its gradient (n,) float64 at an x
@@ -58,9 +58,9 @@ class LBFGS:
         self, data: Any, regularisation: Regularisation, theta: Floats, places: NDArray[np.int64] | None,
         most: float = np.inf,
     ) -> None:
-        """Let compiled code find J and D by itself, where it can: of a few examples, at theta with x at these places.
+        """Let compiled code compute J and D by itself where it can: for few examples, at theta with x at these places.
 
-        data : of one process; examples of which a panel costs more than `most` are left to `value`.
+        data : of one process; if a panel of examples costs more than `most`, `value` computes them.
         """
         plan, few = data.plan, getattr(data, "is_few", False)
         height = sums.height(plan, data.m, theta.dtype)
@@ -72,18 +72,18 @@ class LBFGS:
             self.compiled = True
 
     def read(self, what: str) -> Doubles:
-        """x, g or x0 (n,), x where the iteration began, or S or Y (pairs, n)"""
+        """x, g or x0 (the x at the start of the iteration), each (n,), or S or Y (pairs, n)"""
         of_pairs = what in ("S", "Y")
         out = np.empty(self.n * self.search.pairs if of_pairs else self.n)
         self.search.read(what, out)
         return out.reshape(-1, self.n) if of_pairs else out
 
     def best(self) -> tuple[float, Doubles | None]:
-        """f and x where the last iteration ended; x is None before the first value."""
+        """f and x at the end of the last iteration; x is None before the first value."""
         return self.search.f0, self.read("x0") if self.search.evaluations else None
 
     def advance(self, iterations: int) -> int:
-        """Go on until so many iterations are done in all, or to the end; return after a while too."""
+        """Continue to this total number of iterations, or to the end, but return after a while."""
         search = self.search
         if self.compiled and not search.asks:
             return search.run(threads.SLICE, iterations, self.maxfun)
@@ -93,7 +93,7 @@ class LBFGS:
         """Search until the end; returns SciPy's OptimizeResult, x of the searched parameters."""
         search, report, status, message = self.search, reporter(callback), WANTS, ""
         while not message:
-            if status in (WANTS, SETTLED):      # settled: its time was up in between
+            if status in (WANTS, SETTLED):      # settled: interrupted by its time limit
                 status = self.advance(self.maxiter if report is None else search.iterations + 1)
             elif status == STEPPED:
                 message = self._after_iteration(report)
@@ -103,7 +103,7 @@ class LBFGS:
         return self.result(message, status)
 
     def _after_iteration(self, report: Callable[[Doubles, float], bool] | None) -> str:
-        """Why the search ends after this iteration; empty if it goes on."""
+        """The reason why the search ends after this iteration; empty if it continues."""
         search = self.search
         halted = report is not None and report(self.read("x"), search.f)
         if search.iterations >= self.maxiter:
@@ -125,7 +125,7 @@ class LBFGS:
 
 
 def reporter(callback: Callable[..., Any] | None) -> Callable[[Doubles, float], bool] | None:
-    """Calls back as SciPy does, with x or with intermediate_result; returns True if StopIteration halts the search."""
+    """Calls the callback as SciPy does, with x or intermediate_result; returns True if it raises StopIteration."""
     if callback is None:
         return None
     named = _wants_result(callback)

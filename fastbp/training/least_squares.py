@@ -1,4 +1,4 @@
-"""The stages of `minimize(method="lm")`: Levenberg-Marquardt on the full batch, with the evidence or without."""
+"""The stages of `minimize(method="lm")`: Levenberg-Marquardt on the full batch, with or without the evidence."""
 
 import inspect
 import math
@@ -27,7 +27,7 @@ FAILED = "the cost on validation_data has not improved {} times in a row"
 
 
 def is_lm(method: Any) -> bool:
-    """Is it "lm", by whatever name?"""
+    """Is it "lm", under any of its names?"""
     return isinstance(method, str) and words.resolve(method, ("lm",), words.METHODS) == "lm"
 
 
@@ -43,7 +43,7 @@ class LeastSquares(Problem):
     methods: ClassVar[tuple[str, ...]] = ("lm",)
 
     def told(self) -> dict[str, Any]:
-        """What must be the same on all ranks."""
+        """The settings that must be the same on all ranks."""
         return super().told() | {"bayesian": self.bayesian, "decay_bias": self.decay_bias, "max_fail": self.max_fail,
                                  "validation_data": self.validation_data is not None}
 
@@ -87,7 +87,7 @@ class LeastSquares(Problem):
             raise ValueError("bayesian=True needs a free parameter that decays; free leaves none")
 
     def _decays(self) -> NDArray[np.bool_]:
-        """Which of the free parameters have weight decay"""
+        """The free parameters that have weight decay, as a mask"""
         plan = self.net.plan
         decays = np.ones(plan.n_parameters, bool)
         if not self.decay_bias:
@@ -123,7 +123,7 @@ class LeastSquares(Problem):
         return slice(None) if self.free is None else self.free
 
     def _held(self, group: Any) -> Any:
-        """validation_data, checked; on ranks those of all"""
+        """validation_data, checked; with ranks, the rows of all of them"""
         if self.validation_data is None:
             return None
         if group is None:
@@ -133,7 +133,7 @@ class LeastSquares(Problem):
 
 
 class _Loop:
-    """The steps of a search or of a Bayesian one, and whoever looks on."""
+    """The steps of a plain or Bayesian search, with callback and validation."""
 
     def __init__(
         self, problem: LeastSquares, search: Search, course: Any, data: Any, held: Any, start: Doubles,
@@ -156,7 +156,7 @@ class _Loop:
         return theta
 
     def run(self) -> str:
-        """Step until there is a reason to stop; returns it."""
+        """Take steps until there is a reason to stop; returns it."""
         problem, search = self.problem, self.search
         if self.held is not None:
             self._validate()
@@ -208,7 +208,7 @@ class _Loop:
 
 
 def _told(callback: Any) -> Any:
-    """callback(loop): the caller's function, called as scipy.optimize does; True stops."""
+    """callback(loop): calls the caller's function as scipy.optimize does; True stops."""
     if callback is None:
         return None
     try:

@@ -20,7 +20,7 @@ from .stretch import Room, Stretch, can_watch, possible, watch
 
 
 class DivergenceError(ArithmeticError):
-    """J or theta became infinite or NaN. theta is as before that epoch; `history` holds the epochs before.
+    """J or theta became infinite or NaN. theta is restored to its values before that epoch.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ DivergenceError.__module__ = "fastbp"
 
 
 def diverged(J: float, history: History) -> DivergenceError:
-    """The error of the epoch after those of the history, at the end of which J or theta was not finite."""
+    """The error for the epoch after the history, at the end of which J or theta was not finite."""
     return DivergenceError(
         f"training diverged in epoch {len(history) + 1}: J is {J:g}. theta is as it was before this "
         "epoch; a smaller learning_rate or inputs scaled to about [-1, 1] may help", history)
@@ -65,7 +65,7 @@ def run(training: "Training", hooks: Hooks) -> None:
         return
     while training.goes_on:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
-        with training.finite():                 # else theta is put back: DivergenceError
+        with training.finite():                 # else theta is restored: DivergenceError
             for piece in training.steps(hooks):
                 hooks.after_batches(training, piece)
                 if training.left_off:           # stop() or pause()
@@ -78,7 +78,7 @@ def run(training: "Training", hooks: Hooks) -> None:
 
 
 def run_stretch(training: "Training", stretch: Stretch, hooks: Hooks) -> None:
-    """Run the epochs in compiled code, each time up to the next measures or report."""
+    """Run the epochs in compiled code, each call up to the next measures or report."""
     measured = training.measures.any and not training.watched_by(stretch)
     one_by_one = hooks.shows or measured
     while training.goes_on:
@@ -89,7 +89,7 @@ def run_stretch(training: "Training", stretch: Stretch, hooks: Hooks) -> None:
 
 
 class Piece(NamedTuple):
-    """The batches run between two looks of the hooks: how many, and their weight.
+    """The number and weight of the batches that run between two looks of the hooks.
 
     If no callback watches each batch, weight is that of the whole epoch so far.
     """
@@ -100,7 +100,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Position:
-    """How far an epoch has come: examples, sums of m_b J and of m_b over their batches, seconds."""
+    """The progress within an epoch: examples, sums of m_b J and of m_b over their batches, seconds."""
 
     examples: int = 0
     cost: float = 0.0
@@ -109,7 +109,7 @@ class Position:
 
 
 class Training:
-    """A training under way, as callbacks see it.
+    """A running training, as callbacks see it.
 
     Attributes
     ----------
@@ -117,20 +117,20 @@ class Training:
     trainer : Trainer
     optimizer : Optimizer
     history : History
-        Of the finished epochs.
+        The history of the finished epochs.
     epoch, epochs : int
         The number of finished epochs, and of all epochs.
     J : float
-        Of the last epoch; in `on_batch_end` of the last batch, before its step.
+        J of the last epoch; in `on_batch_end`, J of the last batch before its step.
     rng : numpy Generator
         Draws the order of each further epoch.
     callbacks : list
     position : Position
-        How far the current epoch has come.
+        The progress within the current epoch.
     paused : str or None
-        Why the training is paused.
+        The reason why training is paused.
     rank : int
-        Of this process; 0 if there is only one. A callback on one rank can stop all.
+        The rank of this process; 0 if there is only one. A callback on one rank can stop all.
     """
 
     rank = 0
@@ -171,12 +171,12 @@ class Training:
         return self.measures.validation
 
     def stop(self, reason: str) -> None:
-        """Stop after this epoch or, in on_batch_end, after this batch; `history.stopped` holds the reason."""
+        """Stop after this epoch or, from on_batch_end, after this batch; `history.stopped` holds the reason."""
         self.history.stopped = str(reason).encode(errors="backslashreplace").decode()   # a checkpoint keeps Unicode
 
     def pause(self, reason: str) -> None:
-        """Pause after this epoch or, in on_batch_end, after this batch; the checkpoint can be resumed. The history has
-        only whole epochs."""
+        """Pause after this epoch or, from on_batch_end, after this batch; the checkpoint can be resumed. The history
+        has only whole epochs."""
         self.paused = str(reason)
 
     @property
@@ -194,7 +194,7 @@ class Training:
         return self.paused is not None and self.history.stopped is None
 
     def steps(self, hooks: Hooks) -> Iterator[Piece]:
-        """Take the steps of an epoch from its position on; one call takes all between two looks of the hooks."""
+        """Take the steps of an epoch from its position on; one call takes all steps between two looks of the hooks."""
         skip, self._passed = self.position.examples, 0
         began = time.perf_counter() - self.position.seconds
         for data, order in self.feed.pieces(self.rng):
@@ -224,7 +224,7 @@ class Training:
 
     @contextmanager
     def finite(self) -> Iterator[None]:
-        """Guard the steps of an epoch: if J or theta is not finite after them, theta becomes what it was before."""
+        """Guard the steps of an epoch: if J or theta is not finite after them, theta is restored."""
         np.copyto(self._before, self.net.theta)
         yield
         self.history.examples = self.feed.m or self._passed
@@ -251,8 +251,8 @@ class Training:
         self.measures.take(self.net, self.history)
 
     def stretch(self) -> Stretch | None:
-        """The epochs in compiled code; None if that cannot follow them. Nothing in Python may be asked for between two
-        of them but measures and reports."""
+        """The epochs in compiled code; None if that is impossible: between two epochs only measures and reports may
+        need Python."""
         feed, steps, m = self.feed, self.trainer.steps, self.feed.m
         if not m or self.trainer.driver is not steps or steps.crew.n > 1 or (
             feed.shuffle and type(self.rng) is not np.random.Generator
@@ -262,7 +262,7 @@ class Training:
         return Stretch(steps, feed.data, self.batch_size, self.epochs, feed.rows, rng, self.room)
 
     def watched_by(self, stretch: Stretch) -> bool:
-        """Let compiled code take the measures, if they are those of the validation data alone."""
+        """Let compiled code take the measures, if they only concern the validation data."""
         net, measures = self.net, self.measures
         if measures.functions or not can_watch(net, measures.validation):
             return False
@@ -286,7 +286,7 @@ class Training:
         return last
 
     def close(self) -> None:
-        """End the training; if it was paused, the history says why."""
+        """End training; if it was paused, the history says why."""
         if self.is_paused:
             self.history.stopped = self.paused
 

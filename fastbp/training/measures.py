@@ -36,7 +36,7 @@ class Measures:
         return self.validation is not None or bool(self.functions)
 
     def begin(self, history: History) -> None:
-        """Make the columns, empty."""
+        """Create the empty columns."""
         validation = self.validation
         if validation is not None:
             history.val_J = []

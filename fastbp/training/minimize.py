@@ -1,4 +1,4 @@
-"""Minimise J over all examples: our compiled L-BFGS, Levenberg-Marquardt, or SciPy's optimizers on J and D."""
+"""Minimise J over all examples by our compiled L-BFGS, by Levenberg-Marquardt, or by SciPy's optimizers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,70 +23,72 @@ def minimize(
     free: Free | None = None, bayesian: Flag = False, decay_bias: Flag | None = None,
     validation_data: Examples | None = None, max_fail: Count = 6, curvature: str | None = None,
 ) -> Any:  # scipy.optimize.OptimizeResult; importing it here would slow down every import of fastbp
-    """Minimise J over all examples: by SciPy's gradient and Newton methods, L-BFGS or Levenberg-Marquardt.
+    """Minimise J over all examples by L-BFGS, Levenberg-Marquardt, or SciPy's gradient and Newton methods.
 
     Parameters
     ----------
     net : Network
-        Its theta becomes the best found. The search is in float64, for float32 too.
+        Its theta becomes the best one found. The search runs in float64, also for float32 networks.
     X, Y, weight_decay, lam, l1, sample_weight
         As for `Network.cost_and_gradient`. These methods ignore the kinks of l1: Theta_ij come near 0, but not to 0.
     method : str
-        L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr of SciPy, or with products of curvature Newton-CG, trust-ncg or
-        trust-krylov; or L-BFGS: the compiled twin of L-BFGS-B. Its first iterates are the same (to rounding), and an
-        iteration of a small network takes 3 to 8 us instead of 30.
-        Or lm, Levenberg-Marquardt: by far the best for regression with up to some thousand parameters, for every loss
-        but absolute_error, quantile and your own. It holds n^2 numbers twice, for n free parameters.
+        - L-BFGS: the compiled twin of L-BFGS-B. Its first iterates are the same up to rounding, and an iteration of a
+          small network takes 3 to 8 us instead of 30.
+        - lm: Levenberg-Marquardt, by far the best for regression with up to some thousand parameters, for every loss
+          except absolute_error, quantile and your own. It stores two arrays of n^2 numbers for n free parameters.
+        - L-BFGS-B, CG, BFGS, TNC, SLSQP or trust-constr of SciPy; with curvature products also Newton-CG, trust-ncg or
+          trust-krylov.
     maxiter : int
-        The largest number of iterations (for TNC of function evaluations). Ending there is a RuntimeWarning.
+        Maximum number of iterations (for TNC, of function evaluations). Reaching it is a RuntimeWarning.
     tol : float, optional
-        Passed to SciPy; for L-BFGS it sets ftol and gtol, as it does for L-BFGS-B. lm stops where max|D| <= tol
-        (bayesian: where alpha and beta change by less, relatively); None: where a step or its predicted gain lies below
-        rounding.
+        Passed to SciPy; for L-BFGS it sets ftol and gtol, as it does for L-BFGS-B. lm stops when max|D| <= tol, and
+        with bayesian when the relative change of alpha and beta is below tol; None: when a step or its predicted gain
+        is below rounding.
     callback : callable, optional
-        Called after each iteration, as SciPy documents for the method; StopIteration stops, and True of lm.
+        Called after each iteration, as SciPy documents for the method. StopIteration stops; with lm, so does returning
+        True.
     options : dict, optional
-        Further options of the method; those of L-BFGS are maxcor, ftol, gtol, maxfun and maxls, as SciPy explains
-        them for L-BFGS-B. Of lm: "mu", the first damping (100), and "scaling", "columns" or "none": the damping is mu
-        times the largest squared norms of the columns of the Jacobian, or mu alone.
+        Further options of the method. Those of L-BFGS are maxcor, ftol, gtol, maxfun and maxls, as SciPy explains them
+        for L-BFGS-B. Those of lm are "mu", the first damping (100), and "scaling", "columns" or "none": the damping is
+        mu times the largest squared norms of the columns of the Jacobian, or mu alone.
     n_threads : int, optional
         At most this many threads.
     comm : communicator, or fastbp.distributed.Group, optional
-        Of mpi4py. Each rank passes its own rows and runs the same optimizer on J and D of all rows, from rank 0's
-        theta. StopIteration on one rank stops all. See docs/distributed.md.
+        A communicator of mpi4py. Each rank passes its own rows and runs the same optimizer on J and D of all rows, from
+        rank 0's theta. StopIteration on one rank stops all. See docs/distributed.md.
     free : (n_parameters,) bool, or list of int, optional
-        The parameters that are searched: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
-        their bits. SciPy, its callback and the arrays of its result but x know the free parameters alone.
+        The parameters to optimise: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep their
+        bits. SciPy, its callback and the arrays of its result except x contain only the free parameters.
     bayesian : bool
-        Of lm with squared_error: the weight decay is chosen by the evidence (MacKay; Foresee and Hagan), without
-        validation data.
+        For lm with squared_error: the evidence chooses the weight decay (MacKay; Foresee and Hagan), without validation
+        data.
     decay_bias : bool, optional
-        Of bayesian: do the biases decay? None: if there is a hidden layer, where they must.
+        For bayesian: do the biases decay? None: yes if there is a hidden layer, where it is necessary.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
-        Of lm: it stops after max_fail steps in a row that have not lowered the cost of these examples, and the best
-        theta stays.
+        For lm: it stops after max_fail steps in a row without a lower cost on these examples, and restores the best
+        theta.
     max_fail : int
-        Of lm.
+        See validation_data.
     curvature : "hessian" or "gauss_newton", optional
-        Of Newton-CG, trust-ncg and trust-krylov: the exact second derivative of J (None means this one), or the
-        Gauss-Newton matrix, which is positive semidefinite and converges linearly. See `Network.hessian_product`.
+        For Newton-CG, trust-ncg and trust-krylov: the exact Hessian of J (the default), or the Gauss-Newton matrix,
+        which is positive semidefinite and converges linearly. See `Network.hessian_product`.
 
     Returns
     -------
     scipy.optimize.OptimizeResult
-        x is the final theta (in float64), fun its J. Of lm also mu, val_J with validation_data, and alpha, beta, gamma,
+        x is the final theta (in float64), fun its J. lm adds mu, val_J with validation_data, and alpha, beta, gamma,
         log_evidence and weight_decay with bayesian.
 
     Raises
     ------
     ValueError, TypeError
-        The message names the argument; nothing has changed.
+        The message names the argument. Nothing has changed.
     RankError
         Another rank has raised an exception.
 
     See Also
     --------
-    train : Batches, for larger data.
+    train : Trains in batches, for larger data.
     Laplace : Error bars of the result.
     check_gradient
 
@@ -105,7 +107,7 @@ def minimize(
     >>> result = fastbp.minimize(net, x, y, method="lm", bayesian=True, maxiter=1000)
     >>> result.message
     'alpha and beta have converged'
-    >>> bool(0.06 < (2 * result.beta) ** -0.5 < 0.12)      # the noise that it has found
+    >>> bool(0.06 < (2 * result.beta) ** -0.5 < 0.12)      # the estimated noise
     True
     """
     arguments: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Steps along gradients that come from outside, and the forward pass that they belong to."""
+"""Steps along gradients that come from outside, and their forward pass."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ..engine import checks, outside
 from .steps import Steps
 
 NO_PASS = ("with dropout, gradient belongs to the masks of a forward pass: call trainer.forward(X), with this same "
-           "object X, before each step(X, gradient=G), and leave theta alone in between")
+           "object X, before each step(X, gradient=G), and do not change theta in between")
 
 NO_MASKS = 0, 0
 NOTHING = None, None, None
@@ -28,8 +28,8 @@ class Outside:
         self.steps = steps
         self._drops = bool(steps.dropout)
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
-        # Of the last forward pass: X as it was given, and as it was passed on; theta, masks and workspaces if there are
-        # more than a few examples. Replaced as a whole: several threads may call.
+        # The last forward pass: X as given, and as passed on; theta, masks and workspaces if there are more than a few
+        # examples. It is always replaced as a whole, since several threads may call.
         self._last: tuple[Any, Any, tuple[Any, ...] | None] = NOTHING
 
     def forward(self, X: ArrayLike) -> Floats:
@@ -45,8 +45,8 @@ class Outside:
         self._check()
         z = self._few.forward(rows, steps.theta, *masks)
         if z is None:
-            rows = np.array(rows)   # its owner may change it before the step
-            with steps.net._turn:   # of the masks too
+            rows = np.array(rows)   # the caller may change X before the step
+            with steps.net._turn:   # for the masks too
                 steps.set_masks()
                 work = outside.room(steps.plan, len(rows), steps.theta.dtype)
                 z = outside.forward(steps.plan, steps.theta, Examples(rows), len(rows), kept=work,
@@ -56,7 +56,7 @@ class Outside:
         return z[0] if one_row else z
 
     def step(self, X: ArrayLike, G: Any) -> None:
-        """One step along D for this G."""
+        """Take one step along D for this G."""
         steps, (given, passed, kept) = self.steps, self._last
         rows: Any = passed if X is given else X
         m = float(len(G)) / steps.unit if steps._regularisation.batch_lam and np.ndim(G) > 1 else 1.0
@@ -69,9 +69,9 @@ class Outside:
         self._last = NOTHING
 
     def apply(self, D: ArrayLike) -> None:
-        """One step along D."""
+        """Take one step along D."""
         if self.steps.regularisation.batch_lam:
-            raise ValueError("batch_lam needs a number of examples, which D does not tell; give weight_decay")
+            raise ValueError("batch_lam needs the number of examples, which apply(D) does not know; use weight_decay")
         self._follow(D, "D", 1.0)
         self._last = NOTHING
 
@@ -80,12 +80,12 @@ class Outside:
         return (self.steps.dropout_seed, int(self.steps.taken[0])) if self._drops else NO_MASKS
 
     def _check(self) -> Floats:
-        """theta, of the network that this training began with, finite"""
+        """theta, finite, after a check that the network is still the same"""
         self.steps.check_network()
         return checks.own_parameters(self.steps.theta, self.steps.net.plan, self.steps.net.dtype)
 
     def _checked(self, X: ArrayLike, G: Any, rows: Any, kept: tuple[Any, ...] | None) -> Floats:
-        """D for this G, after a look at all arguments."""
+        """D for this G; all arguments are checked."""
         steps, plan = self.steps, self.steps.plan
         given, one_row = checks.inputs(X, plan.layer_sizes[0], steps.theta.dtype)
         K, theta = plan.layer_sizes[-1], self._check()
@@ -110,7 +110,7 @@ class Outside:
         return D
 
     def _follow(self, D: ArrayLike, name: str, m: float) -> None:
-        """One step of the rule along D, with penalties and clipping of a batch of m examples, in units of weight."""
+        """Take one step of the rule along D, with penalties and clipping of a batch of m examples (units of weight)."""
         steps = self.steps
         stepper = steps.prepared()
         if stepper is not None and type(D) is np.ndarray and stepper.apply(D, m):

@@ -1,4 +1,4 @@
-"""Steps of a network whose loss is a function in Python: z(L) of a batch, the function, back from its slopes, learn."""
+"""Steps of a network whose loss is a Python function: z(L) of a batch, the loss, a backward pass, the update."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ def is_finite(z: Floats) -> bool:
 class OwnSteps:
     """Steps along the slopes of an own loss.
 
-    A few examples go through one prepared pass, more through the passes of `engine.outside`; the bits are the same.
+    Few examples go through one prepared pass, more through the passes of `engine.outside`; the bits are the same.
     """
 
     def __init__(self, steps: Any) -> None:
@@ -30,7 +30,7 @@ class OwnSteps:
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
 
     def quick(self, X: NDArray[Any], Y: NDArray[Any], stepper: _epoch.Stepper) -> float | None:
-        """One step of `Steps.quick`; None, with nothing done, if the arrays must be checked first."""
+        """Take one step for `Steps.quick`; None, with nothing done, if the arrays must be checked first."""
         steps = self.steps
         if X.ndim != 2 or Y.ndim == 0 or len(X) != len(Y) or steps.regularisation.batch_lam or steps.unit != 1:
             return None
@@ -64,7 +64,7 @@ class OwnSteps:
                 cost = self._many(rows, first, last, data, order)
             elif is_finite(z):
                 cost, slopes = steps.plan.own(z, *data.batch(first, last, order))
-            if math.isnan(cost):    # theta has diverged, which is seen at the end of the epoch
+            if math.isnan(cost):    # theta has diverged; the end of the epoch detects it
                 return math.nan, weight + m_b
             cost /= scale
             rates = batches.rates[int(steps.taken[0]) - began :]
@@ -85,7 +85,7 @@ class OwnSteps:
     def _many(self, rows: Examples, first: int, last: int, data: Data, order: NDArray[np.int64] | None) -> float:
         """Delta := the sum over a batch of many examples; returns the sum of their costs, in units of the caller.
 
-        NaN if z(L) is not finite; nothing is done then.
+        Returns NaN, with nothing done, if z(L) is not finite.
         """
         steps, m, dtype = self.steps, last - first, self.steps.theta.dtype
         steps.set_masks(first)

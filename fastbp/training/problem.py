@@ -19,7 +19,7 @@ from . import curved, lbfgs
 # Methods of scipy.optimize.minimize that take a gradient and need no Hessian, or products with it.
 OF_SCIPY = ("L-BFGS-B", "CG", "BFGS", "TNC", "SLSQP", "trust-constr", *curved.METHODS)
 METHODS = ("L-BFGS", *OF_SCIPY)
-LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; of the others 1
+LIMITS = {"TNC": 3, "SLSQP": 9, "trust-constr": 0}     # status of a result that ended at a limit; 1 for all others
 MANY = 2**31 - 1
 
 
@@ -45,12 +45,12 @@ class Problem:
     methods: ClassVar[tuple[str, ...]] = METHODS
 
     def told(self) -> dict[str, Any]:
-        """What must be the same on all ranks."""
+        """The settings that must be the same on all ranks."""
         return {"method": self.method, **self.penalties, "maxiter": self.maxiter, "tol": self.tol,
                 "options": self.options, "curvature": self.curvature}
 
     def solve(self) -> Any:
-        """All stages; returns SciPy's result."""
+        """Run all stages; returns SciPy's result."""
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
         warn_if_equal_units(self.net)
@@ -123,7 +123,7 @@ class Problem:
         limits = {"maxfun" if self.method == "TNC" else "maxiter": self.maxiter}
         if self.method == "L-BFGS-B":
             limits["maxfun"] = MANY     # SciPy's own limit of 15,000 would come first
-        # the vectors of SciPy's optimizers are short; trust-krylov multiplies NaN
+        # SciPy's vectors are short, so BLAS threads do not pay off; trust-krylov multiplies NaN
         with blas.single_thread(everywhere=True), curved.quiet(self.curvature):
             return minimize(
                 J_and_D, first, jac=True, hessp=hessp, method=self.method, tol=self.tol, callback=self.callback,
@@ -131,7 +131,7 @@ class Problem:
             )
 
     def _run(self, search: lbfgs.LBFGS, whole: Callable[..., Any]) -> Any:
-        """The result of our own L-BFGS. Ctrl-C leaves the theta of the last iteration in the network."""
+        """The result of our own L-BFGS. After Ctrl-C the network has the theta of the last iteration."""
         with blas.single_thread(everywhere=True):
             try:
                 return search.finish(self.callback)
@@ -142,7 +142,7 @@ class Problem:
                 raise
 
     def finish(self, result: Any) -> Any:
-        """theta := the best found; returns the result. A limit that ended the search is a warning."""
+        """theta := the best one found; returns the result. Ending at a limit is a warning."""
         self.net.theta = result.x
         if result.get("status") == LIMITS.get(self.method, 1):
             maxiter = (self.options or {}).get("maxiter", self.maxiter)

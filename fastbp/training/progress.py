@@ -1,4 +1,4 @@
-"""The progress of a training: a bar of tqdm on a terminal, plain lines elsewhere."""
+"""The progress of `train`: a tqdm bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ from ..history import History
 
 Report = Callable[..., None]  # called with the history and, within an epoch, the examples so far
 
-# tqdm's default without its epochs a second, which take the room of the rest on a narrow terminal
+# tqdm's default without the epochs per second, which leave too little room on a narrow terminal
 FORM = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
@@ -21,11 +21,11 @@ def silent() -> nullcontext[Report]:
 
 @contextmanager
 def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[Report]:
-    """A reporter for so many epochs, of which `done` are finished.
+    """A reporter for `epochs` epochs, of which `done` are finished.
 
     It is called with the history after each epoch, and within an epoch also with the number of examples so far. It
     shows a bar if tqdm is installed and the stream is a terminal or a notebook. Otherwise it prints about ten lines in
-    all, and one a second if epochs are long. A failing stream ends the reports, never the training.
+    all, or one per second if epochs are long. A failing stream ends the reports, never the training.
     """
     stream = sys.stderr if stream is None else stream
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def bar(epochs: int, stream: TextIO | None = None, done: int = 0) -> Iterator[Re
 
 
 def on_terminal(total: int, unit: str, stream: TextIO, done: int = 0, **form: Any) -> Any:
-    """A bar of tqdm, or None where nobody would see it. A stream that is closed or broken is an exception."""
+    """A tqdm bar, or None where nobody would see it. A closed or broken stream raises an exception."""
     if not (stream.isatty() or "ipykernel" in sys.modules):
         return None
     try:
@@ -52,7 +52,7 @@ def on_terminal(total: int, unit: str, stream: TextIO, done: int = 0, **form: An
 
 
 def _on_bar(shown: Any) -> Report:
-    """A report on a bar of tqdm, at most five times a second."""
+    """A report on a tqdm bar, at most five times per second."""
     due = _clock(0.2)
 
     def report(history: History, examples: int | None = None) -> None:
@@ -81,7 +81,7 @@ def _lines(epochs: int, stream: TextIO) -> Report:
 
 
 def _unfailing(report: Report | None) -> Report:
-    """The same report until it first fails, then none."""
+    """The report until it first fails, and none afterwards."""
     def safe(history: History, examples: int | None = None) -> None:
         nonlocal report
         if report is None:
@@ -95,7 +95,7 @@ def _unfailing(report: Report | None) -> Report:
 
 
 def _clock(seconds: float) -> Callable[..., bool]:
-    """A function due(must=False) that is True if it must be, or so many seconds after it last was."""
+    """A function due(must=False) that returns True if must, or if `seconds` have passed since it last did."""
     last = time.monotonic()
 
     def due(must: bool = False) -> bool:

@@ -1,6 +1,6 @@
-"""A training of which nothing in Python is asked for: a few compiled calls, prepared with care.
+"""Training that needs nothing in Python: a few compiled calls, carefully prepared.
 
-`start.Start` is the readable twin, and trains all others. The bits, the history and the messages are the same.
+`start.Start` is the readable twin, and handles all other cases. The bits, the history and the messages are the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,18 +29,18 @@ from .start import has_diverged, has_grown
 from .steps import OURS
 from .stretch import RATES, Room, held_into, watch
 
-# What a quick training does not have.
+# Arguments that quick training does not support.
 ZERO, EMPTY = ("dropout", "input_dropout"), ("callbacks", "metrics")
 NONE = ("sample_weight", "mean_weight", "free", "learning_rate_factors", "input_scale")
 NONE_ALONE = ("window", "validation_data", "checkpoint", "resume", "sync_every")      # arguments of `train` alone
 FIXED, NUMBERS = (float, int), (float, int, bool)
 PENALTIES = ("weight_decay", "lam", "l1", "clip_value", "clip_norm")
-KEPT = 64       # settings that are known, at most
+KEPT = 64       # most settings that are remembered
 Look = Callable[[Any], None]
 
 
 def is_plain(given: Mapping[str, Any]) -> bool:
-    """Is nothing asked for in these arguments that needs Python, weights or masks?"""
+    """Do these arguments need no Python, weights or masks?"""
     return (
         type(given["shuffle"]) is bool
         and all(given[name] is None for name in NONE)
@@ -50,16 +50,16 @@ def is_plain(given: Mapping[str, Any]) -> bool:
 
 
 class Twin:
-    """An optimizer for networks of one dtype, checked, as compiled rules take it.
+    """An optimizer for networks of one dtype, checked, in the form for compiled rules.
 
     Attributes
     ----------
     name : str or None
-        Of the compiled rule; None if a quick training does not know it.
+        The name of the compiled rule; None if quick training does not support it.
     rate : Schedule or None
-        The learning rate, where it is no number.
+        The learning rate if it is not a number.
     online : bool
-        Has it sweeps over one example?
+        Are there sweeps over single examples for it?
     """
 
     def __init__(self, optimizer: Any, dtype: np.dtype[Any]) -> None:
@@ -77,7 +77,7 @@ class Twin:
 
 
 def twin(optimizer: Any, dtype: np.dtype[Any]) -> Twin:
-    """The twin of an optimizer or of a name. Those whose settings are all numbers are known from call to call."""
+    """The twin of an optimizer or of a name. Those whose settings are all numbers are remembered between calls."""
     kind = type(optimizer)
     if kind is str:
         key: tuple[Any, ...] = optimizer, dtype
@@ -90,7 +90,7 @@ def twin(optimizer: Any, dtype: np.dtype[Any]) -> Twin:
 
 
 def penalties(values: tuple[Any, ...], plan: Plan, m: int) -> tuple[NDArray[np.float64], bool]:
-    """(the code of these PENALTIES, is it decay alone?) for m examples. Numbers are known from call to call."""
+    """(the code of these PENALTIES, is it only decay?) for m examples. Numbers are remembered between calls."""
     if any(type(value) not in FIXED for value in values if value is not None):
         return _penalties(values, plan, m)
     key = len(plan.shapes), m if values[1] is not None else 0, *values, *map(type, values)
@@ -115,18 +115,18 @@ def _kept(known: dict[tuple[Any, ...], Value], key: tuple[Any, ...], value: Valu
 
 
 class Epochs:
-    """The training of one network, checked.
+    """The training of one network; everything is checked.
 
     Attributes
     ----------
     net : Network
     twin : Twin
     code : ndarray
-        Penalties and clipping, as compiled steps take them.
+        Penalties and clipping, in the form for compiled steps.
     m, size, height, epochs : int
-        Examples; those of a batch, and of a block.
+        The number of examples, those of a batch, those of a block, and the number of epochs.
     rows : indices, or None
-        The examples that are trained on; None: all.
+        The training examples; None: all.
     bits : BitGenerator or None
         Draws the order of each epoch; None keeps that of the rows.
     """
@@ -139,13 +139,13 @@ class Epochs:
     ) -> None:
         self.net, self.twin, self.code, self.m, self.size, self.epochs = net, twin, code, m, size, epochs
         self.height, self.rows, self.bits = sums.height(net.plan, size, net.dtype), rows, None
-        if shuffle:     # made here, where many follow one another: between trainings it takes three times as long
+        if shuffle:     # made here, where many are made in a row: between training runs it takes three times as long
             self.bits = seed.bit_generator if isinstance(seed, np.random.Generator) else np.random.PCG64(seed)
 
     def run(self, data: Data, room: Room, look: Look, held: Data | None = None) -> History:
         """Take all steps; look(stretch) is called at least every 20 ms, and may raise an exception.
 
-        held : what is evaluated after each epoch.
+        held : the examples that are evaluated after each epoch.
         """
         net, twin, m, size, epochs = self.net, self.twin, self.m, self.size, self.epochs
         plan, theta, height = net.plan, net.theta, self.height
@@ -183,7 +183,7 @@ class Epochs:
         ), taken
 
     def _examples(self, data: Data, room: Room) -> tuple[Any, Examples]:
-        """(the order, the examples in it). Those in a shuffled order are kept in the room: each epoch draws it anew."""
+        """(the order, the examples in it). A shuffled order is kept in the room; each epoch draws a new one into it."""
         if self.bits is None:
             return self.rows, data.examples(self.rows)
         key = id(data), self.m
@@ -195,8 +195,8 @@ class Epochs:
 
 
 def are_quick(plan: Plan, dtype: np.dtype[Any], m: int, size: int, shuffle: bool, online: bool) -> bool:
-    """Does the calling thread alone take these steps, in batches that are summed block by block? `stretch.possible`
-    says more. online: there are sweeps over one example."""
+    """Can the calling thread alone take these steps, in batches that are summed block by block? See also
+    `stretch.possible`. online: there are sweeps over single examples."""
     return not (
         (online and size == 1) or (shuffle and m > PIECE) or is_large(plan, size, dtype)
         or sums.operations(plan, size) >= threads.SHARED or (plan.own is not None and plan.own.dtype is None)
@@ -204,15 +204,15 @@ def are_quick(plan: Plan, dtype: np.dtype[Any], m: int, size: int, shuffle: bool
 
 
 def check_theta(net: Network) -> None:
-    """The network's parameters are finite, and can be written into."""
+    """Check that the network's parameters are finite and writable."""
     checks.own_parameters(net.theta, net.plan, net.dtype)
     checks.output_array(net.theta, (net.n_parameters,), net.dtype, "net.theta")
 
 
 def train(asked: Arguments) -> History | None:
-    """The whole training, of one process; None, with nothing done, if it is one for the stages of `Start`.
+    """The whole training in one process; None, with nothing done, if it needs the stages of `Start`.
 
-    These also have the words for what is wrong.
+    The stages also raise the errors for wrong arguments.
     """
     try:
         found = _checked(asked)
@@ -229,7 +229,7 @@ def train(asked: Arguments) -> History | None:
 
 
 def _checked(asked: Arguments) -> tuple[Epochs, Data] | None:
-    """The training and its examples, checked; these last, since that may take long."""
+    """The training and its examples, checked; the examples come last, since checking them may take long."""
     net, X, Y, seed, given = asked.net, asked.X, asked.Y, asked.seed, vars(asked)
     if not (
         isinstance(net, Network) and type(X) is type(Y) is np.ndarray and X.ndim == 2 and is_plain(given)
@@ -258,11 +258,11 @@ def _checked(asked: Arguments) -> tuple[Epochs, Data] | None:
 
 
 def _nothing(_: object) -> None:
-    """Let it go on."""
+    """Do nothing: the training continues."""
 
 
 def _written(own: _stretch.Stretch, history: History) -> History:
-    """The history with what compiled code has measured; the error of `train` if it has diverged."""
+    """The history with the measurements of compiled code; the error of `train` if it has diverged."""
     history.J, history.seconds = own.J(), own.seconds()
     held_into(own, history, 0)
     if own.diverged:
@@ -273,7 +273,7 @@ def _written(own: _stretch.Stretch, history: History) -> History:
 def _rates(
     rate: Callable[[int], Any], rates: NDArray[np.float64], first: int, taken: int, n: int, epochs: int,
 ) -> tuple[NDArray[np.float64], int]:
-    """(learning rates, the step of the first one) for the present epoch of n steps and some more."""
+    """(learning rates, the step of the first one) for the present epoch of n steps and some further steps."""
     if taken - first + n <= len(rates):
         return rates, first
     return checks.rates(rate, taken, n * max(1, min(epochs, RATES // n))), taken

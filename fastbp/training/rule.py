@@ -44,7 +44,7 @@ def compiled_rule(optimizer: Rule) -> str | None:
 class CompiledRule:
     """The optimizer and the regularisation as compiled steps take them.
 
-    It is made once and kept from epoch to epoch, until something that it is made of changes.
+    It is made once and kept from epoch to epoch, until one of its ingredients changes.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class CompiledRule:
         self._arrays: list[tuple[str, Any]] = []        # of the state
 
     def has_arrays_of(self, state: Any) -> bool:
-        """Does the state hold the arrays that the rule was made of?"""
+        """Does the state hold the arrays that the rule was made from?"""
         for name, a in self._arrays:    # noqa: SIM110  (quick steps wait for it)
             if state.get(name) is not a:
                 return False
@@ -79,8 +79,8 @@ class CompiledRule:
         rate, *others = settings
         if missing := [slot for slot in optimizer.slots if slot not in state]:
             raise ValueError(f"{optimizer!r} needs {', '.join(missing)} in the state, but this training started "
-                             "without; start with a momentum above 0, or assign a state that has it")
-        self._made_of = None    # if an array is refused below, the next call looks at all again
+                             "without it; start with a momentum above 0, or assign a state that has it")
+        self._made_of = None    # if an array is refused below, the next call checks everything again
         layer = self.diagonal
         self._rule = _epoch.Rule(
             self.code, _kernels.rules[name], np.array([0.0 if callable(rate) else rate, *others], np.float64),
@@ -99,7 +99,7 @@ def start(
 ) -> Any:
     """A new state for a network with this plan; "bias" becomes the indices of its biases, if the rule has it.
 
-    A diagonal layer has W and s of the state `kept`; None: it begins.
+    A diagonal layer takes W and s from the state `kept`; None: it starts anew.
     """
     state = optimizer.init(theta) if layer is None else layer.start(optimizer, theta, kept)
     if isinstance(state, dict) and "bias" in state:
@@ -110,7 +110,7 @@ def start(
 
 
 def update(steps: Any, D: NDArray[Any]) -> None:
-    """Clip D, and take the step of a rule in Python along it."""
+    """Clip D, and take the step of a Python rule along it."""
     theta, state, layer = steps.theta, steps.kept, steps.diagonal
     each = None if steps.factors is None else factors.each(steps.factors, steps.net.plan, theta.dtype)
     parameters = theta
@@ -126,7 +126,7 @@ def update(steps: Any, D: NDArray[Any]) -> None:
 
 
 def check_counts(state: Any, counts: dict[str, int]) -> None:
-    """Raise a ValueError if somebody has changed one of these counts. They only report how far the training is."""
+    """Raise a ValueError if one of these counts has been changed. They only report the progress of training."""
     for name, count in counts.items():
         value = state.get(name)
         if value is not count and not (isinstance(value, (int, np.integer)) and value == count):
@@ -138,11 +138,11 @@ def check_state(
     optimizer: Any, state: dict[str, Any], theta: NDArray[Any], others: tuple[str, ...] = (),
     layer: Diagonal | None = None,
 ) -> dict[str, Any]:
-    """The state of a compiled rule, as `init` makes it, with such other entries; steps write into it in place."""
+    """The state of a compiled rule, as `init` makes it, with these other entries; steps write into it in place."""
     if not isinstance(state, dict):
         raise TypeError(f"state must be a dict as optimizer.init(theta) makes it; got {type(state).__name__}")
     expected = optimizer.init(theta[:1])
-    names = list(dict.fromkeys(["t", *optimizer.slots, *expected]))     # init of a subclass may make fewer
+    names = list(dict.fromkeys(["t", *optimizer.slots, *expected]))     # a subclass's init may make fewer
     names += [] if layer is None else diagonal.NAMES
     if missing := [name for name in names if name not in state and name != "bias"]:
         raise ValueError(f"state lacks {', '.join(missing)}; {type(optimizer).__name__} has {', '.join(names)}")

@@ -17,18 +17,18 @@ from .loop import Training, run
 from .measures import Measures
 from .trainer import Trainer
 
-GROWN = 1e3     # times the J of the first epoch: the training has diverged
+GROWN = 1e3     # times the J of the first epoch: training has diverged
 
 
 class Start:
-    """A training of one process, stage by stage.
+    """Training in one process, stage by stage.
 
     Attributes
     ----------
     rng : numpy Generator
-        The training begins with it: the caller's, or one in the state that the kept training began with.
+        The generator at the start of training: the caller's, or one in the initial state of the kept training run.
     kept : Kept or None
-        The training to be resumed.
+        The training run to be resumed.
     """
 
     comm: Any = None
@@ -40,7 +40,7 @@ class Start:
         self.asked = asked
 
     def run(self) -> History:
-        """All stages."""
+        """Run all stages."""
         self.check()
         self.look_for_checkpoint()
         self.gather()
@@ -51,11 +51,11 @@ class Start:
         return self.training.history
 
     def check(self) -> None:
-        """Check all arguments but the data."""
+        """Check all arguments except the data."""
         self.asked.check()
 
     def look_for_checkpoint(self) -> None:
-        """Read the training to be resumed, if there is one."""
+        """Read the training run to be resumed, if there is one."""
         asked = self.asked
         self.keeper, self.kept = checkpoint.keeper(asked.checkpoint, asked.checkpoint_every, asked.resume, asked.rng)
         self.rng = asked.rng if self.kept is None else self.kept.rewound()
@@ -79,15 +79,15 @@ class Start:
         """c of each Theta; also checks that the metrics suit the examples."""
         asked, functions = self.asked, self.asked.functions
         if functions and self.data is None and self.validation is None:
-            raise ValueError("metrics of chunks are measured on the validation data alone; give validation_data")
+            raise ValueError("with chunks, metrics are measured only on the validation data; give validation_data")
         metrics.check_classes(functions, self.validation if self.data is None else self.data)
         self.c = checks.coefficients(asked.weight_decay, asked.lam, weight, len(asked.net.plan.shapes))
 
     def choose_mean_weight(self) -> float | None:
         """The mean_weight of the trainer.
 
-        A kept training without one goes on without. A batch of all examples divides by its own weights: that is their
-        mean times their number.
+        A kept training run without one continues without one. A batch of all examples divides by its own weights: their
+        sum is their mean times their number.
         """
         given, source = self.asked.mean_weight, self.source
         if given is not None or (self.kept is not None and self.kept.mean_weight is None):
@@ -131,12 +131,12 @@ class Start:
         return progress.bar(training.epochs, done=training.epoch)
 
     def begin(self) -> None:
-        """Begin the callbacks, then write the first checkpoint or resume."""
+        """Start the callbacks, then write the first checkpoint or resume."""
         self.admit()
         self.hooks.begin(self.training)
 
     def admit(self) -> None:
-        """Check that the kept training is this one; warn if a new one starts from equal units."""
+        """Check that the kept training run matches this one; warn if a new one starts from equal units."""
         if self.kept is not None:
             self.kept.check(self.training, self.conditions)
         else:
@@ -154,8 +154,8 @@ class Start:
         self.hooks.end(training)
 
     def look_back(self) -> None:
-        """Warn if the training has diverged although all numbers are finite: J ends far above that of the first epoch,
-        and the mean cost far above that of a network whose parameters are all 0 (1 for chunks)."""
+        """Warn if training has diverged although all numbers are finite: J ends far above that of the first epoch, and
+        the mean cost far above that of a network whose parameters are all 0 (1 for chunks)."""
         J = self.training.history.J
         if has_grown(J) and has_diverged(self.asked.net, J, self.data):
             self.warn(explain.has_diverged(J))
@@ -170,8 +170,7 @@ def has_grown(J: list[float]) -> bool:
 
 
 def has_diverged(net: Network, J: list[float], data: Any) -> bool:
-    """Does the mean cost too, and far above that of a network whose parameters are all 0? (1 for chunks, without data.)
-    """
+    """Has J grown, and is the mean cost far above that of a network whose parameters are all 0 (1 without data)?"""
     now, idle = J[-1], 1.0
     if data is not None:
         now, idle = (objective.cost(theta, data, regularisation.none(net.plan))

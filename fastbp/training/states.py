@@ -1,4 +1,4 @@
-"""The state of a training as arrays and JSON, and back, for checkpoints and files of trainers."""
+"""The training state as arrays and JSON, and back, for checkpoints and trainer files."""
 
 import contextlib
 import math
@@ -39,7 +39,7 @@ def _setting(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
         return value
     text = repr(value)
-    if " at 0x" in text:    # a function, or an object without a repr of its own
+    if " at 0x" in text:    # a function, or an object without its own repr
         kind = value if hasattr(value, "__qualname__") else type(value)
         text = f"{kind.__module__}.{kind.__qualname__}"
     return text[:1000]
@@ -53,7 +53,7 @@ def same(name: str, now: Any, then: Any) -> None:
 
 @contextlib.contextmanager
 def of_another(path: Path, what: str) -> Iterator[None]:
-    """Name the file in a ValueError raised within."""
+    """Name the file in a ValueError raised inside the block."""
     try:
         yield
     except ValueError as error:
@@ -61,12 +61,12 @@ def of_another(path: Path, what: str) -> Iterator[None]:
 
 
 def same_class(optimizer: Rule, kept: dict[str, Any]) -> None:
-    """The optimizer has the class that was kept."""
+    """Check that the optimizer has the kept class."""
     same("optimizer", of_optimizer(optimizer)["class"], kept["class"])
 
 
 def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any]) -> None:
-    """The optimizer has the settings that the kept training began with, or its last ones."""
+    """Check that the optimizer has the first or the last settings of the kept training run."""
     if of_optimizer(optimizer)["class"] == last["class"] != begun["class"]:     # a callback has replaced it
         begun = last
     same_class(optimizer, begun)
@@ -78,7 +78,7 @@ def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any])
 
 
 def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
-    """{name: number} of the settings to put back; a ValueError if any other setting is not the last one kept."""
+    """{name: number} of the settings to restore; a ValueError if any other setting differs from the last kept one."""
     own, now, then = getattr(optimizer, "__dict__", {}), of_optimizer(optimizer)["settings"], last["settings"]
     numbers = {}
     for name in sorted(now.keys() | then.keys()):
@@ -86,8 +86,8 @@ def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
         if _is_number(there) and value is not None and isinstance(there, FLAG) == isinstance(value, FLAG):
             numbers[name] = type(there)(value) if isinstance(there, np.floating) else value
         elif now.get(name) != then.get(name):
-            raise ValueError(f"it had come to the optimizer's {name} {then.get(name)!r:.200}; it is "
-                             f"{now.get(name)!r:.200} now, and only numbers are put back")
+            raise ValueError(f"it had reached the optimizer's {name} {then.get(name)!r:.200}; it is "
+                             f"{now.get(name)!r:.200} now, and only numbers are restored")
     return numbers
 
 
@@ -97,7 +97,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _number(setting: Any) -> Any:
-    """The number of which `_setting` made this; None if it was no number."""
+    """The number from which `_setting` made this; None if it was not a number."""
     return setting if _is_number(setting) else float(setting) if setting in ("inf", "-inf", "nan") else None
 
 
@@ -118,7 +118,7 @@ def checked_optimizer(kept: Any, where: str) -> dict[str, Any]:
 
 
 def checked_mean_weight(kept: Any) -> float | None:
-    """mean_weight of a file."""
+    """mean_weight from a file."""
     if kept is not None and not (type(kept) is float and 0 < kept < math.inf):
         raise FormatError(f"mean_weight must be a number above 0 or null; it is {kept!r:.60}")
     return kept
@@ -130,7 +130,7 @@ def checked_mean_weight(kept: Any) -> float | None:
 def of_steps(steps: Steps, **added: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """(arrays, fields) of network, optimizer, state and settings; a ValueError if theta is not finite.
 
-    added : settings beside the penalties, left out where they are None.
+    added : settings in addition to the penalties, left out if None.
     """
     arrays, network = files.pack(steps.net)
     arrays = {name: a.copy() for name, a in arrays.items()}
@@ -198,6 +198,6 @@ def state_for(steps: Steps, state: Any) -> Any:
 
 
 def same_network(own: Network, kept: Network) -> None:
-    """Both have the same layers, functions and dtype."""
+    """Check that both networks have the same layers, functions and dtype."""
     for name in ("layer_sizes", "activation", "output", "loss", "loss_parameters", "dtype"):
         same(f"the network's {name}", *(net.settings()[name] for net in (own, kept)))

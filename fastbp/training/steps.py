@@ -1,4 +1,4 @@
-"""The steps of a training in this process: theta, Delta, the optimizer's state, and how a step is taken."""
+"""The training steps of this process: theta, Delta, the optimizer's state, and how a step is taken."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,13 +18,13 @@ from .diagonal import Diagonal
 from .own import OwnSteps
 from .rule import NO_RATES, CompiledRule, Fit, check_counts, check_state, compiled_rule, is_normal, start, update
 
-APART = 0x9E3779B97F4A7C15  # between the seeds of two parts' masks
+APART = 0x9E3779B97F4A7C15  # distance between the seeds of two parts' masks
 NOT_EACH = np.empty((0, 2))
 OURS = frozenset(optimizers.NAMED.values())
 
 
 class Steps:
-    """The parameters of a training, its state from step to step, and the steps.
+    """The trained parameters, the state kept from step to step, and the steps.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ class Steps:
     Attributes
     ----------
     plan : Plan
-        Of the network; with dropout also the masks of the next step.
+        The plan of the network; with dropout it also has the masks of the next step.
     theta, Delta : (n_parameters,)
     kept : Any
-        The optimizer's state in memory; `state` is the same with its counts up to date.
+        The optimizer's state in memory; `state` is the same with current counts.
     taken : (1,) int64
         Steps so far; compiled code counts those of a compiled rule.
     free : (n_parameters,) bool, or None
@@ -84,7 +84,7 @@ class Steps:
         self._along_own = OwnSteps(self) if net.plan.own is not None and net.plan.own.dtype is None else None
         self._stepper: _epoch.Stepper | None = None
         self._made_for: Any = None      # settings of the stepper
-        self._made_by: Any = None       # class and attributes of an optimizer that is known by them
+        self._made_by: Any = None       # class and attributes that identify the optimizer
         self._own: dict[str, Any] | None = None
         self._rule = CompiledRule(net, self.theta, self.taken, self.free, self.factors, self.diagonal)
         self.lent: dict[str, int] = {}  # the counts that `state` last handed out
@@ -99,7 +99,7 @@ class Steps:
 
     @optimizer.setter
     def optimizer(self, value: Rule | RuleName) -> None:
-        """Continue with another optimizer. It starts its own state, and with dropout its own masks."""
+        """Continue with another optimizer. It starts with a new state, and with dropout with new masks."""
         if value is self._optimizer:
             return
         optimizer = rules.resolve(value, self.net.dtype)
@@ -111,7 +111,7 @@ class Steps:
         self.set_masks()
 
     def put_optimizer(self, optimizer: Rule) -> None:
-        """Replace the optimizer by this equal one, whose owner may change its settings."""
+        """Replace the optimizer by this equal one, whose settings the caller may change."""
         self._optimizer = optimizer
 
     @property
@@ -124,8 +124,8 @@ class Steps:
 
     @property
     def mean_weight(self) -> float | None:
-        """What the weights of examples are divided by before a batch divides by its number of examples; None: a batch
-        divides by its own weights."""
+        """The divisor of the examples' weights if a batch divides by its number of examples; None: a batch divides by
+        the sum of its own weights."""
         return self._mean_weight
 
     @mean_weight.setter
@@ -137,7 +137,7 @@ class Steps:
 
     @property
     def unit(self) -> float:
-        """The unit of the weights in a batch that does not divide by its own."""
+        """The unit of the weights in a batch that does not divide by its own weights."""
         return 1.0 if self._mean_weight is None else self._mean_weight
 
     @property
@@ -164,9 +164,9 @@ class Steps:
             check_state(self.optimizer, value, self.theta, ("dropout_seed", "dropout_t") if self.dropout else (),
                         self.diagonal)
             own = {name: np.array(a) for name, a in value.items() if isinstance(a, np.ndarray) and a.base is not None}
-            if "bias" in self.kept:     # belongs to the network, whatever the training
+            if "bias" in self.kept:     # belongs to the network, not to the state
                 own["bias"] = self.kept["bias"]
-            value = {**value, **own}    # a view may show memory of others, or read-only memory, as pickles make it
+            value = {**value, **own}    # its arrays may be views of other or read-only memory, as from pickles
         elif self.diagonal is not None:
             self.diagonal.check(value, self.theta)
         full_batch.check_state(self, value)
@@ -183,7 +183,7 @@ class Steps:
         self.set_masks()
 
     def _start(self, optimizer: Any, kept: Any = None) -> Any:
-        """A new state of this optimizer, with the diagonal layer of the state `kept`, or with one that begins."""
+        """A new state of this optimizer, with the diagonal layer of the state `kept`, or with a new one."""
         return start(optimizer, self.theta, self.net.plan, self.diagonal, kept)
 
     def set_masks(self, first: int = 0, part: int | None = None) -> None:
@@ -194,7 +194,7 @@ class Steps:
             self.plan.set_masks(seed, int(self.taken[0]), first)
 
     def become(self, fit: Fit) -> None:
-        """Resume from it; if Ctrl-C or a lack of memory interrupts this, everything stays as it was."""
+        """Resume from this state; if Ctrl-C or a lack of memory interrupts it, nothing changes."""
         now = {name: getattr(self.optimizer, name) for name in fit.numbers}
         before = Fit(self.theta.copy(), self.state, self._regularisation, now, self.mean_weight)
         try:
@@ -212,7 +212,7 @@ class Steps:
     # ------------------------------------------------------------ steps
 
     def quick(self, X: Any, Y: Any) -> float | None:
-        """One step; returns J before it. None, with nothing done, if the arrays must be checked first."""
+        """Take one step; returns J before it, or None, with nothing done, if the arrays must be checked first."""
         stepper = self.prepared()
         if stepper is None:
             return None
@@ -226,7 +226,7 @@ class Steps:
         return self._along_own.quick(X, Y, stepper)
 
     def prepared(self) -> _epoch.Stepper | None:
-        """What takes quick steps, made anew if anything has changed; None if the rule or the network has none."""
+        """The stepper for quick steps, remade if anything has changed; None if the rule or the network has none."""
         stepper, optimizer = self._stepper, self._optimizer
         if stepper is None or type(optimizer) is not self._made_by or optimizer.__dict__ != self._own or (
             self.theta is not self.net._theta or (self.lent and not self._as_lent())
@@ -247,7 +247,7 @@ class Steps:
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
             )
         self._made_for, optimizer = settings, self._optimizer
-        self._made_by = self._own = None        # then all is looked at before every step
+        self._made_by = self._own = None        # then everything is checked before every step
         if callable(settings[0]):
             self._stepper.rate = self.rates(1)[0]
         elif type(optimizer) in OURS and self.diagonal is None and (
@@ -288,12 +288,12 @@ class Steps:
         self, data: Data, batch_size: int, order: NDArray[np.int64] | None = None, *, rates: ArrayLike | None = None,
         before: tuple[float, float] = (0.0, 0.0), each: NDArray[np.float64] = NOT_EACH,
     ) -> tuple[float, float]:
-        """The steps of an epoch, or of a piece of one; cuts between batches change no bit.
+        """Take the steps of an epoch, or of a piece of one; cuts between batches change no bit.
 
         Parameters
         ----------
         rates : array of float, optional
-            Learning rates of the steps, at least one a batch; None asks the optimizer.
+            Learning rates of the steps, at least one per batch; None asks the optimizer.
         before : (float, float)
             The sums of the pieces before this one.
         each : (batches, 2), zeros
@@ -318,16 +318,16 @@ class Steps:
 
     @property
     def ended(self) -> str | None:
-        """Why further steps change nothing; None: they do."""
+        """The reason why further steps change nothing; None if they do."""
         return None if self._full_batch is None else self._full_batch.ended
 
     def look(self) -> None:
-        """Look at what others may have changed since the last step: the network, and the optimizer's settings."""
+        """Check what the caller may have changed since the last step: the network, and the optimizer's settings."""
         self.check_network()
         self._look_at_rule()
 
     def _look_at_rule(self) -> bool:
-        """Are quick steps possible? The optimizer may have lost its compiled twin: an attribute may have been set."""
+        """Are quick steps possible? Setting an attribute may have cost the optimizer its compiled twin."""
         check_counts(self.kept, self.lent)
         compiled = compiled_rule(self._optimizer)
         if compiled != self.compiled:
@@ -338,12 +338,12 @@ class Steps:
         return self._quick
 
     def _as_lent(self) -> bool:
-        """Does the state hold the arrays that the rule was made of? A changed count is a ValueError."""
+        """Does the state hold the arrays that the rule was made from? A changed count is a ValueError."""
         check_counts(self.kept, self.lent)
         return self._rule.has_arrays_of(self.kept)
 
     def check_network(self) -> None:
-        """The network must be the one that this training began with: `__setstate__` gives it another theta."""
+        """Check that the network is the one that training began with: `__setstate__` gives it another theta."""
         if self.theta is not self.net.theta:
             raise ValueError("net has been given another state since this training began; make a new Trainer for it")
         checks.output_array(self.theta, (self.net.n_parameters,), self.net.dtype, "net.theta")
@@ -358,25 +358,25 @@ class Steps:
         return checks.rates(rate, int(self.taken[0]), n) if callable(rate) else NO_RATES
 
     def compiled_rule(self, scale: float) -> _epoch.Rule:
-        """The optimizer and the regularisation for compiled steps; weights are in units of scale."""
+        """Optimizer and regularisation for compiled steps; weights are in units of scale."""
         assert self.compiled is not None
         check_counts(self.kept, self.lent)
         self._follow_theta()
         return self._rule.of(self.compiled, self._optimizer, self._regularisation, scale, self.kept)
 
     def workspace(self, batch_size: int) -> sums.Workspace:
-        """The workspace for batches of this size, kept from call to call."""
+        """The workspace for batches of this size, kept between calls."""
         if self._work is None or self._work[0] != batch_size:
             self._work = batch_size, sums.Workspace(self.plan, batch_size, self.theta.dtype)
         return self._work[1]
 
     def _follow_theta(self) -> None:
-        """The diagonal layer must be that of theta, which others may have changed."""
+        """Adapt the diagonal layer to theta, which the caller may have changed."""
         if self.diagonal is not None:
             self.diagonal.follow(self.theta, self.kept)
 
     def learn(self, m_b: float, scale: float = 1.0, divisor: float | None = None) -> float:
-        """Take a step of a rule in Python along D of Delta / divisor (None: m_b); returns the penalty before it."""
+        """Take a step of a Python rule along D, from Delta / divisor (None: m_b); returns the penalty before it."""
         plan, theta, regularisation = self.net.plan, self.theta, self._regularisation
         self._follow_theta()
         penalty = regularisation.penalty(plan, theta, m_b * scale)
@@ -385,12 +385,12 @@ class Steps:
         self.taken[0] += 1
         return penalty
 
-    # ------------------------------------------------------------ one process is all there is
+    # ------------------------------------------------------------ the same interface as RankSteps
 
     conditions: dict[str, Any] = {}     # noqa: RUF012  (those of ranks; none here)
 
     def once(self, function: Callable[[], Value]) -> Value | None:
-        """function(); of several ranks one alone calls it."""
+        """function(); with several ranks, only one of them calls it."""
         return function()
 
     def resume(self, read: Callable[[], Fit]) -> Fit:

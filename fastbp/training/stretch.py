@@ -1,5 +1,4 @@
-"""The epochs of a training in compiled code, one after the other: for trainings of which nothing in Python is asked
-between two epochs but measures."""
+"""Consecutive epochs in compiled code, for training that needs Python between two epochs only for measures."""
 
 from typing import Any
 
@@ -16,12 +15,12 @@ from .feed import PIECE
 from .rule import NO_RATES
 from .steps import Steps
 
-RATES = 4096    # learning rates of a schedule that are drawn together, if they are those of several epochs
+RATES = 4096    # learning rates of a schedule that are computed together, if they cover several epochs
 
 
 def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, window: int) -> bool:
-    """Has this training the epochs that compiled code can follow with the same bits? One thread is to take its steps
-    together, and each batch is summed block by block."""
+    """Can compiled code run these epochs with the same bits? One thread must take the steps, and each batch must be
+    summed block by block."""
     size = min(batch_size, m)
     return (
         steps.compiled is not None and steps.diagonal is None and not steps.regularisation.batch_lam
@@ -33,12 +32,12 @@ def possible(steps: Steps, data: Any, m: int, batch_size: int, shuffle: bool, wi
 
 
 class Room:
-    """The arrays in which one thread computes, kept from training to training.
+    """The arrays in which one thread computes, kept between training runs.
 
     Attributes
     ----------
     kept : dict
-        What else it keeps.
+        Other kept objects.
     """
 
     def __init__(self) -> None:
@@ -46,7 +45,7 @@ class Room:
         self._arrays: dict[tuple[str, np.dtype[Any]], NDArray[Any]] = {}
 
     def take(self, name: str, n: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-        """n values, with any content; the next call of this name takes the same memory."""
+        """n values, with any content; the next call with this name reuses the memory."""
         array = self._arrays.get((name, dtype))
         if array is None or len(array) < n:
             array = self._arrays[name, dtype] = sums.aligned(n, dtype)
@@ -54,17 +53,17 @@ class Room:
 
 
 def can_watch(net: Network, data: Data) -> bool:
-    """Has compiled code the sums of `Network.evaluate_data`? They have one range, and each example counts once."""
+    """Can compiled code compute the sums of `Network.evaluate_data`? They must have one range and no weights."""
     plan, m = net.plan, data.m
     return data.w is None and plan.own is None and not plan.large and (
-        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 2      # where it begins and ends
+        len(sums.ranges(plan, 0, m, sums.height(plan, m, net.dtype))) == 2      # begin and end of one range
     )
 
 
 def watch(
     own: _stretch.Stretch, net: Network, data: Data, room: Room, rows: NDArray[np.int64] | None = None,
 ) -> None:
-    """Let a stretch evaluate these examples (rows: the ones of these indices) after each epoch, if it can."""
+    """Let a stretch evaluate these examples (or their rows with these indices) after each epoch, if it can."""
     data = data.plain
     plan, dtype, m, K = data.plan, net.dtype, data.m if rows is None else len(rows), net.layer_sizes[-1]
     height = sums.height(plan, m, dtype)
@@ -83,7 +82,7 @@ def watch(
 
 
 def held_into(own: _stretch.Stretch, history: History, first: int) -> None:
-    """Write the evaluations of the epochs from `first` on into the columns that the history has for them."""
+    """Write the evaluations of the epochs from `first` on into their columns of the history."""
     if own.watches:
         history.val_J += own.held_J(first)
     if own.watches and history.val_accuracy is not None:
@@ -97,10 +96,10 @@ class Stretch:
     ----------
     steps : Steps
     data : Data
-        The examples, in the units of their owner.
+        The examples, with weights in the units of the caller.
     batch_size, epochs : int
     rows : (m,) int64, or None
-        The examples that are trained on; None: all.
+        The training examples; None: all.
     rng : numpy Generator, or None
         Draws the order of each epoch; None keeps that of the rows.
     room : Room
@@ -131,24 +130,23 @@ class Stretch:
 
     @property
     def diverged(self) -> bool:
-        """Was J or theta not finite after an epoch? theta is as it was before that."""
+        """Was J or theta not finite after an epoch? theta is as before that epoch."""
         return self.own.diverged
 
     def keep_best(self, data: Data, rows: NDArray[np.int64], room: Room) -> NDArray[Any]:
-        """Measure these rows after each epoch: their accuracy, or their cost if they have no classes. Returns what
-        receives theta after the best epoch, the latest of several; `own.best_epoch` is its number, 0 for none."""
+        """Measure these rows after each epoch: their accuracy, or their cost if they have no classes. The returned
+        array receives theta of the best epoch, the latest of several; `own.best_epoch` is its number, 0 for none."""
         watch(self.own, self.steps.net, data, room, rows)
         best = room.take("best", len(self.steps.theta), self.steps.theta.dtype)
         self.own.keep(best, data.classes is not None)
         return best
 
     def foresee(self) -> None:
-        """Draw the learning rates of all epochs, so that Python is not asked between them."""
+        """Compute the learning rates of all epochs, so that none needs Python in between."""
         self._rates, self._first = self.steps.rates(self.per_epoch * self.own.epochs), int(self.steps.taken[0])
 
     def into(self, history: History) -> float:
-        """Write the finished epochs that the history does not have into it; returns J of the last one, finite or
-        not."""
+        """Write the finished epochs that the history lacks into it; returns J of the last one, finite or not."""
         first = len(history)
         J = self.own.J(first)
         history.seconds += self.own.seconds(first)
@@ -157,8 +155,8 @@ class Stretch:
         return J[-1] if J else history.J[-1]
 
     def advance(self, last: int, budget: float = threads.SLICE) -> bool:
-        """Take steps up to the end of epoch `last`, for about `budget` seconds at the most. True if that is reached,
-        or J or theta is not finite."""
+        """Take steps up to the end of epoch `last`, for at most about `budget` seconds. Returns True if the end is
+        reached, or if J or theta is not finite."""
         steps, rate = self.steps, self.steps.optimizer.settings()[0]
         if callable(rate):
             self._draw(rate, last)
@@ -170,8 +168,8 @@ class Stretch:
         return done == last or self.own.diverged
 
     def _draw(self, rate: Any, last: int) -> None:
-        """The learning rates of the present epoch, unless they are there. A schedule of fastbp is asked for several
-        epochs at once: no other function knows when it is called."""
+        """Compute the learning rates of the present epoch, unless they are known. A schedule of fastbp is called for
+        several epochs at a time; any other function may depend on the moment of the call."""
         taken, n = int(self.steps.taken[0]), self.per_epoch
         if taken - self._first + n <= len(self._rates):
             return

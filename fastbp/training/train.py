@@ -1,4 +1,4 @@
-"""`train`: the stages from its arguments to a training under way, and the loop."""
+"""`train`: the stages from its arguments to running training, and the loop."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -34,23 +34,23 @@ def train(
     sync_every: Count | None = None, mean_weight: Number | None = None, free: Free | None = None,
     learning_rate_factors: Factors | None = None, input_scale: Number | None = None,
 ) -> History:
-    """Train a network: `epochs` times over the examples, a step of the optimizer along D of each batch.
+    """Train a network: go over the examples `epochs` times, with one optimizer step along D for each batch.
 
     Parameters
     ----------
     net : Network
         Its theta is changed in place.
     X, Y, sample_weight
-        As for `Network.cost_and_gradient`. Memory-mapped arrays are read in place. For data larger than memory pass X
-        alone: an iterable of chunks (X, Y) or (X, Y, sample_weight) that is iterated anew each epoch, or a function
-        that returns an iterator of chunks.
+        As for `Network.cost_and_gradient`. Memory-mapped arrays are read in place. For data larger than memory, pass
+        only X: an iterable of chunks (X, Y) or (X, Y, sample_weight) that is iterated again in each epoch, or a
+        function that returns an iterator of chunks.
     optimizer : Optimizer, or a name: "sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop"
-        Any object with ``init(theta)`` and ``update(theta, D, state)``, see `fastbp.optimizers`. Its learning_rate may
-        be a function of the step, see `fastbp.schedules`.
+        Any object with ``init(theta)`` and ``update(theta, D, state)`` will do, see `fastbp.optimizers`. Its
+        learning_rate may be a function of the step, see `fastbp.schedules`.
     epochs : int
     batch_size : int or None
-        Examples in a step. None takes all of them (batch gradient descent), 1 is the online form. A number above that
-        of the examples is clipped. Each batch divides by its own size, the short last one too.
+        Examples per step. None takes all of them (batch gradient descent), 1 is the online form. A number above that
+        of the examples is clipped. Each batch divides by its own size, also the shorter last one.
     weight_decay, lam : float
         c of docs/math.md, one number or one for each Theta. Or the course's lambda: c = lam / m, where m is the number
         of training rows (or the sum of their weights).
@@ -61,14 +61,14 @@ def train(
         so that ``|D| <= clip_norm``.
     dropout : float or sequence of float
         Rate p of the hidden layers in [0, 1), one number or one for each layer. In each step an activation a of an
-        example becomes 0 with probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J is that of the
-        steps. Predictions and evaluations drop nothing.
+        example becomes 0 with probability p, else a / (1 - p) (Srivastava et al. 2014). The history's J includes
+        dropout; predictions and evaluations do not.
     input_dropout : float
         The same for the inputs.
     shuffle : bool
-        True draws a new order of the examples each epoch; False keeps the order of the rows.
+        True shuffles the examples in each epoch; False keeps the order of the rows.
     window : int, optional
-        Shuffle within windows of so many examples (rounded up to whole batches), so that a memory map is read nearly
+        Shuffle within windows of this many examples (rounded up to whole batches), so that a memory map is read nearly
         in order. None shuffles an array as a whole, and chunks in windows of 8192.
     validation_data : (X, Y) or (X, Y, sample_weight), optional
         Evaluated after each epoch.
@@ -85,37 +85,37 @@ def train(
     progress : bool
         Show a bar (tqdm, on a terminal) or a line now and then.
     n_threads : int, optional
-        At most this many threads; None decides by what was measured to help. Never changes a bit.
+        At most this many threads; None chooses automatically. The result is bit-identical for any number.
     checkpoint : str, bytes or os.PathLike, optional
-        Everything needed to resume is written atomically to this file: at once, every `checkpoint_every`, at the end,
-        and after an exception. `fastbp.load` reads its network.
+        Everything needed to resume is written atomically to this file: at the start, every `checkpoint_every`, at the
+        end, and after an exception. `fastbp.load` reads its network.
     checkpoint_every : int, or (number, "epochs", "batches" or "seconds")
     resume : bool, optional
-        True resumes from `checkpoint` if the file is there, to the bits of a training that was never stopped; `epochs`
+        True resumes from `checkpoint` if the file exists, to the same bits as training that was never stopped; `epochs`
         is the total. The network's theta and the generator of `seed` become those of the file. A file made for another
-        network, optimizer, data shape or setting is refused. False overwrites the file. None begins, unless the file
-        holds a finished step: then it is a ValueError.
+        network, optimizer, data shape or setting is refused. False overwrites the file. None starts a new run, but
+        raises a ValueError if the file holds a finished step.
     comm : communicator, or fastbp.distributed.Group, optional
-        A communicator of mpi4py: each rank calls `train` with its own rows, possibly none. theta, the history and all
-        that callbacks see are the same on every rank. batch_size counts the examples of all ranks. Seed and start
-        values are those of rank 0; only rank 0 shows progress and writes files. docs/distributed.md
+        A communicator of mpi4py: each rank calls `train` with its own rows, possibly none. theta, the history and
+        everything that callbacks see are the same on every rank. batch_size counts the examples of all ranks. Seed and
+        start values are those of rank 0; only rank 0 shows progress and writes files. See docs/distributed.md.
     sync_every : int, optional
-        With comm: each rank takes so many steps alone, then theta and the optimizer's moments are averaged.
+        With comm: each rank takes this many steps alone, then theta and the optimizer's moments are averaged.
     mean_weight : float, optional
         With sample_weight a batch divides by its number of examples and by this number. So an example counts the same
         in every batch. None takes the mean weight of the training rows (of all ranks), and 1 for chunks.
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
-        their bits, also under momentum and decay. None trains all.
+        their bits, even with momentum and decay. None trains all.
     learning_rate_factors : dict or sequence, optional
-        The step of each parameter is multiplied by a factor, as by a learning rate of its own: {"weights": f,
-        "biases": f} for every Theta, or a sequence with one entry for each Theta, a number, a pair (weights, biases) or
-        such a dict. None: 1 for all. It holds for every optimizer, also for its own weight decay (AdamW);
-        weight_decay is part of D. docs/training.md
+        Factors for the steps of the parameters, which act like separate learning rates: {"weights": f, "biases": f} for
+        every Theta, or a sequence with one entry for each Theta: a number, a pair (weights, biases) or such a dict.
+        None: 1 for all. They apply to every optimizer, and to its own weight decay (AdamW); weight_decay is part of D.
+        See docs/training.md.
     input_scale : float, optional
-        Trains a diagonal layer in front of the first: Theta(1) = W diag(s) behind its biases, with one trained factor
-        s_j for each input, which begins at 1. The number is the factor of the learning rate of s; 6 suits tables. The
-        network holds the product at any time, so that nothing remains to be folded. docs/training.md
+        Trains a diagonal layer in front of the first: Theta(1) = [b, W diag(s)], with one trained factor s_j for each
+        input, which starts at 1. The number is the factor of the learning rate of s; 6 suits tables. The network always
+        holds the product, so nothing has to be folded. See docs/training.md.
 
     Returns
     -------
@@ -125,10 +125,11 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        The message names the argument. Nothing has changed; only a bad chunk is found when it comes, and leaves theta
-        as of the last step.
+        The message names the argument. Nothing has changed, except that a bad chunk is found only when it is read, and
+        theta is then that of the last step.
     DivergenceError
-        J or theta is no longer finite. theta is as it was before that epoch, or where that epoch was resumed.
+        J or theta is no longer finite. theta is restored to its values before that epoch, or where the epoch was
+        resumed.
     RuntimeError
         Another thread is training this network.
     OSError
@@ -139,14 +140,14 @@ def train(
     Warns
     -----
     RuntimeWarning
-        The training has diverged although all numbers are finite: J ends at more than 1000 times that of the first
-        epoch. Of several ranks the first warns.
+        Training has diverged although all numbers are finite: J ends at more than 1000 times that of the first epoch.
+        Of several ranks only the first warns.
 
     See Also
     --------
-    Trainer : One step at a time.
-    train_many : Many networks at once.
-    minimize : All examples in each step, for small problems.
+    Trainer : Trains one step at a time.
+    train_many : Trains many networks at once.
+    minimize : Uses all examples in each step, for small problems.
 
     Examples
     --------

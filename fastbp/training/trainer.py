@@ -1,4 +1,4 @@
-"""A training step by step: the public shell over `Steps`, of this process or of several ranks."""
+"""Training step by step: the public shell over `Steps`, for this process or several ranks."""
 
 from copy import deepcopy
 from typing import Any, Self, overload
@@ -31,7 +31,7 @@ def _setting(name: str) -> Any:
 
 
 class Trainer:
-    """One training under way, step by step: for online learning, control loops, and loops of your own.
+    """Train step by step: for online learning, control loops, and your own training loops.
 
     Parameters
     ----------
@@ -47,20 +47,20 @@ class Trainer:
     seed : int, numpy Generator or None
         Seed for dropout; None draws fresh entropy.
     n_threads : int, optional
-        At most this many threads in `epoch`; None decides by what was measured to help.
+        At most this many threads in `epoch`; None chooses automatically.
     comm : communicator, or fastbp.distributed.Group, optional
         A communicator of mpi4py: each rank makes a trainer, and calls `step` and `epoch` with its own rows, possibly
-        none (``X[:0]``). theta starts as that of rank 0 and stays the same on all. docs/distributed.md
+        none (``X[:0]``). theta starts as that of rank 0 and stays the same on all. See docs/distributed.md.
     mean_weight : float, optional
         D of a step is the sum of w delta [1, a]', divided by the number of its examples and by mean_weight; 1 suits
         importance weights. So an example counts the same in every step. None divides by the step's own weights. J is
         the mean by weight in both cases.
     sync_every : int, optional
-        Each rank takes so many steps on its own rows alone. Then theta and the optimizer's moments are averaged over
-        the ranks, weighted by the examples each has seen. A call of `step` or `epoch` ends with an average.
+        Each rank takes this many steps on its own rows. Then theta and the optimizer's moments are averaged over the
+        ranks, weighted by the examples each has seen. Every call of `step` or `epoch` ends with an average.
     free : (n_parameters,) bool, or list of int, optional
         The parameters that are trained: a mask like theta, or the numbers l of Theta(l), 1 .. L-1. All others keep
-        their bits, also under momentum and decay. None trains all.
+        their bits, even with momentum and decay. None trains all.
     learning_rate_factors, input_scale : optional
         As for `train`. The state has s as `input_scale`, and W, shaped like Theta(1) and flat, as `input_weights`.
 
@@ -72,15 +72,15 @@ class Trainer:
     dropout : tuple of float
         The rates of a(1) .. a(L-1), that of the inputs first; empty without dropout.
     mean_weight : float or None
-        As it was given.
+        The argument.
     weight_decay, l1, batch_lam, clip_value, clip_norm
-        These may be changed between steps, and so may the optimizer's settings.
+        You may change these between steps, and also the optimizer's settings.
     optimizer : Optimizer
-        May be replaced between steps. A new optimizer starts with its own state.
+        You may replace it between steps. A new optimizer starts with a new state.
 
     See Also
     --------
-    train : The whole loop in one call.
+    train : Runs the whole loop in one call.
 
     Notes
     -----
@@ -159,7 +159,7 @@ class Trainer:
 
     @property
     def input_scale(self) -> float | None:
-        """The factor of the learning rate of s, as it was given."""
+        """The factor of the learning rate of s, as passed."""
         return None if self.steps.diagonal is None else self.steps.diagonal.factor
 
     @property
@@ -172,12 +172,12 @@ class Trainer:
 
     @property
     def compiled(self) -> bool:
-        """Has the optimizer a compiled twin?"""
+        """Does the optimizer have a compiled twin?"""
         return self.steps.compiled is not None
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What a training of several ranks must have in common with the one it resumes; empty for one process."""
+        """Everything that several ranks must have in common with the run they resume; empty for one process."""
         return self.driver.conditions
 
     @property
@@ -210,18 +210,18 @@ class Trainer:
             As for `Network.cost_and_gradient`.
         gradient : (m, K), optional
             Instead of Y and weights: G = dJ/dz(L) of any J, its 1/m included. z(L) is what `forward` returns. The step
-            uses the last forward pass if X is the same object and theta has not moved since; else it runs it anew.
-            None is returned, since J is not known.
+            uses the last forward pass if X is the same object and theta has not changed since; otherwise it runs a new
+            one. It returns None, since J is unknown.
 
         Raises
         ------
         ValueError, TypeError
-            Naming the argument, before anything has changed. theta is no longer finite. With dropout: gradient belongs
-            to no forward pass.
+            The message names the argument, and nothing has changed. This includes a theta that is no longer finite and,
+            with dropout, a gradient that belongs to no forward pass.
         """
         if gradient is not None:
             if Y is not None or sample_weight is not None:
-                raise ValueError("gradient stands for Y and sample_weight; give either")
+                raise ValueError("gradient replaces Y and sample_weight; give one or the other")
             (self._outside or self._along()).step(X, gradient)
             return None
         if sample_weight is None:
@@ -242,18 +242,18 @@ class Trainer:
         return (self._outside or self._along()).forward(X)
 
     def apply(self, D: ArrayLike) -> None:
-        """Take one step of the optimizer along D (n_parameters,): accumulated, clipped or averaged as you like.
+        """Take one step of the optimizer along D (n_parameters,), which you may have accumulated, clipped or averaged.
 
-        The step adds penalties and clips as all steps do. D is flat like theta, as `Network.backward` returns it.
+        The step adds penalties and clips like any other step. D is flat like theta, as `Network.backward` returns it.
         """
         (self._outside or self._along()).apply(D)
 
     def _along(self) -> Outside:
-        """What takes steps along gradients from outside."""
+        """The object that takes steps along gradients from outside."""
         if self._outside is None:
             if self.driver is not self.steps:
-                raise ValueError("a Trainer with comm has no forward, apply and step(gradient=); add up all D, "
-                                 "and apply it on each rank in a Trainer without comm")
+                raise ValueError("a Trainer with comm has no forward, apply and step(gradient=); sum D over the "
+                                 "ranks, and apply it on each rank in a Trainer without comm")
             self._outside = Outside(self.steps)
         return self._outside
 
@@ -268,27 +268,26 @@ class Trainer:
         X, Y, sample_weight
             As for `Network.cost_and_gradient`.
         batch_size : int or None
-            Examples in a step; None takes all in one step.
+            Examples per step; None takes all in one step.
         order : array of int, optional
-            Indices of the examples in the order in which they are taken. An index may come any number of times. None
+            Indices of the examples in the order in which they are used. An index may occur any number of times. None
             keeps the order of the rows.
 
         Notes
         -----
         With a communicator each rank passes its own rows, and an order of them. batch_size counts the examples of all
-        ranks. A rank that has no more examples lets the others continue.
+        ranks. When a rank has no more examples, the others continue.
         """
         return self.driver.epoch(X, Y, batch_size, order, sample_weight)
 
     def save(self, path: Path, notes: dict[str, Any] | None = None) -> None:
         """Write everything needed to resume atomically to a file. Of several ranks the first one writes it.
 
-
         Parameters
         ----------
         path : str, bytes or os.PathLike
         notes : dict, optional
-            Values for a loop of your own: None, numbers, strings, arrays, and lists, tuples and dicts of these.
+            Values for your own loop: None, numbers, strings, arrays, and lists, tuples and dicts of these.
 
         Raises
         ------
@@ -308,8 +307,8 @@ class Trainer:
         Raises
         ------
         ValueError
-            The file was made with another network, optimizer (its class, or a setting that is no number) or dropout. A
-            FormatError if it is damaged, or not a trainer's. Nothing has changed.
+            The file was made with another network, optimizer (its class, or a setting that is not a number) or dropout;
+            a FormatError if it is damaged, or not a trainer's file. Nothing has changed.
         OSError
             The file cannot be opened or read.
         """
@@ -328,8 +327,8 @@ class Trainer:
     def __getstate__(self) -> dict[str, Any]:
         """Everything needed to resume, for pickle and copy."""
         if self.driver is not self.steps:
-            raise TypeError("a Trainer of several ranks cannot be pickled or copied, its communicator belongs to this "
-                            "process; use save and restore")
+            raise TypeError("a Trainer of several ranks cannot be pickled or copied, since its communicator belongs to "
+                            "this process; use save and restore")
         return trainer_file.state(self.steps)
 
     def __copy__(self) -> Self:
@@ -342,7 +341,7 @@ class Trainer:
         """
         arguments, settings, state = trainer_file.own(kept)
         optimizer = arguments["optimizer"]
-        twin = Trainer(**{**arguments, "optimizer": deepcopy(optimizer)})   # init may write into one in Python
+        twin = Trainer(**{**arguments, "optimizer": deepcopy(optimizer)})   # a Python rule's init may write into it
         if not isinstance(optimizer, str):
             twin.steps.put_optimizer(optimizer)
         twin.steps.regularisation = states.regularisation_for(twin.steps, settings)

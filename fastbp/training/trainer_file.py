@@ -28,7 +28,7 @@ def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
 
 
 def read(path: Path, steps: Steps) -> Fit:
-    """The state in a file, with its notes; a ValueError that says why, if these steps cannot resume from it."""
+    """The state in a file, with its notes; a ValueError with the reason if these steps cannot resume from it."""
     arrays, meta = container.read(path, ("theta",))
     with container.located(path):
         net = files.of_kind(arrays, meta, "trainer")
@@ -51,20 +51,20 @@ def read(path: Path, steps: Steps) -> Fit:
 
 
 def _beside(steps: Steps) -> dict[str, Any]:
-    """Settings of a trainer that stand in its file beside the penalties, unless they are None."""
+    """Settings that a trainer's file holds in addition to the penalties, unless they are None."""
     return {"learning_rate_factors": factors.told(steps.factors),
             "input_scale": None if steps.diagonal is None else steps.diagonal.factor}
 
 
 def state(steps: Steps) -> dict[str, Any]:
-    """The dict that pickle and copy keep."""
+    """The dict for pickle and copy."""
     return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
             "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
             "mean_weight": steps.mean_weight, "free": steps.free, **_beside(steps)}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """(arguments of a Trainer, settings, state) from the dict that pickle and copy keep, checked."""
+    """(arguments of a Trainer, settings, state) from the dict of pickle and copy, checked."""
     absent = dict.fromkeys(("mean_weight", "free", "learning_rate_factors", "input_scale"))     # of older pickles
     kept = absent | checks.dictionary(kept, "the state of a Trainer")
     checks.members(kept, STATE, "the state of a Trainer")

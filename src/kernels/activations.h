@@ -1,5 +1,5 @@
 /* Each activation g with its derivative g', on one vector. Where a = g(z) holds the digits of g', dg computes g' from
- * a. Where names.h has keeps = 1, g computes g' too, as `slope`, which is kept for the backward pass.
+ * a. Where names.h has keeps = 1, g also computes g', as `slope`, which is kept for the backward pass.
  * To add one: a line in names.h, the functions here, a line in tests/reference.py. */
 
 /* g'(z) = s(z) s(-z); the smaller factor is not computed as 1 - a, which has lost its digits near a = 1 */

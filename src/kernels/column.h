@@ -1,7 +1,7 @@
-/* Delta of a layer with one input: a column of sums over the examples, beside that of the biases. In the product of
- * layer_Delta it would fill one lane of a vector. */
+/* Delta of a layer with one input: a column of sums over the examples, next to that of the biases. In the product of
+ * layer_Delta it would fill only one lane of a vector. */
 
-/* Rows i .. i + R of  Delta := or += delta' A: delta in panels (n, width), A (m,), lda apart; Delta is 2 apart */
+/* Rows i .. i + R of  Delta := (or +=) delta' A: delta in panels (n, width), A (m,), lda apart; Delta is 2 apart */
 static inline __attribute__((always_inline)) void FN(column)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
                                                              const real *delta, const real *A, ptrdiff_t lda, int add,
                                                              real *Delta)

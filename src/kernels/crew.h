@@ -1,7 +1,7 @@
 /* The threads of a crew. After a job a member spins for a moment, then sleeps and costs nothing. Members never run Python:
  * its lock, its signals and its exit do not concern them. Each has a bell:
  *
- *     FREE       it waits for a job, and looks
+ *     FREE       it waits for a job, spinning
  *     ASLEEP     it waits, and must be woken
  *     RUNG       there is a job for it
  *     AT_WORK    it has begun the job
@@ -19,7 +19,7 @@
 #include "thread.h"
 
 enum { CREW_MOST = 1024 };  /* threads */
-enum { CREW_STACK = 1 << 21 };  /* bytes: for a loss of the caller's own, which runs there; the kernels need some KiB */
+enum { CREW_STACK = 1 << 21 };  /* bytes: for the caller's own loss, which runs there; the kernels need a few KiB */
 enum { CREW_FREE, CREW_ASLEEP, CREW_RUNG, CREW_AT_WORK, CREW_ENDS };
 static const double CREW_SPIN = 50e-6;  /* seconds: about what it takes to wake a thread that sleeps */
 
@@ -30,7 +30,7 @@ typedef struct {
     _Alignas(64) atomic_int bell;
     atomic_int cpu;             /* the processor on which it began its last job */
     int member;                 /* its number in the present job */
-    int64_t jobs;               /* that it has done */
+    int64_t jobs;               /* number of jobs it has done */
     thread_t thread;
     struct crew *crew;
 } worker_t;
@@ -42,16 +42,16 @@ typedef struct crew {
     team_t team;                /* of the present job */
     job_t job;
     void *arguments;
-    int called;                 /* threads that the present job is for */
+    int called;                 /* number of threads in the present job */
     int meet, apart;            /* do its members meet? does the caller stay out of it? */
-    atomic_int busy;            /* a call has it */
-    atomic_int left;            /* of them, who have not done it */
+    atomic_int busy;            /* a call is using the crew */
+    atomic_int left;            /* number of them that have not finished */
     atomic_int sleeps;          /* does the caller sleep until `left` is 0? */
     atomic_int cpu;             /* of the caller */
     atomic_int seats, tasks;    /* of the present job: how many of each have been taken (`crew_take`) */
 } crew_t;
 
-/* Looks at *word until it is not `value`, for at most CREW_SPIN seconds; returns what it is then. */
+/* Spins until *word is not `value`, for at most CREW_SPIN seconds; returns its last value. */
 static inline int crew_look(atomic_int *word, int value)
 {
     const double end = fastbp_seconds() + CREW_SPIN;
@@ -70,8 +70,8 @@ static inline int crew_look(atomic_int *word, int value)
 #if defined(__linux__)
 static inline int crew_cpu(void) { return sched_getcpu(); }
 
-/* Moves the calling thread to a processor on which nobody of its crew works; the system may then move it on. The system
- * may put a woken thread on the processor of the one that woke it, and leave it there for milliseconds. */
+/* Moves the calling thread to a processor on which no other member of its crew works; the system may then move it on.
+ * The system may put a woken thread on the processor of the one that woke it, and leave it there for milliseconds. */
 static inline void crew_spread(worker_t *own)
 {
     crew_t *crew = own->crew;
@@ -105,7 +105,7 @@ static inline int crew_cpu(void) { return -1; }
 static inline void crew_spread(worker_t *own) { (void)own; }
 #endif
 
-/* The life of a thread: jobs until the bell says that it ends. */
+/* The body of a thread: it does jobs until the bell says ENDS. */
 static inline thread_end_t THREAD_CALL crew_work(void *given)
 {
     worker_t *own = given;
@@ -121,7 +121,7 @@ static inline thread_end_t THREAD_CALL crew_work(void *given)
         if (bell == CREW_ENDS)
             return 0;
         if (bell != CREW_RUNG || !atomic_compare_exchange_strong(&own->bell, &bell, CREW_AT_WORK))
-            continue;       /* it is not needed any more */
+            continue;       /* it is no longer needed */
         crew_spread(own);
         crew->job(crew->arguments, own->member);
         own->jobs++;
@@ -173,7 +173,7 @@ static inline void crew_begin(crew_t *crew)
     atomic_init(&crew->tasks, 0);
 }
 
-/* Ends the threads, which are without a job. In a forked child there are none: they stayed with the parent. */
+/* Ends the threads, which have no job. In a forked child there are none: they stayed with the parent. */
 static inline void crew_end(crew_t *crew, int forked)
 {
     for (int i = 0; i < crew->n; i++) {
@@ -194,7 +194,7 @@ static inline int crew_hold(crew_t *crew) { return !atomic_exchange(&crew->busy,
 static inline void crew_free(crew_t *crew) { atomic_store(&crew->busy, 0); }
 
 /* Calls n members to job(arguments, member): the caller and n - 1 threads, or n threads if it stays apart. With `meet`
- * they meet at barriers, and all of them are needed. Whoever wanted a stop before the call stops it. */
+ * they meet at barriers, and all of them are needed. A stop requested before the call stops it. */
 static inline void crew_call(crew_t *crew, job_t job, void *arguments, int n, int meet, int apart)
 {
     team_go_on(&crew->team, meet ? n : 1);
@@ -216,8 +216,8 @@ static inline void crew_call(crew_t *crew, job_t job, void *arguments, int n, in
 /* The next number that no other member has taken. */
 static inline int crew_take(atomic_int *taken) { return atomic_fetch_add_explicit(taken, 1, memory_order_relaxed); }
 
-/* Waits until the job is done, or for about so many seconds if that is not 0; returns whether it is done. A caller who
- * has worked too needs nobody who has not begun by then, unless they meet. */
+/* Waits until the job is done, or for about `seconds` if that is not 0; returns whether it is done. A caller that has
+ * worked too does not need members that have not begun by then, unless they meet. */
 static inline int crew_wait(crew_t *crew, double seconds)
 {
     for (int i = 0; i < crew->called && !crew->meet && !crew->apart; i++) {

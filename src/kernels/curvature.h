@@ -1,10 +1,10 @@
-/* Second derivatives, for products with curvature (src/_curvature.pyx). Each activation has g'' beside g and g'. Each
- * pair of output and loss has what the second derivative H of its cost by z(L) is made of, and H+: H without what can
- * be negative. Where a second derivative jumps or is missing, the value here is the one that docs/math.md names. All
+/* Second derivatives, for curvature products (src/_curvature.pyx). Each activation has g, g' and g''. Each pair of
+ * output and loss has the ingredients of H, the second derivative of its cost with respect to z(L), and of H+: H without
+ * terms that can be negative. Where a second derivative jumps or does not exist, docs/math.md defines its value. All
  * arrays are panels of whole vectors.
  *
- * Kept of VL examples, K values each:
- *     output but softmax    q = diag H
+ * Kept for VL examples, K values each:
+ *     any but softmax       q = diag H
  *     softmax               h = softmax(z);  q = 1 - h with all its digits where h > 1/2;  t = e - e'h of squared_error
  * To add an activation: twice_name. To add a pair: curve_output_loss. */
 
@@ -144,7 +144,7 @@ static void FN(product_onto)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j,
 
 /* ---------------------------------------------------------------- outputs and losses */
 
-/* What is kept of VL examples, by pair; plus: of H+. The weights are applied later. */
+/* The values kept for VL examples, for each pair; plus: those of H+. The weights are applied later. */
 #define CURVE(output, loss, diagonal)                                                                             \
     static inline void FN(curve_##output##_##loss)(ptrdiff_t K, ptrdiff_t width, double parameter, int plus,      \
                                                    const real *z, const real *y, real *h, real *q, real *t)       \
@@ -157,7 +157,7 @@ static void FN(product_onto)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j,
         }                                                                                                         \
     }
 
-/* g'^2 + e g'', or g'^2 alone: of a squared error that is split at h */
+/* g'^2 + e g'', or only g'^2: for squared error, H+ leaves out e g'' */
 #define SQUARED(name)                                                                                             \
     static inline vec FN(bent_##name)(int plus, vec z, vec y)                                                     \
     {                                                                                                             \
@@ -274,7 +274,7 @@ static inline void FN(softmax_curve)(int squared, int plus, ptrdiff_t K, ptrdiff
     }
 }
 
-/* R := w H R, or w H+ R, in panels (K), of what keep_curve has left */
+/* R := w H R, or w H+ R, in panels (K), from the result of keep_curve */
 static void FN(curve)(int output, int loss, int plus, ptrdiff_t m, ptrdiff_t K, const real *h, const real *q,
                       const real *t, const real *w, real *R)
 {

@@ -1,4 +1,4 @@
-/* The instruction sets that this build contains, and those of them that this processor supports. */
+/* The instruction sets in this build, and those among them that this processor supports. */
 #include "system.h"
 #include "kernels.h"
 
@@ -10,7 +10,7 @@ static const isa_t none = {0};
 
 extern const isa_t fastbp_isa_avx2, fastbp_isa_avx512;
 
-/* The parts of the processor's state that the system saves, as XCR0 tells. */
+/* The parts of the processor's state that the system saves, from XCR0. */
 static uint32_t saved_state(void)
 {
     uint32_t low, high;
@@ -18,8 +18,8 @@ static uint32_t saved_state(void)
     return low;
 }
 
-/* How many of avx512, avx2, baseline are left, from the last one: 3, 2 or 1. Asks the processor itself: in some builds of
- * clang __builtin_cpu_supports is always 0. */
+/* The number of usable sets among avx512, avx2, baseline, counted from the last one: 3, 2 or 1. It asks the processor
+ * itself, since __builtin_cpu_supports is always 0 in some builds of clang. */
 static int supported(void)
 {
     enum { FMA = 1u << 12, OSXSAVE = 1u << 27, AVX = 1u << 28 };                    /* leaf 1, ecx */
@@ -41,7 +41,7 @@ static int supported(void) { return 1; }
 static const isa_t *const built[] = {&fastbp_isa_baseline, &none};
 #endif
 
-/* Both end with a set that has no name. */
+/* Both lists end with a set without a name. */
 const isa_t *const *fastbp_built(void) { return built; }
 
 const isa_t *const *fastbp_isas(void) { return built + sizeof built / sizeof *built - 1 - supported(); }

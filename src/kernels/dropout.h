@@ -1,6 +1,6 @@
 /* Dropout in the inverted form (Srivastava et al. 2014, section 10): a .* mask / (1 - p) in training, else a itself.
  *
- * A bit of the mask depends on five numbers alone: the seed of the training, the step, the layer, the index of the
+ * A bit of the mask depends only on five numbers: the seed of the masks, the step, the layer, the index of the
  * example in its batch, and the unit. It is therefore the same in any vector, block or thread, and the backward pass
  * computes it again instead of storing it. The finaliser of SplitMix64 (Steele, Lea & Flood 2014) hashes the first
  * three and the unit, one by one, into a key of 64 bits. A draw is a hash of the example's index in the three rounds

@@ -1,5 +1,5 @@
 /* Checks input of one dtype for NaN and infinity. A row passes if all |x| <= limit, which is false for NaN. Only a row
- * that fails is searched value by value. Rows without gaps are one row. */
+ * that fails is searched value by value. Rows without gaps are treated as one row. */
 static ptrdiff_t FN(first_nonfinite)(const rows_t *x, ptrdiff_t m, ptrdiff_t n, double limit)
 {
     const real largest = limit < (double)PICK(FLT_MAX, DBL_MAX) ? (real)limit : PICK(FLT_MAX, DBL_MAX);

@@ -30,12 +30,12 @@ typedef struct {
     double parameter;                           /* of the loss, if it has one */
     intptr_t own, user;                         /* a caller's own loss: its address, 0 if there is none; its last argument */
     ptrdiff_t y, w;                             /* unit at which the targets (K) and the weights (1) begin */
-    int low;                                    /* target of an output that is not the label: 0, or -1 for tanh */
+    int low;                                    /* target of the outputs other than the label: 0, or -1 for tanh */
     const int64_t *fed;                         /* unit at which the next layer's input begins: a, or a after dropout */
     const int64_t *drop;                        /* dropout rates, as the bits of doubles; NULL without dropout */
     uint64_t seed, step;                        /* of the dropout masks; step counts from 0 */
     ptrdiff_t first;                            /* where the batch of that step begins in the order of examples */
-    ptrdiff_t panels;                           /* how many panels go through a layer together */
+    ptrdiff_t panels;                           /* number of panels that go through a layer together */
 } plan_t;
 
 /* The examples that J and D are summed over. */
@@ -52,9 +52,9 @@ typedef struct {
     int rule;                                   /* its position in RULES of names.h */
     const double *settings;                     /* of this rule */
     double t, rate;                             /* the number of the step, from 1, and its learning rate */
-    double scalars[SCALARS];                    /* what the rule keeps between steps besides its slots */
-    double now[4];                              /* what it computes from t and rate for all parameters */
-    double factor[2];                           /* of the learning rate of the weights and of the biases */
+    double scalars[SCALARS];                    /* numbers that the rule keeps between steps in addition to its slots */
+    double now[4];                              /* values computed from t and rate for all parameters */
+    double factor[2];                           /* factors of the learning rate of the weights and of the biases */
 } step_t;
 
 /* A clock that only goes forward, in seconds. */
@@ -99,7 +99,7 @@ static inline unsigned fastbp_enter(void)
 }
 static inline void fastbp_leave(unsigned callers) { fastbp_set_fpcr(callers); }
 #else
-/* C99 has no word for subnormal numbers: these are kept. */
+/* C99 cannot flush subnormal numbers: here they are kept. */
 #include <fenv.h>
 static inline unsigned fastbp_enter(void)
 {

@@ -1,4 +1,4 @@
-/* Arrays of NumPy lent without the buffer protocol, which costs 50 ns an array. Cython includes this; kernels do not. */
+/* Arrays of NumPy lent without the buffer protocol, which costs 50 ns per array. Cython includes this; kernels do not. */
 #ifndef FASTBP_LEND_H
 #define FASTBP_LEND_H
 
@@ -20,7 +20,7 @@ static int lend_ready(void)     /* 1, or 0 with an error set */
     return lend_ndarray != NULL;
 }
 
-/* 1 for an ndarray, but not for one of a subclass. */
+/* 1 for an ndarray, but not for a subclass. */
 static inline int lend_is_array(PyObject *object) { return lend_ndarray != NULL && Py_TYPE(object) == lend_ndarray; }
 
 /* The format of the buffer protocol and its size, for the types that the core reads; NULL for all others. */
@@ -45,9 +45,9 @@ static inline const char *lend_format(int type, Py_ssize_t *size)
     }
 }
 
-/* As PyObject_GetBuffer, for callers that read the view at once and hold a reference to the array: shape and strides
+/* Like PyObject_GetBuffer, for callers that read the view at once and hold a reference to the array: shape and strides
    are those of the array itself. PyBuffer_Release does nothing to such a view. An array that does not fit the flags, or
-   is no ndarray of a plain type, goes through PyObject_GetBuffer, which raises the errors. */
+   is not an ndarray of a plain type, goes through PyObject_GetBuffer, which raises the errors. */
 static inline int lend(PyObject *object, Py_buffer *view, int flags)
 {
     if (lend_is_array(object)) {
@@ -78,15 +78,15 @@ static inline int lend(PyObject *object, Py_buffer *view, int flags)
 /* 1 for a view that `lend` took without the buffer protocol: it holds nothing. */
 static inline int lend_is_lent(const Py_buffer *view) { return view->obj == NULL; }
 
-/* 1 for an ndarray, of a subclass too. */
+/* 1 for an ndarray or a subclass. */
 static inline int lend_has_base(PyObject *object)
 {
     return lend_ndarray != NULL && PyObject_TypeCheck(object, lend_ndarray);
 }
 
 /* The owner of the array's memory, which the array holds: its base, or the object behind a memoryview that is its base.
-   NULL if the array owns it, or if nobody can move it: that of a bytearray, or of the bytes of a pickle, into which
-   NumPy lets the array write. A memoryview that has been released keeps nothing, and is returned itself. */
+   NULL if the array owns it, or if it cannot be moved: that of a bytearray, or of the bytes of a pickle, into which
+   NumPy lets the array write. A memoryview that has been released keeps nothing, and is itself returned. */
 static inline PyObject *lend_owner(PyObject *array)
 {
     PyObject *base, *owner;

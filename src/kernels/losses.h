@@ -1,6 +1,6 @@
 /* Each cost directly above its delta(L) = dcost/dz(L), for VL examples at once. Both are computed from z, never from
  * log(h), so that no logit overflows or loses its digits. Where h and y are both near 1, h - y is computed as
- * (1 - y) - (1 - h): 1 - y is exact, and 1 - h comes from z too. z, y, h, delta are panels: unit k of these examples
+ * (1 - y) - (1 - h): 1 - y is exact, and 1 - h also comes from z. z, y, h, delta are panels: unit k of these examples
  * is at k * width. A function adds the costs to `cost`, in double and divided by its COST_ factor; the caller applies
  * the weights. `parameter` is that of the loss, if it has one.
  * To add a pair: a line in names.h, its function here, its line in tests/reference.py. */
@@ -289,7 +289,7 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
     return sum;
 }
 
-/* A caller's own loss: returns cost(z, y) of one example and writes delta := dcost/dz; z, delta (K,), y as it lies */
+/* The caller's own loss: returns cost(z, y) of one example and writes delta := dcost/dz; z, delta (K,), y in place */
 typedef double (*FN(own_loss))(int K, const real *z, const real *y, real *delta, void *user);
 
 static double FN(own_cost_of_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, const real *z, real *delta)

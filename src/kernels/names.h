@@ -22,8 +22,8 @@
     X(cross_entropy, "label_smoothing", 0, 1) X(squared_error, NULL, 0, 0) X(poisson, NULL, 0, 0)                 \
     X(absolute_error, NULL, 0, 0) X(huber, "huber_delta", 1, INFINITY) X(quantile, "quantile", 0.5, 1)
 
-/* X(name, settings, scalars, slots, asks, names of the slots): how many of each the rule has. If asks > 0, the rule
- * has one more slot when setting number `asks` is not 0. The settings, in order, are those of the class of the same
+/* X(name, settings, scalars, slots, asks, names of the slots): the numbers of these that the rule has. If asks > 0, the
+ * rule has one more slot when setting number `asks` is not 0. The settings, in order, are those of the class of the same
  * name in fastbp/optimizers.py, the learning rate first. */
 #define RULES(X)                                                                                                  \
     X(sgd, 3, 0, 0, 1, "v") X(adam, 5, 0, 2, 0, "m", "v") X(adamw, 6, 0, 2, 0, "m", "v")                          \
@@ -38,7 +38,7 @@ enum output { OUTPUTS(X) OUTPUT_COUNT };
 #undef X
 #define X(name, parameter, usual, below) LOSS_##name,
 enum loss { LOSSES(X) LOSS_COUNT };
-/* the losses of a caller's own: a function pointer for either dtype, or a function in Python, which calls from outside */
+/* the caller's own losses: a function pointer for either dtype, or a function in Python, which calls from outside */
 enum own_loss { LOSS_OWN_F32 = LOSS_COUNT, LOSS_OWN_F64, LOSS_OWN_PYTHON, LOSS_CODES };
 #undef X
 #define X(name, ...) RULE_##name,

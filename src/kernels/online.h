@@ -1,6 +1,7 @@
 /* Plain gradient steps of batch size 1.
  *
- * Memory traffic of the weights bounds such a step, not arithmetic: gemv, gemv and ger read each weight three times.
+ * Such a step is bound by the memory traffic of the weights, not by arithmetic: gemv, gemv and ger read each weight
+ * three times.
  * Here an example takes one sweep through the first layer: it learns from the last example and computes the product
  * for the next one. A deeper layer takes two sweeps: the first computes its product, the second carries delta back and
  * updates the row. During a call the weights are stored in rows of whole, aligned vectors, W (n, ld) with zeros behind
@@ -81,7 +82,7 @@ static void FN(meet)(ptrdiff_t n, ptrdiff_t ld, const real *W, const real *b, co
         FN(meet_rows)(1, ld, W + i * ld, b + i, a, z + i);
 }
 
-/* e := or += sum_r delta_r w_r, then w_r := keep w_r - eta delta_r a, for R rows */
+/* e := (or +=) sum_r delta_r w_r, then w_r := keep w_r - eta delta_r a, for R rows */
 static inline __attribute__((always_inline)) void FN(learn_rows)(
     const int R, const int first, ptrdiff_t ld, real *W, real *b, real keep, real eta, const real *delta, const real *a,
     real *e)
@@ -171,11 +172,12 @@ static double FN(squares)(ptrdiff_t n, const real *w)
 
 static inline ptrdiff_t FN(whole)(ptrdiff_t n) { return (n + VL - 1) / VL * VL; }
 
-/* x (k,) of example i in whole vectors: in place, or loaded into `into`, which has zeros behind k. Loads y (K,) too. */
+/* x (k,) of example i in whole vectors: in place, or loaded into `into`, which has zeros behind k. It also loads y (K,).
+ */
 static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, ptrdiff_t i, real *into, real *y)
 {
     const ptrdiff_t row = FN(row_of)(data->order, i, data->X.n), K = p->s[p->L - 1], k = p->s[0];
-    if (p->loss >= LOSS_COUNT) {    /* an own loss reads y where it lies */
+    if (p->loss >= LOSS_COUNT) {    /* an own loss reads y in place */
     } else if (data->labels) {
         for (ptrdiff_t j = 0; j < K; j++)
             y[j] = (real)p->low;

@@ -1,4 +1,4 @@
-/* Outputs: h of z(L), and back from dJ/dh to dJ/dz; squares of units for norms. Included by body.h, behind losses.h. */
+/* Outputs: h of z(L), and back from dJ/dh to dJ/dz; squares of units for norms. Included by body.h, after losses.h. */
 
 /* h := output(z) in panels (K, width); h must not be z */
 static void FN(output)(int output, ptrdiff_t m, ptrdiff_t K, const real *z, real *h)

@@ -6,8 +6,8 @@
  *     the panel that begins at example e of a layer with s units lies at  block + e s,  (s, width), unit by unit
  *
  * Every vector holds one unit of VL examples. No product needs packing or a sum across lanes. Outputs and costs are
- * elementwise, however few units they have. The result of an example does not depend on the others: it has the same
- * bits in any batch. Missing examples of the last vector are zeros on input and have weight 0. Each element of a
+ * elementwise, even with few units. The result of an example does not depend on the others: it has the same bits in
+ * any batch. Missing examples of the last vector are zeros on input and have weight 0. Each element of a
  * product is one chain of fused multiply-adds in the order of the summed index. The chain stops where the caches
  * require it, and resumes later. */
 
@@ -32,8 +32,8 @@ static inline ptrdiff_t FN(padded)(ptrdiff_t m)
     return m - last + (last ? FN(panel_width)(last) : 0);
 }
 
-/* A as a product reads it: row r, summed index p is at  a + r row + p step  for p < n. There are `segments` of these,
- * each `jump` after the one before. The tail follows: n_tail indices from a_tail on, with rows row_tail apart. */
+/* A in a product: row r, summed index p is at  a + r row + p step  for p < n. There are `segments` of these, each
+ * `jump` after the one before. The tail follows: n_tail indices from a_tail on, with rows row_tail apart. */
 typedef struct {
     ptrdiff_t segments, n, row, step, jump;
     const real *a, *a_tail;
@@ -41,7 +41,7 @@ typedef struct {
 } FN(left);
 
 /* C (R, V VL) := A B. ONTO_C: C + A B, so that rounding grows with the number of blocks, not of examples. FROM_C: the
- * chain resumes from C. FROM_BIAS: it begins with bias[r bias_row]. Rows of B are b_row apart, rows of C c_row.
+ * chain resumes from C. FROM_BIAS: it starts with bias[r bias_row]. Rows of B are b_row apart, rows of C c_row.
  * masked: the last vector has only `lanes` columns. */
 static inline __attribute__((always_inline)) void FN(tile)(
     const int R, const int V, const enum start start, const int masked, const FN(left) *A, ptrdiff_t r0, const real *B,
@@ -175,7 +175,7 @@ static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, 
 static void FN(column_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta, const real *A,
                              ptrdiff_t lda, int add, real *Delta);
 
-/* Rows i .. j of  Delta := or += delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
+/* Rows i .. j of  Delta := (or +=) delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
  * Delta (n, k + 1). add = 2: += without the bias column. The last panel is the tail: it may be narrower, and A has no
  * rows beyond m. */
 static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
@@ -205,8 +205,8 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
     }
 }
 
-/* The same rows of Delta from A in panels (k, width): each number is a sum over vectors of examples. This is for a
- * layer of few units, where converting A to rows would cost more than the product. */
+/* The same rows of Delta from A in panels (k, width): each number is a sum over vectors of examples. This is for
+ * layers of few units, where converting A to rows would cost more than the product. */
 static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
                                                            ptrdiff_t k, ptrdiff_t c, const real *delta, const real *A,
                                                            int add, real *Delta)
@@ -260,7 +260,7 @@ static void FN(narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j,
 static inline vec FN(interleave_low)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(0)); }
 static inline vec FN(interleave_high)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(1)); }
 
-/* The VL x VL transpose of r: log2(VL) rounds, each interleaves the first half of the rows with the second. */
+/* The VL x VL transpose of r in log2(VL) rounds; each interleaves the first half of the rows with the second. */
 static inline void FN(transpose)(vec r[VL])
 {
     vec t[VL];
@@ -277,7 +277,7 @@ static inline void FN(transpose)(vec r[VL])
     }
 }
 
-/* how many of the next VL exist, if at least one is left */
+/* the number of the next VL that exist, if at least one is left */
 static inline ptrdiff_t FN(there)(ptrdiff_t left) { return left < VL ? left : VL; }
 
 /* z := Theta [1, a] for one example: a (k,), z (n,), contiguous. VL units are computed at once: their weights are

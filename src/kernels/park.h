@@ -1,5 +1,5 @@
-/* How a thread sleeps until another one changes a number. Linux has the futex for that, Windows WaitOnAddress; elsewhere
- * a lock and a condition of POSIX, one pair for a crew. */
+/* How a thread sleeps until another one changes a number: by a futex on Linux, by WaitOnAddress on Windows, elsewhere by
+ * a POSIX lock and condition, one pair for each crew. */
 #ifndef FASTBP_PARK_H
 #define FASTBP_PARK_H
 
@@ -26,7 +26,7 @@ static inline void park_sleep(park_t *park, atomic_int *word, int value, double 
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, seconds > 0 ? &time : NULL, NULL, 0);
 }
 
-/* Wakes the thread that sleeps on *word, which the caller has changed before. */
+/* Wakes the thread that sleeps on *word; the caller changes *word first. */
 static inline void park_wake(park_t *park, atomic_int *word)
 {
     (void)park;
@@ -83,7 +83,7 @@ static inline void park_sleep(park_t *park, atomic_int *word, int value, double 
     pthread_mutex_unlock(&park->lock);
 }
 
-/* Wakes all, since they share one condition; each looks at its own number again. */
+/* Wakes all, since they share one condition; each checks its own number again. */
 static inline void park_wake(park_t *park, atomic_int *word)
 {
     (void)word;

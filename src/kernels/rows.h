@@ -1,8 +1,8 @@
 /* Copies the caller's arrays into the blocks that the kernels work on: gathers rows in an order, converts the dtype,
  * expands labels. It fills one block at a time, so that no copy of the data grows with m. */
 
-/* The row of example i, of n rows. Indices were checked before; row 0 replaces an index that its owner has since
- * moved out of range. */
+/* The row of example i, of n rows. Indices were checked before; row 0 replaces an index that the caller has since moved
+ * out of range. */
 static inline ptrdiff_t FN(row_of)(const int64_t *order, ptrdiff_t i, ptrdiff_t n)
 {
     const ptrdiff_t row = order ? (ptrdiff_t)order[i] : i;
@@ -41,7 +41,7 @@ static void FN(load_labels)(const examples_t *data, ptrdiff_t first, ptrdiff_t m
         const ptrdiff_t width = FN(panel_width)(m - e);
         for (ptrdiff_t i = 0; i < PANEL && e + i < m; i++) {
             const int64_t label = data->labels[FN(row_of)(data->order, first + e + i, data->X.n)];
-            if ((uint64_t)label < (uint64_t)K)      /* checked before; their owner may have changed them since */
+            if ((uint64_t)label < (uint64_t)K)      /* checked before, but the caller may have changed them since */
                 y[e * K + label * width + i] = high;
         }
     }

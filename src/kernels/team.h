@@ -1,4 +1,4 @@
-/* Members of a crew that run one loop together: each works on its portion and waits for the others at a barrier of C11
+/* Members of a crew that run one loop together. Each works on its portion and waits for the others at a barrier of C11
  * atomics, which sanitizers understand. */
 #ifndef FASTBP_TEAM_H
 #define FASTBP_TEAM_H
@@ -13,7 +13,7 @@ typedef struct {
     atomic_int arrived;
     atomic_int meetings;
     atomic_int wanted;      /* set from outside: stop */
-    atomic_int cut;         /* a member left its work of this step unfinished: nobody may use it */
+    atomic_int cut;         /* a member left its work of this step unfinished: the result is not usable */
     int stop;               /* member 0's decision, read by all after the next meeting */
 } team_t;
 
@@ -45,7 +45,7 @@ static inline void team_meet(team_t *team)
     }
 }
 
-/* Of a team that nobody has seen yet. */
+/* For a team that no other thread uses yet. */
 static inline void team_begin(team_t *team, int n)
 {
     team->n = n;
@@ -56,7 +56,7 @@ static inline void team_begin(team_t *team, int n)
     atomic_init(&team->cut, 0);
 }
 
-/* For the next job of n members. A stop that is wanted already, or from now on, is theirs. */
+/* For the next job of n members. A stop that has been requested already applies to it. */
 static inline void team_go_on(team_t *team, int n)
 {
     team->n = n;
@@ -77,7 +77,7 @@ static inline int team_cuts(team_t *team)
 static inline void team_want_stop(team_t *team) { atomic_store(&team->wanted, 1); }
 static inline void team_want_no_stop(team_t *team) { atomic_store(&team->wanted, 0); }
 
-/* Where member t's portion of n items begins; it ends at team_portion(t + 1). Portions are cut at multiples of `unit`. */
+/* The start of member t's portion of n items; it ends at team_portion(t + 1). Portions are cut at multiples of `unit`. */
 static inline ptrdiff_t team_portion(const team_t *team, ptrdiff_t n, ptrdiff_t unit, int t)
 {
     if (t >= team->n)

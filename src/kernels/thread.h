@@ -1,4 +1,4 @@
-/* What crews ask of the system, by POSIX or by Windows: threads, memory that begins at a cache line, the process. */
+/* The system calls of crews, for POSIX and Windows: threads, memory aligned to a cache line, the process. */
 #ifndef FASTBP_THREAD_H
 #define FASTBP_THREAD_H
 
@@ -40,7 +40,7 @@ static inline int fastbp_process(void) { return (int)GetCurrentProcessId(); }
 #include <signal.h>
 #include <unistd.h>
 
-/* For wheels: the names that every glibc has had from this version on, GLIBC_2.2.5 on x86-64, GLIBC_2.17 on arm64. */
+/* For wheels: the symbols of every glibc since this version, GLIBC_2.2.5 on x86-64, GLIBC_2.17 on arm64. */
 #if defined(FASTBP_GLIBC)
 __asm__(".symver pthread_create, pthread_create@" FASTBP_GLIBC);
 __asm__(".symver pthread_join, pthread_join@" FASTBP_GLIBC);
@@ -53,8 +53,8 @@ typedef pthread_t thread_t;
 typedef void *thread_end_t;
 typedef thread_end_t (*thread_work_t)(void *given);
 
-/* Runs work(given) in a new thread with so many bytes of stack; returns 0, or an error. Signals stay with the threads of
- * Python, except those that a fault of the thread itself raises. */
+/* Runs work(given) in a new thread with this many bytes of stack; returns 0, or an error. Signals stay with the threads
+ * of Python, except those raised by a fault in the thread itself. */
 static inline int thread_start(thread_t *thread, unsigned stack, thread_work_t work, void *given)
 {
     static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
@@ -77,7 +77,7 @@ static inline int thread_start(thread_t *thread, unsigned stack, thread_work_t w
 static inline void thread_join(thread_t thread) { pthread_join(thread, NULL); }
 static inline void thread_yield(void) { sched_yield(); }
 
-/* Free it by line_free. */
+/* Free the result with line_free. */
 static inline void *line_alloc(size_t size)
 {
     void *memory = NULL;
@@ -86,7 +86,7 @@ static inline void *line_alloc(size_t size)
 
 static inline void line_free(void *memory) { free(memory); }
 
-/* The number of this process: another one in a forked child. */
+/* The number of this process; it is different in a forked child. */
 static inline int fastbp_process(void) { return (int)getpid(); }
 #endif
 

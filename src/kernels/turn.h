@@ -1,5 +1,5 @@
-/* What one thread at a time uses. Nobody waits: whoever finds it taken goes another way, or refuses. Cython includes
- * this; kernels do not. */
+/* Things that only one thread at a time may use. No thread waits: one that finds it taken goes another way, or refuses.
+ * Cython includes this; kernels do not. */
 #ifndef FASTBP_TURN_H
 #define FASTBP_TURN_H
 
@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* A workspace in which one call works. `call` is any address that this call alone has, such as one on its stack. */
+/* A workspace in which one call works. `call` is any address that is unique to the call, such as one on its stack. */
 typedef struct {
-    atomic_uintptr_t call;      /* 0: nobody's */
+    atomic_uintptr_t call;      /* 0: free */
 } desk_t;
 
 static inline int desk_take(desk_t *desk, const void *call)     /* 1 if it is the call's, now or already */
@@ -27,7 +27,7 @@ static inline int desk_take(desk_t *desk, const void *call)     /* 1 if it is th
 #endif
 }
 
-/* For a moment in which the GIL, if there is one, is held: then the desk is free. */
+/* For a moment in which the GIL, if there is one, is held, so that the desk is free. */
 static inline int desk_take_short(desk_t *desk, const void *call)
 {
 #ifdef Py_GIL_DISABLED
@@ -49,10 +49,10 @@ static inline void desk_leave(desk_t *desk, const void *call)   /* if it is the 
         atomic_store_explicit(&desk->call, 0, memory_order_release);
 }
 
-/* The parameters of a network, which one thread changes at a time. It may take its turn again while it has it. */
+/* The parameters of a network, which one thread at a time may change. It may take its turn again while it has it. */
 typedef struct {
-    _Atomic uint64_t owner;     /* the thread, and the forks behind it; 0: nobody */
-    int depth;                  /* how often it has taken its turn; read and written by the owner alone */
+    _Atomic uint64_t owner;     /* the thread, and the number of forks before it; 0: free */
+    int depth;                  /* how often it has taken its turn; only the owner reads and writes it */
     const int *forks;           /* of this process and those before it: the owner may have stayed with the parent */
 } turn_t;
 
@@ -80,7 +80,7 @@ static inline int turn_take(turn_t *turn)       /* 1 if it is the caller's */
     return 1;
 }
 
-/* For a moment in which the GIL, if there is one, is held: then nobody else can begin, and nothing is to be taken. */
+/* For a moment in which the GIL, if there is one, is held: no other thread can begin, so nothing has to be taken. */
 static inline int turn_take_short(turn_t *turn)
 {
 #ifdef Py_GIL_DISABLED
@@ -91,7 +91,7 @@ static inline int turn_take_short(turn_t *turn)
 #endif
 }
 
-static inline void turn_give(turn_t *turn)      /* in a child forked meanwhile it has been nobody's */
+static inline void turn_give(turn_t *turn)      /* in a child forked meanwhile it is free */
 {
     if (atomic_load_explicit(&turn->owner, memory_order_relaxed) == turn_me(turn) && --turn->depth == 0)
         atomic_store_explicit(&turn->owner, 0, memory_order_release);

@@ -1,7 +1,7 @@
 /* The work on the parameters, once per batch: D from Delta, then the update rule along D.
  *
- * Theta, Delta and the rule's own arrays, its slots, are (rows, columns) with the bias in column 0. With decay alone
- * the rule computes D itself: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, without c for the bias. In all other
+ * Theta, Delta and the rule's own arrays, its slots, are (rows, columns) with the bias in column 0. If there is only
+ * decay, the rule computes D itself: D[i] = scale Delta[i] + c theta[i], scale = 1 / m, without c for the bias. In other
  * cases `regularise` first overwrites Delta with D, and the rule gets scale 1 (or the factor that clips the norm) and
  * c = 0. The step of a parameter is multiplied by its factor; what a rule keeps in its slots does not depend on it. */
 
@@ -99,7 +99,7 @@ static void FN(fold)(ptrdiff_t rows, ptrdiff_t columns, const real *restrict W, 
     }
 }
 
-/* ---------------------------------------------------------------- what a rule computes from t and its rate
+/* ---------------------------------------------------------------- the values that a rule computes from t and its rate
  *
  * now of Adam: rate / (1 - beta_1^t), the correction of v, the epsilon added to the root of the corrected v.
  * now of Nadam: the rates of D and of m, the same correction. Its scalar: mu_1 mu_2 ... mu_t. */
@@ -130,7 +130,7 @@ static void FN(begin_step)(step_t *s)
 /* name[0] for the weights and name[1] for the biases: the value times their factors of the learning rate */
 #define BY_FACTOR(name, value) const real name[2] = {(real)((value) * s->factor[0]), (real)((value) * s->factor[1])};
 
-/* Do weights and biases move alike, with a D of Delta alone? */
+/* Do weights and biases move alike, with D from Delta alone? */
 #define ALIKE (c == 0 && s->factor[0] == s->factor[1])
 
 /* Runs the statements for every parameter i and its D. If biases and weights are treated alike, this is one loop;

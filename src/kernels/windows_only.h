@@ -1,4 +1,4 @@
-/* <windows.h> without what would take our names. */
+/* <windows.h> without definitions that would clash with our names. */
 #ifndef FASTBP_WINDOWS_ONLY_H
 #define FASTBP_WINDOWS_ONLY_H
 

@@ -1,7 +1,7 @@
-"""Calls of every public entry point with one argument that is bad: what is called, with what, and what must not change.
+"""Calls of every public entry point with one bad argument: functions, arguments, and objects that must not change.
 
 A maker draws a good call from a generator: (function, good keyword arguments, {name: kind of bad values, see
-bad_values.py}, objects to be watched). An argument may be named by other words than its own: {name: (kind, pattern)}.
+bad_values.py}, objects to be watched). If messages name an argument differently: {name: (kind, pattern)}.
 """
 
 import re
@@ -57,7 +57,7 @@ def problems():
 
 
 class Setting:
-    """A fresh network with examples, answers and weights, and the kinds of what is bad for it"""
+    """A new network with examples, answers and weights, and the kinds of bad values for it"""
 
     def __init__(self, rng):
         self.problem = p = problems()[rng.integers(len(problems()))]
@@ -313,7 +313,7 @@ RULES = [lambda: "adam", lambda: fastbp.SGD(0.1), lambda: fastbp.SGD(0.1, moment
 
 
 def paths(*but):
-    """Nothing that names a file"""
+    """A value that names no file"""
     return one_of(is_not("text", "bytes", *but), lambda rng: "a\0b", lambda rng: b"\0", lambda rng: "\ud800",
                   lambda rng: int(rng.integers(3, 100)))
 
@@ -329,7 +329,7 @@ def train(rng):
         lambda rng: (s.x(rng), s.Y), lambda rng: (s.X, not_none(s.y, rng)), lambda rng: (s.X, s.Y, s.weights(rng)),
         lambda rng: {"X": s.X, "Y": s.Y}, lambda rng: np.array(s.X),
     )}
-    # its weights are "sample_weight" whichever data they belong to
+    # messages say "sample_weight" whichever data the weights belong to
     held["validation_data"] = (held["validation_data"], r"validation_data|sample_weight")
     kinds = {
         "net": is_not(), "X": s.x, "Y": (s.y, r"\bY\b"), "sample_weight": s.weights, "optimizer": optimizer_kind(),
@@ -354,7 +354,7 @@ def train(rng):
 
 @maker
 def train_on_chunks(rng):
-    """The first chunk is the bad one: nothing has changed yet"""
+    """The first chunk is bad, so nothing has changed yet"""
     s = Setting(rng)
     good = {"net": s.net, "X": [(s.X, s.Y)], "epochs": 1, "batch_size": 2, "seed": 0}
     kinds = {
@@ -459,7 +459,7 @@ def rules(rng):
 
 @maker
 def bad_rates(rng):
-    """A function of the step that returns no rate: found before the first step"""
+    """A function of the step that does not return a rate, which is found before the first step"""
     s = Setting(rng)
     wrong = number(0, np.inf)
     rule = [fastbp.SGD, fastbp.Adam, fastbp.AdamW, fastbp.RMSprop, optimizers.Nadam][rng.integers(5)]
@@ -525,7 +525,7 @@ def of_metrics(rng):
 
 
 def no_column(kind):
-    """What the kind draws, but nothing that is the values (m,) of one column"""
+    """Values of this kind, except those that are the values (m,) of one column"""
     def draw(rng):
         while True:
             value = kind(rng)
@@ -584,11 +584,11 @@ def distributed(rng):
     return fastbp.distributed.Group, {"comm": Serial(), "parts": 2}, kinds, []
 
 
-# ---------------------------------------------------------------- what must not change
+# ---------------------------------------------------------------- objects that must not change
 
 
 def state_of(value):
-    """All that an object or argument holds, as something that compares"""
+    """The contents of an object or argument in a form that can be compared"""
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes() if value.dtype != object else repr(value)
     if isinstance(value, fastbp.Network):
@@ -610,7 +610,7 @@ def state_of(value):
 
 
 def fault(function, arguments, kinds, watched, rng):
-    """What is wrong with how one bad argument of the call is taken; None where it is refused by name"""
+    """The fault in the handling of one bad argument of the call; None if it is refused by name"""
     argument = list(kinds)[rng.integers(len(kinds))]
     kind = kinds[argument]
     kind, pattern = kind if isinstance(kind, tuple) else (kind, rf"\b{argument}\b")

@@ -1,4 +1,4 @@
-"""The same for the estimators: scikit-learn's own words name some arguments in its own way."""
+"""Bad calls of the estimators. scikit-learn's messages name some arguments in their own way."""
 
 import numpy as np
 from bad_values import count, flag, is_not, name, number, one_of
@@ -14,7 +14,7 @@ OF_W = r"sample_weight|[Ss]ample weights?"
 
 
 def real(low=0.0, high=np.inf, *but, **how):
-    """As `number`; scikit-learn takes True for 1"""
+    """Like `number`, but scikit-learn takes True for 1"""
     return number(low, high, "true", "numpy true", *but, **how)
 
 
@@ -60,7 +60,7 @@ def fitted(rng, classifier, X, y):
 
 
 def fits(rng):
-    """fit, partial_fit, predict, score, input_gradient of a new or a fitted estimator"""
+    """A call of fit, partial_fit, predict, score or input_gradient on a new or a fitted estimator"""
     classifier, X, y = data(rng)
     estimator, m = fitted(rng, classifier, X, y), len(X)
     known = bool(rng.integers(2))
@@ -113,7 +113,7 @@ def fits(rng):
 
 
 def settings(rng):
-    """A parameter that cannot be, of a new or a fitted estimator"""
+    """An impossible parameter of a new or a fitted estimator"""
     classifier, X, y = data(rng)
     estimator = fitted(rng, classifier, X, y)
     if rng.integers(2):
@@ -125,7 +125,7 @@ def settings(rng):
         kinds |= {"loss": name(["squared_error"])}
     kinds = {key: (kind, OTHER_WORDS.get(key, rf"\b{key}\b")) for key, kind in kinds.items()}
 
-    if estimator.solver == "lbfgs":     # where these two mean nothing
+    if estimator.solver == "lbfgs":     # which ignores these two
         del kinds["scoring"], kinds["dropout"]
     if estimator.warm_start:
         del kinds["init"]

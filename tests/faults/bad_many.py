@@ -1,4 +1,4 @@
-"""The same for many networks: `train_many` and `Ensemble`."""
+"""Bad calls for many networks: `train_many` and `Ensemble`."""
 
 import numpy as np
 from bad_calls import RULES, Setting, dropout_kind, free_kind, optimizer_kind, paths
@@ -6,7 +6,7 @@ from bad_values import count, flag, is_not, number, one_of, seed
 
 import fastbp
 
-N = 7   # networks: no list among the bad values has as many
+N = 7   # networks: no list among the bad values has this length
 
 
 def train_many(rng):

@@ -1,4 +1,4 @@
-"""Values that no argument of their kind may have: each kind is a function of a generator that draws one of them."""
+"""Values that are bad for an argument of some kind: each kind is a function of a generator that draws one of them."""
 
 import datetime
 import fractions
@@ -37,7 +37,7 @@ ODD = {
 
 
 def odd(rng, *but):
-    """Anything, but for these"""
+    """Anything except these"""
     names = [name for name in ODD if name not in but]
     return ODD[names[rng.integers(len(names))]](rng)
 
@@ -51,7 +51,7 @@ def is_not(*but):
 
 
 def count(low=1, *but):
-    """No whole number of at least `low`"""
+    """A value that is not a whole number of at least `low`"""
     return one_of(
         is_not("negative", *but),
         lambda rng: low - 1 - int(rng.integers(0, 10 ** int(rng.integers(1, 18)))),
@@ -65,7 +65,7 @@ def count(low=1, *but):
 
 
 def number(low=0.0, high=np.inf, *but, open_low=False, open_high=True):
-    """No finite number of this interval"""
+    """A value that is not a finite number in this interval"""
     kinds = [
         is_not("float", "fraction", "negative", *but),
         lambda rng: low - float(10.0 ** rng.uniform(-9, 300)) - abs(low) * 1e-9,
@@ -87,18 +87,18 @@ def number(low=0.0, high=np.inf, *but, open_low=False, open_high=True):
 
 
 def rate(*but):
-    """No positive number and no function of the step"""
+    """A value that is neither a positive number nor a function of the step"""
     return number(0, np.inf, "function", *but, open_low=True)
 
 
 def flag(*but):
-    """Neither True nor False"""
+    """A value that is neither True nor False"""
     return one_of(is_not("true", "numpy true", *but), lambda rng: int(rng.integers(0, 2)), lambda rng: 1.0,
                   lambda rng: "True", lambda rng: np.array([True]))
 
 
 def name(accepted, *but):
-    """None of these words (case does not count where names of functions are asked for)"""
+    """A value that is none of these words (names of functions ignore case)"""
     def misspelt(rng):
         word = accepted[rng.integers(len(accepted))]
         return [word.upper() + "S", word + " ", word[:-1] + "?", [word], (word,), word.encode()][rng.integers(6)]
@@ -107,7 +107,7 @@ def name(accepted, *but):
 
 
 def seed(rng):
-    """Nothing that numpy makes a generator of"""
+    """A value from which numpy cannot make a generator"""
     return one_of(
         is_not("none", "true", "numpy true", "nested"), lambda rng: -1 - int(rng.integers(2**62)), lambda rng: 1.5,
         lambda rng: [-1], lambda rng: np.array([0.5, 1]),
@@ -115,7 +115,7 @@ def seed(rng):
 
 
 def array_like(good, rng, cells=True, largest=None):
-    """The array `good` made into something that is no array of numbers: of another kind, or with a cell that is none"""
+    """The array `good` turned into something that is not an array of numbers: another kind, or a bad cell"""
     good = np.asarray(good)
     kinds = [
         lambda: odd(rng, "list", "array", "nan", "infinity", "true", "numpy true", "float", "negative", "fraction",
@@ -138,7 +138,7 @@ def array_like(good, rng, cells=True, largest=None):
 
 
 def examples(X, dtype, one_row=False):
-    """No X (m, n): columns too many or too few, too many dimensions, and all of `array_like`"""
+    """A bad X (m, n): too many or too few columns, too many dimensions, or any of `array_like`"""
     def draw(rng):
         other = [
             lambda: X[:, 1:], lambda: np.hstack([X, X]), lambda: X[None], lambda: X[0, :0] if one_row else X[:, :0],
@@ -151,7 +151,7 @@ def examples(X, dtype, one_row=False):
 
 
 def answers(Y, K, plan, dtype):
-    """No Y for these m examples: of another length or width, out of reach, and all of `array_like`"""
+    """A bad Y for these m examples: another length or width, out of reach, or any of `array_like`"""
     def draw(rng):
         m, i = len(Y), rng.integers(len(Y))
         other = [lambda: Y[:-1] if rng.integers(2) else np.concatenate([Y, Y[:1]]), lambda: 1, lambda: np.asarray(Y)[0],
@@ -179,7 +179,7 @@ def answers(Y, K, plan, dtype):
 
 
 def weights(m, dtype):
-    """No weights of m examples"""
+    """Bad weights for m examples"""
     good = np.ones(m)
 
     def draw(rng):
@@ -190,7 +190,7 @@ def weights(m, dtype):
             lambda: np.full(m, 1e-60 if dtype == np.float32 else 0), lambda: [],
         ]
         bad = None
-        while bad is None:      # stands for no weights
+        while bad is None:      # means no weights, which is fine
             bad = other[rng.integers(len(other))]() if rng.integers(2) else array_like(good, rng, largest=dtype)
         return bad
 
@@ -198,7 +198,7 @@ def weights(m, dtype):
 
 
 def parameters(theta, none=True):
-    """No theta of this size"""
+    """A bad theta for this size"""
     def draw(rng):
         n = len(theta)
         other = [lambda: np.zeros(n + 1), lambda: np.zeros(n - 1), lambda: np.zeros((1, n)), lambda: 0.0, lambda: []]
@@ -213,7 +213,7 @@ def parameters(theta, none=True):
 
 
 def room(shape, dtype):
-    """No array that a result of this shape and dtype may be written into"""
+    """A bad array for a result of this shape and dtype"""
     def draw(rng):
         locked = np.zeros(shape, dtype)
         locked.setflags(write=False)

@@ -1,4 +1,4 @@
-"""Python code in a process of its own: what must not hang, crash or change the tests' own."""
+"""Python code in a separate process: code that might hang, crash or change the process of the tests."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ PATH = os.pathsep.join([str(HERE.parent), str(HERE), *filter(None, [os.environ.g
 
 
 def run(code, *arguments, timeout=100, before=None, **environment):
-    """What the code prints; it must end by itself, in time, with exit status 0. before() runs in the child first."""
+    """The output of the code, which must end by itself, in time, with exit status 0. The child first runs before()."""
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
         check=False, env={**os.environ, "PYTHONPATH": PATH, **environment}, preexec_fn=before,

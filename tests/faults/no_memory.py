@@ -1,10 +1,10 @@
-"""In a process of its own: lets one allocation after the other of an operation fail, and looks at what is left.
+"""In a separate process: makes one allocation after the other of an operation fail, and checks what is left.
 
     python no_memory.py python|malloc STRIDE [OPERATION ...]
 
-python: those of Python's allocators (_testcapi.set_nomemory); malloc: those of the C library (failing_malloc.c, which
-has to be preloaded). Every STRIDE-th is tried. Prints a line an operation: name, tried, MemoryErrors, and ends with
-status 1 at the first thing that is wrong.
+python: allocations of Python's allocators (_testcapi.set_nomemory); malloc: those of the C library (failing_malloc.c,
+which must be preloaded). Every STRIDE-th is tried. Prints a line per operation: name, tried, MemoryErrors. Ends with
+status 1 at the first fault.
 """
 
 import ctypes
@@ -42,16 +42,16 @@ def everything(net):
 
 
 class Operation:
-    """prepare() -> what is worked on; run(it) -> result; check(it, result or None after a MemoryError)"""
+    """prepare() -> subject; run(subject) -> result; check(subject, result, or None after a MemoryError)"""
 
-    repeats = 1     # until everything that is made once has been made
+    repeats = 1     # until everything that is made only once has been made
 
     def __init__(self, prepare, run, check):
         self.prepare, self.run, self.check = prepare, run, check
 
 
 def reading(function):
-    """What reads only: the network stays, the result is right or there is none"""
+    """A read-only operation: the network does not change, and the result is right or there is none"""
     net = network()
     before, expected = everything(net), pickle.dumps(function(net))
 
@@ -64,7 +64,7 @@ def reading(function):
 
 
 def training(run, make=lambda: "adam", again=True, **options):
-    """What trains: the parameters, and what the optimizer keeps, are those after a whole number of steps"""
+    """A training operation: parameters and optimizer state are those after a whole number of steps"""
     def prepare():
         return fastbp.Trainer(network(), make(), **options)
 
@@ -91,7 +91,7 @@ def training(run, make=lambda: "adam", again=True, **options):
 
 
 class Epoch:
-    """An epoch in batches; with `last`, its batch number `last` alone"""
+    """An epoch in batches; with `last`, only batch number `last`"""
 
     def __init__(self, batch_size):
         self.batch_size, self.cuts = batch_size, range(0, len(X), batch_size)
@@ -138,7 +138,7 @@ class Crowded(Epoch):
 
 
 def whole_training(run):
-    """`train` and the like: theta is finite and that of a step, and the network can be trained as ever"""
+    """`train` and the like: theta is finite and that of a step, and the network can still be trained"""
     def result_of(net):
         run(net)
         return everything(net)
@@ -220,7 +220,7 @@ def train_with_checkpoints():
     run(done)
 
     def check(net, result):
-        if result is None:      # what is there is whole, or nothing is
+        if result is None:      # the file is complete, or there is none
             net = network()
             run(net, resume=True)
         assert everything(net) == everything(done), "it does not go on to the same bits"
@@ -372,7 +372,7 @@ class Python:
         self.begin, self.end = (lambda k: _testcapi.set_nomemory(k, k + 1)), _testcapi.remove_mem_hooks
 
     def count(self, run):
-        """Not counted here: until so many in a row make no difference"""
+        """Not counted here: it ends when many failures in a row make no difference"""
         return None
 
 
@@ -390,10 +390,10 @@ class Malloc:
         return self.end()
 
 
-# How CPython and NumPy themselves say it, here and there
+# Other messages of CPython and NumPy for a failed allocation
 THEIRS = re.compile("error return without exception set|NULL object passed|can't allocate lock|Can't pickle|"
                     "^(?!.*fastbp).*returned (NULL without setting an exception|a result with an exception set)")
-QUIET = 60      # allocations in a row whose failure nobody notices: the end has been reached
+QUIET = 60      # allocations in a row whose failure has no effect: the end has been reached
 
 
 def attempt(operation, injector, k):

@@ -1,5 +1,5 @@
-"""Which NumPy a built fastbp works with: any. Its compiled modules call nothing of NumPy's C interface. They read two
-of its structures, and only fields that every version has in the same place."""
+"""A built fastbp works with any NumPy. Its compiled modules do not call NumPy's C interface. They read two of its
+structures, and only fields that every version has in the same place."""
 
 import os
 import re
@@ -35,7 +35,7 @@ print("works")
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_fault_51_no_compiled_module_asks_for_numpys_c_interface(module):
-    """Whose tables and sizes of structures change between versions: "numpy.dtype size changed" """
+    """The interface has tables and structure sizes that change between versions: "numpy.dtype size changed" """
     binary = Path(module.__file__).read_bytes()
     for name in (b"_ARRAY_API", b"_multiarray_umath", b"numpy.core.multiarray", b"size changed, may indicate"):
         assert name not in binary
@@ -67,7 +67,7 @@ def test_fault_51_the_same_build_works_with_the_oldest_and_the_newest_numpy(whic
     if got.returncode:
         pytest.skip(f"pip cannot install {wanted}: {got.stderr[-300:]}")
     package = Path(fastbp.__file__).parents[1]
-    # its metadata lie beside the package or in the site-packages of this interpreter
+    # its metadata is next to the package or in the site-packages of this interpreter
     places = [str(package), *(path for path in sys.path if list(Path(path).glob("fastbp-*.dist-info")))]
     (tmp_path / "path").mkdir()
     for place in places:

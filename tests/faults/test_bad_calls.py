@@ -1,6 +1,6 @@
-"""Generated calls with one bad argument each: refused with its name, and nothing has changed.
+"""Generated calls with one bad argument each are refused by its name, and nothing has changed.
 
-How they are made: bad_values.py, bad_calls.py, bad_many.py, bad_estimators.py.
+bad_values.py, bad_calls.py, bad_many.py and bad_estimators.py make the calls.
 """
 
 import re
@@ -14,7 +14,7 @@ import pytest
 
 import fastbp
 
-SHARE_OF_ESTIMATORS = 10  # one in so many calls: they take longer
+SHARE_OF_ESTIMATORS = 10  # one in this many calls: they take longer
 
 
 def makers():
@@ -27,7 +27,7 @@ def makers():
 
 
 def faults(first, n):
-    """What is wrong with the calls number first .. first + n"""
+    """The faults of the calls number first .. first + n"""
     core, estimators = makers()
     found = []
     with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def test_every_public_name_has_its_bad_calls():
     """A new function or class needs a maker"""
     source = Path(bad_calls.__file__).read_text() + Path(bad_many.__file__).read_text()
     plain = {"DivergenceError", "Evaluation", "FormatError", "GradientCheck", "History", "__version__", "datasets",
-             "many", "show_config", "selftest"}        # take nothing that is checked
+             "many", "show_config", "selftest"}        # take no arguments that are checked
     for name in set(fastbp.__all__) - plain:
         assert re.search(rf"\b{name}\b", source), name
     for module in (fastbp.schedules, fastbp.callbacks, fastbp.optimizers):
@@ -74,7 +74,7 @@ def test_every_public_name_has_its_bad_calls():
 
 
 def test_good_calls_are_taken():
-    """The makers' own arguments are no reason for a refusal"""
+    """The makers' good arguments are accepted"""
     core, estimators = makers()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -87,7 +87,7 @@ def test_good_calls_are_taken():
 
 
 def test_a_fault_is_found_by_these_calls():
-    """What is accepted, refused for something else, refused too late or fails otherwise is told"""
+    """A call that is accepted, refused for something else, refused too late or fails otherwise is reported"""
     net = fastbp.Network([2, 1], seed=0)
 
     def changes(n):

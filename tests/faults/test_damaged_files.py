@@ -1,4 +1,4 @@
-"""Files that are damaged, cut, forged or not ours: FormatError that says what and where, never anything else."""
+"""Files that are damaged, cut, forged or foreign raise a FormatError with place and reason, and no other error."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ LIMIT = container.MAX_HEADER
 
 
 def refused(data, path=None):
-    """The message with which a file of these bytes is refused; through the file system where a path is given"""
+    """The message with which a file of these bytes is refused; through the file system if a path is given"""
     if path is not None:
         path.write_bytes(data)
     with pytest.raises(ValueError) as raised:
@@ -44,12 +44,12 @@ def unpacked(data):
 
 
 def sealed(data):
-    """With the checksum that a forger would compute"""
+    """The bytes with the checksum that a forger would compute"""
     return data[:-32] + hashlib.sha256(data[:-32]).digest()
 
 
 def forged(text, data=bytes(12), length=None, pad=True):
-    """A file of this header and the data of its arrays, right in all the rest"""
+    """A file with this header and the data of its arrays, correct in every other way"""
     text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if pad:
         text += b" " * (-len(text) % 8)
@@ -57,7 +57,7 @@ def forged(text, data=bytes(12), length=None, pad=True):
 
 
 def header(metadata=None, **arrays):
-    """The header of a small network of 3 float32, with members exchanged"""
+    """The header of a small network of 3 float32, with some members replaced"""
     theta = {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}
     digest = {"dtype": "U8", "shape": [32], "data_offsets": [12, 44]}
     meta = {"fastbp_format": "1", "kind": '"network"', "version": "1", "network": json.dumps(NET)}
@@ -77,7 +77,7 @@ def with_meta(**changes):
 
 
 def test_the_forged_file_is_right_where_nothing_is_changed(tmp_path):
-    """Or all that follows would be refused for another reason"""
+    """Otherwise the files below would be refused for another reason"""
     for data in (forged(header()), with_settings(), with_meta()):
         (tmp_path / "a").write_bytes(data)
         assert repr(fastbp.load(tmp_path / "a")) == (
@@ -96,7 +96,7 @@ def test_fault_43_every_flipped_bit_is_found(quick_folder):
 
 
 def flipped(data):
-    """(place, bit, the data with that bit turned over), for every one"""
+    """(place, bit, the data with that bit flipped), for every bit"""
     for i, bit in itertools.product(range(len(data)), range(8)):
         changed = bytearray(data)
         changed[i] ^= 1 << bit
@@ -105,7 +105,7 @@ def flipped(data):
 
 @pytest.mark.parametrize("file", OTHERS, ids=lambda file: file.stem)
 def test_fault_43_a_flipped_bit_of_each_byte_of_the_golden_files_is_found(file):
-    """Which bit is turned differs between neighbouring bytes, and between bytes eight apart"""
+    """The flipped bit differs between neighbouring bytes, and between bytes eight apart"""
     data = file.read_bytes()
     container.parse(io.BytesIO(data), len(data))
     for i, bit, changed in flipped(data):
@@ -155,7 +155,7 @@ def test_fault_43_every_value_of_every_byte_is_found():
 
 
 def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole_network():
-    """A forger's file: nothing but FormatError, and what loads works and is written again as it stands"""
+    """A forger's file raises only FormatError; a network that loads works, and is saved with the same bytes"""
     data, loaded = SMALL.read_bytes(), 0
     for i, _, changed in flipped(data):
         if i == len(data) - 32:
@@ -172,11 +172,11 @@ def test_fault_43_every_flipped_bit_under_a_right_checksum_is_refused_or_a_whole
 
 
 def test_fault_43_what_millions_of_tries_of_a_fuzzer_have_kept_is_refused_or_whole():
-    """Each of these reached a line or branch that none before it had"""
+    """Each of these inputs reached a line or branch that no earlier one had"""
     kept = fuzz_container.corpus()
     assert len(kept) > 150
     for data in kept.values():
-        fuzz_container.one_input(data)      # raises whatever is no FormatError
+        fuzz_container.one_input(data)      # raises any error that is not a FormatError
 
 
 @pytest.mark.parametrize("reader", [container.parse, None], ids=["ours", "second"])
@@ -232,32 +232,32 @@ FORGED = {
     "length 2^64 - 8": (forged(header(), length=2**64 - 8), "18446744073709551608"),
     "length 2^63": (forged(header(), length=2**63), "9223372036854775808"),
     "length beyond the file": (forged(header(), length=2**19), "ends within its header"),
-    "length too short": (forged(header(), length=8), "no JSON at byte "),
+    "length too short": (forged(header(), length=8), "not JSON at byte "),
     "not an object": (forged("[1]"), "byte 8"),
     "a space first": (forged(" " + header()), "byte 8"),
     "a byte order mark": (forged("\ufeff" + header()), "byte 8"),
     "Latin-1": (forged(header().replace("theta", "th\xe9ta").encode("latin-1")), "is not UTF-8"),
     "UTF-8 of a surrogate": (forged('{"\ud800":1}'), "is not UTF-8"),
-    "an escaped surrogate": (forged(header().replace('"theta"', '"\\ud800"')), "no Unicode text"),
-    "a control character": (forged(header().replace("theta", "th\tta")), "no JSON"),
-    "a comment": (forged(header()[:-1] + "/**/}"), "no JSON"),
-    "a comma more": (forged(header()[:-1] + ",}"), "no JSON"),
-    "a second object": (forged(header() + "{}"), "no JSON"),
-    "NUL behind it": (forged(header() + "\0"), "no JSON"),
-    "NaN": (forged(header(theta=array(shape=[float("nan")]))), "no number"),
-    "Infinity": (forged(header(theta=array(shape=[float("inf")]))), "no number"),
-    "-Infinity": (forged(header(theta=array(shape=[float("-inf")]))), "no number"),
-    "a member twice": (forged(header()[:-1] + f', "theta": {json.dumps(array())}}}'), "'theta' stands there twice"),
-    "metadata twice": (forged(header()[:-1] + ', "__metadata__": {}}'), "'__metadata__' stands there twice"),
-    "a field twice": (forged(header().replace('"shape": [3]', '"shape": [3], "shape": [3]')), "'shape' stands"),
+    "an escaped surrogate": (forged(header().replace('"theta"', '"\\ud800"')), "not Unicode text"),
+    "a control character": (forged(header().replace("theta", "th\tta")), "not JSON"),
+    "a comment": (forged(header()[:-1] + "/**/}"), "not JSON"),
+    "a comma more": (forged(header()[:-1] + ",}"), "not JSON"),
+    "a second object": (forged(header() + "{}"), "not JSON"),
+    "NUL behind it": (forged(header() + "\0"), "not JSON"),
+    "NaN": (forged(header(theta=array(shape=[float("nan")]))), "not accepted as a number"),
+    "Infinity": (forged(header(theta=array(shape=[float("inf")]))), "not accepted as a number"),
+    "-Infinity": (forged(header(theta=array(shape=[float("-inf")]))), "not accepted as a number"),
+    "a member twice": (forged(header()[:-1] + f', "theta": {json.dumps(array())}}}'), "'theta' occurs twice"),
+    "metadata twice": (forged(header()[:-1] + ', "__metadata__": {}}'), "'__metadata__' occurs twice"),
+    "a field twice": (forged(header().replace('"shape": [3]', '"shape": [3], "shape": [3]')), "'shape' occurs"),
     "a key twice by an escape": (forged(header().replace('"shape": [3]', '"shape": [3], "sh\\u0061pe": [3]')), "twice"),
-    "3.0 items": (forged(header(theta=array(shape=[3.0]))), "no number"),
-    "3e0 items": (forged(header().replace("[3]", "[3e0]")), "no number"),
-    "03 items": (forged(header().replace("[3]", "[03]")), "no JSON"),
-    "+3 items": (forged(header().replace("[3]", "[+3]")), "no JSON"),
+    "3.0 items": (forged(header(theta=array(shape=[3.0]))), "not accepted as a number"),
+    "3e0 items": (forged(header().replace("[3]", "[3e0]")), "not accepted as a number"),
+    "03 items": (forged(header().replace("[3]", "[03]")), "not JSON"),
+    "+3 items": (forged(header().replace("[3]", "[+3]")), "not JSON"),
     "-0 as an offset": (forged(header().replace("[0, 12]", "[-0, 12]")), "whole number"),
-    "0x3 items": (forged(header().replace("[3]", "[0x3]")), "no JSON"),
-    "Arabic digits": (forged(header().replace("[3]", "[\u0663]")), "no JSON"),
+    "0x3 items": (forged(header().replace("[3]", "[0x3]")), "not JSON"),
+    "Arabic digits": (forged(header().replace("[3]", "[\u0663]")), "not JSON"),
     "true items": (forged(header(theta=array(shape=[True, 3]))), "whole numbers"),
     "a string as shape": (forged(header(theta={**array(), "shape": "3"})), "shape must be a list"),
     "null as shape": (forged(header(theta={**array(), "shape": None})), "shape must be a list"),
@@ -270,7 +270,7 @@ FORGED = {
     "2^62 items of 4 bytes": (forged(header(theta=array(shape=[2**62, 3]))), "no memory"),
     "a product that wraps to 12": (forged(header(theta=array(shape=[3, 2**32 + 1, 2**32 - 1]))), "no memory"),
     "none of 2^62 x 2^62": (forged(header(theta=array(shape=[0, 2**62, 2**62], offsets=[0, 0]))), "no memory"),
-    "a terabyte": (forged(header(theta=array(shape=[2**38], offsets=[0, 2**40]))), "of which there are 44"),
+    "a terabyte": (forged(header(theta=array(shape=[2**38], offsets=[0, 2**40]))), "which have 44"),
     "one item more": (forged(header(theta=array(shape=[4]))), "takes 16 bytes"),
     "one item less": (forged(header(theta=array(shape=[2]))), "takes 8 bytes"),
     "another item size": (forged(header(theta=array("F64"))), "takes 24 bytes"),
@@ -280,7 +280,7 @@ FORGED = {
     "a gap at the start": (forged(header(theta=array(offsets=[4, 16]))), "begins at 4"),
     "a gap in between": (forged(header(sha256=array("U8", [32], [16, 48])), bytes(16)), "begins at 16"),
     "an overlap": (forged(header(sha256=array("U8", [32], [8, 40]))), "begins at 8"),
-    "the same bytes twice": (forged(header(twin=array(), sha256=TAIL)), "stands behind sha256"),
+    "the same bytes twice": (forged(header(twin=array(), sha256=TAIL)), "comes after sha256"),
     "overlap of two": (forged(header(theta=..., sha256=...)[:-1] + f', "a": {json.dumps(array())}, '
                               f'"theta": {json.dumps(array())}, "sha256": {json.dumps(TAIL)}}}'), "begins at 0"),
     "bytes behind the last": (forged(header(), bytes(12) + bytes(4)), "4 bytes follow"),
@@ -290,7 +290,7 @@ FORGED = {
     "a short checksum": (forged(header(sha256=array("U8", [31], [12, 43]))), "must be sha256"),
     "a checksum that is not the last": (
         forged(header(theta=..., sha256=...)[:-1] + f', "sha256": {json.dumps(array("U8", [32], [0, 32]))}, '
-               f'"theta": {json.dumps(array(offsets=[32, 44]))}}}'), "stands behind sha256"),
+               f'"theta": {json.dumps(array(offsets=[32, 44]))}}}'), "comes after sha256"),
     "an unknown dtype": (forged(header(theta=array("F16", [6]))), "has dtype 'F16'"),
     "a dtype in small letters": (forged(header(theta=array("f32"))), "has dtype 'f32'"),
     "a list as dtype": (forged(header(theta=array(["F32"]))), "has dtype"),
@@ -317,18 +317,18 @@ FORGED = {
     "the version with a space": (with_meta(fastbp_format=" 1"), "fastbp_format is ' 1'"),
     "a value that is no string": (with_meta(other=1), "must be a string"),
     "a value of another depth": (with_meta(other=[]), "must be a string"),
-    "an escaped surrogate in a value": (with_meta(other='"\\udfff"'), "no Unicode text"),
-    "a surrogate as a value": (with_meta(other="\udfff"), "no Unicode text"),
-    "an escaped surrogate as a key": (with_meta(other='{"\\ud800": 1}'), "no Unicode text"),
+    "an escaped surrogate in a value": (with_meta(other='"\\udfff"'), "not Unicode text"),
+    "a surrogate as a value": (with_meta(other="\udfff"), "not Unicode text"),
+    "an escaped surrogate as a key": (with_meta(other='{"\\ud800": 1}'), "not Unicode text"),
     "a value name with a space": (with_meta(**{"a b": "1"}), "name 'a b'"),
     "the checksum as a value": (with_meta(sha256="1"), "name 'sha256'"),
-    "a value that is no JSON": (with_meta(other="tru"), "__metadata__, other is no JSON at byte 0"),
-    "an empty value": (with_meta(other=""), "__metadata__, other is no JSON at byte 0"),
+    "a value that is no JSON": (with_meta(other="tru"), "__metadata__, other is not JSON at byte 0"),
+    "an empty value": (with_meta(other=""), "__metadata__, other is not JSON at byte 0"),
     "NaN as a value": (with_meta(other="[NaN]"), "__metadata__, other"),
-    "1e999 as a value": (with_meta(other="[1e999]"), "no finite number"),
+    "1e999 as a value": (with_meta(other="[1e999]"), "not a finite number"),
     "-0 as a value": (with_meta(other="[-0]"), "whole number"),
     "601 digits as a value": (with_meta(other="1" * 601), "whole number"),
-    "a key twice in a value": (with_meta(other='{"a": 1, "a": 1}'), "'a' stands there twice"),
+    "a key twice in a value": (with_meta(other='{"a": 1, "a": 1}'), "'a' occurs twice"),
     "17 deep in a value": (with_meta(other="[" * 17 + "]" * 17), "nested 17 deep"),
     "far too deep in a value": (with_meta(other=DEEP), "nested 100000 deep"),
 }
@@ -495,7 +495,7 @@ def test_fault_42_a_header_full_of_anything_takes_bounded_memory_and_time(name, 
 
 
 def test_fault_42_many_layers_of_one_unit_take_bounded_memory():
-    """The largest network that fits a header: what its layers need beside theta"""
+    """The largest network that fits a header: the memory of its layers in addition to theta"""
     net = {**NET, "layer_sizes": [1] * 60000, "activation": ["relu"] * 59998}
     meta = {"fastbp_format": "1", "network": json.dumps(net, separators=(",", ":"))}
     n = 4 * 2 * 59999

@@ -1,4 +1,4 @@
-"""Labels, shapes, weights and refits that have broken estimators: right, or refused in scikit-learn's words."""
+"""Labels, shapes, weights and refits that have broken estimators give right results, or scikit-learn's errors."""
 
 import warnings
 
@@ -178,7 +178,7 @@ def test_fault_36_a_refit_forgets_and_a_warm_start_refuses_other_classes(solver)
 
 
 def test_fault_36_epochs_in_pieces_are_one_run():
-    """max_iter on a warm start counts anew (scikit-learn #16812); partial_fit is an epoch"""
+    """max_iter counts from 0 on a warm start (scikit-learn #16812); partial_fit is an epoch"""
     whole = classifier(max_iter=6, shuffle=False, n_iter_no_change=100).fit(X, CODES)
     pieces = classifier(shuffle=False)
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""Memory stays flat over thousands of fits and predictions, and what is no longer used goes at once, by its count."""
+"""Memory stays flat over thousands of fits and predictions; reference counting frees unused objects at once."""
 
 import gc
 import sys
@@ -107,7 +107,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="mallinfo2 of glibc")
 
 
 def growth(what, times, folder, counted, warm):
-    """Bytes in use after so many calls beyond those before, once all is warm"""
+    """Bytes in use after this many calls minus those before, after a warm-up"""
     if what == "fit_estimator":
         pytest.importorskip("sklearn")
     environment = {"PYTHONMALLOC": "malloc"} if counted == "malloc" else {}
@@ -117,7 +117,7 @@ def growth(what, times, folder, counted, warm):
 @linux
 @pytest.mark.parametrize("what", [what for what in KINDS if what != "fit_estimator"])
 def test_fault_40_memory_stays_flat(what, quick_folder):
-    """An array that is not freed would show; a checkpoint is nine files"""
+    """A leaked array would show; a checkpoint is nine files"""
     times = {"predict": 2000, "fit_with_two_threads": 120, "checkpoint": 40}.get(what, 200)
     assert growth(what, times, quick_folder, "python", times) < max(32 * times, 20_000)
 
@@ -135,7 +135,7 @@ def test_fault_40_memory_stays_flat_over_thousands_of_calls(what, counted, quick
 
 
 def test_fault_40_what_is_no_longer_used_goes_by_its_count(quick_folder):
-    """No cycles: nothing waits for the collector"""
+    """There are no cycles, so nothing waits for the collector"""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 6)), np.arange(40) % 3
 

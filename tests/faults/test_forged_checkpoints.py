@@ -1,5 +1,5 @@
-"""Checkpoints with a right checksum and wrong contents: refused, and nothing has changed; or no worse than another
-training. Every value and every array of them is replaced, one at a time."""
+"""Checkpoints with a right checksum and wrong contents are refused, and nothing has changed; or they act like another
+training run. Every value and every array is replaced, one at a time."""
 
 import copy
 import functools
@@ -123,7 +123,7 @@ def odd_arrays(a):
 
 
 def refused(go_on):
-    """Whether it was; then the network is as it was. What is not refused may diverge, and no more"""
+    """Was the file refused? If so, the network has not changed. If not, training may diverge, and nothing worse"""
     net = getattr(go_on, "network", network)(seed=3)
     before = net.theta.tobytes()
     try:
@@ -140,7 +140,7 @@ def refused(go_on):
 @pytest.mark.parametrize("make", [trained, stepped, pytest.param(
     trained_on_an_own_loss, marks=pytest.mark.filterwarnings("ignore:the training has diverged"))])
 def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make, stride):
-    """Of the values for a place, of which there are 21, every fourth: at the next place others"""
+    """Every fourth of the 21 values for a place; the next place gets others"""
     go_on = make(path)
     arrays, meta = container.read(path)
     assert not refused(go_on)
@@ -157,7 +157,7 @@ def test_fault_43_a_forged_checkpoint_is_refused_or_harmless(path, make, stride)
             container.write(path, {**{n: b for n, b in arrays.items() if n != name or "more" in other}, **other}, meta)
             tried, found = tried + 1, found + refused(go_on)
     assert tried > 500 / stride
-    assert found > 0.7 * tried      # the rest are other values that would do
+    assert found > 0.7 * tried      # the rest are other valid values
 
 
 def float_array(arrays, name, values):
@@ -181,7 +181,7 @@ TRAININGS = {
     "settings: .*ambiguous": lambda arrays, meta: meta["settings"]["dict"].update(
         clip_norm=float_array(arrays, "x", [1, 2])),
     "optimizer: .*learning_rate": lambda arrays, meta: meta["optimizer"]["settings"].update(learning_rate=-1.0),
-    "nothing is known of the arrays more": lambda arrays, meta: arrays.update(more=np.zeros(1)),
+    "these arrays belong to no value: more": lambda arrays, meta: arrays.update(more=np.zeros(1)),
     "state, 'm'": lambda arrays, meta: arrays.update({"state.m": np.zeros(3)}),
     "state, 't'": lambda arrays, meta: meta["state"]["dict"].update(t=-1),
     "network is .*logistic": lambda arrays, meta: meta["network"].update(activation=["logistic"]),
@@ -195,7 +195,7 @@ TRAININGS = {
     "stopped a string": lambda arrays, meta: meta["history"]["dict"].update(stopped=1),
 }
 TRAINERS = {
-    "nothing is known of the arrays extra": lambda arrays, meta: arrays.update(extra=np.zeros(1)),
+    "these arrays belong to no value: extra": lambda arrays, meta: arrays.update(extra=np.zeros(1)),
     "notes must be a dict": lambda arrays, meta: (arrays.pop("notes.order"), meta.update(notes=[1])),
     "settings: .*clip_value": lambda arrays, meta: meta["settings"]["dict"].update(clip_value=0),
     "state, 'dropout_t'": lambda arrays, meta: meta["state"]["dict"].update(dropout_t=1.5),
@@ -256,7 +256,7 @@ def test_a_number_of_the_wrong_kind_is_named_with_its_place(path, name):
 
 
 def state_of(kind, **changed):
-    """Of a generator, parts of it changed"""
+    """The state of a generator with parts changed"""
     state = getattr(np.random, kind)(1).state
     for name, value in changed.items():
         (state["state"] if name == "pos" else state)[name] = value

@@ -1,4 +1,4 @@
-"""Files of estimators: damage is found, and with a right checksum and wrong contents they are refused or harmless."""
+"""Files of estimators: damage is found; files with a right checksum and wrong contents are refused or harmless."""
 
 import copy
 import io
@@ -46,7 +46,7 @@ ESTIMATORS = made()
 
 
 def used(path, rows):
-    """Load the estimator and ask it all it answers; whether it was refused"""
+    """Load the estimator and call all its methods; returns True if it was refused"""
     try:
         loaded = fastbp.load(path)
     except fastbp.FormatError as error:
@@ -58,7 +58,7 @@ def used(path, rows):
 
 
 def asked(loaded, rows):
-    """Ask it; False"""
+    """Call its methods; returns False"""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for name in ("predict", "predict_proba", "predict_interval", "transform", "get_feature_names_out", "summary"):
@@ -99,7 +99,7 @@ def test_fault_43_a_forged_estimator_is_refused_or_harmless(path, name, stride):
             container.write(path, {**{n: b for n, b in arrays.items() if n != key or "more" in other}, **other}, meta)
             tried, found = tried + 1, found + used(path, rows)
     assert tried > 400 / stride
-    assert found > 0.6 * tried      # the rest are other values that would do
+    assert found > 0.6 * tried      # the rest are other valid values
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -166,7 +166,7 @@ def test_fault_43_what_is_wrong_with_an_estimator_is_said_with_the_path(path, na
     ({"version": 2}, "version is 2; this version of fastbp reads 1"), ({"version": True}, "version is True"),
     ({"class": "LogisticRegression"}, "class is 'LogisticRegression'; accepted are MLPClassifier"),
     ({"class": "TabularPreparation"}, "parameters must have"), ({"networks": {}}, "networks must be a list"),
-    ({"networks": []}, "nothing is known of the arrays"), ({"more": 1}, "must have the fields class, kind, networks"),
+    ({"networks": []}, "these arrays belong to no value"), ({"more": 1}, "must have the fields class, kind, networks"),
 ])
 def test_fault_43_a_header_of_no_estimator_is_refused(path, changes, said):
     fastbp.save(path, ESTIMATORS["MLPClassifier"][0])
@@ -177,7 +177,7 @@ def test_fault_43_a_header_of_no_estimator_is_refused(path, changes, said):
 
 
 def test_fault_41_a_file_names_no_class_to_import(path):
-    """Only those of a fixed list are made, whatever the file says"""
+    """Only classes of a fixed list are made, whatever the file says"""
     fastbp.save(path, ESTIMATORS["MLPRegressor"][0])
     arrays, meta = container.read(path)
     for name in ("os.system", "fastbp.optimizers.SGD", "builtins.eval", "__import__"):

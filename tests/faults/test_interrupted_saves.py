@@ -1,4 +1,4 @@
-"""Saving that is killed, cut short, refused by the system or done by many at once: the old file or the new, whole."""
+"""Saving that is killed, cut short, refused by the system or done by many at once leaves a complete old or new file."""
 
 import errno
 import os
@@ -21,14 +21,14 @@ FATAL = [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EACCES]
 
 
 def version(i, n=4000):
-    """A network of n parameters, all of them i; its file has n start values too"""
+    """A network of n parameters, all equal to i; its file also has n start values"""
     net = fastbp.Network([n // 2 - 1, 2], dtype=np.float64, init=np.zeros(n))
     net.theta[:] = i
     return net
 
 
 def whole(path):
-    """The number of the version in the file, which must be one and the same everywhere"""
+    """The number of the version in the file, which must be the same everywhere"""
     theta = fastbp.load(path).theta
     assert theta.min() == theta.max()
     return int(theta[0])
@@ -46,14 +46,14 @@ def descriptors():
 
 
 def save_for_ever(path, pipe):
-    """Save version after version, and tell each that is finished"""
+    """Save version after version, and report each finished one"""
     for i in range(1, 10**6):
         fastbp.save(path, version(i, 70_000))
         os.write(pipe, i.to_bytes(4, "little"))
 
 
 def saving(path):
-    """Fork a process that runs it; returns its number and the pipe it reports into"""
+    """Fork a process that runs the function; returns its number and the pipe for its reports"""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -67,7 +67,7 @@ def saving(path):
 
 
 def pace(path):
-    """The seconds it needs for four versions on this machine: the median of five runs"""
+    """The seconds that four versions take on this machine: the median of five runs"""
     took = []
     for _ in range(5):
         begun = time.monotonic()
@@ -84,7 +84,7 @@ def pace(path):
 
 
 def kill_while_saving(path, times):
-    """SIGKILL at any moment of a saving, again and again; returns how many were hit in the middle of one"""
+    """SIGKILL at random moments of saving, many times; returns the number of kills in the middle of a save"""
     dice, caught, fastest, longest = random.Random(0), 0, None, pace(path)
     fastbp.save(path, version(0, 70_000))
     for _ in range(times):
@@ -124,7 +124,7 @@ def test_fault_46_the_newest_finished_file_loads_after_any_of_20000_kills(quick_
 
 
 class Failing:
-    """The system calls of a saving, counted; the one of number `at` fails with `error` (before it does anything)"""
+    """Count the system calls of a save; call number `at` fails with `error` before it does anything"""
 
     def __init__(self, monkeypatch, at=None, error=errno.EIO):
         self.count, self.at, self.error, self.failed = 0, at, error, None
@@ -136,7 +136,7 @@ class Failing:
             self.count += 1
             if self.count - 1 == self.at:
                 self.failed = name
-                if name == "close":     # the descriptor is gone even so
+                if name == "close":     # the descriptor is closed even so
                     call(*args, **kwargs)
                 raise OSError(self.error, os.strerror(self.error))
             return call(*args, **kwargs)
@@ -216,7 +216,7 @@ def test_fault_47_short_writes_and_interrupted_ones_are_continued(tmp_path, monk
 
 
 class Reading:
-    """A file whose reads bring at most `most` bytes, and of which number `at` fails"""
+    """A file whose reads return at most `most` bytes, and whose read number `at` fails"""
 
     def __init__(self, file, most, at=None):
         self.file, self.most, self.at, self.count = file, most, at, 0
@@ -369,7 +369,7 @@ def test_fault_47_places_where_no_file_can_be_are_oserrors(tmp_path):
             started = time.monotonic()
             with pytest.raises(error):
                 call()
-            assert time.monotonic() - started < 5       # a FIFO is not waited for
+            assert time.monotonic() - started < 5       # it does not wait for a FIFO
     assert sorted(os.listdir(tmp_path)) == ["fifo", "file", "folder"]
     assert os.listdir(tmp_path / "folder") == []
 
@@ -533,7 +533,7 @@ def test_a_file_that_shrinks_or_grows_while_it_is_read_is_refused_or_whole(tmp_p
 
 
 def test_fault_10_signals_a_thousand_times_a_second_change_nothing(quick_folder):
-    """A handler in Python runs between the system calls, which are interrupted and go on"""
+    """A Python handler runs between the system calls, which are interrupted and continue"""
     path, ticks = quick_folder / "net", []
     old = signal.signal(signal.SIGALRM, lambda *_: ticks.append(1))
     signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)

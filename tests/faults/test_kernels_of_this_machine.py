@@ -1,4 +1,4 @@
-"""Wrong kernels for a processor: each product at every length of a tail, whatever OpenBLAS takes this processor for."""
+"""Wrong kernels for a processor are found: each product at every length of a tail, for every processor of OpenBLAS."""
 
 import os
 import platform
@@ -58,7 +58,7 @@ def test_fault_17_the_tests_of_the_compiled_core_pass_with_blas_for_other_proces
 
 @pytest.mark.parametrize("way", ["blocks", "one by one", "rows", "a row", "steps"])
 def test_fault_17_a_wrong_sum_anywhere_is_found(way, monkeypatch):
-    """One number in one tail, wrong by a thousandth"""
+    """One number in one tail is wrong by a thousandth"""
     right = {"blocks": sums.accumulate_range, "rows": sums.predict,
              "one by one": sums.accumulate_per_example}
     if way == "blocks":
@@ -94,5 +94,6 @@ def test_fault_17_a_wrong_sum_anywhere_is_found(way, monkeypatch):
         monkeypatch.setattr(verify.Network, "predict", predict)
     else:
         monkeypatch.setattr(verify, "SGD", lambda rate: fastbp.SGD(rate * 1.01))
-    with pytest.raises(ArithmeticError, match=r"fastbp computes wrongly here: .* in a network \[.*eps from plain sums"):
+    wrong = r"fastbp computes wrong results here: .* in a network \[.*eps from plain sums"
+    with pytest.raises(ArithmeticError, match=wrong):
         fastbp.selftest()

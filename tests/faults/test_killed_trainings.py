@@ -1,4 +1,4 @@
-"""A training killed at any moment, by any signal, and started again as often as it takes ends with the same bits."""
+"""Training that is killed at any moment, by any signal, and restarted as often as necessary ends with the same bits."""
 
 import os
 import random
@@ -56,7 +56,7 @@ def finish(path, **settings):
 
 
 def kill_until_done(path, dice, expected, *, kills, signals, every, longest):
-    """Start it, kill it after some moments, and again; what has been killed `kills` times may end. Counts the kills."""
+    """Start training and kill it after a moment, again and again; after `kills` kills it may end. Counts the kills."""
     killed, seen = 0, (0, 0)
     while killed < kills:
         process = start(path, every, n_threads=dice.choice([1, 2]))
@@ -77,7 +77,7 @@ def kill_until_done(path, dice, expected, *, kills, signals, every, longest):
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    """The output of a training that is not killed"""
+    """The output of a run that is not killed"""
     return finish(tmp_path_factory.mktemp("whole") / "t", every=(1000, "epochs"))
 
 
@@ -98,10 +98,10 @@ def test_fault_49_two_hundred_kills(tmp_path, expected, every):
 
 
 def test_fault_46_ctrl_c_loses_no_more_than_moments(tmp_path):
-    """The last checkpoint asked for is thousands of epochs away"""
+    """The next checkpoint is thousands of epochs away"""
     process = start(tmp_path / "t", every=(10**6, "epochs"), epochs=10**6)
     assert process.stdout.readline() == "begin\n"
-    process.stderr.read(60)     # a dot an epoch
+    process.stderr.read(60)     # a dot per epoch
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in errors
@@ -121,7 +121,7 @@ def test_fault_48_a_reader_beside_the_training_always_sees_a_whole_network(tmp_p
     assert all(np.isfinite(np.frombuffer(theta, np.float32)).all() for theta in seen)
 
 
-# a training forked again and again, which tells each checkpoint that is finished, until SIGKILL
+# training in a forked process, again and again, which reports each finished checkpoint until SIGKILL
 FORKING = """
 import os, random, signal, sys, time
 import numpy as np, fastbp
@@ -200,7 +200,7 @@ print(count, middle, ended)
 
 
 def kill_forked(folder, kills):
-    """How many were killed, how many of these in the middle of writing, how many trainings came to their end"""
+    """The numbers of kills, of kills in the middle of writing, and of training runs that finished"""
     return tuple(map(int, run(FORKING, folder / "t", kills, timeout=3000).split()))
 
 
@@ -208,7 +208,7 @@ def kill_forked(folder, kills):
 def test_fault_46_the_newest_finished_checkpoint_loads_after_any_kill_and_goes_on_to_the_same_bits(
     tmp_path, monkeypatch
 ):
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # measured, a fork takes most of the time it has
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # with coverage a fork takes most of the time
     killed, middle, ended = kill_forked(tmp_path, 500)
     assert killed == 500
     assert middle > 15

@@ -1,7 +1,7 @@
-"""Every allocation fails once: a MemoryError, what only reads leaves everything as it was, what trains is at a step.
+"""Every allocation fails once, with a MemoryError: reading changes nothing, and training ends at a whole step.
 
-The operations, and what is looked at after each failure, stand in no_memory.py; failing_malloc.c lets those of the C
-library fail. Python's are those of its allocators (pymalloc and raw), NumPy's buffers among them.
+no_memory.py has the operations and the checks after each failure; failing_malloc.c makes allocations of the C library
+fail. Python's allocations are those of its allocators (pymalloc and raw), which include NumPy's buffers.
 """
 
 import importlib.util
@@ -51,7 +51,7 @@ def trials(kind, stride, operations, timeout=100, **environment):
 
 @pytest.fixture(scope="module")
 def preloaded(tmp_path_factory):
-    """The environment of a process whose malloc can be made to fail, Python's own objects included"""
+    """The environment of a process whose malloc can be made to fail, also for Python's own objects"""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not compiler or platform.libc_ver()[0] != "glibc":
         pytest.skip("needs a C compiler and glibc")
@@ -71,7 +71,7 @@ def test_an_allocation_of_the_c_library_that_fails_is_a_memory_error_and_no_dama
 
 
 def test_a_checksum_for_which_there_is_no_memory_is_no_damaged_file(tmp_path, monkeypatch):
-    """hashlib makes a ValueError of it, as FormatError is one"""
+    """hashlib turns it into a ValueError, the base class of FormatError"""
     path, net = tmp_path / "net", fastbp.Network([3, 2], seed=0)
     fastbp.save(path, net)
 

@@ -16,11 +16,11 @@ from fastbp import optimizers
 from fastbp.engine import sums
 from fastbp.engine.plan import BLAS_LIMIT, Plan
 
-# ---------------------------------------------------------------- 18, 19, 20: what lies in buffers before
+# ---------------------------------------------------------------- 18, 19, 20: earlier contents of buffers
 
 
 def everything(p, Y):
-    """All that a problem yields, as bytes"""
+    """All results for a problem, as bytes"""
     net = p.network()
     trainer = fastbp.Trainer(net.copy(), fastbp.SGD(0.01))
     other = fastbp.Trainer(net.copy(), optimizers.Nadam(), dropout=0.3 if net.activation else 0.0, seed=0)
@@ -38,7 +38,7 @@ def everything(p, Y):
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -1e30])
 @pytest.mark.parametrize(("output", "loss"), PAIRS)
 def test_fault_19_nothing_depends_on_what_lies_in_a_buffer_before(output, loss, poison, dtype, monkeypatch):
-    """Products overwrite, with beta = 0 too (fault 18): a buffer full of NaN leaves none behind"""
+    """Products overwrite, even with beta = 0 (fault 18): a buffer full of NaN leaves none behind"""
     i = PAIRS.index((output, loss))
     p = problem((9, 7, 5, 3), list(ACTIVATIONS)[i % len(ACTIVATIONS)], output, loss, m=21, dtype=dtype)
     expected, empty, empty_like = everything(p, p.Y), np.empty, np.empty_like
@@ -80,7 +80,7 @@ def test_fault_18_blas_leaves_no_nan_of_the_old_result_behind(dtype, monkeypatch
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_fault_20_parameters_full_of_nan_crash_no_kernel(value, dtype):
-    """Past all checks, as a diverging training has them"""
+    """The parameters get past all checks, as in diverging training"""
     for sizes in ((1, 1), (70, 33, 5), (5, 66, 67, 3)):
         p = problem(sizes, output="sigmoid", m=70, dtype=dtype)
         net, theta = p.network(), np.full_like(p.theta, value)
@@ -109,7 +109,7 @@ def test_fault_21_layers_beyond_the_integer_of_blas_are_refused_and_offsets_are_
 
 @pytest.mark.skipif(sys.maxsize < 2**40, reason="64-bit addresses")
 def test_fault_21_rows_may_lie_further_apart_than_2_31_bytes(tmp_path):
-    """In a sparse file, mapped: five rows, 2.2 GB from one to the next"""
+    """Five rows of a mapped sparse file, 2.2 GB apart"""
     stride, n = 2**31 + 2**27, 6
     path = tmp_path / "sparse"
     with open(path, "wb") as file:
@@ -135,7 +135,7 @@ def test_fault_21_rows_may_lie_further_apart_than_2_31_bytes(tmp_path):
 
 
 def many(m, dtype=np.uint8):
-    """m examples of one input, 1, with target 1: a byte of memory"""
+    """m examples of one input 1 with target 1, in one byte of memory"""
     return (np.broadcast_to(np.ones(1, dtype)[:, None], (m, 1)) for _ in range(2))
 
 
@@ -160,7 +160,7 @@ def test_fault_21_more_examples_than_2_31_are_counted_right():
 
 
 def test_fault_22_subnormal_numbers_cost_no_time():
-    """A step on inputs and parameters of 1e-40 takes at most 1.3 times that on ordinary ones"""
+    """A step on inputs and parameters of 1e-40 takes at most 1.3 times as long as on ordinary ones"""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((200, 100)).astype("f4"), rng.integers(0, 10, 200)
     nets, trainers = [], []
@@ -192,8 +192,8 @@ def test_fault_22_subnormal_numbers_cost_no_time():
 
 
 def mean_of_tenths(m):
-    """J of m costs of 0.1f, and of one in a hundred by the loop, off by so many of the last place of 0.1f; the relative
-    error of D of m times -0.1f, whose sums are of float32"""
+    """The error of J for m costs of 0.1f, and for one in a hundred by the loop, in units of the last place of 0.1f; and
+    the relative error of D for m terms of -0.1f, whose sums are float32"""
     net = fastbp.Network([1, 1], output="identity", loss="absolute_error", dtype="f4", init=[[[0.0, 0.0]]])
     twin = fastbp.Network([1, 1], output="identity", loss="squared_error", dtype="f4", init=[[[0.0, 0.0]]])
     X, _ = many(m)
@@ -244,8 +244,8 @@ SETTINGS = [
 @pytest.mark.parametrize("batch_size", [1, 8, None])
 @pytest.mark.parametrize("name", [name for name, *_ in SETTINGS])
 def test_fault_27_extreme_settings_are_refused_or_end_in_finite_parameters(name, batch_size, dtype):
-    """A result, a refusal, or DivergenceError with the last finite theta (fault 26): never NaN, and no warning but
-    that it has diverged"""
+    """The outcome is a result, a refusal, or DivergenceError with the last finite theta (fault 26): never NaN, and no
+    warning except about divergence"""
     _, make, options = next(each for each in SETTINGS if each[0] == name)
     p = problem((5, 6, 3), output="softmax", m=20, dtype=dtype)
     net, refused = p.network(), ""

@@ -1,5 +1,5 @@
-"""What Windows and macOS do in place of POSIX, as far as Linux can run it: files replaced by name, flushes of the disk,
-names of libraries with their separators."""
+"""Code for Windows and macOS in place of POSIX, as far as Linux can run it: files replaced by name, disk flushes, names
+of libraries with their separators."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from fastbp.files import atomic, container, folder
 
 @pytest.fixture
 def by_name(monkeypatch):
-    """A system that opens no folders"""
+    """A system that cannot open folders"""
     monkeypatch.setattr(folder, "BY_DESCRIPTOR", False)
     assert isinstance(folder.folder(""), folder.NamedFolder)
 
@@ -80,7 +80,7 @@ def test_by_name_too_links_folders_and_names_in_bytes_are_what_they_are(tmp_path
 
 @pytest.mark.parametrize("has", [True, False])
 def test_the_disk_is_flushed_by_the_call_that_the_system_has_for_it(has, tmp_path, monkeypatch):
-    """F_FULLFSYNC of macOS, of the file and of its folder; fsync where the file system has none"""
+    """F_FULLFSYNC of macOS for the file and its folder; fsync if the file system does not support it"""
     flushed, synced, fsync = [], [], os.fsync
 
     def flush(file):
@@ -97,7 +97,7 @@ def test_the_disk_is_flushed_by_the_call_that_the_system_has_for_it(has, tmp_pat
 
 
 def test_files_are_opened_as_bytes_where_text_is_the_default():
-    """O_BINARY of Windows; O_NONBLOCK is not there"""
+    """O_BINARY of Windows, without O_NONBLOCK"""
     assert folder.NEW & os.O_EXCL
     for flags in (folder.NEW, folder.READ):
         assert flags & folder.BINARY == folder.BINARY == getattr(os, "O_BINARY", 0)

@@ -1,4 +1,4 @@
-"""One network predicts in many threads while another is trained, and data that change while they are worked on."""
+"""One network predicts in many threads while another is trained; data change while they are used."""
 
 import threading
 
@@ -40,7 +40,7 @@ def test_fault_16_eight_threads_predict_with_one_network_while_another_is_traine
 
 
 def test_fault_16_a_network_predicts_while_it_is_trained():
-    """What it predicts then is between two of its states, and no more is promised; the training is not disturbed"""
+    """Its predictions are between two of its states, and nothing more is promised; training is not disturbed"""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((2000, 60)).astype("f4"), rng.integers(0, 10, 2000)
     net = fastbp.Network([60, 80, 10], output="softmax", dtype="f4", seed=0)
@@ -68,7 +68,7 @@ def test_fault_16_a_network_predicts_while_it_is_trained():
 @pytest.mark.parametrize("form", ["labels", "targets"])
 @pytest.mark.parametrize("batch_size", [1, 100, None])
 def test_fault_33_data_that_another_thread_changes_meanwhile_crash_nothing(form, batch_size):
-    """Of no use, but numbers or a refusal, after the checks too; labels far out of range, NaN, infinity are written"""
+    """The results are useless, but are numbers or a refusal: labels far out of range, NaN, infinity are written"""
     rng, ended = np.random.default_rng(0), []
     first, labels = rng.standard_normal((2000, 60)).astype("f4"), rng.integers(0, 10, 2000)
     X, Y = first.copy(), labels.copy() if form == "labels" else np.eye(10, dtype="f4")[labels]
@@ -102,7 +102,7 @@ def test_fault_33_data_that_another_thread_changes_meanwhile_crash_nothing(form,
                 ended.append("run")
             except fastbp.DivergenceError:
                 ended.append("diverged")
-            except ValueError as error:     # labels are looked at again before each epoch
+            except ValueError as error:     # labels are checked again before each epoch
                 if form != "labels" or "has been changed to" not in str(error):
                     raise
                 ended.append("diverged")

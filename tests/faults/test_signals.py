@@ -1,4 +1,4 @@
-"""Signals while there is work: handlers in Python run, nothing is lost, no bit changes."""
+"""Signals during work: Python handlers run, nothing is lost, no bit changes."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def trained(batch_size, epochs, **options):
 
 @pytest.mark.parametrize(("batch_size", "epochs"), [(1, 2), (200, 12), (None, 12)])
 def test_fault_10_a_thousand_signals_a_second_change_no_bit_of_a_training(batch_size, epochs):
-    """SIGALRM by a timer, SIGUSR1 and SIGUSR2 by another thread, each with a handler in Python"""
+    """SIGALRM from a timer, SIGUSR1 and SIGUSR2 from another thread, each with a Python handler"""
     expected, ticks, done = trained(batch_size, epochs), [], threading.Event()
     kinds = (signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2)
     old = [signal.signal(kind, lambda number, _: ticks.append(number)) for kind in kinds]

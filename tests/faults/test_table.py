@@ -1,4 +1,4 @@
-"""docs/faults.md accounts for every fault: by tests that are there and carry its number, or by a reason."""
+"""docs/faults.md accounts for every fault: by existing tests with its number in their names, or by a reason."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def functions(file):
 
 
 def wrong(number, rows):
-    """What is wrong with the line of a fault, or None"""
+    """The error in the line of a fault, or None"""
     if number not in rows:
         return "there is no line"
     here, tests = rows[number]

@@ -1,4 +1,4 @@
-"""Many threads, small stacks, quotas, odd environments, threads that end in the middle: the same bits, and no hang."""
+"""Many threads, small stacks, quotas, odd environments, threads that end midway: the same bits, and nothing hangs."""
 
 import ctypes
 import os
@@ -144,7 +144,7 @@ print(memory[-1] - memory[1])
 
 
 def products_in_many_threads(repeats):
-    """How many of so many gradients and predictions, by four threads at once, differ from those alone"""
+    """The number of gradients and predictions by four threads at once that differ from those of a single thread"""
     net = fastbp.Network([33, 17, 9], output="softmax", dtype=np.float32, seed=0)
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((50, 33)).astype(np.float32), rng.integers(0, 9, 50)
@@ -234,7 +234,7 @@ def test_fault_7_trainings_side_by_side_for_twenty_minutes_never_hang():
 
 @pytest.mark.parametrize("size", [32768, 65536])
 def test_fault_8_small_stacks_suffice(size):
-    """32 KiB is the least that Python grants a thread; members of a crew have such a stack too"""
+    """32 KiB is the smallest stack that Python allows a thread; members of a crew also work with it"""
     code = NETWORK + """
 def everything():
     bits = [trained(size) for size in (1, 200, None)]
@@ -303,7 +303,7 @@ def test_fault_11_a_thread_that_is_not_the_main_one_trains_to_the_same_bits():
 
 
 class Breaks(fastbp.optimizers.Optimizer):
-    """theta := theta - 0.1 D, but for step number 3, which fails"""
+    """theta := theta - 0.1 D, but step number 3 fails"""
 
     def __init__(self, error):
         self.error = error

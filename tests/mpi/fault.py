@@ -1,4 +1,4 @@
-"""A rank of a long training in which something goes wrong: `mpiexec -n 2 python [-m mpi4py] fault.py FOLDER FAULT`."""
+"""A rank of long training in which something goes wrong: `mpiexec -n 2 python [-m mpi4py] fault.py FOLDER FAULT`."""
 
 import os
 import signal

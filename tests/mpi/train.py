@@ -1,4 +1,4 @@
-"""A rank of a training on the digits: `mpiexec -n N python train.py FOLDER FORM`; rank 0 prints what came out."""
+"""A rank of training on the digits: `mpiexec -n N python train.py FOLDER FORM`; rank 0 prints the results."""
 
 import hashlib
 import sys

@@ -1,1 +1,1 @@
-"""The training of several ranks: their batches, steps and hooks, a layer over those of one process."""
+"""Training on several ranks: their batches, steps and hooks, a layer over those of one process."""

@@ -12,9 +12,9 @@ from ...engine.data import Data
 
 
 class Batch(NamedTuple):
-    """The examples first .. last - 1 of `data` in `order` (None: unshuffled), for a step or several of `size` examples.
+    """The examples first .. last - 1 of `data` in `order` (None: unshuffled), for one or more steps of `size` examples.
 
-    more: has the part more batches?
+    more: does the part have more batches?
     """
 
     data: Data
@@ -32,14 +32,14 @@ class Batch(NamedTuple):
 
 
 def share(batch_size: int | None, group: Group, i: int) -> int | None:
-    """The examples of a batch that this rank's part i brings, equally many up to one; None: all it has."""
+    """The examples that this rank's part i brings to a batch; parts differ by at most one. None: all it has."""
     if batch_size is None:
         return None
     return batch_size // group.parts + (group.part_number(i) < batch_size % group.parts)
 
 
 def check_batch_size(batch_size: int | None, group: Group) -> None:
-    """A batch has at least one example of each part."""
+    """Check that a batch has at least one example of each part."""
     if batch_size is not None and batch_size < group.parts:
         raise ValueError(f"batch_size counts the examples of all {group.parts} parts and must be at least "
                          f"{group.parts}; got {batch_size}")
@@ -49,7 +49,7 @@ def batches(
     pieces: Iterable[tuple[Data, NDArray[np.int64] | None]], size: int | None, weighed: Callable[[Data], Data],
     m: int | None = None, skip: int = 0, steps: int = 1,
 ) -> Iterator[Batch]:
-    """The batches of one part in an epoch: `steps` times `size` examples each, fewer at the end of a piece.
+    """The batches of one part in an epoch: `steps` times `size` examples each, or fewer at the end of a piece.
 
     pieces: (data, order) of a feed. weighed: `Steps.weighed`. m: the number of examples; if it is unknown (None),
     `more` is always True.

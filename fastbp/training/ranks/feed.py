@@ -30,7 +30,7 @@ class Total(NamedTuple):
 
 
 class RankFeed:
-    """The feed of several ranks, made of an `Arrays` or `Stream` for each part of this rank.
+    """The feed of several ranks, made from an `Arrays` or `Stream` for each part of this rank.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class RankFeed:
     def epoch(
         self, rng: np.random.Generator, weighed: Callable[[Data], Data], steps_done: int, steps: int,
     ) -> Iterator[Iterator[batches.Batch]]:
-        """For each part an iterator of its batches of the next epoch, each of `steps` steps.
+        """For each part, an iterator over its batches of the next epoch, each of `steps` steps.
 
         The first `steps_done` steps are left out. weighed: `Steps.weighed`. rng is the same on all ranks: it draws a
         key for the parts' orders.
@@ -88,7 +88,7 @@ class RankFeed:
 def sources(
     asked: Arguments, rng: np.random.Generator, group: Group,
 ) -> tuple[RankFeed, Shard | None, Shard | None]:
-    """(the feed, the validation, all examples: None for chunks), as `feed.sources`, of all ranks."""
+    """(the feed, the validation, all examples: None for chunks) of all ranks, like `feed.sources`."""
     settings = _agreed(asked, group)
     held = None
     if asked.validation_data is not None:
@@ -155,10 +155,10 @@ def _agreed(asked: Arguments, group: Group) -> dict[str, Any]:
 
 
 def _of_chunks(asked: Arguments, group: Group) -> RankFeed:
-    """Each rank's own chunks, one part a rank; a window holds whole rounds of sync_every batches."""
+    """Each rank's own chunks, one part per rank; a window holds whole rounds of sync_every batches."""
     def make() -> tuple[int | None, Stream]:
         if group.own > 1:
-            raise ValueError("chunks cannot be cut into several parts a rank; parts must be the number of ranks")
+            raise ValueError("chunks cannot be cut into several parts per rank; parts must be the number of ranks")
         size = batches.share(asked.batch_size, group, 0)
         return size, feed.stream(asked, True, None if size is None else size * (asked.sync_every or 1))
 

@@ -24,7 +24,7 @@ class RankProblem:
         self.problem, self.group = problem, as_group(comm)
 
     def solve(self) -> Any:
-        """All stages; returns SciPy's result."""
+        """Run all stages; returns SciPy's result."""
         problem, group = self.problem, self.group
         with group.guard():
             start = group.section(problem.check)
@@ -34,7 +34,7 @@ class RankProblem:
             try:
                 result = problem.search(start, data)
             except Exception as error:
-                if not isinstance(error, MemoryError):      # a MemoryError is this rank's alone
+                if not isinstance(error, MemoryError):      # a MemoryError concerns only this rank
                     group.alike(error)      # SciPy takes the same course on every rank
                 raise
             group.agree("minimize", {"result.x": result.x})

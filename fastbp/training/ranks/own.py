@@ -1,4 +1,4 @@
-"""The batches of one step of all ranks, for a loss in Python: it sees all of them on every rank."""
+"""The batches of one step on all ranks, for a loss in Python, which sees all of them on every rank."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from .batches import Batch
 
 
 class OwnBatches:
-    """The batches that all parts bring to a step; all ranks make it together.
+    """The batches that all parts bring to a step. All ranks construct it together.
 
-    make() returns those of this rank's parts, None where a part has none left; it runs in a section.
+    make() returns those of this rank's parts, None for a part that has none left; it runs in a section.
     """
 
     def __init__(self, group: Group, steps: Steps, make: Callable[[], Sequence[Batch | None]]) -> None:
@@ -40,7 +40,7 @@ class OwnBatches:
         assert batch is not None
         if not self._together.weight:
             return 0.0
-        if not is_finite(self._together.z):     # theta has diverged, which is seen at the end of the epoch
+        if not is_finite(self._together.z):     # theta has diverged; the end of the epoch detects it
             return math.nan
         cost = self._together.bring(i, Delta)
         if batch.data.scale != 1:   # weights count in units of it

@@ -1,4 +1,4 @@
-"""A training on several ranks: its stages and its hooks, each in a section."""
+"""Training on several ranks: its stages and hooks, each in a section."""
 
 import time
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from ..measures import Answers, Functions, Measures
 from . import feed
 from .steps import RankSteps
 
-# `Start`, in front of which `train` puts the class below. Importing it here would draw a circle.
+# `Start`: `train` puts the class below in front of it. Importing it here would be circular.
 Stages: Any = object
 
 
 class RankStages(Stages):
-    """`Start` on every rank. Rank 0 alone reads and writes files and shows progress."""
+    """`Start` on every rank. Only rank 0 reads and writes files and shows progress."""
 
     keeper: Any
     kept: Any
@@ -49,7 +49,7 @@ class RankStages(Stages):
         self.asked.rng = self.group.generator(self.asked.rng)
 
     def look_for_checkpoint(self) -> None:
-        """Rank 0 reads the file; the others receive the kept training."""
+        """Rank 0 reads the file; the others receive the kept training run."""
         asked = self.asked
         if self.group.rank:
             self.group.section(lambda: checkpoint.check(asked.checkpoint, asked.checkpoint_every, asked.resume))
@@ -68,7 +68,7 @@ class RankStages(Stages):
 
     @property
     def in_one_batch(self) -> bool:
-        """Do all ranks take one step an epoch?"""
+        """Do all ranks take one step per epoch?"""
         return self.asked.batch_size is None and self.asked.sync_every is None
 
     def weigh(self, mean_weight: float) -> None:
@@ -82,7 +82,7 @@ class RankStages(Stages):
             trainer, self.source, self.batch_size, measured, asked.callbacks, asked.rng, asked.epochs)
 
     def hooks_of(self, show: Any) -> Hooks:
-        """Rank 0 shows progress; an event has a callback if it has one on any rank."""
+        """The hooks. Rank 0 shows progress; an event has a callback if it has one on any rank."""
         callbacks = Callbacks(self.asked.callbacks)
         shows = show if self.group.rank == 0 else hidden
         return RankHooks(shows, Callbacks(self.asked.callbacks, self.group.any_of(callbacks.has)), self.keeper,
@@ -111,7 +111,7 @@ class Follower(Keeper):
 
 
 class RankHooks(Hooks):
-    """Each hook in a section. The hooks after a step wait for the section of the next step: one sum a step."""
+    """Each hook in a section. The hooks after a step wait for the section of the next step: one sum per step."""
 
     def __init__(self, show: Any, callbacks: Callbacks, keeper: Keeper, group: Group, sync_every: int) -> None:
         super().__init__(show, callbacks, keeper)
@@ -143,7 +143,7 @@ class RankHooks(Hooks):
         self.group.section(lambda: self.keeper.end(training))
 
     def call(self, name: str, training: Training) -> None:
-        """Call the callbacks of all ranks; a stop or pause on one rank holds on all."""
+        """Call the callbacks of all ranks; a stop or pause on one rank applies to all."""
         if not self.callbacks.has[name]:
             return
         self.group.section(lambda: self.callbacks.call(name, training))
@@ -151,7 +151,7 @@ class RankHooks(Hooks):
 
 
 class RankTraining(Training):
-    """A training by the steps of all ranks; callbacks see the same on each."""
+    """Training by the steps of all ranks; callbacks see the same on each."""
 
     def __init__(self, trainer: Any, *others: Any) -> None:
         super().__init__(trainer, *others)
@@ -178,7 +178,7 @@ class RankTraining(Training):
 
     @contextmanager
     def finite(self) -> Iterator[None]:
-        """As for one process; then all ranks have the same seconds and examples, or the same error."""
+        """As for one process; afterwards all ranks have the same seconds and examples, or the same error."""
         try:
             with super().finite():
                 yield
@@ -221,7 +221,7 @@ def _targets(data: Any, rows: NDArray[np.int64] | None) -> NDArray[Any]:
 
 
 def _weights(data: Any, rows: NDArray[np.int64] | None) -> NDArray[np.float64]:
-    """Weights, 1 on ranks that have none."""
+    """Weights; 1 on ranks that have none."""
     if data.w is None:
         return np.ones(data.m if rows is None else len(rows))
     return measures.of_rows(data.w[:, 0], rows).astype(float)

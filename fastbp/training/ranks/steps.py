@@ -28,7 +28,7 @@ NONE = np.empty(0)
 class RankSteps:
     """The steps of all ranks; theta and masks start as those of rank 0.
 
-    Every rank takes the same step, along the D of all ranks' batches. With `sync_every` each rank takes so many steps
+    Every rank takes the same step, along the D of all ranks' batches. With `sync_every` each rank takes that many steps
     alone; then theta and the optimizer's arrays are averaged, weighted by the examples seen.
 
     Parameters
@@ -42,7 +42,7 @@ class RankSteps:
     Attributes
     ----------
     own : Steps
-        Of this rank.
+        The steps of this rank.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RankSteps:
                 raise ValueError("LBFGS works in one process; minimize(method=\"L-BFGS\") takes comm")
             self.sync_every = None if sync_every is None else checks.count(sync_every, "sync_every")
             if sync_every is not None and group.own > 1:
-                raise ValueError("sync_every and several parts a rank exclude each other: each rank has one theta")
+                raise ValueError("sync_every and several parts per rank exclude each other: each rank has one theta")
             return steps
 
         with group.guard():
@@ -66,7 +66,7 @@ class RankSteps:
             self._make_sum()
 
     def _make_sum(self) -> None:
-        """Choose what the ranks add up, and the step they take from the sum."""
+        """Choose what the ranks sum, and the step they take from the sum."""
         group, theta = self.group, self.own.theta
         self._widest = 2        # examples of this rank's largest batch so far
         self._rule: Any = None
@@ -75,7 +75,7 @@ class RankSteps:
         self._count = 0         # examples that this rank brings to the present step
         self._further: Callable[[], tuple[float, ...]]
         self._outside = self.sync_every is None and self.own.plan.own is not None and self.own.plan.own.dtype is None
-        self._together: Any = None      # the batches of a step, where a loss in Python sees those of all ranks
+        self._together: Any = None      # the batches of a step, if a loss in Python sees those of all ranks
         if self.sync_every is None:
             self._sum = Sum(group, len(theta), theta.dtype, extra=1)
             self.own.Delta = self._sum.Delta
@@ -103,8 +103,8 @@ class RankSteps:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """What a resumed training must have in common with the kept one; without a fixed order parts is the number of
-        ranks."""
+        """Everything that a resumed training run must have in common with the kept one; without a fixed order, parts is
+        the number of ranks."""
         return {"parts": self.group.parts, "fixed order": self.group.fixed, "sync_every": self.sync_every}
 
     def once(self, function: Callable[[], Value]) -> Value | None:
@@ -121,7 +121,7 @@ class RankSteps:
         return fit
 
     def prepared(self) -> None:
-        """None: ranks have no quick steps, since they must add up Delta."""
+        """None: ranks have no quick steps, since they must sum Delta."""
 
     def epoch(
         self, X: ArrayLike, Y: ArrayLike, batch_size: Count | None, order: ArrayLike | None,
@@ -174,7 +174,7 @@ class RankSteps:
 
         prepare() returns the batches of each of this rank's parts; before() is called before each step; both run in a
         section. An error of a rule in Python is raised in the section of the next step. After the last step, or if the
-        ranks work between steps (`watched`, the same on all), it has a section of its own.
+        ranks work between steps (`watched`, the same on all), it gets its own section.
         """
         brought: list[Iterator[Batch]] | None = None
         error, more = None, True
@@ -251,7 +251,7 @@ class RankSteps:
             return own.learn(m_b, own.unit, divisor)
         return _epoch.step(own.net.plan.code, own.theta, m_b, self._rule, self._rate, own.Delta, divisor)
 
-    # ------------------------------------------------------------ steps of each rank's own, then an average
+    # ------------------------------------------------------------ each rank's own steps, then an average
 
     def _bring_steps(self, _: int, batch: Batch, into: NDArray[Any]) -> Part:
         """Take this rank's own steps; into := the arrays to average, times the weight of their examples."""
