@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from ..files.estimator import of_type
 from ..network import Network
 from ..sklearn.stochastic import allowed_threads
-from . import choice, folds, frames, kept
+from . import choice, folds, frames, given, kept
 from .frames import Column
 from .preparation import TabularPreparation, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained
@@ -56,6 +56,7 @@ class BaseTabular(BaseEstimator):
         raise NotImplementedError
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
+        given.check(y=y, sample_weight=sample_weight, groups=groups)
         columns, named = frames.read(X)
         m = len(columns[0].values)
         if y is None:
