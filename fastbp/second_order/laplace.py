@@ -146,6 +146,9 @@ class Laplace:
 
         For softmax z stands for z minus its mean over the outputs: what is common to them has no effect.
 
+        If the targets were scaled by ``of_y = Standardise(y)``, then ``of_y.inverse(mean)`` and ``std * of_y.scale`` are
+        in the units of y.
+
         Parameters
         ----------
         X : (m, s_1), or (s_1,)
