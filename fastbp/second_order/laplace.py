@@ -146,15 +146,17 @@ class Laplace:
 
         For softmax z stands for z minus its mean over the outputs: what is common to them has no effect.
 
-        If the targets were scaled by ``of_y = Standardise(y)``, then ``of_y.inverse(mean)`` and ``std * of_y.scale`` are
-        in the units of y.
-
         Parameters
         ----------
         X : (m, s_1), or (s_1,)
         noise : bool
             Add the noise of new targets: sigma^2 to the variance, for poisson h. Not for cross_entropy.
         n_threads : int, optional
+
+        Notes
+        -----
+        If ``of_y = Standardise(y)`` has scaled the targets, ``of_y.inverse(mean)`` and ``std * of_y.scale`` are in the
+        units of y.
         """
         loss, output = self.net.loss, self.net.output
         if checks.flag(noise, "noise") and loss == "cross_entropy":
