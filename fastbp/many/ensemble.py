@@ -131,7 +131,26 @@ class Ensemble:
 
     def save(self, path: Path) -> None:
         """Write all networks into one file that replaces `path` atomically, as `fastbp.save` does with one."""
-        container.write(path, *_pack(self))
+        container.write(path, *self._pack())
+
+    def _pack(self) -> tuple[Arrays, State]:
+        """The arrays and the fields of a file."""
+        parts: dict[str, list[Any]] = {
+            name: [np.empty(0, np.float32 if name.endswith("32") else np.float64)] for name in ARRAYS[:4]}
+        kinds: list[dict[str, Any]] = []
+        which = []
+        for i, net in enumerate(self.nets):
+            if net.plan.own is not None:
+                raise ValueError(f"nets[{i}] has a loss of your own, {net.plan.own}, which this file cannot keep; save "
+                                 "the network alone with fastbp.save")
+            arrays, settings = files.pack(net)
+            for name, a in arrays.items():
+                parts[f"{name}{8 * a.itemsize}"].append(a)
+            if settings not in kinds:
+                kinds.append(settings)
+            which.append(kinds.index(settings))
+        whole = {name: np.concatenate(own) for name, own in parts.items()}
+        return {**whole, "kind": np.array(which, np.int64)}, {"kind": KIND, "version": 1, "networks": kinds}
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -149,30 +168,6 @@ class Ensemble:
             return cls(_unpacked(arrays, meta["networks"]))
         except (TypeError, ValueError) as error:
             raise error if isinstance(error, FormatError) else FormatError(str(error)) from None
-
-
-def _is_ensemble(value: Any) -> bool:
-    return isinstance(value, Ensemble)
-
-
-def _pack(ensemble: Ensemble) -> tuple[Arrays, State]:
-    """The arrays and the fields of a file."""
-    parts: dict[str, list[Any]] = {
-        name: [np.empty(0, np.float32 if name.endswith("32") else np.float64)] for name in ARRAYS[:4]}
-    kinds: list[dict[str, Any]] = []
-    which = []
-    for i, net in enumerate(ensemble.nets):
-        if net.plan.own is not None:
-            raise ValueError(f"nets[{i}] has a loss of your own, {net.plan.own}, which this file cannot keep; save "
-                             "the network alone with fastbp.save")
-        arrays, settings = files.pack(net)
-        for name, a in arrays.items():
-            parts[f"{name}{8 * a.itemsize}"].append(a)
-        if settings not in kinds:
-            kinds.append(settings)
-        which.append(kinds.index(settings))
-    whole = {name: np.concatenate(own) for name, own in parts.items()}
-    return {**whole, "kind": np.array(which, np.int64)}, {"kind": KIND, "version": 1, "networks": kinds}
 
 
 def _unpacked(arrays: Arrays, kinds: Any) -> list[Network]:
@@ -209,4 +204,8 @@ def _size(settings: Any) -> tuple[int, int]:
     return n, int(settings["dtype"][5:])
 
 
-files.OTHERS[KIND] = (_is_ensemble, _pack, Ensemble._unpack)
+def _is_ensemble(value: Any) -> bool:
+    return isinstance(value, Ensemble)
+
+
+files.OTHERS[KIND] = (_is_ensemble, Ensemble._pack, Ensemble._unpack)

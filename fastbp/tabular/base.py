@@ -56,11 +56,11 @@ class BaseTabular(BaseEstimator):
         raise NotImplementedError
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
-        given.check(y=y, sample_weight=sample_weight, groups=groups)
         columns, named = frames.read(X)
         m = len(columns[0].values)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        given.check(y=y, sample_weight=sample_weight, groups=groups)
         targets = self._targets(y)
         check_consistent_length(np.empty(m), targets)
         w = None if sample_weight is None else np.asarray(

@@ -4,7 +4,7 @@ import datetime
 import math
 import numbers
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,10 +150,10 @@ def _array(X: Any) -> NDArray[Any]:
 
 def _refuse_dicts(X: Any) -> None:
     """NumPy would take a dict for a single value."""
-    if isinstance(X, Mapping):
+    if isinstance(X, dict):
         raise TypeError("X must be a DataFrame or a 2-D array; got a dict. Pass pandas.DataFrame(X), or "
                         "pandas.DataFrame([X]) if it is one row")
-    if isinstance(X, (list, tuple)) and any(isinstance(row, Mapping) for row in X):
+    if isinstance(X, (list, tuple)) and any(isinstance(row, dict) for row in X):
         raise TypeError("X must be a DataFrame or a 2-D array; got a list of dicts. Pass pandas.DataFrame(X)")
 
 
