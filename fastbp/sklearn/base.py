@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _kernels, optimizers, words
 from ..engine import checks, initialize
+from ..engine.own import of
 from . import callbacks, fitting, inputs, lbfgs, messages, overrides, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
@@ -20,6 +21,19 @@ from .private import PrivateMethods
 
 REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must be finite as float
 ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
+
+
+class Function(Options):
+    """A loss of the caller's own. A LowLevelCallable is a tuple, and classes are callable: no other of them is one."""
+
+    def __init__(self):
+        super().__init__(object, set())
+
+    def is_satisfied_by(self, val):
+        return of(val) is not None
+
+    def __str__(self):
+        return "a function f(z, Y, w) or a scipy.LowLevelCallable"
 
 
 class Curve(list):

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
-from .base import BaseMLP
+from .base import BaseMLP, Function
 from .kept import KeptClassifier
 from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
@@ -158,7 +158,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss"}), callable, tuple],
+        "loss": [StrOptions({"log_loss"}), Function()],
     }
     loss: Any = "log_loss"      # older pickles lack the attribute
 

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 from ..files.estimator import of_type
 from ..network import Network
 from ..sklearn.stochastic import allowed_threads
-from . import choice, folds, frames, kept
+from . import choice, folds, frames, given, kept
 from .frames import Column
 from .preparation import TabularPreparation, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained
@@ -60,6 +60,7 @@ class BaseTabular(BaseEstimator):
         m = len(columns[0].values)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        given.check(y=y, sample_weight=sample_weight, groups=groups)
         targets = self._targets(y)
         check_consistent_length(np.empty(m), targets)
         w = None if sample_weight is None else np.asarray(

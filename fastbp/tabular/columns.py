@@ -175,7 +175,7 @@ class Category:
 
     def __str__(self) -> str:
         more = f", {self.left_out} rare ones left out" if self.left_out else ""
-        return f"category, {len(self.levels)} levels{more}"
+        return f"category, {len(self.levels)} level{'s' * (len(self.levels) != 1)}{more}"
 
 
 def _order(level: Any) -> tuple[str, Any]:

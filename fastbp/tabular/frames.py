@@ -142,9 +142,19 @@ def _array(X: Any) -> NDArray[Any]:
     if sp.issparse(X):
         raise TypeError("Sparse data was passed, but dense data is required. Use '.toarray()' to convert to a dense "
                         "numpy array.")
+    _refuse_dicts(X)
     if isinstance(X, (list, tuple)):
         X = np.array(X, dtype=object) if any(isinstance(row, (list, tuple)) for row in X) else np.asarray(X)
     return np.asarray(check_array(X, dtype=None, ensure_all_finite=False))
+
+
+def _refuse_dicts(X: Any) -> None:
+    """NumPy would take a dict for a single value."""
+    if isinstance(X, dict):
+        raise TypeError("X must be a DataFrame or a 2-D array; got a dict. Pass pandas.DataFrame(X), or "
+                        "pandas.DataFrame([X]) if it is one row")
+    if isinstance(X, (list, tuple)) and any(isinstance(row, dict) for row in X):
+        raise TypeError("X must be a DataFrame or a 2-D array; got a list of dicts. Pass pandas.DataFrame(X)")
 
 
 # ---------------------------------------------------------------- columns
