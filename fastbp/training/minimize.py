@@ -1,6 +1,7 @@
 """Minimise J over all examples: our compiled L-BFGS, Levenberg-Marquardt, or SciPy's optimizers on J and D."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -124,4 +125,5 @@ def minimize(
             if value is not usual and not (isinstance(value, (bool, int)) and value == usual):
                 raise ValueError(f"{name} goes with method='lm'; method is {method!r}")
         problem = Problem(net, X, Y, sample_weight, **arguments)
-    return problem.solve() if comm is None else RankProblem(problem, comm).solve()
+    with net._turn if isinstance(net, Network) else nullcontext():      # theta is read by its checks
+        return problem.solve() if comm is None else RankProblem(problem, comm).solve()
