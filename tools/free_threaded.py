@@ -25,7 +25,7 @@ CORE = ["test_kernels", "test_gradient", "test_calls", "test_core_edges", "test_
         "test_trainer_state", "test_training", "test_rules", "test_outside", "test_outside_steps", "test_each",
         "test_curvature", "test_crew", "test_crew_kept", "test_processes", "test_published", "test_files",
         "test_golden_trainings", "test_many", "test_stretch", "test_lbfgs", "test_full_batch", "test_lm",
-        "test_laplace", "test_races", "faults/test_threads", "faults/test_signals"]
+        "test_laplace", "test_races", "test_one_thread", "faults/test_threads", "faults/test_signals"]
 
 SCALING = """
 import sys, threading, time
