@@ -15,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from . import fitting, inputs, overrides
 from .base import BaseMLP, Function
 from .kept import KeptRegressor
+from .one_thread import Fitting
 
 LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as in the installed scikit-learn
 
@@ -277,9 +278,10 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         self
             The estimator.
         """
-        if sample_weight is None and self._partial_fit_quick(X, y):
-            return self
-        return self._partial_fit(X, y, sample_weight)
+        with Fitting(self):
+            if sample_weight is None and self._partial_fit_quick(X, y):
+                return self
+            return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict targets.

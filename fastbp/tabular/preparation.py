@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..files.estimator import names_of, of_type, put_names, words
 from ..files.strict_json import FormatError
 from ..files.values import fields
+from ..sklearn.one_thread import Fitting
 from . import columns, frames, kept
 from .columns import Fitted
 from .frames import Column
@@ -130,6 +131,11 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
 
     def learn(self, found: list[Column], named: bool, matrix: bool = True) -> Any:
         """`fit_transform` of columns that have been read; matrix=False only fits."""
+        with Fitting(self):
+            self._fit(found, named)
+            return self.matrix(found) if matrix else None
+
+    def _fit(self, found: list[Column], named: bool) -> None:
         kinds = [column.kind for column in found]
         bins = min(self.n_bins, MOST // max(1, len(kinds) - kinds.count("category")))
         levels = min(self.max_levels, max(8, MOST // max(1, kinds.count("category"))))
@@ -139,7 +145,6 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
             self.feature_names_in_ = np.array([column.name for column in found], dtype=object)
         else:
             self.__dict__.pop("feature_names_in_", None)
-        return self.matrix(found) if matrix else None
 
     def transform(self, X: Any) -> Any:
         """The features of each row.
