@@ -16,7 +16,7 @@ from ..network import Network
 from ..sklearn.stochastic import allowed_threads
 from . import choice, folds, frames, kept
 from .frames import Column
-from .preparation import TabularPreparation, permissive
+from .preparation import TabularPreparation, blocks, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained
 
 RECIPE = Recipe()
@@ -110,14 +110,20 @@ class BaseTabular(BaseEstimator):
                 for net, (_, held_out) in zip(self.networks_, splits, strict=True)]
         self._judge(held, task)
 
-    def _logits(self, X: Any) -> list[Matrix]:
-        """z(L) (m, K) of each network, for rows of a table."""
-        inputs = _never_empty(self._prepared(X))
-        return [net.forward(inputs) for net in self.networks_]
+    def _predicted(self, X: Any, of: Callable[[list[Matrix]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """of(z(L) (rows, K) of each network) for all rows of a table, block by block: the features of all may take
+        gigabytes."""
+        values = self._accepted(X)
+        found = []
+        for first, last in blocks(0, len(values[0])):
+            inputs = _never_empty(self.preparation_.rows(values, first, last))
+            found.append(of([net.forward(inputs) for net in self.networks_]))
+        return np.concatenate(found)
 
-    def _prepared(self, X: Any) -> Matrix:
+    def _accepted(self, X: Any) -> list[NDArray[Any]]:
+        """The columns of a table as the preparation takes them."""
         check_is_fitted(self)
-        return self.preparation_.matrix(self.preparation_.columns_of(X, type(self).__name__))
+        return self.preparation_.accepted(self.preparation_.columns_of(X, type(self).__name__))
 
     def _kept(self) -> tuple[dict[str, Any], list[Network]]:
         """What files keep beside the parameters: values, and the networks."""

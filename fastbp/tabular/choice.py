@@ -31,7 +31,7 @@ def ensemble(
 
         if not chooses:
             return task, trained([(task, k) for k in range(n)])
-        plain = task.with_inputs(np.ascontiguousarray(task.X[:, ~bins]))
+        plain = task.with_inputs(task.X.take(np.flatnonzero(~bins), axis=1))
         first = trained([(each, k) for k in range(tried) for each in (task, plain)])
         found, without = first[0::2], first[1::2]
         if _mean_cost(plain, without, splits) < _mean_cost(task, found, splits):

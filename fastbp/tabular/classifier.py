@@ -196,8 +196,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             In the order of classes_.
         """
         if not getattr(self, "networks_", True):
-            return np.ones((len(self._prepared(X)), 1))
-        return calibration.probabilities(self._logits(X), self.temperature_)
+            return np.ones((len(self._accepted(X)[0]), 1))
+        return self._predicted(X, lambda logits: calibration.probabilities(logits, self.temperature_))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict class labels.

@@ -46,7 +46,8 @@ class Column:
         if kind == "category" and self.kind == "number":
             return _of_distinct(self.name, self.values)
         if (self.values == -1).all() if self.kind == "category" else np.isnan(self.values).all():
-            return Column(self.name, kind, np.full(len(self.values), np.nan))       # nothing but missing values
+            none = np.full(len(self.values), -1) if kind == "category" else np.full(len(self.values), np.nan)
+            return Column(self.name, kind, none)        # nothing but missing values
         if self.kind == "category":
             found = _of_words(self, kind)
             if found is not None:
@@ -98,7 +99,7 @@ def read(X: Any) -> tuple[list[Column], bool]:
             raise TypeError(f"X is a polars {type(X).__name__}; accepted is a DataFrame: call collect() or to_frame()")
         names, columns = X.columns, [_of_polars(series) for series in X.get_columns()]
     elif hasattr(X, "iloc") and hasattr(X, "columns"):
-        names, columns = list(X.columns), [_of_pandas(X.iloc[:, j], X.columns[j]) for j in range(X.shape[1])]
+        names, columns = list(X.columns), _of_frame(X)
     elif hasattr(X, "to_pandas") and not isinstance(X, np.ndarray):
         return read(_to_pandas(X))
     else:
@@ -165,8 +166,17 @@ def _of_array(values: NDArray[Any], name: str) -> Column:
     return _of_objects(values.tolist(), name)
 
 
-def _of_pandas(series: Any, label: Any) -> Column:
-    name, dtype = str(label), series.dtype
+def _of_frame(X: Any) -> list[Column]:
+    """The columns of a DataFrame of pandas; those of NumPy's numbers at once, since there may be thousands."""
+    plain = [j for j, dtype in enumerate(X.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "iuf"]
+    rows = iter(np.ascontiguousarray(X.iloc[:, plain].to_numpy(np.float64).T) if plain else ())
+    are_plain = set(plain)
+    return [Column(str(label), "number", next(rows)) if j in are_plain else _of_pandas(X.iloc[:, j], str(label))
+            for j, label in enumerate(X.columns)]
+
+
+def _of_pandas(series: Any, name: str) -> Column:
+    dtype = series.dtype
     kind = getattr(dtype, "kind", "O")
     word = type(dtype).__name__
     if word == "CategoricalDtype":
