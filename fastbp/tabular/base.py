@@ -16,7 +16,7 @@ from ..network import Network
 from ..sklearn.stochastic import allowed_threads
 from . import choice, folds, frames, kept
 from .frames import Column
-from .preparation import TabularPreparation, blocks, permissive
+from .preparation import TabularPreparation, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained
 
 RECIPE = Recipe()
@@ -106,7 +106,7 @@ class BaseTabular(BaseEstimator):
         """Keep the networks, and judge them on the rows that each has held out."""
         self.networks_ = [each.net for each in trained]
         self.best_epochs_ = [each.epoch for each in trained]
-        held = [(held_out, net.forward(task.X[held_out]))
+        held = [(held_out, task.outputs(net.forward, held_out))
                 for net, (_, held_out) in zip(self.networks_, splits, strict=True)]
         self._judge(held, task)
 
@@ -115,8 +115,8 @@ class BaseTabular(BaseEstimator):
         gigabytes."""
         values = self._accepted(X)
         found = []
-        for first, last in blocks(0, len(values[0])):
-            inputs = _never_empty(self.preparation_.rows(values, first, last))
+        for rows in frames.blocks(len(values[0])):
+            inputs = _never_empty(self.preparation_.rows(values, rows))
             found.append(of([net.forward(inputs) for net in self.networks_]))
         return np.concatenate(found)
 

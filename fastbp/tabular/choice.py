@@ -42,6 +42,6 @@ def ensemble(
 
 def _mean_cost(task: Task, trained: Sequence[Trained], splits: Sequence[Split]) -> float:
     """The mean cost of these networks on the rows that they have held out: a Brier score, or a squared error."""
-    costs = [task.cost(each.net.predict(task.X[held_out]), held_out)
+    costs = [task.cost(task.outputs(each.net.predict, held_out), held_out)
              for each, (_, held_out) in zip(trained, splits, strict=False)]
     return float(np.mean(costs))

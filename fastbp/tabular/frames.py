@@ -4,7 +4,7 @@ import datetime
 import math
 import numbers
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
 CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
 NUMBERS = (numbers.Real, np.number)
 MICROSECONDS = "datetime64[us]"
+ROWS = 2**13    # rows that are prepared or predicted at a time, so that temporary arrays stay in cache
 
 
 @dataclass
@@ -106,6 +107,12 @@ def read(X: Any) -> tuple[list[Column], bool]:
         return [_of_array(column, f"x{j}") for j, column in enumerate(_array(X).T)], False
     _check_shape(len(columns[0].values) if columns else 0, len(columns))
     return columns, _check_names(names)
+
+
+def blocks(m: int) -> Iterator[slice]:
+    """m rows, ROWS at a time."""
+    for first in range(0, m, ROWS):
+        yield slice(first, min(first + ROWS, m))
 
 
 def _to_pandas(X: Any) -> Any:

@@ -1,7 +1,7 @@
 """TabularPreparation: from a table as people have it to a matrix of float32."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,11 +16,10 @@ from ..files.strict_json import FormatError
 from ..files.values import fields
 from . import columns, frames, kept
 from .columns import Fitted
-from .frames import Column
+from .frames import Column, blocks
 
 MOST = 2**13    # features that bins may make, and levels too: then each column gets fewer
 CELLS = 2**29   # and numbers in all rows of these features: 2 GB
-ROWS = 2**13    # rows that are written at a time, so that temporary arrays stay in cache
 
 
 class TabularPreparation(TransformerMixin, BaseEstimator):
@@ -183,18 +182,18 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         """What `rows` writes, for columns in the order of the training data; an error names one of another kind."""
         return [each.accept(column) for column, each in zip(found, self.columns_, strict=True)]
 
-    def rows(self, values: Sequence[NDArray[Any]], first: int, last: int) -> NDArray[np.float32]:
-        """The features (last - first, n_features_out) of these rows of what `accepted` has returned."""
-        places = columns.places(self.columns_)
-        out = np.empty((last - first, places[-1].stop), np.float32)
-        for start, end in blocks(first, last):
+    def rows(self, values: Sequence[NDArray[Any]], rows: slice) -> NDArray[np.float32]:
+        """The features of these rows of what `accepted` has returned."""
+        places, values = columns.places(self.columns_), [own[rows] for own in values]
+        out = np.empty((len(values[0]), places[-1].stop), np.float32)
+        for block in blocks(len(out)):
             for each, own, place in zip(self.columns_, values, places, strict=True):
-                each.write(own[start:end], out[start - first : end - first, place])
+                each.write(own[block], out[block, place])
         return out
 
     def matrix(self, found: list[Column]) -> NDArray[np.float32]:
         """The features (m, n_features_out) of columns in the order of the training data."""
-        return self.rows(self.accepted(found), 0, len(found[0].values))
+        return self.rows(self.accepted(found), slice(None))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the features: column, column_bin0, column_missing, column_level.
@@ -263,12 +262,6 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         tags = permissive(super().__sklearn_tags__())
         tags.transformer_tags.preserves_dtype = []
         return tags
-
-
-def blocks(first: int, last: int) -> Iterator[tuple[int, int]]:
-    """Where the blocks of these rows begin and end."""
-    for start in range(first, last, ROWS):
-        yield start, min(start + ROWS, last)
 
 
 def _by_name(found: Sequence[Column], names: Sequence[str]) -> list[Column]:
