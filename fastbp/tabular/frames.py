@@ -13,7 +13,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
+# a day; to it the time of day without nanoseconds; its zone
+ISO_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(?:(?<=\.\d{6})\d{1,3})?"
+                      r"(Z|[+-]\d\d:?\d\d)?)?")
 CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
 NUMBERS = (numbers.Real, np.number)
 MICROSECONDS = "datetime64[us]"
@@ -73,7 +75,7 @@ def _of_words(column: Column, kind: str) -> Column | None:
         if kind == "number":
             read = np.array([float(level) for level in column.levels])
         else:
-            read = _seconds(np.array(column.levels, MICROSECONDS))
+            read = _times(column.levels)
     except (TypeError, ValueError, OverflowError):
         return None
     return Column(column.name, kind, np.append(read, np.nan)[column.values])
@@ -236,6 +238,24 @@ def _seconds(dates: NDArray[Any]) -> NDArray[np.float64]:
     """Seconds since 1970, NaN for NaT."""
     dates = dates.astype(MICROSECONDS)
     return np.where(np.isnat(dates), np.nan, dates.astype(np.int64) / 1e6)
+
+
+def _times(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Seconds since 1970 of ISO dates; those without a time zone are UTC. A ValueError if one is none."""
+    found = [ISO_DATE.fullmatch(text) for text in texts]
+    parts = [match.groups(default="") for match in found if match]
+    if len(parts) < len(found):
+        raise ValueError("not all are ISO dates")
+    ahead = np.array([_ahead(zone) for *_, zone in parts])
+    return _seconds(np.array([day + time for day, time, _ in parts], MICROSECONDS)) - ahead
+
+
+def _ahead(zone: str) -> float:
+    """Seconds by which clocks of a zone, such as +02:00, are ahead of UTC."""
+    if zone in ("", "Z"):
+        return 0.0
+    seconds = 3600.0 * int(zone[1:3]) + 60 * int(zone[-2:])
+    return seconds if zone[0] == "+" else -seconds
 
 
 def is_missing(value: Any) -> bool:
