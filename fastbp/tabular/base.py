@@ -112,18 +112,24 @@ class BaseTabular(BaseEstimator):
         """Keep the networks, and evaluate each on its held-out rows."""
         self.networks_ = [each.net for each in trained]
         self.best_epochs_ = [each.epoch for each in trained]
-        held = [(held_out, net.forward(task.X[held_out]))
+        held = [(held_out, task.outputs(net.forward, held_out))
                 for net, (_, held_out) in zip(self.networks_, splits, strict=True)]
         self._judge(held, task)
 
-    def _logits(self, X: Any) -> list[Matrix]:
-        """z(L) (m, K) of each network, for rows of a table."""
-        inputs = _never_empty(self._prepared(X))
-        return [net.forward(inputs) for net in self.networks_]
+    def _predicted(self, X: Any, of: Callable[[list[Matrix]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """of(z(L) (rows, K) of each network) for all rows of a table, block by block: the features of all may take
+        gigabytes."""
+        values = self._accepted(X)
+        found = []
+        for rows in frames.blocks(len(values[0])):
+            inputs = _never_empty(self.preparation_.rows(values, rows))
+            found.append(of([net.forward(inputs) for net in self.networks_]))
+        return np.concatenate(found)
 
-    def _prepared(self, X: Any) -> Matrix:
+    def _accepted(self, X: Any) -> list[NDArray[Any]]:
+        """The columns of a table as the preparation takes them."""
         check_is_fitted(self)
-        return self.preparation_.matrix(self.preparation_.columns_of(X, type(self).__name__))
+        return self.preparation_.accepted(self.preparation_.columns_of(X, type(self).__name__))
 
     def _kept(self) -> tuple[dict[str, Any], list[Network]]:
         """The fitted state for files: values, and the networks."""
