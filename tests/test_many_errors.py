@@ -1,13 +1,12 @@
 """`train_many`: bad input, networks that fail, Ctrl-C, progress, and the table."""
 
-import os
-import signal
 import threading
 import time
 import warnings
 
 import numpy as np
 import pytest
+from helpers import ctrl_c
 from test_many import LABELS, W, X, small
 
 import fastbp
@@ -134,7 +133,7 @@ def test_ctrl_c_arrives_soon_and_leaves_finished_steps(settings, n_threads):
 
     def send():
         sent.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
 
     timer = threading.Timer(0.3, send)
     timer.start()
@@ -254,7 +253,7 @@ def test_ctrl_c_arrives_within_100_ms(settings):
 
         def send(sent=sent):
             sent.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
 
         timer = threading.Timer(pause, send)
         timer.start()

@@ -42,7 +42,7 @@ def arm64(steps: Steps) -> list[Outcome]:
         host / "bin" / "python", "setup.py", "-q", "bdist_wheel", "-d", raw, cwd=tree, CC=compiler,
         LDSHARED=f"{compiler} -shared", _PYTHON_HOST_PLATFORM="linux-aarch64",
         SETUPTOOLS_EXT_SUFFIX=".cpython-311-aarch64-linux-gnu.so",
-        CFLAGS=f"-I{include}/aarch64-linux-gnu/python3.11 -I{include}/python3.11 {glibc_flags('aarch64')}",
+        CFLAGS=f"-I{include}/python3.11 -idirafter {include} {glibc_flags('aarch64')}",
     )
     wheel = steps.repaired(next(raw.glob("*.whl")), "manylinux_2_17_aarch64")
     outcomes = [_same_bits(steps, wheel.name, [compiler, "-static"], ["qemu-aarch64-static"])]

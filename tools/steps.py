@@ -55,7 +55,8 @@ class Steps:
         self.work, self.out, self.core = work, out, core
         self.root = (root or work / "root").resolve()
         self.built: Path | None = None     # where a wheel of linux is that was built before
-        self._count = 0
+        self.musl: Path | None = None      # where a Python of musl is, or is built
+        self._count, self._trees = 0, list[Path]()
         self.out.mkdir(parents=True, exist_ok=True)
 
     now = staticmethod(time.monotonic)
@@ -78,9 +79,14 @@ class Steps:
         return place
 
     def tree(self) -> Path:
-        """A copy of the sources, so that nothing of another build is in it."""
+        """A copy of the sources, so that nothing of another build is in it but what Cython has generated before: that is
+        the same for every Python and system, and generated again where the versions differ."""
         place = self.fresh("tree") / "fastbp"
         shutil.copytree(HERE, place, ignore=LEFT_OUT)
+        generated = next((each / "build" / "cython" for each in self._trees if (each / "build" / "cython").is_dir()), None)
+        if generated:
+            shutil.copytree(generated, place / "build" / "cython")
+        self._trees.append(place)
         return place
 
     def run(self, *command: object, cwd: Path | None = None, accept: tuple[int, ...] = (0,), **variables: str) -> str:
