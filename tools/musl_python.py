@@ -15,6 +15,9 @@ CC = """#!/bin/sh
 [ "$1" = --print-multiarch ] && echo x86_64-linux-musl || exec musl-gcc "$@"
 """
 PLATFORM = "musllinux_1_2_x86_64"
+RUN = ("numpy", "scipy", "threadpoolctl")
+BUILD = ("numpy", "scipy", "cython>=3.1", "setuptools>=77", "wheel")
+TEST = ("pytest", "hypothesis", "mpmath")
 
 
 def build(folder: Path) -> Path:
@@ -41,8 +44,8 @@ def build(folder: Path) -> Path:
     return python
 
 
-def packages(folder: Path, *names: str) -> list[str]:
-    """What pip of that interpreter needs to install these, fetched by the Python that runs this."""
+def install(folder: Path, *names: str) -> list[str]:
+    """Arguments with which that interpreter installs these packages: the Python that runs this fetches them first."""
     subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--only-binary", ":all:", "--python-version", "3.13",
                     "--platform", PLATFORM, "-d", folder / "packages", *names], check=True)
     return ["-m", "pip", "install", "-q", "--no-index", "--find-links", str(folder / "packages"), *names]

@@ -16,6 +16,7 @@ PACKAGES = {    # program -> where it comes from
     "aarch64-linux-gnu-gcc": "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "qemu-aarch64-static": "apt-get install qemu-user-static",
     "x86_64-w64-mingw32-gcc": "apt-get install gcc-mingw-w64-x86-64",
+    "musl-gcc": "apt-get install musl-tools",
     "ziglang": "pip install ziglang", "apt-get": "a Debian system", "dpkg-deb": "a Debian system",
 }
 
@@ -56,10 +57,20 @@ class Steps:
         self.root = (root or work / "root").resolve()
         self.built: Path | None = None     # where a wheel of linux is that was built before
         self.musl: Path | None = None      # where a Python of musl is, or is built
-        self._count, self._trees = 0, list[Path]()
+        self._count = 0
         self.out.mkdir(parents=True, exist_ok=True)
 
     now = staticmethod(time.monotonic)
+
+    def took(self, begun: float, busy: float) -> str:
+        """Seconds since then, by the clock and of processors."""
+        return f"{self.now() - begun:.0f} s, {self.busy() - busy:.0f} s of processors"
+
+    @staticmethod
+    def busy() -> float:
+        """Seconds of processors that the programs which have ended have taken."""
+        times = os.times()
+        return times.children_user + times.children_system
 
     def need(self, *programs: str) -> None:
         """Exit with a message if one is missing."""
@@ -79,14 +90,9 @@ class Steps:
         return place
 
     def tree(self) -> Path:
-        """A copy of the sources, so that nothing of another build is in it but what Cython has generated before: that is
-        the same for every Python and system, and generated again where the versions differ."""
+        """A copy of the sources, so that nothing of another build is in it."""
         place = self.fresh("tree") / "fastbp"
         shutil.copytree(HERE, place, ignore=LEFT_OUT)
-        generated = next((each / "build" / "cython" for each in self._trees if (each / "build" / "cython").is_dir()), None)
-        if generated:
-            shutil.copytree(generated, place / "build" / "cython")
-        self._trees.append(place)
         return place
 
     def run(self, *command: object, cwd: Path | None = None, accept: tuple[int, ...] = (0,), **variables: str) -> str:
