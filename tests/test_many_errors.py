@@ -1,13 +1,12 @@
 """`train_many`: bad input, networks that fail, Ctrl-C, progress, and the table."""
 
-import os
-import signal
 import threading
 import time
 import warnings
 
 import numpy as np
 import pytest
+from helpers import ctrl_c
 from test_many import LABELS, W, X, small
 
 import fastbp
@@ -137,7 +136,7 @@ def test_ctrl_c_arrives_soon_and_leaves_finished_steps(settings, n_threads):
             time.sleep(0.001)
         time.sleep(0.1)
         sent.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
 
     striker = threading.Thread(target=send)
     striker.start()
@@ -257,7 +256,7 @@ def test_ctrl_c_arrives_within_100_ms(settings):
 
         def send(sent=sent):
             sent.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
 
         timer = threading.Timer(pause, send)
         timer.start()

@@ -1,12 +1,12 @@
 """Training: batches, orders, seeds, penalties, weights, validation, history, and what a failed call leaves behind."""
 
 import itertools
-import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import helpers
 import numpy as np
 import pytest
 import reference
@@ -254,7 +254,7 @@ def seconds_after_ctrl_c(call):
                 break
             time.sleep(0.01)
         struck.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+        helpers.ctrl_c()
 
     before_handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores SIGINT
     try:

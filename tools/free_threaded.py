@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
-           "http://deb.debian.org/debian trixie main\n")
+           "http://deb.debian.org/debian {} main\n")
 PACKAGES = ["numpy<2.5", "scipy<1.18", "scikit-learn<1.9", "threadpoolctl", "cython>=3.1", "setuptools>=77", "pytest",
             "pytest-xdist", "hypothesis", "pandas", "cloudpickle", "mpmath", "matplotlib", "tqdm", "rich", "numpydoc"]
 CORE = ["test_kernels", "test_gradient", "test_calls", "test_core_edges", "test_network", "test_trainer",
@@ -74,20 +74,20 @@ def run(*command, cwd=None, log=None, **environment):
         sys.exit(f"{' '.join(map(str, command))} failed" + (f", see {log}" if log else ""))
 
 
-def fetch(folder):
-    """Python's source, unpacked"""
-    source = folder / "source"
+def fetch(folder, package="python3.13", into="source", suite="trixie"):
+    """Debian's source of a package, unpacked"""
+    source = folder / into
     if (source / "configure").exists():
         return source
     apt = folder / "apt"
     for each in (apt / "lists" / "partial", apt / "cache" / "archives" / "partial", source):
         each.mkdir(parents=True, exist_ok=True)
-    (apt / "sources.list").write_text(SOURCES)
+    (apt / "sources.list").write_text(SOURCES.format(suite))
     options = [f"-oDir::Etc::SourceList={apt / 'sources.list'}", "-oDir::Etc::SourceParts=/dev/null",
                f"-oDir::State::Lists={apt / 'lists'}", f"-oDir::Cache={apt / 'cache'}"]
     run("apt-get", "-qq", *options, "update")
-    run("apt-get", "-qq", *options, "source", "--download-only", "python3.13", cwd=folder)
-    run("tar", "xf", next(folder.glob("python3.13_*.orig.tar.xz")), "--strip-components=1", "-C", source)
+    run("apt-get", "-qq", *options, "source", "--download-only", package, cwd=folder)
+    run("tar", "xf", next(folder.glob(f"{package}_*.orig.tar.?z")), "--strip-components=1", "-C", source)
     return source
 
 

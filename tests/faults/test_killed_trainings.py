@@ -34,7 +34,7 @@ history = fastbp.train(
     checkpoint=path, checkpoint_every=(float(every) if unit == "seconds" else int(every), unit), resume=True)
 print(net.theta.tobytes().hex(), history.J, history.val_J, flush=True)
 """
-# tells each copy of the state: its epochs, and the examples of the next one
+# reports each copy of the state: its epochs, and the examples of the next one
 TELLING = """
 import sys
 from fastbp.training.checkpoint import Checkpoint
@@ -50,6 +50,8 @@ def telling(self, training):
 Checkpoint._take = telling
 """
 EPOCHS = 120
+WINDOWS = sys.platform == "win32"       # all signals end a process there, and it takes SIGTERM alone
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def expected(tmp_path_factory):
 @pytest.mark.parametrize("every", [(1, "batches"), (1, "epochs"), (0.005, "seconds")])
 def test_fault_49_a_training_killed_again_and_again_ends_with_the_bits_of_one_that_was_not(tmp_path, expected, every):
     dice = random.Random(str(every))
-    signals = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+    signals = [KILL] if WINDOWS else [KILL, signal.SIGTERM, signal.SIGINT]
     assert kill_until_done(tmp_path / "t", dice, expected, kills=4, signals=signals, every=every, longest=0.5)
 
 
@@ -108,14 +110,15 @@ def test_fault_49_two_hundred_kills(tmp_path, expected, every):
     dice, killed = random.Random(7), 0
     while killed < 200:
         path = tmp_path / f"{killed}"
-        killed += kill_until_done(path, dice, expected, kills=30, signals=[signal.SIGKILL], every=every, longest=0.3)
+        killed += kill_until_done(path, dice, expected, kills=30, signals=[KILL], every=every, longest=0.3)
 
 
 def copies(lines):
-    """What the lines tell of copies of the state"""
+    """The copies of the state that the lines report"""
     return [tuple(map(int, line.split()[1:])) for line in lines if re.fullmatch(r"copy \d+ \d+\n?", line)]
 
 
+@pytest.mark.skipif(WINDOWS, reason="this system sends no Ctrl-C to one process")
 def test_fault_46_ctrl_c_loses_no_more_than_moments(tmp_path):
     """The next checkpoint is thousands of epochs away; the last copy in memory is written"""
     process = start(tmp_path / "t", every=(10**6, "epochs"), epochs=10**6, before=TELLING)
