@@ -3,7 +3,7 @@
     python races.py SECONDS [SEED]      # prints the number of rounds; exit status 1 if a result was wrong
 
 A round makes a network with examples twice, or fitted estimators (races_networks.py, races_estimators.py). The results
-of one of them in a single thread are expected from the other, which four threads call, each in its own order. So objects
+of one of them in a single thread are expected from the other. Four threads call it, each in its own order, so objects
 that are made at first use are made by several threads at once. Other networks are trained meanwhile. In other rounds
 (CHANGES) the threads share objects that are for one thread at a time.
 """

@@ -65,7 +65,7 @@ def main() -> int:
     parser.add_argument("--root", type=Path, help="keep arm64's system and packages here for the next run")
     parser.add_argument("--built", type=Path, help="a folder with a linux wheel: repair and check it, build none")
     parser.add_argument("--musl", type=Path, help="build a Python of musl here, once, and run the wheel in it")
-    parser.add_argument("--core", action="store_true", help="also run the core of the tests: under qemu, in a Python of musl")
+    parser.add_argument("--core", action="store_true", help="also run the core of the tests (qemu, musl)")
     arguments = parser.parse_args()
     outcomes, failed = [], False
     with tempfile.TemporaryDirectory(prefix="fastbp-wheels-") as work:
