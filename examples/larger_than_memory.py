@@ -25,9 +25,9 @@ def write(path):
 
 
 def anonymous():
-    """Memory of this process that no file backs, in MB"""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1]) / 1024
+    """Memory of this process that no file backs, in MB (Linux only)"""
+    status = Path("/proc/self/status")
+    return int(status.read_text().split("RssAnon:")[1].split()[0]) / 1024 if status.exists() else float("nan")
 
 
 with tempfile.TemporaryDirectory() as folder:

@@ -97,6 +97,8 @@ class Stepper:
         highest: float,
         rows_sum_to_1: bool,
         w: float = 1,
+        most: int = 0,
+        full: int = 0,
     ) -> Stepper: ...
     rate: float
     @property

@@ -39,6 +39,11 @@ class GradientCheck(NamedTuple):
     analytic: Doubles
     numeric: Doubles
 
+    def __repr__(self) -> str:
+        n = len(self.analytic)
+        return (f"GradientCheck(relative_difference={self.relative_difference:.3g}, analytic and numeric: {n} "
+                f"value{'s' * (n != 1)})")
+
 
 def check_gradient(
     net: Network, X: ArrayLike, Y: ArrayLike, *, weight_decay: PerLayer = 0.0, lam: Number | None = None,

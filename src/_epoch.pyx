@@ -9,10 +9,10 @@ import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
 from cython cimport final, floating
 from libc.float cimport DBL_MAX as LARGEST
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from _backprop cimport accumulate_block, team_begin, team_t
+from _backprop cimport team_begin, team_t
 from _checked cimport (
     LARGEST_LAYER, MOST, READ, WRITE, arrays_t, begin, block, changed, core_t, give_back, held_t, hold, own_plan,
     own_room, room, some, stays, take, take_work, values,
@@ -20,17 +20,16 @@ from _checked cimport (
 from _crew cimport crew_of, crew_t, run_job
 from _kernels cimport (
     LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
-    fastbp_first_nonfinite, leave, plan_t, rows_t, seconds, step_t,
+    fastbp_first_nonfinite, leave, plan_t, rows_t, seconds,
 )
 from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _online cimport online_sgd
-from _rule cimport begin_rule, check_rule, finish_step, last_step, look_again, penalty_of, rule_t, stay
+from _rule cimport begin_rule, check_rule, look_again, penalty_of, rule_t, stay
 from _shuffle cimport bitgen_t, shuffle
 from _sources cimport fit, ready, sources_of, sources_t
-from _steps cimport batch_weight, epoch_t, part_of_step, part_of_steps, step_along_t, steps_t, take_step
+from _steps cimport epoch_t, part_of_step, part_of_steps, step_along_t, step_of_few, steps_t, take_step
 from _taken cimport NO_TARGETS, OWN, lie, take_rows, take_targets, take_theta, takes_t
 from _turn cimport give_turn, give_turn_short, take_turn, take_turn_short, turn_t
-from _update cimport learn, next_step
 
 from numpy.random import BitGenerator
 
@@ -252,20 +251,22 @@ cdef class Stepper:
     """One training step, with everything prepared: for callers that need every microsecond.
 
     It owns its buffers, which the turn of the rule's network guards. It takes the X (m, s_1) and Y that src/_taken.pxd
-    accepts, at most B examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is copied.
-    Each example has the weight w, and Delta is divided by the number of examples.
+    accepts, at most `most` examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is
+    copied. Each example has the weight w, and Delta is divided by the number of examples. Its block has room for B
+    examples first and grows to `full`; more examples are summed block by block.
     """
 
     cdef plan_t p
     cdef team_t alone
     cdef object kept            # owns the memory of the pointers
+    cdef bytes block, panels    # own that of work and costs
     cdef held_t theta
     cdef void *Delta
     cdef void *work
     cdef void *costs
     cdef readonly Rule rule
     cdef public double rate     # the learning rate of the next step; 0 for the rule's own
-    cdef Py_ssize_t B
+    cdef Py_ssize_t B, most, full, panel
     cdef rows_t w               # weight of every example, in units of the rule; NULL for 1
     cdef takes_t takes
     cdef object dtype
@@ -273,7 +274,7 @@ cdef class Stepper:
 
     def __cinit__(
         self, plan, theta, Py_ssize_t B, Rule rule not None, double lowest, double highest, bint rows_sum_to_1,
-        double w=1,
+        double w=1, Py_ssize_t most=0, Py_ssize_t full=0,
     ):
         cdef core_t core
         cdef Py_ssize_t size
@@ -283,11 +284,12 @@ cdef class Stepper:
         self.format, size = self.theta.format, 4 if self.theta.format == b"f" else 8
         core.p, core.panel = self.p, f32().panel if self.format == b"f" else f64().panel
         check_rule(&rule.own, &self.p, self.format)
-        self.kept = (
-            own, theta, own_room(size * block(&core, B), &self.work), own_room(size * self.p.n, &self.Delta),
-            own_room(B // core.panel * sizeof(double), &self.costs), own_room(size, &own_w),
-        )
-        self.w.data, self.w.stride, self.w.n = NULL, 0, B       # one number, read for each example
+        self.panel, self.full, self.most = core.panel, max(full, B), max(most, B)
+        block(&core, self.full)
+        block(&core, B)
+        self.kept = own, theta, own_room(size * self.p.n, &self.Delta), own_room(size, &own_w)
+        self.grow(B)
+        self.w.data, self.w.stride, self.w.n = NULL, 0, self.most   # one number, read for each example
         self.w.type = ROWS_F32 if self.format == b"f" else ROWS_F64
         if w != 1:
             self.w.data = own_w
@@ -295,13 +297,23 @@ cdef class Stepper:
                 (<float *>own_w)[0] = <float>w
             else:
                 (<double *>own_w)[0] = w
-        self.rule, self.B = rule, B
+        self.rule = rule
         self.takes = takes_t(self.p.s[0], self.p.s[self.p.L - 1], lowest, highest, rows_sum_to_1, self.format)
         if self.p.loss >= LOSS_COUNT:
             compiled = self.p.own != 0 and self.p.loss == (LOSS_OWN_F32 if self.format == b"f" else LOSS_OWN_F64)
             self.takes.K = OWN if compiled else NO_TARGETS
         self.dtype = theta.dtype
         team_begin(&self.alone, 1)
+
+    cdef bint grow(self, Py_ssize_t m) except -1:
+        """Make room for a block of m examples, or of `full`; True"""
+        cdef Py_ssize_t B = min(self.full, (m + self.panel - 1) // self.panel * self.panel)
+        if B > self.B:
+            self.B = 0
+            self.block = own_room(B * self.p.units * (4 if self.format == b"f" else 8), &self.work)
+            self.panels = own_room(B // self.panel * sizeof(double), &self.costs)
+            self.B = B
+        return True
 
     cdef inline int as_it_was(self) except -1:
         """True if theta and the rule's arrays are as they were when taken."""
@@ -333,36 +345,24 @@ cdef class Stepper:
             return None
         try:
             fine = (
-                take_rows(&held, X, &data.X, self.B, self.takes.inputs, True, self.format, self.dtype)
+                take_rows(&held, X, &data.X, self.most, self.takes.inputs, True, self.format, self.dtype)
                 and take_targets(&held, Y, &data, data.X.n, &self.takes, self.dtype)
                 and (is_lent(&held.views[1]) or lie(&held, 0, X, &data.X, self.takes.inputs))
-                and self.has_turn(&turn) and self.as_it_was() and self.finite()
+                and self.has_turn(&turn) and self.grow(data.X.n) and self.as_it_was() and self.finite()
             )
             m = data.X.n if fine else 0
             if fine and self.format == b"f":
-                J = self.run(<float *>self.theta.data, <float *>self.Delta, <float *>self.work, &data, m)
+                J = step_of_few(&self.p, <float *>self.theta.data, &data, m, <float *>self.work, self.B,
+                                <float *>self.Delta, <double *>self.costs, &self.rule.own,
+                                &self.rate if self.rate != 0 else NULL, &self.alone)
             elif fine:
-                J = self.run(<double *>self.theta.data, <double *>self.Delta, <double *>self.work, &data, m)
+                J = step_of_few(&self.p, <double *>self.theta.data, &data, m, <double *>self.work, self.B,
+                                <double *>self.Delta, <double *>self.costs, &self.rule.own,
+                                &self.rate if self.rate != 0 else NULL, &self.alone)
         finally:
             give_turn_short(turn)
             give_back(&held)
         return J if fine else self.complain()
-
-    cdef double run(
-        self, floating *theta, floating *Delta, floating *work, const examples_t *data, Py_ssize_t m
-    ) noexcept nogil:
-        cdef double cost, m_b = batch_weight(data, 0, m)
-        cdef step_t now
-        cdef unsigned callers = enter()
-        last_step(&self.rule.own, &now)
-        self.p.step, self.p.first = <uint64_t>now.t, 0
-        cost = accumulate_block(&self.p, <const floating *>theta, data, 0, m, work, self.B, False, Delta,
-                                <double *>self.costs, &self.alone, 0)
-        next_step(&now, &self.rate if self.rate != 0 else NULL, 0, theta)
-        learn(&self.p, &self.rule.own.told, &now, m_b, <double>m, Delta, theta, &self.alone, 0)
-        leave(callers)
-        finish_step(&self.rule.own, &now)
-        return cost / m_b + penalty_of(&self.rule.own)
 
     def apply(self, D, double m_b):
         """Take one step along D, with penalties and clipping as in every step of m_b examples; returns True. None, with

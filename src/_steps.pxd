@@ -148,3 +148,26 @@ cdef inline void part_of_step(void *given, int member) noexcept nogil:
     else:
         take_step(<double *>call.core.theta, <double *>call.Delta, &call.core.p, call.m_b, call.divisor, call.rule,
                   call.rate, call.team, member)
+
+
+cdef inline double step_of_few(
+    plan_t *p, floating *theta, const examples_t *data, Py_ssize_t m, floating *work, Py_ssize_t B, floating *Delta,
+    double *costs, rule_t *rule, const double *rate, team_t *alone
+) noexcept nogil:
+    """One step on m examples by the calling thread, block by block as in `run_steps`  ->  their J before it. Delta is
+    divided by m."""
+    cdef double cost = 0, m_b = batch_weight(data, 0, m)
+    cdef Py_ssize_t at = 0, rows
+    cdef step_t now
+    cdef unsigned callers = enter()
+    last_step(rule, &now)
+    p.step, p.first = <uint64_t>now.t, 0
+    while at < m:
+        rows = min(B, m - at)
+        cost += accumulate_block(p, <const floating *>theta, data, at, rows, work, B, at > 0, Delta, costs, alone, 0)
+        at += rows
+    next_step(&now, rate, 0, theta)
+    learn(p, &rule.told, &now, m_b, <double>m, Delta, theta, alone, 0)
+    leave(callers)
+    finish_step(rule, &now)
+    return cost / m_b + penalty_of(rule)

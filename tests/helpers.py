@@ -1,6 +1,9 @@
 """Helpers of several test files: the tolerances, random problems, and the lists to run over."""
 
 import itertools
+import os
+import signal
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,6 +38,14 @@ def distance(actual, expected):
     assert np.isfinite(actual).all(), "not finite"
     norm = np.sqrt((expected**2).sum())
     return float(np.sqrt(((actual - expected) ** 2).sum()) / (norm or 1))
+
+
+def ctrl_c():
+    """SIGINT to this process, from any thread; os.kill of Windows would end it"""
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGINT)
+    else:
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager

@@ -2,25 +2,27 @@
 
     python races.py SECONDS [SEED]      # prints the number of rounds; exit status 1 if a result was wrong
 
-A round makes a network with examples twice. The results of one of them in a single thread are expected from the other,
-which four threads call, each in its own order. So objects that are made at first use are made by several threads at
-once. Other networks are trained meanwhile. In other rounds the threads share objects that are for one thread at a time.
+A round makes a network with examples twice, or fitted estimators (races_networks.py, races_estimators.py). The results
+of one of them in a single thread are expected from the other. Four threads call it, each in its own order, so objects
+that are made at first use are made by several threads at once. Other networks are trained meanwhile. In other rounds
+(CHANGES) the threads share objects that are for one thread at a time.
 """
 
-import copy
-import pickle
 import random
 import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from races_estimators import Estimators, examples
+from races_networks import World
 
 import fastbp
-from fastbp.engine import objective, regularisation
+from fastbp.sklearn import MLPClassifier
 
 THREADS = 4
 REFUSED = "one thread at a time"
@@ -28,115 +30,15 @@ REFUSED = "one thread at a time"
 
 def bits(value):
     """All bits of a result of any kind"""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype != object:
         return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, repr(value.tolist())
     if isinstance(value, (list, tuple)):
         return tuple(map(bits, value))
+    if isinstance(value, dict):
+        return tuple((key, bits(each)) for key, each in value.items())
     return repr(value)
-
-
-class World:
-    """A network, examples, and all functions that read them, drawn by a seed."""
-
-    def __init__(self, seed, folder):
-        draw = random.Random(seed)
-        self.draw, self.seed, self.folder = draw, seed, folder
-        rng = np.random.default_rng(seed)
-        output, loss = draw.choice([("softmax", None), ("sigmoid", None), ("identity", None), ("exp", None)])
-        s1, K, hidden = draw.randint(1, 30), draw.randint(2, 6), draw.choice([[], [9], [20, 7], [300]])
-        self.dtype = draw.choice(["f4", "f8"])
-        smoothing = {"label_smoothing": 0.1} if output in ("softmax", "sigmoid") and draw.random() < 0.5 else {}
-        self.net = fastbp.Network([s1, *hidden, K], activation=draw.choice(["tanh", "relu", "gelu"]), output=output,
-                                  loss=loss, dtype=self.dtype, seed=seed, **smoothing)
-        m = draw.choice([1, 20, 200, 200, 2000])
-        whole = rng.integers(-3, 4, (m, s1))
-        self.X = draw.choice([whole, whole.astype("f4"), whole.astype("f8"), whole.astype(self.dtype)[::-1]])
-        self.Y = rng.integers(0, K, m) if output == "softmax" else rng.integers(0, 2, (m, K)).astype(
-            draw.choice(["i8", self.dtype, "u1"]))
-        self.w = rng.uniform(0.5, 2, m)
-        self.p = rng.standard_normal(self.net.n_parameters).astype(self.dtype)
-        self.G = rng.standard_normal((m, K)).astype(self.dtype)
-        self.data = self.net.data(self.X, self.Y)
-        self.weighed = self.net.data(self.X, self.Y, self.w)
-        self.operator = fastbp.curvature.hessian(self.net, self.X, self.Y, weight_decay=0.1)
-        self.ensemble = fastbp.Ensemble([self.net, self.net.copy()])
-        self.scale = fastbp.Standardise(self.X)
-        self.none = regularisation.none(self.net.plan)
-
-    def reads(self):
-        """{name: a function without arguments}"""
-        net, X, Y, w, p, data = self.net, self.X, self.Y, self.w, self.p, self.data
-        x, few = np.ascontiguousarray(X[0], self.dtype), X[:7]
-        row, n_threads = X[0].tolist(), self.draw.choice([None, 1, 2])
-        found = {
-            "predict a row": lambda: net.predict(x),
-            "predict into out": lambda: net.predict(x, out=np.empty(net.layer_sizes[-1], self.dtype)),
-            "predict a list": lambda: net.predict(row),
-            "predict a few": lambda: net.predict(few),
-            "predict": lambda: net.predict(X),
-            "activations": lambda: net.activations(X),
-            "deltas": lambda: net.deltas(few, Y[:7]),
-            "all deltas": lambda: net.deltas(X, Y),
-            "forward": lambda: net.forward(X),
-            "forward a row": lambda: net.forward(x),
-            "backward": lambda: net.backward(X, self.G, inputs=True),
-            "backward after forward": lambda: (net.forward(few), net.backward(few, self.G[:7])),
-            "cost": lambda: net.cost(X, Y, lam=0.3),
-            "cost of a few": lambda: net.cost(few, Y[:7]),
-            "cost and gradient": lambda: net.cost_and_gradient(X, Y, weight_decay=0.1, n_threads=n_threads),
-            "cost and gradient of a few": lambda: net.cost_and_gradient(few, Y[:7], lam=0.2, l1=1e-3),
-            "weighed": lambda: net.cost_and_gradient(X, Y, sample_weight=w),
-            "elsewhere": lambda: net.cost_and_gradient(few, Y[:7], theta=p),
-            "evaluate": lambda: net.evaluate(X, Y),
-            "evaluate a few": lambda: net.evaluate(few, Y[:7]),
-            "evaluate data": lambda: net.evaluate_data(data),
-            "evaluate weighed data": lambda: net.evaluate_data(self.weighed),
-            "data in units": lambda: [self.weighed.in_units_of(unit, net.dtype).w for unit in (0.5, 2.0)],
-            "cost of data": lambda: objective.cost(net.theta, data, self.none, n_threads),
-            "accumulate": lambda: net.accumulate(X, Y),
-            "jacobian": lambda: net.jacobian(few),
-            "gradients": lambda: net.gradients(few, Y[:7]),
-            "norms": lambda: net.gradient_norms(X, Y),
-            "norms of a few": lambda: net.gradient_norms(few, Y[:7]),
-            "Hessian": lambda: net.hessian_product(X, Y, p),
-            "Hessian of a few": lambda: net.hessian_product(few, Y[:7], p, weight_decay=0.1),
-            "Gauss-Newton": lambda: net.gauss_newton_product(few, Y[:7], p),
-            "operator": lambda: self.operator @ p,
-            "ensemble": lambda: self.ensemble.predict(X),
-            "scaled": lambda: self.scale.transform(X),
-            "copies": lambda: (net.copy().theta, copy.deepcopy(net).theta, pickle.loads(pickle.dumps(net)).theta),
-            "shown": lambda: (repr(net), net.summary(), net._repr_html_(), repr(data)),
-            "saved": self.saved,
-            "check": lambda: fastbp.check_gradient(net, few, Y[:7], directions=2, seed=0),
-            "trained": self.trained, "stepped": self.stepped, "minimised": self.minimised,
-        }
-        return found
-
-    def saved(self):
-        """The same file by several threads, then read"""
-        path = self.folder / f"{self.seed}.fastbp"
-        fastbp.save(path, self.net)
-        return fastbp.load(path).theta
-
-    def trained(self):
-        """A separate network on the shared examples"""
-        net = self.net.copy()
-        history = fastbp.train(net, self.X, self.Y, optimizer="adam", epochs=2, batch_size=16, seed=1,
-                               sample_weight=self.w)
-        return net.theta, history.J
-
-    def stepped(self):
-        net = self.net.copy()
-        trainer = fastbp.Trainer(net, fastbp.SGD(1e-5))
-        J = [trainer.step(self.X[:7], self.Y[:7]), trainer.epoch(self.X, self.Y)]
-        trainer.forward(self.X[:7])
-        trainer.step(self.X[:7], gradient=self.G[:7])
-        return net.theta, J
-
-    def minimised(self):
-        net = self.net.copy()
-        fastbp.minimize(net, self.X[:20], self.Y[:20], method="L-BFGS", maxiter=500, weight_decay=0.1)
-        return net.theta
 
 
 def together(works):
@@ -158,10 +60,26 @@ def together(works):
     return raised
 
 
-def shared_reads(seed, folder, until, repeats=6):
-    """(faults, the number of calls) of a round in which threads read"""
-    alone, shared = World(seed, folder), World(seed, folder)
-    expected, dear = {}, ("trained", "stepped", "minimised", "saved", "check")
+def in_another_thread(work):
+    """What it returns, or the error that it raises"""
+    found = []
+
+    def run():
+        try:
+            found.append(work())
+        except Exception as error:
+            found.append(error)
+
+    other = threading.Thread(target=run)
+    other.start()
+    other.join()
+    return found[0]
+
+
+def shared_reads(make, seed, folder, until, repeats=6):
+    """(what was wrong, the number of calls) of a round in which threads read"""
+    alone, shared = make(seed, folder), make(seed, folder)
+    expected = {}
     for name, call in alone.reads().items():
         if time.monotonic() > until:
             break
@@ -175,39 +93,64 @@ def shared_reads(seed, folder, until, repeats=6):
             for name, call in calls:
                 if time.monotonic() > until:
                     return
-                if name in dear and turn != member % repeats:
+                if name.startswith("dear") and turn != member % repeats:
                     continue
-                if name in expected and bits(call()) != expected[name]:
-                    wrong.append(f"seed {seed}: {name}")
+                try:
+                    if name in expected and bits(call()) != expected[name]:
+                        wrong.append(f"seed {seed}: {name}")
+                except Exception as error:
+                    wrong.append(f"seed {seed}: {name}: {error!r}")
                 done[member] += 1
 
     raised = together([lambda member=member: work(member) for member in range(THREADS)])
     return wrong + [f"seed {seed}: {error!r}" for error in raised], sum(done.values())
 
 
-def shared_changes(seed, folder, repeats=30):
-    """(faults, the number of calls) of a round in which threads train one network; calls are refused or take turns"""
-    world, twin = World(seed, folder), World(seed, folder)
-    kind = seed % 3
-    X, Y = world.X[:50], world.Y[:50]
-    trainers = [fastbp.Trainer(each.net, "adam", n_threads=1 + seed % 2) for each in (world, twin)]
+class Shared:
+    """A network, its trainer and an estimator, all for one thread at a time, and what changes them."""
 
-    def change(each, trainer):
-        if kind == 0:
-            trainer.step(X, Y)
-        elif kind == 1:
-            trainer.epoch(X, Y, batch_size=8)
-        else:
-            fastbp.train(each.net, X, Y, optimizer=fastbp.SGD(1e-5), epochs=1, batch_size=8,
-                         shuffle=False)
+    def __init__(self, seed, folder):
+        world = World(seed, folder)
+        self.net, self.G = world.net, world.G[:50] * np.dtype(world.dtype).type(1e-3)
+        self.X, self.Y = world.X[:50], world.Y[:50]
+        self.trainer = fastbp.Trainer(self.net, "adam", n_threads=1 + seed % 2)
+        self.estimator = MLPClassifier(5, max_iter=1, warm_start=True, random_state=0, n_iter_no_change=99)
+        self.A, self.b = examples("classes")
 
-    counts = Counter()
-    lock = threading.Lock()
+    def state(self):
+        """All that the changes leave behind"""
+        own = self.estimator
+        return [self.net.theta, *vars(own).get("coefs_", []), *vars(own).get("loss_curve_", [])]
+
+
+# what changes a `Shared` -> how often a thread does it
+CHANGES = {
+    "step": (lambda s: s.trainer.step(s.X, s.Y), 30),
+    "step with weights": (lambda s: s.trainer.step(s.X, s.Y, np.full(len(s.X), 0.5)), 20),
+    "step along a gradient": (lambda s: s.trainer.step(s.X, gradient=s.G), 30),
+    "apply": (lambda s: s.trainer.apply(np.full(s.net.n_parameters, 1e-3)), 30),
+    "epoch": (lambda s: s.trainer.epoch(s.X, s.Y, batch_size=8), 30),
+    "train": (lambda s: fastbp.train(s.net, s.X, s.Y, optimizer=fastbp.SGD(1e-5), epochs=1, batch_size=8,
+                                     shuffle=False), 20),
+    "train_many": (lambda s: fastbp.train_many([s.net], s.X, s.Y, optimizer=fastbp.SGD(1e-5), epochs=1, batch_size=8,
+                                               shuffle=False), 10),
+    "minimize": (lambda s: fastbp.minimize(s.net, s.X, s.Y, method="L-BFGS", maxiter=1, weight_decay=0.1), 10),
+    "fit": (lambda s: s.estimator.fit(s.A, s.b), 4),
+    "partial_fit": (lambda s: s.estimator.partial_fit(s.A, s.b, classes=["a", "b", "c"]), 10),
+    "partial_fit of a row": (lambda s: s.estimator.partial_fit(s.A[:1], s.b[:1], classes=["a", "b", "c"]), 20),
+}
+
+
+def shared_changes(seed, folder, kind):
+    """The same of a round in which threads share what is for one of them: a call is refused, or one of a sequence"""
+    own, twin = Shared(seed, folder), Shared(seed, folder)
+    change, repeats = CHANGES[kind]
+    counts, lock = Counter(), threading.Lock()
 
     def work():
         for _ in range(repeats):
             try:
-                change(world, trainers[0])
+                change(own)
             except RuntimeError as error:
                 if REFUSED not in str(error):
                     raise
@@ -219,27 +162,31 @@ def shared_changes(seed, folder, repeats=30):
 
     raised = together([work] * THREADS)
     for _ in range(counts["taken"]):
-        change(twin, trainers[1])
-    wrong = [f"seed {seed}: {error!r}" for error in raised]
-    if world.net.theta.tobytes() != twin.net.theta.tobytes():
-        wrong.append(f"seed {seed}: {counts} of kind {kind} are no sequence")
+        change(twin)
+    wrong = [f"seed {seed}: {kind}: {error!r}" for error in raised]
+    if bits(own.state()) != bits(twin.state()):
+        wrong.append(f"seed {seed}: {dict(counts)} of {kind} are no sequence")
     return wrong, sum(counts.values())
 
 
 def find(seconds, seed=0):
     """(faults, rounds, calls) of about this many seconds"""
     until, wrong, rounds, calls = time.monotonic() + seconds, [], 0, 0
+    kinds = list(CHANGES)
     with tempfile.TemporaryDirectory() as folder:
-        while time.monotonic() < until or rounds < 2:
-            each = seed + rounds
-            found, done = (
-                shared_changes(each, Path(folder)) if rounds % 4 == 1 else shared_reads(each, Path(folder), until)
-            )
+        while time.monotonic() < until or rounds < 4:
+            each, path = seed + rounds, Path(folder)
+            if rounds % 3 == 1:
+                found, done = shared_changes(each, path, kinds[rounds // 3 % len(kinds)])
+            else:
+                make = Estimators if rounds % 6 == 3 else World
+                found, done = shared_reads(make, each, path, until)
             wrong, rounds, calls = wrong + found, rounds + 1, calls + done
     return wrong, rounds, calls
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     wrong, rounds, calls = find(float(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     print(f"{'with' if gil else 'without'} the GIL: {calls} calls in {rounds} rounds, {len(wrong)} wrong")

@@ -221,12 +221,17 @@ def test_a_network_is_summed_in_many_threads_at_once():
 
 
 def test_an_idle_crew_costs_nothing_after_some_milliseconds():
+    """In one of five tries, since a busy machine may let its members wait before they go to sleep"""
     net = network()
-    D(net, 4)
-    time.sleep(0.02)
-    before = time.process_time()    # of all threads
-    time.sleep(0.3)
-    assert time.process_time() - before < 0.01
+
+    def spent():
+        D(net, 4)
+        time.sleep(0.02)
+        before = time.process_time()    # of all threads
+        time.sleep(0.1)
+        return time.process_time() - before
+
+    assert any(spent() < 0.003 for _ in range(5))
 
 
 @linux
@@ -373,7 +378,7 @@ for k in range(30):
     if k % 10 == 0:
         assert D() == expected
 limit = 1 if "san" in os.environ.get("LD_PRELOAD", "") else 0.1
-print(caught, sorted(late)[15] < limit, D(1) == expected)
+print(caught, sorted(late)[7] < limit, D(1) == expected)     # others may have the processor now and then
 """
 
 

@@ -1,5 +1,6 @@
 """Distribution: the sdist is complete, its description has no dead links, and missing tools for wheels are named."""
 
+import ast
 import re
 import runpy
 import subprocess
@@ -67,3 +68,46 @@ def test_the_help_of_the_command_names_every_target():
     assert done.returncode == 0, done.stderr
     for target in wheels.TARGETS:
         assert f"wheels.py {target}" in done.stdout or f" {target} " in done.stdout, target
+
+
+# ---------------------------------------------------------------- nothing of POSIX without its twin
+
+
+POSIX = {
+    "os": {"O_DIRECTORY", "O_NONBLOCK", "chown", "fchmod", "fchown", "fork", "geteuid", "getuid", "killpg", "mkfifo",
+           "register_at_fork", "sched_getaffinity", "sched_setaffinity", "statvfs", "sysconf", "uname", "waitpid"},
+    "signal": {"SIGALRM", "SIGCONT", "SIGHUP", "SIGKILL", "SIGSTOP", "SIGUSR1", "SIGUSR2", "pthread_kill", "setitimer"},
+}
+MODULES = {"fcntl", "grp", "pwd", "resource", "termios"}
+
+
+def without_a_twin(nodes):
+    """Names of POSIX alone in these statements, unless one of them asks for it by name"""
+    inside = [node for each in nodes for node in ast.walk(each)]
+    asked = {node.value for node in inside if isinstance(node, ast.Constant)}
+    used = {node.attr for node in inside if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            and node.attr in POSIX.get(node.value.id, ())}
+    used |= {name.name for node in inside if isinstance(node, ast.Import) for name in node.names} & MODULES
+    return set() if "win32" in asked or "darwin" in asked else used - asked
+
+
+def test_what_only_posix_has_is_asked_for_before_it_is_used():
+    found = {}
+    for path in (ROOT / "fastbp").rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            if names := without_a_twin([statement]):
+                found[path.relative_to(ROOT).as_posix(), getattr(statement, "name", statement.lineno)] = names
+    # NamedFolder is its twin
+    assert found == {("fastbp/files/folder.py", "Folder"): {"O_DIRECTORY", "fchmod", "fchown"}}
+
+
+def test_the_tests_can_be_collected_where_there_is_no_posix():
+    """What runs at import: statements of the module, and decorators"""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            function = isinstance(statement, ast.FunctionDef)
+            if isinstance(statement, ast.ClassDef) or path.parent.name == "tools":
+                continue
+            names = set().union(*(without_a_twin([each]) for each in statement.decorator_list)) if function else (
+                without_a_twin([statement]))
+            assert not names, (path.name, statement.lineno, names)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -159,7 +158,7 @@ def test_killed_within_a_network_again_and_again(tmp_path):
         child, end = program("killed.fastbp"), time.monotonic() + 20
         while child.poll() is None and time.monotonic() < end:
             if path.exists() and come_to(path) >= epochs[-1] + 900:
-                child.send_signal(signal.SIGKILL)
+                child.kill()
                 killed += 1
                 break
             time.sleep(0.001)
@@ -421,7 +420,7 @@ print(*all_of(2, on_rank))
         while child.poll() is None and time.monotonic() < end:
             time.sleep(0.001)
             if not killed and finished() >= begun + 12:
-                child.send_signal(signal.SIGKILL)
+                child.kill()
                 killed += 1
                 break
         out = child.communicate()[0]

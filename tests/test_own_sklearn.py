@@ -86,8 +86,8 @@ def test_pickles_clones_and_checkpoints(tmp_path):
         clone(reg).set_params(loss=lambda z, Y, w: log_cosh(z, Y, w)).fit(X, y, checkpoint=tmp_path / "new")
 
 
-@pytest.mark.parametrize("loss", ["hinge", 3, None])
-def test_other_losses_are_refused(loss):
+@pytest.mark.parametrize("loss", ["hinge", 3, None, (16,), (), dict])
+def test_fault_79_other_losses_are_refused(loss):
     for kind, inputs, target in ((MLPRegressor, X, y), (MLPClassifier, X_two, y_two)):
         with pytest.raises(ValueError, match="The 'loss' parameter"):
             kind(loss=loss).fit(inputs, target)

@@ -1,5 +1,7 @@
-"""Several threads, with or without the GIL: shared objects are read correctly; others refuse a second thread."""
+"""Several threads, with or without the GIL: shared objects are read correctly."""
 
+import importlib
+import inspect
 import os
 import sys
 import threading
@@ -9,7 +11,6 @@ import pytest
 import races
 
 import fastbp
-from fastbp import _kernels
 from fastbp.engine import blas, threads
 from fastbp.engine.data import Data
 
@@ -31,26 +32,7 @@ def _often():
     sys.setswitchinterval(before)
 
 
-def in_another_thread(work):
-    """The result of the call, or the error that it raises"""
-    found = []
-
-    def run():
-        try:
-            found.append(work())
-        except Exception as error:
-            found.append(error)
-
-    other = threading.Thread(target=run)
-    other.start()
-    other.join()
-    return found[0]
-
-
-# ---------------------------------------------------------------- what is shared reads right
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("_often")
 def test_fault_190_threads_that_share_networks_read_every_bit_right():
     wrong, rounds, _ = races.find(5, seed=100)
@@ -59,11 +41,53 @@ def test_fault_190_threads_that_share_networks_read_every_bit_right():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.usefixtures("_often")
 def test_fault_190_the_finder_of_races_finds_nothing_for_ten_minutes():
     """FASTBP_RACES is the number of seconds"""
     assert races.find(SECONDS)[0] == []
+
+
+# public, and called by no round: it prints; matplotlib is for one thread
+NO_READS = {"show_config", "History.plot"}
+
+
+def public():
+    """{name: function} of all that is public: functions, and the methods and properties of classes"""
+    modules = ["curvature", "sklearn", "tabular", "many", "container", "metrics", "datasets"]
+    names = {name: getattr(fastbp, name) for name in fastbp.__all__}
+    for module in modules:
+        own = importlib.import_module(f"fastbp.{module}")
+        names |= {f"{module}.{name}": getattr(own, name) for name in getattr(own, "__all__", ())}
+    found = {name: value for name, value in names.items() if inspect.isfunction(value)}
+    for name, cls in names.items():
+        if inspect.isclass(cls) and not issubclass(cls, (BaseException, tuple, fastbp.optimizers.Optimizer)):
+            for base in cls.__mro__:
+                if base.__module__.startswith("fastbp"):
+                    found |= {f"{name}.{each}": value for each, value in vars(base).items()
+                              if not each.startswith("_") and f"{name}.{each}" not in found}
+    return {name: inspect.unwrap(value.fget if isinstance(value, property) else getattr(value, "__func__", value))
+            for name, value in found.items()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fault_190_the_finder_of_races_calls_all_that_is_public_and_reads(tmp_path):
+    called = set()
+
+    def see(frame, event, _):
+        if event == "call":
+            called.add(frame.f_code)
+
+    sys.setprofile(see)
+    try:
+        for seed in range(1, 4):
+            for make in (races.World, races.Estimators):
+                for call in make(seed, tmp_path).reads().values():
+                    call()
+    finally:
+        sys.setprofile(None)
+    assert {name for name, function in public().items()
+            if hasattr(function, "__code__") and function.__code__ not in called} == NO_READS
 
 
 @pytest.mark.usefixtures("_often")
@@ -144,7 +168,7 @@ def test_fault_190_every_thread_can_hold_blas_to_one_thread():
     try:
         for library in blas.all_libraries():
             blas._set(library, 2)
-        assert set(counts()) == set(in_another_thread(counts)) == {1}
+        assert set(counts()) == set(races.in_another_thread(counts)) == {1}
         assert {library.get_num_threads() for library in blas.all_libraries()} == {2}
     finally:
         for library, n in zip(blas.all_libraries(), before, strict=True):
@@ -175,111 +199,3 @@ def test_fault_190_a_choice_that_several_threads_learn_from_stays_one():
 
     assert races.together([go] * 4) == []
     assert {choice.now, choice.other} == {1, 2}
-
-
-# ---------------------------------------------------------------- one thread at a time
-
-
-def trained(net):
-    fastbp.train(net, X, Y, epochs=1)
-
-
-CHANGES = {
-    "train": trained,
-    "train_many": lambda net: fastbp.train_many([net], X, Y, epochs=1),
-    "minimize": lambda net: fastbp.minimize(net, X, Y, maxiter=1000, weight_decay=0.1),
-    "lm": lambda net: fastbp.minimize(net, X, Y, method="lm", maxiter=1000, weight_decay=0.1),
-    "step": lambda net: fastbp.Trainer(net).step(X, Y),
-    "step of numbers to convert": lambda net: fastbp.Trainer(net).step(X.tolist(), Y),
-    "step along a gradient": lambda net: fastbp.Trainer(net).step(X, gradient=net.forward(X)),
-    "apply": lambda net: fastbp.Trainer(net).apply(np.zeros(net.n_parameters)),
-    "epoch": lambda net: fastbp.Trainer(net).epoch(X, Y),
-    "epoch of a rule in Python": lambda net: fastbp.Trainer(net, InPython()).epoch(X, Y),
-    "theta": lambda net: setattr(net, "theta", np.zeros(net.n_parameters)),
-    "initialize": lambda net: net.initialize(1),
-    "state": lambda net: net.__setstate__(net.__getstate__()),
-}
-
-
-class InPython:
-    def init(self, theta):
-        return {}
-
-    def update(self, theta, D, state):
-        theta -= 0.01 * D
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_fault_190_a_network_that_is_trained_is_refused_to_another_thread(name):
-    net, found = network(), []
-
-    def meanwhile(training):
-        if not found:
-            before = net.theta.copy()
-            found.append(in_another_thread(lambda: CHANGES[name](net)))
-            assert np.array_equal(net.theta, before)
-
-    callback = type("Meanwhile", (), {"on_epoch_end": lambda self, training: meanwhile(training)})()
-    twin = network()
-    fastbp.train(net, X, Y, epochs=2, seed=0, callbacks=[callback])
-    fastbp.train(twin, X, Y, epochs=2, seed=0)
-    assert isinstance(found[0], RuntimeError), found
-    assert "one thread at a time" in str(found[0])
-    assert net.theta.tobytes() == twin.theta.tobytes()
-    CHANGES[name](net)      # afterwards no thread has it
-    assert not isinstance(in_another_thread(lambda: CHANGES[name](net)), Exception)
-
-
-def test_fault_190_the_thread_that_trains_may_read_and_change_the_network_and_others_may_read_it():
-    net, rows = network(), []
-
-    def meanwhile(training):
-        fastbp.Trainer(net).step(X, Y)
-        rows.append(in_another_thread(lambda: net.predict(X)))
-        net.theta = net.theta
-
-    callback = type("Meanwhile", (), {"on_epoch_end": lambda self, training: meanwhile(training)})()
-    fastbp.train(net, X, Y, epochs=2, callbacks=[callback])
-    assert rows[-1].tobytes() == net.predict(X).tobytes()
-
-
-def test_fault_190_an_error_of_a_training_gives_the_network_back():
-    net = network()
-
-    def fails(training):
-        raise KeyError("here")
-
-    with pytest.raises(KeyError):
-        fastbp.train(net, X, Y, epochs=1, callbacks=[type("Fails", (), {"on_epoch_end": lambda self, t: fails(t)})()])
-    with pytest.raises(ValueError, match="Y"):
-        fastbp.Trainer(net).step(X, Y + 9)
-    assert not isinstance(in_another_thread(lambda: trained(net)), Exception)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_fault_190_a_child_forked_while_another_thread_trains_may_train_the_network():
-    turn, begun, end = _kernels.Turn(), threading.Event(), threading.Event()
-
-    def hold():
-        with turn:
-            begun.set()
-            end.wait()
-
-    other = threading.Thread(target=hold)
-    other.start()
-    begun.wait()
-    with pytest.raises(RuntimeError, match="one thread at a time"), turn:
-        pass
-    child = os.fork()
-    if child == 0:      # pragma: no cover  (it ends here)
-        try:
-            with turn, turn:
-                refused = in_another_thread(turn.__enter__)
-            os._exit(0 if isinstance(refused, RuntimeError) else 1)
-        except BaseException:
-            os._exit(2)
-    end.set()
-    other.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with turn:
-        pass

@@ -139,7 +139,8 @@ def test_another_thread_can_stop_it_and_not_run_it():
     result = []
     thread = threading.Thread(target=lambda: result.append(run(last=10**6, rates=NO_RATES)))
     thread.start()
-    time.sleep(0.05)
+    while not run.own.epoch:    # it has not begun yet
+        time.sleep(0.001)
     with pytest.raises(ValueError, match="running in another thread"):
         run(last=10**6)
     assert not run.own.stopping

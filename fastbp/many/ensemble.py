@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._types import Arrays, Floats, Path
+from .._types import Arrays, Floats, Path, State
 from ..engine import checks, sums
 from ..files import container, values
 from ..files import network as files
@@ -131,6 +131,10 @@ class Ensemble:
 
     def save(self, path: Path) -> None:
         """Write all networks into one file that replaces `path` atomically, as `fastbp.save` does with one."""
+        container.write(path, *self._pack())
+
+    def _pack(self) -> tuple[Arrays, State]:
+        """The arrays and the fields of a file."""
         parts: dict[str, list[Any]] = {
             name: [np.empty(0, np.float32 if name.endswith("32") else np.float64)] for name in ARRAYS[:4]}
         kinds: list[dict[str, Any]] = []
@@ -145,22 +149,25 @@ class Ensemble:
             if settings not in kinds:
                 kinds.append(settings)
             which.append(kinds.index(settings))
-        container.write(path, {**{name: np.concatenate(own) for name, own in parts.items()},
-                               "kind": np.array(which, np.int64)},
-                        {"kind": KIND, "version": 1, "networks": kinds})
+        whole = {name: np.concatenate(own) for name, own in parts.items()}
+        return {**whole, "kind": np.array(which, np.int64)}, {"kind": KIND, "version": 1, "networks": kinds}
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """The ensemble in a file of `save`; a FormatError, which is a ValueError, if the file is damaged."""
         arrays, meta = container.read(path)
         with container.located(path):
-            values.of_kind(meta, KIND)
-            values.fields(meta, ("kind", "version", "networks"), "the file")
-            values.fields(arrays, ARRAYS, "the arrays")
-            try:
-                return cls(_unpacked(arrays, meta["networks"]))
-            except (TypeError, ValueError) as error:
-                raise error if isinstance(error, FormatError) else FormatError(str(error)) from None
+            return cls._unpack(arrays, meta)
+
+    @classmethod
+    def _unpack(cls, arrays: Arrays, meta: State) -> Self:
+        values.of_kind(meta, KIND)
+        values.fields(meta, ("kind", "version", "networks"), "the file")
+        values.fields(arrays, ARRAYS, "the arrays")
+        try:
+            return cls(_unpacked(arrays, meta["networks"]))
+        except (TypeError, ValueError) as error:
+            raise error if isinstance(error, FormatError) else FormatError(str(error)) from None
 
 
 def _unpacked(arrays: Arrays, kinds: Any) -> list[Network]:
@@ -195,3 +202,10 @@ def _size(settings: Any) -> tuple[int, int]:
         raise FormatError(f"networks: dtype is {settings.get('dtype')!r:.60}; accepted are 'float32' and 'float64'")
     n = sum(s * (k + 1) for k, s in pairwise(sizes))
     return n, int(settings["dtype"][5:])
+
+
+def _is_ensemble(value: Any) -> bool:
+    return isinstance(value, Ensemble)
+
+
+files.OTHERS[KIND] = (_is_ensemble, Ensemble._pack, Ensemble._unpack)

@@ -168,7 +168,8 @@ class Files:
                 jobs[i].resume(kept, state)
         for i, job in enumerate(jobs):
             k = ended[i]
-            job.net.theta[:] = thetas[0 if k is None else k][i]
+            with job.turn:
+                job.net.theta[:] = thetas[0 if k is None else k][i]
             if k is not None:
                 job.history = self.files[k].histories[i]
 

@@ -53,7 +53,8 @@ def _start_alike(group: Group, nets: list[Network]) -> None:
     raw = group.broadcast(np.concatenate([np.empty(0, np.uint8), *(net.theta.view(np.uint8) for net in nets)]))
     at = 0
     for net in nets:
-        net.theta.view(np.uint8)[:] = raw[at : at + net.theta.nbytes]
+        with net._turn:
+            net.theta.view(np.uint8)[:] = raw[at : at + net.theta.nbytes]
         at += net.theta.nbytes
 
 
@@ -85,7 +86,8 @@ def _put(job: Any, history: History | None, error: Exception | None, warnings: l
     if error is not None:
         job.start = job.net.theta.copy()    # a checkpoint restarts it
     job.history, job.error, job.warnings = history, error, warnings
-    job.net.theta[:] = theta
+    with job.turn:
+        job.net.theta[:] = theta
 
 
 def _told(error: Exception) -> Exception:

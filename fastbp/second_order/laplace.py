@@ -152,6 +152,11 @@ class Laplace:
         noise : bool
             Add the noise of new targets to the variance: sigma^2, or h for poisson. Not for cross_entropy.
         n_threads : int, optional
+
+        Notes
+        -----
+        If ``of_y = Standardise(y)`` has scaled the targets, ``of_y.inverse(mean)`` and ``std * of_y.scale`` are in the
+        units of y.
         """
         loss, output = self.net.loss, self.net.output
         if checks.flag(noise, "noise") and loss == "cross_entropy":

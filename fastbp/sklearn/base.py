@@ -12,14 +12,29 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import _kernels, optimizers, words
 from ..engine import checks, initialize
+from ..engine.own import of
 from . import callbacks, fitting, inputs, lbfgs, messages, overrides, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
+from .one_thread import Fitting
 from .private import PrivateMethods
 
 REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must be finite as float
 ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.items() if name in _kernels.activations)}
+
+
+class Function(Options):
+    """A loss of the caller's own. A LowLevelCallable is a tuple, and classes are callable: no other of them is one."""
+
+    def __init__(self):
+        super().__init__(object, set())
+
+    def is_satisfied_by(self, val):
+        return of(val) is not None
+
+    def __str__(self):
+        return "a function f(z, Y, w) or a scipy.LowLevelCallable"
 
 
 class Curve(list):
@@ -294,7 +309,8 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         if checkpoint is None and resume:
             raise ValueError("resume=True needs a checkpoint to resume from; got checkpoint=None")
         keeper = NOTHING if checkpoint is None else Checkpoint(checkpoint, every, resume)
-        return self._fit(X, y, w, validation=validation, checkpoint=keeper)
+        with Fitting(self):
+            return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
         """Check X_val, y_val and sample_weight_val; return the arguments of `Validation`."""

@@ -13,9 +13,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs
-from .base import BaseMLP
+from .base import BaseMLP, Function
 from .kept import KeptClassifier
 from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
+from .one_thread import Fitting
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 from .overrides import is_overridden
 
@@ -158,7 +159,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss"}), callable, tuple],
+        "loss": [StrOptions({"log_loss"}), Function()],
     }
     loss: Any = "log_loss"      # older pickles lack the attribute
 
@@ -308,15 +309,16 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         self
             The estimator.
         """
-        if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
-            return self
-        try:
-            return self._partial_fit(X, y, sample_weight, classes)
-        except Exception:
-            if not hasattr(self, "coefs_"):     # the first call was refused: forget its classes
-                for name in {"classes_", "_label_binarizer"} & vars(self).keys():
-                    delattr(self, name)
-            raise
+        with Fitting(self):
+            if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
+                return self
+            try:
+                return self._partial_fit(X, y, sample_weight, classes)
+            except Exception:
+                if not hasattr(self, "coefs_"):     # the first call was refused: forget its classes
+                    for name in {"classes_", "_label_binarizer"} & vars(self).keys():
+                        delattr(self, name)
+                raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict class labels.

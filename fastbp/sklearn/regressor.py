@@ -13,8 +13,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from . import fitting, inputs, overrides
-from .base import BaseMLP
+from .base import BaseMLP, Function
 from .kept import KeptRegressor
+from .one_thread import Fitting
 
 LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as in the installed scikit-learn
 
@@ -154,7 +155,7 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}), callable, tuple],
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile"}), Function()],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
     }
@@ -277,9 +278,10 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         self
             The estimator.
         """
-        if sample_weight is None and self._partial_fit_quick(X, y):
-            return self
-        return self._partial_fit(X, y, sample_weight)
+        with Fitting(self):
+            if sample_weight is None and self._partial_fit_quick(X, y):
+                return self
+            return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict targets.

@@ -13,8 +13,9 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from ..files.estimator import of_type
 from ..network import Network
+from ..sklearn.one_thread import Fitting
 from ..sklearn.stochastic import allowed_threads
-from . import choice, folds, frames, kept
+from . import choice, folds, frames, given, kept
 from .frames import Column
 from .preparation import TabularPreparation, permissive
 from .training import Matrix, Recipe, Rows, Task, Trained
@@ -56,10 +57,15 @@ class BaseTabular(BaseEstimator):
         raise NotImplementedError
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
+        with Fitting(self):
+            return self._fitted(X, y, sample_weight, groups, cv)
+
+    def _fitted(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
         columns, named = frames.read(X)
         m = len(columns[0].values)
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        given.check(y=y, sample_weight=sample_weight, groups=groups)
         targets = self._targets(y)
         check_consistent_length(np.empty(m), targets)
         w = None if sample_weight is None else np.asarray(
@@ -106,18 +112,24 @@ class BaseTabular(BaseEstimator):
         """Keep the networks, and evaluate each on its held-out rows."""
         self.networks_ = [each.net for each in trained]
         self.best_epochs_ = [each.epoch for each in trained]
-        held = [(held_out, net.forward(task.X[held_out]))
+        held = [(held_out, task.outputs(net.forward, held_out))
                 for net, (_, held_out) in zip(self.networks_, splits, strict=True)]
         self._judge(held, task)
 
-    def _logits(self, X: Any) -> list[Matrix]:
-        """z(L) (m, K) of each network, for rows of a table."""
-        inputs = _never_empty(self._prepared(X))
-        return [net.forward(inputs) for net in self.networks_]
+    def _predicted(self, X: Any, of: Callable[[list[Matrix]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """of(z(L) (rows, K) of each network) for all rows of a table, block by block: the features of all may take
+        gigabytes."""
+        values = self._accepted(X)
+        found = []
+        for rows in frames.blocks(len(values[0])):
+            inputs = _never_empty(self.preparation_.rows(values, rows))
+            found.append(of([net.forward(inputs) for net in self.networks_]))
+        return np.concatenate(found)
 
-    def _prepared(self, X: Any) -> Matrix:
+    def _accepted(self, X: Any) -> list[NDArray[Any]]:
+        """The columns of a table as the preparation takes them."""
         check_is_fitted(self)
-        return self.preparation_.matrix(self.preparation_.columns_of(X, type(self).__name__))
+        return self.preparation_.accepted(self.preparation_.columns_of(X, type(self).__name__))
 
     def _kept(self) -> tuple[dict[str, Any], list[Network]]:
         """The fitted state for files: values, and the networks."""

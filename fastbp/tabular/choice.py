@@ -31,7 +31,7 @@ def ensemble(
 
         if not chooses:
             return task, trained([(task, k) for k in range(n)])
-        plain = task.with_inputs(np.ascontiguousarray(task.X[:, ~bins]))
+        plain = task.with_inputs(task.X.take(np.flatnonzero(~bins), axis=1))
         first = trained([(each, k) for k in range(tried) for each in (task, plain)])
         found, without = first[0::2], first[1::2]
         if _mean_cost(plain, without, splits) < _mean_cost(task, found, splits):
@@ -42,6 +42,6 @@ def ensemble(
 
 def _mean_cost(task: Task, trained: Sequence[Trained], splits: Sequence[Split]) -> float:
     """The mean cost of these networks on their held-out rows: a Brier score or a squared error."""
-    costs = [task.cost(each.net.predict(task.X[held_out]), held_out)
+    costs = [task.cost(task.outputs(each.net.predict, held_out), held_out)
              for each, (_, held_out) in zip(trained, splits, strict=False)]
     return float(np.mean(costs))

@@ -1,5 +1,6 @@
 """TabularClassifier."""
 
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -9,13 +10,20 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
-from ..files.estimator import doubles, number, of_labels, to_labels
+from ..files.estimator import doubles, names_of, number, of_labels, of_type, to_labels
 from ..files.strict_json import FormatError
 from ..files.values import fields
+from ..network import Network
 from ..sklearn.labels import class_factors
-from . import calibration, frames, kept
+from . import calibration, frames, kept, several
 from .base import BaseTabular, mean_of_held_out
 from .training import Matrix, Rows, Task
+
+
+def _numbers(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels that are objects as numbers, if they are whole numbers, booleans or floats, all of one type."""
+    kinds = {type(label) for label in y.tolist()} if y.dtype.kind == "O" else set()
+    return np.array(y.tolist()) if len(kinds) == 1 and kinds <= {int, bool, float} else y
 
 
 class TabularClassifier(ClassifierMixin, BaseTabular):
@@ -43,8 +51,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     Attributes
     ----------
-    classes_ : ndarray
-        The labels, sorted.
+    classes_ : ndarray, or list of ndarray
+        The labels, sorted; of several targets one array each.
     preparation_ : TabularPreparation
         The features made of each column.
     networks_ : list of Network
@@ -58,6 +66,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     validation_score_ : float
         The accuracy of these predictions. It needs no further fit. It is a little too high because it also chose the
         epochs, and a little too low because one network predicts each row instead of all.
+    n_outputs_ : int
+        The number of targets.
+    estimators_ : list of TabularClassifier
+        Only with several targets: a classifier for each, with all of these attributes. classes_, temperature_ and
+        validation_probabilities_ are then lists with an entry for each target, networks_ and best_epochs_ hold those of
+        all targets, validation_score_ is the mean over the targets, and there is no preparation_.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Names of the columns; exists only if they have names.
@@ -82,6 +96,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     (2, 3)
     """
 
+    classes_: Any
+    temperature_: Any
+    validation_probabilities_: Any
+    n_outputs_: int
+    estimators_: "list[TabularClassifier]"
+
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **BaseTabular._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -102,9 +122,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ----------
         X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
             The table.
-        y : array-like of shape (n_samples,)
-            Labels: strings, numbers or booleans. For several targets use scikit-learn's MultiOutputClassifier, which
-            fits one classifier for each.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Labels: strings, numbers or booleans. Each target has a fit of its own.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, 0 or more. A row of weight 0 counts as absent.
         groups : array-like of shape (n_samples,), optional
@@ -118,16 +137,38 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self
             The fitted estimator.
         """
-        return self._fit(X, y, sample_weight, groups, cv)
+        targets = several.targets(y)
+        if targets is None:
+            self.__dict__.pop("estimators_", None)
+            self.n_outputs_ = 1
+            return self._fit(X, y, sample_weight, groups, cv)
+        if cv is not None and not (isinstance(cv, Integral) or hasattr(cv, "split")):
+            cv = list(cv)       # an iterator serves once
+        own = [type(self)(**self.get_params(deep=False)) for _ in targets]
+        self._take_several([clf.fit(X, each, sample_weight, groups=groups, cv=cv)
+                            for clf, each in zip(own, targets, strict=True)])
+        return self
+
+    def _take_several(self, estimators: list["TabularClassifier"]) -> None:
+        """Become the classifier of several targets, each of which has one of these."""
+        self.__dict__.pop("preparation_", None)
+        self.estimators_, self.n_outputs_ = estimators, len(estimators)
+        self.classes_ = [each.classes_ for each in estimators]
+        self.temperature_ = [each.temperature_ for each in estimators]
+        self.validation_probabilities_ = [each.validation_probabilities_ for each in estimators]
+        self.validation_score_ = float(np.mean([each.validation_score_ for each in estimators]))
+        self.networks_ = [net for each in estimators for net in each.networks_]
+        self.best_epochs_ = [epoch for each in estimators for epoch in each.best_epochs_]
+        self.n_features_in_ = estimators[0].n_features_in_
+        self.__dict__.pop("feature_names_in_", None)
+        if hasattr(estimators[0], "feature_names_in_"):
+            self.feature_names_in_ = estimators[0].feature_names_in_
 
     def _targets(self, y: Any) -> NDArray[Any]:
-        y = np.asarray(y)
-        if y.ndim == 2 and y.shape[1] > 1:
-            raise ValueError(f"y should be a 1d array, got an array of shape {y.shape} instead. A classifier has one "
-                             f"target; sklearn.multioutput.MultiOutputClassifier({type(self).__name__}()) fits several")
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(np.asarray(y), warn=True)
         if y.dtype.kind == "O" and any(frames.is_missing(label) for label in y.tolist()):
             raise ValueError("Input y contains NaN.")
+        y = _numbers(y)
         assert_all_finite(y, input_name="y")
         try:
             self.classes_, codes = np.unique(y, return_inverse=True)
@@ -168,6 +209,29 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.validation_score_ = (
             float(np.average(right, weights=None if w is None else w[known])) if known.any() else float("nan"))
 
+    def _kept(self) -> tuple[dict[str, Any], list[Network]]:
+        if not hasattr(self, "estimators_"):
+            return super()._kept()
+        return {"several": [each._kept()[0] for each in self.estimators_]}, self.networks_
+
+    def _take(self, values: Any, networks: list[Network]) -> None:
+        if not isinstance(values, dict) or "several" not in values:
+            self.n_outputs_ = 1
+            super()._take(values, networks)
+            return
+        found = of_type(fields(values, {"several"}, "several targets"), "several", list)
+        if len(found) < 2:
+            raise FormatError(f"several targets are at least two; there are {len(found)}")
+        own = [type(self)(**self.get_params(deep=False)) for _ in found]
+        rest = list(networks)
+        for each, kept_ in zip(own, found, strict=True):
+            n = len(of_type(kept_, "best_epochs", list))
+            each._take(kept_, rest[:n])
+            rest = rest[n:]
+        if rest or any(names_of(each) != names_of(own[0]) for each in own):
+            raise FormatError("several targets must have the same columns, and each network a target")
+        self._take_several(own)
+
     def _own_kept(self) -> dict[str, Any]:
         return {"classes": of_labels(self.classes_), "temperature": float(self.temperature_),
                 "validation_probabilities": self.validation_probabilities_}
@@ -182,7 +246,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             raise FormatError(f"{K} classes have {len(self.networks_)} networks")
         kept.check_networks(self.networks_, d, K, "softmax")
 
-    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+    def predict_proba(self, X: Any) -> Any:
         """Predict probabilities of the classes.
 
         Parameters
@@ -192,12 +256,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
-            In the order of classes_.
+        ndarray of shape (n_samples, n_classes), or list of ndarray
+            In the order of classes_; of several targets one array each.
         """
+        if getattr(self, "estimators_", None):
+            return [each.predict_proba(X) for each in self.estimators_]
         if not getattr(self, "networks_", True):
-            return np.ones((len(self._prepared(X)), 1))
-        return calibration.probabilities(self._logits(X), self.temperature_)
+            return np.ones((len(self._accepted(X)[0]), 1))
+        return self._predicted(X, lambda logits: calibration.probabilities(logits, self.temperature_))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict class labels.
@@ -209,8 +275,39 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Labels from classes_.
         """
+        if getattr(self, "estimators_", None):
+            return several.side_by_side([each.predict(X) for each in self.estimators_])
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy: of several targets the part of the rows whose labels are all right.
+
+        Parameters
+        ----------
+        X : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
+            As for `predict_proba`.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The true labels.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            In [0, 1].
+        """
+        if not getattr(self, "estimators_", None):
+            return float(super().score(X, y, sample_weight))
+        found, right = self.predict(X), np.asarray(y)
+        if right.shape != found.shape:
+            raise ValueError(f"y must have the shape {found.shape}; got {right.shape}")
+        return float(np.average((found == right).all(axis=1), weights=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = tags.classifier_tags.multi_label = True
+        return tags

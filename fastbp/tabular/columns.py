@@ -28,7 +28,11 @@ class Constant:
     def features(self) -> list[str]:
         return []
 
-    def write(self, column: Column, rows: slice, out: NDArray[np.float32]) -> None:
+    def accept(self, column: Column) -> NDArray[Any]:
+        """Accept values of any kind."""
+        return column.values
+
+    def write(self, values: NDArray[Any], out: NDArray[np.float32]) -> None:
         """Write nothing."""
 
     def __str__(self) -> str:
@@ -71,7 +75,8 @@ class Number:
             return None
         number = cls(name, float(median), float(half), np.empty(0), missing)
         if half and bins > 1:
-            known = np.sort(values[~np.isnan(values)])
+            if np.isinf(values).any():
+                known = np.sort(values[~np.isnan(values)])
             at = np.ceil(np.linspace(0, 1, bins + 1) * len(known)).astype(np.int64) - 1
             edges = np.unique(number.z(known[np.maximum(at, 0)]))       # quantiles that occur in the data
             number.edges = edges if len(edges) > 2 else np.empty(0)
@@ -100,9 +105,12 @@ class Number:
         """Which of the features are piecewise-linear?"""
         return [False] * bool(self.half) + [True] * self.bins + [False] * self.missing
 
-    def write(self, column: Column, rows: slice, out: NDArray[np.float32]) -> None:
-        """out (m, features) of these rows."""
-        values = column.values[rows]
+    def accept(self, column: Column) -> Doubles:
+        """The numbers of a column, NaN for missing; an error that names it if it holds no numbers."""
+        return column.as_kind("number").values
+
+    def write(self, values: Doubles, out: NDArray[np.float32]) -> None:
+        """out (m, features) of these values."""
         z, own = self.z(values), int(bool(self.half))
         out[:, :own] = z[:, np.newaxis]
         if self.bins:
@@ -161,11 +169,24 @@ class Category:
         words = ["missing" if level is None else str(level) for level in self.levels]
         return [f"{self.name}_{word}" for word in (words[1:] if self.is_pair else words)]
 
-    def write(self, column: Column, rows: slice, out: NDArray[np.float32]) -> None:
-        """out (m, features) of these rows."""
-        places = {level: i for i, level in enumerate(self.levels)}
-        into = np.array([*(places.get(level, -1) for level in column.levels), places.get(None, -1)], np.int64)
-        at = into[column.values[rows].astype(np.int64)]       # -1 takes the last feature, that of missing values
+    def accept(self, column: Column) -> NDArray[np.int64]:
+        """Where the values of a column stand among the levels, -1 for none of them.
+
+        A level is also found by its text: where fit saw the number 1, "1" is this level. An error names a column that
+        held text in fit and now holds numbers, none of which is known.
+        """
+        column = column.as_kind("category")
+        own = {level: i for i, level in enumerate(self.levels)}
+        words = {_text(level): i for i, level in enumerate(self.levels) if level is not None}
+        at = [own.get(level, words.get(_text(level), -1)) for level in column.levels]
+        if at and max(at) < 0 and _are_words(self.levels) and not any(isinstance(new, str) for new in column.levels):
+            raise ValueError(f"column {self.name!r} held text in fit, such as {self.levels[0]!r:.60}; it now holds "
+                             f"numbers, such as {column.levels[0]!r:.60}")
+        into = np.array([*at, own.get(None, -1)], np.int64)     # -1 takes the last, that of missing values
+        return into[column.values]
+
+    def write(self, at: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        """out (m, features) of these places among the levels."""
         if self.is_pair:
             out[:, 0] = np.array([-1, 1, 0], np.float32)[at]
             return
@@ -175,7 +196,17 @@ class Category:
 
     def __str__(self) -> str:
         more = f", {self.left_out} rare ones left out" if self.left_out else ""
-        return f"category, {len(self.levels)} levels{more}"
+        return f"category, {len(self.levels)} level{'s' * (len(self.levels) != 1)}{more}"
+
+
+def _text(level: Any) -> str:
+    """A level as text; a whole number has no decimals."""
+    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
+
+
+def _are_words(levels: Sequence[Any]) -> bool:
+    """Are all levels but "missing" strings?"""
+    return all(level is None or isinstance(level, str) for level in levels)
 
 
 def _order(level: Any) -> tuple[str, Any]:
@@ -215,11 +246,14 @@ class Date:
         flags = self.time.is_bin
         return flags + [False] * (len(self.features) - len(flags))
 
-    def write(self, column: Column, rows: slice, out: NDArray[np.float32]) -> None:
-        """out (m, features) of these rows."""
+    def accept(self, column: Column) -> Doubles:
+        """Seconds since 1970, NaN for missing; an error that names the column if it holds no dates."""
+        return column.as_kind("date").values
+
+    def write(self, seconds: Doubles, out: NDArray[np.float32]) -> None:
+        """out (m, features) of these times."""
         at = len(self.time.features)
-        self.time.write(column, rows, out[:, :at])
-        seconds = column.values[rows]
+        self.time.write(seconds, out[:, :at])
         known = np.isfinite(seconds)
         t = np.where(known, seconds, 0.0)
         for part in self.parts:

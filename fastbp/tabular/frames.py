@@ -4,7 +4,7 @@ import datetime
 import math
 import numbers
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?")
+# a day; to it the time of day without nanoseconds; its zone
+ISO_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(?:(?<=\.\d{6})\d{1,3})?"
+                      r"(Z|[+-]\d\d:?\d\d)?)?")
 CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
 NUMBERS = (numbers.Real, np.number)
 MICROSECONDS = "datetime64[us]"
+ROWS = 2**13    # rows that are prepared or predicted at a time, so that temporary arrays stay in cache
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Column:
         if kind == "category" and self.kind == "number":
             return _of_distinct(self.name, self.values)
         if (self.values == -1).all() if self.kind == "category" else np.isnan(self.values).all():
-            return Column(self.name, kind, np.full(len(self.values), np.nan))       # only missing values
+            none = np.full(len(self.values), -1) if kind == "category" else np.full(len(self.values), np.nan)
+            return Column(self.name, kind, none)        # only missing values
         if self.kind == "category":
             found = _of_words(self, kind)
             if found is not None:
@@ -71,7 +75,7 @@ def _of_words(column: Column, kind: str) -> Column | None:
         if kind == "number":
             read = np.array([float(level) for level in column.levels])
         else:
-            read = _seconds(np.array(column.levels, MICROSECONDS))
+            read = _times(column.levels)
     except (TypeError, ValueError, OverflowError):
         return None
     return Column(column.name, kind, np.append(read, np.nan)[column.values])
@@ -98,13 +102,19 @@ def read(X: Any) -> tuple[list[Column], bool]:
             raise TypeError(f"X is a polars {type(X).__name__}; accepted is a DataFrame: call collect() or to_frame()")
         names, columns = X.columns, [_of_polars(series) for series in X.get_columns()]
     elif hasattr(X, "iloc") and hasattr(X, "columns"):
-        names, columns = list(X.columns), [_of_pandas(X.iloc[:, j], X.columns[j]) for j in range(X.shape[1])]
+        names, columns = list(X.columns), _of_frame(X)
     elif hasattr(X, "to_pandas") and not isinstance(X, np.ndarray):
         return read(_to_pandas(X))
     else:
         return [_of_array(column, f"x{j}") for j, column in enumerate(_array(X).T)], False
     _check_shape(len(columns[0].values) if columns else 0, len(columns))
     return columns, _check_names(names)
+
+
+def blocks(m: int) -> Iterator[slice]:
+    """m rows, ROWS at a time."""
+    for first in range(0, m, ROWS):
+        yield slice(first, min(first + ROWS, m))
 
 
 def _to_pandas(X: Any) -> Any:
@@ -142,9 +152,19 @@ def _array(X: Any) -> NDArray[Any]:
     if sp.issparse(X):
         raise TypeError("Sparse data was passed, but dense data is required. Use '.toarray()' to convert to a dense "
                         "numpy array.")
+    _refuse_dicts(X)
     if isinstance(X, (list, tuple)):
         X = np.array(X, dtype=object) if any(isinstance(row, (list, tuple)) for row in X) else np.asarray(X)
     return np.asarray(check_array(X, dtype=None, ensure_all_finite=False))
+
+
+def _refuse_dicts(X: Any) -> None:
+    """NumPy would take a dict for a single value."""
+    if isinstance(X, dict):
+        raise TypeError("X must be a DataFrame or a 2-D array; got a dict. Pass pandas.DataFrame(X), or "
+                        "pandas.DataFrame([X]) if it is one row")
+    if isinstance(X, (list, tuple)) and any(isinstance(row, dict) for row in X):
+        raise TypeError("X must be a DataFrame or a 2-D array; got a list of dicts. Pass pandas.DataFrame(X)")
 
 
 # ---------------------------------------------------------------- columns
@@ -165,8 +185,17 @@ def _of_array(values: NDArray[Any], name: str) -> Column:
     return _of_objects(values.tolist(), name)
 
 
-def _of_pandas(series: Any, label: Any) -> Column:
-    name, dtype = str(label), series.dtype
+def _of_frame(X: Any) -> list[Column]:
+    """The columns of a DataFrame of pandas; those of NumPy's numbers at once, since there may be thousands."""
+    plain = [j for j, dtype in enumerate(X.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "iuf"]
+    rows = iter(np.ascontiguousarray(X.iloc[:, plain].to_numpy(np.float64).T) if plain else ())
+    are_plain = set(plain)
+    return [Column(str(label), "number", next(rows)) if j in are_plain else _of_pandas(X.iloc[:, j], str(label))
+            for j, label in enumerate(X.columns)]
+
+
+def _of_pandas(series: Any, name: str) -> Column:
+    dtype = series.dtype
     kind = getattr(dtype, "kind", "O")
     word = type(dtype).__name__
     if word == "CategoricalDtype":
@@ -219,6 +248,24 @@ def _seconds(dates: NDArray[Any]) -> NDArray[np.float64]:
     """Seconds since 1970, NaN for NaT."""
     dates = dates.astype(MICROSECONDS)
     return np.where(np.isnat(dates), np.nan, dates.astype(np.int64) / 1e6)
+
+
+def _times(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Seconds since 1970 of ISO dates; those without a time zone are UTC. A ValueError if one is none."""
+    found = [ISO_DATE.fullmatch(text) for text in texts]
+    parts = [match.groups(default="") for match in found if match]
+    if len(parts) < len(found):
+        raise ValueError("not all are ISO dates")
+    ahead = np.array([_ahead(zone) for *_, zone in parts])
+    return _seconds(np.array([day + time for day, time, _ in parts], MICROSECONDS)) - ahead
+
+
+def _ahead(zone: str) -> float:
+    """Seconds by which clocks of a zone, such as +02:00, are ahead of UTC."""
+    if zone in ("", "Z"):
+        return 0.0
+    seconds = 3600.0 * int(zone[1:3]) + 60 * int(zone[-2:])
+    return seconds if zone[0] == "+" else -seconds
 
 
 def is_missing(value: Any) -> bool:

@@ -14,12 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from ..files.estimator import names_of, of_type, put_names, words
 from ..files.strict_json import FormatError
 from ..files.values import fields
+from ..sklearn.one_thread import Fitting
 from . import columns, frames, kept
 from .columns import Fitted
-from .frames import Column
+from .frames import Column, blocks
 
 MOST = 2**13    # most features from bins, and most from levels: above it each column gets fewer
-ROWS = 2**13    # rows that are written at a time, so that temporary arrays stay in cache
+CELLS = 2**29   # most numbers in all rows of these features: 2 GB
 
 
 class TabularPreparation(TransformerMixin, BaseEstimator):
@@ -130,16 +131,21 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
 
     def learn(self, found: list[Column], named: bool, matrix: bool = True) -> Any:
         """`fit_transform` of columns that have been read; matrix=False only fits."""
+        with Fitting(self):
+            self._fit(found, named)
+            return self.matrix(found) if matrix else None
+
+    def _fit(self, found: list[Column], named: bool) -> None:
         kinds = [column.kind for column in found]
-        bins = min(self.n_bins, MOST // max(1, len(kinds) - kinds.count("category")))
-        levels = min(self.max_levels, max(8, MOST // max(1, kinds.count("category"))))
+        most = min(MOST, CELLS // len(found[0].values))
+        bins = min(self.n_bins, most // max(1, len(kinds) - kinds.count("category")))
+        levels = min(self.max_levels, max(8, most // max(1, kinds.count("category"))))
         self.columns_ = [columns.fit(column, bins, levels) for column in found]
         self.n_features_in_ = len(found)
         if named:
             self.feature_names_in_ = np.array([column.name for column in found], dtype=object)
         else:
             self.__dict__.pop("feature_names_in_", None)
-        return self.matrix(found) if matrix else None
 
     def transform(self, X: Any) -> Any:
         """The features of each row.
@@ -162,39 +168,37 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         whose = whose or type(self).__name__
         found, named = frames.read(X)
         own = getattr(self, "feature_names_in_", None)
-        if own is None or not named:
-            if named:
-                warnings.warn(f"X has feature names, but {whose} was fitted without feature names",
-                              stacklevel=2)
-            elif own is not None:
-                warnings.warn(f"X does not have valid feature names, but {whose} was fitted with feature names",
-                              stacklevel=2)
-            if len(found) != self.n_features_in_:
-                raise ValueError(f"X has {len(found)} features, but {whose} is expecting {self.n_features_in_} "
-                                 "features as input")
-            return found
-        by_name = {column.name: column for column in found}
-        missing = [name for name in own if name not in by_name]
-        added = [name for name in by_name if name not in set(own)]
-        if missing or added:
-            raise ValueError(
-                "The feature names should match those that were passed during fit.\n"
-                + _listed("Feature names unseen at fit time", added)
-                + _listed("Feature names seen at fit time, yet now missing", missing)
-            )
-        return [by_name[name] for name in own]
+        labels = [each.name for each in self.columns_]
+        if own is not None and named:
+            return _by_name(found, labels)
+        if own is None and not named and _are_labels(labels) and _are_labels([column.name for column in found]):
+            return _by_name(found, labels)
+        if named:
+            warnings.warn(f"X has feature names, but {whose} was fitted without feature names", stacklevel=2)
+        elif own is not None:
+            warnings.warn(f"X does not have valid feature names, but {whose} was fitted with feature names",
+                          stacklevel=2)
+        if len(found) != self.n_features_in_:
+            raise ValueError(f"X has {len(found)} features, but {whose} is expecting {self.n_features_in_} "
+                             "features as input")
+        return found
+
+    def accepted(self, found: Sequence[Column]) -> list[NDArray[Any]]:
+        """What `rows` writes, for columns in the order of the training data; an error names one of another kind."""
+        return [each.accept(column) for column, each in zip(found, self.columns_, strict=True)]
+
+    def rows(self, values: Sequence[NDArray[Any]], rows: slice) -> NDArray[np.float32]:
+        """The features of these rows of what `accepted` has returned."""
+        places, values = columns.places(self.columns_), [own[rows] for own in values]
+        out = np.empty((len(values[0]), places[-1].stop), np.float32)
+        for block in blocks(len(out)):
+            for each, own, place in zip(self.columns_, values, places, strict=True):
+                each.write(own[block], out[block, place])
+        return out
 
     def matrix(self, found: list[Column]) -> NDArray[np.float32]:
         """The features (m, n_features_out) of columns in the order of the training data."""
-        m, places = len(found[0].values), columns.places(self.columns_)
-        found = [column.as_kind(each.kind) if not isinstance(each, columns.Constant) else column
-                 for column, each in zip(found, self.columns_, strict=True)]
-        out = np.empty((m, places[-1].stop), np.float32)
-        for first in range(0, m, ROWS):
-            rows = slice(first, min(first + ROWS, m))
-            for column, each, place in zip(found, self.columns_, places, strict=True):
-                each.write(column, rows, out[rows, place])
-        return out
+        return self.rows(self.accepted(found), slice(None))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the features: column, column_bin0, column_missing, column_level.
@@ -263,6 +267,25 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         tags = permissive(super().__sklearn_tags__())
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def _by_name(found: Sequence[Column], names: Sequence[str]) -> list[Column]:
+    """The columns of these names in their order; an error names missing and additional ones."""
+    by_name, known = {column.name: column for column in found}, set(names)
+    missing = [name for name in names if name not in by_name]
+    added = [name for name in by_name if name not in known]
+    if missing or added:
+        raise ValueError(
+            "The feature names should match those that were passed during fit.\n"
+            + _listed("Feature names unseen at fit time", added)
+            + _listed("Feature names seen at fit time, yet now missing", missing)
+        )
+    return [by_name[name] for name in names]
+
+
+def _are_labels(names: Sequence[str]) -> bool:
+    """Has a DataFrame given these names, which are text of other labels? Columns of arrays are called x0, x1, ..."""
+    return len(set(names)) == len(names) and list(names) != [f"x{j}" for j in range(len(names))]
 
 
 def permissive(tags: Any) -> Any:

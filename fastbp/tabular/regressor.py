@@ -152,6 +152,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y = self.target_mean_ + z.astype(np.float64) * self.target_scale_
         return np.clip(y, self.target_low_, self.target_high_)
 
+    def _mean(self, outputs: list[Matrix]) -> NDArray[np.float64]:
+        """The mean of the values of all networks; the order of the sum does not depend on the number of rows."""
+        total = np.zeros(outputs[0].shape)
+        for z in outputs:
+            total += self._values(z) / len(outputs)
+        return total
+
     def _judge(self, held: list[tuple[Rows, Matrix]], task: Task) -> None:
         y, w = self._y, task.weights
         predicted = mean_of_held_out(held, len(y), self._values)
@@ -199,11 +206,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Within the range of the training targets.
         """
-        found = self._logits(X)
-        total = np.zeros(found[0].shape)
-        for z in found:
-            total += self._values(z) / len(found)
-        return total[:, 0] if self._is_flat else total
+        y = self._predicted(X, self._mean)
+        return y[:, 0] if self._is_flat else y
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
         """Predict intervals that hold the target of a new row with about this probability.

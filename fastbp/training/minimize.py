@@ -1,6 +1,7 @@
 """Minimise J over all examples by our compiled L-BFGS, by Levenberg-Marquardt, or by SciPy's optimizers."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -126,4 +127,5 @@ def minimize(
             if value is not usual and not (isinstance(value, (bool, int)) and value == usual):
                 raise ValueError(f"{name} goes with method='lm'; method is {method!r}")
         problem = Problem(net, X, Y, sample_weight, **arguments)
-    return problem.solve() if comm is None else RankProblem(problem, comm).solve()
+    with net._turn if isinstance(net, Network) else nullcontext():      # theta is read by its checks
+        return problem.solve() if comm is None else RankProblem(problem, comm).solve()

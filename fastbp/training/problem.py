@@ -54,8 +54,7 @@ class Problem:
         start = self.check()
         data = self.net.data(self.X, self.Y, self.sample_weight)
         warn_if_equal_units(self.net)
-        with self.net._turn:
-            return self.finish(self.search(start, data))
+        return self.finish(self.search(start, data))
 
     def check(self) -> NDArray[np.float64]:
         """Check everything but the data; returns the theta to start from."""

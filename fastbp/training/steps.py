@@ -231,20 +231,20 @@ class Steps:
         if stepper is None or type(optimizer) is not self._made_by or optimizer.__dict__ != self._own or (
             self.theta is not self.net._theta or (self.lent and not self._as_lent())
         ):
-            if not self._quick or not self._look_at_rule():
-                return None
-            stepper = self._prepare(self._optimizer.settings())
+            return self._prepare(self._optimizer.settings()) if self._quick and self._look_at_rule() else None
         return stepper
 
     def _prepare(self, settings: tuple[Any, ...]) -> _epoch.Stepper:
         """The stepper for these settings; called before every step if the learning rate is a function."""
-        plan = self.plan
+        plan, dtype = self.plan, self.theta.dtype
         self.check_network()
         self._follow_theta()
         if self._stepper is None or settings != self._made_for or not self._as_lent():
+            most = min(kinds.LARGE * sums.LOWEST, int(sums.FEW / sums.operations(plan, 1)))
             self._stepper = _epoch.Stepper(
-                plan.code, self.theta, sums.height(plan, 64, self.theta.dtype), self.compiled_rule(self.unit),
+                plan.code, self.theta, sums.height(plan, sums.LOWEST, dtype), self.compiled_rule(self.unit),
                 plan.lowest, plan.highest, (plan.output, plan.loss) == ("softmax", "cross_entropy"), 1 / self.unit,
+                most, sums.height(plan, sums.MANY, dtype),
             )
         self._made_for, optimizer = settings, self._optimizer
         self._made_by = self._own = None        # then everything is checked before every step

@@ -25,7 +25,8 @@ def _setting(name: str) -> Any:
         return value[0] if name == "c" and len(set(value)) == 1 else None if value == np.inf else value
 
     def set_(self: "Trainer", value: Any) -> None:
-        self.steps.regularisation = self.regularisation.with_(**{name: value})
+        with self.net._turn:
+            self.steps.regularisation = self.regularisation.with_(**{name: value})
 
     return property(get, set_)
 
@@ -141,7 +142,8 @@ class Trainer:
     def optimizer(self, value: Rule | RuleName) -> None:
         if self.driver is not self.steps:
             raise ValueError("the optimizer of several ranks cannot be replaced; make a new Trainer on all of them")
-        self.steps.optimizer = value
+        with self.net._turn:
+            self.steps.optimizer = value
 
     @property
     def mean_weight(self) -> float | None:
@@ -190,7 +192,8 @@ class Trainer:
 
     @state.setter
     def state(self, value: Any) -> None:
-        self.steps.state = value
+        with self.net._turn:
+            self.steps.state = value
 
     @overload
     def step(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> float: ...

@@ -6,12 +6,14 @@
  * Largest error in ULP, both types, all instruction sets: exp and sigmoid 1, tanh 1.1, expm1 1.4, log 0.9, log1p 1.5,
  * normcdf 4 for z > -5 (48 far below), softmax and its log-sum 3. */
 
+#undef IN_LOOPS
 #undef MANT
 #undef BIAS
 #undef ONE
 #undef EXP_MIN
 #undef EXP_MAX
 
+#define IN_LOOPS inline __attribute__((always_inline))       /* else some loops call these, and lose their constants */
 #define MANT PICK(23, 52)                                    /* bits of the mantissa */
 #define BIAS PICK(127, 1023)
 #define ONE ((uvec) FN(vset1)(1))
@@ -52,7 +54,7 @@ static inline vec FN(vdivide)(vec ah, vec al, vec bh, vec bl)
 /* exp(hi + lo) = 2^k (1 + r + y), |r| < 0.35, |y| < 0.08; n is k in the bits of the exponent.
  * k = round(hi / log 2), r = hi - k log 2, log 2 as a sum of two terms, the first short enough for an exact
  * product; y is the rounding error of r plus exp(r) - 1 - r. */
-static inline void FN(exp_parts)(vec hi, vec lo, uvec *n, vec *r, vec *y)
+static IN_LOOPS void FN(exp_parts)(vec hi, vec lo, uvec *n, vec *r, vec *y)
 {
     static const real c[] = {
 #if defined(REAL_F32)
@@ -87,7 +89,7 @@ static inline vec FN(vexp2)(vec hi, vec lo)
 static inline vec FN(vexp)(vec x) { return FN(vexp2)(x, FN(vset1)(0)); }
 
 /* exp(x) - 1 = 2 ((s - 1/2) + s q),  s = 2^(k-1);  e := exp(x), x not above EXP_MAX */
-static inline vec FN(expm1_and_exp)(vec x, vec *e)
+static IN_LOOPS vec FN(expm1_and_exp)(vec x, vec *e)
 {
     uvec n;
     vec r, y;
@@ -110,7 +112,7 @@ static inline vec FN(vexpm1)(vec x)
 /* s(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below, with e = exp(-|z|).
  * Also within 2 ULP: small := s(-|z|), the smaller of s and 1 - s, and large := s(|z|), the larger.
  * s'(z) = small large */
-static inline vec FN(sigmoid_parts)(vec z, vec *e, vec *small, vec *large)
+static IN_LOOPS vec FN(sigmoid_parts)(vec z, vec *e, vec *small, vec *large)
 {
     uvec n;
     vec r, y;
@@ -135,7 +137,7 @@ static inline vec FN(vsigmoid)(vec z)
 
 /* m / d with the sign of x,  m = (exp(2|x|) - 1) / 2 = (s - 1/2) + s q,  s = 2^(k-1),  d = m + 1. Also within 2 ULP:
  * missing := 1 - |tanh x| = 1 / d and slope := 1 - tanh^2 x, both 0 where 1 / d might not be a normal number */
-static inline vec FN(tanh_parts)(vec x, vec *missing, vec *slope)
+static IN_LOOPS vec FN(tanh_parts)(vec x, vec *missing, vec *slope)
 {
     uvec n;
     vec r, y;
@@ -219,7 +221,7 @@ static inline vec FN(vlog1p)(vec x)
 /* Phi(z) = erfc(-z / sqrt 2) / 2. Let a = |z| and G(a) = Phi(-a) exp(a^2 / 2), a fit in t = (a - c) / (a + c). Phi(z)
  * is exp(-a^2 / 2) G(a) for z <= 0 and one minus that for z > 0. The rounded t belongs to c (1 + t) / (1 - t), not
  * exactly to a: a step along G' = a G - 1 / sqrt(2 pi) corrects this. e := exp(-z^2 / 2), within an ULP */
-static inline vec FN(normcdf_and_exp)(vec z, vec *e)
+static IN_LOOPS vec FN(normcdf_and_exp)(vec z, vec *e)
 {
     static const real G[] = {
 #if defined(REAL_F32)

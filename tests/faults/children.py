@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -17,3 +18,24 @@ def run(code, *arguments, timeout=100, before=None, **environment):
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout.strip()
+
+
+class Moments:
+    """Random moments to kill a child that tells each thing it has finished: after up to three of them, within the next.
+    So they depend on what is done, not on the speed of the machine."""
+
+    def __init__(self, dice):
+        self.dice, self.took = dice, {}     # seconds up to the first thing, and for one more
+
+    def wait(self, reader, size):
+        """Wait until such a moment; returns what the child has told last, `size` bytes or none."""
+        told, before = b"", time.monotonic()
+        finished = self.dice.randrange(4) if self.took else 3
+        for i in range(finished):
+            last = os.read(reader, size)
+            if not last:        # it has ended
+                return told
+            told, now = last, time.monotonic()
+            self.took[i > 0], before = now - before, now
+        time.sleep(self.dice.uniform(0, self.took[finished > 0]))
+        return told

@@ -6,12 +6,12 @@ import random
 import signal
 import stat
 import subprocess
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from children import Moments, run
 
 import fastbp
 from fastbp.files import atomic, container
@@ -66,34 +66,17 @@ def saving(path):
     return child, reader
 
 
-def pace(path):
-    """The seconds that four versions take on this machine: the median of five runs"""
-    took = []
-    for _ in range(5):
-        begun = time.monotonic()
-        child, reader = saving(path)
-        for _ in range(4):
-            assert len(os.read(reader, 4)) == 4
-        took.append(time.monotonic() - begun)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        os.close(reader)
-    for name in temporaries(path.parent):
-        (path.parent / name).unlink()
-    return sorted(took)[2]
-
-
 def kill_while_saving(path, times):
     """SIGKILL at random moments of saving, many times; returns the number of kills in the middle of a save"""
-    dice, caught, fastest, longest = random.Random(0), 0, None, pace(path)
+    moments, caught, fastest = Moments(random.Random(0)), 0, None
     fastbp.save(path, version(0, 70_000))
     for _ in range(times):
         child, reader = saving(path)
-        time.sleep(dice.uniform(0, longest))
+        told = moments.wait(reader, 4)
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         with os.fdopen(reader, "rb") as pipe:
-            told = pipe.read()
+            told += pipe.read()
         finished = int.from_bytes(told[-4:], "little")
         found = whole(path)
         assert found in (finished, finished + 1) or (finished == 0 and found == fastest), "a finished version is lost"
@@ -306,13 +289,6 @@ print("whole")
     assert run(code, tmp_path / "net") == "whole"
 
 
-def run(code, *arguments):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def full_disk(tmp_path):
     """A file system of 256 KiB"""
@@ -418,7 +394,7 @@ def test_fault_46_the_mode_of_a_new_file_is_of_the_umask_and_that_of_an_old_one_
         os.umask(before)
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
 def test_fault_46_the_owner_of_an_old_file_is_kept(tmp_path):
     path = tmp_path / "net"
     fastbp.save(path, version(1))

@@ -42,21 +42,25 @@ def test_fault_10_a_thousand_signals_a_second_change_no_bit_of_a_training(batch_
     sender = threading.Thread(target=send)
     sender.start()
     signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+    found = []
     try:
-        found = trained(batch_size, epochs, n_threads=2)
+        for _ in range(100):
+            found.append(trained(batch_size, epochs, n_threads=2))
+            if set(ticks) == set(kinds):    # on a busy machine the other thread may come late
+                break
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         done.set()
         sender.join()
         for kind, handler in zip(kinds, old, strict=True):
             signal.signal(kind, handler)
-    assert found == expected
+    assert all(each == expected for each in found)
     assert set(ticks) == set(kinds)
 
 
 def test_fault_10_a_handler_of_sigterm_that_ends_the_program_leaves_a_finished_step():
     code = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 import numpy as np, fastbp
 
 rng = np.random.default_rng(0)
@@ -70,7 +74,15 @@ def end(*_):
 
 signal.signal(signal.SIGTERM, end)
 one = trainer()
-threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
+start = one.net.theta.copy()
+
+def strike():
+    while (one.net.theta == start).all():       # it has not begun yet
+        time.sleep(1e-3)
+    time.sleep(0.02)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=strike).start()
 try:
     while True:
         one.epoch(X, y, batch_size=512)

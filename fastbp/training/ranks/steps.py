@@ -117,7 +117,8 @@ class RankSteps:
         group = self.group
         with group.guard():
             fit, = group.first_of(group.section(lambda: read() if group.rank == 0 else None))
-            group.section(lambda: self.own.become(fit))
+            with self.own.net._turn:
+                group.section(lambda: self.own.become(fit))
         return fit
 
     def prepared(self) -> None:
@@ -129,7 +130,7 @@ class RankSteps:
     ) -> float:
         """`Trainer.epoch`, each rank with its own rows."""
         group, total, weight = self.group, 0.0, 0.0
-        with group.guard(), ExitStack() as stack:
+        with self.own.net._turn, group.guard(), ExitStack() as stack:
 
             def prepare() -> list[Iterator[Batch]]:
                 size = None if batch_size is None else checks.count(batch_size, "batch_size")
