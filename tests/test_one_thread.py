@@ -198,6 +198,30 @@ def test_fault_190_the_thread_that_trains_may_read_and_change_the_network_and_ot
     assert rows[-1].tobytes() == net.predict(X).tobytes()
 
 
+def test_fault_190_a_network_predicts_while_another_thread_assigns_its_theta():
+    """What it predicts then may belong to both, and no more is promised; afterwards every bit is right"""
+    net, stop, rows = fastbp.Network([6, 300, 3], output="softmax", seed=0), threading.Event(), []
+    thetas = [net.theta.copy(), -net.theta]
+
+    def predict():
+        while not stop.is_set():
+            rows.append(np.abs(net.predict(X).sum(axis=1) - 1).max())
+            rows.append(abs(net.predict(X[0]).sum() - 1))
+
+    reader = threading.Thread(target=predict)
+    reader.start()
+    try:
+        for i in range(400):
+            net.theta = thetas[i % 2]
+    finally:
+        stop.set()
+        reader.join()
+    assert max(rows) < 1e-12
+    twin = net.copy()
+    twin.theta = thetas[1]
+    assert net.predict(X).tobytes() == twin.predict(X).tobytes()
+
+
 def test_fault_190_an_error_of_a_training_gives_the_network_back():
     net = network()
 
