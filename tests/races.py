@@ -8,6 +8,7 @@ is first asked for is thus made by several threads at once. Trainings of network
 other rounds (CHANGES) the threads share what is for one thread at a time.
 """
 
+import copy
 import random
 import sys
 import tempfile
@@ -111,6 +112,7 @@ class Shared:
 
     def __init__(self, seed, folder):
         world = World(seed, folder)
+        self.path = folder / f"{seed}.shared.fastbp"
         self.net, self.G = world.net, world.G[:50] * np.dtype(world.dtype).type(1e-3)
         self.X, self.Y = world.X[:50], world.Y[:50]
         self.trainer = fastbp.Trainer(self.net, "adam", n_threads=1 + seed % 2)
@@ -124,6 +126,12 @@ class Shared:
                                   for name in ("coefs_", "intercepts_", "loss_curve_", "classes_", "t_"))]
 
 
+def right(copied, net):
+    """A ValueError unless all parameters are equal"""
+    if copied.theta.tobytes() != net.theta.tobytes():
+        raise ValueError("the copy is another network")
+
+
 # what changes a `Shared` -> how often a thread does it
 CHANGES = {
     "step": (lambda s: s.trainer.step(s.X, s.Y), 30),
@@ -135,6 +143,8 @@ CHANGES = {
                                      shuffle=False), 20),
     "train_many": (lambda s: fastbp.train_many([s.net], s.X, s.Y, optimizer=fastbp.SGD(1e-5), epochs=1, batch_size=8,
                                                shuffle=False), 10),
+    "copy": (lambda s: right(copy.deepcopy(s.trainer).net, s.net), 30),
+    "save": (lambda s: (s.trainer.save(s.path), right(fastbp.load(s.path), s.net)), 5),
     "minimize": (lambda s: fastbp.minimize(s.net, s.X, s.Y, method="L-BFGS", maxiter=1, weight_decay=0.1), 10),
     "fit": (lambda s: s.warm.fit(s.A, s.b), 4),
     "partial_fit": (lambda s: s.online.partial_fit(s.A, s.b), 10),

@@ -1,5 +1,6 @@
 """What is for one thread at a time says so: a network that is trained, its trainers, an estimator that is fitted."""
 
+import copy
 import os
 import threading
 
@@ -29,6 +30,9 @@ def trained(net):
 
 CHANGES = {
     "train": trained,
+    "state read": lambda net: fastbp.Trainer(net).state,
+    "trainer copied": lambda net: copy.deepcopy(fastbp.Trainer(net)),
+    "trainer saved": lambda net: fastbp.Trainer(net).save("trainer.fastbp"),
     "settings of a trainer": lambda net: setattr(fastbp.Trainer(net), "weight_decay", 0.1),
     "state of a trainer": lambda net: (trainer := fastbp.Trainer(net), setattr(trainer, "state", trainer.state)),
     "optimizer of a trainer": lambda net: setattr(fastbp.Trainer(net), "optimizer", "sgd"),
@@ -56,7 +60,8 @@ class InPython:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_fault_190_a_network_that_is_trained_is_refused_to_another_thread(name):
+def test_fault_190_a_network_that_is_trained_is_refused_to_another_thread(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     net, found = network(), []
 
     def meanwhile(training):
