@@ -8,6 +8,7 @@ that are made at first use are made by several threads at once. Other networks a
 (CHANGES) the threads share objects that are for one thread at a time.
 """
 
+import copy
 import random
 import sys
 import tempfile
@@ -111,16 +112,24 @@ class Shared:
 
     def __init__(self, seed, folder):
         world = World(seed, folder)
+        self.path = folder / f"{seed}.shared.fastbp"
         self.net, self.G = world.net, world.G[:50] * np.dtype(world.dtype).type(1e-3)
         self.X, self.Y = world.X[:50], world.Y[:50]
         self.trainer = fastbp.Trainer(self.net, "adam", n_threads=1 + seed % 2)
-        self.estimator = MLPClassifier(5, max_iter=1, warm_start=True, random_state=0, n_iter_no_change=99)
         self.A, self.b = examples("classes")
+        self.warm = MLPClassifier(5, max_iter=1, warm_start=True, random_state=0, n_iter_no_change=99)
+        self.online = MLPClassifier(5, random_state=0).partial_fit(self.A, self.b, classes=["a", "b", "c"])
 
     def state(self):
         """All that the changes leave behind"""
-        own = self.estimator
-        return [self.net.theta, *vars(own).get("coefs_", []), *vars(own).get("loss_curve_", [])]
+        return [self.net.theta, *(vars(own).get(name) for own in (self.warm, self.online)
+                                  for name in ("coefs_", "intercepts_", "loss_curve_", "classes_", "t_"))]
+
+
+def right(copied, net):
+    """A ValueError unless all parameters are equal"""
+    if copied.theta.tobytes() != net.theta.tobytes():
+        raise ValueError("the copy is another network")
 
 
 # what changes a `Shared` -> how often a thread does it
@@ -134,10 +143,12 @@ CHANGES = {
                                      shuffle=False), 20),
     "train_many": (lambda s: fastbp.train_many([s.net], s.X, s.Y, optimizer=fastbp.SGD(1e-5), epochs=1, batch_size=8,
                                                shuffle=False), 10),
+    "copy": (lambda s: right(copy.deepcopy(s.trainer).net, s.net), 30),
+    "save": (lambda s: (s.trainer.save(s.path), right(fastbp.load(s.path), s.net)), 5),
     "minimize": (lambda s: fastbp.minimize(s.net, s.X, s.Y, method="L-BFGS", maxiter=1, weight_decay=0.1), 10),
-    "fit": (lambda s: s.estimator.fit(s.A, s.b), 4),
-    "partial_fit": (lambda s: s.estimator.partial_fit(s.A, s.b, classes=["a", "b", "c"]), 10),
-    "partial_fit of a row": (lambda s: s.estimator.partial_fit(s.A[:1], s.b[:1], classes=["a", "b", "c"]), 20),
+    "fit": (lambda s: s.warm.fit(s.A, s.b), 4),
+    "partial_fit": (lambda s: s.online.partial_fit(s.A, s.b), 10),
+    "partial_fit of a row": (lambda s: s.online.partial_fit(s.A[:1], s.b[:1]), 30),
 }
 
 

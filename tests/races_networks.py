@@ -3,6 +3,7 @@
 import copy
 import pickle
 import random
+import threading
 
 import numpy as np
 
@@ -170,7 +171,6 @@ class World:
         """What takes longer: files, and trainings of networks of their own"""
         return {
             "dear: saved": self.saved, "dear: ensemble saved": self.ensemble_saved,
-            "dear: trainer copied": self.trainer_copied, "dear: trainer saved": self.trainer_saved,
             "dear: check": lambda: fastbp.check_gradient(self.net, self.X[:7], self.Y[:7], directions=2, seed=0),
             "dear: trained": self.trained, "dear: trained with dropout": self.trained_with_dropout,
             "dear: trained along an own loss": self.trained_along_an_own_loss, "dear: many trained": self.many_trained,
@@ -186,17 +186,6 @@ class World:
     def ensemble_saved(self):
         self.ensemble.save(self.path("ensemble saved"))
         return [each.theta for each in fastbp.Ensemble.load(self.path("ensemble saved")).nets]
-
-    def trainer_copied(self):
-        twins = copy.copy(self.trainer), copy.deepcopy(self.trainer), pickle.loads(pickle.dumps(self.trainer))
-        return [(twin.step(self.X[:7], self.Y[:7]), twin.net.theta) for twin in twins]
-
-    def trainer_saved(self):
-        """By several threads to the same file, from which each restores a trainer of its own"""
-        path = self.path("trainer")
-        self.trainer.save(path, {"a": 1})
-        twin = copy.copy(self.trainer)
-        return twin.restore(path), twin.net.theta, fastbp.load(path).theta
 
     def trained(self):
         """A network of its own, the examples of all"""
@@ -232,7 +221,11 @@ class World:
         trainer.forward(self.X[:7])
         trainer.step(self.X[:7], gradient=self.G[:7])
         trainer.apply(self.p)
-        return net.theta, J
+        twins = copy.copy(trainer), copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))
+        path = self.folder / f"{self.seed}.{threading.get_ident()}.fastbp"
+        trainer.save(path, {"a": 1})
+        steps = [twin.step(self.X[:7], self.Y[:7]) for twin in twins]
+        return net.theta, J, steps, twins[0].restore(path), trainer.state
 
     def minimised(self):
         net = self.net.copy()

@@ -108,7 +108,7 @@ class Stochastic:
 
     @property
     def state(self):
-        return self.trainer.state if self.trainer is not None else self._state
+        return self.trainer.steps.state if self.trainer is not None else self._state
 
     def _copy_of_state(self, dtype):
         if not isinstance(self.state, dict):

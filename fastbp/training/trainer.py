@@ -188,7 +188,8 @@ class Trainer:
 
     @property
     def state(self) -> Any:
-        return self.steps.state
+        with self.net._turn:    # it brings the counts of the dict up to date
+            return self.steps.state
 
     @state.setter
     def state(self, value: Any) -> None:

@@ -20,11 +20,12 @@ ARGUMENTS = ("optimizer", "n_threads", "mean_weight", "free", "learning_rate_fac
 def save(path: Path, steps: Steps, notes: dict[str, Any] | None) -> None:
     """Write the state and the notes atomically."""
     notes = checks.dictionary({} if notes is None else notes, "notes")
-    arrays, fields = states.of_steps(steps, **_beside(steps))
-    container.write(path, arrays, {
-        **states.kind("trainer", steps, arrays), **fields, "dropout": list(steps.dropout),
-        "notes": values.encode(notes, "notes", arrays),
-    })
+    with steps.net._turn:       # the arrays are the trainer's own: nobody steps until they are written
+        arrays, fields = states.of_steps(steps, **_beside(steps))
+        container.write(path, arrays, {
+            **states.kind("trainer", steps, arrays), **fields, "dropout": list(steps.dropout),
+            "notes": values.encode(notes, "notes", arrays),
+        })
 
 
 def read(path: Path, steps: Steps) -> Fit:
@@ -58,9 +59,10 @@ def _beside(steps: Steps) -> dict[str, Any]:
 
 def state(steps: Steps) -> dict[str, Any]:
     """The dict for pickle and copy."""
-    return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
-            "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
-            "mean_weight": steps.mean_weight, "free": steps.free, **_beside(steps)}
+    with steps.net._turn:
+        return {"net": steps.net, "optimizer": steps.optimizer, "dropout": list(steps.dropout),
+                "n_threads": steps.n_threads, "settings": asdict(steps.regularisation), "state": steps.state,
+                "mean_weight": steps.mean_weight, "free": steps.free, **_beside(steps)}
 
 
 def own(kept: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
