@@ -37,6 +37,14 @@ MARKED = re.compile(r"""
     )
     | \|[^|\n]+\| | (?<![\w*.])[A-Za-z][\w.]*_(?![\w*({])
     """, re.VERBOSE | re.MULTILINE)
+TITLES = {      # of the examples; all others are named after their file
+    "xor": "XOR", "digits": "Handwritten digits", "regression": "Regression with outliers", "online": "Online learning",
+    "mnist_nielsen": "Nielsen's networks on MNIST", "levenberg_marquardt": "Levenberg-Marquardt",
+    "error_bars": "Error bars", "scipy_optimizers": "SciPy's optimizers", "tables": "A table of flats",
+    "sklearn_search": "A search with scikit-learn", "sklearn_learning_curves": "Learning curves of scikit-learn's solvers",
+    "many_networks": "A thousand networks", "bootstrap": "Bootstrap intervals", "autoencoder": "An autoencoder",
+    "reinforce": "REINFORCE", "dqn": "DQN", "cartpole": "The cart-pole",
+}
 BASES = ("Optimizer", "Schedule", "Callback")       # their methods are shown on their own pages
 
 
@@ -116,28 +124,36 @@ def picture(name):
     return None
 
 
+def title_of(name):
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def paragraphs(text):
+    """The paragraphs of a docstring as Markdown; those that are indented are commands or formulas."""
+    return [f"```text\n{inspect.cleandoc(part)}\n```" if part.startswith("    ") else part
+            for part in text.split("\n\n")]
+
+
 def example_page(name):
     title, rest, first = example(name)
-    parts = [f"# {name.replace('_', ' ')}", title]
-    if rest:
-        parts.append(f"```text\n{rest}\n```")
+    parts = [f"# {title_of(name)}", title, *(paragraphs(rest) if rest else [])]
     if picture(name):
         parts.append(f"![The picture of {name}.py](../../pictures/{picture(name)})")
     parts.append(f"```{{literalinclude}} ../../../examples/{name}.py\n:language: python\n:lines: {first}-\n```")
     output = ROOT / "docs" / "pictures" / f"{name}.txt"
     if output.exists():
-        parts.append("It prints")
+        parts.append("It prints:")
         parts.append(f"```text\n{output.read_text(encoding='utf-8').rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 
 def gallery():
-    parts = ["# Examples", "Each is a short program in `examples/`; the tests run them."]
+    parts = ["# Examples", "Each is a short program in the folder `examples/`. The tests run all of them."]
     for title, names in EXAMPLES.items():
         cards = ['<div class="gallery">']
         for name in names:
             shown = f'<img src="../_images/{picture(name)}" alt="" loading="lazy">' if picture(name) else ""
-            cards.append(f'<div><a href="examples/{name}.html">{shown}{name.replace("_", " ")}</a>'
+            cards.append(f'<div><a href="examples/{name}.html">{shown}{title_of(name)}</a>'
                          f"<span>{example(name)[0]}</span></div>")
         parts += [f"## {title}", "\n".join([*cards, "</div>"])]
     names = "\n".join(f"examples/{name}" for part in EXAMPLES.values() for name in part)
@@ -170,8 +186,32 @@ def turned(text, page):
 
 
 def on_source_read(app, docname, source):
+    source[0] = source[0].replace("\n\n```\n", "\n```\n")      # sessions end with an empty line, for doctest
     if not docname.startswith("generated/"):
         source[0] = turned(source[0], f"docs/{docname}.md")
+
+
+# ---------------------------------------------------------------- tables
+
+def with_breaks(text):
+    """HTML whose words of code may be broken behind _ . ( = and the like, and nowhere else."""
+    return re.sub(r"(?<=[\w)])([_.,(=/]|::)(?=\w)", r"\1<wbr>", text)
+
+
+def tests_folded(match):
+    """A cell of tests: three or more are shown when their number is clicked."""
+    names = match[1].split(", ")
+    shown = "<br>".join(with_breaks(name) for name in names)
+    if len(names) > 2:
+        shown = f"<details><summary>{len(names)} tests</summary>{shown}</details>"
+    return f'<td class="tests">{shown}</td>'
+
+
+def on_page(app, pagename, templatename, context, doctree):
+    if "body" in context:
+        name = r"[\w/]+\.py::\w+"
+        body = re.sub(rf"<td><p>({name}(?:, {name})*)</p></td>", tests_folded, context["body"])
+        context["body"] = re.sub(r'(?<=<span class="pre">)[^<]+', lambda match: with_breaks(match[0]), body)
 
 
 # ---------------------------------------------------------------- formulas and names
@@ -241,6 +281,7 @@ def setup(app):
     app.connect("autodoc-process-docstring", on_docstring, priority=100)    # before numpydoc
     app.connect("source-read", on_source_read)
     app.connect("missing-reference", on_missing)
+    app.connect("html-page-context", on_page)
     app.connect("build-finished", copy_pictures)
     app.add_role("known", known)
     for kind in (nodes.math, nodes.math_block):
