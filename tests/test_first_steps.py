@@ -1,7 +1,7 @@
 """What users stumble over in their first programs: the error says what to do instead."""
 
 import ctypes
-import ctypes.util
+import functools
 
 import numpy as np
 import pytest
@@ -89,6 +89,26 @@ def test_fault_79_a_compiled_function_without_its_wrapper_is_refused():
     for loss, name in ((f, "f"), (OfNumba(), "f.ctypes")):
         text = said(lambda loss=loss: fastbp.Network([2, 1], loss=loss), TypeError)
         assert text.startswith(f"loss is a compiled function; wrap it: loss=scipy.LowLevelCallable({name})")
+
+
+def of_keras(y_true, y_pred):
+    return ((y_true - y_pred) ** 2).mean()
+
+
+@pytest.mark.parametrize(("loss", "name"), [
+    (of_keras, "of_keras(y_true, y_pred)"), (lambda z, Y, w, q: None, "<lambda>(z, Y, w, q)"),
+    (lambda z, Y, w, *, q: None, "<lambda>(z, Y, w, *, q)"), (functools.partial(of_keras, 1), "partial(y_pred)"),
+])
+def test_fault_79_a_loss_with_other_arguments_is_refused_at_once(loss, name):
+    text = said(lambda: fastbp.Network([2, 1], loss=loss), TypeError)
+    assert text.startswith("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z ")
+    assert f"{name} cannot be called so: " in text
+
+
+@pytest.mark.parametrize("loss", [
+    lambda *args: None, lambda z, Y, w=None: None, functools.partial(lambda z, Y, w, q: None, q=1), np.add])
+def test_fault_79_other_signatures_that_take_three_arguments_are_fine(loss):
+    assert fastbp.Network([2, 1], loss=loss).loss is loss
 
 
 def test_fault_79_a_gradient_check_is_one_line():

@@ -6,6 +6,7 @@ delta for a float32 network.
 """
 
 import functools
+import inspect
 import math
 import sys
 from collections.abc import Mapping
@@ -207,6 +208,7 @@ def of(loss: Any) -> OwnLoss | None:
         return None
     if not _is_low_level(loss):
         _refuse_ctypes(loss)
+        _refuse_signature(loss)
     return OwnLoss(loss)
 
 
@@ -218,6 +220,20 @@ def _refuse_ctypes(loss: Any) -> None:
         if isinstance(given, CFuncPtr):
             raise TypeError(f"loss is a compiled function; wrap it: loss=scipy.LowLevelCallable({name}), once its "
                             "restype and argtypes are set")
+
+
+def _refuse_signature(loss: Any) -> None:
+    """A TypeError for a function that cannot be called as f(z, Y, w), such as a loss of another library."""
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):     # of a compiled function, say
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise TypeError("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z (m, K); "
+                        f"{name}{signature} cannot be called so: {error}") from None
 
 
 def seen(theta: Floats) -> bytes:
