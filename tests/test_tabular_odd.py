@@ -1,5 +1,7 @@
 """TabularClassifier and TabularRegressor: odd tables, labels and targets of every kind."""
 
+import datetime
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,8 @@ def test_a_single_class():
 
 
 @pytest.mark.parametrize("labels", [
-    ["no", "yes"], [3, 7], [False, True], [-1.0, 1.0], [10**12, 10**12 + 1], np.array(["a", "b"], object),
+    np.array([3, 7], object), np.array([False, True], object), np.array([0.0, 2.0], object), ["no", "yes"], [3, 7],
+    [False, True], [-1.0, 1.0], [10**12, 10**12 + 1], np.array(["a", "b"], object),
 ])
 def test_every_kind_of_label_comes_back(labels):
     X = np.random.default_rng(0).normal(size=(60, 2))
@@ -67,6 +70,8 @@ def test_every_kind_of_label_comes_back(labels):
     ([1.5, 2.5, 3.5], ValueError, "Unknown label type"), ([1, 2, np.nan], ValueError, "Input y contains NaN"),
     (["a", None, "b"], ValueError, "Input y contains NaN"), (["a", 1, "b"], TypeError, "labels that can be sorted"),
     (None, ValueError, "requires y to be passed"),
+    ([2**70, 1, 1], TypeError, f"y holds {2**70} .int.; accepted are labels that are all strings"),
+    ([datetime.date(2024, 1, day) for day in (1, 2, 1)], TypeError, "date.; accepted are labels"),
 ])
 def test_bad_labels_are_refused(y, error, message):
     with pytest.raises(error, match=message):

@@ -48,9 +48,13 @@ def test_a_number_is_scaled_by_its_quartiles_and_softly_limited():
     assert np.allclose(prepared(x)[:, 0], z_of(x, 2500, 75**2 - 25**2), atol=1e-6)
 
 
-def test_a_number_whose_quartiles_coincide_is_scaled_by_its_range():
+def test_a_number_whose_quartiles_coincide_is_scaled_by_its_other_values():
     x = np.array([5.0] * 20 + [9.0, 1.0])
-    assert np.allclose(prepared(x)[:, 0], z_of(x, 5, 4), atol=1e-6)
+    assert np.allclose(prepared(x)[:, 0], z_of(x, 5, 2), atol=1e-6)
+    counts = np.array([0.0] * 80 + [1.0, 2.0, 2.0, 3.0, 500.0])
+    assert np.allclose(prepared(counts)[:, 0], z_of(counts, 0, 1), atol=1e-6)       # 500 does not flatten 1 and 2
+    far = np.array([1e308] * 20 + [-1e308, -1.7e308])
+    assert np.allclose(prepared(far)[20:, 0], z_of([-2, -2.7], 0, 1), atol=1e-5)
 
 
 def test_bins_are_piecewise_linear_between_the_quantiles():

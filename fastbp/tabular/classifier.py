@@ -174,6 +174,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             self.classes_, codes = np.unique(y, return_inverse=True)
         except TypeError as error:
             raise TypeError(f"y must hold labels that can be sorted, all numbers or all strings: {error}") from None
+        last = self.classes_[-1]
+        if y.dtype.kind == "O" and not isinstance(last, str):
+            raise TypeError(f"y holds {last!r:.60} ({type(last).__name__}); accepted are labels that are all strings, "
+                            "booleans, or numbers that NumPy can hold")
         check_classification_targets(y)
         return codes.astype(np.int64)
 

@@ -43,8 +43,8 @@ class Constant:
 class Number:
     """z = (x - median) / spread, then z / sqrt(1 + (z/3)^2);  2 clip((z - e_i) / (e_{i+1} - e_i), 0, 1) - 1.
 
-    spread is the distance of the quartiles, or half of max - min if they coincide. Missing values become the median,
-    and infinite ones the ends of the range of z, -3 and 3.
+    spread is the distance of the quartiles or, if these coincide, as with many zeros, half of the median distance of
+    the other values from the median. Missing values become the median, infinite ones the ends of z, -3 and 3.
 
     Attributes
     ----------
@@ -67,8 +67,8 @@ class Number:
     def of(cls, name: str, values: Doubles, bins: int) -> "Number | None":
         """The statistics of a column; None if its values do not differ and none is missing."""
         known, missing = np.sort(values[np.isfinite(values)]), bool(np.isnan(values).any())
-        low, q25, median, q75, high = _quantiles(known) if len(known) else np.zeros(5)
-        half = q75 / 2 - q25 / 2 if q75 > q25 else (high / 2 - low / 2) / 2
+        q25, median, q75 = _quartiles(known) if len(known) else np.zeros(3)
+        half = q75 / 2 - q25 / 2 if q75 > q25 else _half_distance(known, median) / 2
         if half == 0 and np.isinf(values).any():
             half = 1.0      # finite values are all equal: infinities differ from them
         if half == 0 and (not missing or not len(known)):
@@ -126,9 +126,15 @@ class Number:
         return ", ".join(parts + ["missing"] * self.missing)
 
 
-def _quantiles(values: Doubles) -> Doubles:
-    """Smallest, quartiles and largest of sorted values, linear between two neighbours, without overflow."""
-    at = np.array([0, 0.25, 0.5, 0.75, 1]) * (len(values) - 1)
+def _half_distance(values: Doubles, median: float) -> float:
+    """Half of the median distance of the other values from the median (the lower of two); 0 if there are none."""
+    others = values[values != median]
+    return float(np.sort(np.abs(others / 2 - median / 2))[(len(others) - 1) // 2]) if len(others) else 0.0
+
+
+def _quartiles(values: Doubles) -> Doubles:
+    """The quartiles of sorted values, linear between two neighbours, without overflow."""
+    at = np.array([0.25, 0.5, 0.75]) * (len(values) - 1)
     below = np.floor(at).astype(np.int64)
     part = at - below
     return (1 - part) * values[below] + part * values[np.minimum(below + 1, len(values) - 1)]
