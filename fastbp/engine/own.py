@@ -126,10 +126,9 @@ class OwnLoss:
         self, theta: Floats, z: Floats, Y: NDArray[Any], w: Floats | None,
     ) -> tuple[float, Floats]:
         """(the sum of the costs, the checked slopes) of a batch; a ValueError if the function changes theta."""
-        m, K, before = len(z), z.shape[1], seen(theta)
+        m, K, before = len(z), z.shape[1], seen(theta).copy()
         total, slopes = self(z, Y, w)
-        if seen(theta) != before:
-            raise ValueError(MOVED)
+        check_unmoved(theta, before)
         return total, self.slopes(slopes, m, K, theta.dtype)
 
     def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
@@ -208,9 +207,15 @@ def of(loss: Any) -> OwnLoss | None:
     return OwnLoss(loss)
 
 
-def seen(theta: Floats) -> bytes:
-    """The values of theta by which a change is noticed."""
-    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
+def seen(theta: Floats) -> NDArray[np.unsignedinteger[Any]]:
+    """The bits of theta by which a change is noticed, as a view: all of a small one, some values of a large one."""
+    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].view(f"u{theta.itemsize}")
+
+
+def check_unmoved(theta: Floats, before: NDArray[np.unsignedinteger[Any]]) -> None:
+    """A ValueError if theta is not as it was seen before; it may even have been resized."""
+    if not np.array_equal(seen(theta), before):
+        raise ValueError(MOVED)
 
 
 def is_name(name: Any) -> bool:
