@@ -1,8 +1,8 @@
 """The loop around the steps: ways to leave it, and arguments that are refused before it begins."""
 
-
 import numpy as np
 import pytest
+from communicators import Serial
 from test_feed import digits, network, noisy
 
 import fastbp
@@ -80,3 +80,60 @@ def test_a_value_to_watch_that_is_not_measured_is_named():
     X, y = noisy()
     with pytest.raises(ValueError, match="val_J"):
         fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, epochs=3, callbacks=[callbacks.EarlyStopping()])
+
+
+# ---------------------------------------------------------------- StopIteration of a function of the caller
+
+
+class Ends:
+    """Functions of a caller's own, of which one raises StopIteration at its third call"""
+
+    def __init__(self, where):
+        self.where, self.calls = where, 0
+
+    def at(self, where):
+        self.calls += self.where == where
+        if self.where == where and self.calls == 3:
+            raise StopIteration("by its owner")
+
+    def loss(self, z, Y, w):
+        self.at("loss")
+        return ((z - Y) ** 2).sum(axis=1), 2 * (z - Y)
+
+    def rate(self, t):
+        self.at("schedule")
+        return 0.1
+
+    def metric(self, h, Y):
+        self.at("metric")
+        return 0.5
+
+    def settings(self):
+        class Rule(fastbp.optimizers.Optimizer):
+            def update(rule, theta, D, state):
+                self.at("optimizer")
+                theta -= 0.1 * D
+
+        callback = callbacks.Callback()
+        callback.on_batch_end = lambda training: self.at("on_batch_end")
+        callback.on_epoch_end = lambda training: self.at("on_epoch_end")
+        return {"optimizer": Rule() if self.where == "optimizer" else fastbp.SGD(self.rate),
+                "metrics": [self.metric], "callbacks": [callback] if self.where.startswith("on_") else []}
+
+
+def call(way, where):
+    rng, ends = np.random.default_rng(0), Ends(where)
+    X, Y = rng.standard_normal((60, 3)), rng.standard_normal((60, 2))
+    net = fastbp.Network([3, 4, 2], output="identity", loss=ends.loss, seed=0)
+    settings = {"epochs": 4, "batch_size": 20, "seed": 0, **ends.settings()}
+    if way == "train_many":
+        fastbp.train_many([net], X, Y, **settings)
+    else:
+        fastbp.train(net, X, Y, **settings, progress=way == "progress", comm=Serial() if way == "comm" else None)
+
+
+@pytest.mark.parametrize("way", ["train", "progress", "comm", "train_many"])
+@pytest.mark.parametrize("where", ["loss", "schedule", "optimizer", "metric", "on_batch_end", "on_epoch_end"])
+def test_stop_iteration_of_a_callers_function_arrives_as_it_is(where, way):
+    with pytest.raises(StopIteration, match="by its owner"):
+        call(way, where)

@@ -10,7 +10,7 @@ from .._backprop import Examples
 from .._types import Count, Floats
 from ..engine import outside
 from ..engine.data import Data
-from ..engine.own import MOVED, seen
+from ..engine.own import check_unmoved, seen
 from ..engine.plan import Plan
 from .group import Group
 from .sum import Part
@@ -99,10 +99,9 @@ class Together:
         assert own is not None
         if self._slopes is None:
             z, Y, w = self.z.copy(), self.Y.copy(), None if self.w is None else self.w.copy()
-            before = seen(self.theta)
+            before = seen(self.theta).copy()
             self._costs, slopes = own.costs(z, Y, w)
-            if seen(self.theta) != before:
-                raise ValueError(MOVED)
+            check_unmoved(self.theta, before)
             own.total(self._costs)
             self._slopes = own.slopes(slopes, len(self.z), K, self.theta.dtype)
         share = self.shares[i]

@@ -127,10 +127,9 @@ class OwnLoss:
         self, theta: Floats, z: Floats, Y: NDArray[Any], w: Floats | None,
     ) -> tuple[float, Floats]:
         """(the sum of the costs, the checked slopes) of a batch; a ValueError if the function changes theta."""
-        m, K, before = len(z), z.shape[1], seen(theta)
+        m, K, before = len(z), z.shape[1], seen(theta).copy()
         total, slopes = self(z, Y, w)
-        if seen(theta) != before:
-            raise ValueError(MOVED)
+        check_unmoved(theta, before)
         return total, self.slopes(slopes, m, K, theta.dtype)
 
     def costs(self, z: Floats, Y: NDArray[Any], w: Floats | None) -> tuple[NDArray[Any], Any]:
@@ -236,9 +235,15 @@ def _refuse_signature(loss: Any) -> None:
                         f"{name}{signature} cannot be called so: {error}") from None
 
 
-def seen(theta: Floats) -> bytes:
-    """The values of theta that are compared to detect a change."""
-    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
+def seen(theta: Floats) -> NDArray[np.unsignedinteger[Any]]:
+    """A view of the bits of theta that are compared to detect a change: all of a small theta, some of a large one."""
+    return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].view(f"u{theta.itemsize}")
+
+
+def check_unmoved(theta: Floats, before: NDArray[np.unsignedinteger[Any]]) -> None:
+    """Raise a ValueError if theta differs from what was seen before; it may even have been resized."""
+    if not np.array_equal(seen(theta), before):
+        raise ValueError(MOVED)
 
 
 def is_name(name: Any) -> bool:

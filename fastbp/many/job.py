@@ -22,7 +22,7 @@ from ..training.kept import Kept
 from ..training.loop import Training, run
 from ..training.measures import Measures
 from ..training.quick import Look
-from ..training.start import Start, has_grown
+from ..training.start import Start
 from ..training.stretch import Room, Stretch
 from .quick import A_STEP, estimate, outcome
 from .shared import Shared
@@ -222,10 +222,8 @@ class Job(Start):
         training.close()
         self.hooks.end(training)
 
-    def look_back(self) -> None:
-        if has_grown(self.training.history.J):
-            self.data = self.shared.part(self.net, self.rows, self.asked.sample_weight)
-            super().look_back()
+    def examples(self) -> Any:
+        return self.shared.part(self.net, self.rows, self.asked.sample_weight)
 
     def warn(self, message: str) -> None:
         self.warnings += (message,)

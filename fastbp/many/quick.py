@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .._types import Floats, Rows
-from ..engine import checks, explain, sums
+from ..engine import checks, sums
 from ..engine.data import Data
 from ..engine.initialize import warn_if_equal_units
 from ..history import History
 from ..network import Network
-from ..training.quick import PENALTIES, Epochs, Look, Twin, are_quick, check_theta, is_plain, penalties, twin
-from ..training.start import has_diverged, has_grown
+from ..training.quick import PENALTIES, Epochs, Held, Look, are_quick, check_theta, is_plain, penalties, twin
+from ..training.start import divergence
 from ..training.stretch import Room, can_watch
 from .shared import Shared
 
@@ -26,7 +26,7 @@ class Memo:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self._counts: dict[tuple[Any, ...], int] = {}
-        self._twins: dict[tuple[Any, ...], tuple[Any, Twin]] = {}
+        self.optimizers: Held = {}
 
     def count(self, value: Any, name: str) -> int:
         key = name, type(value), value if type(value) is int else id(value)
@@ -34,13 +34,6 @@ class Memo:
         if known is None:
             known = self._counts[key] = checks.count(value, name)
         return known
-
-    def twin(self, optimizer: Any, dtype: np.dtype[Any]) -> Twin:
-        key = optimizer if type(optimizer) is str else id(optimizer), dtype
-        known = self._twins.get(key)
-        if known is None:
-            known = self._twins[key] = optimizer, twin(optimizer, dtype)    # it keeps its id as long as it is held
-        return known[1]
 
 
 def quick(
@@ -50,7 +43,7 @@ def quick(
     if given["batch_size"] is None or not is_plain(given):
         return None
     shared, dtype = memo.shared, net.dtype
-    own, m = memo.twin(given["optimizer"], dtype), shared.m if rows is None else len(rows)
+    own, m = twin(given["optimizer"], dtype, memo.optimizers), shared.m if rows is None else len(rows)
     epochs, batch_size = memo.count(given["epochs"], "epochs"), memo.count(given["batch_size"], "batch_size")
     code, decay_alone = penalties(tuple(given[name] for name in PENALTIES), net.plan, m)
     size = min(batch_size, m)
@@ -92,8 +85,9 @@ class Quick:
         history = self._training.run(
             self._data, room, look, None if held is None else shared.validation(net, held))
         self.history = history
-        if has_grown(history.J) and has_diverged(net, history.J, shared.part(net, self.rows)):
-            self.warnings = (explain.has_diverged(history.J),)
+        told = divergence(net, history.J, lambda: shared.part(net, self.rows))
+        if told:
+            self.warnings = (told,)
 
     @property
     def turn(self) -> AbstractContextManager[object]:

@@ -66,7 +66,8 @@ def run(training: "Training", hooks: Hooks) -> None:
     while training.goes_on:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
         with training.finite():                 # else theta is restored: DivergenceError
-            for piece in training.steps(hooks):
+            for batches in training.pieces(hooks):
+                piece = training.take(batches, hooks.watched)   # out here, a StopIteration arrives as it is
                 hooks.after_batches(training, piece)
                 if training.left_off:           # stop() or pause()
                     break
@@ -145,7 +146,8 @@ class Training:
         self.position = Position()
         self.paused: str | None = None
         self.history = History(examples=feed.m or 0)
-        self.measures, self._passed = measures, 0      # examples in the pieces of the epoch so far
+        self.measures, self._began = measures, 0.0     # when the epoch did
+        self._passed = 0        # examples in the pieces of the epoch so far
         measures.begin(self.history)
         self._before = np.empty_like(self.net.theta)
         self.room = Room()
@@ -193,21 +195,26 @@ class Training:
         """Paused, and not stopped?"""
         return self.paused is not None and self.history.stopped is None
 
-    def steps(self, hooks: Hooks) -> Iterator[Piece]:
-        """Take the steps of an epoch from its position on; one call takes all steps between two looks of the hooks."""
+    def pieces(self, hooks: Hooks) -> Iterator[Any]:
+        """The rest of an epoch, cut where the hooks look; `take` takes the steps of each."""
         skip, self._passed = self.position.examples, 0
-        began = time.perf_counter() - self.position.seconds
+        self._began = time.perf_counter() - self.position.seconds
         for data, order in self.feed.pieces(self.rng):
             m, first = data.m if order is None else len(order), skip
             skip, self._passed = max(0, skip - m), self._passed + m
             while first < m:
                 batches = hooks.batches
                 last = m if batches is None else min(m, first + batches * self.batch_size)
-                weight = self._take(data, _between(order, first, last, m), hooks.watched)
-                self.position.examples += last - first
-                self.position.seconds = time.perf_counter() - began
-                yield Piece(-(-(last - first) // self.batch_size), weight)
+                yield data, _between(order, first, last, m), last - first
                 first = last
+
+    def take(self, batches: Any, watched: bool) -> Piece:
+        """Take the steps of one of the `pieces`; watched: callbacks watch each batch."""
+        data, order, m = batches
+        weight = self._take(data, order, watched)
+        self.position.examples += m
+        self.position.seconds = time.perf_counter() - self._began
+        return Piece(-(-m // self.batch_size), weight)
 
     def _take(self, data: Data, order: NDArray[np.int64] | None, watched: bool) -> float:
         """Take steps over these examples in order; returns the weight of the epoch so far or, if callbacks watch each

@@ -25,7 +25,7 @@ from .feed import PIECE
 from .kinds import is_large
 from .loop import diverged
 from .rule import NO_RATES, compiled_rule, start
-from .start import has_diverged, has_grown
+from .start import divergence
 from .steps import OURS
 from .stretch import RATES, Room, held_into, watch
 
@@ -76,9 +76,20 @@ class Twin:
         self.online = self.name == "sgd" and not self.slots
 
 
-def twin(optimizer: Any, dtype: np.dtype[Any]) -> Twin:
-    """The twin of an optimizer or of a name. Those whose settings are all numbers are remembered between calls."""
+Held = dict[tuple[int, np.dtype[Any]], tuple[Any, Twin]]
+
+
+def twin(optimizer: Any, dtype: np.dtype[Any], held: Held | None = None) -> Twin:
+    """The twin of an optimizer or of a name. Those whose settings are all numbers are remembered between calls.
+
+    held : twins by the identity of their optimizers, which do not change during its life.
+    """
     kind = type(optimizer)
+    if held is not None and kind is not str:
+        known = held.get((id(optimizer), dtype))
+        if known is None:
+            known = held[id(optimizer), dtype] = optimizer, twin(optimizer, dtype)
+        return known[1]
     if kind is str:
         key: tuple[Any, ...] = optimizer, dtype
     elif kind in OURS and all(type(value) in NUMBERS for value in vars(optimizer).values()):
@@ -223,8 +234,9 @@ def train(asked: Arguments) -> History | None:
     own, data = found
     warn_if_equal_units(own.net)
     history = own.run(data, Room(), _nothing)
-    if has_grown(history.J) and has_diverged(own.net, history.J, data):
-        explain.warn(explain.has_diverged(history.J), RuntimeWarning)
+    told = divergence(own.net, history.J, lambda: data)
+    if told:
+        explain.warn(told, RuntimeWarning)
     return history
 
 

@@ -1,5 +1,6 @@
 """The stages of `train`, from its arguments to the loop. Each checks its input before it changes anything."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -154,25 +155,29 @@ class Start:
         self.hooks.end(training)
 
     def look_back(self) -> None:
-        """Warn if training has diverged although all numbers are finite: J ends far above that of the first epoch, and
-        the mean cost far above that of a network whose parameters are all 0 (1 for chunks)."""
-        J = self.training.history.J
-        if has_grown(J) and has_diverged(self.asked.net, J, self.data):
-            self.warn(explain.has_diverged(J))
+        """Warn if training has diverged although all numbers are finite."""
+        told = divergence(self.asked.net, self.training.history.J, self.examples)
+        if told:
+            self.warn(told)
+
+    def examples(self) -> Any:
+        """All examples; None for chunks."""
+        return self.data
 
     def warn(self, message: str) -> None:
         explain.warn(message, RuntimeWarning)
 
 
-def has_grown(J: list[float]) -> bool:
-    """Does J end far above that of the first epoch?"""
-    return len(J) > 1 and J[-1] > GROWN * J[0]
+def divergence(net: Network, J: list[float], examples: Callable[[], Any]) -> str | None:
+    """The warning if training has diverged although all numbers are finite, else None.
 
-
-def has_diverged(net: Network, J: list[float], data: Any) -> bool:
-    """Has J grown, and is the mean cost far above that of a network whose parameters are all 0 (1 without data)?"""
-    now, idle = J[-1], 1.0
+    It has if J ends far above that of the first epoch, and the mean cost far above that of a network whose parameters
+    are all 0 (1 for chunks). examples() returns all examples as Data, or None for chunks; it is called only if needed.
+    """
+    if len(J) < 2 or not J[-1] > GROWN * J[0]:
+        return None
+    data, now, idle = examples(), J[-1], 1.0
     if data is not None:
         now, idle = (objective.cost(theta, data, regularisation.none(net.plan))
                      for theta in (net.theta, np.zeros_like(net.theta)))
-    return bool(now > GROWN * max(J[0], idle))
+    return explain.has_diverged(J) if now > GROWN * max(J[0], idle) else None

@@ -20,7 +20,7 @@ from ..kept import Kept
 from ..loop import DivergenceError, Piece, Training
 from ..measures import Answers, Functions, Measures
 from . import feed
-from .steps import RankSteps
+from .steps import Epoch, RankSteps
 
 # `Start`: `train` puts the class below in front of it. Importing it here would be circular.
 Stages: Any = object
@@ -159,22 +159,28 @@ class RankTraining(Training):
         self.group = self._ranks.group
         self.rank = self.group.rank
 
-    def steps(self, hooks: RankHooks) -> Iterator[Piece]:   # type: ignore[override]
-        """Take the steps of an epoch; a piece is one step of all ranks, or sync_every of each."""
-        position, sync_every = self.position, self._ranks.sync_every or 1
-        began = time.perf_counter() - position.seconds
+    def pieces(self, hooks: RankHooks) -> Iterator[Epoch]:   # type: ignore[override]
+        """The epoch, again and again; a piece is one step of all ranks, or sync_every of each."""
+        position = self.position
+        self._began = time.perf_counter() - position.seconds
 
         def prepare() -> Iterator[Any]:
             done = position.examples // self.batch_size
-            return self.feed.epoch(self.rng, self._ranks.own.weighed, done, sync_every)
+            return self.feed.epoch(self.rng, self._ranks.own.weighed, done, self._ranks.sync_every or 1)
 
-        for cost, weight in self._ranks.steps(prepare, lambda: hooks.before_step(self), hooks.watched):
-            position.cost, position.weight = position.cost + cost, position.weight + weight
-            position.examples += sync_every * self.batch_size
-            position.seconds = time.perf_counter() - began
-            if hooks.watched and weight:
-                self.J = cost / weight
-            yield Piece(sync_every, weight)
+        epoch = Epoch(prepare, lambda: hooks.before_step(self), hooks.watched)
+        while epoch.more:
+            yield epoch
+
+    def take(self, batches: Epoch, watched: bool) -> Piece:
+        position, sync_every = self.position, self._ranks.sync_every or 1
+        cost, weight = self._ranks.step(batches)
+        position.cost, position.weight = position.cost + cost, position.weight + weight
+        position.examples += sync_every * self.batch_size
+        position.seconds = time.perf_counter() - self._began
+        if watched and weight:
+            self.J = cost / weight
+        return Piece(sync_every, weight)
 
     @contextmanager
     def finite(self) -> Iterator[None]:

@@ -25,6 +25,49 @@ from .own import OwnBatches
 NONE = np.empty(0)
 
 
+class Epoch:
+    """Batches of all ranks, from step to step until no part has more.
+
+    Parameters
+    ----------
+    prepare, before : callable
+        prepare() returns the batches of each of this rank's parts; before() is called before each step. Both run in a
+        section.
+    watched : bool
+        Do the ranks work between two steps? The same on all.
+
+    Attributes
+    ----------
+    more : bool
+        Has a part of any rank more batches?
+    error : Exception or None
+        Of the last step's rule in Python.
+    """
+
+    def __init__(
+        self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None,
+        watched: bool = False,
+    ) -> None:
+        self._prepare, self._before, self.watched = prepare, before, watched
+        self._batches: list[Iterator[Batch]] | None = None
+        self.error: BaseException | None = None
+        self.more = True
+
+    def begin(self) -> None:
+        """Begin a step, in its section."""
+        reraise(self.error)
+        if self._before is not None:
+            self._before()
+        if self._batches is None:
+            self._batches = list(self._prepare())
+
+    @property
+    def batches(self) -> list[Iterator[Batch]]:
+        """The batches that are left, of each of this rank's parts."""
+        assert self._batches is not None
+        return self._batches
+
+
 class RankSteps:
     """The steps of all ranks; theta and masks start as those of rank 0.
 
@@ -143,7 +186,9 @@ class RankSteps:
                     self.own.plan.kept, self.own.n_threads, operations, max(1, len(rows) / longest)))
                 return list(self._cut(data, rows, size))
 
-            for m_b_J, m_b in self.steps(prepare):
+            batches_of = Epoch(prepare)
+            while batches_of.more:
+                m_b_J, m_b = self.step(batches_of)
                 total, weight = total + m_b_J, weight + m_b
             if not weight:
                 raise group.alike(ValueError("X has no rows on any rank, or their weights sum to 0"))
@@ -167,57 +212,45 @@ class RankSteps:
             yield batches.batches(
                 pieces, batches.share(size, self.group, i), self.own.weighed, last - first, steps=self.sync_every or 1)
 
-    def steps(
-        self, prepare: Callable[[], Iterable[Iterator[Batch]]], before: Callable[[], object] | None = None,
-        watched: bool = False,
-    ) -> Iterator[tuple[float, float]]:
-        """Take steps until no part has more batches; yields (m_b J, m_b) after each, penalty included.
+    def step(self, epoch: "Epoch") -> tuple[float, float]:
+        """Take the next step of an epoch; returns (m_b J, m_b), penalty included.
 
-        prepare() returns the batches of each of this rank's parts; before() is called before each step; both run in a
-        section. An error of a rule in Python is raised in the section of the next step. After the last step, or if the
-        ranks work between steps (`watched`, the same on all), it gets its own section.
+        An error of a rule in Python is raised in the section of the next step. After the last step, or if the ranks
+        work between steps, it gets its own section.
         """
-        brought: list[Iterator[Batch]] | None = None
-        error, more = None, True
-
         def begin() -> None:
-            nonlocal brought
-            reraise(error)
-            if before is not None:
-                before()
-            brought = list(prepare()) if brought is None else brought
+            epoch.begin()
             self._ask()
             self._count = 0
 
         def part(i: int, into: NDArray[Any]) -> Part:
             if i == 0 and not self._outside:
                 begin()
-            batch = self._together[i] if self._outside else next(brought[i], None)      # type: ignore[index]
+            batch = self._together[i] if self._outside else next(epoch.batches[i], None)
             into[:] = 0
             return Part() if batch is None else self._bring(i, batch, into)
 
         def next_batches() -> list[Batch | None]:
             begin()
-            return [next(batches, None) for batches in brought or ()]
+            return [next(batches, None) for batches in epoch.batches]
 
-        while more:
+        while True:
             self._begun = int(self.own.taken[0])
             if self._outside:
                 self._together = OwnBatches(self.group, self.own, next_batches)
-            cost, m_b, more = self._sum(self.own.theta, part, self._further)
+            cost, m_b, epoch.more = self._sum(self.own.theta, part, self._further)
             if not m_b:     # nothing to learn from: no step
-                yield 0.0, 0.0
-                continue
+                return 0.0, 0.0
             _, error = attempt(partial(self.own.regularisation.check_batches, m_b))
             if error is not None:
                 raise self.group.alike(error)
-            penalty, error = attempt(partial(self._learn, m_b))
-            if watched or not more:
+            penalty, epoch.error = attempt(partial(self._learn, m_b))
+            if epoch.watched or not epoch.more:
                 if not self.own.compiled:
-                    self.group.section(partial(reraise, error))
-                reraise(error)      # the other ranks do not know: the guard ends them
-            if error is None:
-                yield cost + m_b * penalty, m_b
+                    self.group.section(partial(reraise, epoch.error))
+                reraise(epoch.error)        # the other ranks do not know: the guard ends them
+            if epoch.error is None:
+                return cost + m_b * penalty, m_b
 
     # ------------------------------------------------------------ the same step on every rank
 
