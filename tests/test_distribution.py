@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,38 @@ def test_the_help_of_the_command_names_every_target():
     assert done.returncode == 0, done.stderr
     for target in wheels.TARGETS:
         assert f"wheels.py {target}" in done.stdout or f" {target} " in done.stdout, target
+
+
+@pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="needs musl-gcc")
+def test_crews_need_no_headers_of_the_kernel(tmp_path):
+    """musl comes without them; nor does its compiler have glibc's"""
+    subprocess.run(["musl-gcc", "-std=gnu11", "-O1", "-D_GNU_SOURCE", f"-I{ROOT / 'src' / 'kernels'}",
+                    ROOT / "tests" / "crew_jobs.c", "-o", tmp_path / "jobs", "-static", "-lpthread"], check=True)
+    done = subprocess.run([tmp_path / "jobs"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("0 wrong of ")
+
+
+def test_a_tag_is_an_older_one_or_the_one_that_is_wanted(tmp_path, monkeypatch):
+    from steps import Steps, release
+
+    assert release("fastbp-0.1.0-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl") == (2, 17)
+    steps, calls = Steps(tmp_path, tmp_path / "dist", None, False), []
+
+    def run(*command):
+        calls.append(command[0])
+        place = Path(command[command.index("-w") + 1] if "-w" in command else command[-1].parent)
+        name = "a-manylinux_2_28_x86_64.whl" if "-w" in command else "a-manylinux_2_34_x86_64.whl"
+        for old in place.glob("*.whl"):
+            old.unlink()
+        (place / name).write_bytes(b"")
+
+    monkeypatch.setattr(steps, "run", run)
+    wheel = tmp_path / "a-linux_x86_64.whl"
+    assert steps.repaired(wheel, "manylinux_2_28_x86_64").name == "a-manylinux_2_28_x86_64.whl"
+    assert steps.repaired(wheel, "manylinux_2_34_x86_64").name == "a-manylinux_2_34_x86_64.whl"
+    assert calls == ["auditwheel", "auditwheel", sys.executable]
+    with pytest.raises(SystemExit, match="asks for more than manylinux_2_17_x86_64 grants"):
+        steps.repaired(wheel, "manylinux_2_17_x86_64")
 
 
 # ---------------------------------------------------------------- nothing of POSIX without its twin

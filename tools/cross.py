@@ -33,19 +33,10 @@ def arm64(steps: Steps) -> list[Outcome]:
     if sys.version_info[:2] != (3, 11):
         raise SystemExit("arm64: start it with Python 3.11, the one of Debian 12's arm64")
     _arm64_system(steps)
-    include = steps.root / "system" / "usr" / "include"
-    host = steps.fresh("host")
-    steps.run(sys.executable, "-m", "venv", host)
-    steps.run(host / "bin" / "pip", "install", "-q", "setuptools>=77", "cython>=3.1", "numpy>=2.0", "scipy>=1.11",
-              "wheel")
-    tree, raw, compiler = steps.tree(), steps.fresh("raw"), "aarch64-linux-gnu-gcc"
-    steps.run(
-        host / "bin" / "python", "setup.py", "-q", "bdist_wheel", "-d", raw, cwd=tree, CC=compiler,
-        LDSHARED=f"{compiler} -shared", _PYTHON_HOST_PLATFORM="linux-aarch64",
-        SETUPTOOLS_EXT_SUFFIX=".cpython-311-aarch64-linux-gnu.so",
-        CFLAGS=f"-I{include}/python3.11 -idirafter {include} {glibc_flags('aarch64')}",
-    )
-    wheel = steps.repaired(next(raw.glob("*.whl")), "manylinux_2_17_aarch64")
+    raw, compiler = steps.built or steps.fresh("raw"), "aarch64-linux-gnu-gcc"
+    if not steps.built:
+        _build_arm64(steps, raw, compiler)
+    wheel = steps.repaired(next(raw.glob("*_aarch64.whl")), "manylinux_2_17_aarch64")
     outcomes = [_same_bits(steps, wheel.name, [compiler, "-static"], ["qemu-aarch64-static"])]
     site = steps.fresh("site-packages")
     packages = steps.root / "packages"
@@ -62,6 +53,21 @@ def arm64(steps: Steps) -> list[Outcome]:
         program = f"import sys; sys.executable = {str(own)!r}; import pytest; sys.exit(pytest.main())"
         outcomes.append(_core(steps, wheel, [own, "-c", program], **of_arm64))
     return outcomes
+
+
+def _build_arm64(steps: Steps, raw: Path, compiler: str) -> None:
+    """A wheel in raw, by the cross compiler."""
+    include = steps.root / "system" / "usr" / "include"
+    host = steps.fresh("host")
+    steps.run(sys.executable, "-m", "venv", host)
+    steps.run(host / "bin" / "pip", "install", "-q", "setuptools>=77", "cython>=3.1", "numpy>=2.0", "scipy>=1.11",
+              "wheel")
+    steps.run(
+        host / "bin" / "python", "setup.py", "-q", "bdist_wheel", "-d", raw, cwd=steps.tree(), CC=compiler,
+        LDSHARED=f"{compiler} -shared", _PYTHON_HOST_PLATFORM="linux-aarch64",
+        SETUPTOOLS_EXT_SUFFIX=".cpython-311-aarch64-linux-gnu.so",
+        CFLAGS=f"-I{include}/python3.11 -idirafter {include} {glibc_flags('aarch64')}",
+    )
 
 
 def _core(steps: Steps, wheel: Path, pytest: list[object], **variables: str) -> Outcome:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,12 @@ class Outcome:
 def glibc_flags(machine: str) -> str:
     """Use thread functions by symbols that every glibc has: manylinux_2_17, whichever glibc is here."""
     return f'-DFASTBP_GLIBC=\\"{"GLIBC_2.2.5" if machine == "x86_64" else "GLIBC_2.17"}\\"'
+
+
+def release(name: str) -> tuple[int, int]:
+    """(2, 17) of manylinux_2_17_x86_64 at the end of a name."""
+    major, minor = re.findall(r"linux_(\d+)_(\d+)_", name)[-1]
+    return int(major), int(minor)
 
 
 class Steps:
@@ -107,8 +114,14 @@ class Steps:
         return done.stdout
 
     def repaired(self, wheel: Path, tag: str) -> Path:
-        """The wheel in `out`, with this tag: auditwheel refuses if it needs more than the tag grants."""
+        """The wheel in `out`, with this tag. auditwheel accepts only tags of this machine by name, so it chooses the
+        oldest possible tag itself; a newer tag than this one is an error."""
         place = self.fresh("repaired")
-        self.run("auditwheel", "repair", "--plat", tag, "--only-plat", "-w", place, wheel)
-        found = next(place.glob("*.whl"))
+        self.run("auditwheel", "repair", "--plat", "auto", "--only-plat", "-w", place, wheel)
+        found, wanted = next(place.glob("*.whl")), release(tag)
+        if release(found.name) > wanted:
+            raise SystemExit(f"{wheel.name} asks for more than {tag} grants: {found.name}")
+        if release(found.name) < wanted:
+            self.run(sys.executable, "-m", "wheel", "tags", "--remove", "--platform-tag", tag, found)
+            found = next(place.glob("*.whl"))
         return Path(shutil.copy(found, self.out / found.name))

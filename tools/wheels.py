@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--python", nargs="+", default=[sys.executable], help="interpreters for the linux wheels")
     parser.add_argument("--out", type=Path, default=Path("dist"), help="where the wheels go (dist)")
     parser.add_argument("--root", type=Path, help="keep arm64's system and packages here for the next run")
-    parser.add_argument("--built", type=Path, help="a folder with a linux wheel: repair and check it, build none")
+    parser.add_argument("--built", type=Path, help="a folder with a linux or arm64 wheel: check it, build none")
     parser.add_argument("--musl", type=Path, help="build a Python of musl here, once, and run the wheel in it")
     parser.add_argument("--core", action="store_true", help="also run the core of the tests (qemu, musl)")
     arguments = parser.parse_args()

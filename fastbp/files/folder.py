@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)  # fsync of a folder on some network
 BY_DESCRIPTOR = hasattr(os, "O_DIRECTORY") and os.open in os.supports_dir_fd
 BINARY = getattr(os, "O_BINARY", 0)  # on Windows; else newlines would be translated
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
+HELD = (5, 32)  # Windows: access denied, sharing violation: another process, such as a virus scanner, has the old file open
+PATIENCE = 1.0  # seconds to wait for a file that another process has open
 READ = os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0)  # else the open of a FIFO would wait for a writer
 
 _flush_disk: Callable[[int], Any] | None = None  # macOS: fsync leaves the bytes in the disk's own memory
@@ -92,8 +95,16 @@ class NamedFolder:
         """Do nothing: see above."""
 
     def replace(self, old: str, new: str | bytes) -> None:
-        """Rename the file `old` to `new`, replacing it."""
-        _move(os.path.join(self._place, old), os.path.join(self._place, os.fsdecode(new)))
+        """Rename the file `old` to `new`, replacing it; Windows refuses while another process has `new` open."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                _move(os.path.join(self._place, old), os.path.join(self._place, os.fsdecode(new)))
+                return
+            except OSError as error:
+                if getattr(error, "winerror", None) not in HELD or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def remove(self, name: str) -> None:
         """Unlink a file."""

@@ -8,9 +8,13 @@
 #include <time.h>
 
 #if defined(__linux__) && !defined(FASTBP_NO_FUTEX)
-#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#if __has_include(<linux/futex.h>)
+#include <linux/futex.h>
+#else       /* musl comes without the headers of the kernel, which never change these */
+enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 };
+#endif
 
 typedef struct {
     char none;

@@ -78,6 +78,35 @@ def test_by_name_too_links_folders_and_names_in_bytes_are_what_they_are(tmp_path
     assert os.listdir("place") == ["net"]
 
 
+@pytest.mark.usefixtures("by_name")
+@pytest.mark.parametrize("code", [5, 32])
+@pytest.mark.parametrize("tries", [3, 10**9])
+def test_a_file_that_somebody_has_open_is_replaced_as_soon_as_it_can_be(code, tries, tmp_path, monkeypatch):
+    """Windows refuses to replace it; after a second that is an error, and the old file is whole"""
+    path, calls = tmp_path / "net", []
+    fastbp.save(path, version(1))
+
+    def move(old, new):
+        calls.append(new)
+        if len(calls) <= tries:
+            error = PermissionError(errno.EACCES, "Access is denied")
+            error.winerror = code
+            raise error
+        os.replace(old, new)
+
+    monkeypatch.setattr(folder, "_move", move)
+    monkeypatch.setattr(folder, "PATIENCE", 60 if tries == 3 else 0.1)
+    if tries == 3:
+        fastbp.save(path, version(2))
+        assert len(calls) == 4
+    else:
+        with pytest.raises(PermissionError):
+            fastbp.save(path, version(2))
+        assert len(calls) > 1
+    assert whole(path) == (2 if tries == 3 else 1)
+    assert os.listdir(tmp_path) == ["net"]
+
+
 @pytest.mark.parametrize("has", [True, False])
 def test_the_disk_is_flushed_by_the_call_that_the_system_has_for_it(has, tmp_path, monkeypatch):
     """F_FULLFSYNC of macOS for the file and its folder; fsync if the file system does not support it"""
