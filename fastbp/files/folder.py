@@ -13,7 +13,7 @@ UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP)  # fsync of a folder on some network
 BY_DESCRIPTOR = hasattr(os, "O_DIRECTORY") and os.open in os.supports_dir_fd
 BINARY = getattr(os, "O_BINARY", 0)  # on Windows; else newlines would be translated
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
-HELD = (5, 32)  # Windows: access denied, sharing violation: another process, such as a virus scanner, has the old file open
+HELD = (5, 32)  # Windows: access denied, sharing violation: another process, a virus scanner say, has the old file open
 PATIENCE = 1.0  # seconds to wait for a file that another process has open
 READ = os.O_RDONLY | BINARY | getattr(os, "O_NONBLOCK", 0)  # else the open of a FIFO would wait for a writer
 
