@@ -212,6 +212,30 @@ def of(loss: Any) -> OwnLoss | None:
     return OwnLoss(loss)
 
 
+def _refuse_ctypes(loss: Any) -> None:
+    """A TypeError for a compiled function without its wrapper, which would be called as one of Python."""
+    from _ctypes import CFuncPtr
+
+    for given, name in ((loss, "f"), (getattr(loss, "ctypes", None), "f.ctypes")):
+        if isinstance(given, CFuncPtr):
+            raise TypeError(f"loss is a compiled function; wrap it: loss=scipy.LowLevelCallable({name}), once its "
+                            "restype and argtypes are set")
+
+
+def _refuse_signature(loss: Any) -> None:
+    """A TypeError for a function that cannot be called as f(z, Y, w), such as a loss of another library."""
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):     # of a compiled function, say
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        name = getattr(loss, "__name__", type(loss).__name__)
+        raise TypeError("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z (m, K); "
+                        f"{name}{signature} cannot be called so: {error}") from None
+
+
 def seen(theta: Floats) -> bytes:
     """The values of theta by which a change is noticed."""
     return theta[:: 1 if len(theta) <= WHOLE else len(theta) // SOME].tobytes()
@@ -280,27 +304,3 @@ def _importable(function: Any) -> str | None:
     for part in name.split("."):
         found = getattr(found, part, None)
     return f"{module}:{name}" if found is function else None
-
-
-def _refuse_ctypes(loss: Any) -> None:
-    """A TypeError for a compiled function without its wrapper, which would be called as one of Python."""
-    from _ctypes import CFuncPtr
-
-    for given, name in ((loss, "f"), (getattr(loss, "ctypes", None), "f.ctypes")):
-        if isinstance(given, CFuncPtr):
-            raise TypeError(f"loss is a compiled function; wrap it: loss=scipy.LowLevelCallable({name}), once its "
-                            "restype and argtypes are set")
-
-
-def _refuse_signature(loss: Any) -> None:
-    """A TypeError for a function that cannot be called as f(z, Y, w), such as a loss of another library."""
-    try:
-        signature = inspect.signature(loss)
-    except (TypeError, ValueError):     # of a compiled function, say
-        return
-    try:
-        signature.bind(None, None, None)
-    except TypeError as error:
-        name = getattr(loss, "__name__", type(loss).__name__)
-        raise TypeError("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z (m, K); "
-                        f"{name}{signature} cannot be called so: {error}") from None
