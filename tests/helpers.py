@@ -41,7 +41,7 @@ def distance(actual, expected):
 
 
 def ctrl_c():
-    """SIGINT to this process, from any thread; os.kill of Windows would end it"""
+    """Send SIGINT to this process, from any thread; on Windows os.kill would end it"""
     if sys.platform == "win32":
         signal.raise_signal(signal.SIGINT)
     else:

@@ -108,7 +108,7 @@ def shared_reads(make, seed, folder, until, repeats=6):
 
 
 class Shared:
-    """A network, its trainer and an estimator, all for one thread at a time, and what changes them."""
+    """A network, its trainer and an estimator, each for one thread at a time, and the calls that change them."""
 
     def __init__(self, seed, folder):
         world = World(seed, folder)
@@ -121,7 +121,7 @@ class Shared:
         self.online = MLPClassifier(5, random_state=0).partial_fit(self.A, self.b, classes=["a", "b", "c"])
 
     def state(self):
-        """All that the changes leave behind"""
+        """Everything that the changes leave behind"""
         return [self.net.theta, *(vars(own).get(name) for own in (self.warm, self.online)
                                   for name in ("coefs_", "intercepts_", "loss_curve_", "classes_", "t_"))]
 
@@ -132,7 +132,7 @@ def right(copied, net):
         raise ValueError("the copy is another network")
 
 
-# what changes a `Shared` -> how often a thread does it
+# calls that change a `Shared` -> how often a thread makes them
 CHANGES = {
     "step": (lambda s: s.trainer.step(s.X, s.Y), 30),
     "step with weights": (lambda s: s.trainer.step(s.X, s.Y, np.full(len(s.X), 0.5)), 20),
@@ -153,7 +153,7 @@ CHANGES = {
 
 
 def shared_changes(seed, folder, kind):
-    """The same of a round in which threads share what is for one of them: a call is refused, or one of a sequence"""
+    """A round in which threads share objects for one thread: each call is refused, or takes its turn in a sequence"""
     own, twin = Shared(seed, folder), Shared(seed, folder)
     change, repeats = CHANGES[kind]
     counts, lock = Counter(), threading.Lock()

@@ -1,4 +1,4 @@
-"""What reads fitted estimators, tables and error bars: for the finder of races (races.py)."""
+"""Calls that read fitted estimators, tables and error bars, for the finder of races (races.py)."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ KINDS = ["classes", "yes and no", "labels", "numbers", "two numbers"]
 
 
 def table(seed=0, m=M):
-    """A DataFrame with numbers, missing ones, words and dates"""
+    """A DataFrame with numbers, missing values, words and dates"""
     rng = np.random.default_rng(seed)
     numbers = rng.standard_normal(m)
     numbers[::9] = np.nan
@@ -42,7 +42,7 @@ def examples(kind):
 
 @cache
 def fitted(name):
-    """The pickle of a fitted estimator; what it makes when it is first asked is not in there"""
+    """The pickle of a fitted estimator; it does not contain what the estimator makes at first use"""
     X, y = examples(name) if name in KINDS else (None, None)
     T = table()
     words, numbers = np.array(["no", "yes"])[np.arange(M) % 2], np.arange(M) % 7 - 0.5
@@ -59,7 +59,7 @@ def fitted(name):
 
 
 class Estimators:
-    """Fitted estimators and what reads them, drawn by a seed."""
+    """Fitted estimators and the calls that read them, drawn with a seed."""
 
     def __init__(self, seed, folder):
         draw = random.Random(seed)
@@ -138,7 +138,7 @@ class Estimators:
         }
 
     def dear(self):
-        """What takes longer: files, fits of estimators of their own"""
+        """Calls that take longer: files, fits of separate estimators"""
         machine = {"dear: this machine": lambda: sorted(fastbp.selftest())} if self.seed % 24 == 3 else {}   # a second
         return machine | {
             "dear: estimator saved": self.saved,
@@ -157,7 +157,7 @@ class Estimators:
         }
 
     def saved(self):
-        """The same files by several threads, then read"""
+        """Several threads write the same files, then read them"""
         paths = self.path("saved"), self.path("laplace saved")
         fastbp.save(paths[0], self.estimator)
         self.laplace.save(paths[1])

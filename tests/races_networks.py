@@ -1,4 +1,4 @@
-"""What reads a network, its data and what is made of it: for the finder of races (races.py)."""
+"""Calls that read a network, its data and what is made of it, for the finder of races (races.py)."""
 
 import copy
 import pickle
@@ -15,14 +15,14 @@ OUTPUTS = [("softmax", None), ("sigmoid", None), ("identity", None), ("exp", Non
 
 
 def half_squares(z, Y, w):
-    """A loss of its owner's: half the squared error"""
+    """A caller's own loss: half the squared error"""
     e = z - np.reshape(Y, z.shape)
     w = np.ones(len(e)) if w is None else w
     return w * (e**2).sum(axis=1) / 2, w[:, np.newaxis] * e
 
 
 class World:
-    """A network, examples of it, and all that reads them, drawn by a seed."""
+    """A network, examples for it, and the calls that read them, drawn with a seed."""
 
     def __init__(self, seed, folder):
         draw = random.Random(seed)
@@ -59,7 +59,7 @@ class World:
         return self.folder / f"{self.seed}.{name}.fastbp"
 
     def course(self):
-        """The history of a short training"""
+        """The history of a short training run"""
         return fastbp.train(self.net.copy(), self.X[:20], self.Y[:20], optimizer=fastbp.SGD(1e-5), epochs=3, seed=1,
                             validation_data=(self.X[:9], self.Y[:9]))
 
@@ -125,7 +125,7 @@ class World:
         }
 
     def others(self):
-        """Copies, files, texts, scaling, metrics, a trainer that rests"""
+        """Copies, files, texts, scaling, metrics, an idle trainer"""
         net, X, Y, scale, history, trainer = self.net, self.X, self.Y, self.scale, self.history, self.trainer
         h = np.full(self.targets.shape, 0.25)
         labels = Y if Y.ndim == 1 else Y.argmax(axis=1)
@@ -158,7 +158,7 @@ class World:
         }
 
     def losses_of_their_own(self):
-        """A loss in Python, which may be in the middle of its work when another thread comes"""
+        """A loss in Python: another thread may come while it runs"""
         own, X, T, w = self.own, self.X, self.targets, self.w
         return {
             "own cost": lambda: own.cost(X[:50], T[:50], lam=0.1),
@@ -168,7 +168,7 @@ class World:
         }
 
     def dear(self):
-        """What takes longer: files, and trainings of networks of their own"""
+        """Calls that take longer: files, training of separate networks"""
         return {
             "dear: saved": self.saved, "dear: ensemble saved": self.ensemble_saved,
             "dear: check": lambda: fastbp.check_gradient(self.net, self.X[:7], self.Y[:7], directions=2, seed=0),
@@ -178,7 +178,7 @@ class World:
         }
 
     def saved(self):
-        """The same file by several threads, then read"""
+        """Several threads write the same file, then read it"""
         path = self.path("saved")
         fastbp.save(path, self.net)
         return fastbp.load(path).theta
@@ -188,7 +188,7 @@ class World:
         return [each.theta for each in fastbp.Ensemble.load(self.path("ensemble saved")).nets]
 
     def trained(self):
-        """A network of its own, the examples of all"""
+        """A separate network, trained on the shared examples"""
         net = self.net.copy()
         rate = fastbp.schedules.Cosine(1e-3, 50)
         history = fastbp.train(net, self.X, self.Y, optimizer=fastbp.Adam(rate), epochs=2, batch_size=16, seed=1,

@@ -221,7 +221,7 @@ def test_a_network_is_summed_in_many_threads_at_once():
 
 
 def test_an_idle_crew_costs_nothing_after_some_milliseconds():
-    """In one of five tries, since a busy machine may let its members wait before they go to sleep"""
+    """In one of five tries at least: on a busy machine the members may go to sleep late"""
     net = network()
 
     def spent():
@@ -378,7 +378,7 @@ for k in range(30):
     if k % 10 == 0:
         assert D() == expected
 limit = 1 if "san" in os.environ.get("LD_PRELOAD", "") else 0.1
-print(caught, sorted(late)[7] < limit, D(1) == expected)     # others may have the processor now and then
+print(caught, sorted(late)[7] < limit, D(1) == expected)     # other processes may take the processor now and then
 """
 
 

@@ -73,7 +73,7 @@ def test_the_help_of_the_command_names_every_target():
 
 @pytest.mark.skipif(shutil.which("musl-gcc") is None, reason="needs musl-gcc")
 def test_crews_need_no_headers_of_the_kernel(tmp_path):
-    """musl comes without them; nor does its compiler have glibc's"""
+    """musl has no kernel headers, and its compiler does not see glibc's"""
     subprocess.run(["musl-gcc", "-std=gnu11", "-O1", "-D_GNU_SOURCE", f"-I{ROOT / 'src' / 'kernels'}",
                     ROOT / "tests" / "crew_jobs.c", "-o", tmp_path / "jobs", "-static", "-lpthread"], check=True)
     done = subprocess.run([tmp_path / "jobs"], capture_output=True, text=True, check=True)
@@ -103,7 +103,7 @@ def test_a_tag_is_an_older_one_or_the_one_that_is_wanted(tmp_path, monkeypatch):
         steps.repaired(wheel, "manylinux_2_17_x86_64")
 
 
-# ---------------------------------------------------------------- nothing of POSIX without its twin
+# ---------------------------------------------------------------- POSIX calls have an alternative elsewhere
 
 
 POSIX = {
@@ -115,7 +115,7 @@ MODULES = {"fcntl", "grp", "pwd", "resource", "termios"}
 
 
 def without_a_twin(nodes):
-    """Names of POSIX alone in these statements, unless one of them asks for it by name"""
+    """POSIX-only names in these statements, unless a statement asks for the system by name"""
     inside = [node for each in nodes for node in ast.walk(each)]
     asked = {node.value for node in inside if isinstance(node, ast.Constant)}
     used = {node.attr for node in inside if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
@@ -130,12 +130,12 @@ def test_what_only_posix_has_is_asked_for_before_it_is_used():
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             if names := without_a_twin([statement]):
                 found[path.relative_to(ROOT).as_posix(), getattr(statement, "name", statement.lineno)] = names
-    # NamedFolder is its twin
+    # NamedFolder is its alternative
     assert found == {("fastbp/files/folder.py", "Folder"): {"O_DIRECTORY", "fchmod", "fchown"}}
 
 
 def test_the_tests_can_be_collected_where_there_is_no_posix():
-    """What runs at import: statements of the module, and decorators"""
+    """The code that runs at import: statements of the module, and decorators"""
     for path in (ROOT / "tests").rglob("*.py"):
         for statement in ast.parse(path.read_text(encoding="utf-8")).body:
             function = isinstance(statement, ast.FunctionDef)

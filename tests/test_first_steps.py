@@ -1,4 +1,4 @@
-"""What users stumble over in their first programs: the error says what to do instead."""
+"""Typical mistakes in first programs: the error says what to do instead."""
 
 import ctypes
 import functools
@@ -84,7 +84,7 @@ def test_fault_79_a_compiled_function_without_its_wrapper_is_refused():
         ctypes = f
 
         def __call__(self, K, z, y, delta, user):
-            """As numba.cfunc makes them."""
+            """An object like that of numba.cfunc."""
 
     for loss, name in ((f, "f"), (OfNumba(), "f.ctypes")):
         text = said(lambda loss=loss: fastbp.Network([2, 1], loss=loss), TypeError)
@@ -101,7 +101,7 @@ def of_keras(y_true, y_pred):
 ])
 def test_fault_79_a_loss_with_other_arguments_is_refused_at_once(loss, name):
     text = said(lambda: fastbp.Network([2, 1], loss=loss), TypeError)
-    assert text.startswith("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z ")
+    assert text.startswith("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives with ")
     assert f"{name} cannot be called so: " in text
 
 

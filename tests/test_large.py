@@ -87,7 +87,7 @@ for k in range(30):
     except KeyboardInterrupt:
         late.append(time.perf_counter() - hit[0])
     assert net.theta.tobytes() == twins[trainer.state["t"]], trainer.state["t"]
-quarter = 1e3 * sorted(late)[len(late) // 4]     # others may have the processor now and then
+quarter = 1e3 * sorted(late)[len(late) // 4]     # other processes may take the processor now and then
 print(len(late) > 15, f"{quarter:.0f} ms, at most {1e3 * max(late):.0f} ms")
 """
 

@@ -82,11 +82,11 @@ def test_a_value_to_watch_that_is_not_measured_is_named():
         fastbp.train(fastbp.Network([6, 4, 1], seed=1), X, y, epochs=3, callbacks=[callbacks.EarlyStopping()])
 
 
-# ---------------------------------------------------------------- StopIteration of a function of the caller
+# ---------------------------------------------------------------- StopIteration from a caller's function
 
 
 class Ends:
-    """Functions of a caller's own, of which one raises StopIteration at its third call"""
+    """Functions of the caller; one of them raises StopIteration at its third call"""
 
     def __init__(self, where):
         self.where, self.calls = where, 0

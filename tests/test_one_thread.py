@@ -1,4 +1,4 @@
-"""What is for one thread at a time says so: a network that is trained, its trainers, an estimator that is fitted."""
+"""A network being trained, its trainers and an estimator being fitted refuse a second thread."""
 
 import copy
 import os
@@ -77,7 +77,7 @@ def test_fault_190_a_network_that_is_trained_is_refused_to_another_thread(name, 
     assert isinstance(found[0], RuntimeError), found
     assert "one thread at a time" in str(found[0])
     assert net.theta.tobytes() == twin.theta.tobytes()
-    CHANGES[name](net)      # afterwards it is nobody's
+    CHANGES[name](net)      # afterwards no thread holds it
     assert not isinstance(in_another_thread(lambda: CHANGES[name](net)), Exception)
 
 
@@ -96,7 +96,7 @@ def test_fault_190_a_trainer_is_not_restored_while_another_thread_trains_its_net
 
 
 def test_fault_190_minimize_starts_from_the_theta_that_another_search_has_left():
-    """It read theta before it took the network: of two searches the second undid the first"""
+    """Earlier, it read theta before it reserved the network, so the second of two searches undid the first"""
     net, twin, waits = network(), network(), threading.Event()
     read = checks.own_parameters
 
@@ -143,7 +143,7 @@ FITS = {
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", FITS)
 def test_fault_190_an_estimator_that_is_fitted_is_refused_to_another_thread(name):
-    """Two fits at once mixed their curves, classes and weights in silence"""
+    """Earlier, two fits at once silently mixed their curves, classes and weights"""
     estimator, fit = FITS[name]
     own = sklearn.base.clone(estimator)
     with Fitting(own):
@@ -204,7 +204,7 @@ def test_fault_190_the_thread_that_trains_may_read_and_change_the_network_and_ot
 
 
 def test_fault_190_a_network_predicts_while_another_thread_assigns_its_theta():
-    """What it predicts then may belong to both, and no more is promised; afterwards every bit is right"""
+    """A prediction during the assignment may mix both thetas; afterwards every bit is right"""
     net, stop, rows = fastbp.Network([6, 300, 3], output="softmax", seed=0), threading.Event(), []
     thetas = [net.theta.copy(), -net.theta]
 

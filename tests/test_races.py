@@ -48,12 +48,12 @@ def test_fault_190_the_finder_of_races_finds_nothing_for_ten_minutes():
     assert races.find(SECONDS)[0] == []
 
 
-# public, and called by no round: it prints; matplotlib is for one thread
+# public, but called by no round: the first prints, and matplotlib is for one thread
 NO_READS = {"show_config", "History.plot"}
 
 
 def public():
-    """{name: function} of all that is public: functions, and the methods and properties of classes"""
+    """{name: function} of everything public: functions, and the methods and properties of classes"""
     modules = ["curvature", "sklearn", "tabular", "many", "container", "metrics", "datasets"]
     names = {name: getattr(fastbp, name) for name in fastbp.__all__}
     for module in modules:

@@ -139,7 +139,7 @@ def test_another_thread_can_stop_it_and_not_run_it():
     result = []
     thread = threading.Thread(target=lambda: result.append(run(last=10**6, rates=NO_RATES)))
     thread.start()
-    while not run.own.epoch:    # it has not begun yet
+    while not run.own.epoch:    # training has not begun yet
         time.sleep(0.001)
     with pytest.raises(ValueError, match="running in another thread"):
         run(last=10**6)

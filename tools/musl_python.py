@@ -1,7 +1,7 @@
-"""The CPython 3.13 of musl libc in which `tools/wheels.py musl --musl FOLDER` runs the wheel: no package index has one.
+"""A CPython 3.13 for musl libc, in which `tools/wheels.py musl --musl FOLDER` runs the wheel: no package index has one.
 
-It is built from Debian's sources of python3.13, zlib and libffi by musl-gcc (`apt-get install musl-tools`), in
-about 5 minutes, once; all stays in FOLDER. It has no OpenSSL: pip takes files that the other Python has fetched.
+musl-gcc (`apt-get install musl-tools`) builds it from Debian's sources of python3.13, zlib and libffi, once, in about
+5 minutes; everything stays in FOLDER. It has no OpenSSL, so the other Python fetches the files for pip.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ TEST = ("pytest", "hypothesis", "mpmath")
 
 
 def build(folder: Path) -> Path:
-    """The interpreter, built if it is not there."""
+    """The interpreter, built if necessary."""
     python, libraries, compiler = folder / "python" / "bin" / "python3.13", folder / "libraries", folder / "cc"
     if python.exists():
         return python

@@ -70,12 +70,12 @@ class Steps:
     now = staticmethod(time.monotonic)
 
     def took(self, begun: float, busy: float) -> str:
-        """Seconds since then, by the clock and of processors."""
+        """Seconds since `begun` and `busy`: elapsed time and processor time."""
         return f"{self.now() - begun:.0f} s, {self.busy() - busy:.0f} s of processors"
 
     @staticmethod
     def busy() -> float:
-        """Seconds of processors that the programs which have ended have taken."""
+        """Seconds of processor time of the programs that have ended."""
         times = os.times()
         return times.children_user + times.children_system
 

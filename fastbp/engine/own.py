@@ -212,7 +212,7 @@ def of(loss: Any) -> OwnLoss | None:
 
 
 def _refuse_ctypes(loss: Any) -> None:
-    """A TypeError for a compiled function without its wrapper, which would be called as one of Python."""
+    """A TypeError for a compiled function without its wrapper, since it would be called as a Python function."""
     from _ctypes import CFuncPtr
 
     for given, name in ((loss, "f"), (getattr(loss, "ctypes", None), "f.ctypes")):
@@ -225,14 +225,14 @@ def _refuse_signature(loss: Any) -> None:
     """A TypeError for a function that cannot be called as f(z, Y, w), such as a loss of another library."""
     try:
         signature = inspect.signature(loss)
-    except (TypeError, ValueError):     # of a compiled function, say
+    except (TypeError, ValueError):     # such as a compiled function
         return
     try:
         signature.bind(None, None, None)
     except TypeError as error:
         name = getattr(loss, "__name__", type(loss).__name__)
-        raise TypeError("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives by z (m, K); "
-                        f"{name}{signature} cannot be called so: {error}") from None
+        raise TypeError("loss must be a function f(z, Y, w) that returns costs (m,) and their derivatives with respect "
+                        f"to z (m, K); {name}{signature} cannot be called so: {error}") from None
 
 
 def seen(theta: Floats) -> NDArray[np.unsignedinteger[Any]]:

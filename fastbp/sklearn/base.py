@@ -25,7 +25,7 @@ ACTIVATIONS = {*_kernels.activations, *(word for word, name in words.FUNCTIONS.i
 
 
 class Function(Options):
-    """A loss of the caller's own. A LowLevelCallable is a tuple, and classes are callable: no other of them is one."""
+    """Accept a loss function: a LowLevelCallable or another callable, but no other tuple and no class."""
 
     def __init__(self):
         super().__init__(object, set())

@@ -117,8 +117,8 @@ class BaseTabular(BaseEstimator):
         self._judge(held, task)
 
     def _predicted(self, X: Any, of: Callable[[list[Matrix]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """of(z(L) (rows, K) of each network) for all rows of a table, block by block: the features of all may take
-        gigabytes."""
+        """of(z(L) (rows, K) of each network) for all rows of a table, block by block, since the features of all rows
+        may take gigabytes."""
         values = self._accepted(X)
         found = []
         for rows in frames.blocks(len(values[0])):

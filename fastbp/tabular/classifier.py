@@ -143,14 +143,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             self.n_outputs_ = 1
             return self._fit(X, y, sample_weight, groups, cv)
         if cv is not None and not (isinstance(cv, Integral) or hasattr(cv, "split")):
-            cv = list(cv)       # an iterator serves once
+            cv = list(cv)       # an iterator can be used only once
         own = [type(self)(**self.get_params(deep=False)) for _ in targets]
         self._take_several([clf.fit(X, each, sample_weight, groups=groups, cv=cv)
                             for clf, each in zip(own, targets, strict=True)])
         return self
 
     def _take_several(self, estimators: list["TabularClassifier"]) -> None:
-        """Become the classifier of several targets, each of which has one of these."""
+        """Become the classifier of several targets; there is one classifier for each."""
         self.__dict__.pop("preparation_", None)
         self.estimators_, self.n_outputs_ = estimators, len(estimators)
         self.classes_ = [each.classes_ for each in estimators]
@@ -225,7 +225,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return
         found = of_type(fields(values, {"several"}, "several targets"), "several", list)
         if len(found) < 2:
-            raise FormatError(f"several targets are at least two; there are {len(found)}")
+            raise FormatError(f"several targets must be at least two; got {len(found)}")
         own = [type(self)(**self.get_params(deep=False)) for _ in found]
         rest = list(networks)
         for each, kept_ in zip(own, found, strict=True):
@@ -233,7 +233,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             each._take(kept_, rest[:n])
             rest = rest[n:]
         if rest or any(names_of(each) != names_of(own[0]) for each in own):
-            raise FormatError("several targets must have the same columns, and each network a target")
+            raise FormatError("several targets must have the same columns, and each network must belong to a target")
         self._take_several(own)
 
     def _own_kept(self) -> dict[str, Any]:
@@ -261,7 +261,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Returns
         -------
         ndarray of shape (n_samples, n_classes), or list of ndarray
-            In the order of classes_; of several targets one array each.
+            Columns in the order of classes_; with several targets, a list of one array for each.
         """
         if getattr(self, "estimators_", None):
             return [each.predict_proba(X) for each in self.estimators_]
@@ -288,7 +288,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return np.asarray(self.classes_[best])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The accuracy: of several targets the part of the rows whose labels are all right.
+        """The accuracy; with several targets, the fraction of the rows whose labels are all right.
 
         Parameters
         ----------

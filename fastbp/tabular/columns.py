@@ -110,7 +110,7 @@ class Number:
         return column.as_kind("number").values
 
     def write(self, values: Doubles, out: NDArray[np.float32]) -> None:
-        """out (m, features) of these values."""
+        """Write out (m, features) for these values."""
         z, own = self.z(values), int(bool(self.half))
         out[:, :own] = z[:, np.newaxis]
         if self.bins:
@@ -176,7 +176,7 @@ class Category:
         return [f"{self.name}_{word}" for word in (words[1:] if self.is_pair else words)]
 
     def accept(self, column: Column) -> NDArray[np.int64]:
-        """Where the values of a column stand among the levels, -1 for none of them.
+        """The position of each value of a column among the levels; -1 if it is none of them.
 
         A level is also found by its text: where fit saw the number 1, "1" is this level. An error names a column that
         held text in fit and now holds numbers, none of which is known.
@@ -188,11 +188,11 @@ class Category:
         if at and max(at) < 0 and _are_words(self.levels) and not any(isinstance(new, str) for new in column.levels):
             raise ValueError(f"column {self.name!r} held text in fit, such as {self.levels[0]!r:.60}; it now holds "
                              f"numbers, such as {column.levels[0]!r:.60}")
-        into = np.array([*at, own.get(None, -1)], np.int64)     # -1 takes the last, that of missing values
+        into = np.array([*at, own.get(None, -1)], np.int64)     # -1: the last, for missing values
         return into[column.values]
 
     def write(self, at: NDArray[np.int64], out: NDArray[np.float32]) -> None:
-        """out (m, features) of these places among the levels."""
+        """Write out (m, features) for these positions among the levels."""
         if self.is_pair:
             out[:, 0] = np.array([-1, 1, 0], np.float32)[at]
             return
@@ -257,7 +257,7 @@ class Date:
         return column.as_kind("date").values
 
     def write(self, seconds: Doubles, out: NDArray[np.float32]) -> None:
-        """out (m, features) of these times."""
+        """Write out (m, features) for these times."""
         at = len(self.time.features)
         self.time.write(seconds, out[:, :at])
         known = np.isfinite(seconds)

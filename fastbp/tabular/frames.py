@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-# a day; to it the time of day without nanoseconds; its zone
+# a day, then optionally the time of day (nanoseconds are skipped) and its zone
 ISO_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:([ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)(?:(?<=\.\d{6})\d{1,3})?"
                       r"(Z|[+-]\d\d:?\d\d)?)?")
 CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
@@ -186,7 +186,7 @@ def _of_array(values: NDArray[Any], name: str) -> Column:
 
 
 def _of_frame(X: Any) -> list[Column]:
-    """The columns of a DataFrame of pandas; those of NumPy's numbers at once, since there may be thousands."""
+    """The columns of a pandas DataFrame; all columns with NumPy numbers are read together: there may be thousands."""
     plain = [j for j, dtype in enumerate(X.dtypes) if isinstance(dtype, np.dtype) and dtype.kind in "iuf"]
     rows = iter(np.ascontiguousarray(X.iloc[:, plain].to_numpy(np.float64).T) if plain else ())
     are_plain = set(plain)
@@ -251,7 +251,7 @@ def _seconds(dates: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _times(texts: Sequence[str]) -> NDArray[np.float64]:
-    """Seconds since 1970 of ISO dates; those without a time zone are UTC. A ValueError if one is none."""
+    """Seconds since 1970 of ISO dates, which are UTC without a time zone. A ValueError if one is not an ISO date."""
     found = [ISO_DATE.fullmatch(text) for text in texts]
     parts = [match.groups(default="") for match in found if match]
     if len(parts) < len(found):
@@ -261,7 +261,7 @@ def _times(texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _ahead(zone: str) -> float:
-    """Seconds by which clocks of a zone, such as +02:00, are ahead of UTC."""
+    """Seconds by which a time zone, such as +02:00, is ahead of UTC."""
     if zone in ("", "Z"):
         return 0.0
     seconds = 3600.0 * int(zone[1:3]) + 60 * int(zone[-2:])

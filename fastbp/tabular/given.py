@@ -14,7 +14,7 @@ def check(y: Any, **others: Any) -> None:
             drop = ", and drop it from X" if name == "y" else ""
             raise TypeError(f"{name} must hold a value for each row; got the string {value!r}. To use this column, "
                             f"pass X[{value!r}]{drop}")
-    a = np.asarray(y, object if isinstance(y, (list, tuple)) else None)     # else NaN among words would become "nan"
+    a = np.asarray(y, object if isinstance(y, (list, tuple)) else None)     # keeps NaN among strings NaN
     if a.dtype.kind not in "fO" or a.ndim not in (1, 2) or not a.size:
         return
     gaps = np.isnan(a) if a.dtype.kind == "f" else np.array([is_missing(value) for value in a.ravel().tolist()], bool)

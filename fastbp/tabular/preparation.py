@@ -184,11 +184,11 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         return found
 
     def accepted(self, found: Sequence[Column]) -> list[NDArray[Any]]:
-        """What `rows` writes, for columns in the order of the training data; an error names one of another kind."""
+        """The values that `rows` needs, for columns in training order; an error names a column of another kind."""
         return [each.accept(column) for column, each in zip(found, self.columns_, strict=True)]
 
     def rows(self, values: Sequence[NDArray[Any]], rows: slice) -> NDArray[np.float32]:
-        """The features of these rows of what `accepted` has returned."""
+        """The features of these rows; values: the result of `accepted`."""
         places, values = columns.places(self.columns_), [own[rows] for own in values]
         out = np.empty((len(values[0]), places[-1].stop), np.float32)
         for block in blocks(len(out)):
@@ -270,7 +270,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
 
 
 def _by_name(found: Sequence[Column], names: Sequence[str]) -> list[Column]:
-    """The columns of these names in their order; an error names missing and additional ones."""
+    """The columns with these names, in the order of the names; an error lists missing and additional columns."""
     by_name, known = {column.name: column for column in found}, set(names)
     missing = [name for name in names if name not in by_name]
     added = [name for name in by_name if name not in known]
@@ -284,7 +284,7 @@ def _by_name(found: Sequence[Column], names: Sequence[str]) -> list[Column]:
 
 
 def _are_labels(names: Sequence[str]) -> bool:
-    """Has a DataFrame given these names, which are text of other labels? Columns of arrays are called x0, x1, ..."""
+    """Are these the labels of a DataFrame, as text? Columns of arrays are called x0, x1, ..."""
     return len(set(names)) == len(names) and list(names) != [f"x{j}" for j in range(len(names))]
 
 

@@ -1,4 +1,4 @@
-"""Several targets of a classifier: each is a classification of its own."""
+"""Several targets of a classifier: each is a separate classification."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def targets(y: Any) -> list[Any] | None:
-    """The columns of y, if there are several; else None.
+    """The columns of y if there are several, otherwise None.
 
     y : DataFrame of pandas or polars, or array-like; a column of a DataFrame keeps its dtype.
     """
@@ -21,7 +21,7 @@ def targets(y: Any) -> list[Any] | None:
 
 
 def side_by_side(labels: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Labels (m, K) of K targets; objects, if words and numbers meet."""
+    """Labels (m, K) of K targets; their dtype is object if some are strings and others numbers."""
     kinds = {a.dtype.kind for a in labels}
     together = len(kinds) == 1 or kinds <= set("iuf")
     return np.stack(labels if together else [a.astype(object) for a in labels], axis=1)

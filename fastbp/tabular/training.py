@@ -101,7 +101,7 @@ class Task:
                        label_smoothing=self.recipe.smoothing if self.classifies else 0, seed=seed)
 
     def outputs(self, of: Callable[[Matrix], Matrix], rows: Rows) -> Matrix:
-        """of(X) (len(rows), K) of these rows, without a copy of all their inputs."""
+        """of(X) (len(rows), K) for these rows, without a copy of all their inputs."""
         h = [of(self.X[rows[block]]) for block in frames.blocks(len(rows))]
         return np.concatenate(h) if h else np.empty((0, self.n_outputs), np.float32)
 

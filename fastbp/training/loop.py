@@ -67,7 +67,7 @@ def run(training: "Training", hooks: Hooks) -> None:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
         with training.finite():                 # else theta is restored: DivergenceError
             for batches in training.pieces(hooks):
-                piece = training.take(batches, hooks.watched)   # out here, a StopIteration arrives as it is
+                piece = training.take(batches, hooks.watched)   # not in the generator: keeps a StopIteration
                 hooks.after_batches(training, piece)
                 if training.left_off:           # stop() or pause()
                     break
@@ -146,7 +146,7 @@ class Training:
         self.position = Position()
         self.paused: str | None = None
         self.history = History(examples=feed.m or 0)
-        self.measures, self._began = measures, 0.0     # when the epoch did
+        self.measures, self._began = measures, 0.0     # when the epoch began
         self._passed = 0        # examples in the pieces of the epoch so far
         measures.begin(self.history)
         self._before = np.empty_like(self.net.theta)
@@ -196,7 +196,7 @@ class Training:
         return self.paused is not None and self.history.stopped is None
 
     def pieces(self, hooks: Hooks) -> Iterator[Any]:
-        """The rest of an epoch, cut where the hooks look; `take` takes the steps of each."""
+        """The rest of an epoch in pieces that end where a hook must be called; `take` does the steps of a piece."""
         skip, self._passed = self.position.examples, 0
         self._began = time.perf_counter() - self.position.seconds
         for data, order in self.feed.pieces(self.rng):
@@ -209,7 +209,7 @@ class Training:
                 first = last
 
     def take(self, batches: Any, watched: bool) -> Piece:
-        """Take the steps of one of the `pieces`; watched: callbacks watch each batch."""
+        """Do the steps of one of the `pieces`; watched: callbacks are called after each batch."""
         data, order, m = batches
         weight = self._take(data, order, watched)
         self.position.examples += m

@@ -80,9 +80,9 @@ Held = dict[tuple[int, np.dtype[Any]], tuple[Any, Twin]]
 
 
 def twin(optimizer: Any, dtype: np.dtype[Any], held: Held | None = None) -> Twin:
-    """The twin of an optimizer or of a name. Those whose settings are all numbers are remembered between calls.
+    """The twin of an optimizer or of its name. A twin whose settings are all numbers is remembered between calls.
 
-    held : twins by the identity of their optimizers, which do not change during its life.
+    held : twins by the identity of their optimizers, whose settings do not change as long as `held` exists.
     """
     kind = type(optimizer)
     if held is not None and kind is not str:

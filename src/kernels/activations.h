@@ -61,9 +61,9 @@ static inline vec FN(g_gelu)(vec z, vec *slope)
     return z * Phi;
 }
 
-/* The loops, one per activation; `activate` chooses one. In vectors of 64 bytes four go through the function side by side:
- * its chain of dependent instructions is longer than what the processor looks ahead, and GCC puts independent ones between
- * only if it is asked to. The rest runs the same vector code on partial vectors. */
+/* The loops, one per activation; `activate` chooses one. With vectors of 64 bytes, four go through the function side by
+ * side: its chain of dependent instructions is longer than the processor's look-ahead, and GCC interleaves independent
+ * instructions only on request. The rest runs the same vector code on partial vectors. */
 #undef VALUE_0
 #undef VALUE_1
 #undef SLOPE_0

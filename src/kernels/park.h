@@ -12,7 +12,7 @@
 #include <unistd.h>
 #if __has_include(<linux/futex.h>)
 #include <linux/futex.h>
-#else       /* musl comes without the headers of the kernel, which never change these */
+#else       /* musl has no kernel headers; the kernel never changes these values */
 enum { FUTEX_WAIT_PRIVATE = 128, FUTEX_WAKE_PRIVATE = 129 };
 #endif
 

@@ -13,7 +13,7 @@
 #undef EXP_MIN
 #undef EXP_MAX
 
-#define IN_LOOPS inline __attribute__((always_inline))       /* else some loops call these, and lose their constants */
+#define IN_LOOPS inline __attribute__((always_inline))       /* otherwise some loops call these and reload their constants */
 #define MANT PICK(23, 52)                                    /* bits of the mantissa */
 #define BIAS PICK(127, 1023)
 #define ONE ((uvec) FN(vset1)(1))

@@ -21,14 +21,14 @@ def run(code, *arguments, timeout=100, before=None, **environment):
 
 
 class Moments:
-    """Random moments to kill a child that tells each thing it has finished: after up to three of them, within the next.
-    So they depend on what is done, not on the speed of the machine."""
+    """Random moments to kill a child that reports each thing it has finished: after up to three, during the next one.
+    So they depend on the child's progress, not on the speed of the machine."""
 
     def __init__(self, dice):
         self.dice, self.took = dice, {}     # seconds up to the first thing, and for one more
 
     def wait(self, reader, size):
-        """Wait until such a moment; returns what the child has told last, `size` bytes or none."""
+        """Wait until such a moment; returns the child's last report, `size` bytes or none."""
         told, before = b"", time.monotonic()
         finished = self.dice.randrange(4) if self.took else 3
         for i in range(finished):

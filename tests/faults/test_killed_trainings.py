@@ -50,7 +50,7 @@ def telling(self, training):
 Checkpoint._take = telling
 """
 EPOCHS = 120
-WINDOWS = sys.platform == "win32"       # all signals end a process there, and it takes SIGTERM alone
+WINDOWS = sys.platform == "win32"       # there every signal ends a process, and os.kill accepts only SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
@@ -114,7 +114,7 @@ def test_fault_49_two_hundred_kills(tmp_path, expected, every):
 
 
 def copies(lines):
-    """The copies of the state that the lines report"""
+    """The copies of the state that these lines report"""
     return [tuple(map(int, line.split()[1:])) for line in lines if re.fullmatch(r"copy \d+ \d+\n?", line)]
 
 

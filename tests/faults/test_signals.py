@@ -46,7 +46,7 @@ def test_fault_10_a_thousand_signals_a_second_change_no_bit_of_a_training(batch_
     try:
         for _ in range(100):
             found.append(trained(batch_size, epochs, n_threads=2))
-            if set(ticks) == set(kinds):    # on a busy machine the other thread may come late
+            if set(ticks) == set(kinds):    # on a busy machine the other thread may be late
                 break
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -77,7 +77,7 @@ one = trainer()
 start = one.net.theta.copy()
 
 def strike():
-    while (one.net.theta == start).all():       # it has not begun yet
+    while (one.net.theta == start).all():       # training has not begun yet
         time.sleep(1e-3)
     time.sleep(0.02)
     os.kill(os.getpid(), signal.SIGTERM)

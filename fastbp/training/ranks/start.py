@@ -160,7 +160,7 @@ class RankTraining(Training):
         self.rank = self.group.rank
 
     def pieces(self, hooks: RankHooks) -> Iterator[Epoch]:   # type: ignore[override]
-        """The epoch, again and again; a piece is one step of all ranks, or sync_every of each."""
+        """Pieces of the epoch: each is one step of all ranks, or sync_every steps of each rank."""
         position = self.position
         self._began = time.perf_counter() - position.seconds
 
