@@ -1,36 +1,49 @@
 """An estimator is fitted by one thread at a time."""
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from threading import get_ident
-from types import TracebackType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-# id of each estimator that is being fitted -> the thread that fits it, and no other tuple
-_fitting: dict[int, tuple[int]] = {}
+Arguments = ParamSpec("Arguments")
+Estimator = TypeVar("Estimator")
+Result = TypeVar("Result")
+Method = Callable[Concatenate[Estimator, Arguments], Result]
+
+# id of each estimator that is being fitted -> the thread that fits it, in a tuple of its own
+FITTING: dict[int | None, tuple[int]] = {}
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fitting.clear)      # the other threads stayed with the parent
+    os.register_at_fork(after_in_child=FITTING.clear)      # the other threads stayed with the parent
 
 
-class Fitting:
-    """While `with` lasts, this thread alone may fit the estimator, from a callback too: a RuntimeError for others.
+def alone(method: Method[Estimator, Arguments, Result]) -> Method[Estimator, Arguments, Result]:
+    """A method that one thread at a time may run on an estimator, with all others of this kind; a RuntimeError in any
+    other thread. It may call itself, as from a callback."""
 
-    A fit is no short moment: nobody waits. The call takes some tenths of a microsecond.
-    """
+    @wraps(method)
+    def run(self: Estimator, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        own = _begin(self)
+        try:
+            return method(self, *arguments, **named)
+        finally:
+            FITTING.pop(own, None)      # no function of ours: Ctrl-C may arrive where one begins
 
-    __slots__ = ("_first", "_key")
+    return run
 
-    def __init__(self, estimator: Any) -> None:
-        self._key, me = id(estimator), (get_ident(),)
-        owner = _fitting.setdefault(self._key, me)      # a single operation, without the GIL too
-        self._first = owner is me
-        if owner != me:
-            raise RuntimeError(f"another thread is fitting this {type(estimator).__name__}: fit and partial_fit are "
-                               "for one thread at a time")
 
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None,
-    ) -> None:
-        if self._first:
-            _fitting.pop(self._key, None)
+def _begin(estimator: Any) -> int | None:
+    """What is to be taken out of FITTING at the end; None if this thread fits the estimator already."""
+    key, me = id(estimator), (get_ident(),)
+    try:
+        owner = FITTING.setdefault(key, me)     # one operation, without the GIL too
+    except BaseException:       # Ctrl-C, right behind it
+        if FITTING.get(key) is me:
+            FITTING.pop(key)
+        raise
+    if owner is me:
+        return key
+    if owner != me:
+        raise RuntimeError(f"another thread is fitting this {type(estimator).__name__}: fit and partial_fit are for "
+                           "one thread at a time")
+    return None
