@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +14,7 @@ import fastbp
 from fastbp import _kernels
 from fastbp.engine import checks
 from fastbp.sklearn import MLPClassifier, MLPRegressor
-from fastbp.sklearn.one_thread import Fitting
+from fastbp.sklearn.one_thread import FITTING, alone
 from fastbp.tabular import TabularClassifier, TabularPreparation, TabularRegressor
 
 RNG = np.random.default_rng(0)
@@ -140,13 +141,20 @@ FITS = {
 }
 
 
+@alone
+def while_fitted(estimator, work):
+    """Call work() while this thread fits the estimator"""
+    work()
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", FITS)
 def test_fault_190_an_estimator_that_is_fitted_is_refused_to_another_thread(name):
     """Earlier, two fits at once silently mixed their curves, classes and weights"""
     estimator, fit = FITS[name]
     own = sklearn.base.clone(estimator)
-    with Fitting(own):
+
+    def meanwhile():
         before = dict(vars(own))
         refused = in_another_thread(lambda: fit(own))
         assert isinstance(refused, RuntimeError), refused
@@ -154,6 +162,8 @@ def test_fault_190_an_estimator_that_is_fitted_is_refused_to_another_thread(name
         assert vars(own) == before
         fit(own)        # this thread may
         assert isinstance(in_another_thread(lambda: fit(own)), RuntimeError)
+
+    while_fitted(own, meanwhile)
     assert not isinstance(in_another_thread(lambda: fit(own)), Exception)
 
 
@@ -163,6 +173,34 @@ def test_fault_190_a_fit_that_fails_lets_other_threads_fit():
     with pytest.raises(ValueError, match="inconsistent"):
         own.fit(X, Y[:3])
     assert not isinstance(in_another_thread(lambda: own.fit(X, Y)), Exception)
+    assert not FITTING
+
+
+def test_fault_190_ctrl_c_at_any_moment_lets_other_threads_fit():
+    """Python looks for it where a function begins, and behind one in C: at each of these, one after the other"""
+    own, at = MLPRegressor(hidden_layer_sizes=2).partial_fit(X[:1], X[:1, 0]), 0
+
+    def interrupt(frame, event, _):
+        nonlocal left
+        left -= event in ("call", "c_return")
+        if left < 0:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    done = False
+    while not done:
+        left, at = at, at + 1
+        before = sys.getprofile()
+        sys.setprofile(interrupt)
+        try:
+            own.partial_fit(X[:1], X[:1, 0])
+            done = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(before)
+        assert not FITTING
+    assert at > 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
@@ -171,18 +209,16 @@ def test_fault_190_a_child_forked_while_another_thread_fits_may_fit():
     own, begun, end = MLPClassifier(5), threading.Event(), threading.Event()
 
     def hold():
-        with Fitting(own):
-            begun.set()
-            end.wait()
+        begun.set()
+        end.wait()
 
-    other = threading.Thread(target=hold)
+    other = threading.Thread(target=lambda: while_fitted(own, hold))
     other.start()
     begun.wait()
     child = os.fork()
     if child == 0:      # pragma: no cover  (it ends here)
         try:
-            with Fitting(own):
-                os._exit(0)
+            while_fitted(own, lambda: os._exit(0))
         except BaseException:
             os._exit(2)
     end.set()

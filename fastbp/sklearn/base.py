@@ -17,7 +17,7 @@ from . import callbacks, fitting, inputs, lbfgs, messages, overrides, quick
 from .callbacks import CallbackSupportMixin
 from .checkpoint import NOTHING, Checkpoint
 from .model import Model, draw, functions_of
-from .one_thread import Fitting
+from .one_thread import alone
 from .private import PrivateMethods
 
 REALS = ("alpha", "learning_rate_init", "power_t", "tol", "epsilon")    # must be finite as float
@@ -300,6 +300,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
                 raise ValueError(f"{name} must be less than {checks.LARGEST:g}")
         return hidden
 
+    @alone
     def _fit_with(self, X, y, w, validation, checkpoint, every, resume):
         """`fit`, with the arguments that scikit-learn's fit lacks."""
         overrides.check(self)
@@ -309,8 +310,7 @@ class BaseMLP(PrivateMethods, CallbackSupportMixin, BaseEstimator):
         if checkpoint is None and resume:
             raise ValueError("resume=True needs a checkpoint to resume from; got checkpoint=None")
         keeper = NOTHING if checkpoint is None else Checkpoint(checkpoint, every, resume)
-        with Fitting(self):
-            return self._fit(X, y, w, validation=validation, checkpoint=keeper)
+        return self._fit(X, y, w, validation=validation, checkpoint=keeper)
 
     def _validate_held_out(self, X, y, w):
         """Check X_val, y_val and sample_weight_val; return the arguments of `Validation`."""

@@ -16,7 +16,7 @@ from . import fitting, inputs
 from .base import BaseMLP, Function
 from .kept import KeptClassifier
 from .labels import Labels, binarizer_of, class_factors, has_one_class, refuse_bytes
-from .one_thread import Fitting
+from .one_thread import alone
 from .outputs import log_sigmoid, log_sigmoids, log_softmax
 from .overrides import is_overridden
 
@@ -289,6 +289,7 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: self._check_solver())
+    @alone
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Run one epoch over X and y.
 
@@ -309,16 +310,15 @@ class MLPClassifier(KeptClassifier, Labels, ClassifierMixin, BaseMLP):
         self
             The estimator.
         """
-        with Fitting(self):
-            if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
-                return self
-            try:
-                return self._partial_fit(X, y, sample_weight, classes)
-            except Exception:
-                if not hasattr(self, "coefs_"):     # the first call was refused: forget its classes
-                    for name in {"classes_", "_label_binarizer"} & vars(self).keys():
-                        delattr(self, name)
-                raise
+        if classes is None and sample_weight is None and self._partial_fit_quick(X, y):
+            return self
+        try:
+            return self._partial_fit(X, y, sample_weight, classes)
+        except Exception:
+            if not hasattr(self, "coefs_"):     # the first call was refused: forget its classes
+                for name in {"classes_", "_label_binarizer"} & vars(self).keys():
+                    delattr(self, name)
+            raise
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict class labels.

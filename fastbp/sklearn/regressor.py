@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from . import fitting, inputs, overrides
 from .base import BaseMLP, Function
 from .kept import KeptRegressor
-from .one_thread import Fitting
+from .one_thread import alone
 
 LBFGS_TOO = hasattr(overrides.MLPRegressor(solver="lbfgs"), "partial_fit")      # as in the installed scikit-learn
 
@@ -260,6 +260,7 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         return self._fit_with(X, y, sample_weight, given, checkpoint, checkpoint_every, resume)
 
     @available_if(lambda self: LBFGS_TOO or self._check_solver())
+    @alone
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Run one epoch over X and y.
 
@@ -278,10 +279,9 @@ class MLPRegressor(KeptRegressor, RegressorMixin, BaseMLP):
         self
             The estimator.
         """
-        with Fitting(self):
-            if sample_weight is None and self._partial_fit_quick(X, y):
-                return self
-            return self._partial_fit(X, y, sample_weight)
+        if sample_weight is None and self._partial_fit_quick(X, y):
+            return self
+        return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict targets.

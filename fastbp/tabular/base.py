@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from ..files.estimator import of_type
 from ..network import Network
-from ..sklearn.one_thread import Fitting
+from ..sklearn.one_thread import alone
 from ..sklearn.stochastic import allowed_threads
 from . import choice, folds, frames, given, kept
 from .frames import Column
@@ -56,11 +56,8 @@ class BaseTabular(BaseEstimator):
         """Learn from the outputs on held-out rows: (rows, z) of each network."""
         raise NotImplementedError
 
+    @alone
     def _fit(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
-        with Fitting(self):
-            return self._fitted(X, y, sample_weight, groups, cv)
-
-    def _fitted(self, X: Any, y: Any, sample_weight: Any, groups: Any, cv: Any) -> Self:
         columns, named = frames.read(X)
         m = len(columns[0].values)
         if y is None:

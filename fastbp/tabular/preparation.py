@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..files.estimator import names_of, of_type, put_names, words
 from ..files.strict_json import FormatError
 from ..files.values import fields
-from ..sklearn.one_thread import Fitting
+from ..sklearn.one_thread import alone
 from . import columns, frames, kept
 from .columns import Fitted
 from .frames import Column, blocks
@@ -129,13 +129,9 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
         found, named = frames.read(X)
         return self.learn(found, named)
 
+    @alone
     def learn(self, found: list[Column], named: bool, matrix: bool = True) -> Any:
         """`fit_transform` of columns that have been read; matrix=False only fits."""
-        with Fitting(self):
-            self._fit(found, named)
-            return self.matrix(found) if matrix else None
-
-    def _fit(self, found: list[Column], named: bool) -> None:
         kinds = [column.kind for column in found]
         most = min(MOST, CELLS // len(found[0].values))
         bins = min(self.n_bins, most // max(1, len(kinds) - kinds.count("category")))
@@ -146,6 +142,7 @@ class TabularPreparation(TransformerMixin, BaseEstimator):
             self.feature_names_in_ = np.array([column.name for column in found], dtype=object)
         else:
             self.__dict__.pop("feature_names_in_", None)
+        return self.matrix(found) if matrix else None
 
     def transform(self, X: Any) -> Any:
         """The features of each row.
