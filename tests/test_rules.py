@@ -142,10 +142,10 @@ def test_single_steps_are_those_of_whole_epochs(rule, option):
 def test_large_batches_take_the_textbooks_steps(rule, option):
     p = problem((4, 3, 3, 2), m=9_000)
     going = trainer(p, rule, **OPTIONS[option])
-    for _ in range(3):
+    for _ in range(2):
         going.epoch(p.X, p.Y, batch_size=5_000)
     start, textbook = p.theta.astype(np.longdouble), RULES[rule][1]()
-    theta, _ = oracle.train(p.model, start, p.X, p.Y, textbook, epochs=3, batch_size=5_000, **OPTIONS[option])
+    theta, _ = oracle.train(p.model, start, p.X, p.Y, textbook, epochs=2, batch_size=5_000, **OPTIONS[option])
     assert distance(going.net.theta, theta) < tolerance(float, "training")
 
 
