@@ -13,6 +13,7 @@ import pytest
 
 from fastbp.engine import sums, threads
 from fastbp.files import container
+from fastbp.training import checkpoint
 
 try:
     import hypothesis
@@ -61,3 +62,17 @@ def every_file(monkeypatch, tmp_path):
 
     monkeypatch.setattr(container, "write", keep)
     return copies
+
+
+@pytest.fixture
+def each_state_is_copied(monkeypatch):
+    """A checkpoint copies the state whenever it looks whether to"""
+    monkeypatch.setattr(checkpoint, "LEAST", 0.0)
+    monkeypatch.setattr(checkpoint, "TIMES", 0.0)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """States of many networks are copied after every piece, and written with the next look"""
+    monkeypatch.setattr("fastbp.many.under_way.UnderWay.due", True)
+    monkeypatch.setattr("fastbp.many.keeper.Checkpoint.is_long", lambda self, operations: True)

@@ -1,7 +1,6 @@
 """Callbacks, signals and disk errors in training with a checkpoint: no state is lost, and resuming changes nothing."""
 
 import itertools
-import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import fastbp
 from fastbp import callbacks, schedules
 from fastbp.files import container
-from fastbp.training import checkpoint, steps
+from fastbp.training import checkpoint
 
 M, BATCH = 48, 12
 RNG = np.random.default_rng(3)
@@ -21,12 +20,6 @@ Y = (X[:, 0] > 0).astype(int)
 @pytest.fixture
 def path(quick_folder):
     return quick_folder / "t"
-
-
-@pytest.fixture
-def each_state_is_copied(monkeypatch):
-    monkeypatch.setattr(checkpoint, "LEAST", 0.0)
-    monkeypatch.setattr(checkpoint, "TIMES", 0.0)
 
 
 def network(seed=0, dtype=np.float64):
@@ -259,129 +252,6 @@ def test_the_best_theta_of_a_forged_file_is_finite_or_refused(path, bad):
         run(net, callbacks=[callbacks.EarlyStopping("J")], checkpoint=path, resume=True)
 
 
-# ---------------------------------------------------------------- exceptions from everywhere
-
-
-class Interrupts:
-    """KeyboardInterrupt at the n-th call of a function"""
-
-    def __init__(self, monkeypatch, owner, name, at, before=True):
-        real, calls = getattr(owner, name), itertools.count(1)
-
-        def call(*args, **kwargs):
-            now = next(calls) == at
-            if now and before:
-                raise KeyboardInterrupt
-            result = real(*args, **kwargs)
-            if now:
-                raise KeyboardInterrupt
-            return result
-
-        monkeypatch.setattr(owner, name, call)
-
-
-PLACES = {
-    "in the steps": (steps.Steps, "take"), "in the validation": (fastbp.Network, "evaluate_data"),
-    "in the order": (checkpoint.values, "of_generator"), "in a copy": (checkpoint.states, "of_steps"),
-    "in the write": (container, "write"), "in the digest": (container, "_header"), "in the rename": (os, "replace"),
-    "in fsync": (os, "fsync"), "between": (checkpoint.Checkpoint, "after_epoch"),
-    "after a piece": (checkpoint.Checkpoint, "after_batches"), "at the end": (checkpoint.Checkpoint, "end"),
-}
-
-
-@pytest.mark.parametrize("every", [(1, "batches"), (2, "epochs"), (0, "seconds")])
-@pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("place", PLACES)
-def test_fault_46_ctrl_c_at_any_place_leaves_a_file_that_goes_on_to_the_same_bits(
-    path, each_state_is_copied, place, before, every
-):
-    settings = {"callbacks": [callbacks.EarlyStopping()], "validation_split": 0.25, "dropout": 0.2}
-    whole, tried = network(), 0
-    expected = run(whole, epochs=3, **settings)
-    for at in itertools.count(1):
-        path.unlink(missing_ok=True)
-        with pytest.MonkeyPatch.context() as patch:
-            Interrupts(patch, *PLACES[place], at, before)
-            try:
-                run(network(), epochs=3, checkpoint=path, checkpoint_every=every, **settings)
-            except KeyboardInterrupt:
-                tried += 1
-            else:
-                break
-        assert [file.name for file in path.parent.iterdir()] in ([], [path.name])
-        net = network(seed=9 if path.exists() else 0)
-        same(net, run(net, epochs=3, checkpoint=path, resume=True, **settings), whole, expected)
-    assert tried
-
-
-@pytest.mark.parametrize("place", ["at the end", "in the write", "in the rename", "in a copy"])
-def test_ctrl_c_while_the_last_file_is_written_loses_no_training(path, each_state_is_copied, place):
-    at = {"at the end": 1, "in a copy": 17}.get(place, 2)   # the first file is that before the first step
-    whole, net = network(), network(seed=9)
-    expected = run(whole, epochs=3)
-    with pytest.MonkeyPatch.context() as patch:
-        Interrupts(patch, *PLACES[place], at)
-        with pytest.raises(KeyboardInterrupt):
-            run(network(), epochs=3, checkpoint=path, checkpoint_every=100)
-    assert checkpoint.read(path).key == (3, 0, None)
-    same(net, run(net, epochs=3, checkpoint=path, resume=True), whole, expected)
-
-
-@pytest.mark.parametrize("where", ["metric", "on_epoch_end", "on_batch_end", "schedule"])
-def test_ctrl_c_in_a_function_of_the_callers_loses_no_finished_batch(path, each_state_is_copied, where):
-    calls, armed = itertools.count(1), []
-
-    def interrupt(*_):
-        if next(calls) == 3 and armed:
-            raise KeyboardInterrupt
-
-    class Watch:
-        pass
-
-    def metric(h, Y):
-        interrupt()
-        return float(h[0, 0])
-
-    def rate(t):
-        interrupt()
-        return 0.1 / (1 + t)
-
-    watch = Watch()
-    watch.on_epoch_end = interrupt if where == "on_epoch_end" else lambda training: None
-    if where == "on_batch_end":
-        watch.on_batch_end = interrupt
-    settings = {"epochs": 4, "callbacks": [watch], "metrics": [metric] if where == "metric" else [],
-                "optimizer": fastbp.Adam(rate) if where == "schedule" else "adam"}
-    whole, net = network(), network(seed=9)
-    expected = run(whole, **settings)
-    calls, armed = itertools.count(1), [True]
-    with pytest.raises(KeyboardInterrupt):
-        run(network(), checkpoint=path, checkpoint_every=100, **settings)
-    kept, armed = checkpoint.read(path), []
-    batches = len(kept.history) * 4 + kept.position.examples // BATCH
-    assert batches >= {"metric": 12, "on_epoch_end": 12, "on_batch_end": 2, "schedule": 0}[where]
-    same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
-
-
-def test_a_stop_in_a_batch_is_none_before_its_epoch_has_ended(path, each_state_is_copied):
-    """If it is killed in between, it stops in that batch again"""
-    class Stops:
-        def on_batch_end(self, training):
-            if training.trainer.state["t"] == 6:
-                training.stop("enough")
-
-    settings = {"callbacks": [Stops()], "validation_split": 0.25, "checkpoint_every": (1, "batches")}
-    whole, net = network(), network(seed=9)
-    expected = run(whole, **settings)
-    assert (len(expected), expected.stopped) == (2, "enough")
-    with pytest.MonkeyPatch.context() as patch:
-        Interrupts(patch, fastbp.Network, "evaluate_data", 2)
-        with pytest.raises(KeyboardInterrupt):
-            run(network(), checkpoint=path, **settings)
-    assert checkpoint.read(path).history.stopped is None
-    same(net, run(net, checkpoint=path, resume=True, **settings), whole, expected)
-
-
 def test_what_is_in_the_file_already_is_not_written_again(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "LEAST", 1000.0)
     written, write = [], container.write
@@ -517,59 +387,3 @@ def test_a_disk_that_is_full_for_a_moment_costs_the_training_and_no_state(path, 
     with pytest.raises(OSError, match="No space left"):
         run(net, checkpoint=path)
     same(net, run(net, checkpoint=path, resume=True), whole, expected)
-
-
-# ---------------------------------------------------------------- paths
-
-
-@pytest.mark.parametrize("kind", [str, os.fsencode])
-def test_a_relative_path_is_the_same_file_wherever_the_process_goes(path, monkeypatch, kind):
-    away = path.parent / "away"
-    away.mkdir()
-    monkeypatch.chdir(path.parent)
-    whole, net = network(), network()
-    expected = run(whole)
-    run(net, epochs=3, checkpoint=kind("t"), callbacks=[lambda training: os.chdir(away)])
-    assert not list(away.iterdir())
-    os.chdir(path.parent)
-    same(net, run(net, checkpoint=kind("t"), resume=True), whole, expected)
-
-
-@pytest.mark.parametrize("name", ["with space", "Θ", "x" * 255, os.fsdecode(b"\xff"), "%s {0} \n", ".hidden", "-n"])
-def test_any_name_that_the_system_takes_will_do(path, name):
-    path = path.parent / name
-    whole, net = network(), network()
-    expected = run(whole)
-    run(net, epochs=2, checkpoint=path)
-    same(net, run(net, checkpoint=path, resume=True), whole, expected)
-    with pytest.raises(ValueError, match="epochs is 1"):
-        run(net, epochs=1, checkpoint=path, resume=True)
-
-
-def test_a_symbolic_link_stays_and_leads_to_the_checkpoint(path):
-    target = path.parent / "target"
-    path.symlink_to(target)
-    run(network(), epochs=2, checkpoint=path, resume=True)
-    assert path.is_symlink()
-    assert len(checkpoint.read(target).history) == 2
-
-
-@pytest.mark.parametrize("name", ["", ".", "no/such/t"])
-def test_a_path_that_is_no_file_is_an_error_before_the_first_step(path, monkeypatch, name):
-    monkeypatch.chdir(path.parent)
-    net = network()
-    theta = net.theta.copy()
-    for resume in (False, True):
-        with pytest.raises(OSError):
-            run(net, checkpoint=name, resume=resume)
-    assert (net.theta == theta).all()
-    assert not list(path.parent.iterdir())
-
-
-def test_one_path_for_several_trainings_holds_the_last(path):
-    for seed in range(3):
-        net = network(seed)
-        run(net, epochs=2, checkpoint=path, resume=False)
-        assert (fastbp.load(path).theta == net.theta).all()
-    with pytest.raises(ValueError, match="layer_sizes"):
-        fastbp.train(fastbp.Network([5, 2]), X, Y, epochs=3, checkpoint=path, resume=True)

@@ -132,8 +132,8 @@ def run(isa, *arguments):
 @pytest.mark.parametrize("isa", [isa for isa in _kernels.available if isa != _kernels.isa])
 def test_every_instruction_set_passes_the_core_of_the_suite(isa):
     core = (
-        "kernels", "gradient", "losses", "dropout", "extremes", "optimizers", "published", "rules", "trainer",
-        "training",
+        "kernels", "gradient", "losses", "dropout", "extremes", "optimizers", "published", "rules",
+        "rules_of_others", "trainer", "training",
     )
     files = [str(HERE / f"test_{name}.py") for name in core]
     done = run(isa, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "not long and not ctrl", *files)

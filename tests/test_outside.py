@@ -134,7 +134,7 @@ def test_the_number_of_threads_and_the_way_of_a_call_change_no_bit(m, dtype, mon
 
 def test_backward_of_a_large_network():
     """Blocks have 512 examples, and layers are computed in parts"""
-    p = problem((30, 9000, 31, 2), "relu", "identity", "squared_error", m=9, dtype=np.float32)
+    p = problem((30, 9000, 31, 2), "tanh", "identity", "squared_error", m=9, dtype=np.float32)
     check(p, "z", 10)
 
 
