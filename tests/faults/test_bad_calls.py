@@ -1,6 +1,6 @@
 """Generated calls with one bad argument each are refused by its name, and nothing has changed.
 
-bad_values.py, bad_calls.py, bad_many.py and bad_estimators.py make the calls.
+bad_values.py, bad_calls.py, bad_trainings.py, bad_parts.py, bad_many.py and bad_estimators.py make the calls.
 """
 
 import re
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import bad_calls
 import bad_many
+import bad_parts
+import bad_trainings
 import numpy as np
 import pytest
 
@@ -19,11 +21,12 @@ SHARE_OF_ESTIMATORS = 10  # one in this many calls: they take longer
 
 def makers():
     """Of the core, and of the estimators where scikit-learn is installed"""
+    core = [*bad_calls.MAKERS, *bad_trainings.MAKERS, *bad_parts.MAKERS]
     try:
         import bad_estimators
     except ImportError:
-        return bad_calls.MAKERS, ()
-    return bad_calls.MAKERS, bad_estimators.MAKERS
+        return core, ()
+    return core, bad_estimators.MAKERS
 
 
 def faults(first, n):
@@ -62,7 +65,7 @@ def test_a_hundred_thousand_bad_calls_are_refused_by_name_and_change_nothing():
 
 def test_every_public_name_has_its_bad_calls():
     """A new function or class needs a maker"""
-    source = Path(bad_calls.__file__).read_text() + Path(bad_many.__file__).read_text()
+    source = "".join(Path(each.__file__).read_text() for each in (bad_calls, bad_trainings, bad_parts, bad_many))
     plain = {"DivergenceError", "Evaluation", "FormatError", "GradientCheck", "History", "__version__", "datasets",
              "many", "show_config", "selftest"}        # take no arguments that are checked
     for name in set(fastbp.__all__) - plain:
