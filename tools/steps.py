@@ -26,11 +26,17 @@ INSTALLED = HERE / "tools" / "installed.py"
 
 @dataclass
 class Outcome:
-    """What became of a target: run, or only built."""
+    """What became of a target: run, or only built. Told at once, and by tools/wheels.py at its end."""
 
     what: str
     state: str
     said: str
+
+    def __post_init__(self) -> None:
+        print(self, file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        return f"{self.state:<11}{self.what}: {self.said}"
 
 
 def glibc_flags(machine: str) -> str:
