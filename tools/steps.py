@@ -26,11 +26,17 @@ INSTALLED = HERE / "tools" / "installed.py"
 
 @dataclass
 class Outcome:
-    """The outcome of a target: run, or only built."""
+    """The outcome of a target: run, or only built. It is printed at once, and again at the end."""
 
     what: str
     state: str
     said: str
+
+    def __post_init__(self) -> None:
+        print(self, file=sys.stderr, flush=True)
+
+    def __str__(self) -> str:
+        return f"{self.state:<11}{self.what}: {self.said}"
 
 
 def glibc_flags(machine: str) -> str:

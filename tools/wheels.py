@@ -79,7 +79,7 @@ def main() -> int:
                 outcomes.append(Outcome(name, "FAILED", str(error)))
                 failed = True
     for outcome in outcomes:
-        print(f"{outcome.state:<11}{outcome.what}: {outcome.said}")
+        print(outcome)
     return int(failed)
 
 

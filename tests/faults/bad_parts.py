@@ -42,7 +42,7 @@ def rules(rng):
 
 
 def bad_rates(rng):
-    """A function of the step that returns no rate: found before the first step"""
+    """A function of the step that does not return a rate, which is found before the first step"""
     s = Setting(rng)
     wrong = number(0, np.inf)
     rule = [fastbp.SGD, fastbp.Adam, fastbp.AdamW, fastbp.RMSprop, optimizers.Nadam][rng.integers(5)]
@@ -105,7 +105,7 @@ def of_metrics(rng):
 
 
 def no_column(kind):
-    """What the kind draws, but nothing that is the values (m,) of one column"""
+    """Values of this kind, except those that are the values (m,) of one column"""
     def draw(rng):
         while True:
             value = kind(rng)

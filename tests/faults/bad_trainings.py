@@ -28,7 +28,7 @@ def train(rng):
         lambda rng: (s.x(rng), s.Y), lambda rng: (s.X, not_none(s.y, rng)), lambda rng: (s.X, s.Y, s.weights(rng)),
         lambda rng: {"X": s.X, "Y": s.Y}, lambda rng: np.array(s.X),
     )}
-    # its weights are "sample_weight" whichever data they belong to
+    # messages say "sample_weight" whichever data the weights belong to
     held["validation_data"] = (held["validation_data"], r"validation_data|sample_weight")
     kinds = {
         "net": is_not(), "X": s.x, "Y": (s.y, r"\bY\b"), "sample_weight": s.weights, "optimizer": optimizer_kind(),
@@ -52,7 +52,7 @@ def train(rng):
 
 
 def train_on_chunks(rng):
-    """The first chunk is the bad one: nothing has changed yet"""
+    """The first chunk is bad, so nothing has changed yet"""
     s = Setting(rng)
     good = {"net": s.net, "X": [(s.X, s.Y)], "epochs": 1, "batch_size": 2, "seed": 0}
     kinds = {
