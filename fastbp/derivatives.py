@@ -37,7 +37,7 @@ class Derivatives:
         return [rows.astype(self._dtype), *sums.trace(self._plan, self._theta, rows)]
 
     def deltas(self, X: ArrayLike, Y: ArrayLike) -> list[Floats]:
-        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative of an example's cost by z(l)."""
+        """[delta(2), ..., delta(L)] of the examples, each (m, s_l): the derivative dcost/dz(l) of an example."""
         layers = self._evaluator.deltas(X, Y, self._theta)
         if layers is not None:
             return layers
@@ -81,7 +81,7 @@ class Derivatives:
         self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Flag = False, out: Floats | None = None,
         n_threads: Count | None = None,
     ) -> Any:
-        """D = dJ/dtheta of any J whose derivative by z(L) or h is given: backpropagation from G.
+        """D = dJ/dtheta of any J, from G = dJ/dz(L) or dJ/dh: backpropagation from G.
 
         D(l) = sum_i delta(l+1) [1, a(l)]' with delta(L) = G. Nothing is divided by m, and no penalty is added.
 
@@ -258,8 +258,8 @@ class Derivatives:
     ) -> Floats:
         """G p: the product of the Gauss-Newton matrix with a vector. G is positive semidefinite.
 
-        G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i, and H+ is the second
-        derivative of its cost by z(L) without what can be negative (docs/math.md). Arguments and result as for
+        G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i. H+ is the positive
+        semidefinite part of the Hessian of its cost with respect to z(L) (docs/math.md). Arguments and result as for
         `hessian_product`; `fastbp.curvature.gauss_newton` is faster for many products at one theta.
 
         Examples

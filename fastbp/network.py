@@ -37,7 +37,7 @@ class Network(Derivatives):
         poisson (with exp); with identity also absolute_error, huber and quantile (the pinball loss). None: the one
         that belongs to the output, cross_entropy for sigmoid and softmax, squared_error for identity and tanh, poisson
         for exp. Or a loss of your own, with any output: a function f(z, Y, w) that returns the costs (m,) and their
-        derivatives by z (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
+        derivatives dcost/dz (m, K), both multiplied by w, or a scipy.LowLevelCallable: docs/your_own_loss.md.
     huber_delta : float, optional
         Of loss="huber": the cost is e^2/2 up to ``|e| = huber_delta`` (usually 1), e = h - y, and linear beyond.
     quantile : float, optional
