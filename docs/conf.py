@@ -46,5 +46,5 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "benchmark": []}     # its tables are wide
 copyright = "the developers of fastbp; BSD-3-Clause"

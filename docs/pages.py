@@ -41,8 +41,7 @@ TITLES = {      # of the examples; all others are named after their file
     "xor": "XOR", "digits": "Handwritten digits", "regression": "Regression with outliers", "online": "Online learning",
     "mnist_nielsen": "Nielsen's networks on MNIST", "levenberg_marquardt": "Levenberg-Marquardt",
     "error_bars": "Error bars", "scipy_optimizers": "SciPy's optimizers", "tables": "A table of flats",
-    "sklearn_search": "A search with scikit-learn",
-    "sklearn_learning_curves": "Learning curves of scikit-learn's solvers",
+    "sklearn_search": "A search with scikit-learn", "sklearn_learning_curves": "Learning curves of the solvers",
     "many_networks": "A thousand networks", "bootstrap": "Bootstrap intervals", "autoencoder": "An autoencoder",
     "reinforce": "REINFORCE", "dqn": "DQN", "cartpole": "The cart-pole",
 }

@@ -24,9 +24,13 @@ def main():
     if len(sys.argv) > 1:
         from matplotlib.figure import Figure
 
-        figure = Figure()
-        figure.subplots().scatter(*codes.T, c=y, s=6, cmap="tab10")
-        figure.savefig(sys.argv[1])
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.subplots()
+        for digit in range(10):
+            axes.plot(*codes[y == digit].T, ".", ms=4, label=str(digit))
+        axes.set(xlabel="first number of the code", ylabel="second number of the code")
+        axes.legend(title="digit", loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+        figure.savefig(sys.argv[1], dpi=120)
 
 
 if __name__ == "__main__":

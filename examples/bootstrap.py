@@ -48,7 +48,8 @@ def draw(picture, grid, mean, low, high, x, y):
     ax.plot(grid, mean, label="mean")
     ax.plot(grid, truth(grid), "k--", lw=1, label="true curve")
     ax.plot(x, y, "k.", label=f"{M} points")
-    ax.legend()
+    ax.set(xlabel="x", ylabel="y", ylim=(-1.7, 2.9))
+    ax.legend(loc="upper center", ncols=2)
     figure.savefig(picture, dpi=120)
 
 

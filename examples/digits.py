@@ -14,7 +14,8 @@ X, y, X_test, y_test = X[360:], y[360:], X[:360], y[:360]
 
 epochs, batch_size = 60, 32
 steps = epochs * -(-round(0.9 * len(X)) // batch_size)
-net = fastbp.Network([64, 128, 10], activation="relu", output="softmax", init="he_normal", dtype=np.float32, seed=0)
+net = fastbp.Network(
+    [64, 128, 10], activation="relu", output="softmax", init="he_normal", dtype=np.float32, seed=0)
 history = fastbp.train(
     net, X, y, optimizer=fastbp.Adam(fastbp.schedules.OneCycle(0.01, steps)), epochs=epochs, batch_size=batch_size,
     dropout=0.2, weight_decay=1e-4, validation_split=0.1, callbacks=[EarlyStopping(patience=20)], seed=0,

@@ -41,8 +41,9 @@ def main(picture=None):
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     for i, (name, clf) in enumerate(curves.items()):
-        axes.plot(clf.loss_curve_, f"C{i}", label=name)
-        axes.plot(clf.validation_loss_curve_, f"C{i}--")
+        epochs = range(1, len(clf.loss_curve_) + 1)
+        axes.plot(epochs, clf.loss_curve_, f"C{i}", label=name)
+        axes.plot(epochs, clf.validation_loss_curve_, f"C{i}--")
     axes.set(xlabel="epoch", ylabel="cross-entropy (dashed: held out)", ylim=(0, 2.4))
     axes.legend()
     figure.savefig(picture, dpi=120)

@@ -27,4 +27,6 @@ for x, target, h in zip(X, y, net.predict(X)[:, 0], strict=True):
 if len(sys.argv) > 1:  # a file for the picture
     from fastbp import plot
 
-    plot.decision_boundary(net, X, y).figure.savefig(sys.argv[1], dpi=120)
+    axes = plot.decision_boundary(net, X, y)
+    axes.legend(title="y", loc="center", fontsize=8)
+    axes.figure.savefig(sys.argv[1], dpi=120)

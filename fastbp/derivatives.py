@@ -81,7 +81,7 @@ class Derivatives:
         self, X: ArrayLike, G: ArrayLike, *, wrt: str = "z", inputs: Flag = False, out: Floats | None = None,
         n_threads: Count | None = None,
     ) -> Any:
-        """D = dJ/dtheta for any J whose derivative with respect to z(L) or h is given: backpropagation from G.
+        """D = dJ/dtheta of any J, from G = dJ/dz(L) or dJ/dh: backpropagation from G.
 
         D(l) = sum_i delta(l+1) [1, a(l)]' with delta(L) = G. Nothing is divided by m, and no penalty is added.
 
@@ -258,9 +258,9 @@ class Derivatives:
     ) -> Floats:
         """G p: the product of the Gauss-Newton matrix with a vector. G is positive semidefinite.
 
-        G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i, and H+ is the second
-        derivative of its cost with respect to z(L), without terms that can be negative (docs/math.md). Arguments and
-        result are as for `hessian_product`. For many products at one theta, `fastbp.curvature.gauss_newton` is faster.
+        G = (1/M) sum_i w_i J_i' H+ J_i + c on the weights, where J_i = dz(L)/dtheta of example i. H+ is the positive
+        semidefinite part of the Hessian of its cost with respect to z(L) (docs/math.md). Arguments and result as for
+        `hessian_product`; `fastbp.curvature.gauss_newton` is faster for many products at one theta.
 
         Examples
         --------

@@ -9,7 +9,10 @@ from .keywords import explained
 
 
 class LBFGS(Optimizer):
-    """theta := theta - step H D, where H comes from the last pairs of changes of theta and D, and step lowers J enough.
+    """L-BFGS: a full-batch quasi-Newton method with limited memory.
+
+    Each step computes theta := theta - step H D. H comes from the last changes of theta and D. A line search chooses a
+    step that lowers J enough.
 
     It needs all examples in one batch: train(..., batch_size=None), where an epoch is an iteration. `minimize` with
     method="L-BFGS" is the same search in one call. Nocedal & Wright, Numerical Optimization, algorithm 7.5, with the

@@ -23,7 +23,12 @@ __all__ = ["LBFGS", "RPROP", "SGD", "Adagrad", "Adam", "AdamW", "Nadam", "Optimi
 
 
 class SGD(Optimizer):
-    """v := mu v - learning_rate D;  theta := theta + v;  with nesterov theta := theta + mu v - learning_rate D.
+    """Stochastic gradient descent, with momentum or in Nesterov's form.
+
+    Each step computes::
+
+        v := mu v - learning_rate D
+        theta := theta + v                              nesterov: theta + mu v - learning_rate D
 
     Parameters
     ----------
@@ -78,9 +83,13 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """m := beta_1 m + (1 - beta_1) D;  v := beta_2 v + (1 - beta_2) D^2;
-    theta := theta - learning_rate mhat / (sqrt(vhat) + epsilon),
-    mhat = m / (1 - beta_1^t),  vhat = v / (1 - beta_2^t).
+    """Adam: steps of about the learning rate for every parameter, whatever the size of its gradient.
+
+    Each step computes::
+
+        m := beta_1 m + (1 - beta_1) D,     mhat = m / (1 - beta_1^t)
+        v := beta_2 v + (1 - beta_2) D^2,   vhat = v / (1 - beta_2^t)
+        theta := theta - learning_rate mhat / (sqrt(vhat) + epsilon)
 
     Kingma & Ba, Adam: a method for stochastic optimization, ICLR 2015, algorithm 1.
 
@@ -142,8 +151,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """theta := theta - learning_rate weight_decay theta, then the step of Adam.
+    """Adam with a weight decay of its own, which is not part of J and D.
 
+    Each step computes theta := theta - learning_rate weight_decay theta, and then takes the step of Adam.
     Loshchilov & Hutter, Decoupled weight decay regularization, ICLR 2019, in the form of torch.optim.AdamW. The biases
     do not decay (torch decays them too, unless they are in a group of their own).
 
@@ -198,8 +208,12 @@ class AdamW(Adam):
 
 
 class Nadam(Optimizer):
-    """m, v, vhat as in Adam;  mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),  M_t = mu_1 mu_2 .. mu_t;
-    theta := theta - learning_rate ((1 - mu_t) / (1 - M_t) D + mu_{t+1} / (1 - M_{t+1}) m) / (sqrt(vhat) + epsilon).
+    """Adam with Nesterov's momentum.
+
+    Each step computes, with m, v and vhat as in Adam::
+
+        mu_t = beta_1 (1 - 0.96^(t momentum_decay) / 2),   M_t = mu_1 mu_2 .. mu_t
+        theta := theta - learning_rate ((1 - mu_t) / (1 - M_t) D + mu_{t+1} / (1 - M_{t+1}) m) / (sqrt(vhat) + epsilon)
 
     Dozat, Incorporating Nesterov momentum into Adam, 2016, in the form of torch.optim.NAdam.
 
@@ -263,7 +277,13 @@ class Nadam(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """v := decay v + (1 - decay) D^2;  b := mu b + D / (sqrt(v) + epsilon);  theta := theta - learning_rate b.
+    """RMSprop: the gradient divided by its running root mean square.
+
+    Each step computes::
+
+        v := decay v + (1 - decay) D^2
+        b := mu b + D / (sqrt(v) + epsilon)
+        theta := theta - learning_rate b
 
     Tieleman & Hinton, Neural networks for machine learning, 2012, lecture 6.5, in the form of torch.optim.RMSprop.
 
@@ -324,7 +344,9 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """v := v + D^2;  theta := theta - learning_rate D / (sqrt(v) + epsilon).
+    """Adagrad: the gradient divided by the root of the sum of its squares so far.
+
+    Each step computes v := v + D^2 and theta := theta - learning_rate D / (sqrt(v) + epsilon).
 
     Duchi, Hazan & Singer, Adaptive subgradient methods, JMLR 2011, in the form of torch.optim.Adagrad.
 

@@ -11,8 +11,10 @@ from .keywords import explained
 
 
 class RPROP(Optimizer):
-    """step := eta_plus step where D and the last D have the same sign, eta_minus step and D := 0 where they have
-    opposite signs, within [least, most];  theta := theta - sign(D) step.
+    """RPROP: a full-batch method that uses only the signs of the gradient.
+
+    Each parameter has a step size in [least, most]. It is multiplied by eta_plus if D has the same sign as in the last
+    step. It is multiplied by eta_minus, and D := 0, if the signs differ. Then theta := theta - sign(D) step.
 
     Igel & Huesken, Empirical evaluation of the improved Rprop learning algorithms, 2003: iRprop-, as torch.optim.Rprop.
     Use it with batch_size=None: the signs of D change by chance from batch to batch.

@@ -42,7 +42,7 @@ class Schedule(Settings):
 
 
 class Constant(Schedule):
-    """rate(t) = learning_rate
+    """A constant learning rate: rate(t) = learning_rate.
 
     Parameters
     ----------
@@ -69,7 +69,9 @@ class Constant(Schedule):
 
 
 class Step(Schedule):
-    """rate(t) = learning_rate factor^floor(t / every);  torch's StepLR, counted in steps.
+    """Multiply the learning rate by `factor` every so many steps.
+
+    rate(t) = learning_rate factor^floor(t / every). This is torch's StepLR, counted in steps.
 
     Parameters
     ----------
@@ -102,7 +104,9 @@ class Step(Schedule):
 
 
 class Exponential(Schedule):
-    """rate(t) = learning_rate factor^t;  torch's ExponentialLR.
+    """Multiply the learning rate by `factor` in each step.
+
+    rate(t) = learning_rate factor^t. This is torch's ExponentialLR.
 
     Parameters
     ----------
@@ -132,8 +136,9 @@ class Exponential(Schedule):
 
 
 class InverseScaling(Schedule):
-    """rate(t) = learning_rate / (t + 1)^power;  Robbins & Monro, A stochastic approximation method, 1951 (power 1).
+    """Divide the learning rate by a power of the number of steps.
 
+    rate(t) = learning_rate / (t + 1)^power. Robbins & Monro, A stochastic approximation method, 1951 (power 1).
     scikit-learn's learning_rate="invscaling" is the same function of the examples seen so far, not of the steps.
 
     Parameters
@@ -167,8 +172,9 @@ class InverseScaling(Schedule):
 
 
 class Cosine(Schedule):
-    """rate(t) = least + (learning_rate - least) (1 + cos(pi t' / T)) / 2,  t' = steps since the warm-up or restart.
+    """Lower the learning rate along a cosine, with warm-up and restarts if wanted.
 
+    rate(t) = least + (learning_rate - least) (1 + cos(pi t' / T)) / 2, with t' the steps since the warm-up or restart.
     Loshchilov & Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, equation 5; torch's
     CosineAnnealingLR, and CosineAnnealingWarmRestarts with restarts. The warm-up is linear, learning_rate (t + 1) /
     warmup (Goyal et al., Accurate, large minibatch SGD, 2017, section 2.2).
@@ -228,9 +234,10 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """From learning_rate / start_divisor up to learning_rate in a fraction `rise` of the steps, then down to
-    learning_rate / start_divisor / end_divisor, both along a cosine.
+    """Raise the learning rate once along a cosine, then lower it.
 
+    The rate rises from learning_rate / start_divisor to learning_rate in a fraction `rise` of the steps. Then it falls
+    to learning_rate / start_divisor / end_divisor.
     Smith & Topin, Super-convergence, 2018; in the form of torch's OneCycleLR, with constant momentum.
 
     Parameters
