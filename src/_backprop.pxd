@@ -37,6 +37,7 @@ cdef enum:
     CACHED = 1 << 18    # most weights of a layer that are read again for each panel
     PANELS = 8          # panels that larger layers compute together, for one read of their weights
     AT_ONCE = 1 << 26   # multiply-adds after which a large layer checks whether to stop
+    HALVES = 4      # beside `add` of a Delta: a single panel lies in two halves, see src/kernels/panels.h
     NARROW = 8      # most units of a layer whose Delta is summed from the panels of a; else a is copied to rows
 
 
@@ -46,6 +47,7 @@ cdef extern from "team.h":
         int stop
         int wanted
         int cut
+        double cost
 
     void team_begin(team_t *team, int n) noexcept nogil
     bint team_cuts(team_t *team) noexcept nogil
@@ -219,7 +221,7 @@ cdef inline void backward(
 
 
 cdef inline void learn_block(
-    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, bint add,
+    const plan_t *p, const examples_t *data, Py_ssize_t first, Py_ssize_t m, floating *work, Py_ssize_t B, int add,
     floating *Delta, team_t *team, int member
 ) noexcept nogil:
     """This member's rows of  Delta(l) := (or +=) delta(l+1)' [1, A(l)],  over the m examples of the block."""
@@ -252,13 +254,16 @@ cdef inline double accumulate_block(
 ) noexcept nogil:
     """Delta := (or +=) the sum over the examples first .. first + m <= first + B  ->  the sum of their costs.
 
-    The members divide the panels among them, meet, then divide the rows of Delta. Each number is computed by a single
-    member, in the same order whichever it is. costs has room for one number per panel. Before the next block the
-    members must meet again.
+    The members divide the panels among them, meet, then divide the rows of Delta. Two members divide a single panel:
+    its halves are separate panels until the block ends. Each number is computed by a single member, in the same order
+    whichever it is. costs has room for one number per panel. Before the next block the members must meet again.
     """
-    cdef Py_ssize_t panel = 2 * lanes_of(work), chunk = panel * p.panels, at, end_at, end_chunk, e, i
+    cdef Py_ssize_t panel = 2 * lanes_of(work), at, end_at, end_chunk, e, i, chunk
     cdef double cost = 0
+    cdef bint halves = team.n > 1 and panel // 2 < m <= panel
     cdef floating *X
+    panel = panel // 2 if halves else panel
+    chunk = panel * p.panels
     at = team_portion(team, m, panel, member)
     end_at = team_portion(team, m, panel, member + 1)
     X = work + B * p.a[0] + at * p.s[0]     # p.panels panels; the next ones overwrite them: not needed after forward
@@ -273,16 +278,21 @@ cdef inline double accumulate_block(
         forward(p, theta, end_chunk - at, <const floating *>X, work, B, at, e, Delta != NULL, team)
         i = at
         while i < end_chunk:
-            costs[i // panel] = cost_of(p, data, first + i, min(panel, end_chunk - i), work, B, i)
+            cost = cost_of(p, data, first + i, min(panel, end_chunk - i), work, B, i)
+            if halves and i > 0:
+                team.cost = cost
+            else:
+                costs[i // panel] = cost
             i += panel
         if Delta != NULL:
             backward(p, theta, end_chunk - at, work, B, at, e, team)
         at = end_chunk
     team_meet(team)
-    for at in range((m + panel - 1) // panel):
+    cost = team.cost if halves else 0
+    for at in range(1 if halves else (m + panel - 1) // panel):
         cost += costs[at]
     if Delta != NULL:
-        learn_block(p, data, first, m, work, B, add, Delta, team, member)
+        learn_block(p, data, first, m, work, B, add | HALVES if halves else add, Delta, team, member)
     return cost
 
 

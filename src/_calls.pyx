@@ -188,13 +188,14 @@ cdef class Evaluator:
         held.n = 0
         if not is_count(n_threads) or (out is not None and type(out) is not self.array):
             return None
-        result = self.empty(self.few.p.n, self.dtype)
+        result = self.empty(self.few.p.n, self.dtype) if out is None else None
         try:
             if not self.begin(&held, X, Y, True, theta, &at, &data) or not take_penalties(
                 weight_decay, lam, l1, self.few.p.L - 1, <double>data.X.n, self.few.c, &own_l1
             ):
                 return None
-            D = values(&held, result, "D", self.format, self.few.p.n, WRITE)
+            self.grow(data.X.n)
+            D = self.Delta if result is None else values(&held, result, "D", self.format, self.few.p.n, WRITE)
             if not self.J_of(at, &data, data.X.n, <double>data.X.n, own_l1, D, &J):
                 return None
             if out is None:

@@ -209,7 +209,7 @@ cdef inline void sum_costs(
     )
     if member == 0:
         call.sums[k] += cost
-        note(call, first, first + m, costs)
+        note(call, first, first + m, costs if m > core.panel else &cost)
 
 
 cdef inline void sum_block(

@@ -164,6 +164,21 @@ def test_any_number_of_members_gives_the_same_bits(rule, option):
     assert len(bits) == 1
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(6, 9, 4), (1, 20, 17, 1), (33, 3)])
+def test_members_who_divide_a_single_panel_have_the_bits_of_one(sizes, dtype):
+    """A panel has 4 to 32 examples; a batch in it is cut in two, and its last example may stand alone"""
+    p = problem(sizes, m=66, dtype=dtype)
+    for batch_size in (3, 4, 5, 6, 8, 9, 11, 16, 17, 20, 31, 32, 33):
+        bits = set()
+        for n in (1, 2, 3):
+            going = trainer(p, "adam", c=0.01, dropout=0.2)
+            with threads.Crew(n) as going.steps.crew:
+                J = [going.steps.mean(going.net.data(p.X, p.Y, w), batch_size) for w in (None, p.weights)]
+            bits.add((going.net.theta.tobytes(), *J))
+        assert len(bits) == 1, batch_size
+
+
 @pytest.mark.parametrize("batch_size", [1, 5])
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("rule", RULES)

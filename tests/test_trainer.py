@@ -50,6 +50,23 @@ def test_each_step_is_the_textbooks(rule, output, loss, dtype):
         assert distance(net.theta, theta) < tolerance(dtype, "training")
 
 
+@pytest.mark.parametrize("sizes", [(4, 64, 2), (30, 300, 3)])     # a block has 512 rows, and 128 or 64
+@pytest.mark.parametrize("setting", [{}, {"dropout": 0.3}, {"mean_weight": 2.5}, {"clip_norm": 0.1, "weight_decay": 0.01}])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_steps_on_hundreds_of_rows_are_prepared_and_have_the_bits_of_an_epoch(dtype, setting, sizes):
+    p = problem(sizes, "tanh", "softmax", "cross_entropy", m=600, dtype=dtype)
+    one, other = p.network(), p.network()
+    trainer, whole = (fastbp.Trainer(net, fastbp.Adam(0.01), seed=1, **setting) for net in (one, other))
+    quick = []
+    for m in (3, 64, 65, 500, 100, 512, 513, 20, 600):
+        J = whole.epoch(p.X[:m], p.labels[:m], batch_size=None)
+        kept = trainer.steps.prepared().step(p.X[:m], p.labels[:m])
+        quick += [m] if kept is not None else []
+        assert (trainer.step(p.X[:m], p.labels[:m]) if kept is None else kept) == pytest.approx(J, rel=1e-15)
+        np.testing.assert_array_equal(one.theta, other.theta)
+    assert quick == ([3, 64, 65, 500, 100, 512, 20] if sizes[1] == 64 else [3, 64, 65, 100, 20])
+
+
 @pytest.mark.parametrize(("output", "loss"), CLASSES)
 @pytest.mark.parametrize("kind", [np.int64, np.int32, np.uint8])
 def test_step_with_labels_is_the_step_with_their_rows(kind, output, loss):

@@ -100,10 +100,11 @@ static inline vec FN(g_gelu)(vec z, vec *slope)
             }                                                                                                     \
         }                                                                                                         \
         for (; i < n; i += VL) {                                                                                  \
-            FN(vstore_part)(a + i, FN(there)(n - i),                                                              \
-                            VALUE_##keeps(name, FN(vload_part)(z + i, FN(there)(n - i)), s));                     \
+            const ptrdiff_t lanes = FN(there)(n - i);                                                             \
+            v[0] = lanes == VL ? FN(vload)(z + i) : FN(vload_part)(z + i, lanes);                                 \
+            FN(vstore_part)(a + i, lanes, VALUE_##keeps(name, v[0], s));                                          \
             if (keep)                                                                                             \
-                FN(vstore_part)(slope + i, FN(there)(n - i), s[0]);                                               \
+                FN(vstore_part)(slope + i, lanes, s[0]);                                                          \
         }                                                                                                         \
     }
 #define KEPT_0(name)

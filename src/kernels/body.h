@@ -28,6 +28,7 @@
 #include "curvature.h"
 #include "dropout.h"
 #include "update.h"
+#include "sweeps.h"
 #include "online.h"
 #include "finite.h"
 

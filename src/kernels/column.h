@@ -2,16 +2,16 @@
  * layer_Delta it would fill only one lane of a vector. */
 
 /* Rows i .. i + R of  Delta := (or +=) delta' A: delta in panels (n, width), A (m,), lda apart; Delta is 2 apart */
-static inline __attribute__((always_inline)) void FN(column)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
-                                                             const real *delta, const real *A, ptrdiff_t lda, int add,
-                                                             real *Delta)
+static inline __attribute__((always_inline)) void FN(column)(const int R, ptrdiff_t P, ptrdiff_t m, ptrdiff_t n,
+                                                             ptrdiff_t i, const real *delta, const real *A,
+                                                             ptrdiff_t lda, int add, real *Delta)
 {
     vec sum[8];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
         sum[r] = FN(vset1)(0);
-    for (ptrdiff_t e = 0; e < m; e += PANEL) {
-        const ptrdiff_t width = FN(panel_width)(m - e);
+    for (ptrdiff_t e = 0; e < m; e += P) {
+        const ptrdiff_t width = FN(width_of)(P, m - e);
         const real *d = delta + e * n + i * width;
         for (ptrdiff_t lane = 0; lane < width; lane += VL) {
             const ptrdiff_t left = m - e - lane, there = left < VL ? left : VL;
@@ -31,11 +31,11 @@ static inline __attribute__((always_inline)) void FN(column)(const int R, ptrdif
 }
 
 /* Rows i .. j */
-static void FN(column_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta, const real *A,
-                             ptrdiff_t lda, int add, real *Delta)
+static void FN(column_Delta)(ptrdiff_t P, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta,
+                             const real *A, ptrdiff_t lda, int add, real *Delta)
 {
     for (; i + 8 <= j; i += 8, Delta += 16)
-        FN(column)(8, m, n, i, delta, A, lda, add, Delta);
+        FN(column)(8, P, m, n, i, delta, A, lda, add, Delta);
     for (; i < j; i++, Delta += 2)
-        FN(column)(1, m, n, i, delta, A, lda, add, Delta);
+        FN(column)(1, P, m, n, i, delta, A, lda, add, Delta);
 }

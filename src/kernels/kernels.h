@@ -134,8 +134,8 @@ static inline void fastbp_leave(unsigned callers) { fesetround((int)callers); }
         /* units i .. j of  E := (delta Theta)[without bias];  delta in panels (n), E in panels (k) */            \
         void (*layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,                   \
                                const real *Theta, const real *delta, real *E);                                    \
-        /* rows i .. j of  Delta := delta' [1, A], or += with add, where 2 leaves out the bias column;  delta in    \
-         * panels (n), A by rows (m, k), lda apart */                                                             \
+        /* rows i .. j of  Delta := delta' [1, A], or += with add, where 2 leaves out the bias column, and 4 more   \
+         * if a single panel lies in two halves of VL examples;  delta in panels (n), A by rows (m, k), lda apart */ \
         void (*layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,   \
                             const real *A, ptrdiff_t lda, int add, real *Delta);                                  \
         /* the same from A in panels (k), for few units n */                                                      \

@@ -19,16 +19,39 @@
 #define COST_identity_quantile 1
 #endif
 
-/* VL doubles */
+/* VL doubles in PARTS vectors: GCC moves longer ones through memory, word by word. EACH_PART runs a statement for each part
+ * p of them. */
 #undef wide
+#undef costs_t
+#undef PARTS
 #define wide FN(wide)
-typedef double wide __attribute__((vector_size(VL * 8)));
+#define costs_t FN(costs_t)
+#define PARTS PICK(2, 1)
+#undef EACH_PART
+#define EACH_PART for (int p = 0; p < PARTS; p++)
+typedef double wide __attribute__((vector_size(VBYTES)));
+typedef int64_t FN(wide_bits) __attribute__((vector_size(VBYTES)));
+typedef struct { wide part[PARTS]; } costs_t;
 
-/* v in double */
-static inline wide FN(widen)(vec v) { return PICK(__builtin_convertvector(v, wide), v); }
+/* part p of v in double */
+static inline wide FN(widen)(vec v, int p)
+{
+#if defined(REAL_F64)
+    (void)p;
+    return v;
+#elif defined(__x86_64__) && VBYTES == 64
+    return (wide)_mm512_cvtps_pd(p ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v));
+#elif defined(__x86_64__) && VBYTES == 32
+    return (wide)_mm256_cvtps_pd(p ? _mm256_extractf128_ps(v, 1) : _mm256_castps256_ps128(v));
+#elif defined(__x86_64__)
+    return (wide)_mm_cvtps_pd(p ? _mm_movehl_ps(v, v) : (__m128)v);
+#else
+    return (wide){(double)v[2 * p], (double)v[2 * p + 1]};
+#endif
+}
 
 /* The sum of VL doubles: adds the upper half to the lower until one is left. */
-static inline double FN(sum_of_wide)(const wide *v)
+static inline double FN(sum_of_costs)(const costs_t *v)
 {
     double lane[VL];
     memcpy(lane, v, sizeof lane);
@@ -76,7 +99,7 @@ static inline vec FN(softmax_error)(vec h, vec y, vec others)
 /* -sum_k y log h + (1 - y) log(1 - h) = sum_k max(z, 0) - z y + log(1 + e^-|z|);
  * delta = h - y, or (1 - y) - s(-z) for z >= 0 */
 static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
-                                             const real *y, real *h, real *delta, wide *cost)
+                                             const real *y, real *h, real *delta, costs_t *cost)
 {
     SMOOTH(parameter, 2)
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
@@ -85,7 +108,8 @@ static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
         const ivec left = (ivec)(zk < (real)0);
         /* max(z, 0) - z y = |z| miss, exact where y is 0 or 1 */
         const vec miss = FN(vselect)(left, yk, (real)1 - yk);
-        *cost += FN(widen)(FN(vabs)(zk) * miss) + FN(widen)(FN(vlog1p)(e));
+        const vec line = FN(vabs)(zk) * miss, bend = FN(vlog1p)(e);
+        EACH_PART cost->part[p] += FN(widen)(line, p) + FN(widen)(bend, p);
         FN(vstore)(h, hk);
         FN(vstore)(delta, FN(vselect)(left, hk - yk, miss - small));
     }
@@ -93,14 +117,15 @@ static inline void FN(sigmoid_cross_entropy)(ptrdiff_t K, ptrdiff_t width, doubl
 
 /* -sum_k y_k log h_k = sum_k y_k ((zmax - z_k) + log sum_j e^(z_j - zmax));  delta = h - y, sum_k y_k = 1 */
 static inline void FN(softmax_cross_entropy)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
-                                             const real *y, real *h, real *delta, wide *cost)
+                                             const real *y, real *h, real *delta, costs_t *cost)
 {
     SMOOTH(parameter, (double)K)
     vec zmax, others;
     const vec half_log_sum = (real)0.5 * FN(softmax_lanes)(K, width, z, h, &zmax, &others);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec yk = keep * FN(vload)(y) + share;
-        *cost += FN(widen)(yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum));
+        const vec half = yk * (((real)0.5 * zmax - (real)0.5 * FN(vload)(z)) + half_log_sum);
+        EACH_PART cost->part[p] += FN(widen)(half, p);
         FN(vstore)(delta, FN(softmax_error)(FN(vload)(h), yk, others));
     }
 }
@@ -118,7 +143,7 @@ static inline double FN(large_exp)(double z)
 
 /* y log(y/h) - y + h = y (e^t - 1 - t) with t = z - log y, h - y (1 + t) for large t or y = 0;  delta = h - y */
 static inline void FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
-                                   const real *y, real *h, real *delta, wide *cost)
+                                   const real *y, real *h, real *delta, costs_t *cost)
 {
     (void)parameter;
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
@@ -126,14 +151,20 @@ static inline void FN(exp_poisson)(ptrdiff_t K, ptrdiff_t width, double paramete
         const ivec some = (ivec)(yk > (real)0);
         const vec t = zk - FN(vlog)(FN(vselect)(some, yk, FN(vset1)(1)));
         const ivec near = some & (ivec)(t < (real)16);
-        wide high = FN(widen)(FN(vselect)(near, FN(vexpm1)(t) - t, hk));
+        const vec high_ = FN(vselect)(near, FN(vexpm1)(t) - t, hk), none = FN(vset1)(0);
+        const vec times = FN(vselect)(near, yk, FN(vset1)(1)), less = FN(vselect)(near, none, yk), line = (real)1 + t;
+        costs_t high;
+        EACH_PART high.part[p] = FN(widen)(high_, p);
 #ifdef REAL_F32
         if (FN(vhmax)(zk) > EXP_MAX)
             for (int i = 0; i < VL; i++)
-                high[i] = zk[i] > EXP_MAX && !near[i] ? FN(large_exp)((double)zk[i]) : high[i];
+                if (zk[i] > EXP_MAX && !near[i])
+                    high.part[i / (VL / 2)][i % (VL / 2)] = FN(large_exp)((double)zk[i]);
 #endif
-        *cost += FN(widen)(FN(vselect)(near, yk, FN(vset1)(1))) * high;
-        *cost -= FN(widen)(FN(vselect)(near, FN(vset1)(0), yk)) * FN(widen)((real)1 + t);
+        EACH_PART {
+            cost->part[p] += FN(widen)(times, p) * high.part[p];
+            cost->part[p] -= FN(widen)(less, p) * FN(widen)(line, p);
+        }
         FN(vstore)(h, hk);
         FN(vstore)(delta, hk - yk);
     }
@@ -167,34 +198,36 @@ static inline vec FN(identity_error)(vec z, vec y, vec *h, vec *slope)
  * float32 although its square in double does not. */
 #define SQUARED_ERROR(name, wide_e)                                                                               \
     static inline void FN(name##_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,    \
-                                                const real *y, real *h, real *delta, wide *cost)                  \
+                                                const real *y, real *h, real *delta, costs_t *cost)                  \
     {                                                                                                             \
         (void)parameter;                                                                                          \
         for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
             vec hk, slope;                                                                                        \
             const vec yk = FN(vload)(y), e = FN(name##_error)(FN(vload)(z), yk, &hk, &slope);                     \
-            const wide far = wide_e;                                                                              \
-            *cost += far * far;                                                                                   \
+            EACH_PART {                                                                                           \
+                const wide far = wide_e;                                                                          \
+                cost->part[p] += far * far;                                                                       \
+            }                                                                                                     \
             FN(vstore)(h, hk);                                                                                    \
             FN(vstore)(delta, e * slope);                                                                         \
         }                                                                                                         \
     }
-SQUARED_ERROR(sigmoid, FN(widen)(e))
-SQUARED_ERROR(tanh, FN(widen)(e))
-SQUARED_ERROR(identity, FN(widen)(hk) - FN(widen)(yk))
+SQUARED_ERROR(sigmoid, FN(widen)(e, p))
+SQUARED_ERROR(tanh, FN(widen)(e, p))
+SQUARED_ERROR(identity, FN(widen)(hk, p) - FN(widen)(yk, p))
 #undef SQUARED_ERROR
 
 /* 1/2 sum_k e_k^2 with e = h - y;  delta = h .* (e - e'h). For h_k > 1/2 most of e'h is e_k h_k, so that
  * e_k - e'h is computed as e_k (1 - h_k) - sum over j != k of e_j h_j */
 static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,
-                                             const real *y, real *h, real *delta, wide *cost)
+                                             const real *y, real *h, real *delta, costs_t *cost)
 {
     (void)parameter;
     vec eh = FN(vset1)(0), eh_others = eh, zmax, others;
     FN(softmax_lanes)(K, width, z, h, &zmax, &others);
     for (ptrdiff_t k = 0; k < K * width; k += width) {
         const vec hk = FN(vload)(h + k), e = FN(softmax_error)(hk, FN(vload)(y + k), others);
-        *cost += FN(widen)(e) * FN(widen)(e);
+        EACH_PART cost->part[p] += FN(widen)(e, p) * FN(widen)(e, p);
         eh += e * hk;
         eh_others += FN(vselect)((ivec)(hk > (real)0.5), FN(vset1)(0), e * hk);
         FN(vstore)(delta + k, e);
@@ -209,14 +242,14 @@ static inline void FN(softmax_squared_error)(ptrdiff_t K, ptrdiff_t width, doubl
  * The losses: |e|, and the pinball loss max(q (y - h), (q - 1) (y - h)) with its parameter q */
 #define SLOPES(loss, above, below)                                                                                \
     static inline void FN(identity_##loss)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z,         \
-                                           const real *y, real *h, real *delta, wide *cost)                       \
+                                           const real *y, real *h, real *delta, costs_t *cost)                       \
     {                                                                                                             \
         (void)parameter;                                                                                          \
         const vec up = FN(vset1)((real)(above)), down = FN(vset1)((real)(below)), none = FN(vset1)(0);            \
         for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {                   \
             const vec hk = FN(vload)(z), yk = FN(vload)(y), e = hk - yk;                                          \
             const vec slope = FN(vselect)((ivec)(e > none), up, FN(vselect)((ivec)(e < none), down, none));       \
-            *cost += FN(widen)(slope) * (FN(widen)(hk) - FN(widen)(yk));                                          \
+            EACH_PART cost->part[p] += FN(widen)(slope, p) * (FN(widen)(hk, p) - FN(widen)(yk, p));               \
             FN(vstore)(h, hk);                                                                                    \
             FN(vstore)(delta, slope);                                                                             \
         }                                                                                                         \
@@ -228,12 +261,12 @@ SLOPES(quantile, 1 - parameter, -parameter)
 /* sum_k e_k^2 / 2 for |e_k| <= d, else d (|e_k| - d/2), with e = h - y and the parameter d. Both are c (e - c/2), where
  * c = delta is e clipped to [-d, d] */
 static inline void FN(identity_huber)(ptrdiff_t K, ptrdiff_t width, double parameter, const real *z, const real *y,
-                                      real *h, real *delta, wide *cost)
+                                      real *h, real *delta, costs_t *cost)
 {
     const vec d = FN(vset1)((real)parameter);
     for (ptrdiff_t k = 0; k < K; k++, z += width, y += width, h += width, delta += width) {
         const vec hk = FN(vload)(z), yk = FN(vload)(y), c = FN(vmax)(-d, FN(vmin)(d, hk - yk));
-        *cost += FN(widen)(c) * ((FN(widen)(hk) - FN(widen)(yk)) - 0.5 * FN(widen)(c));
+        EACH_PART cost->part[p] += FN(widen)(c, p) * ((FN(widen)(hk, p) - FN(widen)(yk, p)) - 0.5 * FN(widen)(c, p));
         FN(vstore)(h, hk);
         FN(vstore)(delta, c);
     }
@@ -251,7 +284,7 @@ static inline ivec FN(vnonzero)(vec w)
 
 /* h, delta(L) and costs of VL examples by the functions above; returns the factor of the costs */
 static inline double FN(cost_of_lanes)(int output, int loss, double parameter, ptrdiff_t K, ptrdiff_t width,
-                                       const real *z, const real *y, real *h, real *delta, wide *cost)
+                                       const real *z, const real *y, real *h, real *delta, costs_t *cost)
 {
     switch (output * LOSS_COUNT + loss) {
 #define X(output, loss)                                                                                           \
@@ -276,12 +309,15 @@ static double FN(cost_and_delta)(int output, int loss, double parameter, ptrdiff
             const ptrdiff_t at = e * K + g;
             const vec we = FN(vload)(w + e + g);
             const ivec live = FN(vnonzero)(we);
-            wide cost = {0};
+            costs_t cost = {{{0}}};
             const double factor = FN(cost_of_lanes)(output, loss, parameter, K, width, z + at, y + at, h + at,
                                                     delta + at, &cost);
-            for (int i = 0; i < VL; i++)
-                cost[i] = we[i] != 0 ? cost[i] * (double)we[i] : 0;
-            sum += factor * FN(sum_of_wide)(&cost);
+            EACH_PART {     /* weights are at least 0 */
+                const wide wide_w = FN(widen)(we, p), product = cost.part[p] * wide_w;
+                const FN(wide_bits) some = (FN(wide_bits))(wide_w > 0.0);
+                cost.part[p] = (wide)(some & (FN(wide_bits))product);
+            }
+            sum += factor * FN(sum_of_costs)(&cost);
             for (ptrdiff_t k = at; k < at + K * width; k += width)
                 FN(vstore)(delta + k, FN(vselect)(live, we * FN(vload)(delta + k), none));
         }

@@ -6,122 +6,8 @@
  * for the next one. A deeper layer takes two sweeps: the first computes its product, the second carries delta back and
  * updates the row. During a call the weights are stored in rows of whole, aligned vectors, W (n, ld) with zeros behind
  * column k, and the biases apart. The vectors that multiply them (x, a) have zeros there too. keep = 1 - eta c and
- * step = eta delta belong to one step: eta and c may differ from step to step and from layer to layer. */
-
-/* Rows of R:  w := keep w - step_r x_old,  z_r := b_r + w x_new */
-static inline __attribute__((always_inline)) void FN(sweep_rows)(
-    const int R, const int decays, ptrdiff_t ld, real *W, real *b, real keep, const real *step, const real *x_old,
-    const real *x_new, real *z)
-{
-    const vec keep_ = FN(vset1)(keep);
-    vec sum[4], s[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++) {
-        s[r] = FN(vset1)(step[r]);
-        sum[r] = FN(vset1)(0);
-    }
-    for (ptrdiff_t j = 0; j < ld; j += VL) {
-        const vec old = FN(vload)(x_old + j), new = FN(vload)(x_new + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) {
-            real *at = W + r * ld + j;
-            vec w = FN(vload)(at);
-            w = FN(vnfma)(s[r], old, decays ? keep_ * w : w);
-            FN(vstore)(at, w);
-            sum[r] = FN(vfma)(w, new, sum[r]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++) {
-        b[r] -= step[r];
-        z[r] = b[r] + FN(vhsum)(sum[r]);
-    }
-}
-
-#define SWEEP(name, decays)                                                                                       \
-    static void FN(name)(ptrdiff_t n, ptrdiff_t ld, real *W, real *b, real keep, const real *step,                \
-                         const real *x_old, const real *x_new, real *z)                                           \
-    {                                                                                                             \
-        ptrdiff_t i = 0;                                                                                          \
-        for (; i + 4 <= n; i += 4)                                                                                \
-            FN(sweep_rows)(4, decays, ld, W + i * ld, b + i, keep, step + i, x_old, x_new, z + i);                \
-        for (; i < n; i++)                                                                                        \
-            FN(sweep_rows)(1, decays, ld, W + i * ld, b + i, keep, step + i, x_old, x_new, z + i);                \
-    }
-SWEEP(sweep_keeping, 0)
-SWEEP(sweep_decaying, 1)
-#undef SWEEP
-
-/* z := b + W a for R rows */
-static inline __attribute__((always_inline)) void FN(meet_rows)(const int R, ptrdiff_t ld, const real *W, const real *b,
-                                                                const real *a, real *z)
-{
-    vec sum[8];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-        sum[r] = FN(vset1)(0);
-    for (ptrdiff_t j = 0; j < ld; j += VL) {
-        const vec aj = FN(vload)(a + j);
-#pragma GCC unroll 8
-        for (int r = 0; r < R; r++)
-            sum[r] = FN(vfma)(FN(vload)(W + r * ld + j), aj, sum[r]);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++)
-        z[r] = b[r] + FN(vhsum)(sum[r]);
-}
-
-static void FN(meet)(ptrdiff_t n, ptrdiff_t ld, const real *W, const real *b, const real *a, real *z)
-{
-    ptrdiff_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        FN(meet_rows)(8, ld, W + i * ld, b + i, a, z + i);
-    for (; i + 2 <= n; i += 2)
-        FN(meet_rows)(2, ld, W + i * ld, b + i, a, z + i);
-    if (i < n)
-        FN(meet_rows)(1, ld, W + i * ld, b + i, a, z + i);
-}
-
-/* e := (or +=) sum_r delta_r w_r, then w_r := keep w_r - eta delta_r a, for R rows */
-static inline __attribute__((always_inline)) void FN(learn_rows)(
-    const int R, const int first, ptrdiff_t ld, real *W, real *b, real keep, real eta, const real *delta, const real *a,
-    real *e)
-{
-    const vec keep_ = FN(vset1)(keep);
-    vec d[4], s[4];
-#pragma GCC unroll 4
-    for (int r = 0; r < R; r++) {
-        d[r] = FN(vset1)(delta[r]);
-        s[r] = FN(vset1)(eta * delta[r]);
-        b[r] -= eta * delta[r];
-    }
-    for (ptrdiff_t j = 0; j < ld; j += VL) {
-        const vec aj = FN(vload)(a + j);
-        vec ej = first ? FN(vset1)(0) : FN(vload)(e + j);
-#pragma GCC unroll 4
-        for (int r = 0; r < R; r++) {
-            real *at = W + r * ld + j;
-            const vec w = FN(vload)(at);
-            ej = FN(vfma)(d[r], w, ej);
-            FN(vstore)(at, FN(vnfma)(s[r], aj, keep_ * w));
-        }
-        FN(vstore)(e + j, ej);
-    }
-}
-
-static void FN(learn)(ptrdiff_t n, ptrdiff_t ld, real *W, real *b, real keep, real eta, const real *delta, const real *a,
-                      real *e)
-{
-    ptrdiff_t i = n >= 4 ? 4 : 1;
-    if (n >= 4)
-        FN(learn_rows)(4, 1, ld, W, b, keep, eta, delta, a, e);
-    else
-        FN(learn_rows)(1, 1, ld, W, b, keep, eta, delta, a, e);
-    for (; i + 4 <= n; i += 4)
-        FN(learn_rows)(4, 0, ld, W + i * ld, b + i, keep, eta, delta + i, a, e);
-    for (; i < n; i++)
-        FN(learn_rows)(1, 0, ld, W + i * ld, b + i, keep, eta, delta + i, a, e);
-}
+ * step = eta delta belong to one step: eta and c may differ from step to step and from layer to layer. sweeps.h has the
+ * sweeps. */
 
 /* The cost of one example and its delta(L); z, y, h, delta (K,) with room up to a multiple of VL.
  * Elementwise outputs are computed as if they were one unit's outputs for K examples. */
@@ -150,11 +36,13 @@ static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t 
         return sum;
     }
     for (ptrdiff_t k = 0; k < K; k += VL) {
-        wide cost = {0};
+        costs_t cost = {{{0}}};
+        double each[VL];
         const double factor = FN(cost_of_lanes)(output, loss, parameter, 1, VL, z + k, y + k, h + k, delta + k,
                                                 &cost);
+        memcpy(each, &cost, sizeof each);
         for (ptrdiff_t lane = 0; lane < VL && k + lane < K; lane++)
-            sum += factor * cost[lane];
+            sum += factor * each[lane];
     }
     return sum;
 }
@@ -162,12 +50,13 @@ static double FN(cost_of_one)(int output, int loss, double parameter, ptrdiff_t 
 /* sum of w^2 over whole vectors, in double */
 static double FN(squares)(ptrdiff_t n, const real *w)
 {
-    wide sum = {0};
-    for (ptrdiff_t i = 0; i < n; i += VL) {
-        const wide wi = FN(widen)(FN(vload)(w + i));
-        sum += wi * wi;
-    }
-    return FN(sum_of_wide)(&sum);
+    costs_t sum = {{{0}}};
+    for (ptrdiff_t i = 0; i < n; i += VL)
+        EACH_PART {
+            const wide wi = FN(widen)(FN(vload)(w + i), p);
+            sum.part[p] += wi * wi;
+        }
+    return FN(sum_of_costs)(&sum);
 }
 
 static inline ptrdiff_t FN(whole)(ptrdiff_t n) { return (n + VL - 1) / VL * VL; }
@@ -183,6 +72,10 @@ static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, 
             y[j] = (real)p->low;
         if ((uint64_t)data->labels[row] < (uint64_t)K)
             y[data->labels[row]] = 1;
+    } else if (data->Y.type == ROWS_TYPE) {
+        const char *from = (const char *)data->Y.data + row * data->Y.stride;
+        for (ptrdiff_t j = 0; j < K; j += VL)
+            FN(vstore)(y + j, FN(vload_part)((const real *)(const void *)from + j, FN(there)(K - j)));
     } else {
         FN(load_rows)(&data->Y, NULL, row, 1, K, y);
     }
@@ -202,6 +95,8 @@ static inline const real *FN(load_one)(const plan_t *p, const examples_t *data, 
 static void FN(unpack_layer)(ptrdiff_t n, ptrdiff_t k, const real *Theta, real *W, real *b)
 {
     const ptrdiff_t ld = FN(whole)(k);
+    for (ptrdiff_t i = n; i < FN(whole)(n); i++)
+        b[i] = 0;
     for (ptrdiff_t i = 0; i < n; i++, Theta += k + 1, W += ld) {
         b[i] = Theta[0];
         memcpy(W, Theta + 1, (size_t)k * sizeof(real));

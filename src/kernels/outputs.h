@@ -29,11 +29,12 @@ static void FN(squares_of_units)(ptrdiff_t m, ptrdiff_t s, const real *x, double
     for (ptrdiff_t e = 0; e < m; e += PANEL) {
         const ptrdiff_t width = FN(panel_width)(m - e);
         for (ptrdiff_t g = 0; g < width; g += VL) {
-            wide sum = {0};
-            for (ptrdiff_t u = 0; u < s; u++) {
-                const wide v = FN(widen)(FN(vload)(x + e * s + u * width + g));
-                sum += v * v;
-            }
+            costs_t sum = {{{0}}};
+            for (ptrdiff_t u = 0; u < s; u++)
+                EACH_PART {
+                    const wide v = FN(widen)(FN(vload)(x + e * s + u * width + g), p);
+                    sum.part[p] += v * v;
+                }
             memcpy(sums + e + g, &sum, sizeof sum);
         }
     }

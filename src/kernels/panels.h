@@ -16,6 +16,7 @@
 enum start { FROM_ZERO, ONTO_C, FROM_C, FROM_BIAS };
 #define DEPTH 512       /* values of the summed index in a pass */
 #define GROUP 64        /* rows of weights in a pass: they stay in cache for all panels */
+enum { HALVES = 4 };    /* beside `add`: two members have filled one panel as two of VL examples */
 #endif
 
 #undef PANEL
@@ -24,6 +25,7 @@ enum start { FROM_ZERO, ONTO_C, FROM_C, FROM_BIAS };
 #define ROWS_AT_ONCE (VBYTES == 64 ? 8 : 6)     /* x 2 vectors of sums fill the registers */
 
 static inline ptrdiff_t FN(panel_width)(ptrdiff_t left) { return left > VL ? PANEL : VL; }
+static inline ptrdiff_t FN(width_of)(ptrdiff_t P, ptrdiff_t left) { return left > VL ? P : VL; }     /* P: PANEL or VL */
 
 /* m rounded up to the number of examples that its panels hold */
 static inline ptrdiff_t FN(padded)(ptrdiff_t m)
@@ -118,7 +120,6 @@ PRODUCT(product_onto_2, 2, ONTO_C, 0)
 PRODUCT(product_onto_2_part, 2, ONTO_C, 1)
 PRODUCT(product_onto_1_part, 1, ONTO_C, 1)
 #undef PRODUCT
-
 static inline ptrdiff_t FN(less)(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* Units i .. j of  Z := [1, A] Theta'  for each panel: Theta (n, k + 1), A (k, width), Z (n, width) */
@@ -159,12 +160,12 @@ static void FN(layer_backward)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t 
     }
 }
 
-/* The sum of unit i over m examples; delta in panels (n) */
-static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, const real *delta)
+/* The sum of unit i over m examples; delta in panels (n) of P examples */
+static inline real FN(sum_over_examples)(ptrdiff_t P, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, const real *delta)
 {
     vec sum = FN(vset1)(0);
-    for (ptrdiff_t e = 0; e < m; e += PANEL) {
-        const ptrdiff_t width = FN(panel_width)(m - e);
+    for (ptrdiff_t e = 0; e < m; e += P) {
+        const ptrdiff_t width = FN(width_of)(P, m - e);
         for (ptrdiff_t lane = 0; lane < width; lane += VL)
             sum += FN(vload)(delta + e * n + i * width + lane);
     }
@@ -172,20 +173,22 @@ static inline real FN(sum_over_examples)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, 
 }
 
 /* the same rows of Delta for one input, without the bias: column.h */
-static void FN(column_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta, const real *A,
+static void FN(column_Delta)(ptrdiff_t P, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, const real *delta, const real *A,
                              ptrdiff_t lda, int add, real *Delta);
 
 /* Rows i .. j of  Delta := (or +=) delta' [1, A]: delta in panels (n, width), A by rows (m, k), lda apart,
  * Delta (n, k + 1). add = 2: += without the bias column. The last panel is the tail: it may be narrower, and A has no
- * rows beyond m. */
+ * rows beyond m. The bits are those without HALVES. */
 static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
                             const real *A, ptrdiff_t lda, int add, real *Delta)
 {
-    const ptrdiff_t panels = (m - 1) / PANEL, whole = panels * PANEL, width = FN(panel_width)(m - whole);
+    const ptrdiff_t P = add & HALVES ? VL : PANEL, panels = (m - 1) / P, whole = panels * P;
+    const ptrdiff_t width = FN(width_of)(P, m - whole);
+    add &= ~HALVES;
     for (ptrdiff_t rows; i < j; i += rows) {
         rows = FN(less)(DEPTH * GROUP / m / 8 * 8 + 8, j - i);
         const FN(left) deltas = {
-            .segments = panels, .n = PANEL, .row = PANEL, .step = 1, .jump = n * PANEL, .a = delta + i * PANEL,
+            .segments = panels, .n = P, .row = P, .step = 1, .jump = n * P, .a = delta + i * P,
             .a_tail = delta + whole * n + i * width, .n_tail = m - whole, .row_tail = width,
         };
         real *D = Delta + i * (k + 1);
@@ -193,7 +196,7 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
         for (; c + PANEL <= k; c += PANEL)
             (add ? FN(product_onto_2) : FN(product_zero_2))(rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, VL);
         if (k == 1)
-            FN(column_Delta)(m, n, i, i + rows, delta, A, lda, add, D);
+            FN(column_Delta)(P, m, n, i, i + rows, delta, A, lda, add, D);
         else if (c + VL < k)
             (add ? FN(product_onto_2_part) : FN(product_zero_2_part))(
                 rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c - VL);
@@ -201,22 +204,22 @@ static void FN(layer_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, 
             (add ? FN(product_onto_1_part) : FN(product_zero_1_part))(
                 rows, &deltas, A + c, lda, D + 1 + c, k + 1, D, 0, k - c);
         for (ptrdiff_t r = 0; add < 2 && r < rows; r++, D += k + 1)
-            *D = (add ? *D : 0) + FN(sum_over_examples)(m, n, i + r, delta);
+            *D = (add ? *D : 0) + FN(sum_over_examples)(P, m, n, i + r, delta);
     }
 }
 
 /* The same rows of Delta from A in panels (k, width): each number is a sum over vectors of examples. This is for
  * layers of few units, where converting A to rows would cost more than the product. */
-static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_t m, ptrdiff_t n, ptrdiff_t i,
-                                                           ptrdiff_t k, ptrdiff_t c, const real *delta, const real *A,
-                                                           int add, real *Delta)
+static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_t P, ptrdiff_t m, ptrdiff_t n,
+                                                           ptrdiff_t i, ptrdiff_t k, ptrdiff_t c, const real *delta,
+                                                           const real *A, int add, real *Delta)
 {
     vec sum[8];
 #pragma GCC unroll 8
     for (int r = 0; r < R; r++)
         sum[r] = FN(vset1)(0);
-    for (ptrdiff_t e = 0; e < m; e += PANEL) {
-        const ptrdiff_t width = FN(panel_width)(m - e);
+    for (ptrdiff_t e = 0; e < m; e += P) {
+        const ptrdiff_t width = FN(width_of)(P, m - e);
         const real *d = delta + e * n + i * width, *a = A + e * k + c * width;
         for (ptrdiff_t lane = 0; lane < width; lane += VL) {
             const vec d_e = FN(vload)(d + lane);
@@ -233,14 +236,15 @@ static inline __attribute__((always_inline)) void FN(dots)(const int R, ptrdiff_
 static void FN(narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, const real *delta,
                              const real *A, int add, real *Delta)
 {
-    for (Delta += i * (k + 1); i < j; i++, Delta += k + 1) {
+    const ptrdiff_t P = add & HALVES ? VL : PANEL;
+    for (add &= ~HALVES, Delta += i * (k + 1); i < j; i++, Delta += k + 1) {
         ptrdiff_t c = 0;
         if (add < 2)
-            *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(m, n, i, delta);
+            *Delta = (add ? *Delta : 0) + FN(sum_over_examples)(P, m, n, i, delta);
         for (; c + 8 <= k; c += 8)
-            FN(dots)(8, m, n, i, k, c, delta, A, add, Delta + 1 + c);
+            FN(dots)(8, P, m, n, i, k, c, delta, A, add, Delta + 1 + c);
         for (; c < k; c++)
-            FN(dots)(1, m, n, i, k, c, delta, A, add, Delta + 1 + c);
+            FN(dots)(1, P, m, n, i, k, c, delta, A, add, Delta + 1 + c);
     }
 }
 
@@ -259,7 +263,6 @@ static void FN(narrow_Delta)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t i, ptrdiff_t j,
 #endif
 static inline vec FN(interleave_low)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(0)); }
 static inline vec FN(interleave_high)(vec a, vec b) { return __builtin_shufflevector(a, b, INTERLEAVE(1)); }
-
 /* The VL x VL transpose of r in log2(VL) rounds; each interleaves the first half of the rows with the second. */
 static inline void FN(transpose)(vec r[VL])
 {

@@ -15,6 +15,7 @@ typedef struct {
     atomic_int wanted;      /* set from outside: stop */
     atomic_int cut;         /* a member left its work of this step unfinished: the result is not usable */
     int stop;               /* member 0's decision, read by all after the next meeting */
+    double cost;            /* of the second half of a panel that two members have divided */
 } team_t;
 
 static inline void team_pause(void)

@@ -278,3 +278,42 @@ static inline real FN(vhmax)(vec v)
     return m;
 #endif
 }
+
+/* Lane j := vhsum(v[j]), by the same additions in the same order. v is overwritten. HALVES(s, h): of segments of s lanes
+ * of two vectors the halves h, in turn of the first and of the second vector. */
+#undef HALF
+#undef HALVES
+#undef ADD_HALVES
+#define HALF(p, s, h) (p) / ((s) / 2) % 2 * VL + (p) / (s) * (s) + (p) % ((s) / 2) + (h) * ((s) / 2)
+#if VL == 2
+#define HALVES(s, h) HALF(0, s, h), HALF(1, s, h)
+#elif VL == 4
+#define HALVES(s, h) HALF(0, s, h), HALF(1, s, h), HALF(2, s, h), HALF(3, s, h)
+#elif VL == 8
+#define HALVES(s, h)                                                                                              \
+    HALF(0, s, h), HALF(1, s, h), HALF(2, s, h), HALF(3, s, h), HALF(4, s, h), HALF(5, s, h), HALF(6, s, h),      \
+        HALF(7, s, h)
+#else
+#define HALVES(s, h)                                                                                              \
+    HALF(0, s, h), HALF(1, s, h), HALF(2, s, h), HALF(3, s, h), HALF(4, s, h), HALF(5, s, h), HALF(6, s, h),      \
+        HALF(7, s, h), HALF(8, s, h), HALF(9, s, h), HALF(10, s, h), HALF(11, s, h), HALF(12, s, h),              \
+        HALF(13, s, h), HALF(14, s, h), HALF(15, s, h)
+#endif
+#define ADD_HALVES(s)                                                                                             \
+    for (int i = 0; i < (s) / 2; i++)                                                                             \
+        v[i] = __builtin_shufflevector(v[i], v[i + (s) / 2], HALVES(s, 0))                                        \
+             + __builtin_shufflevector(v[i], v[i + (s) / 2], HALVES(s, 1));
+static inline __attribute__((always_inline)) vec FN(vhsums)(vec v[VL])
+{
+#if VL == 16
+    ADD_HALVES(16)
+#endif
+#if VL >= 8
+    ADD_HALVES(8)
+#endif
+#if VL >= 4
+    ADD_HALVES(4)
+#endif
+    ADD_HALVES(2)
+    return v[0];
+}

@@ -27,6 +27,7 @@ SOURCES = {     # the file under src/ -> its tests, the likeliest to notice firs
     "kernels/finite.h": ["core_edges", "checks", "arrays", "network", "trainer"],
     "kernels/losses.h": ["losses", "extremes", "gradient", "training", "rules", "saturation", "own_compiled"],
     "kernels/online.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
+    "kernels/sweeps.h": ["core_edges", "trainer", "training", "rules", "losses", "extremes", "regularisation"],
     "kernels/outputs.h": ["outside", "network", "losses", "each"],
     "kernels/column.h": ["gradient", "core_edges", "arrays"],
     "kernels/panels.h": ["gradient", "network", "large", "losses", "trainer", "dropout", "core_edges"],
@@ -126,11 +127,11 @@ EXPLAINED = {
     "kernels/dropout.h": {
         r"number\[\] = \{0, 1, 2, 3, 4, 5, 6, 7, (?!8, 9, 10, 11, 12, 13, 14, 15)": OF_AVX512,
     },
-    "kernels/online.h": {
-        r"vec sum\[9\];": "room for a sum that is not made",
-    },
     "kernels/panels.h": {
         r"(\b(1[6-9]|2[0-4])\b.*){3}\* h": OF_AVX512,
+    },
+    "kernels/sweeps.h": {
+        r"vec sum\[9\];": "room for a sum that is not made",
     },
     "kernels/team.h": {
         r"&team->cut, 2, ": "asked only whether it is 0",
