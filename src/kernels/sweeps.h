@@ -1,7 +1,7 @@
 /* The sweeps of online.h over the rows of a layer, W (n, ld) in whole vectors and b (n,). A sum across lanes is the same
  * chain of additions in whichever of these functions. */
 
-/* Rows of R:  w := keep w - step_r x_old,  z_r := b_r + w x_new */
+/* R rows:  w := keep w - step_r x_old,  z_r := b_r + w x_new */
 static inline __attribute__((always_inline)) void FN(sweep_rows)(
     const int R, const int decays, ptrdiff_t ld, real *W, real *b, real keep, const real *step, const real *x_old,
     const real *x_new, real *z)
@@ -121,7 +121,7 @@ static void FN(meet)(ptrdiff_t n, ptrdiff_t ld, const real *W, const real *b, co
         FN(meet_rows)(1, ld, W + i * ld, b + i, a, z + i);
 }
 
-/* e := or += sum_r delta_r w_r, then w_r := keep w_r - eta delta_r a, for R rows */
+/* e := (or +=) sum_r delta_r w_r, then w_r := keep w_r - eta delta_r a, for R rows */
 static inline __attribute__((always_inline)) void FN(learn_rows)(
     const int R, const int first, ptrdiff_t ld, real *W, real *b, real keep, real eta, const real *delta, const real *a,
     real *e)
