@@ -7,9 +7,9 @@ return at a step boundary. An epoch gives the same bits in any number of calls.
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from cython cimport final, floating
+from cython cimport final
 from libc.float cimport DBL_MAX as LARGEST
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from _backprop cimport team_begin, team_t
@@ -20,7 +20,7 @@ from _checked cimport (
 from _crew cimport crew_of, crew_t, run_job
 from _kernels cimport (
     LOSS_COUNT, LOSS_OWN_F32, LOSS_OWN_F64, ROWS_F32, ROWS_F64, bind_kernels, enter, examples_t, f32, f64,
-    fastbp_first_nonfinite, leave, plan_t, rows_t, seconds, step_t,
+    fastbp_first_nonfinite, leave, plan_t, rows_t, seconds,
 )
 from _memory cimport PyObject, is_lent, lend_is_array, lend_ready
 from _online cimport online_sgd
@@ -252,8 +252,8 @@ cdef class Stepper:
 
     It owns its buffers, which the turn of the rule's network guards. It takes the X (m, s_1) and Y that src/_taken.pxd
     takes, at most `most` examples, and a finite theta. Each step checks theta and the rule's arrays again; plan is
-    copied. Each example has the weight w, and Delta is divided by the number of examples. Its block begins with room for
-    B examples and grows to `full`; more examples are summed block by block.
+    copied. Each example has the weight w, and Delta is divided by the number of examples. Its block begins with room
+    for B examples and grows to `full`; more are summed block by block.
     """
 
     cdef plan_t p
