@@ -7,7 +7,7 @@ boundary. An epoch gives the same bits in any number of calls.
 import fastbp._kernels  # no-cython-lint  (its capsule is bound below)
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_New
-from cython cimport final, floating
+from cython cimport final
 from libc.float cimport DBL_MAX as LARGEST
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy

@@ -51,7 +51,9 @@ def test_each_step_is_the_textbooks(rule, output, loss, dtype):
 
 
 @pytest.mark.parametrize("sizes", [(4, 64, 2), (30, 300, 3)])     # a block has 512 rows, and 128 or 64
-@pytest.mark.parametrize("setting", [{}, {"dropout": 0.3}, {"mean_weight": 2.5}, {"clip_norm": 0.1, "weight_decay": 0.01}])
+@pytest.mark.parametrize(
+    "setting", [{}, {"dropout": 0.3}, {"mean_weight": 2.5}, {"clip_norm": 0.1, "weight_decay": 0.01}]
+)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_steps_on_hundreds_of_rows_are_prepared_and_have_the_bits_of_an_epoch(dtype, setting, sizes):
     p = problem(sizes, "tanh", "softmax", "cross_entropy", m=600, dtype=dtype)
