@@ -84,6 +84,7 @@ def test_a_tag_is_an_older_one_or_the_one_that_is_wanted(tmp_path, monkeypatch):
     from steps import Steps, release
 
     assert release("fastbp-0.1.0-cp311-cp311-manylinux2014_aarch64.manylinux_2_17_aarch64.whl") == (2, 17)
+    assert release("fastbp-0.1.0-cp311-cp311-linux_x86_64.whl") > (2, 41)
     steps, calls = Steps(tmp_path, tmp_path / "dist", None, False), []
 
     def run(*command):

@@ -45,8 +45,8 @@ def glibc_flags(machine: str) -> str:
 
 
 def release(name: str) -> tuple[int, int]:
-    """(2, 17) of manylinux_2_17_x86_64 at the end of a name."""
-    major, minor = re.findall(r"linux_(\d+)_(\d+)_", name)[-1]
+    """(2, 17) of manylinux_2_17_x86_64 at the end of a name; linux_x86_64 alone is newer than all."""
+    major, minor = (re.findall(r"linux_(\d+)_(\d+)_", name) or [(99, 0)])[-1]
     return int(major), int(minor)
 
 
