@@ -252,13 +252,16 @@ def test_ctrl_c_arrives_within_100_ms(settings):
     many, took = (np.tile(X, (20, 1)), np.tile(LABELS, 20)), []
     for pause in np.linspace(0.05, 0.12, 9):
         nets = [fastbp.Network([6, 60, 60, 4], output="softmax", seed=i) for i in range(4)]
-        sent = []
+        theta, sent = before(nets), []
 
-        def send(sent=sent):
+        def send(nets=nets, theta=theta, sent=sent, pause=pause):
+            while all((net.theta == old).all() for net, old in zip(nets, theta, strict=True)):      # none has begun
+                time.sleep(0.001)
+            time.sleep(pause)
             sent.append(time.process_time())
             ctrl_c()
 
-        timer = threading.Timer(pause, send)
+        timer = threading.Thread(target=send)
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             fastbp.train_many(nets, *many, epochs=100_000, seed=0, n_threads=2, **settings)

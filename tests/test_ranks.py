@@ -75,8 +75,7 @@ def test_a_step_is_one_allreduce():
 
 
 def test_a_serial_communicator_will_do():
-    X, y = digits(100)
-    net, twin = network(), network()
+    (X, y), net, twin = digits(100), network(), network()
     trainer = fastbp.Trainer(net, "adam", comm=Serial())
     J = [trainer.epoch(X, y, batch_size=20) for _ in range(3)]
     alone = fastbp.Trainer(twin, "adam")
