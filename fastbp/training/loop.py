@@ -65,7 +65,7 @@ def run(training: "Training", hooks: Hooks) -> None:
         return
     while training.goes_on:
         hooks.before_epoch(training)            # the order of the examples is not drawn yet
-        with training.finite():                 # else theta is put back: DivergenceError
+        with training.finite():                 # else theta is restored: DivergenceError
             for piece in training.steps(hooks):
                 hooks.after_batches(training, piece)
                 if training.left_off:           # stop() or pause()

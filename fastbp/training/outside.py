@@ -29,7 +29,7 @@ class Outside:
         self._drops = bool(steps.dropout)
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
         # Of the last forward pass: X as it was given, and as it was passed on; theta, masks and workspaces if there are
-        # more than a few examples. Replaced as a whole: several threads may call.
+        # more than a few examples. Replaced atomically: several threads may call.
         self._last: tuple[Any, Any, tuple[Any, ...] | None] = NOTHING
 
     def forward(self, X: ArrayLike) -> Floats:

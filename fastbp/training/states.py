@@ -78,7 +78,7 @@ def same_optimizer(optimizer: Rule, begun: dict[str, Any], last: dict[str, Any])
 
 
 def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
-    """{name: number} of the settings to put back; a ValueError if any other setting is not the last one kept."""
+    """{name: number} of the settings to restore; a ValueError if any other setting is not the last one kept."""
     own, now, then = getattr(optimizer, "__dict__", {}), of_optimizer(optimizer)["settings"], last["settings"]
     numbers = {}
     for name in sorted(now.keys() | then.keys()):
@@ -87,7 +87,7 @@ def numbers_of(optimizer: Rule, last: dict[str, Any]) -> dict[str, Any]:
             numbers[name] = type(there)(value) if isinstance(there, np.floating) else value
         elif now.get(name) != then.get(name):
             raise ValueError(f"it had come to the optimizer's {name} {then.get(name)!r:.200}; it is "
-                             f"{now.get(name)!r:.200} now, and only numbers are put back")
+                             f"{now.get(name)!r:.200} now, and only numbers are restored")
     return numbers
 
 
