@@ -160,6 +160,19 @@ def test_the_examples_of_a_public_name_answer_as_shown(name, tmp_path, monkeypat
 CURVATURE = importlib.import_module("fastbp.curvature").Curvature
 
 
+TRANSLATED = (      # CONTRIBUTING.md has the field's terms for these
+    "go on from", "goes on from", "put back", "draw anew", "drawn anew", "left aside", "where it lies", "where they lie",
+    "replaced as a whole", "nothing better", "put up with", "wants preparing", "whole or refused", "in turn in one run",
+    "have not, they", "what is no array", "comes as chunks", "is done to j and d",
+)
+
+
+@pytest.mark.parametrize("path", [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "fastbp").rglob("*.py"))], ids=name_of)
+def test_pages_and_docstrings_use_the_terms_of_the_field(path):
+    text = " ".join(path.read_text(encoding="utf-8").lower().split())
+    assert [phrase for phrase in TRANSLATED if phrase in text] == []
+
+
 def test_every_page_stands_in_a_table_of_contents():
     listed = {"index"}
     for page in DOCS.rglob("*.md"):
