@@ -314,7 +314,7 @@ rng, dice = np.random.default_rng(0), random.Random(0)
 X, labels = rng.standard_normal((3000, 60)).astype("f4"), rng.integers(0, 10, 3000)
 main = threading.get_ident()
 signal.signal(signal.SIGINT, signal.default_int_handler)     # a shell in the background lets it be ignored
-caught, moved, deadline = 0, 0, time.time() + 60
+caught, moved, deadline = 0, 0, time.time() + 250
 
 def burst(wait, n):
     time.sleep(wait)
@@ -360,7 +360,7 @@ print(caught > 50, moved)
 
 @pytest.mark.skipif(not hasattr(__import__("signal"), "pthread_kill"), reason="this system sends no signals to threads")
 def test_fault_9_bursts_of_ctrl_c_never_let_a_step_go_on_behind_the_callers_back():
-    done = subprocess.run([sys.executable, "-c", BURSTS], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", BURSTS], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "True 0"
 
