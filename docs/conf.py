@@ -17,6 +17,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "nu
 exclude_patterns = ["_build"]
 nitpicky = True
 default_role = "known"                  # `name` in a docstring is a link if it is documented, else code
+highlight_language = "none"             # formulas of docstrings, commands; sessions are Python anyway
 autosummary_generate = False            # pages.py writes a page for each name of api.py
 autodoc_typehints = "none"              # numpydoc's lists say the types
 autodoc_preserve_defaults = True

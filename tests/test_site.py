@@ -161,9 +161,9 @@ CURVATURE = importlib.import_module("fastbp.curvature").Curvature
 
 
 TRANSLATED = (      # CONTRIBUTING.md has the field's terms for these
-    "go on from", "goes on from", "put back", "draw anew", "drawn anew", "left aside", "where it lies", "where they lie",
-    "replaced as a whole", "nothing better", "put up with", "wants preparing", "whole or refused", "in turn in one run",
-    "have not, they", "what is no array", "comes as chunks", "is done to j and d",
+    "go on from", "goes on from", "put back", "draw anew", "drawn anew", "left aside", "where it lies",
+    "where they lie", "replaced as a whole", "nothing better", "put up with", "wants preparing", "whole or refused",
+    "in turn in one run", "have not, they", "what is no array", "comes as chunks", "is done to j and d",
 )
 
 
