@@ -105,8 +105,8 @@ def test_a_network_of_matlab_becomes_one_of_fastbp():
     expected = ((LW21 @ np.tanh(IW11 @ mapped + b1) + b2) + 1) / G + O
     net = fastbp.Network([3, 4, 2], activation="tanh", output="identity")
     names = {"net": net, "IW11": IW11, "b1": b1, "LW21": LW21, "b2": b2, "g": g, "o": o, "G": G, "O": O}
-    code = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("    net.Theta")]
-    assert len(code) == 4
+    code = [line.strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("net.Theta")]
+    assert len(code) == 6       # the weights, then the mapping folded into them
     exec("\n".join(code), names)
     np.testing.assert_allclose(net.predict(X).T, expected, rtol=1e-12)
 

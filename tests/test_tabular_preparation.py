@@ -239,14 +239,14 @@ def test_missing_and_additional_columns_are_named():
 
 
 @pytest.mark.parametrize(("column", "new", "message"), [
-    ([1.0, 2.0], ["many", "few"], "column 'a' held numbers in fit, but now holds categories, such as 'many'"),
+    ([1.0, 2.0], ["many", "few"], "column 'a' held numbers in fit; it now holds categories, such as 'many'"),
     (pd.to_datetime(["2024-01-01", "2024-01-02"]), ["soon", "2024-01-01"],
-     "column 'a' held dates in fit, but now holds categories, such as 'soon'"),
-    (pd.to_datetime(["2024-01-01", "2024-01-02"]), [1.0, 2.0], "column 'a' held dates in fit, but now holds numbers"),
-    ([1.0, 2.0], pd.to_datetime(["2024-01-01", "2024-01-02"]), "column 'a' held numbers in fit, but now holds dates"),
+     "column 'a' held dates in fit; it now holds categories, such as 'soon'"),
+    (pd.to_datetime(["2024-01-01", "2024-01-02"]), [1.0, 2.0], "column 'a' held dates in fit; it now holds numbers"),
+    ([1.0, 2.0], pd.to_datetime(["2024-01-01", "2024-01-02"]), "column 'a' held numbers in fit; it now holds dates"),
     (["a", "b"], [1.0, 2.0], "column 'a' held text in fit, such as 'a'; it now holds numbers, such as 1.0"),
     (["a", None, "b"], [True, None], "column 'a' held text in fit, such as 'a'; it now holds numbers, such as"),
-    (["a", "b"], pd.to_datetime(["2024-01-01", None]), "column 'a' held categories in fit, but now holds dates"),
+    (["a", "b"], pd.to_datetime(["2024-01-01", None]), "column 'a' held categories in fit; it now holds dates"),
 ])
 def test_another_kind_of_column_than_in_fit_is_named(column, new, message):
     with pytest.raises(ValueError, match=message):

@@ -129,8 +129,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         groups : array-like of shape (n_samples,), optional
             Rows of a group are always held out together.
         cv : int, splitter or iterable of (rows, held-out rows), optional
-            The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. A network is
-            trained for each split, and again as long as n_estimators allows.
+            The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. One network is
+            trained for each split. All splits are used again if n_estimators is at least twice their number.
 
         Returns
         -------
@@ -139,9 +139,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """
         targets = several.targets(y)
         if targets is None:
+            self._fit(X, y, sample_weight, groups, cv)
             self.__dict__.pop("estimators_", None)
             self.n_outputs_ = 1
-            return self._fit(X, y, sample_weight, groups, cv)
+            return self
         if cv is not None and not (isinstance(cv, Integral) or hasattr(cv, "split")):
             cv = list(cv)       # an iterator can be used only once
         own = [type(self)(**self.get_params(deep=False)) for _ in targets]

@@ -106,8 +106,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         groups : array-like of shape (n_samples,), optional
             Rows of a group are always held out together.
         cv : int, splitter or iterable of (rows, held-out rows), optional
-            The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. A network is
-            trained for each split, and again as long as n_estimators allows.
+            The folds, as in scikit-learn: `TimeSeriesSplit()` for rows that follow each other in time. One network is
+            trained for each split. All splits are used again if n_estimators is at least twice their number.
 
         Returns
         -------

@@ -29,7 +29,7 @@ class Outside:
         self._drops = bool(steps.dropout)
         self._few = outside.few(steps.plan, steps.theta.dtype, keeps=True)
         # The last forward pass: X as given, and as passed on; theta, masks and workspaces if there are more than a few
-        # examples. It is always replaced as a whole, since several threads may call.
+        # examples. It is replaced in one operation, since several threads may call.
         self._last: tuple[Any, Any, tuple[Any, ...] | None] = NOTHING
 
     def forward(self, X: ArrayLike) -> Floats:

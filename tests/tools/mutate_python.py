@@ -87,7 +87,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "engine/quota": ["faults/test_threads.py", "test_crew_kept.py"],
     "engine/regularisation": ["test_regularisation.py", "test_rules.py", "test_settings.py"],
     "engine/sums": ["test_gradient.py", "test_network.py", "test_crew.py", "test_processes.py", "test_large.py"],
-    "engine/threads": ["test_crew.py", "test_crew_kept.py", "test_processes.py", "test_large.py",
+    "engine/threads": ["test_crew.py", "test_crew_kept.py", "test_crew_ends.py", "test_processes.py", "test_large.py",
                        "faults/test_threads.py"],
     "files/__init__": NAMES,
     "files/atomic": ["test_files.py", "test_container.py", "faults/test_interrupted_saves.py",
@@ -167,7 +167,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     "sklearn/classifier": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py",
                            "test_sklearn_outputs.py"],
     "sklearn/fitting": ["test_sklearn_additions.py", "test_sklearn_engine.py", "test_sklearn_stopping.py",
-                        "test_sklearn_estimators.py", "test_sklearn_checkpoint.py"],
+                        "test_sklearn_estimators.py", "test_sklearn_interrupted.py", "test_sklearn_checkpoint.py"],
     "sklearn/inputs": ["test_sklearn_additions.py", "test_sklearn_estimators.py", "test_sklearn_engine.py"],
     "sklearn/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
     "sklearn/labels": ["test_sklearn_estimators.py", "test_sklearn_dropin.py", "test_sklearn_additions.py"],
@@ -175,6 +175,7 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
                       "test_sklearn_equality.py"],
     "sklearn/messages": ["test_sklearn_engine.py", "test_sklearn_estimators.py", "test_sklearn_interface.py"],
     "sklearn/model": ["test_sklearn_additions.py", "test_sklearn_interface.py", "test_sklearn_estimators.py"],
+    "sklearn/one_thread": ["test_one_thread.py"],
     "sklearn/outputs": ["test_sklearn_outputs.py"],
     "sklearn/overrides": ["test_sklearn_dropin.py"],
     "sklearn/private": ["test_sklearn_outputs.py", "test_sklearn_dropin.py"],
@@ -185,6 +186,8 @@ MODULES = {     # the file under fastbp/ -> its tests, the likeliest to notice f
     **{f"tabular/{name}": ["test_tabular.py", "test_tabular_odd.py", "test_tabular_preparation.py"] for name in (
         "__init__", "base", "calibration", "choice", "classifier", "columns", "folds", "frames", "intervals",
         "preparation", "progress", "regressor", "training")},
+    "tabular/given": ["test_first_steps.py", "test_tabular_odd.py"],
+    "tabular/several": ["test_tabular_several.py"],
     "tabular/kept": ["test_estimator_files.py", "faults/test_forged_estimators.py"],
 }
 # module -> regular expression of the mutated line, optionally with " => " and one of the result -> why no test can
