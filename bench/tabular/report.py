@@ -98,6 +98,7 @@ def failures(results):
 def picture(results, path):
     """Draw each peer's error as a multiple of fastbp's, one row per set; the last row holds the geometric means."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
     peers = [peer for peer in in_order(results, "peer") if peer != OURS]
     sets = in_order(results, "set")
@@ -114,6 +115,9 @@ def picture(results, path):
     axes.set_yticks(range(len(sets) + 1), [*sets, "geometric mean"])
     axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("error as a multiple of fastbp's, each at its defaults")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize="small")
