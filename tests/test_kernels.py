@@ -125,7 +125,7 @@ def test_results_end_where_the_dtype_does(name, dtype):
 def run(isa, *arguments):
     environment = os.environ | {"FASTBP_ISA": isa}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=HERE.parent, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=HERE, env=environment)
 
 
 @pytest.mark.skipif("FASTBP_ISA" in os.environ, reason="one instruction set is forced already")
