@@ -2,17 +2,12 @@
 
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
-from test_bench import BY_NAME
+from test_bench import BY_NAME, ROOT  # it finds bench/, or skips both files
 
-ROOT = Path(__file__).parent.parent
-if not (ROOT / "bench").is_dir():
-    pytest.skip("no bench/ beside the tests", allow_module_level=True)
-sys.path.insert(0, str(ROOT))
-from bench import (  # noqa: E402
+from bench import (
     ceiling,
     command,
     compiler,

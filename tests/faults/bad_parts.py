@@ -1,4 +1,4 @@
-"""The same for rules, schedules, callbacks, metrics, scaling, files and ranks."""
+"""Calls with one bad argument, as in bad_calls.py: rules, schedules, callbacks, metrics, scaling, files and ranks."""
 
 import numpy as np
 from bad_calls import RULES, Setting, not_none, paths

@@ -1,5 +1,4 @@
-"""The same for trainings: `train`, and a trainer's steps and attributes."""
-
+"""Calls with one bad argument, as in bad_calls.py: `train`, and a trainer's steps and attributes."""
 
 import numpy as np
 from bad_calls import RULES, Setting, dropout_kind, factors_kind, free_kind, not_none, optimizer_kind, paths, slopes
